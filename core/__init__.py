@@ -1,0 +1,1 @@
+"""What vlmscope can do without a screen: scan, label, store, read, and ask a model. Never imports Textual."""

@@ -1,0 +1,69 @@
+"""The user's settings, and where vlmscope keeps its files.
+
+Settings live in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
+means the defaults.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import UsageError
+
+APP = "vlmscope"
+
+
+def config_file() -> Path:
+    """The settings file, whether it exists or not."""
+    named = os.environ.get("VLMSCOPE_CONFIG")
+    return Path(named).expanduser() if named else user_config_path(APP) / "config.toml"
+
+
+def data_folder() -> Path:
+    """Where things of lasting worth go: notebooks."""
+    return user_data_path(APP)
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again go."""
+    return user_cache_path(APP)
+
+
+def log_folder() -> Path:
+    """Where the model process's own output goes."""
+    return user_log_path(APP)
+
+
+class Config(BaseModel):
+    """All settings with their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = "auto"  #: where the model runs: auto, cpu, cuda, cuda:1, mps
+    dtype: str = "auto"  #: auto, float32, bfloat16, float16
+    idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
+    theme: str = "textual-dark"  #: any Textual theme
+    colour_map: str = "fade"  #: of heatmaps: fade, viridis, grey
+    keys: dict[str, str] = {}  #: action id to key, to remap
+
+
+def load_config() -> Config:
+    """Read the settings file.
+
+    Raises:
+        UsageError: if the file is no TOML, or a setting is unknown or of the wrong kind.
+    """
+    path = config_file()
+    try:
+        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}.", "Mend or remove that line.") from error

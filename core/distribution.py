@@ -1,0 +1,36 @@
+"""The distribution of one neuron's activation over tokens of one kind, as the scan keeps it.
+
+The bins must be known before the first activation is, so they are fixed and logarithmic, two to an octave: bin 0 holds
+all below 2**-9 (negatives too), bins 1 to 30 the intervals between 2**e, 1.5 * 2**e, 2**(e + 1) ... up to 64, and
+bin 31 all from 64. A positive float32's bin is then its upper ten bits less an offset, with no logarithm.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 32
+BITS_SHIFT = 22  #: drops all but exponent and the first mantissa bit of a float32
+BITS_OFFSET = ((127 - 9) << 1) - 1  #: makes 2**-9 the lower edge of bin 1
+
+#: Lower edges of bins 1 to 31.
+EDGES: NDArray[np.float64] = np.array([(1.0, 1.5)[k % 2] * 2.0 ** (k // 2 - 9) for k in range(BINS - 1)])
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Activation statistics of one neuron over all tokens of one kind.
+
+    Attributes:
+        count: tokens seen.
+        mean, mean_square: of the raw activation; nan if ``count`` is 0.
+        share_active: fraction of the tokens with activation > 0; nan if ``count`` is 0.
+        histogram: uint32 (32,), tokens per bin.
+    """
+
+    count: int
+    mean: float
+    mean_square: float
+    share_active: float
+    histogram: NDArray[np.uint32]

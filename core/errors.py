@@ -1,0 +1,52 @@
+"""Every failure that vlmscope explains to its user.
+
+    VlmscopeError            exit 1; title, message, and what to do next
+    |-- UsageError           exit 2; a value that was typed is wrong (address, threshold, option)
+    |-- StoreError           a scan that cannot be read or written
+    |-- SamplesError         images or descriptions that cannot be used
+    |-- ModelError           a model that cannot be loaded or inspected
+    `-- WorkerError          the model process failed, was stopped, or answered nonsense
+
+Anything else that escapes is a defect, and shows its traceback.
+"""
+
+
+class VlmscopeError(Exception):
+    """A failure with its reason and its mend.
+
+    Args:
+        message: what is wrong, naming the file or value.
+        mend: what the user can do about it; may be empty.
+    """
+
+    title = "vlmscope cannot go on"
+    exit_code = 1
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.mend}" if self.mend else self.message
+
+
+class UsageError(VlmscopeError):
+    title = "Wrong use"
+    exit_code = 2
+
+
+class StoreError(VlmscopeError):
+    title = "The scan cannot be used"
+
+
+class SamplesError(VlmscopeError):
+    title = "The samples cannot be used"
+
+
+class ModelError(VlmscopeError):
+    title = "The model cannot be used"
+
+
+class WorkerError(VlmscopeError):
+    title = "The model process failed"

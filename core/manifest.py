@@ -1,0 +1,116 @@
+"""The manifest of a scan: what was computed, from what, by what. One JSON file, ``manifest.json``."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import StoreError
+from core.labels import Thresholds
+from core.neuron import HookPoint
+
+FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
+SCHEMA: Literal[1] = 1
+MANIFEST = "manifest.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelInfo(_Frozen):
+    """The scanned model. ``name`` is what ``from_pretrained`` takes: a hub name, a folder, or ``demo``."""
+
+    name: str
+    revision: str | None
+    architecture: str  #: e.g. "llava + llama"
+    dtype: str
+    layers: int = Field(gt=0)
+    neurons: int = Field(gt=0)  #: FFN units of one layer
+
+
+class Skipped(_Frozen):
+    """A sample that was left out, and why."""
+
+    sample: int
+    image: str
+    reason: str
+
+
+class ThresholdsInfo(_Frozen):
+    T_v: float
+    n_v: int
+    T_t: float
+    n_t: int
+    high_confidence: float
+
+    @classmethod
+    def of(cls, thresholds: Thresholds) -> "ThresholdsInfo":
+        return cls(**vars(thresholds))
+
+    def value(self) -> Thresholds:
+        return Thresholds(**self.model_dump())
+
+
+class Manifest(_Frozen):
+    """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
+
+    format: Literal["vlmscope-scan"] = FORMAT
+    schema_version: Literal[1] = SCHEMA
+    scan_id: str  #: SHA-256 over model, hook point, prompt and data; the same scan made again has the same
+    created: str  #: ISO 8601, UTC
+    model: ModelInfo
+    hook: HookPoint
+    question: str
+    prompt: str  #: the very text before the description, the image token unexpanded
+    data: str  #: where the samples came from, as named by the user
+    image_root: str | None  #: the folder that sample images are relative to; ``demo`` for the demo's
+    data_sha256: str
+    samples: int = Field(ge=0)  #: samples read, skipped ones too
+    scanned: int = Field(ge=0)  #: samples that count
+    skipped: tuple[Skipped, ...] = ()
+    top_n: int = Field(gt=0)
+    maps: int = Field(ge=0)  #: M, top samples whose maps are kept
+    grid: tuple[int, int]  #: rows and columns of the visual tokens
+    text_tokens_max: int = Field(ge=0)  #: tokens of the longest description
+    visual_tokens: int = Field(ge=0)  #: visual tokens seen in all
+    text_tokens: int = Field(ge=0)  #: text tokens seen in all
+    thresholds: ThresholdsInfo  #: those of the stored votes and labels
+    arrays: str  #: name of the folder that holds the arrays
+    versions: dict[str, str]
+
+    @property
+    def valid(self) -> int:
+        """Entries in each neuron's top-N: min(N, samples that count)."""
+        return min(self.top_n, self.scanned)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``folder``'s manifest.
+
+    Raises:
+        StoreError: if the folder is no scan, is of another schema version, or its manifest is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{folder} is no scan: it has no {MANIFEST}.",
+            "Name a folder that 'vlmscope scan --out' made, or 'demo'.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from error
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        if where == "schema_version":
+            raise StoreError(
+                f"{folder} has schema version {first['input']!r}; this vlmscope reads version {SCHEMA}.",
+                "Open it with the vlmscope that made it, or scan again.",
+            ) from error
+        raise StoreError(
+            f"{path} is damaged: {where}: {first['msg']}.", "Copy the scan again from where it was made."
+        ) from error

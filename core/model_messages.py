@@ -1,0 +1,115 @@
+"""What the screen asks the model process, what it answers, and how it says how it is: plain values, no torch.
+
+The screen's side is ``core/model_process.py``, the other is ``core/worker.py``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.neuron import HookPoint, Neuron
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model the process loads, and how.
+
+    Attributes:
+        name: what ``from_pretrained`` takes (a hub name or a folder), or ``demo``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
+    """
+
+    name: str
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    hook: HookPoint = HookPoint.GATE
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """One neuron's activation over one sample: a forward pass that ends after the neuron's layer.
+
+    Attributes:
+        image: path of the picture.
+        prompt: the very text before the description, with one image token, as in the manifest.
+        description: the teacher-forced description.
+        sample: index in the data, or None for the user's own picture; comes back with the answer.
+    """
+
+    neuron: Neuron
+    image: str
+    prompt: str
+    description: str
+    sample: int | None
+
+
+@dataclass(frozen=True)
+class MapAnswer:
+    """Exact activations.
+
+    Attributes:
+        visual: float32 (rows, columns).
+        text: float32 (tokens,), one for each token of the description.
+    """
+
+    neuron: Neuron
+    image: str
+    sample: int | None
+    visual: NDArray[np.float32]
+    text: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DescribeRequest:
+    """Let the model answer ``question`` about a picture, greedily."""
+
+    image: str
+    question: str
+
+
+@dataclass(frozen=True)
+class DescribeAnswer:
+    """What the model said.
+
+    Attributes:
+        prompt: the very text before the description, for later ``MapRequest``s.
+        tokens: the description's tokens, spelled; joined they are the description.
+        crop: the crop that the model saw, as a JPEG.
+    """
+
+    image: str
+    question: str
+    prompt: str
+    description: str
+    tokens: tuple[str, ...]
+    crop: bytes
+
+
+class Phase(StrEnum):
+    """Where the model process stands."""
+
+    OFF = "not loaded"
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Shown in the title line.
+
+    Attributes:
+        detail: busy with what, or why it failed and what to do next.
+        progress: 0 to 1 while loading, where known.
+    """
+
+    phase: Phase
+    detail: str = ""
+    progress: float | None = None

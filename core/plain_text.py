@@ -1,0 +1,20 @@
+"""Text from outside (captions, file names, model and API output) made safe to print.
+
+Captions can hold terminal escape sequences, and right-to-left overrides that reorder a whole line. Callers show the
+result with markup turned off: brackets are left as they are.
+"""
+
+import re
+
+# C0 and C1 controls, DEL, and the bidirectional formatting characters (Unicode UAX #9): none has a width of its own.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u2028\u2029]")
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """``text`` on one line, control characters replaced by a space, cut at ``limit`` characters with an ellipsis."""
+    clean = _UNSAFE.sub(" ", text)
+    # A lone surrogate (from a mis-encoded file name) cannot be written to a UTF-8 terminal.
+    clean = clean.encode("utf-8", "replace").decode("utf-8")
+    if limit is not None and len(clean) > limit:
+        return clean[: max(0, limit - 1)] + "…"
+    return clean
