@@ -1,4 +1,4 @@
-"""Where the demo lives: a trained tiny LLaVA, its pictures and its finished scan, shipped as the package ``sample_data``.
+"""Where the demo lives: a trained tiny LLaVA, its pictures and its scan, shipped as the package ``sample_data``.
 
 The folder is read-only (a wheel may lie anywhere): anything derived goes to the user's own folders.
 """

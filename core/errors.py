@@ -5,7 +5,8 @@
     |-- StoreError           a scan that cannot be read or written
     |-- SamplesError         images or descriptions that cannot be used
     |-- ModelError           a model that cannot be loaded or inspected
-    `-- WorkerError          the model process failed, was stopped, or answered nonsense
+    `-- WorkerError          the model process failed or answered nonsense
+        `-- Cancelled        it was stopped because the user asked for it
 
 Anything else that escapes is a defect, and shows its traceback.
 """
@@ -50,3 +51,7 @@ class ModelError(VlmscopeError):
 
 class WorkerError(VlmscopeError):
     title = "The model process failed"
+
+
+class Cancelled(WorkerError):
+    title = "Stopped"
