@@ -1,8 +1,9 @@
 """The distribution of one neuron's activation over tokens of one kind, as the scan keeps it.
 
-The bins must be known before the first activation is, so they are fixed and logarithmic, two to an octave: bin 0 holds
-all below 2**-9 (negatives too), bins 1 to 30 the intervals between 2**e, 1.5 * 2**e, 2**(e + 1) ... up to 64, and
-bin 31 all from 64. A positive float32's bin is then its upper ten bits less an offset, with no logarithm.
+The bins must be known before the first activation is, so they are fixed: bin 0 holds all that is not above 0, bin 1
+what is above 0 and below 2**-9, bins 2 to 30 the intervals between 2**e, 1.5 * 2**e, 2**(e + 1) ... up to 48, and
+bin 31 all from 48. A float32's bin is then its upper ten bits less an offset, clamped: no logarithm, no search.
+(Positive denormals, below 1.2e-38, have no exponent bits and count as 0.)
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 32
-BITS_SHIFT = 22  #: drops all but exponent and the first mantissa bit of a float32
-BITS_OFFSET = ((127 - 9) << 1) - 1  #: makes 2**-9 the lower edge of bin 1
+BITS_SHIFT = 22  #: drops all but sign, exponent and the first mantissa bit of a float32
+BITS_OFFSET = ((127 - 9) << 1) - 2  #: makes 2**-9 the lower edge of bin 2
 
-#: Lower edges of bins 1 to 31.
-EDGES: NDArray[np.float64] = np.array([(1.0, 1.5)[k % 2] * 2.0 ** (k // 2 - 9) for k in range(BINS - 1)])
+#: Lower edges of bins 1 to 31, float64 (31,).
+EDGES: NDArray[np.float64] = np.array([0.0] + [(1.0, 1.5)[k % 2] * 2.0 ** (k // 2 - 9) for k in range(BINS - 2)])
 
 
 @dataclass(frozen=True)

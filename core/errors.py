@@ -53,5 +53,5 @@ class WorkerError(VlmscopeError):
     title = "The model process failed"
 
 
-class Cancelled(WorkerError):
+class Cancelled(WorkerError):  # noqa: N818  # it is no error: the user asked for it
     title = "Stopped"

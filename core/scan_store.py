@@ -15,7 +15,7 @@
         maps_text.npy          uint8   (L, F, M, T)
         maximum.npy            float32 (L, F)         over all token positions: gmax
         content_maximum.npy    float32 (L, F)         over visual and text tokens
-        moments.npy            float32 (2, 3, L, F)   by kind (visual, text): mean, mean square, share above 0
+        moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
 
@@ -92,7 +92,7 @@ def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[
         "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
         "maximum": (np.float32, (layers, neurons)),
         "content_maximum": (np.float32, (layers, neurons)),
-        "moments": (np.float32, (2, 3, layers, neurons)),
+        "moments": (np.float32, (2, 2, layers, neurons)),
         "histogram": (np.uint32, (2, layers, neurons, BINS)),
         "votes": (np.uint16, (layers, neurons, 4)),
     }
@@ -257,9 +257,10 @@ class ScanStore:
     def distribution(self, neuron: Neuron, kind: Label) -> Distribution:
         """The activation's distribution over all tokens of ``kind`` (``VISUAL`` or ``TEXT``)."""
         which = (Label.VISUAL, Label.TEXT).index(kind)
-        mean, mean_square, share = (float(x) for x in self.arrays["moments"][which, :, neuron.layer, neuron.index])
+        mean, mean_square = (float(x) for x in self.arrays["moments"][which, :, neuron.layer, neuron.index])
         count = (self.manifest.visual_tokens, self.manifest.text_tokens)[which]
         histogram = np.array(self.arrays["histogram"][which, neuron.layer, neuron.index])
+        share = 1 - float(histogram[0]) / count if count else float("nan")
         return Distribution(count, mean, mean_square, share, histogram)
 
     def _read_record(self, index: int) -> dict[str, Any]:

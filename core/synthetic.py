@@ -105,7 +105,7 @@ def write_synthetic_scan(
                 "maps_text": maps_text,
                 "maximum": maximum,
                 "content_maximum": maximum,
-                "moments": rng.random((2, 3, layers, neurons), dtype=np.float32),
+                "moments": rng.random((2, 2, layers, neurons), dtype=np.float32),
                 "histogram": rng.integers(0, 1000, (2, layers, neurons, BINS), dtype=np.uint32),
                 "votes": labels.votes,
             },

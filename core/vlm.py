@@ -29,6 +29,7 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.utils import logging
 
 from core.demo import model_source
 from core.errors import Cancelled, ModelError, SamplesError
@@ -70,7 +71,7 @@ class Vlm:
         Raises:
             ModelError: if its visual tokens form no plain grid or its FFN is not gated.
         """
-        self.model = model.eval()
+        self.model = model.train(False)
         self.processor = processor
         self.name = name
         config: Any = model.config
@@ -106,6 +107,8 @@ class Vlm:
         Raises:
             ModelError: if there is no such model, it has no weights, or it is no LLaVA-1.5.
         """
+        # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
+        logging.set_verbosity_error()
         where = resolve_device(device)
         kind = resolve_dtype(dtype, where)
         source = model_source(name)
@@ -118,7 +121,8 @@ class Vlm:
                     "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
                     "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
                 )
-            processor = AutoProcessor.from_pretrained(source, **options)
+            auto: Any = AutoProcessor  # untyped in transformers
+            processor = auto.from_pretrained(source, **options)
             model = LlavaForConditionalGeneration.from_pretrained(
                 source, config=config, dtype=kind, device_map={"": where}, **options
             )
@@ -137,7 +141,7 @@ class Vlm:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        return torch.device(self.model.device)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -240,7 +244,7 @@ class Vlm:
             Cancelled: when ``cancelled`` turns true, which is read after every token.
         """
 
-        class Stop(StoppingCriteria):  # type: ignore[misc]  # transformers' base class is untyped
+        class Stop(StoppingCriteria):
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
                 return torch.full((input_ids.shape[0],), cancelled(), device=input_ids.device)
 
@@ -250,7 +254,7 @@ class Vlm:
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             pixel_values=inputs["pixel_values"].to(self.model.dtype),
-            max_new_tokens=DESCRIPTION_TOKENS,
+            max_new_tokens=max(1, min(DESCRIPTION_TOKENS, self.context - inputs["input_ids"].shape[1])),
             do_sample=False,
             temperature=None,
             top_p=None,

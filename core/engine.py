@@ -1,0 +1,116 @@
+"""What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core.images import crop_jpeg, load_image
+from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec
+
+if TYPE_CHECKING:
+    from core.vlm import Vlm
+
+Stopped = Callable[[], bool]
+
+
+class Report(Protocol):
+    """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
+
+    def __call__(self, detail: str, progress: float | None = None) -> None: ...
+
+
+class Engine(Protocol):
+    """A loaded model. Both kinds of work read ``stopped`` now and then and raise ``Cancelled`` when it is true."""
+
+    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer: ...
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
+
+    def free(self) -> None:
+        """Give back memory that is only cached."""
+
+
+class VlmEngine:
+    """The engine that users have."""
+
+    def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
+        self.vlm = vlm
+        self.spec = spec
+
+    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
+        """Exact activations of one neuron over one sample.
+
+        Raises:
+            UsageError: if the model has no such neuron.
+            SamplesError: if the picture or the description cannot be used.
+        """
+        from core.activations import neuron_maps
+
+        neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+        pixels = self.vlm.pixels(load_image(Path(request.image)))
+        encoded = self.vlm.encode(request.prompt, request.description)
+        visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, pixels, stopped)
+        return MapAnswer(neuron, request.image, request.sample, visual, text)
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
+        """The model's own answer to a question about a picture.
+
+        Raises:
+            SamplesError: if the picture cannot be used.
+        """
+        image = load_image(Path(request.image))
+        prompt = self.vlm.prompt(request.question)
+        description = self.vlm.describe([image], prompt, stopped)[0]
+        tokens = self.vlm.encode(prompt, description).tokens if description else ()
+        crop = crop_jpeg(self.vlm.crop(self.vlm.pixels(image)))
+        return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
+
+    def free(self) -> None:
+        """Give back memory that is only cached."""
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def load_vlm(spec: ModelSpec, report: Report) -> VlmEngine:
+    """Load the model that ``spec`` names.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    report("importing torch and transformers")
+    from core.vlm import Vlm
+
+    report("reading weights")
+    _report_weights(report)
+    vlm = Vlm.load(
+        spec.name,
+        revision=spec.revision,
+        device=spec.device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+    )
+    return VlmEngine(vlm, spec)
+
+
+def _report_weights(report: Report) -> None:
+    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
+    from transformers.utils import logging
+
+    def counted(items: Any) -> Iterator[Any]:
+        last = -1.0
+        for done, item in enumerate(items):
+            if done / len(items) >= last + 0.01:
+                last = done / len(items)
+                report("reading weights", last)
+            yield item
+        report("preparing")
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
+            return counted(args[0])
+        return factory(*args, **kwargs)
+
+    set_hook = getattr(logging, "set_tqdm_hook", None)
+    if set_hook is not None:
+        set_hook(hook)

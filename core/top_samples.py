@@ -1,0 +1,140 @@
+"""The top-N samples of every neuron, and their exact merge.
+
+The order is total: higher score first, then lower sample index (method.md, "To be exact about"). It is written as one
+signed 64-bit key, so that a merge is one ``topk`` over integers: associative and commutative, whatever the batches,
+shards, or their order.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from core.labels import TEXT_KEPT, VISUAL_KEPT
+
+EMPTY = torch.iinfo(torch.int64).min  #: the key of an entry that holds no sample; below every real key
+_LOW = 0xFFFFFFFF
+
+
+def order_key(score: Tensor, sample: Tensor) -> Tensor:
+    """The key that sorts by score, descending, then by sample, ascending.
+
+    Args:
+        score: float, without NaN. sample: integers from 0 to 2**32 - 1, broadcast against ``score``.
+
+    Returns:
+        int64; larger is better. Source: method.md, "The top-N order is total".
+    """
+    bits = (score.float() + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
+    bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (bits.to(torch.int64) << 32) | (_LOW - sample.to(torch.int64))
+
+
+def key_sample(key: Tensor) -> Tensor:
+    """The sample of each key, int64; -1 where the key is ``EMPTY``."""
+    return torch.where(key == EMPTY, -1, _LOW - (key & _LOW))
+
+
+@dataclass
+class TopSamples:
+    """Entries of every neuron, in no particular order until merged; E entries each.
+
+    Attributes:
+        key: int64 (L, F, E), ``EMPTY`` where there is none.
+        visual: float32 (L, F, E, 8), the largest activations over visual tokens; -inf where there are fewer.
+        text: float32 (L, F, E, 4), likewise over text tokens.
+        peak: int32 (L, F, E, 2), patch and description token of the largest; -1 where there is none.
+    """
+
+    key: Tensor
+    visual: Tensor
+    text: Tensor
+    peak: Tensor
+
+    @classmethod
+    def empty(cls, layers: int, neurons: int, entries: int, device: torch.device | str = "cpu") -> Self:
+        """Room for ``entries`` samples of each neuron, none of them filled."""
+        shape = (layers, neurons, entries)
+        return cls(
+            torch.full(shape, EMPTY, dtype=torch.int64, device=device),
+            torch.full((*shape, VISUAL_KEPT), -torch.inf, device=device),
+            torch.full((*shape, TEXT_KEPT), -torch.inf, device=device),
+            torch.full((*shape, 2), -1, dtype=torch.int32, device=device),
+        )
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.key, self.visual, self.text, self.peak
+
+    def clear(self) -> None:
+        """Make every entry empty again."""
+        for part, value in zip(self.parts(), (EMPTY, -torch.inf, -torch.inf, -1), strict=True):
+            part.fill_(value)
+
+
+def merge(a: TopSamples, b: TopSamples, entries: int) -> TopSamples:
+    """The best ``entries`` of both, best first; neither may hold a sample that the other has.
+
+    Layer by layer, so that the peak memory is one layer's.
+    """
+    layers, neurons = a.key.shape[:2]
+    out = TopSamples.empty(layers, neurons, entries, a.key.device)
+    for layer in range(layers):
+        key = torch.cat([a.key[layer], b.key[layer]], dim=1)
+        best, where = key.topk(min(entries, key.shape[1]), dim=1)
+        filled = best.shape[1]
+        out.key[layer, :, :filled] = best
+        for mine, theirs, result in zip(a.parts()[1:], b.parts()[1:], out.parts()[1:], strict=True):
+            both = torch.cat([mine[layer], theirs[layer]], dim=1)
+            index = where[..., None].expand(-1, -1, both.shape[-1])
+            result[layer, :, :filled] = both.gather(1, index)
+    return out
+
+
+@dataclass
+class TopMaps:
+    """The activation maps of every neuron's best M samples.
+
+    Attributes:
+        key: int64 (L, F, M), in no order. visual: uint8 (L, F, M, V). text: uint8 (L, F, M, T).
+    """
+
+    key: Tensor
+    visual: Tensor
+    text: Tensor
+
+    @classmethod
+    def empty(
+        cls, layers: int, neurons: int, entries: int, patches: int, tokens: int, device: torch.device | str = "cpu"
+    ) -> Self:
+        shape = (layers, neurons, entries)
+        return cls(
+            torch.full(shape, EMPTY, dtype=torch.int64, device=device),
+            torch.zeros((*shape, patches), dtype=torch.uint8, device=device),
+            torch.zeros((*shape, tokens), dtype=torch.uint8, device=device),
+        )
+
+    def worst(self, layer: int) -> Tensor:
+        """The key that a sample must exceed to be among the best: int64 (F,)."""
+        return self.key[layer].amin(dim=1)
+
+    def insert(self, layer: int, neuron: Tensor, key: Tensor, visual: Tensor, text: Tensor) -> None:
+        """Put one sample's maps in the place of the worst, for those neurons where it is better.
+
+        Args:
+            neuron: int64 (K,), each neuron at most once. key: int64 (K,).
+            visual: uint8 (K, V). text: uint8 (K, T').  T' may be smaller than T.
+        """
+        worst, place = self.key[layer, neuron].min(dim=1)
+        better = key > worst
+        neuron, place = neuron[better], place[better]
+        self.key[layer, neuron, place] = key[better]
+        self.visual[layer, neuron, place] = visual[better]
+        self.text[layer, neuron, place, : text.shape[1]] = text[better]
+        self.text[layer, neuron, place, text.shape[1] :] = 0
+
+    def sort(self) -> None:
+        """Put the best first."""
+        self.key, order = self.key.sort(dim=2, descending=True)
+        self.visual = self.visual.gather(2, order[..., None].expand_as(self.visual))
+        self.text = self.text.gather(2, order[..., None].expand_as(self.text))
