@@ -1,0 +1,126 @@
+"""The command line: which commands there are, and what ``--help`` says about them.
+
+A command is a plain function in ``tui/commands/``, registered at the end of this file. Its module must not import
+torch: ``tests/test_imports.py`` would fail. Failures are raised as ``VlmscopeError`` and reported by
+``tui/__main__.py`` alone.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from core.config import APP
+from core.demo import DEMO
+from core.errors import UsageError
+from tui.commands.doctor import doctor
+from tui.commands.labels import labels
+from tui.commands.open import open_scan
+from tui.commands.show import show
+
+LOOK = "Look at a scan"
+HELP = "Help"
+
+EXAMPLES = """\
+Examples:
+
+  vlmscope                                   the demo, on the screen
+  vlmscope open SCAN L27/N3900               a scan, from one neuron on
+  vlmscope labels demo --Tv 2.5 --json       label counts at another threshold
+  vlmscope show demo L3/N17 --png n17.png    one neuron, as text or as a picture
+"""
+
+
+class _StoppedError(Exception):
+    """Carries what typer would otherwise report in its own way."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise _StoppedError(error) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if self.get_command(ctx, name) is None and (name == DEMO or Path(name).is_dir()):
+            raise UsageError(f"{name} is no command.", f"To open it: vlmscope open {name}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name=APP,
+    cls=_Commands,
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,  # an ordinary traceback: shorter, and no values of variables in it
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXAMPLES,
+)
+
+
+def run(args: Sequence[str]) -> int:
+    """Parse and run ``args``.
+
+    Returns:
+        the exit code: typer's own messages included.
+
+    Raises:
+        VlmscopeError, KeyboardInterrupt, BrokenPipeError: for the caller to report.
+    """
+    try:
+        app(args=list(args), prog_name=APP)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except _StoppedError as stopped:
+        raise stopped.cause from None
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{APP} {version(APP)}")
+        raise typer.Exit
+
+
+@app.callback()
+def screen(
+    ctx: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Explore the FFN neurons of vision-language models in a terminal.
+
+    Without a command, opens the demo.
+    """
+    if ctx.invoked_subcommand is None:
+        raise typer.Exit(open_scan())
+
+
+def open_(
+    scan: Annotated[str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.")] = DEMO,
+    address: Annotated[
+        str | None, typer.Argument(metavar="[ADDRESS]", help="Begin with this neuron, such as L3/N17.")
+    ] = None,
+) -> None:
+    """Open a scan on the screen."""
+    raise typer.Exit(open_scan(scan, address))
+
+
+app.command("open", rich_help_panel=LOOK)(open_)
+app.command("labels", rich_help_panel=LOOK)(labels)
+app.command("show", rich_help_panel=LOOK)(show)
+app.command("doctor", rich_help_panel=HELP)(doctor)
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,211 @@
+"""``vlmscope doctor``: what this installation has, what it lacks, and how to mend that."""
+
+import importlib.util
+import json as json_text
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+from rich.text import Text
+
+from core.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
+from core.demo import demo_folder, scan_folder
+from core.errors import VlmscopeError
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from tui.commands import output
+from tui.commands.options import JsonOption
+
+TORCH_SECONDS = 120  #: a first import of torch from a slow disk takes long
+
+# Runs in a process of its own: the screen's side never imports torch, and a broken one can crash only that.
+_ASK_TORCH = """
+import json, torch
+devices = []
+if torch.cuda.is_available():
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        devices.append([torch.cuda.get_device_name(index), free, total])
+mps = bool(getattr(torch.backends, "mps", None) and torch.backends.mps.is_available())
+print(json.dumps([torch.__version__, torch.version.cuda, devices, mps]))
+"""
+
+
+class State(StrEnum):
+    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is mended."""
+
+    OK = "ok"
+    LIMIT = "limit"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ``mend`` is empty where nothing is to be done."""
+
+    area: str
+    name: str
+    value: str
+    state: State = State.OK
+    mend: str = ""
+
+
+def doctor(*, json: JsonOption = False) -> None:
+    """Say what works here, what is missing, and how to mend it."""
+    findings = examine()
+    if json:
+        output.write_json({"findings": [vars(found) for found in findings]})
+    else:
+        output.write_lines(output.console(), as_lines(findings))
+    if any(found.state is State.BROKEN for found in findings):
+        raise typer.Exit(1)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; a failure is a finding, never an exception."""
+    return [*_versions(), *_devices(), *_terminal(), *_places(), *_demo(), *_api()]
+
+
+def as_lines(findings: list[Finding]) -> list[Text]:
+    width = max(len(found.name) for found in findings)
+    lines, area = [], ""
+    for found in findings:
+        if found.area != area:
+            area = found.area
+            lines.append(Text(area, style="bold", no_wrap=True))
+        mark = {State.OK: " ", State.LIMIT: "!", State.BROKEN: "✗"}[found.state]
+        lines.append(Text(f"{mark} {found.name:<{width}}  {plain(found.value)}", no_wrap=True))
+        if found.mend:
+            lines.append(Text(f"  {'':{width}}  -> {plain(found.mend)}", no_wrap=True))
+    broken = sum(found.state is State.BROKEN for found in findings)
+    limits = sum(found.state is State.LIMIT for found in findings)
+    lines.append(Text(f"\n{broken} broken (✗), {limits} limited (!)", no_wrap=True))
+    return lines
+
+
+def _versions() -> list[Finding]:
+    found = [Finding("Versions", APP, _version(APP)), Finding("Versions", "Python", sys.version.split()[0])]
+    found += [Finding("Versions", package, _version(package)) for package in ("textual", "numpy", "openai")]
+    if importlib.util.find_spec("transformers") is None:
+        found.append(
+            Finding("Versions", "transformers", "missing", State.LIMIT, "For models: pip install transformers")
+        )
+    else:
+        found.append(Finding("Versions", "transformers", _version("transformers")))
+    return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _devices() -> list[Finding]:
+    area, mend = "Devices", "Browsing a scan works without it. For models: pip install torch"
+    if importlib.util.find_spec("torch") is None:
+        return [Finding(area, "torch", "missing", State.LIMIT, mend)]
+    try:
+        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
+            [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
+        )
+        torch_version, cuda, devices, mps = json_text.loads(answer.stdout.strip().splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
+        return [Finding(area, "torch", f"does not load: {last}", State.LIMIT, mend)]
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return [Finding(area, "torch", f"does not answer: {error}", State.LIMIT, mend)]
+    build = f"built for CUDA {cuda}" if cuda else "built without CUDA"
+    found = [Finding(area, "torch", f"{torch_version}, {build}")]
+    for index, (name, free, total) in enumerate(devices):
+        found.append(Finding(area, f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"))
+    if mps:
+        found.append(Finding(area, "mps", "available"))
+    if not devices and shutil.which("nvidia-smi"):
+        what = "the driver is too old for it" if cuda else "this torch is the CPU build"
+        mend = "Install a torch for your driver: https://pytorch.org/get-started/locally/"
+        found.append(Finding(area, "cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", State.LIMIT, mend))
+    elif not devices and not mps:
+        found.append(Finding(area, "cuda", "none: the model runs on the CPU"))
+    return found
+
+
+def _terminal() -> list[Finding]:
+    area = "Terminal"
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    columns, rows = shutil.get_terminal_size()
+    found = [Finding(area, "stdout", "a terminal" if is_terminal else "no terminal")]
+    small = is_terminal and (columns < 80 or rows < 24)
+    mend = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
+    found.append(Finding(area, "size", f"{columns} x {rows}", State.LIMIT if small else State.OK, mend))
+    found += [Finding(area, name, os.environ.get(name, "not set")) for name in ("TERM", "COLORTERM", "NO_COLOR")]
+    colours = output.console().color_system or "none"
+    found.append(Finding(area, "colours", {"truecolor": "16 million", "256": "256"}.get(colours, colours)))
+    inside = [
+        name for name, key in (("tmux", "TMUX"), ("screen", "STY"), ("ssh", "SSH_CONNECTION")) if key in os.environ
+    ]
+    found.append(Finding(area, "inside", ", ".join(inside) or "neither tmux, screen nor ssh"))
+    if "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower():
+        found.append(
+            Finding(area, "encoding", str(sys.stdout.encoding), State.LIMIT, "Set LANG to a UTF-8 locale: C.UTF-8.")
+        )
+    return found
+
+
+def _places() -> list[Finding]:
+    area, path = "Files", config_file()
+    try:
+        load_config()
+        found = [Finding(area, "config", f"{path}{'' if path.exists() else ' (none: defaults)'}")]
+    except VlmscopeError as error:
+        found = [Finding(area, "config", error.message, State.BROKEN, error.mend)]
+    places: tuple[tuple[str, Callable[[], Path], str], ...] = (
+        ("data", data_folder, "XDG_DATA_HOME"),
+        ("cache", cache_folder, "XDG_CACHE_HOME"),
+        ("logs", log_folder, "XDG_STATE_HOME"),
+    )
+    for name, folder, variable in places:
+        path = folder()
+        if _can_be_written(path):
+            found.append(Finding(area, name, str(path)))
+        else:
+            mend = f"Make it writable, or name another place in {variable}."
+            found.append(Finding(area, name, f"{path} cannot be written", State.BROKEN, mend))
+    return found
+
+
+def _can_be_written(path: Path) -> bool:
+    """Whether ``path`` is a folder to write into, or could be made: nothing is made."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _demo() -> list[Finding]:
+    area = "Demo"
+    try:
+        found = [Finding(area, "folder", str(demo_folder()))]
+        manifest = ScanStore(scan_folder("demo")).manifest
+        size = f"{manifest.model.layers} layers of {manifest.model.neurons} neurons, {manifest.scanned} samples"
+        return [*found, Finding(area, "scan", size)]
+    except VlmscopeError as error:
+        return [Finding(area, "scan", error.message, State.BROKEN, "Install vlmscope again.")]
+
+
+def _api() -> list[Finding]:
+    area = "Explanations"
+    # Only whether: a key's value is nobody's to see.
+    if os.environ.get("OPENAI_API_KEY"):
+        found = [Finding(area, "OPENAI_API_KEY", "set")]
+    else:
+        mend = "Explaining neurons asks a language model: set OPENAI_API_KEY."
+        found = [Finding(area, "OPENAI_API_KEY", "not set", State.LIMIT, mend)]
+    return [*found, Finding(area, "OPENAI_BASE_URL", "set" if os.environ.get("OPENAI_BASE_URL") else "not set")]

@@ -1,0 +1,62 @@
+"""``vlmscope`` and ``vlmscope open``: from a folder's name to the screen, by the shortest way."""
+
+import os
+import sys
+from pathlib import Path
+
+from core.demo import DEMO, scan_folder
+from core.errors import VlmscopeError
+from core.neuron import Neuron
+
+
+class NoTerminalError(VlmscopeError):
+    title = "The screen needs a terminal"
+
+
+def open_scan(scan: str = DEMO, address: str | None = None) -> int:
+    """Show ``scan`` on the screen until the user quits.
+
+    Args:
+        scan: ``demo`` or a folder.
+        address: the neuron to begin with.
+
+    Returns:
+        the screen's exit code.
+
+    Raises:
+        UsageError: if the address is none, or lies outside the model.
+        StoreError: if the scan cannot be read.
+        NoTerminalError: if there is nothing to draw on.
+    """
+    start = Neuron.parse(address) if address is not None else None
+    # Everything that can fail is tried before the screen's libraries load.
+    from core.config import load_config
+    from core.scan_store import ScanStore
+
+    folder = scan_folder(scan)
+    store = ScanStore(folder)
+    if start is not None:
+        start.check_within(store.layers, store.neurons)
+    config = load_config()
+    _check_terminal(scan)
+
+    from tui.app import VlmscopeApp
+
+    app = VlmscopeApp(store=store, config=config, start=start, name=_name(scan, folder))
+    app.run()
+    return app.return_code or 0
+
+
+def _name(scan: str, folder: Path) -> str:
+    return DEMO if scan == DEMO else folder.resolve().name
+
+
+def _check_terminal(scan: str) -> None:
+    # Textual draws on stderr and reads keys from stdin.
+    for stream, what in ((sys.__stdin__, "input"), (sys.__stderr__, "stderr")):
+        if stream is None or not stream.isatty():
+            raise NoTerminalError(
+                f"Its {what} is no terminal.", f"For pipes: vlmscope labels {scan}, vlmscope show {scan} L0/N0."
+            )
+    if os.environ.get("TERM") == "dumb":
+        raise NoTerminalError("TERM is dumb.", "Set TERM to your terminal's name, such as xterm-256color.")

@@ -1,0 +1,77 @@
+"""What several commands take: the scan, an address, thresholds, JSON."""
+
+from typing import Annotated
+
+import typer
+
+from core.labels import TEXT_KEPT, VISUAL_KEPT, Labels, Thresholds
+from core.scan_store import ScanStore
+
+THRESHOLDS = "Thresholds (the scan's own where not given)"
+
+ScanArgument = Annotated[
+    str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
+]
+AddressArgument = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="Layer and neuron, from 0, such as L3/N17.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+TvOption = Annotated[
+    float | None,
+    typer.Option("--Tv", help="Norm above which a visual token is active, 0 to 10.", rich_help_panel=THRESHOLDS),
+]
+NvOption = Annotated[
+    int | None,
+    typer.Option(
+        "--nv",
+        help=f"Active visual tokens that make a sample visual, 1 to {VISUAL_KEPT}.",
+        rich_help_panel=THRESHOLDS,
+    ),
+]
+TtOption = Annotated[
+    float | None,
+    typer.Option("--Tt", help="Norm above which a text token is active, 0 to 10.", rich_help_panel=THRESHOLDS),
+]
+NtOption = Annotated[
+    int | None,
+    typer.Option(
+        "--nt", help=f"Active text tokens that make a sample text, 1 to {TEXT_KEPT}.", rich_help_panel=THRESHOLDS
+    ),
+]
+HighConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--high-confidence",
+        help="Share of the top samples above which a label is high-confidence.",
+        rich_help_panel=THRESHOLDS,
+    ),
+]
+
+
+def chosen(
+    store: ScanStore,
+    *,
+    Tv: float | None = None,
+    nv: int | None = None,
+    Tt: float | None = None,
+    nt: int | None = None,
+    high_confidence: float | None = None,
+) -> Thresholds:
+    """The scan's own thresholds, with those that were typed in their place.
+
+    Raises:
+        UsageError: if one is outside its range.
+    """
+    own = store.manifest.thresholds
+    return Thresholds(
+        T_v=own.T_v if Tv is None else Tv,
+        n_v=own.n_v if nv is None else nv,
+        T_t=own.T_t if Tt is None else Tt,
+        n_t=own.n_t if nt is None else nt,
+        high_confidence=own.high_confidence if high_confidence is None else high_confidence,
+    )
+
+
+def labels_at(store: ScanStore, thresholds: Thresholds) -> Labels:
+    """All labels; at the scan's own thresholds its stored votes spare reading the order statistics."""
+    return store.stored_labels() if thresholds == store.manifest.thresholds.value() else store.labels(thresholds)

@@ -1,0 +1,75 @@
+"""stdout is data: how commands write it."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from core.errors import VlmscopeError
+from core.labels import Label
+
+PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
+
+#: Safe for colour-blind eyes (Okabe and Ito); the letter beside it says the same.
+COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
+
+
+class OutputError(VlmscopeError):
+    title = "The output cannot be written"
+
+
+def write(text: str) -> None:
+    """Write ``text`` and a line's end to stdout, at once.
+
+    Raises:
+        OutputError: if it cannot be written (a full disk). A closed pipe stays a ``BrokenPipeError``.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout: {error.strerror}.", "Free some space, or write elsewhere.") from error
+
+
+def console() -> Console:
+    """What stdout can show. It has no colours when stdout is no terminal, or the user said ``NO_COLOR``."""
+    found = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    if not found.is_terminal:
+        found = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
+    return found
+
+
+def has_colours(target: Console) -> bool:
+    return target.color_system is not None and not target.no_color
+
+
+def write_lines(target: Console, lines: Sequence[Text]) -> None:
+    """Write coloured lines; one marked ``no_wrap`` keeps its length whatever the width."""
+    with target.capture() as rendered:
+        for line in lines:
+            target.print(line, soft_wrap=bool(line.no_wrap))
+    write(rendered.get().rstrip("\n"))
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON: ASCII alone, so that text from outside reaches no terminal raw; no NaN, no infinity."""
+    write(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    """``value`` with None for each number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,226 @@
+"""``vlmscope show``: one neuron as text, as JSON, or as a picture."""
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+
+from core.demo import scan_folder
+from core.distribution import Distribution
+from core.errors import UsageError, VlmscopeError
+from core.heatmap import ColourMap, norm, open_crop, overlay
+from core.labels import Label, Labels, Thresholds, label_neurons
+from core.neuron import Neuron
+from core.plain_text import plain
+from core.scan_store import ScanStore, TopSample
+from tui.commands import output
+from tui.commands.options import (
+    AddressArgument,
+    HighConfidenceOption,
+    JsonOption,
+    NtOption,
+    NvOption,
+    ScanArgument,
+    TtOption,
+    TvOption,
+    chosen,
+)
+
+PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
+PNG_GAP = 12  #: white pixels between origin and activation
+
+
+class PictureError(VlmscopeError):
+    title = "The picture cannot be made"
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that is shown of one neuron.
+
+    Attributes:
+        votes: of its top samples: visual, text, multimodal, unknown.
+        maximum: gmax, the activation whose norm is 10.
+        samples: best first.
+    """
+
+    store: ScanStore
+    neuron: Neuron
+    thresholds: Thresholds
+    label: Label
+    high_confidence: bool
+    votes: tuple[int, ...]
+    maximum: float
+    samples: tuple[TopSample, ...]
+
+    @classmethod
+    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> "Page":
+        labels = _label_one(store, neuron, thresholds)
+        return cls(
+            store=store,
+            neuron=neuron,
+            thresholds=thresholds,
+            label=Label(int(labels.label[0])),
+            high_confidence=bool(labels.high_confidence[0]),
+            votes=tuple(int(count) for count in labels.votes[0]),
+            maximum=float(store.maximum[neuron.layer, neuron.index]),
+            samples=tuple(store.top_sample(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
+        )
+
+    @property
+    def fractions(self) -> dict[str, float | None]:
+        """The share of the top samples that voted for each label; None where there are no samples."""
+        valid = len(self.samples)
+        return {which.word: self.votes[which] / valid if valid else None for which in Label}
+
+
+def show(
+    *,
+    scan: ScanArgument,
+    address: AddressArgument,
+    rank: Annotated[
+        int | None, typer.Option("--sample", metavar="RANK", help="The top sample to show, from 1 (the best).")
+    ] = None,
+    json: JsonOption = False,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", metavar="FILE", help="Write origin and activation, side by side, as a PNG."),
+    ] = None,
+    colour_map: Annotated[ColourMap, typer.Option("--colour-map", help="How the heatmap is drawn.")] = ColourMap.FADE,
+    Tv: TvOption = None,
+    nv: NvOption = None,
+    Tt: TtOption = None,
+    nt: NtOption = None,
+    high_confidence: HighConfidenceOption = None,
+) -> None:
+    """Show one neuron: its label, its top samples, where it activates."""
+    neuron = Neuron.parse(address)
+    store = ScanStore(scan_folder(scan))
+    neuron.check_within(store.layers, store.neurons)
+    thresholds = chosen(store, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
+    page = Page.of(store, neuron, thresholds)
+    picked = _pick(page, rank)
+    if png is not None:
+        _write_png(png, _picture(page, picked, colour_map))
+        print(f"wrote {plain(str(png))}", file=sys.stderr)
+    if json:
+        output.write_json(as_json(page, picked if rank is not None else None))
+    elif png is None:
+        from tui.commands.show_text import as_lines
+
+        target = output.console()
+        output.write_lines(target, as_lines(page, picked, colour_map, target))
+
+
+def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
+    """The whole page; with ``picked`` that sample's tokens and maps too."""
+    store, manifest = page.store, page.store.manifest
+    result: dict[str, object] = {
+        "neuron": str(page.neuron),
+        "layer": page.neuron.layer,
+        "index": page.neuron.index,
+        "label": page.label.word,
+        "high_confidence": page.high_confidence,
+        "p": page.fractions,
+        "maximum": page.maximum,
+        "thresholds": vars(page.thresholds),
+        "scan": {"model": manifest.model.name, "hook": manifest.hook.value, "samples": manifest.scanned},
+        "peaks": [{"word": word, "count": count} for word, count in store.peak_tokens(page.neuron)],
+        "statistics": {
+            which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)
+        },
+        "samples": [_sample_json(store, top) for top in page.samples],
+    }
+    if picked is not None:
+        visual, text = picked.visual_map, picked.text_map
+        result["sample"] = {
+            **_sample_json(store, picked),
+            "tokens": store.sample(picked.sample).tokens,
+            "visual_map": None if visual is None else visual.tolist(),
+            "text_map": None if text is None else text.tolist(),
+        }
+    return result
+
+
+def _sample_json(store: ScanStore, top: TopSample) -> dict[str, object]:
+    sample = store.sample(top.sample)
+    columns = store.manifest.grid[1]
+    return {
+        "rank": top.rank + 1,
+        "sample": top.sample,
+        "image": sample.image,
+        "description": sample.description,
+        "score": top.score,
+        "vote": top.vote.word,
+        "visual": top.visual.tolist(),
+        "text": top.text.tolist(),
+        "peak_patch": None if top.peak_patch is None else list(divmod(top.peak_patch, columns)),
+        "peak_token": top.peak_token,
+    }
+
+
+def _statistics(found: Distribution) -> dict[str, object]:
+    return {**vars(found), "histogram": found.histogram.tolist()}
+
+
+def _label_one(store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> Labels:
+    at = (neuron.layer, slice(neuron.index, neuron.index + 1))
+    return label_neurons(
+        np.asarray(store.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
+        np.asarray(store.arrays["top_text"][(thresholds.n_t - 1, *at)]),
+        np.asarray(store.maximum[at]),
+        store.manifest.valid,
+        thresholds,
+    )
+
+
+def _pick(page: Page, rank: int | None) -> TopSample | None:
+    """The sample of this rank, counted from 1; the first one if none is named, None if there are no samples at all."""
+    if rank is None:
+        return page.samples[0] if page.samples else None
+    if not 1 <= rank <= len(page.samples):
+        raise UsageError(
+            f"--sample {rank} is out of range: {page.neuron} has {len(page.samples)} top samples.",
+            f"Ranks go from 1, the best, to {len(page.samples)}.",
+        )
+    return page.samples[rank - 1]
+
+
+def _picture(page: Page, picked: TopSample | None, colour_map: ColourMap) -> Image.Image:
+    """Origin and activation side by side, enlarged so that single patches stay sharp."""
+    kept = page.store.manifest.maps
+    if picked is None or picked.visual_map is None:
+        which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
+        mend = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
+        raise PictureError(
+            f"{page.neuron}: {which}.", f"{mend} On the screen (vlmscope open) the model computes any map."
+        )
+    crop = open_crop(page.store.crop(picked.sample))
+    factor = max(1, round(PNG_SIDE / crop.height))
+    origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
+    activation = overlay(origin, norm(picked.visual_map, page.maximum), colour_map)
+    both = Image.new("RGB", (2 * origin.width + PNG_GAP, origin.height), "white")
+    both.paste(origin, (0, 0))
+    both.paste(activation, (origin.width + PNG_GAP, 0))
+    return both
+
+
+def _write_png(path: Path, picture: Image.Image) -> None:
+    """Write beside ``path``, then rename: a file that was there stays whole if this fails."""
+    try:
+        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                picture.save(file, "PNG")
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error

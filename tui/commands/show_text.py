@@ -1,0 +1,137 @@
+"""One neuron as lines of text: in colours where the terminal has them, in glyphs everywhere else."""
+
+from PIL import Image
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from core.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
+from core.labels import Label
+from core.plain_text import plain
+from core.scan_store import TopSample
+from tui.commands import output
+from tui.commands.show import Page
+
+PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
+PEAKS = 6  #: words named
+
+
+def as_lines(page: Page, picked: TopSample | None, colour_map: ColourMap, target: Console) -> list[Text]:
+    """The page for ``target``, a heatmap of ``picked`` in it."""
+    lines = [_head(page), _source(page), Text()]
+    if picked is not None:
+        lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
+        peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
+        if peaks:
+            words = ", ".join(f"{plain(word)} ×{count}" for word, count in peaks)
+            lines += [_line(f"peaks: {words}"), Text()]
+    lines += _top_samples(page, target)
+    return lines
+
+
+def _line(text: str = "") -> Text:
+    return Text(text, no_wrap=True)
+
+
+def _head(page: Page) -> Text:
+    line = _line()
+    line.append(f"{page.neuron}  ", style="bold")
+    line.append(f"{page.label.letter} {page.label.word}", style=f"bold {output.COLOURS[page.label]}")
+    for which in Label:
+        share = page.fractions[which.word]
+        line.append(f"  {which.letter} {'-' if share is None else f'{share:.2f}'}", style=output.COLOURS[which])
+    line.append("  high-confidence" if page.high_confidence else "")
+    line.append(f"  max {page.maximum:.4g}")
+    return line
+
+
+def _source(page: Page) -> Text:
+    manifest, at = page.store.manifest, page.thresholds
+    return _line(
+        f"{plain(manifest.model.name)} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
+        f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
+    )
+
+
+def _sample_head(page: Page, top: TopSample) -> Text:
+    at, maximum = page.thresholds, page.maximum
+    visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
+    image = plain(page.store.sample(top.sample).image)
+    return _line(
+        f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample}  {image}  score {top.score:.4g}"
+        f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
+    )
+
+
+def _norm(activation: float, maximum: float) -> str:
+    if not maximum > 0 or activation == float("-inf"):
+        return "-"
+    return f"{min(max(10 * float(activation) / maximum, 0.0), 10.0):.2f}"
+
+
+def _heatmap(page: Page, top: TopSample, colour_map: ColourMap, target: Console) -> list[Text]:
+    if top.visual_map is None:
+        return [_line(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
+    norms = norm(top.visual_map, page.maximum)
+    if not output.has_colours(target):
+        # Two glyphs a patch: a cell is about twice as high as wide.
+        rows, columns = norms.shape
+        frame = "+" + "-" * (2 * columns) + "+"
+        body = [f"|{row}|" for row in glyph_rows(norms, 2 * columns, rows)]
+        return [*(_line(row) for row in (frame, *body, frame)), _line(f'norm 0 to 10: "{GLYPHS}"'), Text()]
+    low, high = PICTURE_WIDTHS
+    width = max(low, min(high, (target.width - 2) // 2))
+    crop = open_crop(page.store.crop(top.sample))
+    height = max(2, round(crop.height * width / crop.width / 2) * 2)
+    origin = crop.resize((width, height), Image.Resampling.BOX)
+    activation = overlay(origin, norms, colour_map)
+    lines = []
+    for y in range(0, height, 2):
+        line = _line()
+        _half_blocks(line, origin, y)
+        line.append("  ")
+        _half_blocks(line, activation, y)
+        lines.append(line)
+    return [*lines, Text()]
+
+
+def _half_blocks(line: Text, picture: Image.Image, y: int) -> None:
+    """Two rows of pixels as one row of cells."""
+    pixels = picture.crop((0, y, picture.width, y + 2)).tobytes()
+    for x in range(picture.width):
+        upper, lower = 3 * x, 3 * (x + picture.width)
+        style = Style(
+            color=Color.from_rgb(*pixels[upper : upper + 3]), bgcolor=Color.from_rgb(*pixels[lower : lower + 3])
+        )
+        line.append("▀", style)
+
+
+def _description(page: Page, top: TopSample) -> list[Text]:
+    """The description; words above Tt stand in brackets, and are shaded where there are colours."""
+    tokens = page.store.sample(top.sample).tokens
+    norms = [0.0] * len(tokens) if top.text_map is None else norm(top.text_map, page.maximum).tolist()
+    text = Text()
+    for token, value in zip(tokens, norms, strict=True):
+        word = plain(token)
+        if not value > page.thresholds.T_t:
+            text.append(word)
+            continue
+        bare = word.lstrip()
+        text.append(word[: len(word) - len(bare)])
+        red, green, blue = shade(value)
+        text.append(f"[{bare}]", Style(color="black", bgcolor=Color.from_rgb(red, green, blue)))
+    return [text, Text()]
+
+
+def _top_samples(page: Page, target: Console) -> list[Text]:
+    lines = [_line("rank  sample       score  vote  image and description")]
+    for top in page.samples:
+        sample = page.store.sample(top.sample)
+        line = _line(f"{top.rank + 1:>4}  {top.sample:>6}  {top.score:>10.4g}  ")
+        line.append(f"{top.vote.letter:<4}", style=output.COLOURS[top.vote])
+        what = f"  {sample.image}  {sample.description}"
+        room = target.width - line.cell_len if target.is_terminal else None
+        line.append(plain(what, room))
+        lines.append(line)
+    return lines
