@@ -1,0 +1,66 @@
+"""What every test gets: folders of its own, no settings of whoever runs it, and a small scan to read."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from core.synthetic import write_synthetic_scan
+
+# A slow machine is no failure; a failing example is printed in a form that can be pasted back.
+settings.register_profile("vlmscope", deadline=None, print_blob=True)
+settings.load_profile("vlmscope")
+
+LAYERS, NEURONS, SAMPLES = 4, 32, 12
+
+_FOREIGN = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR_FORCE",
+    "TTY_COMPATIBLE",
+    "COLUMNS",
+    "LINES",
+    "GITHUB_ACTIONS",  # typer colours its messages there
+)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, so that no test reads or writes a user's settings, notebooks or caches."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name, folder in (
+        ("XDG_CONFIG_HOME", "config"),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_CACHE_HOME", "cache"),
+        ("XDG_STATE_HOME", "state"),
+    ):
+        monkeypatch.setenv(name, str(home / folder))
+    monkeypatch.setenv("VLMSCOPE_CONFIG", str(home / "config.toml"))
+    for name in _FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def _small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scans") / "small"
+    write_synthetic_scan(
+        folder, layers=LAYERS, neurons=NEURONS, samples=SAMPLES, top_n=8, maps=3, grid=(4, 4), image=32
+    )
+    return folder
+
+
+@pytest.fixture
+def scan(_small_scan: Path) -> Path:
+    """A scan to read only: 4 layers of 32 neurons, 12 samples, top 8, maps of the first 3, 4 x 4 patches."""
+    return _small_scan
+
+
+@pytest.fixture
+def scan_copy(_small_scan: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return Path(shutil.copytree(_small_scan, tmp_path / "copy"))
