@@ -9,6 +9,7 @@ which after the first N samples is a few per cent of all pairs.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,8 +37,10 @@ class Batch:
     encoded: tuple[Encoded, ...]
 
     def input_ids(self) -> Tensor:
-        """int64 (B, T), padded on the right. What the padding is does not matter: nothing attends to it."""
-        return torch.nn.utils.rnn.pad_sequence([e.input_ids for e in self.encoded], batch_first=True)
+        """int64 (B, T), padded on the right with a word: none attends to it, but an image token would count."""
+        word = int(self.encoded[0].input_ids[self.encoded[0].text.start])
+        ids = [e.input_ids for e in self.encoded]
+        return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=word)
 
     def without(self, dropped: set[int]) -> "Batch":
         """The same, less the samples at these places."""
@@ -119,6 +122,7 @@ class BatchReduction:
         lengths = torch.tensor([len(e.input_ids) for e in batch.encoded])
         ends = torch.tensor([e.text.stop for e in batch.encoded])
         at = torch.arange(self.text_start, int(lengths.max()))
+        self.text_width = int(ends.max()) - self.text_start
         self.is_text = (at < ends[:, None]).to(device)[..., None]  # (B, R, 1) over the positions from text_start on
         self.is_real = (at < lengths[:, None]).to(device)[..., None]
         self.samples = batch.samples.to(device)
@@ -132,7 +136,7 @@ class BatchReduction:
         self.found: list[_Found | None] = [None] * layers
 
     def taps(self) -> dict[int, Callable[[Tensor], None]]:
-        return {layer: lambda a, layer=layer: self._reduce(layer, a) for layer in range(len(self.found))}
+        return {layer: partial(self._reduce, layer) for layer in range(len(self.found))}
 
     def bad(self) -> set[int]:
         """The places in the batch of samples with a non-finite activation."""
@@ -165,7 +169,8 @@ class BatchReduction:
         place, neuron = (key > self.state.worst(layer)).nonzero(as_tuple=True)
         key = key[place, neuron]
         patches = visual.transpose(1, 2)[place, neuron]  # (K, V)
-        words = text.transpose(1, 2)[place, neuron]  # (K, R), -inf where there is no word
+        # (K, longest description), -inf where there is no word
+        words = text[:, : self.text_width].transpose(1, 2)[place, neuron]
         score = content[place, neuron]
         mapped = key > self.state.maps.worst(layer)[neuron]
         scale = (255 / score[mapped]).where(score[mapped] > 0, 0)[:, None]

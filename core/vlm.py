@@ -10,6 +10,7 @@ Notable:
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from core.demo import model_source
 from core.errors import Cancelled, ModelError, SamplesError
@@ -108,7 +109,7 @@ class Vlm:
             ModelError: if there is no such model, it has no weights, or it is no LLaVA-1.5.
         """
         # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
-        logging.set_verbosity_error()
+        transformers_logging.set_verbosity(logging.ERROR)
         where = resolve_device(device)
         kind = resolve_dtype(dtype, where)
         source = model_source(name)
