@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from core.errors import StoreError
-from core.labels import Thresholds
+from core.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from core.neuron import HookPoint
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
@@ -38,11 +38,11 @@ class Skipped(_Frozen):
 
 
 class ThresholdsInfo(_Frozen):
-    T_v: float
-    n_v: int
-    T_t: float
-    n_t: int
-    high_confidence: float
+    T_v: float = Field(ge=0, le=10)
+    n_v: int = Field(ge=1, le=VISUAL_KEPT)
+    T_t: float = Field(ge=0, le=10)
+    n_t: int = Field(ge=1, le=TEXT_KEPT)
+    high_confidence: float = Field(ge=0, le=1)
 
     @classmethod
     def of(cls, thresholds: Thresholds) -> "ThresholdsInfo":
@@ -71,12 +71,12 @@ class Manifest(_Frozen):
     skipped: tuple[Skipped, ...] = ()
     top_n: int = Field(gt=0)
     maps: int = Field(ge=0)  #: M, top samples whose maps are kept
-    grid: tuple[int, int]  #: rows and columns of the visual tokens
+    grid: tuple[PositiveInt, PositiveInt]  #: rows and columns of the visual tokens
     text_tokens_max: int = Field(ge=0)  #: tokens of the longest description
     visual_tokens: int = Field(ge=0)  #: visual tokens seen in all
     text_tokens: int = Field(ge=0)  #: text tokens seen in all
     thresholds: ThresholdsInfo  #: those of the stored votes and labels
-    arrays: str  #: name of the folder that holds the arrays
+    arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
     versions: dict[str, str]
 
     @property
