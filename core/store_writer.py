@@ -1,6 +1,7 @@
 """Writing a scan: into a hidden folder beside the target, renamed when whole, so that nothing half-written remains."""
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,19 @@ from core.manifest import MANIFEST, Manifest
 from core.scan_store import array_shapes
 
 
+def check_out(out: Path) -> None:
+    """Find out before any work whether a scan can be written to ``out``.
+
+    Raises:
+        StoreError: if something is there already, or no folder can be made there.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise StoreError(f"{out} exists already.", "Name another folder with --out, or remove it first.")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{parent} is no folder that you may write to.", "Name another folder with --out.")
+
+
 class StoreWriter:
     """A context manager that makes a scan's folder; leaving it without ``finish`` leaves nothing behind.
 
@@ -28,8 +42,7 @@ class StoreWriter:
         Raises:
             StoreError: if ``out`` exists already or its parent cannot be written.
         """
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise StoreError(f"{out} exists already.", "Name another folder with --out, or remove it first.")
+        check_out(out)
         self.out = out
         self.folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
         self._lines = [0]

@@ -17,12 +17,15 @@ from typer.core import TyperGroup
 from core.config import APP
 from core.demo import DEMO
 from core.errors import UsageError
+from tui.commands.bench import bench
 from tui.commands.doctor import doctor
 from tui.commands.labels import labels
 from tui.commands.open import open_scan
+from tui.commands.scan import scan
 from tui.commands.show import show
 
 LOOK = "Look at a scan"
+MAKE = "Make a scan"
 HELP = "Help"
 
 EXAMPLES = """\
@@ -32,6 +35,7 @@ Examples:
   vlmscope open SCAN L27/N3900               a scan, from one neuron on
   vlmscope labels demo --Tv 2.5 --json       label counts at another threshold
   vlmscope show demo L3/N17 --png n17.png    one neuron, as text or as a picture
+  vlmscope scan --model demo --images FOLDER --out SCAN
 """
 
 
@@ -120,7 +124,9 @@ def open_(
 app.command("open", rich_help_panel=LOOK)(open_)
 app.command("labels", rich_help_panel=LOOK)(labels)
 app.command("show", rich_help_panel=LOOK)(show)
+app.command("scan", rich_help_panel=MAKE)(scan)
 app.command("doctor", rich_help_panel=HELP)(doctor)
+app.add_typer(bench, name="bench", rich_help_panel=HELP)
 
 if __name__ == "__main__":
     sys.exit(run(sys.argv[1:]))

@@ -18,8 +18,8 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
-    chosen,
     labels_at,
+    replaced,
 )
 
 BAR = 24  #: cells of a whole bar
@@ -65,7 +65,9 @@ def labels(
 ) -> None:
     """Count the neurons of each label, by layer and in all."""
     store = ScanStore(scan_folder(scan))
-    thresholds = chosen(store, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
+    thresholds = replaced(
+        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
+    )
     summary = Summary.of(labels_at(store, thresholds))
     if json:
         output.write_json(as_json(summary))

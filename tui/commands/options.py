@@ -7,6 +7,7 @@ import typer
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Labels, Thresholds
 from core.scan_store import ScanStore
 
+MODEL = "Model"
 THRESHOLDS = "Thresholds (the scan's own where not given)"
 
 ScanArgument = Annotated[
@@ -48,8 +49,21 @@ HighConfidenceOption = Annotated[
 ]
 
 
-def chosen(
-    store: ScanStore,
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="auto (bfloat16 on a GPU that has it, float32 on the CPU), float32, bfloat16, float16.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
+def replaced(
+    own: Thresholds,
     *,
     Tv: float | None = None,
     nv: int | None = None,
@@ -57,12 +71,11 @@ def chosen(
     nt: int | None = None,
     high_confidence: float | None = None,
 ) -> Thresholds:
-    """The scan's own thresholds, with those that were typed in their place.
+    """These thresholds, with those that were typed in their place.
 
     Raises:
         UsageError: if one is outside its range.
     """
-    own = store.manifest.thresholds
     return Thresholds(
         T_v=own.T_v if Tv is None else Tv,
         n_v=own.n_v if nv is None else nv,

@@ -59,7 +59,7 @@ def write_lines(target: Console, lines: Sequence[Text]) -> None:
     write(rendered.get().rstrip("\n"))
 
 
-def write_json(value: Mapping[str, Any]) -> None:
+def write_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write ``value`` as JSON: ASCII alone, so that text from outside reaches no terminal raw; no NaN, no infinity."""
     write(json.dumps(_finite(value), indent=2, allow_nan=False))
 

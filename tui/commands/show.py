@@ -29,7 +29,6 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
-    chosen,
 )
 
 PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
@@ -103,7 +102,9 @@ def show(
     neuron = Neuron.parse(address)
     store = ScanStore(scan_folder(scan))
     neuron.check_within(store.layers, store.neurons)
-    thresholds = chosen(store, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
+    thresholds = replaced(
+        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
+    )
     page = Page.of(store, neuron, thresholds)
     picked = _pick(page, rank)
     if png is not None:
