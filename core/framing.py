@@ -13,7 +13,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_LINE = 1 << 20  #: bytes of a header line
 MAX_PAYLOAD = 64 << 20  #: bytes of all arrays of one frame
-DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
 
 Array = NDArray[np.float32] | NDArray[np.uint8]
 Message = TypeVar("Message")
@@ -117,7 +117,7 @@ def read_header(line: bytes) -> Header:
     return header
 
 
-def read(stream: BinaryIO) -> Frame | None:
+def read(stream: IO[bytes]) -> Frame | None:
     """The next frame from a blocking stream, or None at its end.
 
     Raises:
@@ -169,6 +169,8 @@ def unpack(frame: Frame, kind: type[Message]) -> Message:
     Raises:
         FrameError: if a field is missing, unknown or of another type.
     """
+    if frame.kind != kind.__name__:
+        raise FrameError(f"{frame.kind[:80]!r} came in place of {kind.__name__}.")
     value: Message = _lift(dict(frame.body), kind, frame.arrays)
     return value
 
@@ -188,28 +190,30 @@ def _lower(value: Any, arrays: list[Array]) -> Any:
 
 def _lift(value: Any, kind: Any, arrays: tuple[Array, ...]) -> Any:
     """``value`` as the type ``kind``: what the messages use, and no more."""
-    origin = get_origin(kind)
-    if origin in (types.UnionType, Union):
-        *others, last = sorted(get_args(kind), key=lambda one: one is not types.NoneType)
-        if value is None and types.NoneType in others:
+    if get_origin(kind) in (types.UnionType, Union):
+        if value is None and types.NoneType in get_args(kind):
             return None
-        return _lift(value, last, arrays)
-    if isinstance(value, dict) and is_dataclass(kind) and isinstance(kind, type):
+        [kind] = [one for one in get_args(kind) if one is not types.NoneType]
+    origin = get_origin(kind)
+    lifted: Any = None
+    if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        if value.keys() == hints.keys():
-            return kind(**{name: _lift(value[name], hints[name], arrays) for name in hints})
-    elif origin is tuple and isinstance(value, list):
-        return tuple(_lift(item, get_args(kind)[0], arrays) for item in value)
+        if isinstance(value, dict) and value.keys() == hints.keys():
+            lifted = kind(**{name: _lift(value[name], hints[name], arrays) for name in hints})
+    elif origin is tuple:
+        item_kind = get_args(kind)[0]  # tuple[item_kind, ...]
+        lifted = tuple(_lift(item, item_kind, arrays) for item in value) if isinstance(value, list) else None
     elif origin is np.ndarray or kind is bytes:
         if type(value) is int and 0 <= value < len(arrays):
             dtype = np.dtype(np.uint8 if kind is bytes else get_args(get_args(kind)[1])[0])
             if arrays[value].dtype == dtype:
-                return arrays[value].tobytes() if kind is bytes else arrays[value]
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        if value in [member.value for member in kind]:
-            return kind(value)
+                lifted = arrays[value].tobytes() if kind is bytes else arrays[value]
+    elif kind is float:
+        lifted = float(value) if type(value) in (int, float) else None
+    elif issubclass(kind, Enum):
+        lifted = next((member for member in kind if member.value == value), None)
     elif type(value) is kind:
-        return value
-    raise FrameError(f"{str(value)[:80]!r} is no {getattr(kind, '__name__', kind)}.")
+        lifted = value
+    if lifted is None:
+        raise FrameError(f"{str(value)[:80]!r} is no {getattr(kind, '__name__', kind)}.")
+    return lifted

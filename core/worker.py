@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any
 
 from core import framing
 from core.engine import Engine, Report, load_vlm
@@ -36,8 +36,8 @@ class _Screen:
     """The other side: frames from it, in a queue; frames to it, from any thread."""
 
     def __init__(self, stdin_fd: int, stdout_fd: int) -> None:
-        self._in: BinaryIO = os.fdopen(stdin_fd, "rb")
-        self._out: BinaryIO = os.fdopen(stdout_fd, "wb")
+        self._in: IO[bytes] = os.fdopen(stdin_fd, "rb")
+        self._out: IO[bytes] = os.fdopen(stdout_fd, "wb")
         self._writing = threading.Lock()
         self._stopped = 0
         self.frames: queue.SimpleQueue[framing.Frame] = queue.SimpleQueue()
@@ -94,6 +94,7 @@ def serve(stdin_fd: int, stdout_fd: int, load: Load = load_vlm) -> int:
 
 def _answer(screen: _Screen, engine: Engine, frame: framing.Frame) -> None:
     number = frame.number
+    full = False
     try:
         answer: object
         if screen.stopped(number):
@@ -107,9 +108,9 @@ def _answer(screen: _Screen, engine: Engine, frame: framing.Frame) -> None:
         if not isinstance(error, Cancelled):
             log.exception("request %d failed", number)
         screen.send(failure(error), number)
-        if out_of_memory(error):
-            error.__traceback__ = None  # its frames hold the tensors
-            engine.free()
+        full = out_of_memory(error)
+    if full:
+        engine.free()  # only here: the exception's frames held the tensors
 
 
 def failure(error: Exception) -> Failed:

@@ -1,0 +1,82 @@
+"""A worker as ``core.worker`` with an engine that does what the prompt says: run as a script by the tests.
+
+``prompt`` of a map request: ``soft`` (waits until stopped), ``hang`` (holds the interpreter's lock), ``deaf`` (waits
+and never asks whether it is stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense``, or anything
+else: answers. ``spec.name`` may be ``slow`` (never loads), ``broken`` or ``crash`` (do not load).
+"""
+
+import ctypes
+import os
+import sys
+import threading
+
+import numpy as np
+
+from core.engine import Report, Stopped
+from core.errors import Cancelled, ModelError, SamplesError
+from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec
+from core.worker import main
+
+FOREVER = threading.Event()
+STRAY = 100  # a copy of the protocol's descriptor, for nonsense
+
+
+class FakeEngine:
+    """Sleeps, crashes, prints."""
+
+    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
+        match request.prompt:
+            case "soft":
+                while not stopped():
+                    FOREVER.wait(0.005)
+                raise Cancelled("stopped as asked")
+            case "hang":
+                ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the lock: no other thread runs
+            case "deaf":
+                FOREVER.wait(600)
+            case "abort":
+                os.abort()
+            case "noise":
+                print("noise from Python")
+                os.write(1, b"noise on 1\n")
+                os.write(2, b"noise on 2\n")
+                ctypes.CDLL(None).puts(b"noise from C")
+                ctypes.CDLL(None).fflush(None)
+            case "error":
+                raise RuntimeError("a tensor is on the wrong device")
+            case "refuse":
+                raise SamplesError("cat.png is no picture", "Use another.")
+            case "memory":
+                raise MemoryError
+            case "nonsense":
+                os.write(STRAY, b"Traceback (most recent call last):\n")
+        visual = np.full((2, 3), request.neuron.layer, np.float32)
+        text = np.arange(len(request.description.split()), dtype=np.float32)
+        return MapAnswer(request.neuron, request.image, request.sample, visual, text)
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
+        words = ("A ", "cat", ".")
+        return DescribeAnswer(
+            request.image, request.question, f"<image> {request.question}", "A cat.", words, b"\xff\0"
+        )
+
+    def free(self) -> None:
+        print("freed")
+
+
+def load(spec: ModelSpec, report: Report) -> FakeEngine:
+    """``spec.name`` decides."""
+    report("reading weights", 0.5)
+    match spec.name:
+        case "slow":
+            FOREVER.wait(600)
+        case "broken":
+            raise ModelError("broken has no weights.", "Name another.")
+        case "crash":
+            os._exit(7)
+    return FakeEngine()
+
+
+if __name__ == "__main__":
+    os.dup2(1, STRAY, inheritable=False)
+    sys.exit(main(load))
