@@ -29,6 +29,7 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
+    replaced,
 )
 
 PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
