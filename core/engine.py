@@ -81,7 +81,7 @@ def load_vlm(spec: ModelSpec, report: Report) -> VlmEngine:
     report("importing torch and transformers")
     from core.vlm import Vlm
 
-    report("reading weights")
+    report("opening the model; a new one is downloaded first")
     _report_weights(report)
     vlm = Vlm.load(
         spec.name,

@@ -49,17 +49,19 @@ class WorkerLink:
         assert stdout is not None  # stdout=PIPE
         nonsense = ""
         try:
-            if not self._doomed:
-                self.send(spec, 0)
-                while (frame := await framing.read_async(stdout)) is not None:
-                    receive(frame)
-        except framing.FrameError as error:
-            nonsense = f"answered nonsense: {error.message}"
-        finally:
-            # If it closed its output and goes on, it is of no use either. On Python 3.11 wait() ends only when the
-            # pipe has been read to its end.
-            if nonsense or self._doomed or sys.exc_info()[0] is not None:
+            if self._doomed:
                 self._signal()
+            self.send(spec, 0)
+            while (frame := await framing.read_async(stdout)) is not None:
+                receive(frame)
+        except framing.FrameError as error:
+            self._signal()
+            nonsense = f"answered nonsense: {error.message}"
+        except BaseException:
+            self._signal()
+            raise
+        finally:
+            # On Python 3.11 wait() ends only when the pipe has been read to its end.
             while await stdout.read(1 << 16):
                 pass
             code = await self._reaped()

@@ -19,7 +19,7 @@ from core.vlm import Vlm
 from core.worker import failure
 from core.worker_link import COMMAND
 from core.worker_log import worker_log
-from tests.core.test_model_process import Watched, watched
+from tests.core.watched import Watched, watched
 from tests.tiny import make_images, make_model
 
 QUESTION = "Could you describe the image?"

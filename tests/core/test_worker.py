@@ -14,7 +14,7 @@ from core import framing
 from core.model_messages import MapAnswer, ModelSpec
 from core.worker_log import LIMIT, open_worker_log, worker_log
 from core.worker_messages import Cancel, Failed, Loaded, Loading
-from tests.core.test_model_process import FAKE, ask, watched
+from tests.core.watched import FAKE, ask, watched
 
 Worker = subprocess.Popen[bytes]
 Message = TypeVar("Message")
