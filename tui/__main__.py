@@ -5,6 +5,7 @@ others, because a researcher waits for the first picture.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,13 @@ from core.plain_text import plain
 
 INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  #: 128 + SIGPIPE, likewise
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class OutputError(VlmscopeError):
+    title = "The output cannot be written"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        _discard(sys.stdout)
+        _report(OutputError(f"{error.strerror}: {error.filename or 'stdout'}.", "Free some space, or write elsewhere."))
+        return OutputError.exit_code
     return code
 
 

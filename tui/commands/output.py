@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from core.errors import VlmscopeError
 from core.labels import Label
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
@@ -18,25 +17,9 @@ PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
 COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
 
 
-class OutputError(VlmscopeError):
-    title = "The output cannot be written"
-
-
 def write(text: str) -> None:
-    """Write ``text`` and a line's end to stdout, at once.
-
-    Raises:
-        OutputError: if it cannot be written (a full disk). A closed pipe stays a ``BrokenPipeError``.
-    """
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"stdout: {error.strerror}.", "Free some space, or write elsewhere.") from error
+    """Write ``text`` and a line's end to stdout, at once: what cannot be written must fail here, not on the way out."""
+    print(text, flush=True)
 
 
 def console() -> Console:

@@ -1,0 +1,223 @@
+"""``vlmscope show``: one neuron as text, JSON and picture."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from core.heatmap import ColourMap, norm, open_crop, overlay
+from core.labels import Label, Thresholds
+from core.manifest import read_manifest
+from core.neuron import Neuron
+from core.scan_store import ScanStore, array_shapes
+from core.store_writer import StoreWriter
+from tui.__main__ import main
+from tui.commands.show import Page
+from tui.commands.show_text import as_lines
+
+NEURON = Neuron(3, 17)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
+    assert main(["show", *args, "--json"]) == 0
+    captured = capsys.readouterr()
+    found: dict[str, Any] = json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    return found
+
+
+def test_json_is_what_the_store_holds(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, found = ScanStore(scan), run_json(capsys, str(scan), "L3/N17")
+    labels = store.labels(Thresholds())
+    assert found["neuron"] == "L3/N17"
+    assert found["label"] == Label(int(labels.label[3, 17])).word
+    assert list(found["p"].values()) == labels.fractions[3, 17].tolist()
+    assert list(found["p"]) == ["visual", "text", "multimodal", "unknown"]
+    assert found["high_confidence"] == bool(labels.high_confidence[3, 17])
+    assert np.float32(found["maximum"]) == store.maximum[3, 17]
+    assert [entry["rank"] for entry in found["samples"]] == list(range(1, 9))
+    for rank, entry in enumerate(found["samples"]):
+        top = store.top_sample(NEURON, rank, Thresholds())
+        sample = store.sample(top.sample)
+        assert (entry["sample"], entry["image"], entry["description"]) == (
+            sample.index,
+            sample.image,
+            sample.description,
+        )
+        assert (np.float32(entry["score"]), entry["vote"]) == (np.float32(top.score), top.vote.word)
+    assert "sample" not in found
+
+
+@pytest.mark.parametrize("spelling", ["3:17", "3.17", "L3 17", "l3/n17"])
+def test_every_spelling_of_an_address_is_taken(scan: Path, capsys: pytest.CaptureFixture[str], spelling: str) -> None:
+    assert run_json(capsys, str(scan), spelling)["neuron"] == "L3/N17"
+
+
+def test_votes_follow_the_thresholds(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(capsys, str(scan), "L3/N17", "--Tv", "10", "--Tt", "10")
+    assert found["label"] == "unknown"
+    assert {entry["vote"] for entry in found["samples"]} == {"unknown"}
+    assert found["p"]["unknown"] == 1.0
+
+
+def test_one_sample_comes_with_its_maps(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 1, Thresholds())
+    found = run_json(capsys, str(scan), "L3/N17", "--sample", "2")["sample"]
+    assert found["rank"] == 2
+    assert found["tokens"] == list(store.sample(top.sample).tokens)
+    assert top.visual_map is not None
+    assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), top.visual_map)
+    assert top.peak_patch is not None
+    assert found["peak_patch"] == [top.peak_patch // 4, top.peak_patch % 4]
+
+
+def test_a_map_that_is_not_stored_is_null(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(capsys, str(scan), "L3/N17", "--sample", "4")["sample"]
+    assert found["visual_map"] is None
+    assert found["text_map"] is None
+
+
+def write_hostile_scan(out: Path, like: Path, scanned: int = 1) -> None:
+    """One sample whose texts attack a terminal; activations that JSON has no number for."""
+    manifest = read_manifest(like).model_copy(update={"samples": 1, "scanned": scanned})
+    arrays = {name: np.zeros(shape, dtype=dtype) for name, (dtype, shape) in array_shapes(manifest).items()}
+    arrays["top_visual"][:] = -np.inf
+    arrays["moments"][:] = np.nan
+    arrays["top_text"][0] = 1.0
+    arrays["maximum"][:] = 2.0
+    tokens = ["\x1b[2J", "[/red]", "\u202e", "caf\udce9"]
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "JPEG")
+    with StoreWriter(out) as writer:
+        writer.add_sample("\x1b]0;x\x07\udcff.jpg", "".join(tokens), tokens, buffer.getvalue())
+        writer.finish(manifest, arrays)
+
+
+def test_what_json_has_no_number_for_is_null_and_text_is_verbatim(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_hostile_scan(tmp_path / "hostile", scan)
+    found = run_json(capsys, str(tmp_path / "hostile"), "L0/N0")
+    assert found["samples"][0]["visual"] == [None] * 8
+    assert found["statistics"]["visual"]["mean"] is None
+    assert found["samples"][0]["image"] == "\x1b]0;x\x07\udcff.jpg"
+    assert found["samples"][0]["description"] == "\x1b[2J[/red]\u202ecaf\udce9"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_hostile_text_reaches_no_terminal(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    write_hostile_scan(tmp_path / "hostile", scan)
+    assert main(["show", str(tmp_path / "hostile"), "L0/N0", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e", "\udcff"} & set(out)
+    assert "[/red]" in out
+
+
+def test_a_scan_of_no_samples_shows_that_there_are_none(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_hostile_scan(tmp_path / "none", scan, scanned=0)
+    found = run_json(capsys, str(tmp_path / "none"), "L0/N0")
+    assert found["samples"] == []
+    assert set(found["p"].values()) == {None}
+    assert main(["show", str(tmp_path / "none"), "L0/N0"]) == 0
+    assert main(["show", str(tmp_path / "none"), "L0/N0", "--sample", "1"]) == 2
+
+
+def test_text_in_a_pipe_has_glyphs_and_no_colours(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(scan), "L3/N17", "--sample", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "▀" not in out
+    assert "sample 2 of 8" in out
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 1, Thresholds())
+    framed = [line for line in out.splitlines() if line.startswith("|")]
+    assert [len(line) for line in framed] == [10] * 4
+    assert top.visual_map is not None
+    norms = norm(top.visual_map, float(store.maximum[3, 17]))
+    assert ["".join(pair) for pair in zip(framed[0][1:-1:2], framed[0][2:-1:2], strict=True)] == [
+        2 * " .:-=+*#%@"[min(int(value), 9)] for value in norms[0]
+    ]
+    assert "\n   8  " in out, "every top sample is listed"
+
+
+def test_a_rank_without_a_map_says_which_have_one(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(scan), "L3/N17", "--sample", "5"]) == 0
+    assert "maps are stored for samples 1 to 3" in capsys.readouterr().out
+
+
+def lines_on(scan: Path, **terminal: object) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, **terminal)  # type: ignore[arg-type]
+    page = Page.of(ScanStore(scan), NEURON, Thresholds())
+    with console.capture() as captured:
+        for line in as_lines(page, page.samples[0], ColourMap.FADE, console):
+            console.print(line, soft_wrap=bool(line.no_wrap))
+    return captured.get()
+
+
+def test_a_terminal_with_colours_gets_a_picture(scan: Path) -> None:
+    shown = lines_on(scan, color_system="truecolor")
+    assert "▀" in shown
+    assert "38;2;" in shown
+    assert "38;5;" in lines_on(scan, color_system="256")
+
+
+def test_no_color_gets_glyphs(scan: Path) -> None:
+    shown = lines_on(scan, color_system="truecolor", no_color=True)
+    assert "▀" not in shown
+    assert "38;" not in shown
+    assert "norm 0 to 10" in shown
+
+
+def test_words_above_the_threshold_stand_in_brackets(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 0, Thresholds())
+    assert top.text_map is not None
+    above = norm(top.text_map, float(store.maximum[3, 17])) > 3
+    expected = [
+        f"[{token.strip()}]" if strong else token.strip()
+        for token, strong in zip(store.sample(top.sample).tokens, above, strict=True)
+    ]
+    assert 0 < above.sum() < len(above)
+    assert main(["show", str(scan), "L3/N17"]) == 0
+    assert " ".join(expected) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("colour_map", list(ColourMap))
+def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour_map: ColourMap) -> None:
+    file = tmp_path / "out.png"
+    assert main(["show", str(scan), "L3/N17", "--sample", "3", "--png", str(file), "--colour-map", colour_map]) == 0
+    with Image.open(file) as found:
+        assert found.format == "PNG"
+        picture = found.convert("RGB")
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 2, Thresholds())
+    crop = open_crop(store.crop(top.sample))
+    assert top.visual_map is not None
+    small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
+    factor = picture.height // crop.height
+    assert factor > 1
+    assert picture.height == factor * crop.height
+    left = picture.crop((0, 0, factor * crop.width, picture.height)).resize(crop.size, Image.Resampling.NEAREST)
+    right = picture.crop((picture.width - factor * crop.width, 0, picture.width, picture.height))
+    assert np.array_equal(np.asarray(left), np.asarray(crop))
+    assert np.array_equal(np.asarray(right.resize(crop.size, Image.Resampling.NEAREST)), np.asarray(small))
+
+
+def test_the_picture_is_talked_about_on_stderr(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.png"
+    assert main(["show", str(scan), "L3/N17", "--png", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(file) in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    assert main(["show", str(scan), "L3/N17", "--png", str(file), "--json"]) == 0
+    json.loads(capsys.readouterr().out)
