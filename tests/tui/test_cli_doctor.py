@@ -1,7 +1,9 @@
 """``vlmscope doctor``: it tells, it mends nothing, and it keeps secrets."""
 
+import importlib.metadata
 import importlib.util
 import json
+import shutil
 import subprocess
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -29,7 +31,7 @@ def answer_torch(monkeypatch: pytest.MonkeyPatch, answer: list[object]) -> None:
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, json.dumps(answer), "")
 
-    monkeypatch.setattr(doctor.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 def found(name: str) -> Finding:
@@ -83,7 +85,7 @@ def test_missing_torch_limits_models_only(monkeypatch: pytest.MonkeyPatch, capsy
     def without_torch(name: str) -> ModuleSpec | None:
         return None if name in {"torch", "transformers"} else find_spec(name)
 
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", without_torch)
+    monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     assert "pip install torch" in found("torch").mend
     assert "pip install transformers" in found("transformers").mend
     assert main(["doctor"]) == 0
@@ -94,7 +96,7 @@ def test_a_torch_that_does_not_load_gives_its_reason(monkeypatch: pytest.MonkeyP
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         raise subprocess.CalledProcessError(1, command, stderr="Traceback ...\nOSError: libcudart.so.12: not found\n")
 
-    monkeypatch.setattr(doctor.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     torch = found("torch")
     assert (torch.state, torch.value) == (State.LIMIT, "does not load: OSError: libcudart.so.12: not found")
 
@@ -103,7 +105,7 @@ def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         raise subprocess.TimeoutExpired(command, 120)
 
-    monkeypatch.setattr(doctor.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     assert "does not answer" in found("torch").value
 
 
@@ -114,7 +116,7 @@ def test_devices_are_listed_with_their_free_memory(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_cpu_build_beside_a_gpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/nvidia-smi")
     cuda = found("cuda")
     assert cuda.state is State.LIMIT
     assert "CPU build" in cuda.value
