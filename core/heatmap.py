@@ -6,12 +6,15 @@ A norm runs from 0 to 10: the neuron's maximum over the whole data set is 10 (me
 import io
 import math
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from core.errors import StoreError
+
+if TYPE_CHECKING:
+    from PIL import Image  # loaded by those who have a picture: the screen's first paint has none
 
 TOP = 10.0  #: the norm of the neuron's maximum
 MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is no crop
@@ -92,7 +95,7 @@ def spread(norms: NDArray[np.float32], width: int, height: int) -> NDArray[np.fl
     return result
 
 
-def overlay(crop: Image.Image, norms: NDArray[np.float32], colour_map: ColourMap) -> Image.Image:
+def overlay(crop: "Image.Image", norms: NDArray[np.float32], colour_map: ColourMap) -> "Image.Image":
     """The heatmap of one sample.
 
     FADE is the paper's ``pixel * (a / 10) + 255 * (1 - a / 10)`` for each patch; VIRIDIS and GREY show the map alone.
@@ -104,6 +107,8 @@ def overlay(crop: Image.Image, norms: NDArray[np.float32], colour_map: ColourMap
     Returns:
         An RGB picture of the crop's size.
     """
+    from PIL import Image
+
     spread_norms = spread(norms, crop.width, crop.height)
     if colour_map is not ColourMap.FADE:
         return Image.fromarray(colours(spread_norms, colour_map))
@@ -112,12 +117,14 @@ def overlay(crop: Image.Image, norms: NDArray[np.float32], colour_map: ColourMap
     return Image.fromarray(np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8))
 
 
-def open_crop(data: bytes) -> Image.Image:
+def open_crop(data: bytes) -> "Image.Image":
     """Decode a crop: RGB.
 
     Raises:
         StoreError: if it is no JPEG or PNG, is damaged, or is so large that it can be no crop.
     """
+    from PIL import Image
+
     mend = "Copy the scan again from where it was made."
     try:
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.

@@ -1,0 +1,76 @@
+"""The Textual app: one scan, one browse screen, one model process that starts when it is first needed."""
+
+import os
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from core.config import Config
+from core.neuron import Neuron
+from core.scan_store import ScanStore
+from tui import keys
+from tui.screens.browse import BrowseScreen
+from tui.screens.model_link import ClientFactory, start_process
+
+
+class VlmscopeApp(App[None]):
+    """The screen of vlmscope."""
+
+    CSS_PATH = "vlmscope.tcss"
+    TITLE = "vlmscope"
+    ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT: ClassVar[float] = 6
+
+    def __init__(
+        self,
+        store: ScanStore,
+        config: Config,
+        start: Neuron | None = None,
+        name: str = "demo",
+        model_factory: ClientFactory = start_process,
+    ) -> None:
+        """Show ``store``.
+
+        Args:
+            start: the neuron to begin with.
+            name: what the title calls the scan.
+            model_factory: makes the model process's client; tests have one of their own.
+        """
+        # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self._config = config
+        self.browse = BrowseScreen(store, config, start, name, model_factory)
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.browse
+
+    def on_mount(self) -> None:
+        self.set_keymap(self._config.keys)
+        unknown = keys.unknown_ids(self._config.keys)
+        if unknown:
+            self.notify(
+                f"The settings map keys of unknown actions: {', '.join(unknown)}.", severity="warning", markup=False
+            )
+        if self._config.theme in self.available_themes:
+            self.theme = self._config.theme
+        else:
+            self.notify(f"The settings name an unknown theme: {self._config.theme}.", severity="warning", markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002 (Textual asks)
+        """Every action of the registry, for the command palette."""
+        for action in keys.ACTIONS:
+            title = f"{action.short} ({keys.keys_of(action.id, self._config.keys)[0]})"
+            call = action.call if "." in action.call else f"screen.{action.call}"
+            yield SystemCommand(title, action.tip, lambda call=call: self.call_next(self.run_action, call))
+        yield SystemCommand("theme", "Change the theme", self.action_change_theme)
+
+    def action_help_quit(self) -> None:
+        """ctrl+c kills nothing by surprise; it says how to leave."""
+        quit_key = keys.keys_of("quit", self._config.keys)[0]
+        self.notify(f"{quit_key} quits; esc stops what the model does.", markup=False)
+
+    async def action_quit(self) -> None:
+        await self.browse.link.close()
+        self.exit()

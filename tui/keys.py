@@ -1,0 +1,157 @@
+"""Every action of the screen, in one registry: its id, keys, words for the footer, the help and the palette.
+
+Bindings, footer, help and command palette are made from here; the user's ``keys`` setting maps an id to other keys.
+An action that belongs to a later version is listed too: its key says so, instead of doing nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding
+
+
+class Group(StrEnum):
+    """Where the help lists an action."""
+
+    MOVE = "Move"
+    FIND = "Find"
+    LOOK = "Look"
+    MODEL = "Model"
+    PROGRAM = "Program"
+    LATER = "Not in this version"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a key does.
+
+    Attributes:
+        id: names it in the user's ``keys`` setting.
+        keys: comma-separated, as Textual writes them.
+        call: Textual's action on the browse screen.
+        short: two words for footer and palette.
+        tip: one sentence for help and tooltip.
+    """
+
+    id: str
+    keys: str
+    call: str
+    short: str
+    tip: str
+    group: Group
+
+    def binding(self) -> Binding:
+        return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False)
+
+
+def _later(id: str, keys: str, short: str, tip: str) -> Action:  # noqa: A002 (the field's name)
+    return Action(id, keys, f"not_yet('{id}')", short, tip, Group.LATER)
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list", Group.MOVE),
+    Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron", Group.MOVE),
+    Action("layer.next", "]", "layer(1)", "next layer", "Go to the next layer, same index", Group.MOVE),
+    Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index", Group.MOVE),
+    Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample", Group.MOVE),
+    Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample", Group.MOVE),
+    Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron", Group.MOVE),
+    Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", Group.MOVE),
+    Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", Group.MOVE),
+    Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", Group.MOVE),
+    Action("search", "/", "search", "search", "Find an address, an index of this layer, or a label", Group.FIND),
+    Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", Group.FIND),
+    Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", Group.FIND),
+    Action("filter", "f", "filter", "filter", "Keep one label, high confidence only, or all layers", Group.FIND),
+    Action("sort", "o", "sort", "sort", "Order by index, by maximum or by a fraction", Group.FIND),
+    Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey", Group.LOOK),
+    Action("statistics", "v", "statistics", "statistics", "Show the activation's distribution by kind", Group.LOOK),
+    Action("zoom", "z", "zoom", "zoom", "Give the pictures the whole screen", Group.LOOK),
+    Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down", Group.LOOK),
+    Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up", Group.LOOK),
+    Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", Group.LOOK),
+    Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", Group.LOOK),
+    Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", Group.LOOK),
+    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL),
+    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM),
+    Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", Group.PROGRAM),
+    Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
+    Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
+    _later("explain", "E", "explain", "Explain the neuron in words"),
+    _later("simulate", "S", "simulate and score", "Score the explanation"),
+    _later("verdict.keep", "1", "keep", "Verdict: keep"),
+    _later("verdict.reject", "2", "reject", "Verdict: reject"),
+    _later("verdict.unsure", "3", "unsure", "Verdict: unsure"),
+    _later("verdict.clear", "4", "clear verdict", "Take the verdict back"),
+    _later("tags", "t", "tags", "Tag the neuron"),
+    _later("bookmark", "b", "bookmark", "Bookmark the neuron"),
+    _later("note", "i", "note", "Write a note"),
+    _later("note.editor", "I", "note in $EDITOR", "Write a note in $EDITOR"),
+    _later("undo", "u", "undo", "Undo the last verdict, tag or note"),
+    _later("redo", "ctrl+r", "redo", "Redo"),
+    _later("next_untriaged", ".", "next untriaged", "Go to the next neuron without a verdict"),
+    _later("copy_markdown", "Y", "copy as Markdown", "Copy the neuron as Markdown"),
+    _later("export", "x", "export", "Export the verdicts"),
+)
+
+BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
+
+#: The footer, first things first: as many as fit are shown. Each entry: ids whose keys stand together, and a word.
+Hint = tuple[tuple[str, ...], str]
+HINTS: tuple[Hint, ...] = (
+    (("neuron.next", "neuron.previous"), "neuron"),
+    (("layer.previous", "layer.next"), "layer"),
+    (("sample.previous", "sample.next"), "sample"),
+    (("search",), "search"),
+    (("filter",), "filter"),
+    (("sort",), "sort"),
+    (("map",), "map"),
+    (("zoom",), "zoom"),
+    (("statistics",), "stats"),
+    (("own_picture",), "own picture"),
+    (("command",), "command"),
+    (("copy_address",), "copy"),
+)
+#: Always there, at the footer's end.
+LAST_HINTS: tuple[Hint, ...] = ((("help",), "help"), (("quit",), "quit"))
+
+_NAMES = {
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+    "down": "↓",
+    "up": "↑",
+    "left": "←",
+    "right": "→",
+    "shift+down": "shift+↓",
+    "shift+up": "shift+↑",
+    "slash": "/",
+    "colon": ":",
+    "full_stop": ".",
+    "question_mark": "?",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+
+
+def bindings() -> list[Binding]:
+    """All actions as Textual takes them."""
+    return [action.binding() for action in ACTIONS]
+
+
+def keys_of(action_id: str, remapped: Mapping[str, str]) -> list[str]:
+    """The keys of an action as people write them, the user's own mapping first."""
+    keys = remapped.get(action_id) or BY_ID[action_id].keys
+    return [_NAMES.get(key.strip(), key.strip()) for key in keys.split(",")]
+
+
+def hint_keys(ids: Iterable[str], remapped: Mapping[str, str]) -> str:
+    """What the footer shows for actions that stand together: ``j/k``, ``[ ]``."""
+    firsts = [keys_of(action_id, remapped)[0] for action_id in ids]
+    return (" " if firsts[0] == "[" else "/").join(firsts)
+
+
+def unknown_ids(remapped: Mapping[str, str]) -> list[str]:
+    """Ids in the user's ``keys`` setting that name no action."""
+    return sorted(set(remapped) - set(BY_ID))

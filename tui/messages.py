@@ -1,0 +1,84 @@
+"""What widgets and background work tell the browse screen."""
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from core.errors import VlmscopeError
+from core.labels import Labels
+from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus
+from core.neuron import Neuron
+from tui.screens.state import OwnPicture
+
+
+@dataclass
+class RowChosen(Message):
+    """The user clicked a row of the list."""
+
+    position: int
+
+
+@dataclass
+class LayerChosen(Message):
+    """The user clicked a layer of the strip."""
+
+    layer: int
+
+
+@dataclass
+class LineEntered(Message):
+    """The user typed a line at a prompt (``:``, ``/`` or the picture's) and pressed enter."""
+
+    prompt: str
+    text: str
+
+
+class LineLeft(Message):
+    """The user left a prompt without entering anything."""
+
+
+@dataclass
+class Relabelled(Message):
+    """All neurons have new labels."""
+
+    labels: Labels
+
+
+@dataclass
+class StatusChanged(Message):
+    """The model process is in another state."""
+
+    status: ModelStatus
+
+
+@dataclass
+class MapArrived(Message):
+    """The model has computed a map."""
+
+    answer: MapAnswer
+
+
+@dataclass
+class Described(Message):
+    """The model has described the user's picture."""
+
+    own: OwnPicture
+    answer: DescribeAnswer
+
+
+@dataclass
+class MapFailed(Message):
+    """There will be no map of this neuron on this picture."""
+
+    neuron: Neuron
+    sample: int | None
+    image: str
+    error: VlmscopeError
+
+
+@dataclass
+class DescribeFailed(Message):
+    """The user's picture could not be described."""
+
+    own: OwnPicture
+    error: VlmscopeError

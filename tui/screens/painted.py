@@ -1,0 +1,316 @@
+"""The browse screen's state and how it becomes a picture: ``become`` takes a new state and paints what changed.
+
+What is cheap (list, labels, fractions, votes) follows every key at once. What costs more (pictures, words, peaks) does
+so too when keys come singly; while a key is held, it waits until the cursor rests, and the picture shown until then is
+dimmed and bears its own address.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.timer import Timer
+
+from core.config import Config
+from core.errors import StoreError
+from core.heatmap import ColourMap
+from core.labels import Label, Labels, Thresholds
+from core.model_messages import MapAnswer, Phase
+from core.neuron import Neuron
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from tui.keys import HINTS, Hint
+from tui.messages import Relabelled
+from tui.screens.model_link import ClientFactory, ModelLink
+from tui.screens.selection import select
+from tui.screens.state import Mode, Order, Pane, State
+from tui.widgets.bars import FoldedStrip, KeyBar, LayerStrip, LayersView, TitleBar, TitleView
+from tui.widgets.neuron_list import ListView, NeuronList
+from tui.widgets.page import Page
+from tui.widgets.page_view import Facts, PageView
+from tui.widgets.palette import make_palette
+
+if TYPE_CHECKING:
+    from tui.screens.evidence import Evidence
+
+REST_S = 0.12  #: keys that come faster than this are a held key
+SMALL = 20_000  #: neurons that are relabelled at once; more of them in a thread
+ANSWERS = 256  #: maps from the model that are kept
+
+
+class PaintedScreen(Screen[None]):
+    """State, selection and painting; what keys do is in ``BrowseScreen``."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-folded"), (132, "-wide")]  # noqa: RUF012 (Textual's own form)
+
+    def __init__(
+        self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.config = config
+        self.scan_name = name
+        self.labels = store.stored_labels()
+        self.state = State(
+            neuron=start or Neuron(0, 0),
+            thresholds=self.labels.thresholds,
+            colour_map=ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE,
+            pane=Pane.PAGE if start is not None else Pane.LIST,
+        )
+        self.link = ModelLink(store.manifest, config, self.post_message, factory)
+        self._selection = select(
+            self.labels, store.maximum, self.state.filter, self.state.order, self.state.neuron.layer
+        )
+        self._counts = self._count(self.labels)
+        self._cursor = self._selection.position(self.state.neuron)
+        self._wanted = self.state.thresholds
+        self._evidence: Evidence | None = None
+        self._facts: Facts | None = None
+        self._stale = True
+        self._last_move = 0.0
+        self._rest: Timer | None = None
+        self._relabelling: set[asyncio.Task[None]] = set()
+        self.answers: OrderedDict[tuple[Neuron, int | None, str], MapAnswer] = OrderedDict()
+        self.problems: dict[tuple[Neuron, int | None, str], str] = {}
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar(id="title")
+        yield FoldedStrip(id="folded")
+        with Horizontal(id="body"):
+            yield LayerStrip(id="layers")
+            yield NeuronList(id="list")
+            yield Page(id="page")
+        yield KeyBar(self.config.keys, id="keys")
+
+    def on_mount(self) -> None:
+        self.palette = make_palette(self.app)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._new_theme())
+        self._paint_all()
+        # The first paint needs the labels alone; pictures follow it.
+        self.call_after_refresh(self.settle)
+
+    def _new_theme(self) -> None:
+        self.palette = make_palette(self.app)
+        self._paint_all()
+
+    # -- from one state to the next ------------------------------------------------------------------------------
+
+    def become(self, state: State) -> None:
+        """Take a new state: find its rows, and paint what it changes."""
+        old, self.state = self.state, state
+        relisted = (old.filter, old.order) != (state.filter, state.order)
+        if relisted or (not state.filter.all_layers and old.neuron.layer != state.neuron.layer):
+            self._select()
+        elif old.neuron != state.neuron:
+            self._find_cursor()
+        if (old.neuron, old.rank, old.own) != (state.neuron, state.rank, state.own):
+            self._moved()
+        self._paint_all()
+
+    def _select(self) -> None:
+        state = self.state
+        self._selection = select(self.labels, self.store.maximum, state.filter, state.order, state.neuron.layer)
+        self._find_cursor()
+
+    def _find_cursor(self) -> None:
+        self._cursor = self._selection.position(self.state.neuron)
+        if self._cursor is None:
+            self._cursor = self._selection.nearest(self.state.neuron)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the list holds the neuron on the page."""
+        return self._cursor is not None and self._selection.at(self._cursor) == self.state.neuron
+
+    def _moved(self) -> None:
+        """Load the new picture now, or, while a key is held, when it rests."""
+        self._stale = True
+        if self._rest is not None:
+            self._rest.stop()
+            self._rest = None
+        if time.monotonic() - self._last_move >= REST_S:
+            self.settle()
+        else:
+            self._rest = self.set_timer(REST_S, self.settle)
+        self._last_move = time.monotonic()
+
+    def settle(self) -> None:
+        """The cursor rests: gather picture, words and facts of where it is."""
+        self._evidence = self.gather()
+        neuron = self.state.neuron
+        if self._facts is None or self._facts.neuron != neuron:
+            self._facts = self._gather_facts(neuron)
+        self._stale = False
+        self._paint_page()
+        if self._evidence is not None and self._evidence.visual is None:
+            self.want_map(self._evidence)
+
+    def want_map(self, evidence: "Evidence") -> None:
+        """The scan has no map of this; the screen with a model asks for one."""
+
+    def gather(self) -> "Evidence | None":
+        """The evidence for the state of now, with the model's answer if there is one."""
+        from tui.screens.evidence import own_evidence, stored_evidence, with_map
+
+        state = self.state
+        if state.own is None and not self.store.manifest.valid:
+            return None
+        try:
+            if state.own is not None:
+                evidence = own_evidence(state.neuron, state.own, state.thresholds)
+            else:
+                evidence = stored_evidence(self.store, state.neuron, state.rank, state.thresholds)
+        except StoreError as error:
+            self.app.notify(str(error), title=error.title, severity="error", markup=False)
+            return None
+        answer = self.answers.get(evidence.key)
+        if evidence.visual is None and answer is not None:
+            return with_map(evidence, answer, float(self.store.maximum[state.neuron.layer, state.neuron.index]))
+        return replace(evidence, map_problem=self.problems.get(evidence.key, ""))
+
+    def _gather_facts(self, neuron: Neuron) -> Facts | None:
+        try:
+            peaks = tuple(self.store.peak_tokens(neuron))
+        except StoreError:
+            peaks = ()  # the page has said so already
+        return Facts(
+            neuron=neuron,
+            peaks=peaks,
+            visual=self.store.distribution(neuron, Label.VISUAL),
+            text=self.store.distribution(neuron, Label.TEXT),
+            content_maximum=float(self.store.arrays["content_maximum"][neuron.layer, neuron.index]),
+        )
+
+    # -- new labels ----------------------------------------------------------------------------------------------
+
+    def relabel(self, thresholds: Thresholds) -> None:
+        """Label all neurons anew; the last thresholds asked for win."""
+        self._wanted = thresholds
+        if self.labels.label.size <= SMALL:
+            self.take_labels(self.store.labels(thresholds))
+            return
+        task = asyncio.create_task(self._relabel_in_thread(thresholds))
+        self._relabelling.add(task)
+        task.add_done_callback(self._relabelling.discard)
+
+    async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
+        self.post_message(Relabelled(await asyncio.to_thread(self.store.labels, thresholds)))
+
+    @property
+    def wanted(self) -> State:
+        """The state with the thresholds that were asked for last, though their labels may be on their way."""
+        return replace(self.state, thresholds=self._wanted)
+
+    def take_labels(self, labels: Labels) -> None:
+        """Show new labels, unless later ones are on their way."""
+        if labels.thresholds != self._wanted:
+            return
+        self.labels = labels
+        self._counts = self._count(labels)
+        self.state = replace(self.state, thresholds=labels.thresholds)
+        self._select()
+        if self._evidence is not None and not self._stale:
+            self._evidence = self.gather()
+        self._paint_all()
+
+    @staticmethod
+    def _count(labels: Labels) -> tuple[tuple[int, int, int, int], ...]:
+        return tuple((int(v), int(t), int(m), int(u)) for v, t, m, u in labels.counts())
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def _paint_all(self) -> None:
+        state = self.state
+        self.set_class(state.pane is Pane.PAGE, "-page")
+        self.set_class(state.mode is Mode.ZOOM, "-zoom")
+        self.paint_title()
+        layers = LayersView(self._counts, state.neuron.layer)
+        self.query_one(LayerStrip).present(layers, self.palette)
+        self.query_one(FoldedStrip).present(layers, self.palette)
+        self._paint_list()
+        self._paint_page()
+        self.query_one(KeyBar).present(self.hints(), self.palette)
+
+    def paint_title(self) -> None:
+        """The title line alone."""
+        manifest = self.store.manifest
+        v, t, m, u = (sum(column) for column in zip(*self._counts, strict=True))
+        view = TitleView(
+            name=self.scan_name,
+            model=manifest.model.name,
+            hook=str(manifest.hook),
+            scanned=manifest.scanned,
+            skipped=len(manifest.skipped),
+            top_n=manifest.top_n,
+            counts=(v, t, m, u),
+            thresholds=self.state.thresholds,
+            status=self.link.status,
+        )
+        self.query_one(TitleBar).present(view, self.palette)
+
+    def _paint_list(self) -> None:
+        state = self.state
+        where = "all layers" if state.filter.all_layers else f"L{state.neuron.layer}"
+        by = "by index" if state.order is Order.INDEX else f"by {state.order}, largest first"
+        neurons = self.query_one(NeuronList)
+        neurons.border_title = f"{where} · {len(self._selection):,} neurons · {state.filter} · {by}"
+        neurons.present(
+            ListView(
+                selection=self._selection,
+                labels=self.labels,
+                maximum=self.store.maximum,
+                cursor=self._cursor,
+                inside=self.listed,
+                all_layers=state.filter.all_layers,
+                empty=f"No neuron here is {state.filter}: f changes the filter.",
+            ),
+            self.palette,
+        )
+
+    def _paint_page(self) -> None:
+        state = self.state
+        at = (state.neuron.layer, state.neuron.index)
+        v, t, m, u = (int(count) for count in self.labels.votes[at])
+        view = PageView(
+            neuron=state.neuron,
+            label=Label(int(self.labels.label[at])),
+            counts=(v, t, m, u),
+            valid=self.labels.valid,
+            firm=bool(self.labels.high_confidence[at]),
+            maximum=float(self.store.maximum[at]),
+            votes=tuple(Label(int(vote)) for vote in self.store.votes(state.neuron, state.thresholds)),
+            rank=state.rank if state.own is None else None,
+            colour_map=state.colour_map,
+            mode=state.mode,
+            listed=self.listed,
+            evidence=self._evidence,
+            facts=self._facts,
+            stale=self._stale,
+            waiting=self.waiting(),
+        )
+        self.query_one(Page).present(view, self.palette)
+
+    def waiting(self) -> str:
+        """What the empty box says while the model works."""
+        if not self.link.working:
+            return ""
+        status = self.link.status
+        loading = status.phase in (Phase.STARTING, Phase.LOADING)
+        share = f" {100 * status.progress:.0f}%" if loading and status.progress is not None else ""
+        return f"asking the model: {status.phase}{share}" if loading else "asking the model"
+
+    def hints(self) -> tuple[Hint, ...]:
+        """What the footer says first, just now."""
+        first: list[Hint] = []
+        if self.link.working:
+            first.append((("back",), "stop the model"))
+        elif self.state.own is not None:
+            first.append((("back",), f"leave {plain(self.state.own.image.rpartition('/')[2], 20)}"))
+        if self.has_class("-narrow"):
+            first.append((("page",), "page") if self.state.pane is Pane.LIST else (("pane",), "list"))
+        return (*first, *HINTS[:2])

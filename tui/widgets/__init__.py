@@ -1,0 +1,1 @@
+"""What the screen is made of. Widgets get values and paint them; they hold no scan and no model."""

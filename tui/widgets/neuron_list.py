@@ -1,0 +1,185 @@
+"""The list of neurons: any number of rows, of which only the visible ones are ever made (Textual's Line API).
+
+Textual's own DataTable needs 53 s and 430 MB for 352,256 rows (design.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.style import Style
+from textual.events import Click, MouseScrollDown, MouseScrollUp
+from textual.geometry import Region
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from core.labels import Label, Labels
+from tui.messages import RowChosen
+from tui.screens.selection import Selection
+from tui.widgets.lines import Part, row
+from tui.widgets.numbers import activation, fraction, label_bar
+from tui.widgets.palette import Palette
+
+
+@dataclass(frozen=True, eq=False)
+class ListView:
+    """What the list shows.
+
+    Attributes:
+        selection: which neurons, in which order.
+        labels: of all neurons, (L, F).
+        maximum: float32 (L, F).
+        cursor: the row with the cursor, or None.
+        inside: whether the cursor's row is the neuron on the page, or only the row nearest to it.
+        all_layers: rows bear whole addresses.
+        empty: what to say if there are no rows.
+    """
+
+    selection: Selection
+    labels: Labels
+    maximum: NDArray[np.float32]
+    cursor: int | None
+    inside: bool
+    all_layers: bool
+    empty: str
+
+
+class NeuronList(ScrollView, can_focus=False):
+    """Rows of neurons, with a cursor that stays in view."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        super().__init__(id=id)
+        self.view: ListView | None = None
+        self._palette: Palette | None = None
+
+    def present(self, view: ListView, palette: Palette) -> None:
+        """Show ``view``; repaint two rows if only the cursor moved."""
+        old, same_palette = self.view, palette is self._palette
+        self.view, self._palette = view, palette
+        same_rows = old is not None and same_palette and old.selection is view.selection and old.labels is view.labels
+        if not same_rows:
+            self.virtual_size = self.size.with_height(len(view.selection) + 1)
+            self.refresh()
+        before = self.scroll_offset.y
+        self._follow()
+        if same_rows and old is not None and self.scroll_offset.y == before:
+            for position in {old.cursor, view.cursor} - {None}:
+                self._refresh_row(position)
+
+    def on_resize(self) -> None:
+        if self.view is not None:
+            self.virtual_size = self.size.with_height(len(self.view.selection) + 1)
+            self._follow()
+
+    @property
+    def page_rows(self) -> int:
+        """Rows that are visible at once: the first line is the head."""
+        return max(self.size.height - 1, 1)
+
+    def _refresh_row(self, position: int | None) -> None:
+        if position is not None:
+            self.refresh(Region(0, position + 1 - self.scroll_offset.y, self.size.width, 1))
+
+    def _follow(self) -> None:
+        """Scroll so that the cursor is in view, with a little of what comes next."""
+        view = self.view
+        if view is None or view.cursor is None:
+            return
+        rows, top = self.page_rows, self.scroll_offset.y
+        margin = min(3, (rows - 1) // 2)
+        target = top
+        if view.cursor < top + margin:
+            target = view.cursor - margin
+        elif view.cursor > top + rows - 1 - margin:
+            target = view.cursor - rows + 1 + margin
+        if not top - rows < target < top + rows:
+            target = view.cursor - rows // 2  # a far jump: the neighbours on both sides in view
+        target = min(max(target, 0), max(len(view.selection) - rows, 0))
+        if target != top:
+            self.scroll_to(y=target, animate=False, immediate=True)
+
+    def on_click(self, event: Click) -> None:
+        position = event.y - 1 + self.scroll_offset.y
+        if self.view is not None and event.y > 0 and position < len(self.view.selection):
+            self.post_message(RowChosen(position))
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_relative(y=3, animate=False)
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_relative(y=-3, animate=False)
+
+    def line_text(self, position: int) -> str:
+        """A row's text."""
+        return self._row(position, self.size.width).text.rstrip()
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        view, palette = self.view, self._palette
+        if view is None or palette is None:
+            return Strip.blank(width, base)
+        position = y - 1 + self.scroll_offset.y
+        if y == 0:
+            strip = self._head(width, palette)
+        elif not len(view.selection) and y == 2:
+            strip = row([(f" {view.empty}", palette.muted)], width)
+        elif position < len(view.selection):
+            strip = self._row(position, width)
+        else:
+            strip = Strip.blank(width)
+        return strip.apply_style(base).adjust_cell_length(width, base)
+
+    def _columns(self, width: int) -> tuple[int, int]:
+        """Cells of the votes bar, and whether (1 or 0) the fractions are written too."""
+        view = self.view
+        room = width - (13 if view is not None and view.all_layers else 9) - 18
+        return (min(room - 16, 30), 1) if room >= 26 else (max(min(room, 24), 4), 0)
+
+    def _head(self, width: int, palette: Palette) -> Strip:
+        view = self.view
+        bar, numbers = self._columns(width)
+        address = "  neuron     " if view is not None and view.all_layers else "       N "
+        parts: list[Part] = [
+            (address, palette.muted),
+            (" label  ", palette.muted),
+            (f"{'votes':<{bar}}", palette.muted),
+        ]
+        if numbers:
+            parts += [(f"  {label.letter} " if label else " V  ", palette.label(label)) for label in Label]
+        parts.append((f"{'max':>8} ", palette.muted))
+        return row(parts, width)
+
+    def _row(self, position: int, width: int) -> Strip:
+        view, palette = self.view, self._palette
+        assert view is not None and palette is not None
+        neuron = view.selection.at(position)
+        at = (neuron.layer, neuron.index)
+        label = Label(int(view.labels.label[at]))
+        counts = [int(count) for count in view.labels.votes[at]]
+        chosen = position == view.cursor
+        look = palette.strong if chosen else palette.text
+        pointer = "▸" if chosen and view.inside else "›" if chosen else " "
+        address = f"{neuron!s:<11}" if view.all_layers else f"{neuron.index:>7}"
+        firm = "!" if view.labels.high_confidence[at] else " "
+        bar, numbers = self._columns(width)
+        parts: list[Part] = [
+            (pointer, palette.accent),
+            (f"{address} " if not view.all_layers else f" {address}", look),
+            (f"  {label.letter}", palette.label(label) + palette.strong),
+            (f"{firm}    ", palette.muted),
+            *label_bar(counts, bar, palette),
+        ]
+        if numbers:
+            for which, count in zip(Label, counts, strict=True):
+                tone = palette.label(which) if which is label else palette.muted
+                parts.append((f" {fraction(count / max(view.labels.valid, 1))}", tone))
+        parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
+        strip = row(parts, width)
+        return strip.apply_style(palette.cursor) if chosen else strip
+
+    @property
+    def cursor_style(self) -> Style:
+        """How the cursor's row is told apart."""
+        return self._palette.cursor if self._palette is not None else Style()

@@ -1,0 +1,86 @@
+"""How numbers are written on the screen: short, and never so rounded that they contradict what is said of them."""
+
+from collections.abc import Sequence
+
+from core.labels import Label
+from tui.widgets.lines import Part
+from tui.widgets.palette import Palette
+
+_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def fraction(value: float) -> str:
+    """A fraction as ``.92`` or ``1.0``, three cells wide."""
+    return "1.0" if value >= 0.995 else f"{value:.2f}"[1:]
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in whole per cent; ``<1%`` and ``>99%`` where rounding would say none or all."""
+    if not whole:
+        return "0%"
+    share = 100 * part / whole
+    if 0 < share < 0.5:
+        return "<1%"
+    if 99.5 <= share < 100:
+        return ">99%"
+    return f"{share:.0f}%"
+
+
+def activation(value: float) -> str:
+    """An activation in three significant digits, without an exponent where it fits."""
+    size = abs(value)
+    if size >= 100 or value == 0:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.01 else f"{value:.0e}"
+
+
+def ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``4th`` ... for numbers up to 20."""
+    return f"{number}{_ORDINALS.get(number, 'th')}"
+
+
+def against(value: float, threshold: float, *, above: bool) -> str:
+    """``6.1 > 2`` or ``0.4 ≤ 3``, with as many digits as the comparison needs to look as true as it is."""
+    for digits in range(1, 7):
+        text = f"{value:.{digits}f}"
+        if (float(text) > threshold) == above:
+            break
+    return f"{text} {'>' if above else '≤'} {threshold:g}"
+
+
+def bar_cells(counts: Sequence[int], width: int) -> list[int]:
+    """Cells for each part of a bar, ``width`` in all; a part that is there gets one at least, if that fits."""
+    whole = sum(counts)
+    if not whole:
+        return [0] * len(counts)
+    exact = [count * width / whole for count in counts]
+    cells = [int(share) for share in exact]
+    for which in sorted(range(len(counts)), key=lambda i: cells[i] - exact[i])[: width - sum(cells)]:
+        cells[which] += 1
+    for which, count in enumerate(counts):
+        largest = max(range(len(counts)), key=cells.__getitem__)
+        if count and not cells[which] and cells[largest] > 2:
+            cells[which] += 1
+            cells[largest] -= 1
+    return cells
+
+
+def label_bar(counts: Sequence[int], width: int, palette: Palette) -> list[Part]:
+    """The shares of the four labels as one bar; without colour, each part is written in its letter."""
+    parts: list[Part] = []
+    for label, cells in zip(Label, bar_cells(counts, width), strict=True):
+        glyph = label.letter if palette.colourless else "░" if label is Label.UNKNOWN else "█"
+        parts.append((glyph * cells, palette.label(label)))
+    used = sum(len(text) for text, _ in parts)
+    return [*parts, (" " * (width - used), palette.muted)]
+
+
+def spark(values: list[float]) -> str:
+    """One glyph a value, scaled to the largest; anything above 0 is seen."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return " " * len(values)
+    return "".join(_EIGHTHS[0 if value <= 0 else max(1, round(8 * value / top))] for value in values)

@@ -1,0 +1,152 @@
+"""The neuron as a whole: how its activation is distributed over patches and words, and the words at its peaks."""
+
+import math
+
+import numpy as np
+from textual.strip import Strip
+
+from core.distribution import BINS, EDGES, Distribution
+from tui.widgets.lines import Part, beside, blank, row
+from tui.widgets.numbers import activation, spark
+from tui.widgets.page_view import Facts
+from tui.widgets.page_words import spell
+from tui.widgets.palette import Palette
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def _heights(distribution: Distribution, bins: int = BINS) -> list[float]:
+    """Height of each bin: logarithmic, because nearly all tokens are in the first."""
+    merged = distribution.histogram.astype(np.float64).reshape(bins, -1).sum(axis=1)
+    return [float(value) for value in np.log1p(merged)]
+
+
+def _share(value: float) -> str:
+    return "none seen" if math.isnan(value) else f"{100 * value:.0f}% active" if value >= 0.01 else "<1% active"
+
+
+def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
+    parts: list[Part] = [("peaks   ", palette.muted)]
+    for at, (word, count) in enumerate(facts.peaks):
+        parts.append((" · " if at else "", palette.muted))
+        parts.append((spell(word) or "␣", palette.text))
+        parts.append((f" ×{count}", palette.muted))
+    if not facts.peaks:
+        parts.append(("fires on no word of its top samples", palette.muted))
+    return row(parts, width)
+
+
+def facts_beside(facts: Facts, width: int, height: int, palette: Palette) -> list[Strip]:
+    """A narrow column: both distributions, then one peak word a line."""
+    lines: list[Strip] = []
+    for name, distribution, look in (
+        ("patches", facts.visual, palette.labels[0]),
+        ("words", facts.text, palette.labels[1]),
+    ):
+        lines.append(row([(f"{name} ", palette.muted), (_share(distribution.share_active), palette.text)], width))
+        lines.append(row([(spark(_heights(distribution, BINS // 2)), look)], width))
+    lines.append(row([("words at its peaks", palette.muted)], width))
+    if not facts.peaks:
+        lines.append(row([("none", palette.muted)], width))
+    for word, count in facts.peaks:
+        note = f" ×{count}"
+        lines.append(
+            Strip.join(
+                [row([(spell(word) or "␣", palette.text)], width - len(note)), row([(note, palette.muted)], len(note))]
+            )
+        )
+    return lines[:height]
+
+
+def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list[Strip]:
+    """Two lines of distribution and one of peaks; histograms where there is room for them."""
+    if height >= 12:
+        half = (width - 3) // 2
+        tall = min(height - 2, 14)
+        plots = beside(
+            [
+                (histogram("patches", facts.visual, half, tall, palette, 0), half),
+                (histogram("words", facts.text, half, tall, palette, 1), half),
+            ],
+            tall,
+            gap=3,
+        )
+        return [*blank(width), _peaks(facts, palette, width), *plots][:height]
+    lines = blank(width)
+    for name, distribution, look in (
+        ("patches ", facts.visual, palette.labels[0]),
+        ("words   ", facts.text, palette.labels[1]),
+    ):
+        lines.append(
+            row(
+                [
+                    (name, palette.muted),
+                    (spark(_heights(distribution)), look),
+                    (f"  {_share(distribution.share_active)}", palette.text),
+                    (f" · mean {activation(distribution.mean)}", palette.muted),
+                ],
+                width,
+            )
+        )
+    lines.append(_peaks(facts, palette, width))
+    return lines[:height]
+
+
+def _deviation(distribution: Distribution) -> float:
+    return math.sqrt(max(distribution.mean_square - distribution.mean**2, 0.0))
+
+
+def histogram(
+    name: str, distribution: Distribution, width: int, height: int, palette: Palette, kind: int
+) -> list[Strip]:
+    """A histogram over the scan's logarithmic bins, with its numbers above and its edges below."""
+    if math.isnan(distribution.mean):
+        return [row([(f"{name}: none seen", palette.muted)], width)]
+    head = row(
+        [
+            (f"{name} ", palette.labels[kind] + palette.strong),
+            (f"{distribution.count:,} · {_share(distribution.share_active)}", palette.text),
+            (f" · mean {activation(distribution.mean)} · sd {activation(_deviation(distribution))}", palette.muted),
+        ],
+        width,
+    )
+    per_bin = 2 if width >= 2 * BINS else 1
+    bins = BINS if width >= BINS else BINS // 2
+    heights = _heights(distribution, bins)
+    top = max(heights, default=0.0) or 1.0
+    rows = max(height - 2, 1)
+    lines = [head]
+    for y in range(rows):
+        line = ""
+        for value in heights:
+            eighths = round(8 * rows * value / top) - 8 * (rows - 1 - y)
+            if value > 0 and y == rows - 1:
+                eighths = max(eighths, 1)
+            line += _BLOCKS[min(max(eighths, 0), 8)] * per_bin
+        lines.append(row([(line, palette.labels[kind])], width))
+    return [*lines, row([(_axis(bins * per_bin), palette.muted)], width)]
+
+
+def _axis(cells: int) -> str:
+    """Lower edges under the bins that they begin: .002, .03, .5, 8, and the unit at the end."""
+    axis = [" "] * (cells + 4)
+    for edge in (0, 8, 16, 24, 30):
+        at = (edge + 1) * cells // BINS
+        text = f"{EDGES[edge]:.2g}".removeprefix("0")
+        axis[at : at + len(text)] = text
+    return "".join(axis).rstrip()
+
+
+def statistics(facts: Facts, maximum: float, width: int, height: int, palette: Palette) -> list[Strip]:
+    """The page's statistics: both histograms, one above the other, and what they count."""
+    each = max((height - 2) // 2, 4)
+    note = (
+        f"activations, logarithmic in both directions; the first bar is all below .002 · "
+        f"max {activation(maximum)}, on patches and words {activation(facts.content_maximum)}"
+    )
+    return [
+        row([(note, palette.muted)], width),
+        *histogram("patches", facts.visual, width, each, palette, 0),
+        *blank(width),
+        *histogram("words", facts.text, width, each, palette, 1),
+    ][:height]

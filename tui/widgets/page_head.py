@@ -1,0 +1,91 @@
+"""The lines above the pictures: the neuron, its samples' votes, the chosen sample, its vote with the numbers."""
+
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+from textual.strip import Strip
+
+from core.labels import Label
+from core.plain_text import plain
+from tui.widgets.lines import Part, row
+from tui.widgets.numbers import activation, against, fraction, ordinal
+from tui.widgets.page_view import PageView
+from tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from tui.screens.evidence import Evidence
+
+_CHOSEN = Style(reverse=True, bold=True)
+
+
+def neuron_line(view: PageView, palette: Palette, width: int) -> Strip:
+    """Address, label, the four fractions, how firm, the maximum."""
+    parts: list[Part] = [(f"{view.neuron}  ", palette.strong)]
+    parts.append((f"{view.label.letter} {view.label.word}", palette.label(view.label) + palette.strong))
+    parts.append(("  ", palette.text))
+    for label, count in zip(Label, view.counts, strict=True):
+        look = palette.label(label) if label is view.label else palette.muted
+        parts.append((f"{label.letter} {fraction(count / max(view.valid, 1))} ", look))
+    best = max(view.counts)
+    firm = "firm" if view.firm else "tie" if sorted(view.counts)[-2] == best else "weak"
+    parts.append((f" {firm} ({best} of {view.valid})", palette.text if view.firm else palette.muted))
+    parts.append((f"  max {activation(view.maximum)}", palette.text))
+    if not view.listed:
+        parts.append(("  not in this filter", palette.warning))
+    return row(parts, width)
+
+
+def votes_line(view: PageView, palette: Palette, width: int) -> Strip:
+    """Every top sample's vote, best first, the chosen one marked."""
+    if not view.votes:
+        return row([("no top samples", palette.muted)], width)
+    room = max(width - 12, 1)
+    rank = view.rank if view.rank is not None else 0
+    first = min(max(0, rank - room // 2), max(0, len(view.votes) - room))
+    parts: list[Part] = [("votes ", palette.muted), ("‹" if first else " ", palette.muted)]
+    for at, vote in enumerate(view.votes[first : first + room], start=first):
+        look = palette.label(vote)
+        parts.append((vote.letter, look + _CHOSEN if at == view.rank else look))
+    parts.append(("›" if first + room < len(view.votes) else "", palette.muted))
+    return row(parts, width)
+
+
+def sample_line(evidence: "Evidence", valid: int, palette: Palette, width: int) -> Strip:
+    """Which picture it is."""
+    parts: list[Part] = []
+    if evidence.rank is None:
+        parts.append(("your picture", palette.strong))
+    else:
+        parts.append((f"sample {evidence.rank + 1} of {valid}", palette.strong))
+        parts.append((f" · #{evidence.sample}", palette.muted))
+    if evidence.score is not None:
+        parts.append((f" · score {activation(evidence.score)}", palette.text))
+    parts.append((f" · {plain(evidence.name)}", palette.muted))
+    return row(parts, width)
+
+
+def _kind(value: float | None, threshold: float, number: int, word: str, *, above: bool) -> str:
+    if value is None:
+        return f"no {ordinal(number)} {word}"
+    return f"{ordinal(number)} {word} {against(value, threshold, above=above)}"
+
+
+def vote_line(evidence: "Evidence", waiting: str, palette: Palette, width: int) -> Strip:
+    """The sample's own vote and the numbers behind it, as norms against the thresholds."""
+    if evidence.vote is None:
+        return row([(f"no vote yet: {plain(evidence.map_problem) or waiting or 'no map'}", palette.muted)], width)
+    vote, thresholds = evidence.vote, evidence.thresholds
+    visual = _kind(
+        evidence.visual_norm, thresholds.T_v, thresholds.n_v, "patch", above=vote in (Label.VISUAL, Label.MULTIMODAL)
+    )
+    text = _kind(
+        evidence.text_norm, thresholds.T_t, thresholds.n_t, "word", above=vote in (Label.TEXT, Label.MULTIMODAL)
+    )
+    return row(
+        [
+            ("vote ", palette.muted),
+            (f"{vote.letter} {vote.word}", palette.label(vote)),
+            (f"  ({visual} · {text})", palette.text),
+        ],
+        width,
+    )

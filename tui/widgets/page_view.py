@@ -1,0 +1,93 @@
+"""The value that the page is painted from, and how the page's room is divided."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.distribution import Distribution
+from core.heatmap import ColourMap
+from core.labels import Label
+from core.neuron import Neuron
+from tui.screens.state import Mode
+
+if TYPE_CHECKING:
+    from tui.screens.evidence import Evidence
+
+SCALE = 5  #: cells of the 0-10 scale: a number, a blank, two cells of colour
+GAP = 1
+LEAST_BESIDE = 20  #: cells that facts need beside the pictures
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The neuron as a whole: its words and its distributions."""
+
+    neuron: Neuron
+    peaks: tuple[tuple[str, int], ...]
+    visual: Distribution
+    text: Distribution
+    content_maximum: float
+
+
+@dataclass(frozen=True)
+class PageView:
+    """All that the page shows.
+
+    Attributes:
+        counts: how many top samples are visual, text, multimodal, unknown.
+        votes: of each top sample, best first.
+        rank: the chosen top sample, or None on the user's own picture.
+        evidence: the picture; of another neuron or sample while ``stale``.
+        facts: likewise, of another neuron while stale.
+        waiting: what the model is doing about a map that is not there.
+    """
+
+    neuron: Neuron
+    label: Label
+    counts: tuple[int, int, int, int]
+    valid: int
+    firm: bool
+    maximum: float
+    votes: tuple[Label, ...]
+    rank: int | None
+    colour_map: ColourMap
+    mode: Mode
+    listed: bool
+    evidence: "Evidence | None"
+    facts: Facts | None
+    stale: bool
+    waiting: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How many cells each part gets. ``picture``: width and height of each of the two boxes."""
+
+    width: int
+    height: int
+    picture: tuple[int, int]
+    beside: int  #: width of the facts beside the pictures, 0 if they are below
+    words: int  #: lines of the description
+    facts: int  #: lines of the facts below
+
+
+HEAD = 5  #: lines above the pictures: neuron, votes, sample, vote, captions
+LEAST_WORDS = 4
+FACTS = 4  #: lines of the facts below: a blank, two distributions, the peaks
+
+
+def frame(width: int, height: int, mode: Mode) -> Frame:
+    """Divide the page: pictures as large as they can be, but never at the cost of the words."""
+    widest = max((width - SCALE - 2 * GAP) // 2, 2)
+    if mode is Mode.ZOOM:
+        rows = max(min((widest + 1) // 2, height - HEAD - 2), 1)
+        size = (min(widest, 2 * rows), rows)
+        return Frame(width, height, size, 0, max(height - HEAD - rows, 0), 0)
+    rows = max(min(widest // 2, height - HEAD - LEAST_WORDS), 1)
+    beside = width - 2 * 2 * rows - SCALE - 3 * GAP
+    if beside >= LEAST_BESIDE:
+        return Frame(width, height, (2 * rows, rows), beside, max(height - HEAD - rows, 0), 0)
+    rows = max(min(widest // 2, height - HEAD - LEAST_WORDS - FACTS), 1)
+    rest = max(height - HEAD - rows, 0)
+    facts = FACTS if rest >= FACTS + LEAST_WORDS else 0
+    words = min(rest - facts, 10)
+    return Frame(width, height, (min(widest, 2 * rows), rows), 0, words, rest - words)

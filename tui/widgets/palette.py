@@ -1,0 +1,132 @@
+"""The colours of the screen, fitted to the theme: labels stay readable on dark and on light, and without colour.
+
+Label colours are safe for colour-blind eyes (Okabe and Ito, 2008); where a theme's background leaves one too little
+contrast, it is moved towards black or white until the contrast is enough. With NO_COLOR no style has a colour: then
+weight, underline and reverse carry what colour would, and labels are told by their letters, as always.
+"""
+
+from dataclasses import dataclass
+
+from rich.color import Color
+from rich.style import Style
+from textual.app import App
+
+from core.heatmap import RGB
+from core.labels import Label
+
+#: Visual, text, multimodal, unknown.
+LABEL_COLOURS: tuple[RGB, ...] = ((0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0x8A, 0x8A, 0x8A))
+CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Styles by their meaning."""
+
+    dark: bool
+    colourless: bool
+    background: RGB
+    foreground: RGB
+    labels: tuple[Style, ...]
+    text: Style
+    strong: Style
+    muted: Style
+    accent: Style
+    cursor: Style  #: the row that the cursor is on
+    warning: Style
+
+    def label(self, label: Label) -> Style:
+        return self.labels[label]
+
+
+def style(foreground: RGB | None, background: RGB | None = None, *, bold: bool | None = None) -> Style:
+    """A Rich style from plain colours."""
+    return Style(
+        color=None if foreground is None else Color.from_rgb(*foreground),
+        bgcolor=None if background is None else Color.from_rgb(*background),
+        bold=bold,
+    )
+
+
+def mix(one: RGB, other: RGB, share: float) -> RGB:
+    """``share`` of ``other`` in ``one``."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def luminance(colour: RGB) -> float:
+    """Relative luminance, 0 to 1 (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: RGB, other: RGB) -> float:
+    """Contrast ratio, 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def readable(colour: RGB, background: RGB, least: float = CONTRAST) -> RGB:
+    """``colour``, moved away from ``background`` in small steps until it can be read on it."""
+    target: RGB = (0, 0, 0) if luminance(background) > 0.18 else (255, 255, 255)
+    for step in range(21):
+        candidate = mix(colour, target, step / 20)
+        if contrast(candidate, background) >= least:
+            return candidate
+    return target
+
+
+def ink(background: RGB) -> RGB:
+    """Black or white, whichever reads better on ``background``."""
+    return max(((0, 0, 0), (255, 255, 255)), key=lambda colour: contrast(colour, background))
+
+
+def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
+    from textual.color import Color as TextualColor
+    from textual.color import ColorParseError
+
+    try:
+        colour = TextualColor.parse(app.theme_variables.get(name, ""))
+    except ColorParseError:
+        return default
+    return default if colour.ansi is not None else colour.rgb
+
+
+def make_palette(app: App[None]) -> Palette:
+    """The palette for the app's theme of now."""
+    dark = app.current_theme.dark
+    if app.no_color:
+        plain = Style()
+        bold = Style(bold=True)
+        return Palette(
+            dark=dark,
+            colourless=True,
+            background=(0, 0, 0),
+            foreground=(255, 255, 255),
+            labels=(bold, bold, bold, Style(dim=True)),
+            text=plain,
+            strong=bold,
+            muted=plain,
+            accent=bold,
+            cursor=Style(reverse=True),
+            warning=bold,
+        )
+    background = _theme_colour(app, "background", (0, 0, 0) if dark else (255, 255, 255))
+    foreground = _theme_colour(app, "foreground", (224, 224, 224) if dark else (31, 31, 31))
+    accent = readable(_theme_colour(app, "primary", foreground), background)
+    # A cursor row must leave every label colour readable, so it is only a breath away from the background.
+    cursor = mix(background, accent, 0.16)
+    labels = tuple(style(readable(colour, cursor)) for colour in LABEL_COLOURS)
+    return Palette(
+        dark=dark,
+        colourless=False,
+        background=background,
+        foreground=foreground,
+        labels=labels,
+        text=Style(),
+        strong=Style(bold=True),
+        muted=style(readable(mix(foreground, background, 0.45), background)),
+        accent=style(accent, bold=True),
+        cursor=style(None, cursor),
+        warning=style(readable(_theme_colour(app, "warning", (255, 166, 43)), background), bold=True),
+    )
