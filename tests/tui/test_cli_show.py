@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 from rich.console import Console
 
 from core.heatmap import ColourMap, norm, open_crop, overlay
@@ -82,7 +83,7 @@ def test_a_map_that_is_not_stored_is_null(scan: Path, capsys: pytest.CaptureFixt
     assert found["text_map"] is None
 
 
-def write_hostile_scan(out: Path, like: Path, scanned: int = 1) -> None:
+def write_hostile_scan(out: Path, like: Path, scanned: int = 1, description: str | None = None) -> None:
     """One sample whose texts attack a terminal; activations that JSON has no number for."""
     manifest = read_manifest(like).model_copy(update={"samples": 1, "scanned": scanned})
     arrays = {name: np.zeros(shape, dtype=dtype) for name, (dtype, shape) in array_shapes(manifest).items()}
@@ -90,7 +91,7 @@ def write_hostile_scan(out: Path, like: Path, scanned: int = 1) -> None:
     arrays["moments"][:] = np.nan
     arrays["top_text"][0] = 1.0
     arrays["maximum"][:] = 2.0
-    tokens = ["\x1b[2J", "[/red]", "\u202e", "caf\udce9"]
+    tokens = ["\x1b[2J", "[/red]", "\u202e", "caf\udce9"] if description is None else [description]
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "JPEG")
     with StoreWriter(out) as writer:
@@ -146,7 +147,26 @@ def test_text_in_a_pipe_has_glyphs_and_no_colours(scan: Path, capsys: pytest.Cap
     assert ["".join(pair) for pair in zip(framed[0][1:-1:2], framed[0][2:-1:2], strict=True)] == [
         2 * " .:-=+*#%@"[min(int(value), 9)] for value in norms[0]
     ]
-    assert "\n   8  " in out, "every top sample is listed"
+
+
+def test_the_list_of_samples_is_as_long_as_asked(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def ranks(*args: str) -> list[str]:
+        assert main(["show", str(scan), "L3/N17", *args]) == 0
+        listed = capsys.readouterr().out.partition("rank  sample")[2].splitlines()[1:]
+        return [line.split()[0] for line in listed]
+
+    assert ranks() == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert ranks("--top", "2") == ["1", "2", "and"]
+    assert ranks("--top", "0") == ["and"]
+
+
+def test_on_a_terminal_no_sample_takes_two_lines(scan: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    write_hostile_scan(wide, scan, description="火车" * 60)
+    listed = lines_on(wide, neuron=Neuron(0, 0), no_color=True).partition("rank  sample")[2].splitlines()[1:]
+    assert len(listed) == 1
+    assert cell_len(listed[0]) <= 80
+    assert listed[0].endswith("…")
 
 
 def test_a_rank_without_a_map_says_which_have_one(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,11 +174,11 @@ def test_a_rank_without_a_map_says_which_have_one(scan: Path, capsys: pytest.Cap
     assert "maps are stored for samples 1 to 3" in capsys.readouterr().out
 
 
-def lines_on(scan: Path, **terminal: object) -> str:
+def lines_on(scan: Path, neuron: Neuron = NEURON, **terminal: object) -> str:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, **terminal)  # type: ignore[arg-type]
-    page = Page.of(ScanStore(scan), NEURON, Thresholds())
+    page = Page.of(ScanStore(scan), neuron, Thresholds())
     with console.capture() as captured:
-        for line in as_lines(page, page.samples[0], ColourMap.FADE, console):
+        for line in as_lines(page, page.samples[0], 10, ColourMap.FADE, console):
             console.print(line, soft_wrap=bool(line.no_wrap))
     return captured.get()
 

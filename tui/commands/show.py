@@ -87,6 +87,7 @@ def show(
     rank: Annotated[
         int | None, typer.Option("--sample", metavar="RANK", help="The top sample to show, from 1 (the best).")
     ] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="Top samples that the text lists.")] = 10,
     json: JsonOption = False,
     png: Annotated[
         Path | None,
@@ -117,7 +118,7 @@ def show(
         from tui.commands.show_text import as_lines
 
         target = output.console()
-        output.write_lines(target, as_lines(page, picked, colour_map, target))
+        output.write_lines(target, as_lines(page, picked, top, colour_map, target))
 
 
 def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:

@@ -15,18 +15,19 @@ from tui.commands.show import Page
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 PEAKS = 6  #: words named
+PEAK_WIDTH = 24  #: characters of one
 
 
-def as_lines(page: Page, picked: TopSample | None, colour_map: ColourMap, target: Console) -> list[Text]:
-    """The page for ``target``, a heatmap of ``picked`` in it."""
+def as_lines(page: Page, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
+    """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
     lines = [_head(page), _source(page), Text()]
     if picked is not None:
         lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
         if peaks:
-            words = ", ".join(f"{plain(word)} ×{count}" for word, count in peaks)
+            words = ", ".join(f"{plain(word, PEAK_WIDTH)} ×{count}" for word, count in peaks)
             lines += [_line(f"peaks: {words}"), Text()]
-    lines += _top_samples(page, target)
+    lines += _top_samples(page, top, target)
     return lines
 
 
@@ -124,14 +125,15 @@ def _description(page: Page, top: TopSample) -> list[Text]:
     return [text, Text()]
 
 
-def _top_samples(page: Page, target: Console) -> list[Text]:
+def _top_samples(page: Page, count: int, target: Console) -> list[Text]:
     lines = [_line("rank  sample       score  vote  image and description")]
-    for top in page.samples:
+    for top in page.samples[:count]:
         sample = page.store.sample(top.sample)
         line = _line(f"{top.rank + 1:>4}  {top.sample:>6}  {top.score:>10.4g}  ")
         line.append(f"{top.vote.letter:<4}", style=output.COLOURS[top.vote])
-        what = f"  {sample.image}  {sample.description}"
-        room = target.width - line.cell_len if target.is_terminal else None
-        line.append(plain(what, room))
+        line.append(plain(f"  {sample.image}  {sample.description}"))
+        if target.is_terminal:
+            line.truncate(target.width, overflow="ellipsis")
         lines.append(line)
-    return lines
+    left = len(page.samples) - count
+    return [*lines, _line(f"and {left} more: --top {len(page.samples)}")] if left > 0 else lines
