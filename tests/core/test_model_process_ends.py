@@ -54,8 +54,8 @@ async def test_stop_while_loading_kills_at_once() -> None:
 
 async def test_a_crash_fails_the_request_and_restart_works() -> None:
     async with watched() as model:
+        await model.map(ask())
         running = asyncio.create_task(model.map(ask("abort")))
-        await model.reach(Phase.BUSY)
         waiting = asyncio.create_task(model.map(ask()))
         for task in (running, waiting):
             with pytest.raises(WorkerError, match="killed by SIGABRT") as caught:
@@ -121,6 +121,13 @@ async def test_a_worker_that_cannot_start() -> None:
         with pytest.raises(WorkerError, match="cannot be started: No such file"):
             await model.map(ask())
         assert model.status.phase is Phase.FAILED
+
+
+async def test_what_a_worker_says_before_it_can_speak_is_in_the_log() -> None:
+    async with watched(command=(sys.executable, "-c", "raise SystemExit('no module named numpy')")) as model:
+        with pytest.raises(WorkerError, match="exit code 1"):
+            await model.map(ask())
+        assert "no module named numpy" in worker_log().read_text()
 
 
 async def test_nonsense_from_the_worker_ends_it() -> None:
