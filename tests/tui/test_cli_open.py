@@ -48,9 +48,10 @@ def test_without_a_command_the_demo_opens(started: Started, scan: Path) -> None:
     assert started.apps == [{"folder": scan, "config": Config(), "start": None, "name": "demo"}]
 
 
-def test_a_scan_opens_under_its_folders_name(started: Started, scan: Path) -> None:
+def test_a_scan_opens_under_its_folders_name(started: Started, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["open", str(scan)]) == 0
-    assert main(["open", f"{scan}/."]) == 0
+    monkeypatch.chdir(scan)
+    assert main(["open", "."]) == 0
     assert [app["name"] for app in started.apps] == ["small", "small"]
 
 
