@@ -42,7 +42,7 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
         text.append(f"  {label.letter} ", palette.label(label) + palette.strong)
         text.append(f"{label.word:<14}", palette.label(label))
         text.append(f" {_LABEL_HELP[label]}\n", palette.text)
-    line("firm, !", "more than 80 % of the top samples vote alike (:firm changes that)")
+    line("firm, ●", "more than 80 % of the top samples vote alike (:firm changes that)")
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
     for group in Group:
         if group is Group.LATER:

@@ -46,7 +46,7 @@ ANSWERS = 256  #: maps from the model that are kept
 class PaintedScreen(Screen[None]):
     """State, selection and painting; what keys do is in ``BrowseScreen``."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-folded"), (132, "-wide")]  # noqa: RUF012 (Textual's own form)
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-folded"), (132, "-wide"), (180, "-huge")]  # noqa: RUF012 (Textual's own form)
 
     def __init__(
         self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
@@ -110,7 +110,8 @@ class PaintedScreen(Screen[None]):
             self._find_cursor()
         if (old.neuron, old.rank, old.own) != (state.neuron, state.rank, state.own):
             self._moved()
-        self._paint_all()
+        else:
+            self._paint_all()
 
     def _select(self) -> None:
         state = self.state
@@ -136,6 +137,7 @@ class PaintedScreen(Screen[None]):
         if time.monotonic() - self._last_move >= REST_S:
             self.settle()
         else:
+            self._paint_all()
             self._rest = self.set_timer(REST_S, self.settle)
         self._last_move = time.monotonic()
 
@@ -146,7 +148,7 @@ class PaintedScreen(Screen[None]):
         if self._facts is None or self._facts.neuron != neuron:
             self._facts = self._gather_facts(neuron)
         self._stale = False
-        self._paint_page()
+        self._paint_all()
         if self._evidence is not None and self._evidence.visual is None:
             self.want_map(self._evidence)
 
@@ -258,7 +260,9 @@ class PaintedScreen(Screen[None]):
         where = "all layers" if state.filter.all_layers else f"L{state.neuron.layer}"
         by = "by index" if state.order is Order.INDEX else f"by {state.order}, largest first"
         neurons = self.query_one(NeuronList)
-        neurons.border_title = f"{where} · {len(self._selection):,} neurons · {state.filter} · {by}"
+        title = f"{where} · {len(self._selection):,} neurons · {state.filter} · {by}"
+        if neurons.border_title != title:  # Textual repaints the whole list for it
+            neurons.border_title = title
         neurons.present(
             ListView(
                 selection=self._selection,
@@ -292,6 +296,7 @@ class PaintedScreen(Screen[None]):
             facts=self._facts,
             stale=self._stale,
             waiting=self.waiting(),
+            tokens=self.store.manifest.text_tokens_max,
         )
         self.query_one(Page).present(view, self.palette)
 

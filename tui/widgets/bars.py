@@ -82,9 +82,9 @@ class TitleBar(Lines):
                 left: list[Part] = [(brand, palette.accent), (ident, palette.text)]
                 used = len(brand) + len(ident)
                 if used + 2 + need <= width:
-                    self.show([row([*left, (" " * (width - used - need), palette.text), *right], width)])
+                    self.show([row([*left, (" " * (width - used - need), palette.text), *right], width)], palette.base)
                     return
-        self.show([row([(" ", palette.text), *shares, *limits, *model], width)])
+        self.show([row([(" ", palette.text), *shares, *limits, *model], width)], palette.base)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class LayerStrip(Lines):
             lines.append(strip.apply_style(palette.cursor) if chosen else strip)
         lines += blank(width, max(height - 1 - len(lines), 0))
         lines.append(row(legend(palette), width))
-        self.show(lines[:height])
+        self.show(lines[:height], palette.base)
 
     def on_click(self, event: Click) -> None:
         self.post_message(LayerChosen(self._first + event.y))
@@ -178,7 +178,7 @@ class FoldedStrip(Lines):
             look = palette.label(label)
             parts.append((label.letter, look + Style(reverse=True, bold=True) if layer == view.layer else look))
         parts.append(("›" if last < layers else " ", palette.muted))
-        self.show([row([*parts, *tail], width)])
+        self.show([row([*parts, *tail], width)], palette.base)
 
     def on_click(self, event: Click) -> None:
         layer = self._first + event.x - self._left
@@ -215,7 +215,7 @@ class KeyBar(Lines):
                 break
             parts += shown
             used += size
-        self.show([row([*parts, *last], width)])
+        self.show([row([*parts, *last], width)], palette.base)
 
     def _hint(self, hint: Hint, palette: Palette) -> list[Part]:
         ids, word = hint

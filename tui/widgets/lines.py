@@ -17,7 +17,13 @@ Part = tuple[str, Style]  #: text, already plain, and how it looks
 
 def row(parts: Iterable[Part], width: int) -> Strip:
     """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks."""
-    strip = Strip([Segment(text, look) for text, look in parts if text])
+    segments: list[Segment] = []
+    for text, look in parts:
+        if segments and segments[-1].style == look:
+            segments[-1] = Segment(segments[-1].text + text, look)
+        elif text:
+            segments.append(Segment(text, look))
+    strip = Strip(segments)
     if strip.cell_length > width:
         return Strip([*strip.crop(0, max(width - 1, 0)), Segment("…")], max(width, 1)).crop(0, width)
     return strip.adjust_cell_length(width)
@@ -59,12 +65,30 @@ def changed_cells(old: Strip, new: Strip) -> tuple[int, int] | None:
     return start, end
 
 
+def dressed(strip: Strip, base: Style) -> Strip:
+    """``strip`` on ``base``, where it has no background of its own; pictures have one everywhere and stay as they are.
+
+    Adding a style to each of a picture's thousand styles costs more than making the picture.
+    """
+    return Strip(
+        [
+            segment
+            if segment.style is not None and segment.style.bgcolor is not None and segment.style.color is not None
+            else Segment(segment.text, base if segment.style is None else base + segment.style)
+            for segment in strip
+        ],
+        strip.cell_length,
+    )
+
+
 class Lines(Widget, can_focus=False):
     """Shows lines that ``paint`` has made for its size."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 (Textual's name)
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        super().__init__(id=id)
         self._lines: list[Strip] = []
+        self._dressed: dict[int, Strip] = {}
+        self._base = Style()
 
     @property
     def text(self) -> str:
@@ -78,19 +102,29 @@ class Lines(Widget, can_focus=False):
     def paint(self) -> None:
         """Make the lines for the size of now and ``show`` them."""
 
-    def show(self, lines: list[Strip]) -> None:
-        """Show ``lines`` from the top; what is missing is blank."""
+    def show(self, lines: list[Strip], base: Style) -> None:
+        """Show ``lines`` from the top, on ``base``; what is missing is blank."""
         old, self._lines = self._lines, lines
+        if base != self._base:
+            self._base = base
+            self._dressed.clear()
+            self.refresh()
+            return
         empty = Strip([])
         regions = []
         for y in range(max(len(old), len(lines))):
             cells = changed_cells(old[y] if y < len(old) else empty, lines[y] if y < len(lines) else empty)
             if cells is not None:
+                self._dressed.pop(y, None)
                 regions.append(Region(cells[0], y, max(cells[1] - cells[0], 1), 1))
         if regions:
             self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
-        base = self.rich_style
-        strip = self._lines[y] if y < len(self._lines) else Strip([])
-        return strip.apply_style(base).adjust_cell_length(self.size.width, base)
+        width = self.size.width
+        strip = self._dressed.get(y)
+        if strip is None or strip.cell_length != width:
+            strip = self._lines[y] if y < len(self._lines) else Strip([])
+            strip = dressed(strip.adjust_cell_length(width), self._base)
+            self._dressed[y] = strip
+        return strip

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.style import Style
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
@@ -16,7 +15,7 @@ from textual.strip import Strip
 from core.labels import Label, Labels
 from tui.messages import RowChosen
 from tui.screens.selection import Selection
-from tui.widgets.lines import Part, row
+from tui.widgets.lines import Part, dressed, row
 from tui.widgets.numbers import activation, fraction, label_bar
 from tui.widgets.palette import Palette
 
@@ -116,10 +115,10 @@ class NeuronList(ScrollView, can_focus=False):
         return self._row(position, self.size.width).text.rstrip()
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
+        width = self.size.width
         view, palette = self.view, self._palette
         if view is None or palette is None:
-            return Strip.blank(width, base)
+            return Strip.blank(width)
         position = y - 1 + self.scroll_offset.y
         if y == 0:
             strip = self._head(width, palette)
@@ -129,7 +128,7 @@ class NeuronList(ScrollView, can_focus=False):
             strip = self._row(position, width)
         else:
             strip = Strip.blank(width)
-        return strip.apply_style(base).adjust_cell_length(width, base)
+        return dressed(strip, palette.base)
 
     def _columns(self, width: int) -> tuple[int, int]:
         """Cells of the votes bar, and whether (1 or 0) the fractions are written too."""
@@ -162,13 +161,13 @@ class NeuronList(ScrollView, can_focus=False):
         look = palette.strong if chosen else palette.text
         pointer = "▸" if chosen and view.inside else "›" if chosen else " "
         address = f"{neuron!s:<11}" if view.all_layers else f"{neuron.index:>7}"
-        firm = "!" if view.labels.high_confidence[at] else " "
+        firm = "●" if view.labels.high_confidence[at] else " "
         bar, numbers = self._columns(width)
         parts: list[Part] = [
             (pointer, palette.accent),
             (f"{address} " if not view.all_layers else f" {address}", look),
-            (f"  {label.letter}", palette.label(label) + palette.strong),
-            (f"{firm}    ", palette.muted),
+            (f" {label.letter} ", palette.label(label) + palette.strong),
+            (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.label(label)),
             *label_bar(counts, bar, palette),
         ]
         if numbers:
@@ -178,8 +177,3 @@ class NeuronList(ScrollView, can_focus=False):
         parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
         strip = row(parts, width)
         return strip.apply_style(palette.cursor) if chosen else strip
-
-    @property
-    def cursor_style(self) -> Style:
-        """How the cursor's row is told apart."""
-        return self._palette.cursor if self._palette is not None else Style()

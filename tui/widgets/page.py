@@ -53,7 +53,7 @@ class Page(Lines):
         view, palette = self.view, self._palette
         if view is None or palette is None or view.evidence is None:
             return
-        room = frame(self.size.width, self.size.height, view.mode)
+        room = frame(self.size.width, self.size.height, view.mode, view.tokens)
         shown = words(
             view.evidence.tokens,
             view.evidence.words,
@@ -70,9 +70,8 @@ class Page(Lines):
         width, height = self.size
         view, palette = self.view, self._palette
         if view is None or palette is None or width < 8 or height < 2:
-            self.show([])
             return
-        room = frame(width, height, view.mode)
+        room = frame(width, height, view.mode, view.tokens)
         lines = [neuron_line(view, palette, width), votes_line(view, palette, width)]
         if view.mode is Mode.STATISTICS:
             lines += blank(width)
@@ -82,7 +81,7 @@ class Page(Lines):
             lines.append(row([("…", palette.muted)], width))
         else:
             lines += self._sample(view, view.evidence, room, palette)
-        self.show(lines[:height])
+        self.show(lines[:height], palette.base)
 
     def _sample(self, view: PageView, evidence: "Evidence", room: Frame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.

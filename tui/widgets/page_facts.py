@@ -13,6 +13,8 @@ from tui.widgets.page_words import spell
 from tui.widgets.palette import Palette
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_ROOMY = 52  # cells from which a histogram's head has all its numbers
+TALL = 9  #: lines from which the facts have histograms, not one line each
 
 
 def _heights(distribution: Distribution, bins: int = BINS) -> list[float]:
@@ -60,9 +62,9 @@ def facts_beside(facts: Facts, width: int, height: int, palette: Palette) -> lis
 
 def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list[Strip]:
     """Two lines of distribution and one of peaks; histograms where there is room for them."""
-    if height >= 12:
+    if height >= TALL:
         half = (width - 3) // 2
-        tall = min(height - 2, 14)
+        tall = min(height - 3, 12)
         plots = beside(
             [
                 (histogram("patches", facts.visual, half, tall, palette, 0), half),
@@ -71,7 +73,7 @@ def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list
             tall,
             gap=3,
         )
-        return [*blank(width), _peaks(facts, palette, width), *plots][:height]
+        return [*blank(width), _peaks(facts, palette, width), *blank(width), *plots][:height]
     lines = blank(width)
     for name, distribution, look in (
         ("patches ", facts.visual, palette.labels[0]),
@@ -102,14 +104,10 @@ def histogram(
     """A histogram over the scan's logarithmic bins, with its numbers above and its edges below."""
     if math.isnan(distribution.mean):
         return [row([(f"{name}: none seen", palette.muted)], width)]
-    head = row(
-        [
-            (f"{name} ", palette.labels[kind] + palette.strong),
-            (f"{distribution.count:,} · {_share(distribution.share_active)}", palette.text),
-            (f" · mean {activation(distribution.mean)} · sd {activation(_deviation(distribution))}", palette.muted),
-        ],
-        width,
-    )
+    numbers = [_share(distribution.share_active), f"mean {activation(distribution.mean)}"]
+    if width >= _ROOMY:
+        numbers = [f"{distribution.count:,}", *numbers, f"sd {activation(_deviation(distribution))}"]
+    head = row([(f"{name} ", palette.labels[kind] + palette.strong), (" · ".join(numbers), palette.text)], width)
     per_bin = 2 if width >= 2 * BINS else 1
     bins = BINS if width >= BINS else BINS // 2
     heights = _heights(distribution, bins)
@@ -128,9 +126,10 @@ def histogram(
 
 
 def _axis(cells: int) -> str:
-    """Lower edges under the bins that they begin: .002, .03, .5, 8, and the unit at the end."""
-    axis = [" "] * (cells + 4)
-    for edge in (0, 8, 16, 24, 30):
+    """Lower edges under the bins that they begin: all up to 0, then .0078, .12, 2, 32."""
+    axis = [" "] * cells
+    axis[:2] = "≤0"
+    for edge in (5, 13, 21, 29):
         at = (edge + 1) * cells // BINS
         text = f"{EDGES[edge]:.2g}".removeprefix("0")
         axis[at : at + len(text)] = text
@@ -139,13 +138,11 @@ def _axis(cells: int) -> str:
 
 def statistics(facts: Facts, maximum: float, width: int, height: int, palette: Palette) -> list[Strip]:
     """The page's statistics: both histograms, one above the other, and what they count."""
-    each = max((height - 2) // 2, 4)
-    note = (
-        f"activations, logarithmic in both directions; the first bar is all below .002 · "
-        f"max {activation(maximum)}, on patches and words {activation(facts.content_maximum)}"
-    )
+    each = max((height - 3) // 2, 4)
+    largest = f"max {activation(maximum)} over all tokens, {activation(facts.content_maximum)} over patches and words"
     return [
-        row([(note, palette.muted)], width),
+        row([(largest, palette.text)], width),
+        row([("both axes logarithmic; the first bar: tokens that are not above 0", palette.muted)], width),
         *histogram("patches", facts.visual, width, each, palette, 0),
         *blank(width),
         *histogram("words", facts.text, width, each, palette, 1),

@@ -12,7 +12,6 @@ from core.plain_text import plain
 from tui.screens.evidence import Evidence
 from tui.widgets.half_blocks import fade, fit, half_blocks, luminance_glyphs
 from tui.widgets.lines import Part, blank, row
-from tui.widgets.numbers import activation
 from tui.widgets.page_view import SCALE
 from tui.widgets.palette import Palette, style
 
@@ -112,6 +111,8 @@ def captions(
     if evidence.visual is not None:
         peak = float(evidence.visual.max()) if evidence.visual.size else 0.0
         mark = "" if evidence.exact else "≈"
-        right.append((f"{colour_map} ", palette.muted))
-        right.append((f"peak {mark}{activation(peak)}" if peak > 0 else "silent here", palette.text))
+        value = f"peak {mark}{peak:.1f}" if peak > 0 else "silent here"
+        if len(f"activation {colour_map} {value}") > width:
+            right.clear()
+        right += [(f"{colour_map} ", palette.muted), (value, palette.text)]
     return row(left, width), row(right, width)

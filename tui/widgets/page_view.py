@@ -39,6 +39,7 @@ class PageView:
         evidence: the picture; of another neuron or sample while ``stale``.
         facts: likewise, of another neuron while stale.
         waiting: what the model is doing about a map that is not there.
+        tokens: of the scan's longest description.
     """
 
     neuron: Neuron
@@ -56,6 +57,7 @@ class PageView:
     facts: Facts | None
     stale: bool
     waiting: str
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,17 @@ LEAST_WORDS = 4
 FACTS = 4  #: lines of the facts below: a blank, two distributions, the peaks
 
 
-def frame(width: int, height: int, mode: Mode) -> Frame:
-    """Divide the page: pictures as large as they can be, but never at the cost of the words."""
+def words_lines(tokens: int, width: int) -> int:
+    """Lines that a description of ``tokens`` tokens takes: English has five and a half letters to a token."""
+    return max(LEAST_WORDS, -(-tokens * 11 // (2 * max(width, 1))) + 1)
+
+
+def frame(width: int, height: int, mode: Mode, tokens: int) -> Frame:
+    """Divide the page: pictures as large as they can be, but never at the cost of the words.
+
+    Args:
+        tokens: of the scan's longest description; the same for all samples, so that nothing jumps between them.
+    """
     widest = max((width - SCALE - 2 * GAP) // 2, 2)
     if mode is Mode.ZOOM:
         rows = max(min((widest + 1) // 2, height - HEAD - 2), 1)
@@ -89,5 +100,5 @@ def frame(width: int, height: int, mode: Mode) -> Frame:
     rows = max(min(widest // 2, height - HEAD - LEAST_WORDS - FACTS), 1)
     rest = max(height - HEAD - rows, 0)
     facts = FACTS if rest >= FACTS + LEAST_WORDS else 0
-    words = min(rest - facts, 10)
+    words = min(rest - facts, words_lines(tokens, width - 4))
     return Frame(width, height, (min(widest, 2 * rows), rows), 0, words, rest - words)

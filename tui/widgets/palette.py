@@ -28,6 +28,7 @@ class Palette:
     background: RGB
     foreground: RGB
     labels: tuple[Style, ...]
+    base: Style  #: what everything stands on
     text: Style
     strong: Style
     muted: Style
@@ -104,6 +105,7 @@ def make_palette(app: App[None]) -> Palette:
             background=(0, 0, 0),
             foreground=(255, 255, 255),
             labels=(bold, bold, bold, Style(dim=True)),
+            base=plain,
             text=plain,
             strong=bold,
             muted=plain,
@@ -123,6 +125,7 @@ def make_palette(app: App[None]) -> Palette:
         background=background,
         foreground=foreground,
         labels=labels,
+        base=Style() if app.native_ansi_color else style(foreground, background),
         text=Style(),
         strong=Style(bold=True),
         muted=style(readable(mix(foreground, background, 0.45), background)),
