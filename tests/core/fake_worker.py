@@ -1,8 +1,9 @@
-"""A worker as ``core.worker`` with an engine that does what the prompt says: run as a script by the tests.
+"""A worker as ``core.worker`` with an engine that does as it is told: run as a script by the tests.
 
-``prompt`` of a map request: ``soft`` (waits until stopped), ``hang`` (holds the interpreter's lock), ``deaf`` (waits
-and never asks whether it is stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense``, or anything
-else: answers. ``spec.name`` may be ``slow`` (never loads), ``broken`` or ``crash`` (do not load).
+It is told by a map request's ``prompt`` or a describe request's ``question``: ``soft`` (waits until stopped), ``hang``
+(holds the interpreter's lock), ``deaf`` (waits and never asks whether it is stopped), ``abort``, ``noise``, ``error``,
+``refuse``, ``memory``, ``nonsense``; at anything else it answers. ``spec.name`` may be ``slow`` (never loads),
+``broken`` or ``crash`` (do not load).
 """
 
 import ctypes
@@ -25,7 +26,21 @@ class FakeEngine:
     """Sleeps, crashes, prints."""
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
-        match request.prompt:
+        self._obey(request.prompt, stopped)
+        visual = np.full((2, 3), request.neuron.layer, np.float32)
+        text = np.arange(len(request.description.split()), dtype=np.float32)
+        return MapAnswer(request.neuron, request.image, request.sample, visual, text)
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
+        self._obey(request.question, stopped)
+        prompt = f"<image> {request.question}"
+        return DescribeAnswer(request.image, request.question, prompt, "A cat.", ("A ", "cat."), b"\xff\0")
+
+    def free(self) -> None:
+        print("freed")
+
+    def _obey(self, order: str, stopped: Stopped) -> None:
+        match order:
             case "soft":
                 while not stopped():
                     FOREVER.wait(0.005)
@@ -50,18 +65,6 @@ class FakeEngine:
                 raise MemoryError
             case "nonsense":
                 os.write(STRAY, b"Traceback (most recent call last):\n")
-        visual = np.full((2, 3), request.neuron.layer, np.float32)
-        text = np.arange(len(request.description.split()), dtype=np.float32)
-        return MapAnswer(request.neuron, request.image, request.sample, visual, text)
-
-    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
-        words = ("A ", "cat", ".")
-        return DescribeAnswer(
-            request.image, request.question, f"<image> {request.question}", "A cat.", words, b"\xff\0"
-        )
-
-    def free(self) -> None:
-        print("freed")
 
 
 def load(spec: ModelSpec, report: Report) -> FakeEngine:

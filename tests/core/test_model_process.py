@@ -35,7 +35,7 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
         description = await model.describe(DescribeRequest("a/cat\x1b.png", "What?"))
         assert (description.prompt, description.tokens, description.crop) == (
             "<image> What?",
-            ("A ", "cat", "."),
+            ("A ", "cat."),
             b"\xff\0",
         )
         assert model.seen[-2].detail == "describing cat .png"

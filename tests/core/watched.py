@@ -52,7 +52,8 @@ async def watched(
     """A process that is closed in the end, leaving no task and no child."""
     model = Watched(name, idle_unload_s, command)
     try:
-        yield model
+        async with asyncio.timeout(60):  # a test that would wait for ever fails
+            yield model
     finally:
         await model.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
