@@ -8,7 +8,7 @@ from core.labels import TEXT_KEPT, VISUAL_KEPT, Labels, Thresholds
 from core.scan_store import ScanStore
 
 MODEL = "Model"
-THRESHOLDS = "Thresholds (the scan's own where not given)"
+THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
 
 ScanArgument = Annotated[
     str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
