@@ -72,6 +72,7 @@ def load(spec: ModelSpec, report: Report) -> FakeEngine:
     report("reading weights", 0.5)
     match spec.name:
         case "slow":
+            print("loading for ever")
             FOREVER.wait(600)
         case "broken":
             raise ModelError("broken has no weights.", "Name another.")

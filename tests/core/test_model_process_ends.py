@@ -146,6 +146,19 @@ async def test_a_worker_that_never_stops_talking_is_ended() -> None:
             await asyncio.wait_for(model.map(ask()), 20)
 
 
+async def test_what_a_process_said_before_it_was_given_up_is_dropped() -> None:
+    async with watched("slow") as model:
+        waiting = asyncio.create_task(model.map(ask()))
+        await until(lambda: model.pid is not None)
+        # The loop stands still: what the worker reports stays in the pipe until it has been given up.
+        while not worker_log().exists() or "loading for ever" not in worker_log().read_text():
+            time.sleep(0.01)
+        await model.unload()
+        with pytest.raises(WorkerError, match="stopped"):
+            await waiting
+        assert model.phases == [Phase.STARTING, Phase.OFF]
+
+
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.LOADING])
 async def test_close_while_loading_is_quick(phase: Phase) -> None:
     async with watched("slow") as model:
