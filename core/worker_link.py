@@ -84,9 +84,11 @@ class WorkerLink:
 
     def _signal(self) -> None:
         if self._process is not None and self._process.returncode is None:
-            # PermissionError: macOS, when all that is left of the group is a zombie.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # Not the process object's kill(): it would reap the child before asyncio does. PermissionError: macOS, when
+            # a member of the group is a zombie.
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(self._process.pid, signal.SIGKILL)
 
     async def _reaped(self) -> int:
         """Wait for the end; a process that has closed its output gets a second to follow."""

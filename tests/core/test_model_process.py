@@ -29,6 +29,7 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
         assert model.seen[1] == ModelStatus(Phase.LOADING, "reading weights", 0.5)
         assert model.seen[2].detail == "L3/N217 on #312"
         first = model.process
+        assert os.getsid(first) == first  # ctrl+c in the terminal is not for it
         await model.map(ask(sample=None))
         assert model.process == first
         assert model.seen[-2].detail == "L3/N217 on cat.png"
