@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +240,13 @@ def test_the_picture_is_talked_about_on_stderr(scan: Path, tmp_path: Path, capsy
     captured = capsys.readouterr()
     assert captured.out == ""
     assert str(file) in captured.err
-    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
     assert main(["show", str(scan), "L3/N17", "--png", str(file), "--json"]) == 0
     json.loads(capsys.readouterr().out)
+
+
+def test_a_picture_goes_down_a_pipe(scan: Path) -> None:
+    command = [sys.executable, "-m", "tui", "show", str(scan), "L3/N17", "--png", "/dev/stdout"]
+    found = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=True)
+    with Image.open(io.BytesIO(found.stdout)) as picture:
+        assert picture.format == "PNG"
+        picture.load()

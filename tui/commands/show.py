@@ -1,8 +1,7 @@
 """``vlmscope show``: one neuron as text, as JSON, or as a picture."""
 
-import os
+import io
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -215,15 +214,9 @@ def _picture(page: Page, picked: TopSample | None, colour_map: ColourMap) -> Ima
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    """Write beside ``path``, then rename: a file that was there stays whole if this fails."""
+    whole = io.BytesIO()  # so that the file is opened only when there is something to put into it
+    picture.save(whole, "PNG")
     try:
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                picture.save(file, "PNG")
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        path.write_bytes(whole.getvalue())
     except OSError as error:
         raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
