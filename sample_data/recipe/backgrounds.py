@@ -14,7 +14,8 @@ _UNIT = _Y / (SIDE - 1)
 
 def _ramp(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> NDArray[np.float32]:
     a, b = np.array(top, dtype=np.float32), np.array(bottom, dtype=np.float32)
-    return a + (b - a) * _UNIT[..., None]
+    ramp: NDArray[np.float32] = a + (b - a) * _UNIT[..., None]
+    return ramp
 
 
 def _noise(picture: NDArray[np.float32], rng: Rng, amount: float) -> Picture:
@@ -164,7 +165,7 @@ def _bricks(rng: Rng) -> Picture:
 def _stripes(rng: Rng) -> Picture:
     band = (_X + rng.uniform(0, 16)) % 16 < 8
     a, b = (225, 205, 230), (185, 150, 200)
-    return _noise(np.where(band[..., None], np.float32(a), np.float32(b)), rng, 2)
+    return _noise(np.where(band[..., None], np.array(a, np.float32), np.array(b, np.float32)), rng, 2)
 
 
 def _dots(rng: Rng) -> Picture:

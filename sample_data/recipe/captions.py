@@ -35,7 +35,7 @@ def describe(scene: Scene) -> str:
     The forms of the sentences vary with what is in the scene, not by chance: a model that describes greedily would
     otherwise settle on the most frequent form.
     """
-    sentences = []
+    sentences: list[str] = []
     groups = list(scene.groups)
     while groups:
         group = groups.pop(0)

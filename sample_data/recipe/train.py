@@ -18,21 +18,28 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sample_data.recipe.batches import IGNORE, VisionLabels, pixels, scenes_and_talk, text_batch, vision_labels
+from sample_data.recipe.batches import (
+    IGNORE,
+    TextBatch,
+    VisionLabels,
+    pixels,
+    scenes_and_talk,
+    text_batch,
+    vision_labels,
+)
 from sample_data.recipe.model import make_model, make_processor, train_tokenizer
-from sample_data.recipe.scenes import Scene
 from sample_data.recipe.words import COLOUR_NAMES, NAMES, PLACES, SCENE_NAMES, SIZES
 
 HEADS = {"name": len(NAMES) + 1, "colour": len(COLOUR_NAMES) + 1, "place": len(PLACES), "size": len(SIZES), "count": 3}
 WIDTH = 192
-Talk = list[list[tuple[str, str]]]
+T = TypeVar("T")
 
 
 class VisionHeads(nn.Module):
@@ -65,7 +72,9 @@ class Optimisers:
 
     @classmethod
     def over(cls, modules: list[nn.Module], rate: float) -> "Optimisers":
-        matrices, others, seen = [], [], set[int]()
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
+        seen: set[int] = set()
         for module in modules:
             for name, parameter in module.named_parameters():
                 if id(parameter) in seen or not parameter.requires_grad:
@@ -81,7 +90,7 @@ class Optimisers:
 
     def step(self, loss: Tensor, progress: float, parameters: list[Tensor]) -> None:
         scale = min(1.0, progress / 0.02 + 0.02) * min(1.0, (1 - progress) / 0.35 + 0.01)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimiser in self.both:
             for group in optimiser.param_groups:
@@ -90,9 +99,9 @@ class Optimisers:
             optimiser.zero_grad(set_to_none=True)
 
 
-def ahead(make: Callable[[int], Any]) -> Iterator[Any]:
+def ahead(make: Callable[[int], T]) -> Iterator[T]:
     """``make(0)``, ``make(1)``, ... made by a thread, a few in advance."""
-    ready: queue.Queue[Any] = queue.Queue(maxsize=4)
+    ready: queue.Queue[T | BaseException] = queue.Queue(maxsize=4)
 
     def work() -> None:
         try:
@@ -109,18 +118,37 @@ def ahead(make: Callable[[int], Any]) -> Iterator[Any]:
         yield made
 
 
-def run_stage(name: str, seconds: float, batches: Iterator[Any], step: Callable[[Any, float], str]) -> int:
-    """Call ``step(batch, progress)`` until the time is up; returns how many steps were made."""
+def run_stage(name: str, seconds: float, batches: Iterator[T], step: Callable[[T, float], float]) -> None:
+    """Call ``step(batch, progress)``, which returns the loss, until the time is up."""
     begun = last = time.monotonic()
     steps = 0
     while (now := time.monotonic()) - begun < seconds:
-        text = step(next(batches), (now - begun) / seconds)
+        loss = step(next(batches), (now - begun) / seconds)
         steps += 1
         if now - last > 20:
-            print(f"{name} {now - begun:6.0f} s step {steps} {text}", flush=True)
+            print(f"{name} {now - begun:6.0f} s step {steps} loss {loss:.3f}", flush=True)
             last = now
     print(f"{name} done: {steps} steps in {time.monotonic() - begun:.0f} s", flush=True)
-    return steps
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Scenes ready to be learned from: float32 (B, 3, 96, 96), what is in them, and what is said about them."""
+
+    pixels: Tensor
+    labels: VisionLabels
+    talk: list[list[tuple[str, str]]]
+
+
+def pictures(size: int, first: int) -> Callable[[int], Pictures]:
+    """Batches of fresh scenes, from the seed ``first`` on."""
+
+    def make(number: int) -> Pictures:
+        begin = first + number * size
+        scenes, talk = scenes_and_talk(range(begin, begin + size))
+        return Pictures(pixels(scenes), vision_labels(scenes), talk)
+
+    return make
 
 
 def features(model: Any, images: Tensor) -> Tensor:
@@ -137,105 +165,112 @@ def talk_loss(model: Any, embeddings: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(model.lm_head(hidden[taken]).float(), wanted[taken])
 
 
+def autocast() -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+class Training:
+    """The model in the making, and its three stages."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        corpus = [text for seed in range(4000) for turn in scenes_and_talk([seed])[1][0] for text in turn]
+        frame = ["USER: \nCould you describe the image? ASSISTANT: The"] * 50
+        self.tokenizer = train_tokenizer([*corpus, *frame])
+        self.model: Any = make_model()
+        self.heads = VisionHeads()
+        self.language = self.model.model.language_model
+        self.tower = self.model.model.vision_tower
+        self.projector = self.model.model.multi_modal_projector
+        counted = sum(p.numel() for p in self.model.parameters())
+        print(f"{counted / 1e6:.2f} M parameters, {self.tokenizer.get_vocab_size()} tokens", flush=True)
+
+    def checkpointed(self, name: str, learn: Callable[[float, int], None], seconds: float, size: int) -> None:
+        """Run a stage, or read what it made before."""
+        path = self.out / f"{name}.safetensors"
+        whole = nn.ModuleDict({"model": self.model, "heads": self.heads})
+        if path.exists():
+            whole.load_state_dict(load_file(path), strict=False)  # lm_head is tied, and not in the file
+            print(f"{name}: read from its checkpoint", flush=True)
+            return
+        learn(seconds, size)
+        state = {k: v.detach().contiguous().clone() for k, v in whole.state_dict().items() if "lm_head" not in k}
+        save_file(state, path)
+
+    def learn_language(self, seconds: float, size: int) -> None:
+        optimisers = Optimisers.over([self.language], 2e-3)
+        parameters = list(self.language.parameters())
+
+        def make(number: int) -> TextBatch:
+            _, talk = scenes_and_talk(range(number * size, (number + 1) * size))
+            return text_batch(self.tokenizer, talk, image=False, all_text=True)
+
+        def step(batch: TextBatch, progress: float) -> float:
+            with autocast():
+                loss = talk_loss(self.model, self.language.embed_tokens(batch.input_ids), batch.labels)
+            optimisers.step(loss, progress, parameters)
+            return loss.item()
+
+        run_stage("language", seconds, ahead(make), step)
+
+    def learn_vision(self, seconds: float, size: int) -> None:
+        optimisers = Optimisers.over([self.tower, self.heads], 2e-3)
+        parameters = [*self.tower.parameters(), *self.heads.parameters()]
+
+        def step(batch: Pictures, progress: float) -> float:
+            with autocast():
+                loss = self.heads.loss(features(self.model, batch.pixels), batch.labels)
+            optimisers.step(loss, progress, parameters)
+            return loss.item()
+
+        run_stage("vision", seconds, ahead(pictures(size, 1 << 30)), step)
+
+    def learn_together(self, seconds: float, size: int) -> None:
+        parts = [self.tower, self.projector, self.language, self.heads]
+        optimisers = Optimisers.over(parts, 2e-3)
+        parameters = [p for part in parts for p in part.parameters()]
+
+        def step(batch: Pictures, progress: float) -> float:
+            turns = text_batch(self.tokenizer, batch.talk, image=True)
+            with autocast():
+                seen = features(self.model, batch.pixels)
+                embeddings = self.language.embed_tokens(turns.input_ids)
+                patches = self.projector(seen[:, 1:]).to(embeddings.dtype)
+                where = (turns.input_ids == self.model.config.image_token_id)[..., None]
+                loss = talk_loss(self.model, embeddings.masked_scatter(where, patches), turns.labels)
+                weight = 0.15 * max(0.0, 1 - progress / 0.6)
+                total = loss + weight * self.heads.loss(seen, batch.labels) if weight else loss
+            optimisers.step(total, progress, parameters)
+            return loss.item()
+
+        run_stage("together", seconds, ahead(pictures(size, 1 << 35)), step)
+
+    def save(self) -> None:
+        """Write the finished model in half precision, with its processor."""
+        self.model.config._attn_implementation = "sdpa"
+        self.model.half().save_pretrained(self.out / "model")
+        make_processor(self.tokenizer).save_pretrained(self.out / "model")
+        print(f"the model is in {self.out / 'model'}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the finished model go")
-    parser.add_argument("--seconds", type=float, nargs=3, default=(120, 720, 2300), help="budget of each stage")
+    parser.add_argument("--seconds", type=float, nargs=3, default=(100, 720, 2300), help="budget of each stage")
     parser.add_argument("--batch", type=int, nargs=3, default=(64, 48, 32), help="scenes in a batch of each stage")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-
-    corpus = [text for seed in range(4000) for _, talk in [scenes_and_talk([seed])] for t in talk[0] for text in t]
-    frame = ["USER: \nCould you describe the image? ASSISTANT: The"] * 50
-    tokenizer = train_tokenizer([*corpus, *frame])
-    model: Any = make_model()
-    heads = VisionHeads()
-    language, tower, projector = model.model.language_model, model.model.vision_tower, model.model.multi_modal_projector
-    counted = sum(p.numel() for p in model.parameters())
-    print(f"{counted / 1e6:.2f} M parameters, {tokenizer.get_vocab_size()} tokens", flush=True)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-
-    def checkpoint(name: str, make: Callable[[], None]) -> None:
-        path = args.out / f"{name}.safetensors"
-        whole = nn.ModuleDict({"model": model, "heads": heads})
-        if path.exists():
-            whole.load_state_dict(load_file(path), strict=False)
-            print(f"{name}: read from its checkpoint", flush=True)
-            return
-        make()
-        state = {k: v.detach().contiguous().clone() for k, v in whole.state_dict().items() if "lm_head" not in k}
-        save_file(state, path)
-
-    def learn_language() -> None:
-        size = args.batch[0]
-        optimisers = Optimisers.over([language], 2e-3)
-        parameters = list(language.parameters())
-
-        def make(number: int) -> Any:
-            _, talk = scenes_and_talk(range(number * size, (number + 1) * size))
-            return text_batch(tokenizer, talk, image=False, all_text=True)
-
-        def step(batch: Any, progress: float) -> str:
-            with autocast():
-                loss = talk_loss(model, language.embed_tokens(batch.input_ids), batch.labels)
-            optimisers.step(loss, progress, parameters)
-            return f"loss {loss.item():.3f}"
-
-        run_stage("language", args.seconds[0], ahead(make), step)
-
-    def scene_batch(size: int, offset: int) -> Callable[[int], Any]:
-        def make(number: int) -> tuple[list[Scene], Talk, Tensor, VisionLabels]:
-            first = offset + number * size
-            scenes, talk = scenes_and_talk(range(first, first + size))
-            return scenes, talk, pixels(scenes), vision_labels(scenes)
-
-        return make
-
-    def learn_vision() -> None:
-        optimisers = Optimisers.over([tower, heads], 2e-3)
-        parameters = [*tower.parameters(), *heads.parameters()]
-
-        def step(batch: Any, progress: float) -> str:
-            _, _, images, labels = batch
-            with autocast():
-                seen = features(model, images)
-                loss = heads.loss(seen, labels)
-            optimisers.step(loss, progress, parameters)
-            return f"loss {loss.item():.3f}"
-
-        run_stage("vision", args.seconds[1], ahead(scene_batch(args.batch[1], 1 << 30)), step)
-
-    def learn_together() -> None:
-        optimisers = Optimisers.over([tower, projector, language, heads], 2e-3)
-        parameters = [p for m in (tower, projector, language, heads) for p in m.parameters()]
-
-        def step(batch: Any, progress: float) -> str:
-            _, talk, images, labels = batch
-            turns = text_batch(tokenizer, talk, image=True)
-            with autocast():
-                seen = features(model, images)
-                embeddings = language.embed_tokens(turns.input_ids)
-                patches = projector(seen[:, 1:]).to(embeddings.dtype)
-                where = (turns.input_ids == model.config.image_token_id)[..., None]
-                loss = talk_loss(model, embeddings.masked_scatter(where, patches), turns.labels)
-                weight = 0.15 * max(0.0, 1 - progress / 0.6)
-                total = loss + weight * heads.loss(seen, labels) if weight else loss
-            optimisers.step(total, progress, parameters)
-            return f"loss {loss.item():.3f}"
-
-        run_stage("together", args.seconds[2], ahead(scene_batch(args.batch[2], 1 << 35)), step)
-
-    checkpoint("language", learn_language)
-    checkpoint("vision", learn_vision)
-    checkpoint("together", learn_together)
-    model.config._attn_implementation = "sdpa"
-    model.half().save_pretrained(args.out / "model")
-    make_processor(tokenizer).save_pretrained(args.out / "model")
-    print(f"the model is in {args.out / 'model'}", flush=True)
+    training = Training(args.out)
+    stages = {
+        "language": training.learn_language,
+        "vision": training.learn_vision,
+        "together": training.learn_together,
+    }
+    for (name, learn), seconds, size in zip(stages.items(), args.seconds, args.batch, strict=True):
+        training.checkpointed(name, learn, seconds, size)
+    training.save()
 
 
 if __name__ == "__main__":
