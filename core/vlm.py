@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -33,6 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from core.demo import model_source
+from core.devices import resolve_device, resolve_dtype
 from core.errors import Cancelled, ModelError, SamplesError
 from core.manifest import ModelInfo
 from core.neuron import HookPoint
@@ -127,8 +129,8 @@ class Vlm:
             model = LlavaForConditionalGeneration.from_pretrained(
                 source, config=config, dtype=kind, device_map={"": where}, **options
             )
-        except (OSError, ValueError) as error:
-            # transformers raises these for a missing folder, file or weights, and for a broken configuration.
+        except (OSError, ValueError, SafetensorError) as error:
+            # What transformers raises for a missing folder, file or weights, and for broken ones.
             raise ModelError(
                 f"{name} cannot be loaded: {str(error).splitlines()[0]}",
                 "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
@@ -305,38 +307,3 @@ class Vlm:
         # An activation function may be one module shared by all layers; a hook must know its layer.
         ffn.act_fn = copy.copy(ffn.act_fn)
         return ffn
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` is the first CUDA device, else the CPU.
-
-    Raises:
-        ModelError: if there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"There is no device {name!r} here: {str(error).splitlines()[0]}",
-            "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
-        ) from error
-    return torch.device("cuda:0") if name == "cuda" else device
-
-
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``auto`` is float32 on the CPU; on a GPU bfloat16 where it has it, else float16.
-
-    Raises:
-        ModelError: if the dtype is unknown.
-    """
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
-    if name not in kinds:
-        raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
-    return kinds[name]

@@ -1,0 +1,40 @@
+"""Which device and which dtype a model runs in."""
+
+import torch
+
+from core.errors import ModelError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is the first CUDA device, else the CPU.
+
+    Raises:
+        ModelError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"There is no device {name!r} here: {str(error).splitlines()[0]}",
+            "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
+        ) from error
+    return torch.device("cuda:0") if name == "cuda" else device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """``auto`` is float32 on the CPU; on a GPU bfloat16 where it has it, else float16.
+
+    Raises:
+        ModelError: if the dtype is unknown.
+    """
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    if name not in kinds:
+        raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
+    return kinds[name]
