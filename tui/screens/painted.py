@@ -178,8 +178,8 @@ class PaintedScreen(Screen[None]):
     def _gather_facts(self, neuron: Neuron) -> Facts | None:
         try:
             peaks = tuple(self.store.peak_tokens(neuron))
-        except StoreError:
-            peaks = ()  # the page has said so already
+        except (StoreError, IndexError):  # a damaged line, or a peak that lies outside its description
+            peaks = ()
         return Facts(
             neuron=neuron,
             peaks=peaks,

@@ -133,7 +133,9 @@ class LayerStrip(Lines):
         self.show(lines[:height], palette.base)
 
     def on_click(self, event: Click) -> None:
-        self.post_message(LayerChosen(self._first + event.y))
+        at = event.get_content_offset(self)
+        if at is not None:
+            self.post_message(LayerChosen(self._first + at.y))
 
 
 def legend(palette: Palette) -> list[Part]:
@@ -147,7 +149,7 @@ class FoldedStrip(Lines):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
-        self._first, self._left = 0, 0
+        self._first, self._left, self._last = 0, 0, 0
         self._view: tuple[LayersView, Palette] | None = None
 
     def present(self, view: LayersView, palette: Palette) -> None:
@@ -171,7 +173,7 @@ class FoldedStrip(Lines):
         room = max(width - need - len(head) - 4, 1)
         self._first = min(max(view.layer - room // 2, 0), max(layers - room, 0))
         self._left = len(head) + 1
-        last = min(self._first + room, layers)
+        last = self._last = min(self._first + room, layers)
         parts: list[Part] = [(head, palette.muted), ("‹" if self._first else " ", palette.muted)]
         for layer in range(self._first, last):
             label = Label(view.counts[layer].index(max(view.counts[layer])))
@@ -182,7 +184,7 @@ class FoldedStrip(Lines):
 
     def on_click(self, event: Click) -> None:
         layer = self._first + event.x - self._left
-        if layer >= self._first:
+        if self._first <= layer < self._last:
             self.post_message(LayerChosen(layer))
 
 

@@ -21,6 +21,8 @@ from core.heatmap import GLYPHS, RGB
 
 COLOURS = 96  #: of one picture: at this size the eye misses none, and a cell's style is often one made before
 
+NEAR = 8  #: colours whose channels differ by no more than this are shown as one
+
 
 @lru_cache(maxsize=4096)
 def _colour(value: RGB) -> Color:
@@ -32,6 +34,27 @@ def _style(lower: RGB | None, upper: RGB) -> Style:
     return Style.from_color(None if lower is None else _colour(lower), _colour(upper))
 
 
+def _join_near(image: Image.Image) -> tuple[list[RGB], NDArray[np.uint16]]:
+    """The palette of a picture in palette mode, and its pixels, each as the most frequent colour that is near its own.
+
+    JPEG scatters a flat area over a dozen colours that no eye tells apart; joined, they are one run of cells.
+    """
+    indices = np.asarray(image)
+    flat: NDArray[np.int16] = np.array(image.getpalette() or [0, 0, 0], dtype=np.int16).reshape(-1, 3)
+    counts = np.bincount(indices.ravel(), minlength=len(flat))
+    kept: list[int] = [int(np.argmax(counts))]
+    table = np.arange(len(flat), dtype=np.uint16)
+    for colour in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
+        away: NDArray[np.int16] = np.abs(flat[kept] - flat[colour])
+        near = np.flatnonzero(away.max(axis=1) <= NEAR)
+        if len(near):
+            table[colour] = kept[near[0]]
+        else:
+            kept.append(colour)
+    palette: list[RGB] = [(r, g, b) for r, g, b in flat.tolist()]
+    return palette, table[indices]
+
+
 class RunRenderer(HalfcellRenderer):
     """rich-pixels' half cells, with equal neighbours joined and few colours."""
 
@@ -39,9 +62,7 @@ class RunRenderer(HalfcellRenderer):
         if resize:
             image = image.resize(resize, resample=Image.Resampling.BOX)
         few = image.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        flat = few.getpalette() or []
-        palette: list[RGB] = [(flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat), 3)]
-        indices = np.asarray(few).astype(np.uint16)
+        palette, indices = _join_near(few)
         segments: list[Segment] = []
         for line in (indices[0::2] * 256 + indices[1::2]).tolist():
             for pair, run in groupby(line):

@@ -73,7 +73,9 @@ def dressed(strip: Strip, base: Style) -> Strip:
     return Strip(
         [
             segment
-            if segment.style is not None and segment.style.bgcolor is not None and segment.style.color is not None
+            if segment.style is not None
+            and segment.style.bgcolor is not None
+            and (segment.style.color is not None or not segment.text.strip())
             else Segment(segment.text, base if segment.style is None else base + segment.style)
             for segment in strip
         ],

@@ -98,8 +98,11 @@ class NeuronList(ScrollView, can_focus=False):
             self.scroll_to(y=target, animate=False, immediate=True)
 
     def on_click(self, event: Click) -> None:
-        position = event.y - 1 + self.scroll_offset.y
-        if self.view is not None and event.y > 0 and position < len(self.view.selection):
+        at = event.get_content_offset(self)
+        if at is None or at.y == 0 or self.view is None:
+            return
+        position = at.y - 1 + self.scroll_offset.y
+        if position < len(self.view.selection):
             self.post_message(RowChosen(position))
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
@@ -168,7 +171,7 @@ class NeuronList(ScrollView, can_focus=False):
             (f"{address} " if not view.all_layers else f" {address}", look),
             (f" {label.letter} ", palette.label(label) + palette.strong),
             (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.label(label)),
-            *label_bar(counts, bar, palette),
+            *label_bar(counts, bar, palette, "━╌"),
         ]
         if numbers:
             for which, count in zip(Label, counts, strict=True):

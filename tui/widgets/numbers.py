@@ -68,11 +68,15 @@ def bar_cells(counts: Sequence[int], width: int) -> list[int]:
     return cells
 
 
-def label_bar(counts: Sequence[int], width: int, palette: Palette) -> list[Part]:
-    """The shares of the four labels as one bar; without colour, each part is written in its letter."""
+def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str = "█░") -> list[Part]:
+    """The shares of the four labels as one bar; without colour, each part is written in its letter.
+
+    Args:
+        glyphs: of a known label and of the unknown one.
+    """
     parts: list[Part] = []
     for label, cells in zip(Label, bar_cells(counts, width), strict=True):
-        glyph = label.letter if palette.colourless else "░" if label is Label.UNKNOWN else "█"
+        glyph = label.letter if palette.colourless else glyphs[label is Label.UNKNOWN]
         parts.append((glyph * cells, palette.label(label)))
     used = sum(len(text) for text, _ in parts)
     return [*parts, (" " * (width - used), palette.muted)]

@@ -21,6 +21,8 @@ _CHOSEN = Style(reverse=True, bold=True)
 def neuron_line(view: PageView, palette: Palette, width: int) -> Strip:
     """Address, label, the four fractions, how firm, the maximum."""
     parts: list[Part] = [(f"{view.neuron}  ", palette.strong)]
+    if not view.listed:
+        parts.append(("not in this filter  ", palette.warning))
     parts.append((f"{view.label.letter} {view.label.word}", palette.label(view.label) + palette.strong))
     parts.append(("  ", palette.text))
     for label, count in zip(Label, view.counts, strict=True):
@@ -28,10 +30,8 @@ def neuron_line(view: PageView, palette: Palette, width: int) -> Strip:
         parts.append((f"{label.letter} {fraction(count / max(view.valid, 1))} ", look))
     best = max(view.counts)
     firm = "firm" if view.firm else "tie" if sorted(view.counts)[-2] == best else "weak"
-    parts.append((f" {firm} ({best} of {view.valid})", palette.text if view.firm else palette.muted))
+    parts.append((f" {firm}", palette.text if view.firm else palette.muted))
     parts.append((f"  max {activation(view.maximum)}", palette.text))
-    if not view.listed:
-        parts.append(("  not in this filter", palette.warning))
     return row(parts, width)
 
 
@@ -39,10 +39,11 @@ def votes_line(view: PageView, palette: Palette, width: int) -> Strip:
     """Every top sample's vote, best first, the chosen one marked."""
     if not view.votes:
         return row([("no top samples", palette.muted)], width)
-    room = max(width - 12, 1)
+    head = f"votes {max(view.counts)}/{view.valid} "
+    room = max(width - len(head) - 2, 1)
     rank = view.rank if view.rank is not None else 0
     first = min(max(0, rank - room // 2), max(0, len(view.votes) - room))
-    parts: list[Part] = [("votes ", palette.muted), ("‹" if first else " ", palette.muted)]
+    parts: list[Part] = [(head, palette.muted), ("‹" if first else " ", palette.muted)]
     for at, vote in enumerate(view.votes[first : first + room], start=first):
         look = palette.label(vote)
         parts.append((vote.letter, look + _CHOSEN if at == view.rank else look))
