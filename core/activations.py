@@ -124,7 +124,8 @@ class BatchReduction:
         at = torch.arange(self.text_start, int(lengths.max()))
         self.text_width = int(ends.max()) - self.text_start
         self.is_text = (at < ends[:, None]).to(device)[..., None]  # (B, R, 1) over the positions from text_start on
-        self.is_real = (at < lengths[:, None]).to(device)[..., None]
+        after = (at >= ends[:, None]) & (at < lengths[:, None])  # a tokenizer may end with a special token
+        self.trailing = after.to(device)[..., None] if after.any() else None
         self.samples = batch.samples.to(device)
         self.tokens = (self.size * (self.visual.stop - self.visual.start), int((ends - self.text_start).sum()))
         layers, neurons = state.top.key.shape[:2]
@@ -145,23 +146,31 @@ class BatchReduction:
     def _reduce(self, layer: int, activation: Tensor) -> None:
         a = activation.float()  # bfloat16 and float16 values are kept without loss
         visual, tail = a[:, self.visual], a[:, self.text_start :]  # (B, V, F), (B, R, F)
-        template = [a[:, : self.visual.start], a[:, self.visual.stop : self.text_start]]
         text = tail.masked_fill(~self.is_text, -torch.inf)
-        parts = [visual, tail.masked_fill(~self.is_real, -torch.inf), *(t for t in template if t.shape[1])]
-        highest = torch.stack([part.amax(dim=1) for part in parts]).amax(dim=0)  # (B, F); NaN stays NaN
-        parts[1] = tail.masked_fill(~self.is_real, torch.inf)
-        lowest = torch.stack([part.amin(dim=1) for part in parts]).amin(dim=0)
-        self.finite &= (highest.isfinite() & lowest.isfinite()).all(dim=1)
-        content = torch.maximum(visual.amax(dim=1), text.amax(dim=1))
-        self.maximum[layer] = highest.amax(dim=0)
-        self.content_maximum[layer] = content.amax(dim=0)
         words = tail.masked_fill(~self.is_text, 0)
+        # What is neither, once for maxima and once for sums.
+        template = [(part, part) for part in (a[:, : self.visual.start], a[:, self.visual.stop : self.text_start])]
+        if self.trailing is not None:
+            template.append((tail.masked_fill(~self.trailing, -torch.inf), tail.masked_fill(~self.trailing, 0)))
+        content = torch.maximum(visual.amax(dim=1), text.amax(dim=1))  # (B, F)
+        highest = content
+        total = torch.zeros_like(content)
+        for for_maximum, for_sum in template:
+            if for_maximum.shape[1]:
+                highest = torch.maximum(highest, for_maximum.amax(dim=1))
+                total += for_sum.sum(dim=1)
         for kind, part in enumerate((visual, words)):
-            self.sums[kind, 0, layer] = part.sum(dim=(0, 1))
+            sums = part.sum(dim=1)
+            total += sums
+            self.sums[kind, 0, layer] = sums.sum(dim=0)
             self.sums[kind, 1, layer] = (part * part).sum(dim=(0, 1))
             self.histogram[kind, layer] = histogram(part)
+        # A sum is finite only if all its terms are: NaN and infinities reach it.
+        self.finite &= total.isfinite().all(dim=1)
         # The zeros that stand for what is no text fell into bin 0.
         self.histogram[1, layer, :, 0] -= self.is_text.numel() - self.tokens[1]
+        self.maximum[layer] = highest.amax(dim=0)
+        self.content_maximum[layer] = content.amax(dim=0)
         self._find(layer, visual, text, content)
 
     def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:

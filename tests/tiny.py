@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,17 +33,18 @@ TEMPLATE = (
 )
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A Metaspace BPE as Llama's, with byte fallback off and BOS in front."""
+def make_tokenizer(end: bool = False) -> Any:
+    """A Metaspace BPE as Llama's, with BOS in front, and with ``end`` EOS behind."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     special = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
     tokenizer.train_from_iterator(TEXTS * 3, trainers.BpeTrainer(vocab_size=200, special_tokens=special))
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+        single="<s> $A </s>" if end else "<s> $A", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
-    return PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast  # untyped in transformers
+    return fast(
         tokenizer_object=tokenizer,
         unk_token="<unk>",
         bos_token="<s>",
@@ -52,11 +54,17 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(folder: Path, decoder: str = "llama", seed: int = 0, strategy: str = "default") -> Path:
+def make_model(
+    folder: Path,
+    decoder: str = "llama",
+    seed: int = 0,
+    strategy: Literal["default", "full"] = "default",
+    end: bool = False,
+) -> Path:
     """Save a random LLaVA of 3 layers, 48 neurons and a 3 x 3 patch grid; ``decoder`` is llama or qwen2."""
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
-    size = {
+    tokenizer = make_tokenizer(end)
+    size: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 3,
@@ -81,7 +89,7 @@ def make_model(folder: Path, decoder: str = "llama", seed: int = 0, strategy: st
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=4,
+        image_token_index=4,
         image_seq_length=9,
         vision_feature_select_strategy=strategy,
     )
@@ -93,7 +101,8 @@ def make_model(folder: Path, decoder: str = "llama", seed: int = 0, strategy: st
                 parameter.normal_(0, 0.25)
     model.generation_config.max_new_tokens = 12
     image_processor = CLIPImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
-    processor = LlavaProcessor(
+    make: Any = LlavaProcessor
+    processor = make(
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=8,
@@ -107,7 +116,7 @@ def make_model(folder: Path, decoder: str = "llama", seed: int = 0, strategy: st
 
 
 def make_images(folder: Path, count: int, seed: int = 0, descriptions: bool = True) -> Path:
-    """Write ``count`` random pictures and a ``samples.jsonl`` of descriptions of different lengths; returns the latter."""
+    """Write ``count`` random pictures and a ``samples.jsonl`` with texts of many lengths; returns the latter."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []

@@ -27,9 +27,11 @@ def silent(what: str, done: int, total: int) -> None:
     """A progress that nobody watches."""
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
+@pytest.fixture(scope="module", params=["llama", "qwen2", "llama with a closing token"])
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"), request.param)))
+    return Vlm.load(
+        str(make_model(tmp_path_factory.mktemp("model"), request.param.split()[0], end="closing" in request.param))
+    )
 
 
 @pytest.fixture(scope="module")
