@@ -137,10 +137,10 @@ async def test_an_idle_model_is_unloaded_and_loads_again() -> None:
 
 
 async def test_a_busy_model_is_not_idle() -> None:
-    async with watched(idle_unload_s=0.05) as model:
+    async with watched(idle_unload_s=0.3) as model:
+        await model.map(ask())  # from now on it is idle
         running = asyncio.create_task(model.map(ask("soft")))
-        await model.reach(Phase.BUSY)
-        done, _ = await asyncio.wait({running}, timeout=0.3)
+        done, _ = await asyncio.wait({running}, timeout=0.6)
         assert not done
         assert model.status.phase is Phase.BUSY
         running.cancel()

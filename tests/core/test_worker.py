@@ -53,7 +53,7 @@ def receive(process: Worker, kind: type[Message], number: int = 0) -> Message:
 def test_the_end_of_stdin_ends_an_idle_worker(worker: Worker) -> None:
     assert worker.stdin is not None
     worker.stdin.close()
-    assert worker.wait(5) == 0
+    assert worker.wait(30) == 0
 
 
 def test_the_end_of_stdin_ends_a_busy_worker(worker: Worker) -> None:
@@ -63,21 +63,21 @@ def test_the_end_of_stdin_ends_a_busy_worker(worker: Worker) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         worker.wait(0.2)
     worker.stdin.close()
-    assert worker.wait(5) == 0
+    assert worker.wait(30) == 0
 
 
 def test_a_reader_that_has_gone_ends_the_worker(worker: Worker) -> None:
     assert worker.stdout is not None
     worker.stdout.close()
     send(worker, ask(), 1)
-    assert worker.wait(5) == 0
+    assert worker.wait(30) == 0
 
 
 def test_nonsense_from_the_screen_ends_the_worker(worker: Worker) -> None:
     assert worker.stdin is not None
     worker.stdin.write(b"{}\n")
     worker.stdin.flush()
-    assert worker.wait(5) == 3
+    assert worker.wait(30) == 3
     assert "FrameError: Not a frame" in worker_log().read_text()
 
 

@@ -37,7 +37,7 @@ class Watched(ModelProcess):
         return self.pid
 
 
-async def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", timeout: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", timeout: float = 60.0) -> None:
     """Poll: what is waited for happens in other processes."""
     end = time.monotonic() + timeout
     while not condition():
@@ -52,7 +52,7 @@ async def watched(
     """A process that is closed in the end, leaving no task and no child."""
     model = Watched(name, idle_unload_s, command)
     try:
-        async with asyncio.timeout(60):  # a test that would wait for ever fails
+        async with asyncio.timeout(300):  # a test that would wait for ever fails
             yield model
     finally:
         await model.close()
