@@ -107,6 +107,7 @@ def test_a_threshold_that_is_none_is_wrong_use(
 ) -> None:
     error = refused(capsys, 2, command[0], str(scan), *command[1:], option, value)
     assert option.lstrip("-") in error
+    assert value in error
 
 
 @pytest.mark.parametrize("rank", ["0", "9", "-1", "first"])

@@ -1,14 +1,45 @@
 """What several commands take: the scan, an address, thresholds, JSON."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from core.errors import UsageError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Labels, Thresholds
 from core.scan_store import ScanStore
 
 MODEL = "Model"
 THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
+
+
+def number(option: str, example: str) -> Callable[[str], float]:
+    """A reader of one option's number, whose complaint names what was typed (typer's own does not).
+
+    Raises:
+        UsageError: from the reader, if it is no number.
+    """
+
+    def read(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(f"{option} is {text!r}, not a number.", f"Write {option} {example}.") from None
+
+    return read
+
+
+def whole(option: str, example: str) -> Callable[[str], int]:
+    """The same for whole numbers."""
+
+    def read(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise UsageError(f"{option} is {text!r}, not a whole number.", f"Write {option} {example}.") from None
+
+    return read
+
 
 ScanArgument = Annotated[
     str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
@@ -19,30 +50,50 @@ AddressArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 TvOption = Annotated[
     float | None,
-    typer.Option("--Tv", help="Norm above which a visual token is active, 0 to 10.", rich_help_panel=THRESHOLDS),
+    typer.Option(
+        "--Tv",
+        parser=number("--Tv", "2"),
+        metavar="NORM",
+        help="Norm above which a visual token is active, 0 to 10.",
+        rich_help_panel=THRESHOLDS,
+    ),
 ]
 NvOption = Annotated[
     int | None,
     typer.Option(
         "--nv",
+        parser=whole("--nv", "4"),
+        metavar="COUNT",
         help=f"Active visual tokens that make a sample visual, 1 to {VISUAL_KEPT}.",
         rich_help_panel=THRESHOLDS,
     ),
 ]
 TtOption = Annotated[
     float | None,
-    typer.Option("--Tt", help="Norm above which a text token is active, 0 to 10.", rich_help_panel=THRESHOLDS),
+    typer.Option(
+        "--Tt",
+        parser=number("--Tt", "3"),
+        metavar="NORM",
+        help="Norm above which a text token is active, 0 to 10.",
+        rich_help_panel=THRESHOLDS,
+    ),
 ]
 NtOption = Annotated[
     int | None,
     typer.Option(
-        "--nt", help=f"Active text tokens that make a sample text, 1 to {TEXT_KEPT}.", rich_help_panel=THRESHOLDS
+        "--nt",
+        parser=whole("--nt", "2"),
+        metavar="COUNT",
+        help=f"Active text tokens that make a sample text, 1 to {TEXT_KEPT}.",
+        rich_help_panel=THRESHOLDS,
     ),
 ]
 HighConfidenceOption = Annotated[
     float | None,
     typer.Option(
         "--high-confidence",
+        parser=number("--high-confidence", "0.8"),
+        metavar="SHARE",
         help="Share of the top samples above which a label is high-confidence.",
         rich_help_panel=THRESHOLDS,
     ),

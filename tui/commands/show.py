@@ -29,6 +29,7 @@ from tui.commands.options import (
     TtOption,
     TvOption,
     replaced,
+    whole,
 )
 
 PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
@@ -84,7 +85,13 @@ def show(
     scan: ScanArgument,
     address: AddressArgument,
     rank: Annotated[
-        int | None, typer.Option("--sample", metavar="RANK", help="The top sample to show, from 1 (the best).")
+        int | None,
+        typer.Option(
+            "--sample",
+            parser=whole("--sample", "1"),
+            metavar="RANK",
+            help="The top sample to show, from 1 (the best).",
+        ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=0, help="Top samples that the text lists.")] = 10,
     json: JsonOption = False,
