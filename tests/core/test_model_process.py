@@ -1,6 +1,8 @@
 """The screen's side against real worker processes, with an engine that misbehaves on request."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -124,6 +126,22 @@ async def test_cancelling_the_caller_stops_the_work_softly() -> None:
         waiting.cancel()
         await model.reach(Phase.READY)
         await model.map(ask())  # "abort" never ran
+
+
+async def test_a_request_cancelled_as_it_fails_leaves_no_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    async with watched("slow") as model:
+        waiting = asyncio.create_task(model.map(ask()))
+        await model.reach(Phase.LOADING)
+        unloading = asyncio.create_task(model.unload())
+        await asyncio.sleep(0)  # the request has failed, and who waits for it does not know yet
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        assert waiting.cancelled()
+        del waiting
+        await unloading
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_an_idle_model_is_unloaded_and_loads_again() -> None:
