@@ -1,5 +1,6 @@
 """The real engine in a real model process, against the same arithmetic done here."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import torch
 from transformers.utils import logging
 
 from core.activations import neuron_maps
+from core.demo import demo_folder
 from core.engine import VlmEngine
-from core.errors import WorkerError
+from core.errors import Cancelled, WorkerError
 from core.images import load_image
 from core.model_messages import DescribeRequest, MapRequest, ModelSpec, Phase
 from core.neuron import HookPoint, Neuron
+from core.samples import read_data
 from core.vlm import Vlm
 from core.worker import failure
 from core.worker_link import COMMAND
@@ -123,3 +126,32 @@ def test_a_full_gpu_is_explained() -> None:
     assert told.title == "Out of memory"
     assert ":unload" in told.mend
     assert "float16" in told.mend or "dtype" in told.mend
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (demo_folder() / "model").exists(), reason="this checkout has no demo model")
+async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
+    data = read_data("demo", limit=1)
+    picture = data.root / data.sources[0].image
+    async with watched("demo", command=COMMAND) as model:
+        told = await model.describe(DescribeRequest(str(picture), QUESTION))
+        assert told.description
+        assert "".join(told.tokens) == told.description
+
+        again = asyncio.create_task(model.describe(DescribeRequest(str(picture), QUESTION)))
+        await model.reach(Phase.BUSY)
+        pid = model.process
+        await model.stop()
+        with pytest.raises(Cancelled):
+            await again
+        assert model.status.phase is Phase.READY
+        assert model.process == pid
+
+        demo = Vlm.load("demo", device="cpu")
+        neuron = Neuron(demo.layers - 1, 217)
+        answer = await model.map(MapRequest(neuron, str(picture), told.prompt, told.description, None))
+        encoded = demo.encode(told.prompt, told.description)
+        visual, text = neuron_maps(demo, HookPoint.GATE, neuron, encoded, demo.pixels(load_image(picture)))
+        assert encoded.tokens == told.tokens
+        np.testing.assert_allclose(answer.visual, visual, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(answer.text, text, rtol=1e-4, atol=1e-5)

@@ -21,7 +21,7 @@ class Watched(ModelProcess):
 
     def __init__(self, name: str = "fake", idle_unload_s: float = 0.0, command: tuple[str, ...] = COMMAND) -> None:
         self.seen: list[ModelStatus] = []
-        super().__init__(ModelSpec(name), self.seen.append, idle_unload_s, command=command)
+        super().__init__(ModelSpec(name, device="cpu"), self.seen.append, idle_unload_s, command=command)
 
     @property
     def phases(self) -> list[Phase]:
