@@ -5,6 +5,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -80,16 +81,31 @@ def test_torch_answers_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_torch_limits_models_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    find_spec = importlib.util.find_spec
+    find_spec, version = importlib.util.find_spec, importlib.metadata.version
 
     def without_torch(name: str) -> ModuleSpec | None:
-        return None if name in {"torch", "transformers"} else find_spec(name)
+        return None if name == "torch" else find_spec(name)
+
+    def without_transformers(name: str) -> str:
+        if name == "transformers":
+            raise importlib.metadata.PackageNotFoundError
+        return version(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
+    monkeypatch.setattr(doctor, "version", without_transformers)
     assert "pip install torch" in found("torch").mend
     assert "pip install transformers" in found("transformers").mend
     assert main(["doctor"]) == 0
     assert "missing" in capsys.readouterr().out
+
+
+def test_a_terminal_that_cannot_draw_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert found("TERM").state is State.OK
+    monkeypatch.setenv("TERM", "dumb")
+    assert found("TERM").state is State.BROKEN
+    assert "xterm-256color" in found("TERM").mend
 
 
 def test_a_torch_that_does_not_load_gives_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

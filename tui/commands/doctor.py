@@ -91,22 +91,26 @@ def as_lines(findings: list[Finding]) -> list[Text]:
 
 
 def _versions() -> list[Finding]:
-    found = [Finding("Versions", APP, _version(APP)), Finding("Versions", "Python", sys.version.split()[0])]
-    found += [Finding("Versions", package, _version(package)) for package in ("textual", "numpy", "openai")]
-    if importlib.util.find_spec("transformers") is None:
-        found.append(
-            Finding("Versions", "transformers", "missing", State.LIMIT, "For models: pip install transformers")
-        )
-    else:
-        found.append(Finding("Versions", "transformers", _version("transformers")))
+    area = "Versions"
+    found = [Finding(area, APP, _version(APP) or "not installed"), Finding(area, "Python", sys.version.split()[0])]
+    for package, purpose in (
+        ("textual", "the screen"),
+        ("numpy", "everything"),
+        ("transformers", "models"),
+        ("accelerate", "models on a GPU"),
+        ("openai", "explanations"),
+    ):
+        here = _version(package)
+        mend = "" if here else f"For {purpose}: pip install {package}"
+        found.append(Finding(area, package, here or "missing", State.OK if here else State.LIMIT, mend))
     return found
 
 
-def _version(package: str) -> str:
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return None
 
 
 def _devices() -> list[Finding]:
@@ -146,7 +150,10 @@ def _terminal() -> list[Finding]:
     small = is_terminal and (columns < 80 or rows < 24)
     mend = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
     found.append(Finding(area, "size", f"{columns} x {rows}", State.LIMIT if small else State.OK, mend))
-    found += [Finding(area, name, os.environ.get(name, "not set")) for name in ("TERM", "COLORTERM", "NO_COLOR")]
+    dumb = is_terminal and os.environ.get("TERM") == "dumb"
+    mend = "Set TERM to your terminal's name, such as xterm-256color." if dumb else ""
+    found.append(Finding(area, "TERM", os.environ.get("TERM", "not set"), State.BROKEN if dumb else State.OK, mend))
+    found += [Finding(area, name, os.environ.get(name, "not set")) for name in ("COLORTERM", "NO_COLOR")]
     colours = output.console().color_system or "none"
     found.append(Finding(area, "colours", {"truecolor": "16 million", "256": "256"}.get(colours, colours)))
     inside = [
