@@ -159,7 +159,6 @@ class Driver:
     async def type(self, text: str) -> None:
         """Type a line (with its ``:`` or ``/``) and enter it."""
         await self.press(text[0] if text[0] != ":" else "colon")
-        await self.until(lambda: self.app.focused is not None)
         box = self.app.focused
         assert isinstance(box, Input)
         box.value = text[1:]

@@ -216,3 +216,11 @@ async def test_the_prompt_remembers_and_leaves(scan: Path) -> None:
         assert on.neuron == Neuron(1, 3)
         await on.press("j")
         assert on.neuron == Neuron(1, 4)
+
+
+async def test_letters_typed_at_once_after_the_colon_are_all_in_the_line(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("colon", "3", "full_stop", "3", "0", "enter")
+        await on.settled()
+        assert on.neuron == Neuron(3, 30)
+        assert on.notes == ""

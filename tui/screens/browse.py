@@ -90,8 +90,8 @@ class BrowseScreen(ModelTalkScreen):
 
     # -- finding -------------------------------------------------------------------------------------------------
 
-    def action_search(self) -> None:
-        self.ask_line("search", "/", "27.3900, an index of this layer, or a label: firm visual", [])
+    async def action_search(self) -> None:
+        await self.ask_line("search", "/", "27.3900, an index of this layer, or a label: firm visual", [])
 
     def search(self, text: str) -> None:
         """Go to what ``text`` means, or to the next neuron of its kind.
@@ -216,25 +216,23 @@ class BrowseScreen(ModelTalkScreen):
 
     # -- commands ------------------------------------------------------------------------------------------------
 
-    def action_command(self) -> None:
+    async def action_command(self) -> None:
         names = [f"{verb.usage.split()[0]} " for verb in commands.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), "firm", "all")]
         names += [f"sort {order}" for order in Order]
-        self.ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+        await self.ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
 
-    def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
+    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
+        # Awaited by the key's own action: whoever types on at once must not lose a letter to the keys of the screen.
         from tui.widgets.prompt_line import PromptLine
 
-        async def ask() -> None:
-            lines = self.query(PromptLine)
-            line = lines.first() if lines else PromptLine(id="prompt")
-            if not lines:
-                await self.mount(line, after="#keys")
-            self.query_one("#keys").display = False
-            line.open(prompt, word, placeholder, suggestions)
-
-        self.call_next(ask)
+        lines = self.query(PromptLine)
+        line = lines.first() if lines else PromptLine(id="prompt")
+        if not lines:
+            await self.mount(line, after="#keys")
+        self.query_one("#keys").display = False
+        line.open(prompt, word, placeholder, suggestions)
 
     def _close_line(self) -> None:
         from tui.widgets.prompt_line import PromptLine

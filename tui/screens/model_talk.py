@@ -193,11 +193,11 @@ class ModelTalkScreen(PaintedScreen):
         await self.link.unload()
         self.app.notify("The model is unloaded; its memory is free.", markup=False)
 
-    def action_own_picture(self) -> None:
+    async def action_own_picture(self) -> None:
         """Ask for the path of a picture."""
-        self.ask_line("picture", "picture ", f"PATH [PROMPT] · {keys_of('back', self.config.keys)[0]} leaves", [])
+        await self.ask_line("picture", "picture ", f"PATH [PROMPT] · {keys_of('back', self.config.keys)[0]} leaves", [])
 
-    def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
+    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
         """Open the prompt line; ``BrowseScreen`` has it."""
         raise NotImplementedError
 

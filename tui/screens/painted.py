@@ -6,6 +6,7 @@ dimmed and bears its own address.
 """
 
 import asyncio
+import gc
 import time
 from collections import OrderedDict
 from dataclasses import replace
@@ -92,7 +93,13 @@ class PaintedScreen(Screen[None]):
         self.app.theme_changed_signal.subscribe(self, lambda _: self._new_theme())
         self._paint_all()
         # The first paint needs the labels alone; pictures follow it.
-        self.call_after_refresh(self.settle)
+        self.call_after_refresh(self._first_settle)
+
+    def _first_settle(self) -> None:
+        self.settle()
+        # What was made so far lives as long as the program: steps need not walk over it again and again.
+        gc.collect()
+        gc.freeze()
 
     def _new_theme(self) -> None:
         self.palette = make_palette(self.app)

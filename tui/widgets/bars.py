@@ -51,7 +51,7 @@ class TitleBar(Lines):
         """Show ``view``."""
         if (view, palette) != self._view:
             self._view = (view, palette)
-            self.paint()
+            self.repaint()
 
     def paint(self) -> None:
         if self._view is None:
@@ -107,7 +107,7 @@ class LayerStrip(Lines):
         """Show ``view``, scrolled so that the layer is in view."""
         if (view, palette) != self._view:
             self._view = (view, palette)
-            self.paint()
+            self.repaint()
 
     def paint(self) -> None:
         if self._view is None:
@@ -156,7 +156,7 @@ class FoldedStrip(Lines):
         """Show ``view``."""
         if (view, palette) != self._view:
             self._view = (view, palette)
-            self.paint()
+            self.repaint()
 
     def paint(self) -> None:
         if self._view is None:
@@ -200,7 +200,7 @@ class KeyBar(Lines):
         """Show ``first`` (what matters most just now), then the usual hints, and help and quit at the end."""
         if (first, palette) != self._view:
             self._view = (first, palette)
-            self.paint()
+            self.repaint()
 
     def paint(self) -> None:
         if self._view is None:

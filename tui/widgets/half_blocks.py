@@ -10,7 +10,7 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -107,7 +107,8 @@ def fade(image: Image.Image, background: RGB, share: float) -> Image.Image:
 
 def luminance_glyphs(image: Image.Image, *, dark: bool) -> list[Strip]:
     """The picture without colour: a glyph a cell, heavier where it is lighter (where darker, on a light theme)."""
-    grey: NDArray[np.uint8] = np.asarray(image.convert("L").resize((image.width, image.height // 2)))
+    small = image.convert("L").resize((image.width, image.height // 2), resample=Image.Resampling.BOX)
+    grey: NDArray[np.uint8] = np.asarray(ImageOps.autocontrast(small))  # ten glyphs are few: use them all
     level = grey if dark else 255 - grey
     index = level.astype(np.uint16) * (len(GLYPHS) - 1) // 255
     return [Strip([Segment("".join(GLYPHS[value] for value in line))], image.width) for line in index.tolist()]

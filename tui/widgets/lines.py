@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -91,22 +91,30 @@ class Lines(Widget, can_focus=False):
         self._lines: list[Strip] = []
         self._dressed: dict[int, Strip] = {}
         self._base = Style()
+        self._painted_for = Size(0, 0)
+        self._rendering = False
 
     @property
     def text(self) -> str:
         """What is shown, without its looks."""
         return "\n".join(strip.text.rstrip() for strip in self._lines)
 
-    def on_resize(self) -> None:
-        if self.size:
-            self.paint()
-
     def paint(self) -> None:
         """Make the lines for the size of now and ``show`` them."""
+
+    def repaint(self) -> None:
+        """``paint``, once there is a size to paint for."""
+        if self.size:
+            self._painted_for = self.size
+            self.paint()
 
     def show(self, lines: list[Strip], base: Style) -> None:
         """Show ``lines`` from the top, on ``base``; what is missing is blank."""
         old, self._lines = self._lines, lines
+        if self._rendering:
+            self._base = base
+            self._dressed.clear()
+            return
         if base != self._base:
             self._base = base
             self._dressed.clear()
@@ -123,6 +131,14 @@ class Lines(Widget, can_focus=False):
             self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
+        if self.size != self._painted_for:
+            # Another size: made here and now, so that no frame shows the lines of the old one, or none.
+            self._painted_for = self.size
+            self._rendering = True
+            try:
+                self.paint()
+            finally:
+                self._rendering = False
         width = self.size.width
         strip = self._dressed.get(y)
         if strip is None or strip.cell_length != width:

@@ -40,7 +40,7 @@ class Page(Lines):
         if palette is not self._palette:
             self._pictures.clear()
         self.view, self._palette = view, palette
-        self.paint()
+        self.repaint()
 
     def on_mouse_scroll_down(self) -> None:
         self.scroll_words(1)
@@ -64,7 +64,7 @@ class Page(Lines):
         before = window_start(shown, room.words, self._scroll)
         if window_start(shown, room.words, self._scroll + lines) != before:
             self._scroll += lines
-            self.paint()
+            self.repaint()
 
     def paint(self) -> None:
         width, height = self.size

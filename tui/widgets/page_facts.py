@@ -64,7 +64,7 @@ def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list
     """Two lines of distribution and one of peaks; histograms where there is room for them."""
     if height >= TALL:
         half = (width - 3) // 2
-        tall = min(height - 3, 12)
+        tall = min(height - 3, 18)
         plots = beside(
             [
                 (histogram("patches", facts.visual, half, tall, palette, 0), half),

@@ -43,10 +43,10 @@ def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Sty
 def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Part]:
     """Leading blanks are not shaded, so that shaded neighbours stay apart."""
     text = spell(token)
-    if norm is None:
-        return [(text, palette.text)]
     body = text.lstrip()
     lead = text[: len(text) - len(body)]
+    if norm is None:
+        return [(lead, palette.text), (body, palette.text)]
     if not body:
         body, lead = (lead[-1:] if norm < _LEAST else "␣"), lead[:-1]
     if palette.colourless and norm >= _LEAST:

@@ -53,7 +53,7 @@ class PromptLine(Horizontal):
         box.placeholder = placeholder
         box.value = ""
         self.display = True
-        box.focus()
+        self.screen.set_focus(box)
 
     def close(self) -> None:
         """Hide the line."""

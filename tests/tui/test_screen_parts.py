@@ -1,0 +1,196 @@
+"""The parts that the screen is made of, without a screen."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from core.errors import UsageError
+from core.labels import Label, Labels, Thresholds
+from core.neuron import Neuron
+from tui.screens import commands
+from tui.screens.commands import read_command, read_search
+from tui.screens.selection import Selection, select
+from tui.screens.state import Filter, Order, State
+from tui.widgets.lines import changed_cells, row
+from tui.widgets.numbers import activation, against, bar_cells, fraction, ordinal, percent, spark
+from tui.widgets.page_words import Words, window, words
+from tui.widgets.palette import Palette
+
+PLAIN = Palette(
+    dark=True,
+    colourless=True,
+    background=(0, 0, 0),
+    foreground=(255, 255, 255),
+    labels=(Style(),) * 4,
+    base=Style(),
+    text=Style(),
+    strong=Style(),
+    muted=Style(),
+    accent=Style(),
+    cursor=Style(),
+    warning=Style(),
+)
+STATE = State(Neuron(0, 0), Thresholds())
+
+
+@given(st.floats(0, 10), st.floats(0, 10))
+def test_a_comparison_never_contradicts_itself(value: float, threshold: float) -> None:
+    threshold = round(threshold, 2)
+    if abs(value - threshold) < 1e-5:
+        return
+    text = against(value, threshold, above=value > threshold)
+    shown, sign, limit = text.split()
+    assert (float(shown) > float(limit)) == (sign == ">") == (value > threshold)
+
+
+def test_comparisons_are_short_where_they_can_be() -> None:
+    assert against(6.13, 2, above=True) == "6.1 > 2"
+    assert against(2.003, 2, above=True) == "2.003 > 2"
+    assert against(2.0, 2, above=False) == "2.0 ≤ 2"
+
+
+@given(st.lists(st.integers(0, 50), min_size=4, max_size=4), st.integers(1, 60))
+def test_bars_are_as_wide_as_they_should_be(counts: list[int], width: int) -> None:
+    cells = bar_cells(counts, width)
+    assert sum(cells) == (width if sum(counts) else 0)
+    assert all(cell == 0 for cell, count in zip(cells, counts, strict=True) if not count)
+    if width >= 12:
+        assert all(cells[at] for at, count in enumerate(counts) if count)
+
+
+def test_numbers() -> None:
+    assert [fraction(x) for x in (0, 0.5, 0.92, 1.0)] == [".00", ".50", ".92", "1.0"]
+    assert [percent(*x) for x in ((0, 9), (1, 1000), (999, 1000), (1, 2), (0, 0))] == ["0%", "<1%", ">99%", "50%", "0%"]
+    assert [activation(x) for x in (7.412, 74.12, 741.2, 0)] == ["7.41", "74.1", "741", "0"]
+    assert [ordinal(n) for n in (1, 2, 3, 4, 8)] == ["1st", "2nd", "3rd", "4th", "8th"]
+    assert spark([0, 0.001, 4, 8]) == " ▁▄█"
+
+
+def labels_of(label: list[list[int]]) -> Labels:
+    votes = np.zeros((len(label), len(label[0]), 4), dtype=np.uint16)
+    for layer, line in enumerate(label):
+        for index, which in enumerate(line):
+            votes[layer, index, which] = 6 + index % 5
+            votes[layer, index, (which + 1) % 4] = 10 - 6 - index % 5
+    return Labels.from_votes(votes, 10, Thresholds())
+
+
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("kept", [Filter(), Filter(Label.TEXT), Filter(None, True), Filter(Label.TEXT, True, True)])
+def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter) -> None:
+    rng = np.random.default_rng(3)
+    labels = labels_of(rng.integers(0, 3, (3, 20)).tolist())
+    maximum = rng.integers(0, 5, (3, 20)).astype(np.float32)
+    found = select(labels, maximum, kept, order, layer=1)
+    expected = [
+        (layer, index)
+        for layer in (range(3) if kept.all_layers else [1])
+        for index in range(20)
+        if (kept.label is None or labels.label[layer, index] == kept.label)
+        and (not kept.high_confidence or labels.high_confidence[layer, index])
+    ]
+    if order is Order.MAXIMUM:
+        expected.sort(key=lambda at: -maximum[at])
+    elif order.label is not None:
+        which = order.label
+        expected.sort(key=lambda at: -int(labels.votes[at][which]))
+    assert [(n.layer, n.index) for n in (found.at(row) for row in range(len(found)))] == expected
+    for position in range(len(found)):
+        assert found.position(found.at(position)) == position
+
+
+def test_the_nearest_row_lies_in_the_direction_of_the_step() -> None:
+    rows = Selection(np.array([2, 6, 9]), 20)
+    assert rows.nearest(Neuron(0, 4), 1) == 1
+    assert rows.nearest(Neuron(0, 4), -1) == 0
+    assert rows.nearest(Neuron(0, 8), -1) == 2
+    assert Selection(np.array([], dtype=np.int64), 20).nearest(Neuron(0, 4)) is None
+
+
+def text_of(shown: Words) -> list[str]:
+    return [line.text.rstrip() for line in shown.lines]
+
+
+def test_words_wrap_at_blanks_and_keep_split_words_together() -> None:
+    tokens = ("The", " zeb", "ra", " stands", " here")
+    assert text_of(words(tokens, None, 3.0, PLAIN, 9)) == ["The zebra", "stands", "here"]
+    assert text_of(words(("Antidisestablish", "ment"), None, 3.0, PLAIN, 8)) == ["Antidise", "stablish", "ment"]
+
+
+def test_words_bear_their_norms_without_colour() -> None:
+    norms = np.array([0.0, 8.6, 0.2], dtype=np.float32)
+    assert text_of(words(("a", " train", "\n"), norms, 3.0, PLAIN, 40)) == ["a [train]9↵"]
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 30))
+def test_words_never_leave_their_width_and_never_lose_ink(tokens: list[str], width: int) -> None:
+    shown = words(tuple(tokens), None, 3.0, PLAIN, max(width, 2))
+    assert all(line.cell_length == max(width, 2) for line in shown.lines)
+
+
+def test_a_long_description_is_shown_around_its_peak() -> None:
+    tokens = tuple(f" w{at}" for at in range(100))
+    norms = np.zeros(100, dtype=np.float32)
+    norms[70] = 9
+    shown = words(tokens, norms, 3.0, PLAIN, 20)
+    lines = window(shown, 4, 0, PLAIN)
+    text = "\n".join(line.text for line in lines)
+    assert len(lines) == 4
+    assert "[w70]9" in text
+    assert "↑" in lines[0].text
+    assert "↓" in lines[3].text
+    assert "[w70]9" not in "\n".join(line.text for line in window(shown, 4, 99, PLAIN))
+
+
+def test_only_changed_cells_are_repainted() -> None:
+    bold = Style(bold=True)
+    old = Strip([Segment("abc", bold), Segment("def"), Segment("ghi", bold)])
+    new = Strip([Segment("abc", bold), Segment("dxf"), Segment("ghi", bold)])
+    assert changed_cells(old, old) is None
+    assert changed_cells(old, new) == (3, 6)
+    assert changed_cells(Strip([]), new) == (0, 9)
+    assert changed_cells(old, Strip([Segment("abc", bold)])) == (3, 9)
+
+
+def test_rows_are_cut_with_an_ellipsis_or_filled() -> None:
+    assert row([("abc", Style()), ("def", Style())], 4).text == "abc…"
+    assert row([("漢字漢", Style())], 4).cell_length == 4
+    assert row([("ab", Style())], 4).text == "ab  "
+
+
+def test_commands_become_values() -> None:
+    def read(line: str) -> commands.Command:
+        return read_command(line, STATE, 4, 32)
+
+    assert read("3.7") == commands.GoTo(Neuron(3, 7))
+    assert read("Tv 2.5") == commands.SetThresholds(Thresholds(T_v=2.5))
+    assert read("tv 2.5") == read("Tv 2.5")
+    assert read("nv 8") == commands.SetThresholds(Thresholds(n_v=8))
+    assert read("label text") == commands.SetFilter(Filter(Label.TEXT))
+    assert read("sort max") == commands.SetOrder(Order.MAXIMUM)
+    assert read("image 'my cat.png' What is it?") == commands.ShowImage("my cat.png", "What is it?")
+    assert read("image cat.png") == commands.ShowImage("cat.png", None)
+    assert read("theme nord") == commands.SetTheme("nord")
+    assert read("q") == commands.Do("app.quit")
+
+
+@given(st.text())
+def test_no_line_is_worse_than_a_wrong_use(line: str) -> None:
+    for read in (lambda: read_command(line, STATE, 4, 32), lambda: read_search(line, 0, 4, 32)):
+        try:
+            read()
+        except UsageError as error:
+            assert error.message
+
+
+def test_searches() -> None:
+    assert read_search("17", 2, 4, 32).neuron == Neuron(2, 17)
+    assert read_search("L3/N1", 2, 4, 32).neuron == Neuron(3, 1)
+    found = read_search("firm visual", 2, 4, 32)
+    assert (found.label, found.firm, found.neuron) == (Label.VISUAL, True, None)
+    with pytest.raises(UsageError, match="concepts cannot be searched"):
+        read_search("train", 2, 4, 32)
