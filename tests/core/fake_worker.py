@@ -40,6 +40,7 @@ class FakeEngine:
         print("freed")
 
     def _obey(self, order: str, stopped: Stopped) -> None:
+        print("obeys", order)  # busy means asked; this means begun
         match order:
             case "soft":
                 while not stopped():

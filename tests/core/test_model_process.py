@@ -47,7 +47,7 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
 async def test_the_latest_waiting_request_wins() -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask("soft", sample=1)))
-        await model.reach(Phase.BUSY)
+        await model.begin("soft")
         second = asyncio.create_task(model.map(ask(sample=2)))
         third = asyncio.create_task(model.describe(DescribeRequest("cat.png", "What?")))
         fourth = asyncio.create_task(model.map(ask(sample=4)))
@@ -76,7 +76,7 @@ async def test_requests_while_loading_supersede_each_other() -> None:
 async def test_soft_stop_keeps_the_process() -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask("soft")))
-        await model.reach(Phase.BUSY)
+        await model.begin("soft")
         waiting = asyncio.create_task(model.map(ask()))
         await asyncio.sleep(0)
         pid = model.process
@@ -113,13 +113,13 @@ async def test_noise_goes_to_the_log() -> None:
 async def test_cancelling_the_caller_stops_the_work_softly() -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask("soft")))
-        await model.reach(Phase.BUSY)
+        await model.begin("soft")
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         await model.reach(Phase.READY)
         waiting = asyncio.create_task(model.map(ask("soft")))
-        await model.reach(Phase.BUSY)
+        await model.begin("soft")
         withdrawn = asyncio.create_task(model.map(ask("abort")))
         await asyncio.sleep(0)
         withdrawn.cancel()
@@ -173,7 +173,7 @@ async def test_unload_frees_and_the_next_request_loads() -> None:
         assert model.status == ModelStatus(Phase.OFF, "unloaded")
         assert (await model.map(ask())).sample == 312
         running = asyncio.create_task(model.map(ask("hang")))
-        await model.reach(Phase.BUSY)
+        await model.begin("hang")
         await model.unload()
         with pytest.raises(WorkerError, match="stopped"):
             await running
@@ -182,7 +182,7 @@ async def test_unload_frees_and_the_next_request_loads() -> None:
 async def test_restart_replaces_a_hung_process_once() -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask("hang")))
-        await model.reach(Phase.BUSY)
+        await model.begin("hang")
         old = model.process
         await asyncio.gather(model.restart(), model.restart())
         with pytest.raises(WorkerError, match="stopped"):

@@ -19,7 +19,7 @@ from tests.core.watched import FAKE, alive, ask, until, watched
 async def test_hard_stop_kills_and_says_so(prompt: str) -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask(prompt)))
-        await model.reach(Phase.BUSY)
+        await model.begin(prompt)
         pid = model.process
         started = time.monotonic()
         await model.stop()
@@ -75,7 +75,7 @@ async def test_kill_from_outside_is_noticed(busy: bool) -> None:
         await model.map(ask())
         running = asyncio.create_task(model.map(ask("hang"))) if busy else None
         if busy:
-            await model.reach(Phase.BUSY)
+            await model.begin("hang")
         os.kill(model.process, signal.SIGKILL)
         status = await model.reach(Phase.FAILED)
         assert "SIGKILL" in status.detail
@@ -176,7 +176,7 @@ async def test_close_while_loading_is_quick(phase: Phase) -> None:
 async def test_close_with_a_hung_worker_is_quick() -> None:
     async with watched() as model:
         running = asyncio.create_task(model.map(ask("hang")))
-        await model.reach(Phase.BUSY)
+        await model.begin("hang")
         pid, seen = model.process, len(model.seen)
         started = time.monotonic()
         await model.close()
@@ -191,12 +191,11 @@ PARENT = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from tests.core.watched import Watched, ask
-from core.model_messages import Phase
 
 async def main():
     model = Watched()
     task = asyncio.create_task(model.map(ask({prompt!r})))
-    await model.reach(Phase.BUSY)
+    await model.begin({prompt!r})
     print(model.process, flush=True)
     await task
 

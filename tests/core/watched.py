@@ -11,6 +11,7 @@ from pathlib import Path
 from core.model_messages import MapRequest, ModelSpec, ModelStatus, Phase
 from core.model_process import ModelProcess
 from core.neuron import Neuron
+from core.worker_log import worker_log
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 COMMAND = (sys.executable, "-P", str(FAKE))
@@ -31,10 +32,20 @@ class Watched(ModelProcess):
         await until(lambda: self.status.phase is phase, lambda: f"{phase} not reached: {self.seen}")
         return self.status
 
+    async def begin(self, order: str) -> None:
+        """Wait until the fake engine is at it: before, a request that is stopped is not even begun."""
+        await self.reach(Phase.BUSY)
+        await until(lambda: begun(order), lambda: f"{order} not begun: {self.seen}")
+
     @property
     def process(self) -> int:
         assert self.pid is not None
         return self.pid
+
+
+def begun(order: str) -> bool:
+    """Whether a fake engine with this log has begun what it was told."""
+    return worker_log().exists() and f"obeys {order}\n" in worker_log().read_text()
 
 
 async def until(condition: Callable[[], bool], say: Callable[[], str] = lambda: "", timeout: float = 60.0) -> None:

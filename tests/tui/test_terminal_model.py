@@ -18,7 +18,7 @@ import pyte
 import pytest
 
 from core.worker_log import worker_log
-from tests.core.watched import FAKE, alive
+from tests.core.watched import FAKE, alive, begun
 
 pytestmark = [
     pytest.mark.terminal,
@@ -94,6 +94,11 @@ class Terminal:
         self.shows("image PATH")  # the prompt's placeholder
         self.type(line + "\r")
 
+    def begins(self, order: str) -> None:
+        """Wait until the fake engine is at it."""
+        self.shows("model: busy")
+        self.until(lambda: begun(order))
+
     def shows(self, text: str, timeout: float = 60.0) -> None:
         """Wait until ``text`` is on the screen."""
         self.until(lambda: text in self.text, timeout)
@@ -152,7 +157,10 @@ def test_a_killed_model_process_leaves_the_screen_alive_and_restart_works(
     terminal: Terminal, picture: Path, busy: bool
 ) -> None:
     terminal.command(f"image '{picture}' {'deaf' if busy else 'What?'}")
-    terminal.shows("model: busy" if busy else "model: ready")
+    if busy:
+        terminal.begins("deaf")
+    else:
+        terminal.shows("model: ready")
     worker = terminal.worker()
     os.kill(worker, signal.SIGKILL)
     terminal.shows("model: failed")
@@ -167,13 +175,13 @@ def test_a_killed_model_process_leaves_the_screen_alive_and_restart_works(
 
 def test_esc_stops_softly_and_kills_what_does_not_listen(terminal: Terminal, picture: Path) -> None:
     terminal.command(f"image '{picture}' soft")
-    terminal.shows("model: busy")
+    terminal.begins("soft")
     worker = terminal.worker()
     terminal.type("\x1b")
     terminal.shows("model: ready")
     assert terminal.worker() == worker
     terminal.command(f"image '{picture}' hang")
-    terminal.shows("model: busy")
+    terminal.begins("hang")
     terminal.type("\x1b")
     terminal.shows("model: failed")
     terminal.until(lambda: not alive(worker))
@@ -187,7 +195,7 @@ def test_unload_ends_the_process_and_quitting_is_quick(terminal: Terminal, pictu
     terminal.command("unload")
     terminal.until(lambda: not alive(worker))
     terminal.command(f"image '{picture}' hang")
-    terminal.shows("model: busy")
+    terminal.begins("hang")
     worker = terminal.worker()
     terminal.type("q")
     assert terminal.process.wait(10) == 0
@@ -197,7 +205,10 @@ def test_unload_ends_the_process_and_quitting_is_quick(terminal: Terminal, pictu
 @pytest.mark.parametrize("order", ["deaf", "hang", "What?"])
 def test_a_killed_screen_leaves_no_model_process(terminal: Terminal, picture: Path, order: str) -> None:
     terminal.command(f"image '{picture}' {order}")
-    terminal.shows("model: ready" if order == "What?" else "model: busy")
+    if order == "What?":
+        terminal.shows("model: ready")
+    else:
+        terminal.begins(order)
     worker = terminal.worker()
     terminal.process.kill()
     terminal.until(lambda: not alive(worker), timeout=30)
