@@ -32,6 +32,7 @@ class Action:
         call: Textual's action on the browse screen.
         short: two words for footer and palette.
         tip: one sentence for help and tooltip.
+        opens_line: what is typed next belongs to the line that the action opens.
     """
 
     id: str
@@ -40,9 +41,14 @@ class Action:
     short: str
     tip: str
     group: Group
+    opens_line: bool = False
 
     def binding(self) -> Binding:
-        return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False)
+        # A priority binding runs before the next key is dispatched: else quick fingers' next letters, still meant for
+        # the line, would be taken as keys of the screen.
+        return Binding(
+            self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=self.opens_line
+        )
 
 
 def _later(id: str, keys: str, short: str, tip: str) -> Action:  # noqa: A002 (the field's name)
@@ -60,7 +66,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", Group.MOVE),
     Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", Group.MOVE),
     Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", Group.MOVE),
-    Action("search", "/", "search", "search", "Find an address, an index of this layer, or a label", Group.FIND),
+    Action("search", "/", "search", "search", "Find an address, an index of this layer, or a label", Group.FIND, True),
     Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", Group.FIND),
     Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", Group.FIND),
     Action("filter", "f", "filter", "filter", "Keep one label, high confidence only, or all layers", Group.FIND),
@@ -73,8 +79,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", Group.LOOK),
     Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", Group.LOOK),
     Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", Group.LOOK),
-    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL),
-    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM),
+    Action(
+        "own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL, True
+    ),
+    Action(
+        "command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM, True
+    ),
     Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", Group.PROGRAM),
     Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
     Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
@@ -155,3 +165,7 @@ def hint_keys(ids: Iterable[str], remapped: Mapping[str, str]) -> str:
 def unknown_ids(remapped: Mapping[str, str]) -> list[str]:
     """Ids in the user's ``keys`` setting that name no action."""
     return sorted(set(remapped) - set(BY_ID))
+
+
+#: Actions that open a line; while one is open, their keys are letters.
+LINE_CALLS: frozenset[str] = frozenset(action.call for action in ACTIONS if action.opens_line)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.widgets import Input
 
 from core.labels import Label, Thresholds
 from core.neuron import Neuron
@@ -224,3 +225,13 @@ async def test_letters_typed_at_once_after_the_colon_are_all_in_the_line(scan: P
         await on.settled()
         assert on.neuron == Neuron(3, 30)
         assert on.notes == ""
+
+
+async def test_keys_that_open_a_line_are_letters_in_it(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("colon", "p", "slash", "colon", "j")
+        box = on.app.focused
+        assert isinstance(box, Input)
+        assert box.value == "p/:j"
+        await on.press("escape")
+        assert on.neuron == Neuron(0, 0)

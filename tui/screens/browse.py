@@ -214,6 +214,9 @@ class BrowseScreen(ModelTalkScreen):
         elif state.pane is Pane.PAGE:
             self.become(replace(state, pane=Pane.LIST))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
+        return not (action in keys.LINE_CALLS and self.focused is not None)
+
     # -- commands ------------------------------------------------------------------------------------------------
 
     async def action_command(self) -> None:
