@@ -107,3 +107,12 @@ async def test_a_click_on_the_footer_does_what_its_key_does(scan: Path) -> None:
         at = on.keys.index("j/k")
         await on.pilot.click("#keys", offset=(at, 0))
         await on.until(lambda: on.neuron == Neuron(0, 1))
+
+
+async def test_keys_still_move_after_a_command_and_the_help(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":1.3")
+        await on.press("question_mark")
+        await on.press("escape")
+        await on.press("j")
+        assert on.neuron == Neuron(1, 4)

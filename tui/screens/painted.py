@@ -47,6 +47,7 @@ ANSWERS = 256  #: maps from the model that are kept
 class PaintedScreen(Screen[None]):
     """State, selection and painting; what keys do is in ``BrowseScreen``."""
 
+    AUTO_FOCUS = ""  # else a closed help would put the focus into the hidden prompt line, and keys would be letters
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-folded"), (132, "-wide"), (180, "-huge")]  # noqa: RUF012 (Textual's own form)
 
     def __init__(
