@@ -1,6 +1,8 @@
 """``vlmscope`` and ``vlmscope open``: what the screen is started with."""
 
+import gc
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,13 @@ class Started:
 
     apps: list[dict[str, object]] = field(default_factory=list)
     return_code: int = 0
+
+
+@pytest.fixture(autouse=True)
+def unfrozen() -> Iterator[None]:
+    """What opening sets aside for good would stay in the tests' own process."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -83,3 +92,10 @@ def test_the_screens_exit_code_is_the_commands(started: Started) -> None:
 def test_a_wrong_address_never_reaches_the_screen(started: Started, address: str) -> None:
     assert main(["open", "demo", address]) == 2
     assert started.apps == []
+
+
+def test_garbage_is_collected_again_whatever_happened(started: Started) -> None:
+    assert main(["open", "demo"]) == 0
+    assert gc.isenabled()
+    assert main(["open", "demo", "nonsense"]) == 2
+    assert gc.isenabled()

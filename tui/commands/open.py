@@ -1,7 +1,10 @@
 """``vlmscope`` and ``vlmscope open``: from a folder's name to the screen, by the shortest way."""
 
+import contextlib
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.demo import DEMO, scan_folder
@@ -13,12 +16,15 @@ class NoTerminalError(VlmscopeError):
     title = "The screen needs a terminal"
 
 
-def open_scan(scan: str = DEMO, address: str | None = None) -> int:
+def open_scan(
+    scan: str = DEMO, address: str | None = None, *, device: str | None = None, dtype: str | None = None
+) -> int:
     """Show ``scan`` on the screen until the user quits.
 
     Args:
         scan: ``demo`` or a folder.
         address: the neuron to begin with.
+        device, dtype: where and how the model runs if it is needed; the settings' where not given.
 
     Returns:
         the screen's exit code.
@@ -28,23 +34,39 @@ def open_scan(scan: str = DEMO, address: str | None = None) -> int:
         StoreError: if the scan cannot be read.
         NoTerminalError: if there is nothing to draw on.
     """
-    start = Neuron.parse(address) if address is not None else None
-    # Everything that can fail is tried before the screen's libraries load.
-    from core.config import load_config
-    from core.scan_store import ScanStore
+    with _quick_imports():
+        start = Neuron.parse(address) if address is not None else None
+        # Everything that can fail is tried before the screen's libraries load.
+        from core.config import load_config
+        from core.scan_store import ScanStore
 
-    folder = scan_folder(scan)
-    store = ScanStore(folder)
-    if start is not None:
-        start.check_within(store.layers, store.neurons)
-    config = load_config()
-    _check_terminal(scan)
+        folder = scan_folder(scan)
+        store = ScanStore(folder)
+        if start is not None:
+            start.check_within(store.layers, store.neurons)
+        given = {"device": device, "dtype": dtype}
+        config = load_config().model_copy(update={name: value for name, value in given.items() if value is not None})
+        _check_terminal(scan)
 
-    from tui.app import VlmscopeApp
+        from tui.app import VlmscopeApp
 
     app = VlmscopeApp(store=store, config=config, start=start, name=_name(scan, folder))
     app.run()
     return app.return_code or 0
+
+
+@contextlib.contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Let no garbage be collected: imports make hardly any, and looking for it took a twentieth of the start.
+
+    What they made stays for good, so later collections need not look at it either: keys stay smooth.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _name(scan: str, folder: Path) -> str:
