@@ -1,9 +1,10 @@
 """A worker as ``core.worker`` with an engine that does as it is told: run as a script by the tests.
 
-It is told by a map request's ``prompt`` or a describe request's ``question``: ``soft`` (waits until stopped), ``hang``
-(holds the interpreter's lock), ``deaf`` (waits and never asks whether it is stopped), ``abort``, ``noise``, ``error``,
-``refuse``, ``memory``, ``nonsense``; at anything else it answers. ``spec.name`` may be ``slow`` (never loads),
-``broken`` or ``crash`` (do not load).
+It is told by a map request's ``prompt`` or a describe request's ``question``: ``soft`` (waits until stopped), ``late``
+(as soft, but answers then), ``hang`` (holds the interpreter's lock), ``deaf`` (waits and never asks whether it is
+stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense`` (sends no frame), ``wrong`` (sends
+another's answer); at anything else it answers. ``spec.name`` may be ``slow`` (never loads), ``broken`` or ``crash`` (do
+not load).
 """
 
 import ctypes
@@ -13,10 +14,12 @@ import threading
 
 import numpy as np
 
+from core import framing
 from core.engine import Report, Stopped
 from core.errors import Cancelled, ModelError, SamplesError
 from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec
 from core.worker import main
+from core.worker_messages import Failed
 
 FOREVER = threading.Event()
 STRAY = 100  # a copy of the protocol's descriptor, for nonsense
@@ -46,6 +49,9 @@ class FakeEngine:
                 while not stopped():
                     FOREVER.wait(0.005)
                 raise Cancelled("stopped as asked")
+            case "late":
+                while not stopped():
+                    FOREVER.wait(0.005)
             case "hang":
                 ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the lock: no other thread runs
             case "deaf":
@@ -66,6 +72,8 @@ class FakeEngine:
                 raise MemoryError
             case "nonsense":
                 os.write(STRAY, b"Traceback (most recent call last):\n")
+            case "wrong":
+                os.write(STRAY, framing.write(framing.pack(Failed("Wrong", "another's answer", ""), 99)))
 
 
 def load(spec: ModelSpec, report: Report) -> FakeEngine:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,16 @@ async def test_soft_stop_keeps_the_process() -> None:
         assert model.status.phase is Phase.READY
         await model.map(ask())
         assert model.process == pid
+
+
+async def test_an_answer_that_comes_after_the_stop_is_not_given() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("late")))
+        await model.begin("late")
+        await model.stop()
+        with pytest.raises(Cancelled):
+            await running
+        assert model.status.phase is Phase.READY
 
 
 async def test_stop_when_nothing_runs_changes_nothing() -> None:
@@ -177,6 +188,25 @@ async def test_unload_frees_and_the_next_request_loads() -> None:
         await model.unload()
         with pytest.raises(WorkerError, match="stopped"):
             await running
+
+
+async def test_a_new_process_waits_until_the_old_one_has_given_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("hang")))
+        await model.begin("hang")
+        old, there = model.process, []
+        spawn = asyncio.create_subprocess_exec
+
+        async def watch(*args: str, **options: Any) -> asyncio.subprocess.Process:
+            there.append(Path(f"/proc/{old}").exists())
+            return await spawn(*args, **options)
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", watch)
+        await model.restart()
+        with pytest.raises(WorkerError, match="stopped"):
+            await running
+        await model.reach(Phase.READY)
+        assert there == [False]
 
 
 async def test_restart_replaces_a_hung_process_once() -> None:

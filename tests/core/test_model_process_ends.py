@@ -130,10 +130,11 @@ async def test_what_a_worker_says_before_it_can_speak_is_in_the_log() -> None:
         assert "no module named numpy" in worker_log().read_text()
 
 
-async def test_nonsense_from_the_worker_ends_it() -> None:
+@pytest.mark.parametrize("order", ["nonsense", "wrong"])
+async def test_nonsense_from_the_worker_ends_it(order: str) -> None:
     async with watched() as model:
         with pytest.raises(WorkerError, match="nonsense"):
-            await model.map(ask("nonsense"))
+            await model.map(ask(order))
         assert model.status.phase is Phase.FAILED
         assert model.pid is None
 
