@@ -116,9 +116,16 @@ def open_(
     address: Annotated[
         str | None, typer.Argument(metavar="[ADDRESS]", help="Begin with this neuron, such as L3/N17.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = None,
 ) -> None:
-    """Open a scan on the screen."""
-    raise typer.Exit(open_scan(scan, address))
+    """Open a scan on the screen.
+
+    The model loads only when something needs it; --device and --dtype override the settings.
+    """
+    raise typer.Exit(open_scan(scan, address, device=device, dtype=dtype))
 
 
 app.command("open", rich_help_panel=LOOK)(open_)

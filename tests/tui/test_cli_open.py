@@ -99,3 +99,9 @@ def test_garbage_is_collected_again_whatever_happened(started: Started) -> None:
     assert gc.isenabled()
     assert main(["open", "demo", "nonsense"]) == 2
     assert gc.isenabled()
+
+
+def test_device_and_dtype_override_the_settings(started: Started, own_home: Path) -> None:
+    (own_home / "config.toml").write_text('device = "cuda:1"\ndtype = "float16"')
+    assert main(["open", "demo", "--device", "cpu"]) == 0
+    assert started.apps[0]["config"] == Config(device="cpu", dtype="float16")
