@@ -25,6 +25,7 @@ COLUMNS, ROWS = 140, 40
 STEPS = 100
 QUIET_S = 0.25  #: the screen has settled when nothing was written for so long
 GIVE_UP_S = 60.0
+ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 _ESCAPES = re.compile(
     rb"\x1b(?:\[[0-9;?<>=$ ]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[()][A-Z0-9]|[=>78])"
@@ -60,7 +61,7 @@ class _Terminal:
 
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TMUX")}
-        environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment |= ENVIRONMENT
         command = [sys.executable, "-P", "-m", "tui", "open", str(scan)]
         root = Path(__file__).resolve().parent.parent
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
