@@ -8,6 +8,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from core.config import Config
+from core.heatmap import ColourMap
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from tui import keys
@@ -52,6 +53,10 @@ class VlmscopeApp(App[None]):
         if unknown:
             self.notify(
                 f"The settings map keys of unknown actions: {', '.join(unknown)}.", severity="warning", markup=False
+            )
+        if self._config.colour_map not in list(ColourMap):
+            self.notify(
+                f"The settings name an unknown colour map: {self._config.colour_map}.", severity="warning", markup=False
             )
         if self._config.theme in self.available_themes:
             self.theme = self._config.theme

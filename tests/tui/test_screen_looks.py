@@ -31,6 +31,7 @@ async def test_80x24_list_and_page_take_turns(scan: Path) -> None:
         lines = on.screen.split("\n")
         assert re.search(r"small +V \d+%  T \d+%  M \d+%", lines[0])
         assert lines[1].startswith(" layers ")
+        assert "gate · 12 samples · N 8" in lines[1]
         assert "N  label" in on.screen
         assert "origin" not in on.screen
         assert on.keys.lstrip().startswith("enter page")

@@ -11,6 +11,7 @@ from core.errors import WorkerError
 from core.model_messages import MapAnswer, Phase
 from core.neuron import HookPoint, Neuron
 from tests.tui.screen_app import Driver, running
+from tui.screens.model_talk import ASK_AFTER_S
 
 
 @pytest.fixture
@@ -251,3 +252,22 @@ async def test_thresholds_relabel_the_own_picture_too(scan: Path, picture: Path)
         await on.until(lambda: "vote M" in on.page)
         await on.type(":Tt 10")
         await on.until(lambda: "vote V visual" in on.page)
+
+
+async def test_going_away_and_back_asks_once(scan: Path) -> None:
+    async with running(scan) as on:
+        await beyond_the_maps(on)
+        await on.until(lambda: bool(on.models))
+        model = on.models[0]
+        await on.until(lambda: not on.browse.link.working)
+        model.hold.clear()
+        await on.press("l")
+        await on.until(lambda: len(model.maps) == 2)
+        await on.press("h")
+        await on.settled()
+        await on.press("l")
+        await on.settled()
+        await on.pilot.pause(ASK_AFTER_S * 2)
+        assert len(model.maps) == 2
+        model.hold.set()
+        await on.until(lambda: "no map" not in on.page and "asking" not in on.page)

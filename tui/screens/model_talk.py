@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from textual import on
 
+from core.config import Config
 from core.demo import image_path
 from core.errors import Cancelled, UsageError, VlmscopeError
 from core.model_messages import Phase
+from core.neuron import Neuron
 from core.plain_text import plain
+from core.scan_store import ScanStore
 from tui.keys import keys_of
 from tui.messages import Described, DescribeFailed, MapArrived, MapFailed, StatusChanged
+from tui.screens.model_link import ClientFactory
 from tui.screens.painted import ANSWERS, PaintedScreen
 from tui.screens.state import Mode, OwnPicture, Pane
 
@@ -23,6 +27,12 @@ ASK_AFTER_S = 0.15  #: how long the cursor rests before the model is asked
 
 class ModelTalkScreen(PaintedScreen):
     """Requests to the model and its answers."""
+
+    def __init__(
+        self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
+    ) -> None:
+        super().__init__(store, config, start, name, factory)
+        self._asked: set[tuple[Neuron, int | None, str]] = set()
 
     def tell(self, error: VlmscopeError) -> None:
         """Show a failure with its mend."""
@@ -37,7 +47,7 @@ class ModelTalkScreen(PaintedScreen):
         evidence, state = self._evidence, self.state
         if self._stale or evidence is None or evidence.key != key or evidence.visual is not None:
             return
-        if evidence.key in self.problems:
+        if evidence.key in self.problems or evidence.key in self._asked:
             return
         manifest = self.store.manifest
         if state.own is not None:
@@ -57,6 +67,7 @@ class ModelTalkScreen(PaintedScreen):
             except VlmscopeError as error:
                 self._no_map(evidence.key, error.message)
                 return
+        self._asked.add(evidence.key)
         self.link.map(state.neuron, image, prompt, description, evidence.sample)
         self._paint_all()
 
@@ -76,9 +87,11 @@ class ModelTalkScreen(PaintedScreen):
     def _map_arrived(self, message: MapArrived) -> None:
         answer = message.answer
         own = self.state.own
+        key = (answer.neuron, answer.sample, self._key_of(answer.sample, answer.image))
+        self._asked.discard(key)
         if answer.sample is None and (own is None or not own.described or own.image != answer.image):
             return  # a picture that has been left
-        self.answers[answer.neuron, answer.sample, self._key_of(answer.sample, answer.image)] = answer
+        self.answers[key] = answer
         while len(self.answers) > ANSWERS:
             self.answers.popitem(last=False)
         if not self._stale:
@@ -91,6 +104,7 @@ class ModelTalkScreen(PaintedScreen):
 
         evidence = self._evidence
         key = (message.neuron, message.sample, self._key_of(message.sample, message.image))
+        self._asked.discard(key)
         if evidence is not None and evidence.key == key and evidence.visual is None:
             if isinstance(message.error, Superseded):
                 self._evidence = replace(evidence, map_problem="")
@@ -141,6 +155,7 @@ class ModelTalkScreen(PaintedScreen):
             del self.answers[key]
         for key in [key for key in self.problems if key[1] is None]:
             del self.problems[key]
+        self._asked = {key for key in self._asked if key[1] is not None}
 
     def leave_image(self) -> None:
         """Back to the neuron's own samples."""

@@ -69,6 +69,9 @@ class PaintedScreen(Screen[None]):
             self.labels, store.maximum, self.state.filter, self.state.order, self.state.neuron.layer
         )
         self._counts = self._count(self.labels)
+        manifest = store.manifest
+        what = f"{manifest.hook} · {manifest.scanned} samples · N {manifest.top_n}"
+        self._notes = (f"{plain(manifest.model.name, 30)} · {what}", what, str(manifest.hook))
         self._cursor = self._selection.position(self.state.neuron)
         self._wanted = self.state.thresholds
         self._evidence: Evidence | None = None
@@ -99,8 +102,9 @@ class PaintedScreen(Screen[None]):
     def _first_settle(self) -> None:
         self.settle()
         # What was made so far lives as long as the program: steps need not walk over it again and again.
-        gc.collect()
-        gc.freeze()
+        if not self.app.is_headless:  # many apps share a test's process
+            gc.collect()
+            gc.freeze()
 
     def _new_theme(self) -> None:
         self.palette = make_palette(self.app)
@@ -239,7 +243,7 @@ class PaintedScreen(Screen[None]):
         self.set_class(state.pane is Pane.PAGE, "-page")
         self.set_class(state.mode is Mode.ZOOM, "-zoom")
         self.paint_title()
-        layers = LayersView(self._counts, state.neuron.layer)
+        layers = LayersView(self._counts, state.neuron.layer, self._notes)
         self.query_one(LayerStrip).present(layers, self.palette)
         self.query_one(FoldedStrip).present(layers, self.palette)
         self._paint_list()

@@ -89,10 +89,14 @@ class TitleBar(Lines):
 
 @dataclass(frozen=True)
 class LayersView:
-    """Label counts of each layer, L times 4, and which layer is shown."""
+    """Label counts of each layer, L times 4, and which layer is shown.
+
+    ``notes`` say which model and data these are, the longest first: the folded strip shows what fits.
+    """
 
     counts: tuple[tuple[int, int, int, int], ...]
     layer: int
+    notes: tuple[str, ...]
 
 
 class LayerStrip(Lines):
@@ -180,6 +184,9 @@ class FoldedStrip(Lines):
             look = palette.label(label)
             parts.append((label.letter, look + Style(reverse=True, bold=True) if layer == view.layer else look))
         parts.append(("›" if last < layers else " ", palette.muted))
+        free = width - need - len(head) - 2 - (last - self._first) - 3
+        note = next((note for note in view.notes if len(note) <= free), "")
+        tail.append((f"{note:>{max(free, 0) + 2}}", palette.muted))
         self.show([row([*parts, *tail], width)], palette.base)
 
     def on_click(self, event: Click) -> None:

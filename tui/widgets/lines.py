@@ -103,9 +103,9 @@ class Lines(Widget, can_focus=False):
         """Make the lines for the size of now and ``show`` them."""
 
     def repaint(self) -> None:
-        """``paint``, once there is a size to paint for."""
+        """``paint``; while hidden there is no size to paint for, and ``render_line`` does it when there is."""
+        self._painted_for = self.size
         if self.size:
-            self._painted_for = self.size
             self.paint()
 
     def show(self, lines: list[Strip], base: Style) -> None:
