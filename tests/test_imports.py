@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MODEL_SIDE = {"activations", "bench_scan", "devices", "engine", "scan", "top_samples", "vlm", "worker"}
 HEAVY = ("torch", "transformers", "openai")
 
 
@@ -48,6 +49,13 @@ def test_every_contract_names_files_that_exist() -> None:
         for module in contract["source_modules"]:
             path = ROOT / module.replace(".", "/")
             assert path.is_dir() or path.with_suffix(".py").is_file(), module
+
+
+def test_every_file_of_core_is_on_one_side() -> None:
+    """A new file must say whether browsing needs it; those that are named here may import torch."""
+    light = next(found["source_modules"] for found in contracts() if found["name"].startswith("what browsing needs"))
+    everything = {f"core.{path.stem}" for path in (ROOT / "core").glob("*.py")} - {"core.__init__"}
+    assert everything - set(light) == {f"core.{name}" for name in MODEL_SIDE}
 
 
 def test_a_heavy_import_would_be_noticed() -> None:
