@@ -22,8 +22,6 @@ from tui.screens.state import Filter, Mode, Order, Pane
 from tui.widgets.neuron_list import NeuronList
 from tui.widgets.page import Page
 
-_FILTER_LETTERS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
-
 
 class BrowseScreen(ModelTalkScreen):
     """Browse a scan."""
@@ -130,26 +128,15 @@ class BrowseScreen(ModelTalkScreen):
         self.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1]))
 
     def action_filter(self) -> None:
-        from tui.screens.choice import Choice, ChoiceScreen
+        from tui.screens.choice import ChoiceScreen, filter_choices
 
-        kept = self.state.filter
-        choices = [Choice("a", "all labels", kept.label is None)]
-        choices += [Choice(key, label.word, kept.label is label) for key, label in _FILTER_LETTERS.items()]
-        choices.append(Choice("h", "high confidence only", kept.high_confidence))
-        choices.append(Choice("l", "all layers", kept.all_layers))
-        self.app.push_screen(ChoiceScreen("filter", choices), self._filter_chosen)
+        self.app.push_screen(ChoiceScreen("filter", filter_choices(self.state.filter)), self._filter_chosen)
 
     def _filter_chosen(self, letter: str | None) -> None:
-        if letter is None:
-            return
-        kept = self.state.filter
-        if letter == "h":
-            kept = replace(kept, high_confidence=not kept.high_confidence)
-        elif letter == "l":
-            kept = replace(kept, all_layers=not kept.all_layers)
-        else:
-            kept = replace(kept, label=_FILTER_LETTERS.get(letter))
-        self.set_filter(kept)
+        from tui.screens.choice import filter_after
+
+        if letter is not None:
+            self.set_filter(filter_after(self.state.filter, letter))
 
     def set_filter(self, kept: Filter) -> None:
         """Keep other neurons; the one on the page stays if it is among them, else the nearest one comes."""
@@ -158,20 +145,13 @@ class BrowseScreen(ModelTalkScreen):
             self.go_row(self._cursor)
 
     def action_sort(self) -> None:
-        from tui.screens.choice import Choice, ChoiceScreen
-
-        orders = {"i": Order.INDEX, "x": Order.MAXIMUM} | {key: Order(v.word) for key, v in _FILTER_LETTERS.items()}
-        words = {Order.INDEX: "index", Order.MAXIMUM: "maximum"}
-        choices = [
-            Choice(key, words.get(order, f"fraction {order}"), self.state.order is order)
-            for key, order in orders.items()
-        ]
+        from tui.screens.choice import ORDERS, ChoiceScreen, order_choices
 
         def chosen(letter: str | None) -> None:
             if letter is not None:
-                self.become(replace(self.state, order=orders[letter]))
+                self.become(replace(self.state, order=ORDERS[letter]))
 
-        self.app.push_screen(ChoiceScreen("sort by", choices), chosen)
+        self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)
 
     # -- looking -------------------------------------------------------------------------------------------------
 

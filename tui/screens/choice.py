@@ -1,7 +1,7 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +11,9 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from core.labels import Label
+from tui.screens.state import Filter, Order
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -19,6 +22,37 @@ class Choice:
     letter: str
     text: str
     now: bool
+
+
+_LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
+ORDERS = {"i": Order.INDEX, "x": Order.MAXIMUM} | {letter: Order(label.word) for letter, label in _LABELS.items()}
+
+
+def filter_choices(kept: Filter) -> list[Choice]:
+    """What the filter can be made to keep."""
+    return [
+        Choice("a", "all labels", kept.label is None),
+        *(Choice(letter, label.word, kept.label is label) for letter, label in _LABELS.items()),
+        Choice("h", "high confidence only", kept.high_confidence),
+        Choice("l", "all layers", kept.all_layers),
+    ]
+
+
+def filter_after(kept: Filter, letter: str) -> Filter:
+    """The filter after ``letter`` was chosen: labels replace one another, the other two switch on and off."""
+    if letter == "h":
+        return replace(kept, high_confidence=not kept.high_confidence)
+    if letter == "l":
+        return replace(kept, all_layers=not kept.all_layers)
+    return replace(kept, label=_LABELS.get(letter))
+
+
+def order_choices(now: Order) -> list[Choice]:
+    """What the list can be sorted by."""
+    return [
+        Choice(letter, f"fraction {order}" if order.label is not None else str(order), now is order)
+        for letter, order in ORDERS.items()
+    ]
 
 
 class ChoiceScreen(ModalScreen[str | None]):

@@ -20,7 +20,7 @@ from textual.timer import Timer
 from core.config import Config
 from core.errors import StoreError
 from core.heatmap import ColourMap
-from core.labels import Label, Labels, Thresholds
+from core.labels import Labels, Thresholds
 from core.model_messages import MapAnswer, Phase
 from core.neuron import Neuron
 from core.plain_text import plain
@@ -30,10 +30,11 @@ from tui.messages import Relabelled
 from tui.screens.model_link import ClientFactory, ModelLink
 from tui.screens.selection import select
 from tui.screens.state import Mode, Order, Pane, State
-from tui.widgets.bars import FoldedStrip, KeyBar, LayerStrip, LayersView, TitleBar, TitleView
+from tui.screens.views import gather_facts, page_view, title_view
+from tui.widgets.bars import FoldedStrip, KeyBar, LayerStrip, LayersView, TitleBar
 from tui.widgets.neuron_list import ListView, NeuronList
 from tui.widgets.page import Page
-from tui.widgets.page_view import Facts, PageView
+from tui.widgets.page_view import Facts
 from tui.widgets.palette import make_palette
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class PaintedScreen(Screen[None]):
         self._evidence = self.gather()
         neuron = self.state.neuron
         if self._facts is None or self._facts.neuron != neuron:
-            self._facts = self._gather_facts(neuron)
+            self._facts = gather_facts(self.store, neuron)
         self._stale = False
         self._paint_all()
         if self._evidence is not None and self._evidence.visual is None:
@@ -186,19 +187,6 @@ class PaintedScreen(Screen[None]):
         if evidence.visual is None and answer is not None:
             return with_map(evidence, answer, float(self.store.maximum[state.neuron.layer, state.neuron.index]))
         return replace(evidence, map_problem=self.problems.get(evidence.key, ""))
-
-    def _gather_facts(self, neuron: Neuron) -> Facts | None:
-        try:
-            peaks = tuple(self.store.peak_tokens(neuron))
-        except (StoreError, IndexError):  # a damaged line, or a peak that lies outside its description
-            peaks = ()
-        return Facts(
-            neuron=neuron,
-            peaks=peaks,
-            visual=self.store.distribution(neuron, Label.VISUAL),
-            text=self.store.distribution(neuron, Label.TEXT),
-            content_maximum=float(self.store.arrays["content_maximum"][neuron.layer, neuron.index]),
-        )
 
     # -- new labels ----------------------------------------------------------------------------------------------
 
@@ -252,19 +240,7 @@ class PaintedScreen(Screen[None]):
 
     def paint_title(self) -> None:
         """The title line alone."""
-        manifest = self.store.manifest
-        v, t, m, u = (sum(column) for column in zip(*self._counts, strict=True))
-        view = TitleView(
-            name=self.scan_name,
-            model=manifest.model.name,
-            hook=str(manifest.hook),
-            scanned=manifest.scanned,
-            skipped=len(manifest.skipped),
-            top_n=manifest.top_n,
-            counts=(v, t, m, u),
-            thresholds=self.state.thresholds,
-            status=self.link.status,
-        )
+        view = title_view(self.store, self.scan_name, self._counts, self.state.thresholds, self.link.status)
         self.query_one(TitleBar).present(view, self.palette)
 
     def _paint_list(self) -> None:
@@ -289,26 +265,15 @@ class PaintedScreen(Screen[None]):
         )
 
     def _paint_page(self) -> None:
-        state = self.state
-        at = (state.neuron.layer, state.neuron.index)
-        v, t, m, u = (int(count) for count in self.labels.votes[at])
-        view = PageView(
-            neuron=state.neuron,
-            label=Label(int(self.labels.label[at])),
-            counts=(v, t, m, u),
-            valid=self.labels.valid,
-            firm=bool(self.labels.high_confidence[at]),
-            maximum=float(self.store.maximum[at]),
-            votes=tuple(Label(int(vote)) for vote in self.store.votes(state.neuron, state.thresholds)),
-            rank=state.rank if state.own is None else None,
-            colour_map=state.colour_map,
-            mode=state.mode,
+        view = page_view(
+            self.store,
+            self.labels,
+            self.state,
             listed=self.listed,
             evidence=self._evidence,
             facts=self._facts,
             stale=self._stale,
             waiting=self.waiting(),
-            tokens=self.store.manifest.text_tokens_max,
         )
         self.query_one(Page).present(view, self.palette)
 

@@ -1,0 +1,85 @@
+"""From the scan and the state to the values that widgets are painted from."""
+
+from typing import TYPE_CHECKING
+
+from core.errors import StoreError
+from core.labels import Label, Labels, Thresholds
+from core.model_messages import ModelStatus
+from core.neuron import Neuron
+from core.scan_store import ScanStore
+from tui.screens.state import State
+from tui.widgets.bars import TitleView
+from tui.widgets.page_view import Facts, PageView
+
+if TYPE_CHECKING:
+    from tui.screens.evidence import Evidence
+
+LayerCounts = tuple[tuple[int, int, int, int], ...]
+
+
+def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
+    """What is known of the neuron as a whole; no peaks if a sample's line is damaged (the page says so elsewhere)."""
+    try:
+        peaks = tuple(store.peak_tokens(neuron))
+    except (StoreError, IndexError):  # a damaged line, or a peak that lies outside its description
+        peaks = ()
+    return Facts(
+        neuron=neuron,
+        peaks=peaks,
+        visual=store.distribution(neuron, Label.VISUAL),
+        text=store.distribution(neuron, Label.TEXT),
+        content_maximum=float(store.arrays["content_maximum"][neuron.layer, neuron.index]),
+    )
+
+
+def title_view(
+    store: ScanStore, name: str, counts: LayerCounts, thresholds: Thresholds, status: ModelStatus
+) -> TitleView:
+    """The title line; ``counts`` are those of each layer."""
+    manifest = store.manifest
+    v, t, m, u = (sum(column) for column in zip(*counts, strict=True))
+    return TitleView(
+        name=name,
+        model=manifest.model.name,
+        hook=str(manifest.hook),
+        scanned=manifest.scanned,
+        skipped=len(manifest.skipped),
+        top_n=manifest.top_n,
+        counts=(v, t, m, u),
+        thresholds=thresholds,
+        status=status,
+    )
+
+
+def page_view(
+    store: ScanStore,
+    labels: Labels,
+    state: State,
+    *,
+    listed: bool,
+    evidence: "Evidence | None",
+    facts: Facts | None,
+    stale: bool,
+    waiting: str,
+) -> PageView:
+    """The page of the state's neuron; the keywords are ``PageView``'s."""
+    at = (state.neuron.layer, state.neuron.index)
+    v, t, m, u = (int(count) for count in labels.votes[at])
+    return PageView(
+        neuron=state.neuron,
+        label=Label(int(labels.label[at])),
+        counts=(v, t, m, u),
+        valid=labels.valid,
+        firm=bool(labels.high_confidence[at]),
+        maximum=float(store.maximum[at]),
+        votes=tuple(Label(int(vote)) for vote in store.votes(state.neuron, state.thresholds)),
+        rank=state.rank if state.own is None else None,
+        colour_map=state.colour_map,
+        mode=state.mode,
+        listed=listed,
+        evidence=evidence,
+        facts=facts,
+        stale=stale,
+        waiting=waiting,
+        tokens=store.manifest.text_tokens_max,
+    )
