@@ -24,6 +24,7 @@ from core.scan_store import ScanStore
 COLUMNS, ROWS = 140, 40
 STEPS = 100
 QUIET_S = 0.25  #: the screen has settled when nothing was written for so long
+ANSWER_S = 5.0  #: how long a key may take to show anything
 GIVE_UP_S = 60.0
 ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
@@ -81,8 +82,8 @@ class _Terminal:
             return b""
 
     def settle(self) -> int:
-        """Wait until the screen is quiet; how many bytes came."""
-        written = 0
+        """Wait until something was written and the screen is quiet again; how many bytes came."""
+        written = len(self.read(ANSWER_S))  # on a busy machine the answer to a key may be long in coming
         while data := self.read(QUIET_S):
             written += len(data)
         return written

@@ -242,4 +242,4 @@ def test_half_blocks_join_equal_neighbours_and_keep_colours_near() -> None:
     assert first is not None
     assert first.bgcolor is not None
     assert first.bgcolor.triplet is not None
-    assert max(abs(a - b) for a, b in zip(first.bgcolor.triplet, (250, 0, 0), strict=True)) <= 8
+    assert max(abs(a - b) for a, b in zip(first.bgcolor.triplet, (250, 0, 0), strict=True)) <= 12

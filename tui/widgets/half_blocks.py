@@ -21,7 +21,7 @@ from core.heatmap import GLYPHS, RGB
 
 COLOURS = 96  #: of one picture: at this size the eye misses none, and a cell's style is often one made before
 
-NEAR = 8  #: colours whose channels differ by no more than this are shown as one
+NEAR = 12  #: colours whose channels differ by no more than this are shown as one
 
 
 @lru_cache(maxsize=4096)

@@ -80,7 +80,11 @@ class NeuronList(ScrollView, can_focus=False):
             self.refresh(Region(0, position + 1 - self.scroll_offset.y, self.size.width, 1))
 
     def _follow(self) -> None:
-        """Scroll so that the cursor is in view, with a little of what comes next."""
+        """Scroll so that the cursor is in view, with a little of what comes next.
+
+        A cursor that leaves turns a page: scrolling by a line at every step would send the whole list each time, 11 KiB
+        at 140 x 40, as much as a picture.
+        """
         view = self.view
         if view is None or view.cursor is None:
             return
@@ -88,9 +92,9 @@ class NeuronList(ScrollView, can_focus=False):
         margin = min(3, (rows - 1) // 2)
         target = top
         if view.cursor < top + margin:
-            target = view.cursor - margin
-        elif view.cursor > top + rows - 1 - margin:
             target = view.cursor - rows + 1 + margin
+        elif view.cursor > top + rows - 1 - margin:
+            target = view.cursor - margin
         if not top - rows < target < top + rows:
             target = view.cursor - rows // 2  # a far jump: the neighbours on both sides in view
         target = min(max(target, 0), max(len(view.selection) - rows, 0))
