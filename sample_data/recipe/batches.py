@@ -1,10 +1,13 @@
 """Training batches: scenes, their dense labels for the vision tower, and conversations as token sequences."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -43,9 +46,19 @@ class TextBatch:
     labels: Tensor
 
 
-def pixels(scenes: Sequence[Scene]) -> Tensor:
-    """As the image processor has them: float32 (B, 3, 96, 96)."""
-    stacked = torch.from_numpy(np.stack([scene.picture for scene in scenes])).permute(0, 3, 1, 2)
+def compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The picture as it comes back from a WebP file, which is how the demo keeps its own."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=1)
+    return np.array(Image.open(buffer).convert("RGB"))
+
+
+def pixels(scenes: Sequence[Scene], rng: np.random.Generator | None = None) -> Tensor:
+    """As the image processor has them: float32 (B, 3, 96, 96); with ``rng``, two of three of them from WebP files."""
+    pictures = [scene.picture for scene in scenes]
+    if rng is not None:
+        pictures = [p if rng.random() < 1 / 3 else compressed(p, int(rng.integers(80, 97))) for p in pictures]
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return (stacked.float() / 255 - MEAN) / STD
 
 

@@ -29,7 +29,7 @@ def main() -> None:
         scenes = [make_scene(TEST_SEEDS + i) for i in range(start, min(start + 32, args.scenes))]
         names = [f"scene_{start + i:04}.webp" for i in range(len(scenes))]
         for name, scene in zip(names, scenes, strict=True):
-            Image.fromarray(scene.picture).save(images / name, "WEBP", quality=85, method=6)
+            Image.fromarray(scene.picture).save(images / name, "WEBP", quality=92, method=6)
         pictures = [Image.open(images / name).convert("RGB") for name in names]
         for name, scene, text in zip(names, scenes, describer.ask(pictures, [DESCRIBE] * len(pictures)), strict=True):
             objects = [

@@ -1,11 +1,12 @@
 """Train the demo model: ``python -m sample_data.recipe.train --out FOLDER``.
 
-Three stages, each with a budget of wall-clock seconds that drives its learning rate, and a checkpoint at its end:
+Four stages, each with a budget of wall-clock seconds that drives its learning rate, and a checkpoint at its end:
 
 1. language  the language model alone, on conversations without their pictures
 2. vision    the vision tower alone: for each patch its object, colour, place, size and number; for the whole, what is
              there and on which background. All heads from the start: trained on objects alone, a tower forgets places.
 3. together  everything, on conversations about pictures; the vision loss fades out
+4. longer    the same on other scenes, most of them as they come out of compressed files, from a fresh learning rate
 
 A stage whose checkpoint exists is not run again.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -140,13 +142,14 @@ class Pictures:
     talk: list[list[tuple[str, str]]]
 
 
-def pictures(size: int, first: int) -> Callable[[int], Pictures]:
-    """Batches of fresh scenes, from the seed ``first`` on."""
+def pictures(size: int, first: int, *, files: bool = False) -> Callable[[int], Pictures]:
+    """Batches of fresh scenes, from the seed ``first`` on; with ``files``, most as they come from compressed files."""
 
     def make(number: int) -> Pictures:
         begin = first + number * size
         scenes, talk = scenes_and_talk(range(begin, begin + size))
-        return Pictures(pixels(scenes), vision_labels(scenes), talk)
+        rng = np.random.default_rng(begin) if files else None
+        return Pictures(pixels(scenes, rng), vision_labels(scenes), talk)
 
     return make
 
@@ -226,8 +229,14 @@ class Training:
         run_stage("vision", seconds, ahead(pictures(size, 1 << 30)), step)
 
     def learn_together(self, seconds: float, size: int) -> None:
+        self._learn_all("together", seconds, ahead(pictures(size, 1 << 35)), 2e-3)
+
+    def learn_longer(self, seconds: float, size: int) -> None:
+        self._learn_all("longer", seconds, ahead(pictures(size, 1 << 36, files=True)), 1.2e-3)
+
+    def _learn_all(self, name: str, seconds: float, batches: Iterator[Pictures], rate: float) -> None:
         parts = [self.tower, self.projector, self.language, self.heads]
-        optimisers = Optimisers.over(parts, 2e-3)
+        optimisers = Optimisers.over(parts, rate)
         parameters = [p for part in parts for p in part.parameters()]
 
         def step(batch: Pictures, progress: float) -> float:
@@ -243,7 +252,7 @@ class Training:
             optimisers.step(total, progress, parameters)
             return loss.item()
 
-        run_stage("together", seconds, ahead(pictures(size, 1 << 35)), step)
+        run_stage(name, seconds, batches, step)
 
     def save(self) -> None:
         """Write the finished model in half precision, with its processor."""
@@ -256,8 +265,8 @@ class Training:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the finished model go")
-    parser.add_argument("--seconds", type=float, nargs=3, default=(100, 720, 2300), help="budget of each stage")
-    parser.add_argument("--batch", type=int, nargs=3, default=(64, 48, 32), help="scenes in a batch of each stage")
+    parser.add_argument("--seconds", type=float, nargs=4, default=(100, 720, 2300, 1100), help="budget of each stage")
+    parser.add_argument("--batch", type=int, nargs=4, default=(64, 48, 32, 32), help="scenes in a batch of each stage")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -267,6 +276,7 @@ def main() -> None:
         "language": training.learn_language,
         "vision": training.learn_vision,
         "together": training.learn_together,
+        "longer": training.learn_longer,
     }
     for (name, learn), seconds, size in zip(stages.items(), args.seconds, args.batch, strict=True):
         training.checkpointed(name, learn, seconds, size)
