@@ -243,6 +243,9 @@ class ScanStore:
         """The words at the neuron's text peaks over its top samples, most frequent first, with their counts.
 
         Only peaks with a positive activation count.
+
+        Raises:
+            StoreError: if the scan's parts contradict each other.
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
@@ -250,8 +253,10 @@ class ScanStore:
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            word = self.sample(int(self.arrays["top_sample"][(*at, rank)])).tokens[token].strip()
-            counts[word] = counts.get(word, 0) + 1
+            tokens = self.sample(int(self.arrays["top_sample"][(*at, rank)])).tokens
+            if token >= len(tokens):
+                raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
+            counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
     def distribution(self, neuron: Neuron, kind: Label) -> Distribution:

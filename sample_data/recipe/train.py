@@ -14,6 +14,7 @@ A stage whose checkpoint exists is not run again.
 import argparse
 import itertools
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -270,6 +271,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    sys.setswitchinterval(1e-4)  # else the thread that makes scenes holds up every operation of the model
     args.out.mkdir(parents=True, exist_ok=True)
     training = Training(args.out)
     stages = {

@@ -207,3 +207,12 @@ def test_crops_cut_short_are_noticed_when_read(scan_copy: Path) -> None:
     store.crop(0)
     with pytest.raises(StoreError, match=r"crops\.bin"):
         store.crop(store.manifest.samples - 1)
+
+
+def test_a_peak_outside_its_description_is_a_damaged_scan(scan_copy: Path) -> None:
+    path = scan_copy / ScanStore(scan_copy).manifest.arrays / "peak_text.npy"
+    peaks = np.load(path)
+    peaks[NEURON.layer, NEURON.index] = 5000
+    np.save(path, peaks)
+    with pytest.raises(StoreError, match="lacks"):
+        ScanStore(scan_copy).peak_tokens(NEURON)

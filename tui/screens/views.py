@@ -21,7 +21,7 @@ def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
     """What is known of the neuron as a whole; no peaks if a sample's line is damaged (the page says so elsewhere)."""
     try:
         peaks = tuple(store.peak_tokens(neuron))
-    except (StoreError, IndexError):  # a damaged line, or a peak that lies outside its description
+    except StoreError:  # a damaged line, or a peak that lies outside its description
         peaks = ()
     return Facts(
         neuron=neuron,
