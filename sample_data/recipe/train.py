@@ -266,7 +266,7 @@ class Training:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the finished model go")
-    parser.add_argument("--seconds", type=float, nargs=4, default=(100, 720, 2300, 1100), help="budget of each stage")
+    parser.add_argument("--seconds", type=float, nargs=4, default=(100, 720, 2300, 1000), help="budget of each stage")
     parser.add_argument("--batch", type=int, nargs=4, default=(64, 48, 32, 32), help="scenes in a batch of each stage")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
