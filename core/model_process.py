@@ -169,7 +169,7 @@ class ModelProcess:
         if self._closed:
             raise WorkerError("The model process is closed.")
         if self._status.phase is Phase.FAILED:
-            raise WorkerError(f"The model is not loaded: {self._status.detail}.")  # which says what to do
+            raise WorkerError(f"The model is not loaded: {self._status.detail}.", f"{RESTART}.")
         replaced, self._waiting = self._waiting, job
         if replaced is not None:
             replaced.finish(Superseded("A later request took its place."))
