@@ -11,7 +11,6 @@ import torch
 from transformers.utils import logging
 
 from core.activations import neuron_maps
-from core.demo import demo_folder
 from core.engine import VlmEngine
 from core.errors import Cancelled, WorkerError
 from core.images import load_image
@@ -129,7 +128,6 @@ def test_a_full_gpu_is_explained() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (demo_folder() / "model").exists(), reason="this checkout has no demo model")
 async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
     data = read_data("demo", limit=1)
     picture = data.root / data.sources[0].image
