@@ -152,7 +152,9 @@ async def test_what_a_process_said_before_it_was_given_up_is_dropped() -> None:
         waiting = asyncio.create_task(model.map(ask()))
         await until(lambda: model.pid is not None)
         # The loop stands still: what the worker reports stays in the pipe until it has been given up.
+        end = time.monotonic() + 60
         while not worker_log().exists() or "loading for ever" not in worker_log().read_text():
+            assert time.monotonic() < end
             time.sleep(0.01)
         await model.unload()
         with pytest.raises(WorkerError, match="stopped"):
