@@ -37,6 +37,28 @@ def log_folder() -> Path:
     return user_log_path(APP)
 
 
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Api(BaseModel):
+    """The server that explains neurons. The key is no setting: it is only ever read from ``OPENAI_API_KEY``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(default="gpt-4o", min_length=1)
+    base_url: str = ""  #: any server that speaks Chat Completions; ``OPENAI_BASE_URL`` goes before it; empty: OpenAI's
+    budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
+    requests_at_once: int = Field(default=4, ge=1, le=64)
+    timeout_s: float = Field(default=90.0, gt=0)
+    prices: dict[str, Price] = {}  #: before the built-in table
+
+
 class Config(BaseModel):
     """All settings with their defaults."""
 
@@ -47,6 +69,8 @@ class Config(BaseModel):
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme
     colour_map: str = "fade"  #: of heatmaps: fade, viridis, grey
+    notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
+    api: Api = Api()
     keys: dict[str, str] = {}  #: action id to key, to remap
 
 

@@ -4,8 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.images import crop_jpeg, load_image
-from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec
+from core.images import crop_jpeg, load_image, png
+from core.model_messages import (
+    DescribeAnswer,
+    DescribeRequest,
+    MapAnswer,
+    MapRequest,
+    ModelSpec,
+    PromotedAnswer,
+    PromotedRequest,
+)
 
 if TYPE_CHECKING:
     from core.vlm import Vlm
@@ -20,11 +28,13 @@ class Report(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded model. Both kinds of work read ``stopped`` now and then and raise ``Cancelled`` when it is true."""
+    """A loaded model. Long work reads ``stopped`` now and then and raises ``Cancelled`` when it is true."""
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer: ...
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
+
+    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer: ...
 
     def free(self) -> None:
         """Give back memory that is only cached."""
@@ -50,7 +60,8 @@ class VlmEngine:
         pixels = self.vlm.pixels(load_image(Path(request.image)))
         encoded = self.vlm.encode(request.prompt, request.description)
         visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, pixels, stopped)
-        return MapAnswer(neuron, request.image, request.sample, visual, text)
+        crop = png(self.vlm.crop(pixels)) if request.crop else b""
+        return MapAnswer(neuron, request.image, request.sample, visual, text, crop)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
         """The model's own answer to a question about a picture.
@@ -64,6 +75,16 @@ class VlmEngine:
         tokens = self.vlm.encode(prompt, description).tokens if description else ()
         crop = crop_jpeg(self.vlm.crop(self.vlm.pixels(image)))
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
+
+    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
+        """Which tokens a neuron writes.
+
+        Raises:
+            UsageError: if the model has no such neuron.
+        """
+        from core.promoted import promoted
+
+        return promoted(self.vlm, request.neuron.check_within(self.vlm.layers, self.vlm.neurons), request.count)
 
     def free(self) -> None:
         """Give back memory that is only cached."""

@@ -35,3 +35,10 @@ def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85, optimize=True)
     return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture as a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -39,6 +39,7 @@ class MapRequest:
         prompt: the very text before the description, with one image token, as in the manifest.
         description: the teacher-forced description.
         sample: index in the data, or None for the user's own picture; comes back with the answer.
+        crop: whether the answer should hold the very crop that the model sees.
     """
 
     neuron: Neuron
@@ -46,6 +47,7 @@ class MapRequest:
     prompt: str
     description: str
     sample: int | None
+    crop: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class MapAnswer:
     Attributes:
         visual: float32 (rows, columns).
         text: float32 (tokens,), one for each token of the description.
+        crop: a lossless PNG of the crop that the model sees, if it was asked for; else empty.
     """
 
     neuron: Neuron
@@ -62,6 +65,7 @@ class MapAnswer:
     sample: int | None
     visual: NDArray[np.float32]
     text: NDArray[np.float32]
+    crop: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,31 @@ class DescribeAnswer:
     description: str
     tokens: tuple[str, ...]
     crop: bytes
+
+
+@dataclass(frozen=True)
+class PromotedRequest:
+    """Which tokens a neuron writes: a first-order reading of its output weights."""
+
+    neuron: Neuron
+    count: int
+
+
+@dataclass(frozen=True)
+class PromotedAnswer:
+    """The tokens whose logits the neuron's output moves most, when it is active.
+
+    Attributes:
+        top, bottom: spelled tokens, the most promoted and the most suppressed first.
+        top_logits, bottom_logits: float32 (count,), what one unit of the neuron's activation adds to the logit, but for
+            the norm's division, which depends on the rest of the residual stream.
+    """
+
+    neuron: Neuron
+    top: tuple[str, ...]
+    top_logits: NDArray[np.float32]
+    bottom: tuple[str, ...]
+    bottom_logits: NDArray[np.float32]
 
 
 class Phase(StrEnum):

@@ -24,6 +24,8 @@ from core.model_messages import (
     ModelSpec,
     ModelStatus,
     Phase,
+    PromotedAnswer,
+    PromotedRequest,
 )
 from core.plain_text import plain
 from core.worker_link import COMMAND, WorkerLink
@@ -36,7 +38,7 @@ CLOSE_GRACE_S = 1.0
 DETAIL_LENGTH = 200
 RESTART = ":restart loads the model again"
 
-Answer = TypeVar("Answer", MapAnswer, DescribeAnswer)
+Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer)
 
 
 class Superseded(WorkerError):  # noqa: N818  # as Cancelled
@@ -49,7 +51,7 @@ class Superseded(WorkerError):  # noqa: N818  # as Cancelled
 class _Job:
     """A request on its way."""
 
-    request: MapRequest | DescribeRequest
+    request: MapRequest | DescribeRequest | PromotedRequest
     detail: str
     answer: asyncio.Future[framing.Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -121,6 +123,10 @@ class ModelProcess:
     async def describe(self, request: DescribeRequest) -> DescribeAnswer:
         """The model's own words about a picture; loads the model if it is off. Raises as ``map`` does."""
         return await self._ask(_Job(request, f"describing {_name(request.image)}"), DescribeAnswer)
+
+    async def promoted(self, request: PromotedRequest) -> PromotedAnswer:
+        """Which tokens a neuron writes; loads the model if it is off. Raises as ``map`` does."""
+        return await self._ask(_Job(request, f"what {request.neuron} writes"), PromotedAnswer)
 
     async def stop(self) -> None:
         """Stop what runs, softly; what does not notice within two seconds is killed, and the model with it.

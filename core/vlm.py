@@ -269,6 +269,29 @@ class Vlm:
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
+    @torch.inference_mode()
+    def written_logits(self, layer: int, index: int) -> Tensor:
+        """What one unit of a neuron's output adds to every token's logit, to first order: float32 (V,).
+
+        The neuron's ``down_proj`` column through the final norm's scale and the language-model head, as the logit lens
+        does (nostalgebraist, 2020; Geva et al., 2022, arXiv 2203.14680); the norm's division by the residual stream's
+        size is left out.
+        """
+        text: Any = self.model.model.language_model
+        column = self._ffns[layer].down_proj.weight[:, index]
+        scale = text.norm(torch.ones_like(column))  # an RMS norm of ones is its own scale
+        head = self.model.lm_head.weight
+        logits: Tensor = head @ (column * scale).to(head.device, head.dtype)
+        return logits.float()
+
+    def spelled(self, token: int) -> str | None:
+        """A token of the vocabulary as text; None for one that is not text (special, or a row that pads the head)."""
+        tokenizer = self.processor.tokenizer
+        if token >= len(tokenizer) or token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder:
+            return None
+        text: str = tokenizer.decode([token])
+        return text
+
     @contextmanager
     def before_layers(self, call: Callable[[], None]) -> Iterator[None]:
         """Call ``call`` before each decoder layer while the block runs; what it raises ends the pass."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODEL_SIDE = {"activations", "bench_scan", "devices", "engine", "scan", "top_samples", "vlm", "worker"}
+MODEL_SIDE = {"activations", "bench_scan", "devices", "engine", "promoted", "scan", "top_samples", "vlm", "worker"}
 HEAVY = ("torch", "transformers", "openai")
 
 

@@ -17,7 +17,15 @@ import numpy as np
 from core import framing
 from core.engine import Report, Stopped
 from core.errors import Cancelled, ModelError, SamplesError
-from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec
+from core.model_messages import (
+    DescribeAnswer,
+    DescribeRequest,
+    MapAnswer,
+    MapRequest,
+    ModelSpec,
+    PromotedAnswer,
+    PromotedRequest,
+)
 from core.worker import main
 from core.worker_messages import Failed
 
@@ -38,6 +46,11 @@ class FakeEngine:
         self._obey(request.question, stopped)
         prompt = f"<image> {request.question}"
         return DescribeAnswer(request.image, request.question, prompt, "A cat.", ("A ", "cat."), b"\xff\0")
+
+    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:
+        up = np.arange(request.count, 0, -1, dtype=np.float32)
+        words = tuple(f"word{at}" for at in range(request.count))
+        return PromotedAnswer(request.neuron, words, up, words[::-1], -up)
 
     def free(self) -> None:
         print("freed")
