@@ -4,6 +4,7 @@
     |-- UsageError           exit 2; a value that was typed is wrong (address, threshold, option)
     |-- StoreError           a scan that cannot be read or written
     |-- SamplesError         images or descriptions that cannot be used
+    |-- NotebookError        a notebook that cannot be opened, read or written
     |-- ModelError           a model that cannot be loaded or inspected
     `-- WorkerError          the model process failed or answered nonsense
         `-- Cancelled        it was stopped because the user asked for it
@@ -43,6 +44,10 @@ class StoreError(VlmscopeError):
 
 class SamplesError(VlmscopeError):
     title = "The samples cannot be used"
+
+
+class NotebookError(VlmscopeError):
+    title = "The notebook cannot be used"
 
 
 class ModelError(VlmscopeError):
