@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.activations import Batch, BatchReduction, ScanState
+from core.concepts import find_concepts
 from core.errors import ModelError, SamplesError
 from core.images import crop_jpeg, load_image
 from core.labels import Thresholds, label_neurons
@@ -142,7 +143,14 @@ def scan(vlm: Vlm, data: Data, out: Path, options: ScanOptions, progress: Progre
                 "Check the images and descriptions.",
             )
         manifest = _manifest(vlm, data, options, prompt, state, skipped, longest, fingerprint.hexdigest())
-        writer.finish(manifest, _arrays(state, manifest, options.thresholds))
+        arrays = _arrays(state, manifest, options.thresholds)
+        concepts = find_concepts(
+            arrays["top_sample"],
+            manifest,
+            [source.description or "" for source in data.sources],
+            lambda found, total: progress("finding concepts", found, total),
+        )
+        writer.finish(manifest, arrays, concepts)
     return manifest
 
 

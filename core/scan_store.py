@@ -18,6 +18,7 @@
         moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
+      concepts/                may be missing; core/concepts.py says what is in it
 
 The k-th statistics are the outermost axis, so that relabelling reads two contiguous blocks. A sample's score is its
 largest visual or text activation: max(top_visual[0], top_text[0]).
@@ -25,13 +26,16 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.array_file import open_array
+from core.concept_files import read_concepts
+from core.concepts import Concepts
 from core.distribution import BINS, Distribution
 from core.errors import StoreError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Label, Labels, Thresholds, label_neurons, sample_votes
@@ -98,24 +102,6 @@ def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[
     }
 
 
-def _open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
-    try:
-        # An empty array cannot be mapped; there is nothing in it to map either.
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing.", "Copy the scan again from where it was made.") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreError(
-            f"{path} is damaged or truncated: {error}.", "Copy the scan again from where it was made."
-        ) from error
-    if array.dtype != dtype or array.shape != shape:
-        raise StoreError(
-            f"{path} holds {array.dtype} {array.shape}; the manifest promises {np.dtype(dtype)} {shape}.",
-            "The parts of this scan do not belong together. Copy it again from where it was made.",
-        )
-    return array
-
-
 class ScanStore:
     """A scan opened for reading; arrays are memory-mapped, so opening costs the same for 5 thousand and 500."""
 
@@ -128,10 +114,8 @@ class ScanStore:
         self.folder = folder
         self.manifest = manifest = read_manifest(folder)
         arrays = folder / manifest.arrays
-        self.arrays = {
-            name: _open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()
-        }
-        self._lines = _open_array(folder / "sample_lines.npy", np.int64, (manifest.samples + 1,))
+        self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
+        self._lines = open_array(folder / "sample_lines.npy", np.int64, (manifest.samples + 1,))
         for name, size in (("samples.jsonl", int(self._lines[-1])), ("crops.bin", 0)):
             try:
                 found = (folder / name).stat().st_size
@@ -155,6 +139,15 @@ class ScanStore:
     def maximum(self) -> NDArray[np.float32]:
         """gmax of every neuron, float32 (L, F)."""
         return self.arrays["maximum"]
+
+    @cached_property
+    def concepts(self) -> Concepts | None:
+        """The concepts of every neuron, or None where the scan has none.
+
+        Raises:
+            StoreError: if they are damaged.
+        """
+        return read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:
         """The labels at the scan's own thresholds: reads the votes alone."""

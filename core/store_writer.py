@@ -12,6 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from core.concept_files import FOLDER as CONCEPTS
+from core.concept_files import write_concepts
+from core.concepts import Concepts
 from core.errors import StoreError
 from core.manifest import MANIFEST, Manifest
 from core.scan_store import array_shapes
@@ -78,8 +81,8 @@ class StoreWriter:
         self._crops.write(crop)
         self._lines.append(self._samples.tell())
 
-    def finish(self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write arrays and manifest, then rename the folder into place.
+    def finish(self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], concepts: Concepts | None = None) -> None:
+        """Write arrays, manifest and concepts if there are any, then rename the folder into place.
 
         Raises:
             ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
@@ -94,6 +97,8 @@ class StoreWriter:
         np.save(self.folder / "sample_lines.npy", np.array(self._lines, dtype=np.int64), allow_pickle=False)
         self._samples.close()
         self._crops.close()
+        if concepts is not None:
+            write_concepts(self.folder / CONCEPTS, concepts, manifest)
         (self.folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if self.out.exists():
             self.out.rmdir()
