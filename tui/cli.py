@@ -18,10 +18,12 @@ from core.config import APP
 from core.demo import DEMO
 from core.errors import UsageError
 from tui.commands.bench import bench
+from tui.commands.concepts import concepts
 from tui.commands.doctor import doctor
 from tui.commands.labels import labels
 from tui.commands.open import open_scan
 from tui.commands.scan import scan
+from tui.commands.search import search
 from tui.commands.show import show
 
 LOOK = "Look at a scan"
@@ -35,6 +37,7 @@ Examples:
   vlmscope open SCAN L27/N3900               a scan, from one neuron on
   vlmscope labels demo --Tv 2.5 --json       label counts at another threshold
   vlmscope show demo L3/N17 --png n17.png    one neuron, as text or as a picture
+  vlmscope search demo train --label visual  neurons that go with a word
   vlmscope scan --model demo --images FOLDER --out SCAN
 """
 
@@ -131,7 +134,9 @@ def open_(
 app.command("open", rich_help_panel=LOOK)(open_)
 app.command("labels", rich_help_panel=LOOK)(labels)
 app.command("show", rich_help_panel=LOOK)(show)
+app.command("search", rich_help_panel=LOOK)(search)
 app.command("scan", rich_help_panel=MAKE)(scan)
+app.command("concepts", rich_help_panel=MAKE)(concepts)
 app.command("doctor", rich_help_panel=HELP)(doctor)
 app.add_typer(bench, name="bench", rich_help_panel=HELP)
 

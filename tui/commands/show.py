@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from core.concepts import ConceptList
 from core.demo import scan_folder
 from core.distribution import Distribution
 from core.errors import UsageError, VlmscopeError
@@ -19,6 +20,7 @@ from core.neuron import Neuron
 from core.plain_text import plain
 from core.scan_store import ScanStore, TopSample
 from tui.commands import output
+from tui.commands.concepts import as_entry
 from tui.commands.options import (
     AddressArgument,
     HighConfidenceOption,
@@ -72,6 +74,12 @@ class Page:
             maximum=float(store.maximum[neuron.layer, neuron.index]),
             samples=tuple(store.top_sample(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
         )
+
+    @property
+    def concepts(self) -> ConceptList | None:
+        """The words that stand out, or None where the scan has no concepts."""
+        found = self.store.concepts
+        return None if found is None else found.of(self.neuron)
 
     @property
     def fractions(self) -> dict[str, float | None]:
@@ -140,6 +148,7 @@ def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
         "maximum": page.maximum,
         "thresholds": vars(page.thresholds),
         "scan": {"model": manifest.model.name, "hook": manifest.hook.value, "samples": manifest.scanned},
+        **as_entry(page.concepts),
         "peaks": [{"word": word, "count": count} for word, count in store.peak_tokens(page.neuron)],
         "statistics": {
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)

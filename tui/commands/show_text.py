@@ -11,6 +11,7 @@ from core.labels import Label
 from core.plain_text import plain
 from core.scan_store import TopSample
 from tui.commands import output
+from tui.commands.concepts import as_words, share
 from tui.commands.show import Page
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
@@ -20,7 +21,7 @@ PEAK_WIDTH = 24  #: characters of one
 
 def as_lines(page: Page, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
-    lines = [_head(page), _source(page), Text()]
+    lines = [_head(page), _source(page), *_concepts(page), Text()]
     if picked is not None:
         lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
@@ -53,6 +54,15 @@ def _source(page: Page) -> Text:
         f"{plain(manifest.model.name)} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
         f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
     )
+
+
+def _concepts(page: Page) -> list[Text]:
+    found = page.concepts
+    if found is None:
+        return []
+    if not found.words:
+        return [_line("concepts: no word stands out")]
+    return [_line(f"concepts: {as_words(found)}  purity {share(found.purity)} (base {share(found.base_rate)})")]
 
 
 def _sample_head(page: Page, top: TopSample) -> Text:

@@ -1,0 +1,94 @@
+"""``vlmscope concepts``: find the concepts of a scan that has none; and how concepts are written by other commands."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from core.concept_files import check_writable, replace_concepts
+from core.concepts import ConceptList, Concepts, find_concepts
+from core.demo import scan_folder
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from tui.commands import output
+from tui.commands.options import JsonOption, ScanArgument
+
+PURE = 0.8  #: purity from which a neuron is counted as pure
+WORD_WIDTH = 24  #: characters of one word
+
+
+def concepts(
+    *,
+    scan: ScanArgument,
+    again: Annotated[bool, typer.Option("--again", help="Find them anew where the scan has some already.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find the concepts of a scan: words that stand out in top samples.
+
+    For every neuron: the words of its top samples' descriptions that stand out against all descriptions. They are words
+    that co-occur, not an explanation by a model. A scan finds them at its end; this is for scans that lack them.
+    """
+    store = ScanStore(scan_folder(scan))
+    found = None if again else store.concepts
+    began = time.monotonic()
+    if found is not None:
+        print("The scan has its concepts already; --again finds them anew.", file=sys.stderr)
+    else:
+        check_writable(store.folder)
+        found = _find(store)
+        replace_concepts(store.folder, found, store.manifest)
+    seconds = time.monotonic() - began
+    having = int((found.strength[..., 0] > 0).sum())
+    total = found.purity_hits.size
+    print(
+        f"{having} of {total} neurons have concepts, {len(found.words)} words are counted: {seconds:.1f} s",
+        file=sys.stderr,
+    )
+    if json:
+        output.write_json(
+            {
+                "neurons": total,
+                "with_concepts": having,
+                "pure": int((found.purity() >= PURE).sum()),
+                "words": len(found.words),
+                "descriptions": found.descriptions,
+                "seconds": seconds,
+            }
+        )
+
+
+def _find(store: ScanStore) -> Concepts:
+    descriptions = [store.sample(index).description for index in range(store.manifest.samples)]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True, markup=False, highlight=False)) as bars:
+        task = bars.add_task("finding concepts", total=None)
+        return find_concepts(
+            store.arrays["top_sample"],
+            store.manifest,
+            descriptions,
+            lambda done, total: bars.update(task, completed=done, total=total),
+        )
+
+
+def as_entry(found: ConceptList | None) -> dict[str, object]:
+    """A neuron's concepts as JSON has them; null where the scan has none."""
+    return {
+        "concepts": None
+        if found is None
+        else [{"word": concept.word, "strength": concept.strength} for concept in found.words],
+        "purity": None if found is None else found.purity,
+        "base_rate": None if found is None else found.base_rate,
+    }
+
+
+def as_words(found: ConceptList) -> str:
+    """A neuron's concepts on one line, with their strengths."""
+    return ", ".join(f"{plain(concept.word, WORD_WIDTH)} {concept.strength:.1f}" for concept in found.words)
+
+
+def share(value: float) -> str:
+    """A share as the text has it: ``.95``, ``1.00``."""
+    return f"{value:.2f}".removeprefix("0")

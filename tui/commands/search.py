@@ -1,0 +1,151 @@
+"""``vlmscope search``: the neurons that have a word among their concepts."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.cells import set_cell_size
+from rich.text import Text
+
+from core.concepts import ConceptList, Concepts
+from core.demo import scan_folder
+from core.errors import StoreError, UsageError
+from core.labels import Label, Labels
+from core.neuron import Neuron
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from core.word_counts import words_of
+from tui.commands import output
+from tui.commands.concepts import as_entry, as_words, share
+from tui.commands.options import (
+    HighConfidenceOption,
+    JsonOption,
+    NtOption,
+    NvOption,
+    ScanArgument,
+    TtOption,
+    TvOption,
+    labels_at,
+    replaced,
+)
+
+LABELS = {which.word: which for which in Label}
+SHOWN = 20  #: neurons listed unless told otherwise
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A neuron that has the word."""
+
+    neuron: Neuron
+    label: Label
+    high_confidence: bool
+    strength: float  #: the word's, or the weakest of several words
+    concepts: ConceptList
+
+
+def search(
+    *,
+    scan: ScanArgument,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORD...", help="What to look for; of several words a neuron must have all.", show_default=False
+        ),
+    ],
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="LABEL", help=f"Only neurons of this label: {', '.join(LABELS)}.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="List no more neurons than this.")] = SHOWN,
+    json: JsonOption = False,
+    Tv: TvOption = None,
+    nv: NvOption = None,
+    Tt: TtOption = None,
+    nt: NtOption = None,
+    high_confidence: HighConfidenceOption = None,
+) -> None:
+    """Find neurons by a word that stands out in their top samples.
+
+    It looks through each neuron's concepts: the words of its top samples' descriptions that stand out against all
+    descriptions. They are words that co-occur, not an explanation by a model. First come the neurons for which WORD
+    stands out most; its strength is a z-score. Purity is the share of a neuron's top 20 samples whose description has
+    its first word, base the share of all descriptions that have it.
+    """
+    query = " ".join(words)
+    if not words_of(query):
+        raise UsageError(
+            f"{query!r} holds no word to look for.", "Numbers, single letters and stop words do not count."
+        )
+    if label is not None and label not in LABELS:
+        raise UsageError(f"--label is {label!r}, not a label.", f"Labels: {', '.join(LABELS)}.")
+    store = ScanStore(scan_folder(scan))
+    thresholds = replaced(
+        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
+    )
+    concepts = store.concepts
+    if concepts is None:
+        raise StoreError(f"{store.folder} has no concepts to search.", f"Find them once: vlmscope concepts {scan}")
+    hits, total = find_hits(concepts, labels_at(store, thresholds), query, None if label is None else LABELS[label])
+    if json:
+        output.write_json([_as_json(hit) for hit in hits[:limit]])
+    elif hits:
+        output.write_lines(output.console(), as_table(hits[:limit]))
+    if not hits:
+        print(_hint(concepts, query, label, total), file=sys.stderr)
+    elif len(hits) > limit:
+        print(f"and {len(hits) - limit} more: --limit {len(hits)}", file=sys.stderr)
+
+
+def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | None) -> tuple[list[Hit], int]:
+    """The neurons that have ``query``, the strongest first, then by address.
+
+    Returns:
+        those of ``label`` (of any, if None), and how many there are of any label.
+    """
+    strength = concepts.find(query)
+    found = strength > 0
+    total = int(np.count_nonzero(found))
+    if label is not None:
+        found &= labels.label == label
+    layer, index = np.nonzero(found)
+    order = np.argsort(-strength[layer, index], kind="stable")
+    hits = []
+    for at in zip(layer[order].tolist(), index[order].tolist(), strict=True):
+        neuron = Neuron(*at)
+        firm = bool(labels.high_confidence[at])
+        hits.append(Hit(neuron, Label(int(labels.label[at])), firm, float(strength[at]), concepts.of(neuron)))
+    return hits, total
+
+
+def as_table(hits: list[Hit]) -> list[Text]:
+    """Aligned columns; ``!`` marks a high-confidence label."""
+    width = max(len("neuron"), *(len(str(hit.neuron)) for hit in hits))
+    lines = [Text(f"{'neuron':<{width}}  label         strength  purity  base  concepts", no_wrap=True)]
+    for hit in hits:
+        line = Text(f"{hit.neuron!s:<{width}}  ", no_wrap=True)
+        firm = "!" if hit.high_confidence else " "
+        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{firm}", 12), output.COLOURS[hit.label])
+        found = hit.concepts
+        line.append(f"  {hit.strength:>8.1f}  {share(found.purity):>6}  {share(found.base_rate):>4}  {as_words(found)}")
+        lines.append(line)
+    return lines
+
+
+def _as_json(hit: Hit) -> dict[str, object]:
+    return {
+        "neuron": str(hit.neuron),
+        "label": hit.label.word,
+        "high_confidence": hit.high_confidence,
+        **as_entry(hit.concepts),
+    }
+
+
+def _hint(concepts: Concepts, query: str, label: str | None, total: int) -> str:
+    """Why there is nothing, and what to try."""
+    if total:
+        return f"No {label} neuron has {plain(query)!r} among its concepts, but {total} of other labels have."
+    similar = [plain(word) for word in concepts.similar(query) if concepts.find(word).any()]
+    said = f"No neuron has {plain(query)!r} among its concepts."
+    return f"{said} Similar words: {', '.join(similar)}." if similar else said
