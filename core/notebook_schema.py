@@ -44,11 +44,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
             details NOT NULL,  -- JSON
             removed INTEGER NOT NULL DEFAULT 0  -- undone
         )""",
-        "CREATE INDEX explanations_by_neuron ON explanations (layer, idx)",
+        "CREATE INDEX explanations_by_neuron ON explanations (layer, idx, removed)",
         """CREATE TABLE neurons (
             layer INTEGER NOT NULL,
             idx INTEGER NOT NULL,
-            verdict TEXT,
+            verdict TEXT CHECK (verdict IN ('keep', 'reject', 'unsure')),
             bookmark INTEGER NOT NULL DEFAULT 0,
             lead INTEGER REFERENCES explanations (id),
             note,  -- last, so that its pages are read only where it is asked for
