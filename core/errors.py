@@ -6,8 +6,11 @@
     |-- SamplesError         images or descriptions that cannot be used
     |-- NotebookError        a notebook that cannot be opened, read or written
     |-- ModelError           a model that cannot be loaded or inspected
-    `-- WorkerError          the model process failed or answered nonsense
-        `-- Cancelled        it was stopped because the user asked for it
+    |-- WorkerError          the model process failed or answered nonsense
+    |   `-- Cancelled        it was stopped because the user asked for it
+    `-- ApiError             a request to the server that explains failed
+        |-- StopRun          no further request would succeed: the key, its rights or its quota
+        `-- BudgetReached    a further request would cost more than the session's budget
 
 Anything else that escapes is a defect, and shows its traceback.
 """
@@ -60,3 +63,15 @@ class WorkerError(VlmscopeError):
 
 class Cancelled(WorkerError):  # noqa: N818  # it is no error: the user asked for it
     title = "Stopped"
+
+
+class ApiError(VlmscopeError):
+    title = "The request for an explanation failed"
+
+
+class StopRun(ApiError):  # noqa: N818  # says what follows from it
+    title = "The server does not accept requests"
+
+
+class BudgetReached(ApiError):  # noqa: N818  # as StopRun
+    title = "The budget is reached"

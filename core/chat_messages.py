@@ -1,0 +1,107 @@
+"""What is asked of a server that speaks Chat Completions, and what it answers: plain values, no client."""
+
+import base64
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+Json = dict[str, Any]  #: a JSON object on its way to or from the wire
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Words of a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A picture of a message.
+
+    Attributes:
+        name: what it is called where it becomes a file, such as ``sample_1_crop.png``.
+        png: a lossless PNG.
+        side: width and height in pixels.
+    """
+
+    name: str
+    png: bytes
+    side: int
+
+    @property
+    def sha256(self) -> str:
+        """Of the PNG."""
+        return sha256(self.png).hexdigest()
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One question.
+
+    Attributes:
+        system: the instructions.
+        parts: what the user's message holds, in order.
+        schema_name, schema: of the JSON that is wanted; a strict JSON schema.
+        max_output_tokens: the answer is cut there.
+        wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be mended; else empty.
+    """
+
+    model: str
+    system: str
+    parts: tuple[TextPart | ImagePart, ...]
+    schema_name: str
+    schema: Json
+    max_output_tokens: int
+    wrong_answer: str = ""
+    complaint: str = ""
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ImagePart))
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """What came back.
+
+    Attributes:
+        finish_reason: as the server says: ``stop``, ``length``, ``content_filter``.
+        refusal: why the model or a filter declines; empty if it does not.
+        model: as the server names the model that answered.
+        input_tokens, output_tokens: as billed; 0 where the server does not say.
+        warning: for a person, at the first use of a model that is near its end; else empty.
+    """
+
+    text: str
+    finish_reason: str
+    refusal: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    warning: str = ""
+
+
+def wire_messages(request: ChatRequest) -> list[Json]:
+    """The request's messages as Chat Completions has them, pictures as data URLs."""
+    messages: list[Json] = [
+        {"role": "system", "content": request.system},
+        {"role": "user", "content": [_wire_part(part) for part in request.parts]},
+    ]
+    if request.complaint:
+        messages.append({"role": "assistant", "content": request.wrong_answer})
+        messages.append({"role": "user", "content": request.complaint})
+    return messages
+
+
+def wire_format(request: ChatRequest) -> Json:
+    """``response_format`` at its strictest."""
+    schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _wire_part(part: TextPart | ImagePart) -> Json:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    url = "data:image/png;base64," + base64.b64encode(part.png).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
