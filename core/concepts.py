@@ -24,7 +24,7 @@ from core.word_counts import NO_WORD, WordCounts, count_words, singular, words_o
 
 KEPT = 5  #: K, words of one neuron
 PURITY_SAMPLES = 20  #: top samples that purity looks at
-PRIOR = 10.0  #: descriptions that the prior weighs as much as
+PRIOR = 0.2  #: what the prior weighs, as a share of the top samples: ten descriptions for fifty
 LEAST_STRENGTH = 1.96  #: z-score of a word that stands out, as the source has it
 BLOCK = 400_000  #: word ids counted at once
 SIMILAR = 5  #: words proposed for one that is not there
@@ -161,7 +161,7 @@ def z_score(count: NDArray[np.int64], frequency: NDArray[np.int64], top: int, de
         descriptions: all descriptions.
     """
     share = frequency / descriptions
-    prior, other_prior = PRIOR * share, PRIOR * (1 - share)
+    prior, other_prior = PRIOR * top * share, PRIOR * top * (1 - share)
     odds = np.log((count + prior) / (top - count + other_prior))
     base = np.log((frequency + prior) / (descriptions - frequency + other_prior))
     z: NDArray[np.float64] = (odds - base) / np.sqrt(1 / (count + prior) + 1 / (frequency + prior))

@@ -109,7 +109,12 @@ def count_words(descriptions: Sequence[str | None], at_least: int = 1) -> WordCo
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    """Letters and the marks upon them (vowel signs, accents), which ``re`` does not take for letters."""
-    marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c).startswith("M"))
-    letters = rf"[^\W\d_](?:[^\W\d_]|[{marks}])*"
+    """Letters and the marks upon them (vowel signs, accents), as Unicode has them: ``\\w`` has digits and no marks."""
+    kinds: dict[str, str] = {"M": "", "N": ""}
+    for character in map(chr, range(0x20000)):
+        kind = unicodedata.category(character)[0]
+        if kind in kinds:
+            kinds[kind] += character
+    letter, marks = rf"[^\W_{kinds['N']}]", kinds["M"]
+    letters = rf"{letter}(?:{letter}|[{marks}])*"
     return re.compile(rf"{letters}(?:['-]{letters})*")
