@@ -28,8 +28,10 @@ def concepts(
 ) -> None:
     """Find the concepts of a scan: words that stand out in top samples.
 
-    For every neuron: the words of its top samples' descriptions that stand out against all descriptions. They are words
-    that co-occur, not an explanation by a model. A scan finds them at its end; this is for scans that lack them.
+    For every neuron: the words of its top samples' descriptions that stand
+    out against all descriptions. They are words that co-occur, not an
+    explanation by a model. A scan finds them at its end; this is for scans
+    that lack them.
     """
     store = ScanStore(scan_folder(scan))
     found = None if again else store.concepts

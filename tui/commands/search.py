@@ -68,10 +68,14 @@ def search(
 ) -> None:
     """Find neurons by a word that stands out in their top samples.
 
-    It looks through each neuron's concepts: the words of its top samples' descriptions that stand out against all
-    descriptions. They are words that co-occur, not an explanation by a model. First come the neurons for which WORD
-    stands out most; its strength is a z-score. Purity is the share of a neuron's top 20 samples whose description has
-    its first word, base the share of all descriptions that have it.
+    Looks through each neuron's concepts: the words of its top samples'
+    descriptions that stand out against all descriptions. They are words that
+    co-occur, not an explanation by a model.
+
+    The neurons for which WORD stands out most come first. Strength is a
+    z-score; below about 5 it may be chance. Purity is the share of the top 20
+    samples whose description has a neuron's first word, base the share of all
+    descriptions that have it.
     """
     query = " ".join(words)
     if not words_of(query):
@@ -122,11 +126,11 @@ def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | Non
 def as_table(hits: list[Hit]) -> list[Text]:
     """Aligned columns; ``!`` marks a high-confidence label."""
     width = max(len("neuron"), *(len(str(hit.neuron)) for hit in hits))
-    lines = [Text(f"{'neuron':<{width}}  label         strength  purity  base  concepts", no_wrap=True)]
+    lines = [Text(f"{'neuron':<{width}}  label          strength  purity  base  concepts", no_wrap=True)]
     for hit in hits:
         line = Text(f"{hit.neuron!s:<{width}}  ", no_wrap=True)
         firm = "!" if hit.high_confidence else " "
-        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{firm}", 12), output.COLOURS[hit.label])
+        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{firm}", 13), output.COLOURS[hit.label])
         found = hit.concepts
         line.append(f"  {hit.strength:>8.1f}  {share(found.purity):>6}  {share(found.base_rate):>4}  {as_words(found)}")
         lines.append(line)
