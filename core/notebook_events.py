@@ -21,7 +21,7 @@ _COLUMN = {
     kind: (
         f"SELECT {kind} FROM neurons WHERE layer = ? AND idx = ?",  # noqa: S608  # our own names
         f"INSERT INTO neurons (layer, idx, {kind}) VALUES (?, ?, ?)"  # noqa: S608
-        f" ON CONFLICT DO UPDATE SET {kind} = excluded.{kind}",
+        f" ON CONFLICT (layer, idx) DO UPDATE SET {kind} = excluded.{kind}",
     )
     for kind in (Kind.VERDICT, Kind.NOTE, Kind.BOOKMARK, Kind.LEAD)
 }
@@ -51,11 +51,11 @@ def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, af
         db.execute("UPDATE events SET undone = 2 WHERE undoable AND undone = 1")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     values = (now, neuron.layer, neuron.index, kind, to_json(before), to_json(after), kind.undoable)
-    added = db.execute(
-        "INSERT INTO events (at, layer, idx, kind, before, after, undoable) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        values,
+    # No RETURNING: clusters of today have an SQLite of 2018.
+    db.execute(
+        "INSERT INTO events (at, layer, idx, kind, before, after, undoable) VALUES (?, ?, ?, ?, ?, ?, ?)", values
     )
-    return int(added.fetchone()[0])
+    return int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
 def undo(db: sqlite3.Connection) -> Change | Unfit | None:

@@ -228,7 +228,7 @@ class NotebookFile:
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF:  # the low byte: without the fine print
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return NotebookError(
-                    f"Another vlmscope holds {path}: nothing was changed within {self._timeout:g} s.",
+                    f"Another vlmscope holds {path}: vlmscope waited {self._timeout:g} s and changed nothing.",
                     "Try again; if it lasts, look for a vlmscope that hangs, on other machines too.",
                 )
             case sqlite3.SQLITE_FULL:
@@ -250,7 +250,9 @@ class NotebookFile:
                 return self._damaged(str(error))
             case sqlite3.SQLITE_IOERR:
                 # A quota that is used up arrives here, not as a full disk.
-                return NotebookError(f"{path} cannot be read or written: {error}.", "Look at disk, quota and network.")
+                return NotebookError(
+                    f"{path} cannot be read or written: {error}.", f"Look at disk, quota and network. {ELSEWHERE}"
+                )
         return None
 
     def _damaged(self, reason: str) -> NotebookError:

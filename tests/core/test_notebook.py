@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,6 +222,7 @@ def test_a_note_has_a_limit(notebook: Notebook) -> None:
 
 def test_tags_are_cleaned() -> None:
     assert clean_tags([" b", "", "  ", "Car", "car", "ÄRGER", "a\u0308rger", "b"]) == ("b", "Car", "a\u0308rger")
+    assert clean_tags({"straße", "STRASSE"}) == ("STRASSE",)
     assert clean_tags(["x" * 64]) == ("x" * 64,)
     for bad in ("x" * 65, "a\nb", "a\x1b[1m", "a\u202eb", "\ud800", "a\x00"):
         with pytest.raises(UsageError, match="tag"):
@@ -263,6 +265,12 @@ def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
         Text(B, Kind.EXPLANATION, "cars 4"),
         Text(B, Kind.OWN_EXPLANATION, "mine 5"),
     }
+
+
+def test_it_is_used_by_another_thread_than_it_was_opened_in(notebook: Notebook) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(notebook.set_verdict, A, Verdict.KEEP).result() is not None
+    assert notebook.counts() == TriageCounts(keep=1)
 
 
 def test_two_vlmscopes_on_one_notebook(notebook: Notebook) -> None:

@@ -257,23 +257,38 @@ def test_a_reader_that_does_not_end_stops_the_commit_whole(path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(path: Path) -> None:
+    """With one page of room more each time: the disk is full at every point of the change, and then it fits."""
     with Notebook.open(path, SCAN) as notebook:
-        notebook.set_verdict(A, Verdict.KEEP)
         notebook.set_note(A, "short")
         run = notebook._file.connection.execute
-        run(f"PRAGMA max_page_count = {run('PRAGMA page_count').fetchone()[0] + 2}")
-        with pytest.raises(NotebookError, match="disk is full"):
-            notebook.set_note(A, "long " * 10_000)
-        with pytest.raises(NotebookError, match="disk is full"):
-            for _ in range(1000):
-                notebook.add_explanation(A, by_api(1))
-        assert notebook.entry(A).note == "short"
-        assert run("PRAGMA integrity_check").fetchone() == ("ok",)
-        run("PRAGMA max_page_count = 1000000")
-        assert notebook.set_note(A, "long " * 10_000) is not None
+        pages = run("PRAGMA page_count").fetchone()[0]
+        refused = 0
+        for room in range(40):
+            run(f"PRAGMA max_page_count = {pages + room}")
+            try:
+                notebook.set_note(A, "long " * 10_000)
+            except NotebookError as error:
+                assert "disk is full" in error.message
+                refused += 1
+            else:
+                break
+            assert notebook.entry(A).note == "short"
+            assert run("SELECT after FROM events").fetchall() == [('"short"',)]
+            assert run("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert 20 < refused < 39  # note and event have 13 pages each
         assert notebook.undo() == Change(A, Kind.NOTE, "long " * 10_000, "short")
-        events = run("SELECT kind FROM events WHERE kind NOT IN ('explanation')").fetchall()
-        assert events == [("verdict",), ("note",), ("note",)]
+
+
+def test_a_full_disk_keeps_what_it_took(path: Path) -> None:
+    with Notebook.open(path, SCAN) as notebook:
+        run = notebook._file.connection.execute
+        run(f"PRAGMA max_page_count = {run('PRAGMA page_count').fetchone()[0] + 9}")
+        kept = []
+        with pytest.raises(NotebookError, match="disk is full"):
+            for number in range(1000):
+                kept.append(notebook.add_explanation(A, by_api(number)))  # noqa: PERF401  # the last one fails
+        assert [one.id for one in notebook.explanations(A)] == kept[::-1]
+        assert run("SELECT count(*) FROM events").fetchone()[0] == len(kept) > 10
 
 
 def test_a_notebook_that_may_only_be_read_is_read() -> None:
