@@ -13,13 +13,13 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from core.chat_access import PLACEHOLDER, api_key, base_url, key_problem, scrubbed
-from core.chat_messages import ChatAnswer, ChatRequest, Json, wire_format, wire_messages
+from core.chat_messages import PLAIN_TEXT, ChatAnswer, ChatRequest, wire_body
 from core.chat_trouble import REASON_LENGTH, Remedy, Trouble, judge, wait_s
 from core.config import Api
 from core.errors import ApiError, StopRun
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 TRIES = 4
 LOOK_UP_S = 5.0  #: for a model's last day, which must not hold anything up
 NEAR_END_DAYS = 180
-PLAIN_TEXT = 2  #: steps down from json_schema: json_object, then no ``response_format`` at all
 
 #: Endpoint and model: how far ``response_format`` was stepped down there. As long as this process lives.
 _steps: dict[tuple[str, str], int] = {}
@@ -143,7 +142,7 @@ class Chat:
 
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                raw = await client.chat.completions.with_raw_response.create(**_body(request, step))
+                raw = await client.chat.completions.with_raw_response.create(**wire_body(request, step))
                 return _read(raw.text, request, warning)
         except (TimeoutError, openai.APITimeoutError):
             return Trouble(Remedy.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
@@ -183,19 +182,6 @@ def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
     from openai import AsyncOpenAI
 
     return AsyncOpenAI(base_url=url, api_key=api_key() or PLACEHOLDER, max_retries=0, timeout=timeout_s)
-
-
-def _body(request: ChatRequest, step: int) -> dict[str, Any]:
-    body: Json = {
-        "model": request.model,
-        "messages": wire_messages(request),
-        "max_completion_tokens": request.max_output_tokens,
-    }
-    if step == 0:
-        body["response_format"] = wire_format(request)
-    elif step < PLAIN_TEXT:
-        body["response_format"] = {"type": "json_object"}
-    return body
 
 
 def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | Trouble:

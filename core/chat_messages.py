@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 Json = dict[str, Any]  #: a JSON object on its way to or from the wire
+PLAIN_TEXT = 2  #: steps down from json_schema: json_object, then no ``response_format`` at all
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,12 @@ class ChatAnswer:
     warning: str = ""
 
 
-def wire_messages(request: ChatRequest) -> list[Json]:
-    """The request's messages as Chat Completions has them, pictures as data URLs."""
+def wire_body(request: ChatRequest, step: int = 0) -> Json:
+    """The request as Chat Completions has it, pictures as data URLs.
+
+    Args:
+        step: how far ``response_format`` is stepped down, up to ``PLAIN_TEXT``.
+    """
     messages: list[Json] = [
         {"role": "system", "content": request.system},
         {"role": "user", "content": [_wire_part(part) for part in request.parts]},
@@ -91,13 +96,17 @@ def wire_messages(request: ChatRequest) -> list[Json]:
     if request.complaint:
         messages.append({"role": "assistant", "content": request.wrong_answer})
         messages.append({"role": "user", "content": request.complaint})
-    return messages
-
-
-def wire_format(request: ChatRequest) -> Json:
-    """``response_format`` at its strictest."""
-    schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
-    return {"type": "json_schema", "json_schema": schema}
+    body: Json = {
+        "model": request.model,
+        "messages": messages,
+        "max_completion_tokens": request.max_output_tokens,
+    }
+    if step == 0:
+        schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif step < PLAIN_TEXT:
+        body["response_format"] = {"type": "json_object"}
+    return body
 
 
 def _wire_part(part: TextPart | ImagePart) -> Json:

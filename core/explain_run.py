@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core.chat import Chat
-from core.errors import ApiError, BudgetReached, Cancelled, StopRun, VlmscopeError
+from core.errors import ApiError, BudgetReached, Cancelled, StopRun, StoreError
 from core.explain import explain
 from core.explain_cache import ExplainCache
 from core.explain_cost import Ledger
@@ -122,7 +122,7 @@ async def run(
         on_result: called for each result as it comes.
 
     Raises:
-        NotebookError, StoreError: if they cannot be used.
+        NotebookError: if ``records`` cannot be written.
     """
     serial = None if maps is None else _OneByOne(maps)
     results: dict[int, Result] = {}
@@ -135,11 +135,11 @@ async def run(
             return Result(item.neuron, item.label, Status.SKIPPED, known, "explained already")
         try:
             whole = await complete(item, store, serial)
-        except Cancelled:
+            answered = await explain(whole, chat, cache, ledger, again=again)
+        except (StopRun, BudgetReached):
             raise
-        except VlmscopeError as error:
+        except (ApiError, StoreError) as error:  # nothing was sent
             return Result(item.neuron, item.label, Status.FAILED, reason=str(error))
-        answered = await explain(whole, chat, cache, ledger, again=again)
         if records is not None:
             if isinstance(answered.outcome, Explanation):
                 records.add_explanation(item.neuron, answered.outcome)

@@ -20,6 +20,7 @@ from core.errors import UsageError
 from tui.commands.bench import bench
 from tui.commands.concepts import concepts
 from tui.commands.doctor import doctor
+from tui.commands.explain import explain
 from tui.commands.labels import labels
 from tui.commands.open import open_scan
 from tui.commands.scan import scan
@@ -135,6 +136,7 @@ app.command("open", rich_help_panel=LOOK)(open_)
 app.command("labels", rich_help_panel=LOOK)(labels)
 app.command("show", rich_help_panel=LOOK)(show)
 app.command("search", rich_help_panel=LOOK)(search)
+app.command("explain", rich_help_panel=LOOK)(explain)
 app.command("scan", rich_help_panel=MAKE)(scan)
 app.command("concepts", rich_help_panel=MAKE)(concepts)
 app.command("doctor", rich_help_panel=HELP)(doctor)

@@ -1,0 +1,173 @@
+"""What ``vlmscope explain`` writes: answers on stdout; failures and costs on stderr; requests that are not sent."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from core.chat_messages import ChatRequest, Json, wire_body
+from core.config import Api
+from core.errors import ApiError, UsageError, VlmscopeError
+from core.explain_cost import Estimate, dollars, estimate, total
+from core.explain_evidence import Evidence
+from core.explain_prompt import build_request
+from core.explain_run import Result, RunEnd, Status
+from core.plain_text import plain
+from tui.commands import output
+
+REQUEST, ESTIMATE = "request.json", "estimate.json"
+
+
+def report(end: RunEnd, as_json: bool, talk: Console) -> None:
+    """Write a run's results.
+
+    Raises:
+        VlmscopeError: what ended the run early; ApiError if nothing was explained at all.
+    """
+    if as_json:
+        output.write_json([result_json(result) for result in end.results])
+    else:
+        lines = [_line(result) for result in end.results if result.explanation is not None]
+        if lines:
+            output.write_lines(output.console(), lines)
+    _talk(end.results, talk)
+    if end.stopped is not None:
+        raise end.stopped
+    failed = [result for result in end.results if result.explanation is None]
+    if failed and len(failed) == len(end.results):
+        raise ApiError("No neuron was explained.", "The reasons are listed above.")
+
+
+def result_json(result: Result) -> Json:
+    """One entry of ``--json``."""
+    found = result.explanation
+    return {
+        "neuron": str(result.neuron),
+        "label": result.label.word,
+        "status": result.status.value,
+        "explanation": None if found is None else asdict(found),
+        "reason": result.reason,
+        "note": result.note,
+        "input_tokens": result.input_tokens,
+        "output_tokens": result.output_tokens,
+        "cost_usd": result.cost_usd,
+    }
+
+
+def _line(result: Result) -> Text:
+    found = result.explanation
+    assert found is not None
+    line = Text(f"{result.neuron!s:<12}", no_wrap=True)
+    line.append(f"{result.label.word:<11}", style=output.COLOURS[result.label])
+    line.append(plain(found.text if found.pattern_found else f"no pattern: {found.text}"))
+    more = [found.confidence.value] if found.confidence else []
+    more += [f"looks for: {', '.join(found.visual_phrases)}"] if found.visual_phrases else []
+    more += [f"words: {found.text_cue}"] if found.text_cue else []
+    line.append(plain(f"  ({'; '.join(more)})" if more else ""), style="dim")
+    return line
+
+
+def _talk(results: Sequence[Result], talk: Console) -> None:
+    notes = dict.fromkeys(result.note for result in results if result.note)
+    warnings = dict.fromkeys(result.warning for result in results if result.warning)
+    for line in (*notes, *warnings):
+        talk.print(plain(line), soft_wrap=True)
+    for result in results:
+        if result.explanation is None:
+            talk.print(plain(f"{result.neuron} {result.status.value}: {result.reason}"), soft_wrap=True)
+    counts = [(status, sum(result.status is status for result in results)) for status in Status]
+    said = ", ".join(f"{count} {status.value}" for status, count in counts if count)
+    costs = [result.cost_usd for result in results]
+    known = [cost for cost in costs if cost is not None]
+    bill = dollars(sum(known)) + ("" if len(known) == len(costs) else " and requests of unknown price")
+    tokens_in, tokens_out = (
+        sum(getattr(result, name) for result in results) for name in ("input_tokens", "output_tokens")
+    )
+    talk.print(f"{said}; billed: {tokens_in:,} tokens in, {tokens_out:,} out, {bill}", soft_wrap=True)
+
+
+class DryRun:
+    """The requests that would be sent: one folder a neuron under ``out``, or JSON on stdout."""
+
+    def __init__(self, settings: Api, out: Path | None) -> None:
+        self._settings = settings
+        self._out = out
+        self._entries: list[Json] = []
+        self._estimates: list[Estimate] = []
+        self._notes: list[str] = []
+
+    def add(self, evidence: Evidence) -> None:
+        """Write one request.
+
+        Raises:
+            StoreError: if a crop of the scan cannot be decoded.
+            UsageError: if ``out`` cannot be written.
+        """
+        request = build_request(evidence, self._settings)
+        cost = estimate(request, self._settings)
+        self._estimates.append(cost)
+        self._notes += [evidence.note] if evidence.note else []
+        entry: Json = {
+            "neuron": str(evidence.neuron),
+            "label": evidence.label.word,
+            "samples": [sample.sample for sample in evidence.samples],
+            "note": evidence.note,
+            "estimate": asdict(cost),
+        }
+        if self._out is None:
+            entry["images"] = [
+                {"name": image.name, "width": image.side, "height": image.side, "sha256": image.sha256}
+                for image in request.images
+            ]
+            entry["request"] = body_with_names(request)
+        else:
+            folder = self._out / str(evidence.neuron).replace("/", "_")
+            _write(folder, request, entry)
+            entry = {**entry, "folder": str(folder)}
+        self._entries.append(entry)
+
+    def fail(self, evidence: Evidence, error: VlmscopeError) -> None:
+        """Note that a neuron has no request."""
+        self._notes.append(f"{evidence.neuron} failed: {error}")
+
+    def finish(self, talk: Console) -> None:
+        """Write the rest.
+
+        Raises:
+            ApiError: if there is no request at all.
+        """
+        output.write_json(self._entries)
+        for note in dict.fromkeys(self._notes):
+            talk.print(plain(note), soft_wrap=True)
+        if not self._entries:
+            raise ApiError("There is no request to write.", "The reasons are listed above.")
+        cost = total(self._estimates)
+        talk.print(
+            f"{cost.requests} requests, {cost.images} pictures: at most about {cost.input_tokens:,} tokens in and "
+            f"{cost.output_tokens_at_most:,} out, {dollars(cost.usd)}; nothing was sent",
+            soft_wrap=True,
+        )
+
+
+def body_with_names(request: ChatRequest) -> Json:
+    """The body as it would be sent, each picture's data replaced by its name."""
+    body = wire_body(request)
+    names = iter(image.name for image in request.images)
+    for part in body["messages"][1]["content"]:
+        if part["type"] == "image_url":
+            part["image_url"]["url"] = next(names)
+    return body
+
+
+def _write(folder: Path, request: ChatRequest, entry: Json) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in request.images:
+            (folder / image.name).write_bytes(image.png)
+        for name, value in ((REQUEST, body_with_names(request)), (ESTIMATE, entry)):
+            (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}.", "Name another folder with --out.") from error
