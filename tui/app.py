@@ -77,5 +77,5 @@ class VlmscopeApp(App[None]):
         self.notify(f"{quit_key} quits; esc stops what the model does.", markup=False)
 
     async def action_quit(self) -> None:
-        await self.browse.link.close()
+        await self.browse.close()
         self.exit()

@@ -1,14 +1,18 @@
 """What widgets and background work tell the browse screen."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from core.errors import VlmscopeError
 from core.labels import Labels
-from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus
+from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
 from core.neuron import Neuron
 from tui.screens.state import OwnPicture
+
+if TYPE_CHECKING:
+    from core.explain import Answered
 
 
 @dataclass
@@ -81,4 +85,36 @@ class DescribeFailed(Message):
     """The user's picture could not be described."""
 
     own: OwnPicture
+    error: VlmscopeError
+
+
+@dataclass
+class PromotedArrived(Message):
+    """The model has told what a neuron writes."""
+
+    answer: PromotedAnswer
+
+
+@dataclass
+class PromotedFailed(Message):
+    """It will not be known what this neuron writes."""
+
+    neuron: Neuron
+    error: VlmscopeError
+
+
+@dataclass
+class Explained(Message):
+    """The API has answered about a neuron, and the notebook has it; ``note`` says what the evidence lacked."""
+
+    neuron: Neuron
+    answered: "Answered"
+    note: str
+
+
+@dataclass
+class ExplainFailed(Message):
+    """Nothing could be asked about a neuron, or the answer could not be kept."""
+
+    neuron: Neuron
     error: VlmscopeError

@@ -21,6 +21,8 @@ from core.model_messages import (
     ModelSpec,
     ModelStatus,
     Phase,
+    PromotedAnswer,
+    PromotedRequest,
 )
 from core.neuron import Neuron
 from core.scan_store import ScanStore
@@ -49,6 +51,7 @@ class FakeModel:
         self._on_status = on_status
         self.maps: list[MapRequest] = []
         self.described: list[DescribeRequest] = []
+        self.promotions: list[PromotedRequest] = []
         self.calls: list[str] = []
         self.hold = asyncio.Event()
         self.hold.set()
@@ -88,6 +91,12 @@ class FakeModel:
         return DescribeAnswer(
             request.image, request.question, "USER: <image> ASSISTANT:", "".join(TOKENS), TOKENS, jpeg()
         )
+
+    async def promoted(self, request: PromotedRequest) -> PromotedAnswer:
+        self.promotions.append(request)
+        await self._answer(f"what {request.neuron} writes")
+        logits = np.array([2.0, 1.0], dtype=np.float32)
+        return PromotedAnswer(request.neuron, ("train", " trains"), logits, ("dog", "cake"), -logits)
 
     async def stop(self) -> None:
         self.calls.append("stop")

@@ -42,13 +42,6 @@ async def test_a_label_search_steps_through_its_matches(scan: Path) -> None:
         assert on.neuron.index == after[0]
 
 
-async def test_a_word_search_says_what_it_cannot_do_yet(scan: Path) -> None:
-    async with running(scan) as on:
-        await on.type("/train")
-        await on.until(lambda: "not in this version" in on.notes or "cannot be searched" in on.notes)
-        assert on.neuron == Neuron(0, 0)
-
-
 @pytest.mark.parametrize("line", ["/9.1", ":9.1", "/999", ":0.999"])
 async def test_an_address_outside_the_model_is_refused(scan: Path, line: str) -> None:
     async with running(scan) as on:

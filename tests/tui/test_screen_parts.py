@@ -192,5 +192,7 @@ def test_searches() -> None:
     assert read_search("L3/N1", 2, 4, 32).neuron == Neuron(3, 1)
     found = read_search("firm visual", 2, 4, 32)
     assert (found.label, found.firm, found.neuron) == (Label.VISUAL, True, None)
-    with pytest.raises(UsageError, match="concepts cannot be searched"):
-        read_search("train", 2, 4, 32)
+    found = read_search(" firm visual red Train ", 2, 4, 32)
+    assert (found.label, found.firm, found.word) == (Label.VISUAL, True, "red Train")
+    with pytest.raises(UsageError, match="Nothing was typed"):
+        read_search("  ", 2, 4, 32)

@@ -12,32 +12,22 @@ from core.errors import UsageError, VlmscopeError
 from core.heatmap import ColourMap
 from core.labels import Label
 from core.neuron import Neuron
-from core.plain_text import plain
 from tui import keys
 from tui.messages import LayerChosen, LineEntered, LineLeft, Relabelled, RowChosen
 from tui.screens import commands
-from tui.screens.commands import Command, read_command, read_search
-from tui.screens.model_talk import ModelTalkScreen
-from tui.screens.state import Filter, Mode, Order, Pane
+from tui.screens.commands import Command, read_command
+from tui.screens.finding import FindingScreen
+from tui.screens.state import Mode, Order, Pane
 from tui.widgets.neuron_list import NeuronList
 from tui.widgets.page import Page
 
 
-class BrowseScreen(ModelTalkScreen):
+class BrowseScreen(FindingScreen):
     """Browse a scan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
 
     # -- moving --------------------------------------------------------------------------------------------------
-
-    def go(self, neuron: Neuron) -> None:
-        """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
-        self.become(replace(self.state, neuron=neuron, rank=0))
-
-    def go_row(self, position: int) -> None:
-        """Go to a row of the list."""
-        if len(self._selection):
-            self.go(self._selection.at(min(max(position, 0), len(self._selection) - 1)))
 
     def action_step(self, by: int) -> None:
         if self.listed and self._cursor is not None:
@@ -86,73 +76,6 @@ class BrowseScreen(ModelTalkScreen):
         if 0 <= message.layer < self.store.layers:
             self._go_layer(message.layer)
 
-    # -- finding -------------------------------------------------------------------------------------------------
-
-    async def action_search(self) -> None:
-        await self.ask_line("search", "/", "27.3900, an index of this layer, or a label: firm visual", [])
-
-    def search(self, text: str) -> None:
-        """Go to what ``text`` means, or to the next neuron of its kind.
-
-        Raises:
-            UsageError: if it means nothing.
-        """
-        state = self.state
-        found = read_search(text, state.neuron.layer, self.store.layers, self.store.neurons)
-        if found.neuron is not None:
-            self.go(found.neuron)
-            return
-        self.become(replace(state, search=text))
-        self.action_match(1)
-
-    def action_match(self, by: int) -> None:
-        state = self.state
-        if not state.search:
-            self.say("Nothing was searched for: / searches.")
-            return
-        found = read_search(state.search, state.neuron.layer, self.store.layers, self.store.neurons)
-        rows = self._selection.rows
-        hits = np.ones(len(rows), dtype=np.bool_)
-        if found.label is not None:
-            hits &= self.labels.label.ravel()[rows] == found.label
-        if found.firm:
-            hits &= self.labels.high_confidence.ravel()[rows]
-        positions = np.flatnonzero(hits)
-        if not len(positions):
-            self.say(f"No neuron of this list is {plain(state.search)}.")
-            return
-        at = self._cursor if self._cursor is not None else 0
-        later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
-        if not len(later):
-            self.say("From the list's other end." if len(positions) > 1 else "That is the only match.")
-        self.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1]))
-
-    def action_filter(self) -> None:
-        from tui.screens.choice import ChoiceScreen, filter_choices
-
-        self.app.push_screen(ChoiceScreen("filter", filter_choices(self.state.filter)), self._filter_chosen)
-
-    def _filter_chosen(self, letter: str | None) -> None:
-        from tui.screens.choice import filter_after
-
-        if letter is not None:
-            self.set_filter(filter_after(self.state.filter, letter))
-
-    def set_filter(self, kept: Filter) -> None:
-        """Keep other neurons; the one on the page stays if it is among them, else the nearest one comes."""
-        self.become(replace(self.state, filter=kept))
-        if not self.listed and self._cursor is not None:
-            self.go_row(self._cursor)
-
-    def action_sort(self) -> None:
-        from tui.screens.choice import ORDERS, ChoiceScreen, order_choices
-
-        def chosen(letter: str | None) -> None:
-            if letter is not None:
-                self.become(replace(self.state, order=ORDERS[letter]))
-
-        self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)
-
     # -- looking -------------------------------------------------------------------------------------------------
 
     def action_colour_map(self) -> None:
@@ -164,6 +87,9 @@ class BrowseScreen(ModelTalkScreen):
 
     def action_zoom(self) -> None:
         self._toggle(Mode.ZOOM)
+
+    def action_meaning(self) -> None:
+        self._toggle(Mode.MEANING)
 
     def _toggle(self, mode: Mode) -> None:
         here = self.state.mode is mode
@@ -185,7 +111,8 @@ class BrowseScreen(ModelTalkScreen):
     async def action_back(self) -> None:
         """One step back: stop the model, else leave the picture, the zoom, the statistics, the page."""
         state = self.state
-        if self.link.working:
+        if self.working:
+            self.stop_explaining()
             self.run_worker(self.link.stop(), group="stop")
         elif state.own is not None:
             self.leave_image()
@@ -263,6 +190,8 @@ class BrowseScreen(ModelTalkScreen):
                 self.show_image(path, question)
             case commands.SetTheme(name):
                 self._set_theme(name)
+            case commands.Published():
+                self.choose_published()
             case commands.Do(action):
                 await self.run_action(action)
 
@@ -276,10 +205,6 @@ class BrowseScreen(ModelTalkScreen):
         self.take_labels(message.labels)
 
     # -- the program ---------------------------------------------------------------------------------------------
-
-    def say(self, text: str) -> None:
-        """A short word to the user."""
-        self.app.notify(text, markup=False, timeout=3)
 
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen

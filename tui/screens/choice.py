@@ -14,6 +14,9 @@ from textual.widgets.option_list import Option
 from core.labels import Label
 from tui.screens.state import Filter, Order
 
+#: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
+LETTERS = "abcdefghilmnoprstuvwxyz"
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -55,13 +55,18 @@ class SetTheme:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Choose one of the paper's neurons."""
+
+
+@dataclass(frozen=True)
 class Do:
     """Run an action that has no values of its own."""
 
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | Do
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | Published | Do
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,12 @@ def _theme(words: list[str], _state: State) -> Command:
     return SetTheme(_one(words, "theme textual-light"))
 
 
+def _published(words: list[str], _state: State) -> Command:
+    if words:
+        raise UsageError(":published takes no words after it.", "Write :published.")
+    return Published()
+
+
 def _do(action: str, usage: str) -> Callable[[list[str], State], Command]:
     def read(words: list[str], _state: State) -> Command:
         if words:
@@ -164,6 +175,7 @@ VERBS: dict[str, Verb] = {
     "layers": Verb("layers all", "list all layers, or this", _layers),
     "sort": Verb("sort maximum", "order the list", _sort),
     "image": Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
+    "published": Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _published),
     "restart": Verb("restart", "start the model process again", _do("restart_model", "restart")),
     "unload": Verb("unload", "free the model's memory", _do("unload_model", "unload")),
     "theme": Verb("theme NAME", "change the theme", _theme),
@@ -204,18 +216,19 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
 
 @dataclass(frozen=True)
 class Search:
-    """What ``/`` looks for: a neuron to go to, or neurons of a kind."""
+    """What ``/`` looks for: a neuron to go to, neurons of a kind, or a word of their concepts."""
 
     neuron: Neuron | None = None
     label: Label | None = None
     firm: bool = False
+    word: str = ""
 
 
 def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
-    """What was typed after ``/``: an address, an index of this layer, or label words.
+    """What was typed after ``/``: an address, an index of this layer, label words, or else words of concepts.
 
     Raises:
-        UsageError: if it is none of these; says what the search can do and what it cannot yet.
+        UsageError: if an address lies outside the model, or nothing was typed.
     """
     stripped = text.strip()
     if stripped.isdecimal() and stripped.isascii() and len(stripped) < 10:
@@ -225,12 +238,15 @@ def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
     except UsageError as error:
         if "outside" in error.message:
             raise
-    words = stripped.lower().split()
-    labels = [LABEL_WORDS[word] for word in words if word in LABEL_WORDS]
-    firm = any(word in FIRM_WORDS for word in words)
-    if words and len(labels) + firm == len(words) and len(labels) <= 1:
-        return Search(label=labels[0] if labels else None, firm=firm)
-    raise UsageError(
-        f"{stripped!r} is no address and no label; concepts cannot be searched for in this version.",
-        "Search for an address (27.3900), an index of this layer (3900), or a label (firm visual).",
-    )
+    if not stripped:
+        raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (firm visual).")
+    labels: list[Label] = []
+    firm, rest = False, []
+    for word in stripped.split():
+        if word.lower() in FIRM_WORDS:
+            firm = True
+        elif word.lower() in LABEL_WORDS and not labels:
+            labels.append(LABEL_WORDS[word.lower()])
+        else:
+            rest.append(word)
+    return Search(label=labels[0] if labels else None, firm=firm, word=" ".join(rest))

@@ -13,8 +13,26 @@ from textual.message import Message
 from core.config import Config
 from core.errors import VlmscopeError
 from core.manifest import Manifest
-from core.model_messages import DescribeAnswer, DescribeRequest, MapAnswer, MapRequest, ModelSpec, ModelStatus, Phase
-from tui.messages import Described, DescribeFailed, MapArrived, MapFailed, StatusChanged
+from core.model_messages import (
+    DescribeAnswer,
+    DescribeRequest,
+    MapAnswer,
+    MapRequest,
+    ModelSpec,
+    ModelStatus,
+    Phase,
+    PromotedAnswer,
+    PromotedRequest,
+)
+from tui.messages import (
+    Described,
+    DescribeFailed,
+    MapArrived,
+    MapFailed,
+    PromotedArrived,
+    PromotedFailed,
+    StatusChanged,
+)
 from tui.screens.state import OwnPicture
 
 if TYPE_CHECKING:
@@ -28,6 +46,7 @@ class ModelClient(Protocol):
     def status(self) -> ModelStatus: ...
     async def map(self, request: MapRequest) -> MapAnswer: ...
     async def describe(self, request: DescribeRequest) -> DescribeAnswer: ...
+    async def promoted(self, request: PromotedRequest) -> PromotedAnswer: ...
     async def stop(self) -> None: ...
     async def restart(self) -> None: ...
     async def unload(self) -> None: ...
@@ -116,6 +135,33 @@ class ModelLink:
         finally:
             self._asked -= 1
         self._post(message)
+
+    def promoted(self, neuron: "Neuron", count: int) -> None:
+        """Ask what a neuron writes; ``PromotedArrived`` or ``PromotedFailed`` follows."""
+        self._run(self._promoted(PromotedRequest(neuron, count)))
+
+    async def _promoted(self, request: PromotedRequest) -> None:
+        message: Message
+        self._asked += 1
+        try:
+            message = PromotedArrived(await self._process().promoted(request))
+        except VlmscopeError as error:
+            message = PromotedFailed(request.neuron, error)
+        finally:
+            self._asked -= 1
+        self._post(message)
+
+    async def exact(self, request: MapRequest) -> MapAnswer:
+        """A map for whoever waits for it.
+
+        Raises:
+            VlmscopeError: as the model process's ``map``.
+        """
+        self._asked += 1
+        try:
+            return await self._process().map(request)
+        finally:
+            self._asked -= 1
 
     async def stop(self) -> None:
         """Stop what the model is doing for us."""

@@ -34,6 +34,10 @@ class ModelTalkScreen(PaintedScreen):
         super().__init__(store, config, start, name, factory)
         self._asked: set[tuple[Neuron, int | None, str]] = set()
 
+    def say(self, text: str) -> None:
+        """A short word to the user."""
+        self.app.notify(text, markup=False, timeout=3)
+
     def tell(self, error: VlmscopeError) -> None:
         """Show a failure with its mend."""
         self.app.notify(plain_lines(error), title=error.title, severity="error", markup=False)

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.keys import HINTS, Hint
 from tui.messages import Relabelled
+from tui.screens.meaning import Meaning
 from tui.screens.model_link import ClientFactory, ModelLink
 from tui.screens.selection import select
 from tui.screens.state import Mode, Order, Pane, State
@@ -38,6 +40,7 @@ from tui.widgets.page_view import Facts
 from tui.widgets.palette import make_palette
 
 if TYPE_CHECKING:
+    from core.concepts import Concepts
     from tui.screens.evidence import Evidence
 
 REST_S = 0.12  #: keys that come faster than this are a held key
@@ -77,6 +80,9 @@ class PaintedScreen(Screen[None]):
         self._wanted = self.state.thresholds
         self._evidence: Evidence | None = None
         self._facts: Facts | None = None
+        self.meaning: Meaning | None = None
+        self.concepts: Concepts | None = None
+        self.marks: Mapping[Neuron, str] = {}
         self._stale = True
         self._last_move = 0.0
         self._rest: Timer | None = None
@@ -240,7 +246,7 @@ class PaintedScreen(Screen[None]):
 
     def paint_title(self) -> None:
         """The title line alone."""
-        view = title_view(self.store, self.scan_name, self._counts, self.state.thresholds, self.link.status)
+        view = title_view(self.store, self.scan_name, self._counts, self.state.thresholds, self.link.status, self.spent)
         self.query_one(TitleBar).present(view, self.palette)
 
     def _paint_list(self) -> None:
@@ -259,6 +265,8 @@ class PaintedScreen(Screen[None]):
                 cursor=self._cursor,
                 inside=self.listed,
                 all_layers=state.filter.all_layers,
+                concepts=self.concepts,
+                marks=self.marks,
                 empty=f"No neuron here is {state.filter}: f changes the filter.",
             ),
             self.palette,
@@ -272,10 +280,21 @@ class PaintedScreen(Screen[None]):
             listed=self.listed,
             evidence=self._evidence,
             facts=self._facts,
+            meaning=self.meaning,
             stale=self._stale,
             waiting=self.waiting(),
         )
         self.query_one(Page).present(view, self.palette)
+
+    @property
+    def working(self) -> bool:
+        """Whether anything is on its way that esc stops."""
+        return self.link.working
+
+    @property
+    def spent(self) -> str:
+        """What requests to an API have cost; the screen that sends them says it."""
+        return ""
 
     def waiting(self) -> str:
         """What the empty box says while the model works."""
@@ -289,8 +308,8 @@ class PaintedScreen(Screen[None]):
     def hints(self) -> tuple[Hint, ...]:
         """What the footer says first, just now."""
         first: list[Hint] = []
-        if self.link.working:
-            first.append((("back",), "stop the model"))
+        if self.working:
+            first.append((("back",), "stop"))
         elif self.state.own is not None:
             first.append((("back",), f"leave {plain(self.state.own.image.rpartition('/')[2], 20)}"))
         if self.has_class("-narrow"):

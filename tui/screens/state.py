@@ -42,6 +42,7 @@ class Mode(StrEnum):
 
     PICTURES = "pictures"
     STATISTICS = "statistics"
+    MEANING = "meaning"
     ZOOM = "zoom"
 
 

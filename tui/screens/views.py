@@ -7,6 +7,7 @@ from core.labels import Label, Labels, Thresholds
 from core.model_messages import ModelStatus
 from core.neuron import Neuron
 from core.scan_store import ScanStore
+from tui.screens.meaning import Meaning
 from tui.screens.state import State
 from tui.widgets.bars import TitleView
 from tui.widgets.page_view import Facts, PageView
@@ -33,9 +34,9 @@ def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
 
 
 def title_view(
-    store: ScanStore, name: str, counts: LayerCounts, thresholds: Thresholds, status: ModelStatus
+    store: ScanStore, name: str, counts: LayerCounts, thresholds: Thresholds, status: ModelStatus, spent: str
 ) -> TitleView:
-    """The title line; ``counts`` are those of each layer."""
+    """The title line; ``counts`` are those of each layer, ``spent`` is what requests have cost."""
     manifest = store.manifest
     v, t, m, u = (sum(column) for column in zip(*counts, strict=True))
     return TitleView(
@@ -48,6 +49,7 @@ def title_view(
         counts=(v, t, m, u),
         thresholds=thresholds,
         status=status,
+        spent=spent,
     )
 
 
@@ -59,6 +61,7 @@ def page_view(
     listed: bool,
     evidence: "Evidence | None",
     facts: Facts | None,
+    meaning: Meaning | None,
     stale: bool,
     waiting: str,
 ) -> PageView:
@@ -79,6 +82,7 @@ def page_view(
         listed=listed,
         evidence=evidence,
         facts=facts,
+        meaning=meaning,
         stale=stale,
         waiting=waiting,
         tokens=store.manifest.text_tokens_max,

@@ -29,6 +29,7 @@ class TitleView:
     counts: tuple[int, int, int, int]
     thresholds: Thresholds
     status: ModelStatus
+    spent: str = ""  #: on requests to an API, in this session
 
 
 def status_text(status: ModelStatus) -> str:
@@ -65,7 +66,8 @@ class TitleBar(Lines):
         t = view.thresholds
         limits: list[Part] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
         failed = view.status.phase is Phase.FAILED
-        model: list[Part] = [("model: ", palette.muted)]
+        model: list[Part] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
+        model.append(("model: ", palette.muted))
         model.append((status_text(view.status), palette.warning if failed else palette.text))
         name = plain(view.name, 24)
         skipped = f" (skipped {view.skipped})" if view.skipped else ""

@@ -3,7 +3,9 @@
 Textual's own DataTable needs 53 s and 430 MB for 352,256 rows (design.md).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,27 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from core.labels import Label, Labels
+from core.neuron import Neuron
+from core.plain_text import plain
 from tui.messages import RowChosen
 from tui.screens.selection import Selection
 from tui.widgets.lines import Part, dressed, row
 from tui.widgets.numbers import activation, fraction, label_bar
 from tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from core.concepts import Concepts
+
+_CONCEPTS = 48  # cells of concepts, where there is room for so many
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Cells of the votes bar and of the concepts, and whether the fractions are written too."""
+
+    bar: int
+    words: int
+    numbers: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +49,8 @@ class ListView:
         cursor: the row with the cursor, or None.
         inside: whether the cursor's row is the neuron on the page, or only the row nearest to it.
         all_layers: rows bear whole addresses.
+        concepts: of all neurons, or None if the scan has none.
+        marks: a character beside the address of each neuron that somebody has worked on.
         empty: what to say if there are no rows.
     """
 
@@ -40,6 +60,8 @@ class ListView:
     cursor: int | None
     inside: bool
     all_layers: bool
+    concepts: "Concepts | None"
+    marks: Mapping[Neuron, str]
     empty: str
 
 
@@ -56,6 +78,7 @@ class NeuronList(ScrollView, can_focus=False):
         old, same_palette = self.view, palette is self._palette
         self.view, self._palette = view, palette
         same_rows = old is not None and same_palette and old.selection is view.selection and old.labels is view.labels
+        same_rows = same_rows and old is not None and old.marks is view.marks and old.concepts is view.concepts
         if not same_rows:
             self.virtual_size = self.size.with_height(len(view.selection) + 1)
             self.refresh()
@@ -137,24 +160,30 @@ class NeuronList(ScrollView, can_focus=False):
             strip = Strip.blank(width)
         return dressed(strip, palette.base)
 
-    def _columns(self, width: int) -> tuple[int, int]:
-        """Cells of the votes bar, and whether (1 or 0) the fractions are written too."""
+    def _columns(self, width: int) -> _Columns:
         view = self.view
-        room = width - (13 if view is not None and view.all_layers else 9) - 18
-        return (min(room - 16, 30), 1) if room >= 26 else (max(min(room, 24), 4), 0)
+        whole = view is not None and view.all_layers
+        room = width - (13 if whole else 9) - 18
+        if view is None or view.concepts is None:
+            return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
+        if room >= 46:
+            return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)
+        words = min(max(room - 6, 0), _CONCEPTS)
+        return _Columns(max(min(room - words, 24), 4), words, False)
 
     def _head(self, width: int, palette: Palette) -> Strip:
         view = self.view
-        bar, numbers = self._columns(width)
+        columns = self._columns(width)
         address = "  neuron     " if view is not None and view.all_layers else "       N "
         parts: list[Part] = [
             (address, palette.muted),
             (" label  ", palette.muted),
-            (f"{'votes':<{bar}}", palette.muted),
+            (f"{'votes':<{columns.bar}}"[: columns.bar], palette.muted),
         ]
-        if numbers:
+        if columns.numbers:
             parts += [(f"  {label.letter} " if label else " V  ", palette.label(label)) for label in Label]
         parts.append((f"{'max':>8} ", palette.muted))
+        parts.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted))
         return row(parts, width)
 
     def _row(self, position: int, width: int) -> Strip:
@@ -169,18 +198,23 @@ class NeuronList(ScrollView, can_focus=False):
         pointer = "▸" if chosen and view.inside else "›" if chosen else " "
         address = f"{neuron!s:<11}" if view.all_layers else f"{neuron.index:>7}"
         firm = "●" if view.labels.high_confidence[at] else " "
-        bar, numbers = self._columns(width)
+        columns = self._columns(width)
+        mark = view.marks.get(neuron, " ")
         parts: list[Part] = [
             (pointer, palette.accent),
-            (f"{address} " if not view.all_layers else f" {address}", look),
+            (address if not view.all_layers else f" {address[:-1]}", look),
+            (mark, palette.accent),
             (f" {label.letter} ", palette.label(label) + palette.strong),
             (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.label(label)),
-            *label_bar(counts, bar, palette, "━╌"),
+            *label_bar(counts, columns.bar, palette, "━╌"),
         ]
-        if numbers:
+        if columns.numbers:
             for which, count in zip(Label, counts, strict=True):
                 tone = palette.label(which) if which is label else palette.muted
                 parts.append((f" {fraction(count / max(view.labels.valid, 1))}", tone))
         parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
+        if columns.words and view.concepts is not None:
+            words = ", ".join(concept.word for concept in view.concepts.of(neuron).words)
+            parts.append((plain(words, columns.words), palette.text))
         strip = row(parts, width)
         return strip.apply_style(palette.cursor) if chosen else strip

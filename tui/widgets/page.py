@@ -10,14 +10,17 @@ from tui.screens.state import Mode
 from tui.widgets.lines import Lines, beside, blank, row
 from tui.widgets.page_facts import facts_below, facts_beside, statistics
 from tui.widgets.page_head import neuron_line, sample_line, vote_line, votes_line
+from tui.widgets.page_meaning import meaning_page
 from tui.widgets.page_view import GAP, SCALE, Frame, PageView, frame
-from tui.widgets.page_words import window, window_start, words
+from tui.widgets.page_words import Words, window, window_start, words
 from tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
     from tui.screens.evidence import Evidence
 
 _CACHED = 64  # pictures kept as strips: stepping back and forth decodes nothing
+
+_MEANING_HEAD = 3  # lines above the page of meanings
 
 _WORDS_MARGIN = 4  # at the right of the description, for the arrows that say how much is hidden
 
@@ -49,22 +52,26 @@ class Page(Lines):
         self.scroll_words(-1)
 
     def scroll_words(self, lines: int) -> None:
-        """Move the description, where it is longer than its room."""
+        """Move the description, or the page of meanings, where it is longer than its room."""
         view, palette = self.view, self._palette
-        if view is None or palette is None or view.evidence is None:
+        if view is None or palette is None:
             return
-        room = frame(self.size.width, self.size.height, view.mode, view.tokens)
-        shown = words(
-            view.evidence.tokens,
-            view.evidence.words,
-            view.evidence.thresholds.T_t,
-            palette,
-            room.width - _WORDS_MARGIN,
-        )
-        before = window_start(shown, room.words, self._scroll)
-        if window_start(shown, room.words, self._scroll + lines) != before:
+        shown, height = self._long(view, palette)
+        before = window_start(shown, height, self._scroll)
+        if window_start(shown, height, self._scroll + lines) != before:
             self._scroll += lines
             self.repaint()
+
+    def _long(self, view: PageView, palette: Palette) -> tuple[Words, int]:
+        """What can be scrolled in the view's mode, and the lines that there are for it."""
+        room = frame(self.size.width, self.size.height, view.mode, view.tokens)
+        if view.mode is Mode.MEANING and view.meaning is not None:
+            return Words(meaning_page(view.meaning, room.width, palette), 0), room.height - _MEANING_HEAD
+        evidence = view.evidence
+        if evidence is None or view.mode is Mode.STATISTICS:
+            return Words([], 0), room.words
+        limit = evidence.thresholds.T_t
+        return words(evidence.tokens, evidence.words, limit, palette, room.width - _WORDS_MARGIN), room.words
 
     def paint(self) -> None:
         width, height = self.size
@@ -77,6 +84,10 @@ class Page(Lines):
             lines += blank(width)
             if view.facts is not None:
                 lines += statistics(view.facts, view.maximum, width, height - len(lines), palette)
+        elif view.mode is Mode.MEANING:
+            lines += blank(width)
+            if view.meaning is not None:
+                lines += window(*self._long(view, palette), self._scroll, palette)
         elif view.evidence is None:
             lines.append(row([("…", palette.muted)], width))
         else:
@@ -101,7 +112,7 @@ class Page(Lines):
         ]
         heads: list[tuple[list[Strip], int]] = [([left], cells), ([right], cells), (blank(SCALE), SCALE)]
         if room.beside and view.facts is not None:
-            column = facts_beside(view.facts, room.beside, room.picture[1] + 1, palette)
+            column = facts_beside(view.facts, view.meaning, room.beside, room.picture[1] + 1, palette)
             heads.append((column[:1], room.beside))
             blocks.append((column[1:], room.beside))
         lines += beside(heads, 1, GAP)
@@ -109,11 +120,10 @@ class Page(Lines):
         if view.stale:
             lines += blank(width, room.words)
         else:
-            shown = words(evidence.tokens, evidence.words, evidence.thresholds.T_t, palette, width - _WORDS_MARGIN)
-            text = window(shown, room.words, self._scroll, palette)
+            text = window(*self._long(view, palette), self._scroll, palette)
             lines += [*text, *blank(width, room.words - len(text))]
         if room.facts and view.facts is not None:
-            lines += facts_below(view.facts, width, room.facts, palette)
+            lines += facts_below(view.facts, view.meaning, width, room.facts, palette)
         return [line.adjust_cell_length(width) for line in lines]
 
     def _box(

@@ -1,4 +1,4 @@
-"""The neuron as a whole: how its activation is distributed over patches and words, and the words at its peaks."""
+"""The neuron as a whole: what it means, how its activation is distributed, and the words at its peaks."""
 
 import math
 
@@ -6,8 +6,10 @@ import numpy as np
 from textual.strip import Strip
 
 from core.distribution import BINS, EDGES, Distribution
+from tui.screens.meaning import Meaning
 from tui.widgets.lines import Part, beside, blank, row
 from tui.widgets.numbers import activation, spark
+from tui.widgets.page_meaning import concepts_line, explanation_lines, meaning_beside, writes_line
 from tui.widgets.page_view import Facts
 from tui.widgets.page_words import spell
 from tui.widgets.palette import Palette
@@ -15,6 +17,8 @@ from tui.widgets.palette import Palette
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ROOMY = 52  # cells from which a histogram's head has all its numbers
 TALL = 9  #: lines from which the facts have histograms, not one line each
+_LEAST_PEAKS = 4  # lines that the column beside the pictures keeps for the peaks
+_MOST_SAID = 4  # lines of the explanation below the pictures
 
 
 def _heights(distribution: Distribution, bins: int = BINS) -> list[float]:
@@ -28,7 +32,7 @@ def _share(value: float) -> str:
 
 
 def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
-    parts: list[Part] = [("peaks   ", palette.muted)]
+    parts: list[Part] = [(f"{'peaks':<12}", palette.muted)]
     for at, (word, count) in enumerate(facts.peaks):
         parts.append((" · " if at else "", palette.muted))
         parts.append((spell(word) or "␣", palette.text))
@@ -38,51 +42,43 @@ def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
     return row(parts, width)
 
 
-def facts_beside(facts: Facts, width: int, height: int, palette: Palette) -> list[Strip]:
-    """A narrow column: both distributions, then one peak word a line."""
-    lines: list[Strip] = []
+def facts_beside(facts: Facts, meaning: Meaning | None, width: int, height: int, palette: Palette) -> list[Strip]:
+    """A narrow column: concepts and explanation, one peak word a line, and both distributions where there is room."""
+    sparks: list[Strip] = []
     for name, distribution, look in (
         ("patches", facts.visual, palette.labels[0]),
         ("words", facts.text, palette.labels[1]),
     ):
-        lines.append(row([(f"{name} ", palette.muted), (_share(distribution.share_active), palette.text)], width))
-        lines.append(row([(spark(_heights(distribution, BINS // 2)), look)], width))
+        sparks.append(row([(f"{name} ", palette.muted), (_share(distribution.share_active), palette.text)], width))
+        sparks.append(row([(spark(_heights(distribution, BINS // 2)), look)], width))
+    lines = meaning_beside(meaning, width, max(height - _LEAST_PEAKS, 1), palette) if meaning is not None else []
     lines.append(row([("words at its peaks", palette.muted)], width))
     if not facts.peaks:
         lines.append(row([("none", palette.muted)], width))
-    for word, count in facts.peaks:
+    room = height - len(lines)
+    for word, count in facts.peaks[: max(room - len(sparks), min(room, 3))]:
         note = f" ×{count}"
         lines.append(
             Strip.join(
                 [row([(spell(word) or "␣", palette.text)], width - len(note)), row([(note, palette.muted)], len(note))]
             )
         )
+    if len(lines) + len(sparks) <= height:
+        lines += sparks
     return lines[:height]
 
 
-def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list[Strip]:
-    """Two lines of distribution and one of peaks; histograms where there is room for them."""
-    if height >= TALL:
-        half = (width - 3) // 2
-        tall = min(height - 3, 18)
-        plots = beside(
-            [
-                (histogram("patches", facts.visual, half, tall, palette, 0), half),
-                (histogram("words", facts.text, half, tall, palette, 1), half),
-            ],
-            tall,
-            gap=3,
-        )
-        return [*blank(width), _peaks(facts, palette, width), *blank(width), *plots][:height]
-    lines = blank(width)
+def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, palette: Palette) -> list[Strip]:
+    """What it means, its peaks, and its distributions: what matters most first; histograms where there is room."""
+    sparks = []
     for name, distribution, look in (
-        ("patches ", facts.visual, palette.labels[0]),
-        ("words   ", facts.text, palette.labels[1]),
+        ("patches", facts.visual, palette.labels[0]),
+        ("words", facts.text, palette.labels[1]),
     ):
-        lines.append(
+        sparks.append(
             row(
                 [
-                    (name, palette.muted),
+                    (f"{name:<12}", palette.muted),
                     (spark(_heights(distribution)), look),
                     (f"  {_share(distribution.share_active)}", palette.text),
                     (f" · mean {activation(distribution.mean)}", palette.muted),
@@ -90,8 +86,28 @@ def facts_below(facts: Facts, width: int, height: int, palette: Palette) -> list
                 width,
             )
         )
-    lines.append(_peaks(facts, palette, width))
-    return lines[:height]
+    peaks = _peaks(facts, palette, width)
+    if meaning is None:
+        lines = [*blank(width), peaks]
+    else:
+        others = 4 + len(sparks)  # the blank, concepts, writes, peaks
+        said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
+        concepts, writes = concepts_line(meaning, palette, width), writes_line(meaning, palette, width)
+        lines = [*blank(width), concepts, *said, peaks, writes]
+    rest = height - len(lines)
+    if rest < TALL + 1:
+        return [*lines, *sparks][:height]
+    half = (width - 3) // 2
+    tall = min(rest - 1, 18)
+    plots = beside(
+        [
+            (histogram("patches", facts.visual, half, tall, palette, 0), half),
+            (histogram("words", facts.text, half, tall, palette, 1), half),
+        ],
+        tall,
+        gap=3,
+    )
+    return [*lines, *blank(width), *plots][:height]
 
 
 def _deviation(distribution: Distribution) -> float:

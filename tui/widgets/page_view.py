@@ -7,6 +7,7 @@ from core.distribution import Distribution
 from core.heatmap import ColourMap
 from core.labels import Label
 from core.neuron import Neuron
+from tui.screens.meaning import Meaning
 from tui.screens.state import Mode
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PageView:
         votes: of each top sample, best first.
         rank: the chosen top sample, or None on the user's own picture.
         evidence: the picture; of another neuron or sample while ``stale``.
-        facts: likewise, of another neuron while stale.
+        facts, meaning: likewise, of another neuron while stale.
         waiting: what the model is doing about a map that is not there.
         tokens: of the scan's longest description.
     """
@@ -55,6 +56,7 @@ class PageView:
     listed: bool
     evidence: "Evidence | None"
     facts: Facts | None
+    meaning: Meaning | None
     stale: bool
     waiting: str
     tokens: int
@@ -74,7 +76,8 @@ class Frame:
 
 HEAD = 5  #: lines above the pictures: neuron, votes, sample, vote, captions
 LEAST_WORDS = 4
-FACTS = 4  #: lines of the facts below: a blank, two distributions, the peaks
+FACTS = 4  #: least lines of the facts below: a blank, the concepts, the explanation, the peaks
+FACTS_WANTED = 8  #: the same with what it writes, both distributions and a second line of explanation
 
 
 def words_lines(tokens: int, width: int) -> int:
@@ -99,6 +102,6 @@ def frame(width: int, height: int, mode: Mode, tokens: int) -> Frame:
         return Frame(width, height, (2 * rows, rows), beside, max(height - HEAD - rows, 0), 0)
     rows = max(min(widest // 2, height - HEAD - LEAST_WORDS - FACTS), 1)
     rest = max(height - HEAD - rows, 0)
-    facts = FACTS if rest >= FACTS + LEAST_WORDS else 0
+    facts = min(rest - LEAST_WORDS, FACTS_WANTED) if rest >= FACTS + LEAST_WORDS else 0
     words = min(rest - facts, words_lines(tokens, width - 4))
     return Frame(width, height, (min(widest, 2 * rows), rows), 0, words, rest - words)

@@ -1,0 +1,40 @@
+"""A question before something that costs: enter or y goes on, everything else does not."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class ConfirmScreen(ModalScreen[bool]):
+    """Ends with whether the user agreed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,enter", "agree", "Yes", show=False),
+        Binding("n,escape,q", "refuse", "No", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="confirm") as box:
+            box.border_title = Text(self._title)
+            box.border_subtitle = "y yes · n no"
+            yield Static(Text("\n".join(self._lines)), markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#confirm").focus()
+
+    def action_agree(self) -> None:
+        self.dismiss(True)
+
+    def action_refuse(self) -> None:
+        self.dismiss(False)

@@ -1,0 +1,40 @@
+"""What a neuron means, as far as anybody has said: gathered for the page from the scan, the notebook and the model."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.neuron import Neuron
+
+if TYPE_CHECKING:
+    from core.concepts import ConceptList
+    from core.model_messages import PromotedAnswer
+    from core.notebook_values import Entry
+    from core.published import Published
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Words about one neuron.
+
+    Attributes:
+        concepts: the words that stand out in its top samples' descriptions; None if the scan has none at all.
+        published: what the paper says of it.
+        entry: what the notebook holds; None while it is being read, or there is no notebook.
+        entry_problem: why there is no notebook; empty if there is one.
+        writes: the tokens that it promotes; None while not known.
+        writes_note: why they are not known, or that the model is being asked.
+        asking: what is being done to explain it; empty if nothing is.
+        explain_key, writes_key, choose_key: the keys that ask, as the user has mapped them.
+    """
+
+    neuron: Neuron
+    concepts: "ConceptList | None" = None
+    published: "Published | None" = None
+    entry: "Entry | None" = None
+    entry_problem: str = ""
+    writes: "PromotedAnswer | None" = None
+    writes_note: str = ""
+    asking: str = ""
+    explain_key: str = "E"
+    writes_key: str = "w"
+    choose_key: str = "c"

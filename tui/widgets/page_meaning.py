@@ -1,0 +1,205 @@
+"""What a neuron means, in lines: a few beside the pictures, or the whole page with every explanation."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from textual.strip import Strip
+
+from core.explanation import Explanation, Source
+from core.plain_text import plain
+from tui.screens.meaning import Meaning
+from tui.widgets.lines import Part, blank, row
+from tui.widgets.numbers import fraction
+from tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from core.notebook_values import SavedExplanation
+
+_WORD = 24  # characters of one word that are shown
+_TOKENS = 8  # tokens that are named on either side
+NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
+
+
+def _head(text: str, palette: Palette) -> Part:
+    return (f"{text:<12}", palette.muted)
+
+
+def _purity(meaning: Meaning) -> str:
+    found = meaning.concepts
+    if found is None or not found.words:
+        return ""
+    return f"in {fraction(found.purity)} of its top samples, {fraction(found.base_rate)} of all"
+
+
+def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
+    """The words that stand out, strongest first, and how pure the first one is."""
+    found = meaning.concepts
+    parts: list[Part] = [_head("concepts", palette)]
+    if found is None:
+        return row([*parts, (NO_CONCEPTS, palette.muted)], width)
+    if not found.words:
+        return row([*parts, ("no word stands out", palette.muted)], width)
+    note = f"  {_purity(meaning)}"
+    used = 12 + len(note)
+    for at, concept in enumerate(found.words):
+        text, number = plain(concept.word, _WORD), f" {concept.strength:.1f}"
+        if at and used + 3 + len(text) + len(number) > width:
+            break
+        used += len(text) + len(number) + (3 if at else 0)
+        parts += [(" · " if at else "", palette.muted), (text, palette.text), (number, palette.muted)]
+    return row([*parts, (note, palette.muted)], width)
+
+
+def _tokens(words: tuple[str, ...]) -> str:
+    """Spelled tokens, each spelling once."""
+    seen = dict.fromkeys(plain(word, _WORD).strip() or "␣" for word in words)
+    return " ".join(list(seen)[:_TOKENS])
+
+
+def writes_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
+    """The tokens that it promotes and suppresses."""
+    parts: list[Part] = [_head("writes", palette)]
+    if meaning.writes is None:
+        note = meaning.writes_note or f"{meaning.writes_key} asks the model"
+        return row([*parts, (plain(note), palette.muted)], width)
+    half = max((width - 12 - 10) // 2, 8)
+    parts.append((plain(_tokens(meaning.writes.top), half), palette.text))
+    parts.append(("  against ", palette.muted))
+    parts.append((plain(_tokens(meaning.writes.bottom), half), palette.muted))
+    return row(parts, width)
+
+
+def _by(explanation: Explanation) -> str:
+    match explanation.source:
+        case Source.USER:
+            return "you"
+        case Source.PAPER:
+            return "the paper"
+    sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
+    return f"{plain(explanation.model, 40)}{sure}"
+
+
+def _said(explanation: Explanation) -> str:
+    return plain(explanation.text) if explanation.pattern_found else f"no pattern found: {plain(explanation.text)}"
+
+
+def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: int) -> list[Strip]:
+    """The leading explanation in at most ``height`` lines, or why there is none."""
+    text, by, look = "", "", palette.text
+    entry = meaning.entry
+    if meaning.asking:
+        text, look = meaning.asking, palette.accent
+    elif entry is not None and entry.failure is not None:
+        what = "refused" if entry.failure.refused else "failed"
+        text, look = f"{what}: {entry.failure.reason}", palette.warning
+    elif entry is not None and entry.explanations:
+        first = entry.explanations[0].explanation
+        more = len(entry.explanations) - 1
+        text, by = _said(first), f"{_by(first)}{f', {more} more' if more else ''}"
+    elif meaning.published is not None:
+        text, by = meaning.published.text, f"the paper, figure {meaning.published.figure}"
+    elif meaning.entry_problem:
+        text, look = f"no notebook: {meaning.entry_problem}", palette.warning
+    else:
+        text, look = f"none yet: {meaning.explain_key} asks", palette.muted
+    lines = textwrap.wrap(plain(text), max(width - 12, 8)) or [""]
+    if by:
+        if len(lines[-1]) + len(by) + 3 + 12 <= width:
+            lines[-1] = f"{lines[-1]} "
+        else:
+            lines.append("")
+    cut = len(lines) > height
+    lines = lines[:height]
+    strips = []
+    for at, line in enumerate(lines):
+        parts: list[Part] = [_head("explained" if at == 0 else "", palette), (line, look)]
+        if at == len(lines) - 1 and cut:
+            parts.append(("…", look))
+        elif at == len(lines) - 1 and by:
+            parts.append((f"({by})", palette.muted))
+        strips.append(row(parts, width))
+    return strips
+
+
+def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:
+    """A narrow column: a few concepts, and the explanation as far as it fits."""
+    found = meaning.concepts
+    lines = [row([("concepts", palette.muted)], width)]
+    if found is None or not found.words:
+        lines[0] = row([("concepts: none", palette.muted)], width)
+    else:
+        for at, concept in enumerate(found.words[:3]):
+            note = f" {fraction(found.purity)} pure" if at == 0 else f" {concept.strength:.1f}"
+            strip = row([(plain(concept.word, _WORD), palette.text)], max(width - len(note), 1))
+            lines.append(Strip.join([strip, row([(note, palette.muted)], len(note))]))
+    shown = explanation_lines(meaning, palette, width + 12, max(height - len(lines) - 1, 1))
+    lines.append(row([("explained", palette.muted)], width))
+    lines += [strip.crop(12, width + 12).adjust_cell_length(width) for strip in shown]
+    return lines[:height]
+
+
+def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
+    """Everything that was said of the neuron: concepts, tokens, every explanation with where it came from."""
+    lines = [concepts_line(meaning, palette, width)]
+    lines.append(row([_head("", palette), ("words that co-occur, no explanation by a model", palette.muted)], width))
+    lines += blank(width)
+    lines += _writes(meaning, palette, width)
+    lines += blank(width)
+    if meaning.published is not None:
+        found = meaning.published
+        images = f", COCO {', '.join(found.images)}" if found.images else ""
+        lines.append(row([(f"the paper, figure {found.figure}{images} · {found.label.word}", palette.strong)], width))
+        lines += _wrapped(found.text, palette, width)
+        lines += blank(width)
+    entry = meaning.entry
+    if meaning.asking:
+        lines.append(row([(plain(meaning.asking), palette.accent)], width))
+    if meaning.entry_problem:
+        lines.append(row([(f"no notebook: {plain(meaning.entry_problem)}", palette.warning)], width))
+    if entry is not None and entry.failure is not None:
+        what = "refused" if entry.failure.refused else "failed"
+        head = f"{what} · {plain(entry.failure.model, 40)} · {_time(entry.failure.created)}"
+        lines.append(row([(head, palette.warning)], width))
+        lines += _wrapped(entry.failure.reason, palette, width)
+        lines += blank(width)
+    for number, saved in enumerate(entry.explanations if entry is not None else (), start=1):
+        lines += _one(number, saved, palette, width)
+        lines += blank(width)
+    if entry is not None and len(entry.explanations) > 1:
+        lines.append(row([(f"{meaning.choose_key} chooses which one leads", palette.muted)], width))
+    elif not meaning.asking and (entry is None or not entry.explanations):
+        lines.append(row([(f"no explanation yet: {meaning.explain_key} asks for one", palette.muted)], width))
+    return lines
+
+
+def _writes(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    if meaning.writes is None:
+        return [writes_line(meaning, palette, width)]
+    lines = []
+    for name, words in (("writes", meaning.writes.top), ("against", meaning.writes.bottom)):
+        lines.append(row([_head(name, palette), (_tokens(words), palette.text)], width))
+    note = "first order: output weights through the head; the up projection may flip the sign"
+    return [*lines, row([_head("", palette), (note, palette.muted)], width)]
+
+
+def _wrapped(text: str, palette: Palette, width: int) -> list[Strip]:
+    return [row([("  ", palette.text), (line, palette.text)], width) for line in textwrap.wrap(plain(text), width - 4)]
+
+
+def _time(created: str) -> str:
+    return plain(created.replace("T", " ")[:16])
+
+
+def _one(number: int, saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
+    explanation = saved.explanation
+    head = [f"{number}", _by(explanation), _time(explanation.created)]
+    if explanation.source is Source.API:
+        cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
+        tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
+        head += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
+    parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent), (plain(" · ".join(head)), palette.muted)]
+    lines = [row(parts, width), *_wrapped(_said(explanation), palette, width)]
+    for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):
+        if value:
+            lines.append(row([(f"  {name}: ", palette.muted), (plain(value), palette.text)], width))
+    return lines
