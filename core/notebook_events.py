@@ -75,6 +75,8 @@ def _step(db: sqlite3.Connection, query: str, undone: int) -> Change | Unfit | N
     if row is None:
         return None
     event, layer, index, kind_name, there_json, wanted_json = row
+    if kind_name not in list(Kind):
+        raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
     neuron, kind = Neuron(layer, index), Kind(kind_name)
     there, wanted = _value(kind, there_json), _value(kind, wanted_json)
     if _current(db, neuron, kind, event) != there:
@@ -120,14 +122,17 @@ def _put(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int, value: 
 
 def _value(kind: Kind, stored: object) -> Value:
     """A ``before`` or ``after`` as it was given to ``record``."""
-    value = from_json(stored)
-    if kind is Kind.VERDICT:
-        return verdict_from(value)
-    if isinstance(value, list):
-        return tuple(str(tag) for tag in value)
-    if value is None or isinstance(value, str | int):
-        return value
-    raise BadRecord(f"an event of kind {kind} holds {value!r}")
+    match kind, from_json(stored):
+        case Kind.VERDICT, value:
+            return verdict_from(value)
+        case Kind.TAGS, list() as given:
+            return tuple(str(tag) for tag in given)
+        case (Kind.NOTE, str() as value) | (Kind.BOOKMARK, bool() as value):
+            return value
+        case (Kind.LEAD, None | int() as value) | (Kind.OWN_EXPLANATION, None | str() as value):
+            return value
+        case _, value:
+            raise BadRecord(f"an event of kind {kind} holds {value!r:.80}")
 
 
 def tags(db: sqlite3.Connection, neuron: Neuron) -> tuple[str, ...]:

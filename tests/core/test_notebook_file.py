@@ -229,6 +229,24 @@ def test_a_record_that_vlmscope_did_not_write_is_told(path: Path, sql: str) -> N
             notebook.entry(A)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE events SET kind = 'weather'",
+        "UPDATE events SET after = 'null'",
+        "UPDATE events SET before = '5'",
+        "UPDATE events SET before = '['",
+    ],
+)
+def test_an_event_that_vlmscope_did_not_write_is_told_and_not_undone(path: Path, sql: str) -> None:
+    with Notebook.open(path, SCAN) as notebook:
+        notebook.set_note(A, "note")
+        notebook._file.connection.execute(sql)
+        with pytest.raises(NotebookError, match="damaged"):
+            notebook.undo()
+        assert notebook.entry(A).note == "note"
+
+
 def test_a_lock_that_lasts_is_told_and_nothing_is_written(path: Path) -> None:
     with Notebook.open(path, SCAN, timeout=0.05) as notebook, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
