@@ -10,14 +10,12 @@ from core.neuron import Neuron
 from core.plain_text import plain
 from tui.screens.commands import Search, read_search
 from tui.screens.explain_talk import ExplainScreen
-from tui.screens.selection import Selection, select
+from tui.screens.selection import select
 from tui.screens.state import Filter, Order
 
 
 class FindingScreen(ExplainScreen):
     """Going to neurons, search, filter and order."""
-
-    _words_found: tuple[str, NDArray[np.bool_]] = ("", np.zeros(0, dtype=np.bool_))
 
     def go(self, neuron: Neuron) -> None:
         """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
@@ -53,60 +51,66 @@ class FindingScreen(ExplainScreen):
             self.say("Nothing was searched for: / searches.")
             return
         found = read_search(state.search, state.neuron.layer, self.store.layers, self.store.neurons)
+        if found.word:
+            self._next_with_word(found, by)
+            return
+        rows = self._selection.rows
+        hits = np.ones(len(rows), dtype=np.bool_)
+        if found.label is not None:
+            hits &= self.labels.label.ravel()[rows] == found.label
+        if found.firm:
+            hits &= self.labels.high_confidence.ravel()[rows]
+        positions = np.flatnonzero(hits)
+        if not len(positions):
+            self.say(f"No neuron of this list is {plain(state.search)}.")
+            return
+        at = self._cursor if self._cursor is not None else 0
+        later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
+        if not len(later):
+            self.say("From the list's other end." if len(positions) > 1 else "That is the only match.")
+        self.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1]))
+
+    def _next_with_word(self, found: Search, by: int) -> None:
+        """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength."""
         try:
-            selection, hits = self._hits(found)
+            ranked = self._with_word(found)
         except StoreError as error:
             self.tell(error)
             return
-        positions = np.flatnonzero(hits)
-        if not len(positions):
+        if not len(ranked):
             self.say(self._nothing(found))
             return
-        at = selection.position(state.neuron)
-        if at is None:
-            # Between two rows: whichever lies in the direction of the step is the next one.
-            nearest = selection.nearest(state.neuron, by)
-            at = 0 if nearest is None else nearest
-            later = positions[positions >= at] if by > 0 else positions[positions <= at][::-1]
-        else:
-            later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
-        if not len(later):
-            self.say("From the list's other end." if len(positions) > 1 else "That is the only match.")
-        self.go(selection.at(int(later[0] if len(later) else positions[0 if by > 0 else -1])))
+        here = self.state.neuron.layer * self.store.neurons + self.state.neuron.index
+        at = np.flatnonzero(ranked == here)
+        place = (int(at[0]) + by) % len(ranked) if len(at) else 0
+        self.go(Neuron(*divmod(int(ranked[place]), self.store.neurons)))
+        self.say(f"{plain(found.word, 40)}: {place + 1} of {len(ranked)}, strongest first.")
 
-    def _hits(self, found: Search) -> tuple[Selection, NDArray[np.bool_]]:
-        """The neurons that are searched, and which of them match: a word is looked for in all layers.
+    def _with_word(self, found: Search) -> NDArray[np.int64]:
+        """The neurons that have a word among their concepts, or in what the paper says of them, and pass the filter.
+
+        Returns:
+            int64, flat numbers, the strongest first, of equals the lower address; the paper's lead.
 
         Raises:
-            StoreError: if a word is looked for in a scan without concepts.
+            StoreError: if there are no words to search.
         """
-        state, selection = self.state, self._selection
-        if found.word and not state.filter.all_layers:
-            everywhere = replace(state.filter, all_layers=True)
-            selection = select(self.labels, self.store.maximum, everywhere, Order.INDEX, 0)
-        hits = np.ones(len(selection), dtype=np.bool_)
-        if found.word:
-            hits &= self._with_word(found.word)[selection.rows]
-        if found.label is not None:
-            hits &= self.labels.label.ravel()[selection.rows] == found.label
-        if found.firm:
-            hits &= self.labels.high_confidence.ravel()[selection.rows]
-        return selection, hits
-
-    def _with_word(self, word: str) -> NDArray[np.bool_]:
-        """Which neurons have ``word`` among their concepts, or in what the paper says of them: bool (L * F,)."""
-        if self._words_found[0] != word:
-            if self.concepts is None and not self.published:
-                raise StoreError(
-                    "This scan has no concepts: there are no words to search.", "vlmscope concepts SCAN adds them."
-                )
-            size = self.store.layers * self.store.neurons
-            found = self.concepts.find(word).ravel() > 0 if self.concepts is not None else np.zeros(size, np.bool_)
-            for neuron, known in self.published.items():
-                if word.casefold() in known.text.casefold():
-                    found[neuron.layer * self.store.neurons + neuron.index] = True
-            self._words_found = (word, found)
-        return self._words_found[1]
+        if self.concepts is None and not self.published:
+            raise StoreError(
+                "This scan has no concepts: there are no words to search.", "vlmscope concepts SCAN adds them."
+            )
+        shape = (self.store.layers, self.store.neurons)
+        strength = np.zeros(shape, np.float32) if self.concepts is None else self.concepts.find(found.word)
+        for neuron, known in self.published.items():
+            if found.word.casefold() in known.text.casefold():
+                strength[neuron.layer, neuron.index] = np.inf
+        kept = self.state.filter
+        label = found.label if found.label is not None else kept.label
+        both = replace(kept, label=label, high_confidence=kept.high_confidence or found.firm, all_layers=True)
+        rows = select(self.labels, self.store.maximum, both, Order.INDEX, 0).rows
+        flat = strength.ravel()[rows]
+        order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
+        return rows[order]
 
     def _nothing(self, found: Search) -> str:
         if not found.word:

@@ -38,6 +38,16 @@ class _Columns:
     numbers: bool
 
 
+def _whole_words(words: list[str], width: int) -> str:
+    """As many of ``words`` as fit; of the first at least its beginning."""
+    text = plain(words[0], width) if words else ""
+    for word in words[1:]:
+        if len(text) + 2 + len(word) > width:
+            break
+        text = f"{text}, {word}"
+    return text
+
+
 @dataclass(frozen=True, eq=False)
 class ListView:
     """What the list shows.
@@ -214,7 +224,7 @@ class NeuronList(ScrollView, can_focus=False):
                 parts.append((f" {fraction(count / max(view.labels.valid, 1))}", tone))
         parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
         if columns.words and view.concepts is not None:
-            words = ", ".join(concept.word for concept in view.concepts.of(neuron).words)
-            parts.append((plain(words, columns.words), palette.text))
+            words = [plain(concept.word) for concept in view.concepts.of(neuron).words]
+            parts.append((_whole_words(words, columns.words), palette.text))
         strip = row(parts, width)
         return strip.apply_style(palette.cursor) if chosen else strip

@@ -32,7 +32,7 @@ def _share(value: float) -> str:
 
 
 def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
-    parts: list[Part] = [(f"{'peaks':<12}", palette.muted)]
+    parts: list[Part] = [(f"{'peaks':<10}", palette.muted)]
     for at, (word, count) in enumerate(facts.peaks):
         parts.append((" · " if at else "", palette.muted))
         parts.append((spell(word) or "␣", palette.text))
@@ -78,7 +78,7 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
         sparks.append(
             row(
                 [
-                    (f"{name:<12}", palette.muted),
+                    (f"{name:<10}", palette.muted),
                     (spark(_heights(distribution)), look),
                     (f"  {_share(distribution.share_active)}", palette.text),
                     (f" · mean {activation(distribution.mean)}", palette.muted),

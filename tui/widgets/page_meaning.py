@@ -15,20 +15,21 @@ from tui.widgets.palette import Palette
 if TYPE_CHECKING:
     from core.notebook_values import SavedExplanation
 
+_HEAD = 10  # cells of what a line is about
 _WORD = 24  # characters of one word that are shown
 _TOKENS = 8  # tokens that are named on either side
 NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
 
 
 def _head(text: str, palette: Palette) -> Part:
-    return (f"{text:<12}", palette.muted)
+    return (f"{text:<{_HEAD}}", palette.muted)
 
 
 def _purity(meaning: Meaning) -> str:
     found = meaning.concepts
     if found is None or not found.words:
         return ""
-    return f"in {fraction(found.purity)} of its top samples, {fraction(found.base_rate)} of all"
+    return f"purity {fraction(found.purity)} (base {fraction(found.base_rate)})"
 
 
 def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
@@ -40,7 +41,7 @@ def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     if not found.words:
         return row([*parts, ("no word stands out", palette.muted)], width)
     note = f"  {_purity(meaning)}"
-    used = 12 + len(note)
+    used = _HEAD + len(note)
     for at, concept in enumerate(found.words):
         text, number = plain(concept.word, _WORD), f" {concept.strength:.1f}"
         if at and used + 3 + len(text) + len(number) > width:
@@ -62,7 +63,7 @@ def writes_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     if meaning.writes is None:
         note = meaning.writes_note or f"{meaning.writes_key} asks the model"
         return row([*parts, (plain(note), palette.muted)], width)
-    half = max((width - 12 - 10) // 2, 8)
+    half = max((width - _HEAD - 10) // 2, 8)
     parts.append((plain(_tokens(meaning.writes.top), half), palette.text))
     parts.append(("  against ", palette.muted))
     parts.append((plain(_tokens(meaning.writes.bottom), half), palette.muted))
@@ -102,9 +103,9 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
         text, look = f"no notebook: {meaning.entry_problem}", palette.warning
     else:
         text, look = f"none yet: {meaning.explain_key} asks", palette.muted
-    lines = textwrap.wrap(plain(text), max(width - 12, 8)) or [""]
+    lines = textwrap.wrap(plain(text), max(width - _HEAD, 8)) or [""]
     if by:
-        if len(lines[-1]) + len(by) + 3 + 12 <= width:
+        if len(lines[-1]) + len(by) + 3 + _HEAD <= width:
             lines[-1] = f"{lines[-1]} "
         else:
             lines.append("")
@@ -132,9 +133,9 @@ def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) 
             note = f" {fraction(found.purity)} pure" if at == 0 else f" {concept.strength:.1f}"
             strip = row([(plain(concept.word, _WORD), palette.text)], max(width - len(note), 1))
             lines.append(Strip.join([strip, row([(note, palette.muted)], len(note))]))
-    shown = explanation_lines(meaning, palette, width + 12, max(height - len(lines) - 1, 1))
+    shown = explanation_lines(meaning, palette, width + _HEAD, max(height - len(lines) - 1, 1))
     lines.append(row([("explained", palette.muted)], width))
-    lines += [strip.crop(12, width + 12).adjust_cell_length(width) for strip in shown]
+    lines += [strip.crop(_HEAD, width + _HEAD).adjust_cell_length(width) for strip in shown]
     return lines[:height]
 
 
