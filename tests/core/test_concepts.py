@@ -260,6 +260,25 @@ def test_a_failed_write_leaves_the_old_concepts(few: Concepts, tmp_path: Path, m
     assert found is not None and found.words == few.words
 
 
+def test_a_failed_exchange_puts_the_old_concepts_back(
+    few: Concepts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = manifest_of(np.zeros((2, 2, 8), dtype=np.int32), 100, ())
+    replace_concepts(tmp_path, few, manifest)
+    rename = Path.replace
+
+    def refuse_new(path: Path, target: Path) -> Path:
+        if path.suffix == ".partial":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_new)
+    with pytest.raises(StoreError, match="Input/output error"):
+        replace_concepts(tmp_path, few, manifest)
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+    assert read_concepts(tmp_path, manifest) is not None
+
+
 def damaged(folder: Path, manifest: Manifest, named: str) -> None:
     with pytest.raises(StoreError) as caught:
         read_concepts(folder, manifest)
