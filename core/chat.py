@@ -185,10 +185,11 @@ def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
 
 
 def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | Trouble:
+    text = scrubbed(text)  # a server may echo what it was sent
     try:
         found = _Completion.model_validate_json(text)
     except ValidationError:
-        seen = plain(scrubbed(text), 80).strip()
+        seen = plain(text, 80).strip()
         return Trouble(
             Remedy.FAIL,
             f"The server answered something else than a completion: {seen or 'nothing'}",
@@ -200,7 +201,7 @@ def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | Trouble
     return ChatAnswer(
         text=choice.message.content or "",
         finish_reason=finish,
-        refusal=plain(scrubbed(refusal), REASON_LENGTH),
+        refusal=plain(refusal, REASON_LENGTH),
         model=plain(found.model or request.model, 100),
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,

@@ -13,6 +13,7 @@ TEXT_LENGTH = 1000
 PHRASE_LENGTH = 100
 PHRASES = 20
 
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 
@@ -46,11 +47,12 @@ class WrongAnswer(ValueError):  # noqa: N818  # never shown as an error: it is a
 
 
 def read_answer(text: str) -> Answer:
-    """Read a model's answer; a code fence around it does no harm.
+    """Read a model's answer; a code fence around it, and thoughts before it, do no harm.
 
     Raises:
         WrongAnswer: if it is no JSON, or not of the form that was asked for.
     """
+    text = _THOUGHTS.sub("", text)
     fenced = _FENCE.match(text)
     try:
         return Answer.model_validate(json.loads(fenced[1] if fenced else text))

@@ -45,6 +45,7 @@ from tui.commands.options import (
 
 WHICH = "Which neurons"
 LIMIT = 20
+INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
 
 
 def explain(
@@ -110,7 +111,7 @@ def explain(
         try:
             end = asyncio.run(_run(evidence, store, spec, settings, notebook, again, talk))
         except KeyboardInterrupt:
-            talk.print("What is finished is in the notebook; the same command again goes on and pays nothing twice.")
+            talk.print(INTERRUPTED, soft_wrap=True)
             raise
     report(end, json, talk)
 
@@ -181,7 +182,8 @@ def _agree(
     )
     talk.print(plain(ask), soft_wrap=True)
     if settings.budget_usd and cost.usd is not None and cost.usd > settings.budget_usd:
-        talk.print(f"budget_usd is {dollars(settings.budget_usd)}: the run may end before all are explained")
+        limit = f"budget_usd is {dollars(settings.budget_usd)}: the run may end before all are explained"
+        talk.print(limit, soft_wrap=True)
     if yes:
         return
     if not sys.stdin.isatty():
