@@ -218,7 +218,7 @@ class Notebook(AbstractContextManager["Notebook"]):
     # The whole scan.
 
     def marks(self) -> dict[Neuron, Mark]:
-        """For the list: every neuron of which there is anything but failures."""
+        """For the list: every neuron of which there is anything."""
         with self._file.reading() as db:
             return reads.marks(db)
 

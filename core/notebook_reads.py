@@ -37,7 +37,7 @@ _SCORES = (
 # For ``marks``: layer and index in one integer, all that there is in the bits of another, as 100,000 rows of more are
 # slow to take in. The lowest two bits are the verdict's place in ``_VERDICTS``.
 _VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
-_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED = 4, 8, 16, 32, 64
+_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED, _FAILED = 4, 8, 16, 32, 64, 128
 _MARKED = """
     SELECT layer << 32 | idx,
         CASE verdict WHEN 'keep' THEN 1 WHEN 'reject' THEN 2 WHEN 'unsure' THEN 3 ELSE 0 END
@@ -51,6 +51,7 @@ _ADDED = (
         _SCORED,
         "SELECT layer << 32 | idx FROM scores JOIN explanations ON explanations.id = explanation WHERE NOT removed",
     ),
+    (_FAILED, "SELECT DISTINCT layer << 32 | idx FROM failures"),
 )
 
 
@@ -122,7 +123,7 @@ def explained(db: sqlite3.Connection, neuron: Neuron, model: str, prompt_version
 
 
 def marks(db: sqlite3.Connection) -> dict[Neuron, Mark]:
-    """Of every neuron of which there is anything but failures."""
+    """Of every neuron of which there is anything."""
     found: dict[int, int] = dict(db.execute(_MARKED))
     for bit, query in _ADDED:
         for (key,) in db.execute(query):
@@ -132,7 +133,7 @@ def marks(db: sqlite3.Connection) -> dict[Neuron, Mark]:
 
 
 def _mark(bits: int) -> Mark:
-    flags = (bool(bits & bit) for bit in (_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED))
+    flags = (bool(bits & bit) for bit in (_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED, _FAILED))
     return Mark(_VERDICTS[bits & 3], *flags)
 
 

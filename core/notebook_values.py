@@ -101,7 +101,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mark:
-    """What the list shows of a neuron's entry."""
+    """What the list shows of a neuron's entry; ``failed``: a request for an explanation has failed, ever."""
 
     verdict: Verdict | None = None
     bookmark: bool = False
@@ -109,6 +109,7 @@ class Mark:
     has_tags: bool = False
     explained: bool = False
     scored: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,8 @@ class Model:
         marks = {}
         for neuron in NEURONS:
             entry = self.entry(neuron)
-            has = (bool(entry.note), bool(entry.tags), bool(entry.explanations), bool(entry.scores))
+            failed = any(of == neuron for _, of, _ in self.failed)
+            has = (bool(entry.note), bool(entry.tags), bool(entry.explanations), bool(entry.scores), failed)
             if any((entry.verdict, entry.bookmark, *has)):
                 marks[neuron] = Mark(entry.verdict, entry.bookmark, *has)
         return marks

@@ -161,7 +161,7 @@ def test_a_failure_counts_until_an_explanation_comes(notebook: Notebook) -> None
     notebook.add_explanation(A, by_api(1))
     assert notebook.entry(A).failure is None
     assert notebook.failures(A) == (failed(2), failed(1))
-    assert notebook.marks() == {A: Mark(explained=True)}
+    assert notebook.marks() == {A: Mark(explained=True, failed=True)}
 
 
 def test_explained_asks_for_model_and_prompt(notebook: Notebook) -> None:

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 
 class _Maps:
-    """The model as ``core.explain_evidence`` asks it."""
+    """The model as ``core.explain_evidence`` asks it: one map after the other, for of those that wait the last wins."""
 
     def __init__(self, link: ModelLink) -> None:
         self._link = link
+        self._turn = asyncio.Lock()
 
     async def map(self, request: MapRequest) -> MapAnswer:
-        return await self._link.exact(request)
+        async with self._turn:
+            return await self._link.exact(request)
 
 
 class ExplainScreen(NotedScreen):
@@ -47,6 +49,7 @@ class ExplainScreen(NotedScreen):
         self._explaining: dict[Neuron, asyncio.Task[None]] = {}
         self._chat: Chat | None = None
         self._ledger: Ledger | None = None
+        self._maps = _Maps(self.link)
         self._agreed = False
 
     @property
@@ -92,20 +95,36 @@ class ExplainScreen(NotedScreen):
         except VlmscopeError as error:
             self.tell(error)
             return
-        if self._agreed:
-            self._begin(evidence)
+        again = self._has_explained(settings.model)
+        if self._agreed and not again:
+            self._begin(evidence, again)
         else:
-            self._ask_first(evidence, wanted)
+            self._ask_first(evidence, wanted, again)
 
-    def _ask_first(self, evidence: "Evidence", wanted: "Estimate") -> None:
+    def _has_explained(self, model: str) -> bool:
+        """Whether ``model`` has explained the neuron of now already, with our prompt of today."""
+        from core.explain_prompt import PROMPT_VERSION
+        from core.prices import undated
+
+        entry = self.meaning.entry if self.meaning is not None else None
+        found = [] if entry is None else [saved.explanation for saved in entry.explanations]
+        return any(one.prompt_version == PROMPT_VERSION and undated(one.model) == undated(model) for one in found)
+
+    def _ask_first(self, evidence: "Evidence", wanted: "Estimate", again: bool) -> None:
         from tui.screens.confirm import ConfirmScreen
 
         def answered(agreed: bool | None) -> None:
             if agreed:
                 self._agreed = True
-                self._begin(evidence)
+                self._begin(evidence, again)
 
-        self.app.push_screen(ConfirmScreen(f"explain {evidence.neuron}", self._offer(evidence, wanted)), answered)
+        lines = self._offer(evidence, wanted)
+        if again:
+            lines[:0] = [
+                f"{plain(self.config.api.model, 40)} has explained it already: this asks, and pays, again.",
+                "",
+            ]
+        self.app.push_screen(ConfirmScreen(f"explain {evidence.neuron}", lines), answered)
 
     def _offer(self, evidence: "Evidence", wanted: "Estimate") -> list[str]:
         from core.chat_access import base_url
@@ -120,16 +139,17 @@ class ExplainScreen(NotedScreen):
         budget = f"{dollars(settings.budget_usd)} a session" if settings.budget_usd else "no limit"
         pictures = f"{wanted.images} pictures and their descriptions" if wanted.images else "descriptions alone"
         return [
-            f"Send {len(evidence.samples)} of its top samples ({pictures}) to {plain(settings.model, 40)}",
-            f"at {plain(base_url(settings), 60)}.",
+            f"Send {len(evidence.samples)} of its top samples ({pictures})",
+            f"to {plain(settings.model, 40)} at {plain(base_url(settings), 60)}.",
+            "",
             cost,
             f"Budget: {budget}. Later requests of this session are sent without asking.",
             *(["The model is loaded first, for exact activations."] if evidence.wants_model else []),
         ]
 
-    def _begin(self, evidence: "Evidence") -> None:
+    def _begin(self, evidence: "Evidence", again: bool) -> None:
         neuron = evidence.neuron
-        task = asyncio.create_task(self._explain(evidence))
+        task = asyncio.create_task(self._explain(evidence, again))
         self._explaining[neuron] = task
         task.add_done_callback(lambda _: self._explained_or_not(neuron))
         self._say_doing(neuron, "gathering exact activations" if evidence.wants_model else "getting ready")
@@ -146,7 +166,7 @@ class ExplainScreen(NotedScreen):
             self.show_meaning()
             self._paint_all()
 
-    async def _explain(self, evidence: "Evidence") -> None:
+    async def _explain(self, evidence: "Evidence", again: bool) -> None:
         """One explanation from beginning to end; what comes of it is in the notebook before it is on the screen."""
         from core.explain import explain
         from core.explain_cache import ExplainCache
@@ -154,10 +174,10 @@ class ExplainScreen(NotedScreen):
 
         neuron, settings = evidence.neuron, self.config.api
         try:
-            whole = await complete(evidence, self.store, _Maps(self.link) if evidence.wants_model else None)
+            whole = await complete(evidence, self.store, self._maps if evidence.wants_model else None)
             self._say_doing(neuron, f"asking {plain(settings.model, 40)}")
             assert self._ledger is not None
-            answered = await explain(whole, await self._connect(), ExplainCache(), self._ledger)
+            answered = await explain(whole, await self._connect(), ExplainCache(), self._ledger, again=again)
             outcome = answered.outcome
             if isinstance(outcome, Explanation):
                 found = outcome

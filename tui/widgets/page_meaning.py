@@ -179,8 +179,9 @@ def _writes(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     lines = []
     for name, words in (("writes", meaning.writes.top), ("against", meaning.writes.bottom)):
         lines.append(row([_head(name, palette), (_tokens(words), palette.text)], width))
-    note = "first order: output weights through the head; the up projection may flip the sign"
-    return [*lines, row([_head("", palette), (note, palette.muted)], width)]
+    note = "a first-order reading of its output weights; the up projection may turn one into the other"
+    lines += [row([_head("", palette), (line, palette.muted)], width) for line in textwrap.wrap(note, width - _HEAD)]
+    return lines
 
 
 def _wrapped(text: str, palette: Palette, width: int) -> list[Strip]:
@@ -193,14 +194,16 @@ def _time(created: str) -> str:
 
 def _one(number: int, saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
     explanation = saved.explanation
-    head = [f"{number}", _by(explanation), _time(explanation.created)]
-    if explanation.source is Source.API:
-        cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
-        tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
-        head += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
-    parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent), (plain(" · ".join(head)), palette.muted)]
+    parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent)]
+    parts.append((f"{number} · {_by(explanation)}", palette.strong))
     lines = [row(parts, width), *_wrapped(_said(explanation), palette, width)]
     for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):
         if value:
             lines.append(row([(f"  {name}: ", palette.muted), (plain(value), palette.text)], width))
-    return lines
+    origin = [_time(explanation.created)]
+    if explanation.source is Source.API:
+        cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
+        tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
+        origin += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
+    wrapped = textwrap.wrap(plain(" · ".join(origin)), width - 4)
+    return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in wrapped)]
