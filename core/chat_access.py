@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from core.config import Api
 from core.errors import UsageError
-from core.plain_text import plain
 
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
@@ -28,7 +27,8 @@ def base_url(settings: Api) -> str:
         right = False
     if not right:
         where = BASE_URL if named else "base_url in the settings"
-        raise UsageError(f"{where} is {plain(url, 100)!r}, no URL.", f"Write it as {OPENAI}.")
+        # Its value is not repeated: a key may have been put there by mistake.
+        raise UsageError(f"{where} is no URL.", f"Write it as {OPENAI}.")
     return url.rstrip("/")
 
 

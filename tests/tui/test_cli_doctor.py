@@ -67,9 +67,29 @@ def test_a_key_is_never_shown(
 
 
 def test_a_missing_key_limits_explanations_only() -> None:
-    key = found("OPENAI_API_KEY")
-    assert (key.value, key.state) == ("not set", State.LIMIT)
-    assert key.mend
+    requests = found("requests")
+    assert requests.state is State.LIMIT
+    assert "OPENAI_API_KEY" in requests.mend
+
+
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:secret@gpu:8000/v1")
+    (own_home / "config.toml").write_text('[api]\nmodel = "qwen"\n')
+    assert found("server").value == "http://gpu:8000/v1"
+    assert found("model").value == "qwen"
+    assert not [finding for finding in examine() if finding.name == "requests"]
+
+
+def test_a_model_near_its_end_is_said() -> None:
+    assert "leaves OpenAI's API on 2027-01-14" in found("model").value
+
+
+def test_a_server_that_is_no_url_is_a_limit_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "sk-a-key-in-the-wrong-place")
+    server = found("server")
+    assert server.state is State.LIMIT
+    assert "OPENAI_BASE_URL" in server.value
+    assert "sk-a-key" not in server.value + server.mend
 
 
 @pytest.mark.slow

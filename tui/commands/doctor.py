@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
 
+from core.chat_access import OPENAI, api_key, base_url, key_problem
 from core.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
 from core.demo import demo_folder, scan_folder
 from core.errors import VlmscopeError
 from core.plain_text import plain
+from core.prices import last_day
 from core.scan_store import ScanStore
 from tui.commands import output
 from tui.commands.options import JsonOption
@@ -209,10 +212,20 @@ def _demo() -> list[Finding]:
 
 def _api() -> list[Finding]:
     area = "Explanations"
-    # Only whether: a key's value is nobody's to see.
-    if os.environ.get("OPENAI_API_KEY"):
-        found = [Finding(area, "OPENAI_API_KEY", "set")]
+    # Only whether: a key's value is nobody's to see, and a URL may hold a password.
+    found = [Finding(area, "OPENAI_API_KEY", "set" if api_key() else "not set")]
+    try:
+        settings = load_config().api
+        parts = urlsplit(base_url(settings))
+    except VlmscopeError as error:
+        return [*found, Finding(area, "server", error.message, State.LIMIT, error.mend)]
+    found.append(Finding(area, "server", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"))
+    problem = key_problem(settings)
+    if problem:
+        found.append(Finding(area, "requests", "cannot be sent", State.LIMIT, problem))
+    day = last_day(settings.model)
+    if parts.hostname == urlsplit(OPENAI).hostname and day:
+        found.append(Finding(area, "model", f"{settings.model}, which leaves OpenAI's API on {day}"))
     else:
-        mend = "Explaining neurons asks a language model: set OPENAI_API_KEY."
-        found = [Finding(area, "OPENAI_API_KEY", "not set", State.LIMIT, mend)]
-    return [*found, Finding(area, "OPENAI_BASE_URL", "set" if os.environ.get("OPENAI_BASE_URL") else "not set")]
+        found.append(Finding(area, "model", settings.model))
+    return found

@@ -44,6 +44,9 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
         text.append(f" {_LABEL_HELP[label]}\n", palette.text)
     line("firm, ●", "more than 80 % of the top samples vote alike (:firm changes that)")
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
+    line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
+    line("writes", "tokens that its output weights promote: a first-order reading")
+    line("e * in the list", "explained; one of the paper's neurons")
     for group in Group:
         if group is Group.LATER:
             continue
