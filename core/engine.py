@@ -8,6 +8,8 @@ from core.images import crop_jpeg, load_image, png
 from core.model_messages import (
     DescribeAnswer,
     DescribeRequest,
+    LensAnswer,
+    LensRequest,
     MapAnswer,
     MapRequest,
     ModelSpec,
@@ -35,6 +37,8 @@ class Engine(Protocol):
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer: ...
+
+    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer: ...
 
     def free(self) -> None:
         """Give back memory that is only cached."""
@@ -85,6 +89,20 @@ class VlmEngine:
         from core.promoted import promoted
 
         return promoted(self.vlm, request.neuron.check_within(self.vlm.layers, self.vlm.neurons), request.count)
+
+    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer:
+        """What the model would say at each position of a sample, of a few words.
+
+        Raises:
+            UsageError: if no words are given.
+            SamplesError: if the picture or the description cannot be used.
+        """
+        from core.lens import lens
+
+        pixels = self.vlm.pixels(load_image(Path(request.image)))
+        encoded = self.vlm.encode(request.prompt, request.description)
+        columns, visual, text = lens(self.vlm, encoded, pixels, request.words, stopped)
+        return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def free(self) -> None:
         """Give back memory that is only cached."""

@@ -119,6 +119,39 @@ class PromotedAnswer:
     bottom_logits: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class LensRequest:
+    """What the model would say at each position of a sample, of a few words: a pass through all layers.
+
+    Attributes:
+        image, prompt, description, sample: as in ``MapRequest``.
+        words: the words that compete, without a space before them.
+    """
+
+    image: str
+    prompt: str
+    description: str
+    sample: int | None
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LensAnswer:
+    """Probabilities of the words' first tokens, among these tokens alone. C: different first tokens.
+
+    Attributes:
+        columns: for each word of the request its first token's place among the C; words may share one.
+        visual: float32 (C, rows, columns), read at the patches themselves.
+        text: float32 (C, tokens), read one position before each token: the head predicts the next one.
+    """
+
+    image: str
+    sample: int | None
+    columns: tuple[int, ...]
+    visual: NDArray[np.float32]
+    text: NDArray[np.float32]
+
+
 class Phase(StrEnum):
     """Where the model process stands."""
 

@@ -19,6 +19,8 @@ from core.errors import Cancelled, WorkerError
 from core.model_messages import (
     DescribeAnswer,
     DescribeRequest,
+    LensAnswer,
+    LensRequest,
     MapAnswer,
     MapRequest,
     ModelSpec,
@@ -38,7 +40,7 @@ CLOSE_GRACE_S = 1.0
 DETAIL_LENGTH = 200
 RESTART = ":restart loads the model again"
 
-Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer)
+Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer, LensAnswer)
 
 
 class Superseded(WorkerError):  # noqa: N818  # as Cancelled
@@ -51,7 +53,7 @@ class Superseded(WorkerError):  # noqa: N818  # as Cancelled
 class _Job:
     """A request on its way."""
 
-    request: MapRequest | DescribeRequest | PromotedRequest
+    request: MapRequest | DescribeRequest | PromotedRequest | LensRequest
     detail: str
     answer: asyncio.Future[framing.Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -127,6 +129,12 @@ class ModelProcess:
     async def promoted(self, request: PromotedRequest) -> PromotedAnswer:
         """Which tokens a neuron writes; loads the model if it is off. Raises as ``map`` does."""
         return await self._ask(_Job(request, f"what {request.neuron} writes"), PromotedAnswer)
+
+    async def lens(self, request: LensRequest) -> LensAnswer:
+        """What the model would say at each position, of a few words; loads the model if it is off. Raises as ``map``
+        does."""
+        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
+        return await self._ask(_Job(request, f"lens on {picture}"), LensAnswer)
 
     async def stop(self) -> None:
         """Stop what runs, softly; what does not notice within two seconds is killed, and the model with it.

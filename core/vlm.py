@@ -35,7 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from core.demo import model_source
 from core.devices import resolve_device, resolve_dtype
-from core.errors import Cancelled, ModelError, SamplesError
+from core.errors import Cancelled, ModelError, SamplesError, UsageError
 from core.manifest import ModelInfo
 from core.neuron import HookPoint
 
@@ -283,6 +283,37 @@ class Vlm:
         head = self.model.lm_head.weight
         logits: Tensor = head @ (column * scale).to(head.device, head.dtype)
         return logits.float()
+
+    @torch.inference_mode()
+    def token_logits(self, encoded: Encoded, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """The logits of some tokens after each position of a sample: final norm and head after the last layer.
+
+        Args:
+            pixels: float32 (3, H, W). tokens: int64 (C,).
+
+        Returns:
+            float32 (T, C).
+        """
+        out = self.model.model(
+            input_ids=encoded.input_ids[None].to(self.device),
+            pixel_values=pixels[None].to(self.device, self.model.dtype),
+            use_cache=False,
+        )
+        hidden = out.last_hidden_state[0]  # the final norm is part of the decoder
+        head = self.model.lm_head
+        places = tokens.to(head.weight.device)
+        bias = None if head.bias is None else head.bias[places]
+        logits: Tensor = nn.functional.linear(hidden, head.weight[places], bias)
+        return logits.float()
+
+    def first_token(self, word: str) -> int:
+        """The token that a word begins with inside a sentence, after a space."""
+        before = "a "
+        found = self.processor.tokenizer(before + word, return_offsets_mapping=True)
+        for token, (_, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+            if end > len(before):  # as in ``encode``: the space may be part of it, or a token of its own
+                return int(token)
+        raise UsageError(f"{word!r} has no token.", "Name a word.")
 
     def spelled(self, token: int) -> str | None:
         """A token of the vocabulary as text; None for one that is not text (special, or a row that pads the head)."""

@@ -22,7 +22,7 @@ from typing import IO, Any
 from core import framing
 from core.engine import Engine, Report, load_vlm
 from core.errors import Cancelled, VlmscopeError, WorkerError
-from core.model_messages import DescribeRequest, MapRequest, ModelSpec, PromotedRequest
+from core.model_messages import DescribeRequest, LensRequest, MapRequest, ModelSpec, PromotedRequest
 from core.worker_log import open_worker_log, worker_log
 from core.worker_messages import Cancel, Failed, Loaded, Loading
 
@@ -103,6 +103,8 @@ def _answer(screen: _Screen, engine: Engine, frame: framing.Frame) -> None:
             answer = engine.map(framing.unpack(frame, MapRequest), lambda: screen.stopped(number))
         elif frame.kind == PromotedRequest.__name__:
             answer = engine.promoted(framing.unpack(frame, PromotedRequest), lambda: screen.stopped(number))
+        elif frame.kind == LensRequest.__name__:
+            answer = engine.lens(framing.unpack(frame, LensRequest), lambda: screen.stopped(number))
         else:
             answer = engine.describe(framing.unpack(frame, DescribeRequest), lambda: screen.stopped(number))
         screen.send(answer, number)

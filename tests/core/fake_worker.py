@@ -20,6 +20,8 @@ from core.errors import Cancelled, ModelError, SamplesError
 from core.model_messages import (
     DescribeAnswer,
     DescribeRequest,
+    LensAnswer,
+    LensRequest,
     MapAnswer,
     MapRequest,
     ModelSpec,
@@ -51,6 +53,13 @@ class FakeEngine:
         up = np.arange(request.count, 0, -1, dtype=np.float32)
         words = tuple(f"word{at}" for at in range(request.count))
         return PromotedAnswer(request.neuron, words, up, words[::-1], -up)
+
+    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer:
+        self._obey(request.prompt, stopped)
+        words, tokens = len(request.words), len(request.description.split())
+        visual = np.full((words, 2, 3), 1 / words, np.float32)
+        text = np.full((words, tokens), 1 / words, np.float32)
+        return LensAnswer(request.image, request.sample, tuple(range(words)), visual, text)
 
     def free(self) -> None:
         print("freed")

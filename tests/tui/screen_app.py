@@ -16,6 +16,8 @@ from core.errors import WorkerError
 from core.model_messages import (
     DescribeAnswer,
     DescribeRequest,
+    LensAnswer,
+    LensRequest,
     MapAnswer,
     MapRequest,
     ModelSpec,
@@ -52,6 +54,7 @@ class FakeModel:
         self.maps: list[MapRequest] = []
         self.described: list[DescribeRequest] = []
         self.promotions: list[PromotedRequest] = []
+        self.lenses: list[LensRequest] = []
         self.calls: list[str] = []
         self.hold = asyncio.Event()
         self.hold.set()
@@ -97,6 +100,17 @@ class FakeModel:
         await self._answer(f"what {request.neuron} writes")
         logits = np.array([2.0, 1.0], dtype=np.float32)
         return PromotedAnswer(request.neuron, ("train", " trains"), logits, ("dog", "cake"), -logits)
+
+    async def lens(self, request: LensRequest) -> LensAnswer:
+        self.lenses.append(request)
+        await self._answer(f"lens on #{request.sample}")
+        words, tokens = len(request.words), len(request.description.split())
+        # Each word in a row of patches, and at a token, of its own.
+        visual = np.zeros((words, 4, 4), dtype=np.float32)
+        text = np.zeros((words, tokens), dtype=np.float32)
+        for at in range(words):
+            visual[at, at % 4] = text[at, at % tokens] = 1
+        return LensAnswer(request.image, request.sample, tuple(range(words)), visual, text)
 
     async def stop(self) -> None:
         self.calls.append("stop")
