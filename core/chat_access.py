@@ -10,6 +10,7 @@ OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 BASE_URL = "OPENAI_BASE_URL"
 PLACEHOLDER = "no-key"  #: the client wants one; servers without keys ignore it
+SECRET_LENGTH = 12  #: shorter ones are placeholders such as "EMPTY" or "x": cutting those out would garble answers
 
 
 def base_url(settings: Api) -> str:
@@ -44,7 +45,8 @@ def key_problem(settings: Api) -> str:
     except UsageError as error:
         return str(error).replace("\n", " ")
     key = api_key()
-    if not key and urlsplit(url).hostname == urlsplit(OPENAI).hostname:
+    host, openai = urlsplit(url).hostname or "", urlsplit(OPENAI).hostname
+    if not key and (host == openai or host.endswith(f".{openai}")):
         return f"{KEY} is not set. Set it to your key, or {BASE_URL} to another server that speaks Chat Completions."
     if not (key.isascii() and key.isprintable()):
         return f"{KEY} holds characters that no key has. Set it again."
@@ -54,4 +56,4 @@ def key_problem(settings: Api) -> str:
 def scrubbed(text: str) -> str:
     """``text`` without the key."""
     key = api_key()
-    return text.replace(key, "[key]") if key else text
+    return text.replace(key, "[key]") if len(key) >= SECRET_LENGTH else text

@@ -45,7 +45,7 @@ class Trouble:
 
 
 def judge(status: int, codes: Collection[str], param: str, message: str, headers: Mapping[str, str]) -> Trouble:
-    """What an HTTP error means (the table in the README's "Explanations").
+    """What an HTTP error means.
 
     Args:
         codes: ``code`` and ``type`` of OpenAI's error object, as far as there are any.

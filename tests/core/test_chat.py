@@ -259,6 +259,11 @@ async def test_another_server_gets_a_placeholder(server: ApiServer, monkeypatch:
     assert server.keys == ["Bearer no-key"]
 
 
+async def test_a_placeholder_of_the_users_own_is_no_secret(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a")
+    assert json.loads((await ask(server)).text) == GOOD
+
+
 async def test_the_environment_names_the_server_before_the_settings(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,10 +283,12 @@ def test_a_base_url_must_be_one(url: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_who_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     openais = Api(base_url="https://API.openai.com/v1/")
+    european = Api(base_url="https://eu.api.openai.com/v1")
     local = Api(base_url="http://localhost:8000/v1")
     assert "OPENAI_API_KEY" in key_problem(Api())
     assert "OPENAI_BASE_URL" in key_problem(Api())
     assert key_problem(openais)
+    assert key_problem(european)
     assert key_problem(local) == ""
     monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")  # as from a file
     assert key_problem(Api()) == key_problem(openais) == ""

@@ -76,7 +76,7 @@ def _talk(results: Sequence[Result], talk: Console) -> None:
     for line in (*notes, *warnings):
         talk.print(plain(line), soft_wrap=True)
     for result in results:
-        if result.explanation is None:
+        if result.status in (Status.FAILED, Status.REFUSED):
             talk.print(plain(f"{result.neuron} {result.status.value}: {result.reason}"), soft_wrap=True)
     counts = [(status, sum(result.status is status for result in results)) for status in Status]
     said = ", ".join(f"{count} {status.value}" for status, count in counts if count)
