@@ -5,6 +5,7 @@ import json
 import logging
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from core.explain_prompt import build_request
 from core.explanation import Confidence, Explanation, FailedExplanation, Source
 from core.labels import Label
 from tests.api_server import GOOD, KEY, ApiServer, Gate, Reply, api_server, completion, error
-from tests.core.explain_parts import chat_with, evidence, sample
+from tests.core.explain_parts import chat_with, evidence, picture, sample
 
 
 @pytest.fixture
@@ -247,8 +248,13 @@ def test_the_caches_key_depends_on_all_that_is_asked() -> None:
         cache_key(build_request(evidence(Label.TEXT), settings), "https://a/v1", (7, 9)),
         cache_key(build_request(evidence(samples=(sample(2),)), settings), "https://a/v1", (7, 9)),
         cache_key(build_request(evidence(samples=(sample(text=[4, 4, 4, 4]),)), settings), "https://a/v1", (7, 9)),
+        cache_key(
+            build_request(evidence(samples=(replace(sample(2), crop=picture(seed=99)),)), settings),
+            "https://a/v1",
+            (7, 9),
+        ),
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert cache_key(build_request(evidence(), settings), "https://a/v1", (7, 9)) in keys
 
 
