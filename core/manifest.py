@@ -19,7 +19,10 @@ class _Frozen(BaseModel):
 
 
 class ModelInfo(_Frozen):
-    """The scanned model. ``name`` is what ``from_pretrained`` takes: a hub name, a folder, or ``demo``."""
+    """The scanned model. ``name`` is what ``from_pretrained`` takes: a hub name, a folder, or ``demo``.
+
+    A control's name says that its weights are random, and loads nothing: the trained model's activations are not its.
+    """
 
     name: str
     revision: str | None
@@ -52,6 +55,17 @@ class ThresholdsInfo(_Frozen):
         return Thresholds(**self.model_dump())
 
 
+class ControlInfo(_Frozen):
+    """What a control (core/control.py) belongs to, and the seed of its weights.
+
+    The same seed gives the same weights on the same kind of device, in the same dtype, with the same versions of torch
+    and transformers: the weights are drawn there.
+    """
+
+    scan_id: str  #: of the scan whose samples, prompt and architecture it has
+    seed: int = Field(ge=0)
+
+
 class Manifest(_Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
 
@@ -78,6 +92,7 @@ class Manifest(_Frozen):
     thresholds: ThresholdsInfo  #: those of the stored votes and labels
     arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
     versions: dict[str, str]
+    control: ControlInfo | None = None  #: None where the weights are the model's own
 
     @property
     def valid(self) -> int:

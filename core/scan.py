@@ -26,7 +26,7 @@ from core.concepts import find_concepts
 from core.errors import ModelError, SamplesError
 from core.images import crop_jpeg, load_image
 from core.labels import Thresholds, label_neurons
-from core.manifest import Manifest, Skipped, ThresholdsInfo
+from core.manifest import ControlInfo, Manifest, Skipped, ThresholdsInfo
 from core.neuron import HookPoint
 from core.samples import Data
 from core.scan_store import NO_PEAK
@@ -47,6 +47,7 @@ class ScanOptions:
         maps: M, of how many the maps are kept.
         batch: samples that go through the model together.
         prompt_template: the literal prompt with ``{question}``, instead of the processor's chat template.
+        control: what this scan is a control of, with the seed of the model's random weights.
     """
 
     hook: HookPoint = HookPoint.GATE
@@ -56,6 +57,7 @@ class ScanOptions:
     thresholds: Thresholds = field(default_factory=Thresholds)
     question: str = QUESTION
     prompt_template: str | None = None
+    control: ControlInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,7 @@ def _manifest(
         thresholds=ThresholdsInfo.of(options.thresholds),
         arrays="arrays-1",
         versions=_versions(),
+        control=options.control,
     )
 
 

@@ -115,7 +115,9 @@ class TopMaps:
         )
 
     def worst(self, layer: int) -> Tensor:
-        """The key that a sample must exceed to be among the best: int64 (F,)."""
+        """The key that a sample must exceed to be among the best: int64 (F,). No key exceeds it where M is 0."""
+        if not self.key.shape[2]:
+            return torch.full((self.key.shape[1],), torch.iinfo(torch.int64).max, device=self.key.device)
         return self.key[layer].amin(dim=1)
 
     def insert(self, layer: int, neuron: Tensor, key: Tensor, visual: Tensor, text: Tensor) -> None:
@@ -125,6 +127,8 @@ class TopMaps:
             neuron: int64 (K,), each neuron at most once. key: int64 (K,).
             visual: uint8 (K, V). text: uint8 (K, T').  T' may be smaller than T.
         """
+        if not neuron.numel():
+            return
         worst, place = self.key[layer, neuron].min(dim=1)
         better = key > worst
         neuron, place = neuron[better], place[better]

@@ -110,37 +110,45 @@ class Vlm:
         Raises:
             ModelError: if there is no such model, it has no weights, or it is no LLaVA-1.5.
         """
-        # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
-        transformers_logging.set_verbosity(logging.ERROR)
         where = resolve_device(device)
         kind = resolve_dtype(dtype, where)
-        source = model_source(name)
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        try:
-            config = AutoConfig.from_pretrained(source, **options)
-            if not isinstance(config, LlavaConfig):
-                raise ModelError(
-                    f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
-                    "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
-                    "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
-                )
-            auto: Any = AutoProcessor  # untyped in transformers
-            processor = auto.from_pretrained(source, **options)
+        with _loading(name, where):
+            config, processor = _read_parts(name, options)
             model = LlavaForConditionalGeneration.from_pretrained(
-                source, config=config, dtype=kind, device_map={"": where}, **options
+                model_source(name), config=config, dtype=kind, device_map={"": where}, **options
             )
-        except (OSError, ValueError, SafetensorError) as error:
-            # What transformers raises for a missing folder, file or weights, and for broken ones.
-            raise ModelError(
-                f"{name} cannot be loaded: {str(error).splitlines()[0]}",
-                "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
-            ) from error
-        except torch.cuda.OutOfMemoryError as error:
-            raise ModelError(
-                f"{name} does not fit into the memory of {where}.",
-                "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
-            ) from error
         return cls(model, processor, name)
+
+    @classmethod
+    def random(
+        cls,
+        name: str,
+        seed: int,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """The architecture of ``name`` with random weights, as transformers initialises it from its configuration.
+
+        The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of
+        torch and transformers. The generator of the rest of the program is left as it was. Arguments as in ``load``.
+
+        Raises:
+            ModelError: as ``load``; weights are not needed.
+        """
+        where = resolve_device(device)
+        kind = resolve_dtype(dtype, where)
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
+        with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+            config, processor = _read_parts(name, options)
+            torch.manual_seed(seed)
+            with where:
+                model = make._from_config(config, dtype=kind)
+        return cls(model.to(where), processor, f"{name}, random weights (seed {seed})")
 
     @property
     def device(self) -> torch.device:
@@ -361,3 +369,41 @@ class Vlm:
         # An activation function may be one module shared by all layers; a hook must know its layer.
         ffn.act_fn = copy.copy(ffn.act_fn)
         return ffn
+
+
+@contextmanager
+def _loading(name: str, where: torch.device) -> Iterator[None]:
+    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
+    # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        # For a missing folder, file or weights, and for broken ones.
+        raise ModelError(
+            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
+            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
+        ) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f"{name} does not fit into the memory of {where}.",
+            "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
+        ) from error
+
+
+def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
+    """Configuration and processor of ``name``.
+
+    Raises:
+        ModelError: if it is no LLaVA-1.5. OSError, ValueError: if there is no such model.
+    """
+    source = model_source(name)
+    config = AutoConfig.from_pretrained(source, **options)
+    if not isinstance(config, LlavaConfig):
+        raise ModelError(
+            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
+            "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
+            "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
+        )
+    auto: Any = AutoProcessor  # untyped in transformers
+    return config, auto.from_pretrained(source, **options)

@@ -1,7 +1,9 @@
 """``vlmscope scan``: make a scan, with progress on stderr."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,10 +21,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from core.control import control_data, new_control_folder
+from core.demo import scan_folder
+from core.errors import UsageError
 from core.labels import Thresholds
-from core.manifest import Manifest
+from core.manifest import ControlInfo, Manifest
 from core.neuron import HookPoint
 from core.plain_text import plain
+from core.samples import Data, read_data
 from core.scan_store import ScanStore
 from core.store_writer import check_out
 from tui.commands.labels import Summary, as_table
@@ -42,39 +48,79 @@ from tui.commands.output import console, write_lines
 if TYPE_CHECKING:
     from core.scan import Progress as Report
 
+CONTROL = "Control"
+QUESTION = "Could you describe the image?"  #: the paper's
+SEEDS = 2**63  #: of torch's generator
 NAMED_SKIPS = 20  #: skipped samples named on stderr; all are in the manifest
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be scanned, how and where to; ``control`` makes the weights random."""
+
+    model: str
+    revision: str | None
+    dtype: str
+    data: Data
+    out: Path
+    hook: HookPoint
+    top_n: int
+    maps: int
+    question: str
+    prompt_template: str | None
+    thresholds: Thresholds
+    control: ControlInfo | None = None
 
 
 def scan(
     *,
     model: Annotated[
-        str,
+        str | None,
         typer.Option("--model", help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'.", rich_help_panel=MODEL),
-    ],
+    ] = None,
     images: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--images",
             help="A folder of images, a JSONL file with 'image' and perhaps 'description' in each line, or 'demo'.",
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
     hook: Annotated[
-        HookPoint, typer.Option("--hook", help="Where activations are read; 'gate' is the paper's.")
-    ] = HookPoint.GATE,
-    top_n: Annotated[int, typer.Option("--top-n", min=1, max=10_000, help="Top samples of each neuron.")] = 50,
-    maps: Annotated[int, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept.")] = 4,
+        HookPoint | None, typer.Option("--hook", help="Where activations are read; default: 'gate', the paper's.")
+    ] = None,
+    top_n: Annotated[
+        int | None, typer.Option("--top-n", min=1, max=10_000, help="Top samples of each neuron; default: 50.")
+    ] = None,
+    maps: Annotated[
+        int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Samples that go through the model together.")] = 8,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Scan the first so many samples only.")] = None,
     question: Annotated[
-        str, typer.Option("--question", help="What the model is asked about each image.")
-    ] = "Could you describe the image?",
+        str | None, typer.Option("--question", help=f"What is asked about each image; default: {QUESTION}")
+    ] = None,
     prompt_template: Annotated[
         str | None,
         typer.Option(
             "--prompt-template",
             help="The literal prompt, with {question}, instead of the processor's chat template.",
             rich_help_panel=MODEL,
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control",
+            metavar="SCAN",
+            help="Scan this scan's samples again, through its architecture with random weights.",
+            rich_help_panel=CONTROL,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=SEEDS - 1, help="Of the random weights; default: 0.", rich_help_panel=CONTROL
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -95,22 +141,103 @@ def scan(
     """Scan a model over images: once, then every look at it is instant.
 
     Descriptions that the data lacks are written by the model first.
+
+    With --control the samples, descriptions, prompt, hook and top-n are those
+    of SCAN, and the weights are random: it shows the labels of a network that
+    has learnt nothing. It is put beside SCAN, where 'labels' and 'stats' find
+    it. --images and --model say where images and model lie if they have
+    moved. A seed gives the same weights again on the same kind of device, in
+    the same dtype, with the same versions of torch and transformers.
     """
-    thresholds = replaced(Thresholds(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
-    check_out(out)  # before minutes of loading
+
+    def thresholds(own: Thresholds) -> Thresholds:
+        return replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
+
+    if control is None:
+        if model is None or images is None or out is None:
+            raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
+        if seed is not None:
+            raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
+        asked = thresholds(Thresholds())
+        check_out(out)  # before minutes of loading
+        job = _Job(
+            model=model,
+            revision=revision,
+            dtype=dtype,
+            data=read_data(images, limit),
+            out=out,
+            hook=hook or HookPoint.GATE,
+            top_n=top_n or 50,
+            maps=4 if maps is None else maps,
+            question=QUESTION if question is None else question,
+            prompt_template=prompt_template,
+            thresholds=asked,
+        )
+        _run(job, batch, device, trust_remote_code)
+        return
+    own = {"--hook": hook, "--top-n": top_n, "--question": question, "--prompt-template": prompt_template}
+    given = [name for name, value in own.items() if value is not None]
+    if given:
+        raise UsageError(f"{given[0]} does not go with --control: a control has its scan's.", "Leave it out.")
+    store = ScanStore(scan_folder(control))
+    manifest = store.manifest
+    asked = thresholds(manifest.thresholds.value())
+    out = new_control_folder(store) if out is None else out
+    check_out(out)
+    job = _Job(
+        model=model or manifest.model.name,
+        revision=revision or (manifest.model.revision if model is None else None),
+        dtype=manifest.model.dtype if dtype == "auto" else dtype,  # activations are compared in the dtype they have
+        data=control_data(store, None if images is None else Path(images), limit),
+        out=out,
+        hook=manifest.hook,
+        top_n=manifest.top_n,
+        maps=maps or 0,
+        question=manifest.question,
+        prompt_template=manifest.prompt,
+        thresholds=asked,
+        control=ControlInfo(scan_id=manifest.scan_id, seed=seed or 0),
+    )
+    made = _run(job, batch, device, trust_remote_code)
+    whole = limit is None and not made.skipped and not manifest.skipped
+    if whole and made.data_sha256 != manifest.data_sha256:
+        print(f"The images in {plain(str(job.data.root))} are not those that were scanned.", file=sys.stderr)
+
+
+def _run(job: _Job, batch: int, device: str, trust_remote_code: bool) -> Manifest:
     talk = Console(stderr=True, markup=False, highlight=False)
-    talk.print(f"loading {model}", soft_wrap=True)
-    from core.samples import read_data  # late: what follows imports torch
-    from core.scan import ScanOptions
+    talk.print(f"{'loading' if job.control is None else 'making at random'} {job.model}", soft_wrap=True)
+    from core.scan import ScanOptions  # late: what follows imports torch
     from core.scan import scan as run_scan
     from core.vlm import Vlm
 
-    data = read_data(images, limit)
-    vlm = Vlm.load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    options = ScanOptions(hook, top_n, maps, batch, thresholds, question, prompt_template)
+    if job.control is None:
+        vlm = Vlm.load(
+            job.model, revision=job.revision, device=device, dtype=job.dtype, trust_remote_code=trust_remote_code
+        )
+    else:
+        vlm = Vlm.random(
+            job.model,
+            job.control.seed,
+            revision=job.revision,
+            device=device,
+            dtype=job.dtype,
+            trust_remote_code=trust_remote_code,
+        )
+    options = ScanOptions(
+        job.hook,
+        job.top_n,
+        job.maps,
+        batch,
+        job.thresholds,
+        job.question,
+        job.prompt_template,
+        job.control,
+    )
     with _progress(talk) as report:
-        manifest = run_scan(vlm, data, out, options, report)
-    _summary(talk, out, manifest)
+        manifest = run_scan(vlm, job.data, job.out, options, report)
+    _summary(talk, job.out, manifest)
+    return manifest
 
 
 class _Rate(ProgressColumn):
