@@ -5,7 +5,6 @@ A simulator never sees true activations: ``HeldOut`` does not carry them.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -14,15 +13,11 @@ from numpy.typing import NDArray
 
 from core.explanation import Explanation
 from core.model_messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus
+from core.score import TokenKind
+
+__all__ = ["SCALE", "HeldOut", "ModelSide", "NoPrediction", "Prediction", "Simulator", "TokenKind"]
 
 SCALE = 10.0  #: predictions and truth are norms, from 0 to this (method.md, "Normalisation")
-
-
-class TokenKind(StrEnum):
-    """What is scored apart from each other: patches and words have different simulators."""
-
-    VISUAL = "visual"
-    TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -88,6 +83,10 @@ class Simulator(Protocol):
 
     @property
     def paid(self) -> bool: ...
+
+    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+        """What of the explanation it can look for, to be shown; empty if it can predict nothing from it."""
+        ...
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
         """Predict one sample. It is asked for all explanations of a sample before the next sample.

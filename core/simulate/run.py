@@ -1,0 +1,198 @@
+"""Score many neurons, each result kept as it comes, so that stopping loses nothing and the next run goes on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+from core.errors import ApiError, StoreError, VlmscopeError, WorkerError
+from core.explanation import Explanation
+from core.neuron import Neuron
+from core.notebook_values import Change, SavedExplanation, SavedScore
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from core.score_report import ScoreReport
+from core.simulate.own_words import concept_explanation
+from core.simulate.protocol import ModelSide, Simulator
+from core.simulate.scoring import baseline_explanations, score_explanation
+
+NOTHING_SAID = "it has no explanation in the notebook, and no concept words"
+
+
+class Records(Protocol):
+    """Where scores are kept: ``core.notebook.Notebook``."""
+
+    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
+    def scores(self, neuron: Neuron) -> tuple[SavedScore, ...]: ...
+    def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int: ...
+    def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> Change | None: ...
+    def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
+
+
+class Status(StrEnum):
+    """What came of one neuron."""
+
+    SCORED = "scored"
+    KNOWN = "known"  #: the notebook had the score already
+    FAILED = "failed"
+    SKIPPED = "skipped"  #: nothing to score, or not reached
+
+
+@dataclass(frozen=True)
+class Result:
+    """One neuron of a run.
+
+    Attributes:
+        explanation: what was scored, where there was anything.
+        report: None where nothing was scored.
+        reason: why; else empty.
+    """
+
+    neuron: Neuron
+    status: Status
+    explanation: Explanation | None = None
+    report: ScoreReport | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """A run's results, in the order that was asked for, and what ended it early, if anything did."""
+
+    results: tuple[Result, ...]
+    stopped: VlmscopeError | None = None
+
+
+def now() -> str:
+    """UTC, whole seconds, as the notebook has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def pick_explanation(
+    store: ScanStore, records: Records, neuron: Neuron, wanted: Explanation | None = None
+) -> Explanation | None:
+    """What to score of a neuron: ``wanted``, else what leads in the notebook, else its concept words.
+
+    Words that the notebook has already are the notebook's own: it knows which samples they were written from.
+
+    Raises:
+        StoreError: if the scan's concepts are damaged.
+    """
+    saved = records.explanations(neuron)
+    if wanted is None:
+        if saved:
+            return saved[0].explanation
+        wanted = concept_explanation(store, neuron, now())
+    for one in saved:
+        if wanted is not None and one.explanation.text == wanted.text:
+            return one.explanation
+    return wanted
+
+
+def known_score(records: Records, neuron: Neuron, text: str, backend: str) -> ScoreReport | None:
+    """The newest score of these words by this backend that the notebook has.
+
+    Raises:
+        NotebookError: if it cannot be read.
+    """
+    for saved in records.scores(neuron):
+        if saved.backend == backend and saved.body.get("explanation") == text:
+            return ScoreReport.from_body(saved.body)
+    return None
+
+
+def keep_score(records: Records, neuron: Neuron, explanation: Explanation, report: ScoreReport) -> None:
+    """Write a score into the notebook, and first the explanation, if it is not there: the one that leads still does.
+
+    Raises:
+        NotebookError: if it cannot be written.
+    """
+    saved = records.explanations(neuron)
+    known = next((one.id for one in saved if one.explanation.text == explanation.text), None)
+    if known is None:
+        known = records.add_explanation(neuron, explanation)
+        if saved:
+            records.choose_explanation(neuron, saved[0].id)
+    records.add_score(known, report.backend, report.to_body(), now())
+
+
+async def run(
+    neurons: Sequence[Neuron],
+    store: ScanStore,
+    simulator: Simulator,
+    model: ModelSide,
+    records: Records,
+    *,
+    wanted: Explanation | None = None,
+    again: bool = False,
+    baseline: bool = True,
+    on_result: Callable[[Result], None] = lambda _: None,
+    on_sample: Callable[[int, int], None] = lambda _done, _of: None,
+) -> RunEnd:
+    """Score the explanation of each neuron, one after the other.
+
+    What ends the run (the model process has gone or was stopped, a quota is used up) loses the neuron that it met; all
+    finished ones are in the notebook. So too if the task is cancelled.
+
+    Args:
+        wanted: words to score on every neuron, in place of its own explanation.
+        again: score what the notebook has a score of, too.
+        on_result, on_sample: called as results come; the latter with how many samples of a neuron are done.
+
+    Raises:
+        NotebookError: if ``records`` cannot be read or written.
+    """
+    results: list[Result] = []
+    stopped: VlmscopeError | None = None
+    for neuron in neurons:
+        if stopped is not None:
+            results.append(Result(neuron, Status.SKIPPED, reason="the run was stopped"))
+            continue
+        try:
+            result = await _one(neuron, store, simulator, model, records, wanted, again, baseline, on_sample)
+        except StoreError as error:
+            result = Result(neuron, Status.FAILED, reason=plain(error.message))
+        except (WorkerError, ApiError) as error:
+            stopped = error
+            result = Result(neuron, Status.FAILED, reason=plain(error.message))
+        results.append(result)
+        on_result(result)
+    return RunEnd(tuple(results), stopped)
+
+
+async def _one(
+    neuron: Neuron,
+    store: ScanStore,
+    simulator: Simulator,
+    model: ModelSide,
+    records: Records,
+    wanted: Explanation | None,
+    again: bool,
+    baseline: bool,
+    on_sample: Callable[[int, int], None],
+) -> Result:
+    explanation = pick_explanation(store, records, neuron, wanted)
+    if explanation is None:
+        return Result(neuron, Status.SKIPPED, reason=NOTHING_SAID)
+    if not explanation.pattern_found:
+        return Result(neuron, Status.SKIPPED, explanation, reason="its explanation says that there is no pattern")
+    if not again:
+        report = known_score(records, neuron, explanation.text, simulator.name)
+        if report is not None:
+            return Result(neuron, Status.KNOWN, explanation, report)
+
+    def said(other: Neuron) -> Explanation | None:
+        saved = records.explanations(other)
+        return saved[0].explanation if saved and saved[0].explanation.pattern_found else None
+
+    others = baseline_explanations(store, neuron, explanation, simulator, said) if baseline else []
+    outcome = await score_explanation(
+        store, neuron, explanation, simulator, model, baselines=others, on_sample=on_sample
+    )
+    report = outcome.report
+    if not report.samples:
+        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+        return Result(neuron, Status.FAILED, explanation, reason="; ".join(reasons[:3]) or "there are no samples")
+    keep_score(records, neuron, explanation, report)
+    return Result(neuron, Status.SCORED, explanation, report)
