@@ -1,12 +1,9 @@
-"""Which neurons to explain first: the clearest ones.
-
-Clearer is whose label more of its top samples vote for; then whose concepts are purer, where the scan has concepts;
-then the lower address.
-"""
+"""Which neurons to explain first: the clearest ones, as ``core/clearness.py`` has it; of equals the lower address."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.clearness import clearness
 from core.labels import Label, Labels
 from core.neuron import Neuron
 from core.scan_store import ScanStore
@@ -33,8 +30,5 @@ def clearest_of_label(store: ScanStore, labels: Labels, label: Label, count: int
 
 def _clearest(store: ScanStore, labels: Labels, wanted: NDArray[np.bool_], count: int) -> list[Neuron]:
     at = np.flatnonzero(wanted)
-    votes = labels.votes.reshape(-1, labels.votes.shape[-1])[at].max(axis=-1).astype(np.int64)
-    concepts = store.concepts
-    purity = np.zeros(len(at)) if concepts is None else concepts.purity().reshape(-1)[at]
-    order = at[np.lexsort((at, -purity, -votes))][:count]
+    order = at[np.argsort(-clearness(store, labels).ravel()[at], kind="stable")][:count]
     return [Neuron(*divmod(int(flat), store.neurons)) for flat in order]

@@ -74,15 +74,16 @@ class RunEnd:
 
 def known_explanation(records: Records, neuron: Neuron, model: str) -> Explanation | None:
     """The explanation that the notebook has of this model (or a snapshot of it) and the present prompt, if any."""
-    for saved in records.explanations(neuron):
-        found = saved.explanation
-        if (
-            found.source is Source.API
-            and found.prompt_version == PROMPT_VERSION
-            and model in (found.model, undated(found.model))
-        ):
-            return found
-    return None
+    return next((saved.explanation for saved in records.explanations(neuron) if is_by(saved.explanation, model)), None)
+
+
+def is_by(explanation: Explanation, model: str) -> bool:
+    """Whether this model, or a snapshot of it, wrote an explanation with the present prompt."""
+    return (
+        explanation.source is Source.API
+        and explanation.prompt_version == PROMPT_VERSION
+        and model in (explanation.model, undated(explanation.model))
+    )
 
 
 class _OneByOne:

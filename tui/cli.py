@@ -21,11 +21,14 @@ from tui.commands.bench import bench
 from tui.commands.concepts import concepts
 from tui.commands.doctor import doctor
 from tui.commands.explain import explain
+from tui.commands.export import export
 from tui.commands.labels import labels
 from tui.commands.open import open_scan
 from tui.commands.scan import scan
 from tui.commands.search import search
 from tui.commands.show import show
+from tui.commands.verdict import verdict
+from tui.commands.stats import stats
 
 LOOK = "Look at a scan"
 MAKE = "Make a scan"
@@ -134,9 +137,12 @@ def open_(
 
 app.command("open", rich_help_panel=LOOK)(open_)
 app.command("labels", rich_help_panel=LOOK)(labels)
+app.command("stats", rich_help_panel=LOOK)(stats)
 app.command("show", rich_help_panel=LOOK)(show)
 app.command("search", rich_help_panel=LOOK)(search)
 app.command("explain", rich_help_panel=LOOK)(explain)
+app.command("verdict", rich_help_panel=LOOK)(verdict)
+app.command("export", rich_help_panel=LOOK)(export)
 app.command("scan", rich_help_panel=MAKE)(scan)
 app.command("concepts", rich_help_panel=MAKE)(concepts)
 app.command("doctor", rich_help_panel=HELP)(doctor)

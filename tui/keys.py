@@ -18,6 +18,7 @@ class Group(StrEnum):
     FIND = "Find"
     LOOK = "Look"
     MODEL = "Model"
+    TRIAGE = "Decide"
     PROGRAM = "Program"
     LATER = "Not in this version"
 
@@ -86,6 +87,26 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL, True
     ),
+    Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", Group.TRIAGE),
+    Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject", Group.TRIAGE),
+    Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure", Group.TRIAGE),
+    Action("verdict.clear", "4", "verdict(4)", "clear verdict", "Take the verdict back", Group.TRIAGE),
+    Action(
+        "next_untriaged",
+        "full_stop",
+        "next_untriaged",
+        "next untriaged",
+        "Go to the next neuron without a verdict",
+        Group.TRIAGE,
+    ),
+    Action("note", "i", "note", "note", "Write a note", Group.TRIAGE),
+    Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR", Group.TRIAGE),
+    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", Group.TRIAGE, True),
+    Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark", Group.TRIAGE),
+    Action("undo", "u", "undo", "undo", "Undo the last verdict, note, tags or bookmark, of any session", Group.TRIAGE),
+    Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone", Group.TRIAGE),
+    Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown", Group.TRIAGE),
+    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", Group.TRIAGE, True),
     Action(
         "command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM, True
     ),
@@ -93,19 +114,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
     Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
     _later("simulate", "S", "simulate and score", "Score the explanation"),
-    _later("verdict.keep", "1", "keep", "Verdict: keep"),
-    _later("verdict.reject", "2", "reject", "Verdict: reject"),
-    _later("verdict.unsure", "3", "unsure", "Verdict: unsure"),
-    _later("verdict.clear", "4", "clear verdict", "Take the verdict back"),
-    _later("tags", "t", "tags", "Tag the neuron"),
-    _later("bookmark", "b", "bookmark", "Bookmark the neuron"),
-    _later("note", "i", "note", "Write a note"),
-    _later("note.editor", "I", "note in $EDITOR", "Write a note in $EDITOR"),
-    _later("undo", "u", "undo", "Undo the last verdict, tag or note"),
-    _later("redo", "ctrl+r", "redo", "Redo"),
-    _later("next_untriaged", ".", "next untriaged", "Go to the next neuron without a verdict"),
-    _later("copy_markdown", "Y", "copy as Markdown", "Copy the neuron as Markdown"),
-    _later("export", "x", "export", "Export the verdicts"),
 )
 
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
@@ -117,6 +125,8 @@ HINTS: tuple[Hint, ...] = (
     (("layer.previous", "layer.next"), "layer"),
     (("sample.previous", "sample.next"), "sample"),
     (("search",), "search"),
+    (("verdict.keep", "verdict.reject", "verdict.unsure"), "verdict"),
+    (("note",), "note"),
     (("explain",), "explain"),
     (("meaning",), "meaning"),
     (("filter",), "filter"),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from core.errors import VlmscopeError
-from core.labels import Labels
 from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
 from core.neuron import Neuron
+from tui.screens.columns import Columns
 from tui.screens.state import OwnPicture
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LineLeft(Message):
 class Relabelled(Message):
     """All neurons have new labels."""
 
-    labels: Labels
+    columns: Columns
 
 
 @dataclass

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from werkzeug import Request, Response
 
 from core import chat as chat_module
 from core.chat import Chat
 from core.chat_messages import ChatAnswer, ChatRequest
+from core.clearness import clearness
 from core.errors import Cancelled, StopRun
 from core.explain_cache import ExplainCache
 from core.explain_cost import Ledger
@@ -281,32 +281,17 @@ async def test_what_counts_as_explained_already(server: ApiServer, scan: Path, n
     assert known_explanation(notebook, other, "gpt-4o") is None
 
 
-def test_the_clearest_come_first(scan_copy: Path) -> None:
-    store = ScanStore(scan_copy)
-    valid = store.manifest.valid
-    votes = np.zeros_like(np.asarray(store.arrays["votes"]))
-    votes[..., Label.UNKNOWN] = valid
-    rows = {
-        (1, 5): (7, 1, 0, 0),
-        (1, 3): (0, 8, 0, 0),
-        (1, 9): (6, 2, 0, 0),
-        (1, 2): (7, 0, 1, 0),
-        (3, 0): (5, 0, 3, 0),
-    }
-    for at, row in rows.items():
-        votes[at] = row
-    labels = type(store.stored_labels()).from_votes(votes, valid, store.manifest.thresholds.value())
-    store.__dict__["concepts"] = None
-    assert clearest_of_layers(store, labels, 2) == [Neuron(1, 3), Neuron(1, 2), Neuron(3, 0)]
-    visual = [Neuron(1, 2), Neuron(1, 5), Neuron(1, 9), Neuron(3, 0)]
-    assert clearest_of_label(store, labels, Label.VISUAL, 9) == visual
-    assert clearest_of_label(store, labels, Label.VISUAL, 2) == visual[:2]
-
-    class Purer:
-        def purity(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-            purity = np.zeros((store.layers, store.neurons), np.float32)
-            purity[1, 5] = purity[1, 9] = 1.0
-            return purity
-
-    store.__dict__["concepts"] = Purer()
-    assert clearest_of_label(store, labels, Label.VISUAL, 9) == [visual[1], visual[0], visual[2], visual[3]]
+def test_the_clearest_come_first(scan: Path) -> None:
+    store = ScanStore(scan)
+    labels = store.stored_labels()
+    clear = clearness(store, labels)
+    picked = clearest_of_layers(store, labels, 2)
+    for layer in range(store.layers):
+        best = sorted(range(store.neurons), key=lambda index: (-float(clear[layer, index]), index))
+        best = [index for index in best if labels.label[layer, index] != Label.UNKNOWN][:2]
+        assert [neuron.index for neuron in picked if neuron.layer == layer] == best
+    text = clearest_of_label(store, labels, Label.TEXT, 500)
+    assert len(text) == int((labels.label == Label.TEXT).sum()) > 5
+    values = [float(clear[neuron.layer, neuron.index]) for neuron in text]
+    assert values == sorted(values, reverse=True)
+    assert clearest_of_label(store, labels, Label.TEXT, 3) == text[:3]

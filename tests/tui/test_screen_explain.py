@@ -80,7 +80,7 @@ async def test_an_explanation_is_kept_shown_and_marked_and_the_next_is_not_asked
         await agree(on)
         await explained(on)
         assert "gpt-4o-2024-08-06, high confidence" in on.page.replace("\n", " ").replace("  ", "")
-        await on.until(lambda: on.list.line_text(0).startswith("▸      0e"))
+        await on.until(lambda: on.list.line_text(0).startswith("▸    0   e"))
         assert "$0.0060" in on.title
         assert "2 of 4 samples" in on.notes  # the scan keeps 3 maps, and its pictures are nowhere
         await on.press("j", "E")

@@ -10,6 +10,8 @@ from core.labels import Label, Thresholds
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from tests.tui.screen_app import running
+from tui.screens.choice import ORDERS
+from tui.screens.columns import Columns
 from tui.screens.state import Order
 
 
@@ -182,14 +184,20 @@ async def test_an_empty_list_says_so_and_the_page_stays(scan: Path) -> None:
 async def test_sorting(scan: Path, order: Order) -> None:
     store = ScanStore(scan)
     labels = store.stored_labels()
+    columns = Columns(store, labels, None)
     by = {
         Order.INDEX: -np.arange(32),
         Order.MAXIMUM: store.maximum[0],
+        Order.MARGIN: columns.margin[:32],
+        Order.CONCEPT: np.zeros(32),
+        Order.SCORE: np.zeros(32),
+        Order.CLEAREST: columns.clearness[:32] + 10.0 * labels.high_confidence[0],
+        Order.FRAGILE: 10.0 * columns.fragile[:32] - columns.margin[:32],
     } | {Order(label.word): labels.votes[0, :, label] for label in Label}
     async with running(scan) as on:
         await on.press("o")
-        letter = {"index": "i", "maximum": "x"}.get(order.value, order.value[0])
-        await on.press(letter)
+        await on.press(next(letter for letter, of in ORDERS.items() if of is order))
+        await on.until(lambda: on.browse.state.order is order)
         await on.press("g")
         values = [float(by[order][on.browse._selection.at(row).index]) for row in range(32)]
         assert values == sorted(values, reverse=True)

@@ -32,21 +32,21 @@ async def test_80x24_list_and_page_take_turns(scan: Path) -> None:
         assert re.search(r"small +V \d+%  T \d+%  M \d+%", lines[0])
         assert lines[1].startswith(" layers ")
         assert "gate · 12 samples · N 8" in lines[1]
-        assert "N  label" in on.screen
+        assert "N     label" in on.screen
         assert "origin" not in on.screen
         assert on.keys.lstrip().startswith("enter page")
         await on.press("enter")
         await on.settled()
-        assert "N  label" not in on.screen
+        assert "N     label" not in on.screen
         assert "origin" in on.screen
         assert on.keys.lstrip().startswith("tab list")
         assert_fits(on, 80, 24)
         await on.press("tab")
-        assert "N  label" in on.screen
+        assert "N     label" in on.screen
         await on.press("tab")
         assert "origin" in on.screen
         await on.press("escape")
-        assert "N  label" in on.screen
+        assert "N     label" in on.screen
 
 
 async def test_80x24_pictures_are_24x12_side_by_side() -> None:
@@ -59,7 +59,7 @@ async def test_80x24_pictures_are_24x12_side_by_side() -> None:
 async def test_140x40_shows_all_three_panes(scan: Path) -> None:
     async with running(scan, size=(140, 40)) as on:
         assert_fits(on, 140, 40)
-        for word in ("by layer", "N  label", "origin", "activation", "peaks", "patches"):
+        for word in ("by layer", "N     label", "origin", "activation", "peaks", "patches"):
             assert word in on.screen
         assert "vlmscope  small · synthetic · gate · 12 samples · N 8" in on.title
         assert "model: not loaded" in on.title
@@ -101,7 +101,7 @@ async def test_zoom_gives_the_pictures_the_screen_and_back(scan: Path) -> None:
         before = on.page
         await on.press("z")
         await on.settled()
-        assert "N  label" not in on.screen
+        assert "N     label" not in on.screen
         assert "origin" in on.screen
         await on.press("j")
         await on.settled()

@@ -2,41 +2,28 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from core.concept_files import replace_concepts
-from core.concepts import find_concepts
 from core.errors import WorkerError
 from core.labels import Label
 from core.neuron import Neuron
 from core.published import Published
 from core.scan_store import ScanStore
 from tests.tui.screen_app import Driver, running
+from tests.worded import concepts_of
 
 
 @pytest.fixture
 def worded(scan_copy: Path) -> Path:
-    """The small scan with concepts: made of random words, so they mean nothing; some are put in by hand."""
+    """The small scan with concepts of three neurons."""
     store = ScanStore(scan_copy)
-    descriptions = [store.sample(index).description for index in range(store.manifest.samples)]
-    found = find_concepts(store.arrays["top_sample"], store.manifest, descriptions, lambda _done, _total: None)
-    words = ("blue", "dog", "river", "train")
-    word = np.full_like(found.word, 0xFFFF)
-    strength = np.zeros_like(found.strength)
-    for layer, index, place, which, z in (
-        (0, 3, 0, 3, 9.0),
-        (0, 3, 1, 1, 4.0),
-        (2, 7, 0, 3, 12.5),
-        (3, 1, 0, 1, 7.0),
-        (3, 1, 1, 3, 2.5),
-    ):
-        word[layer, index, place] = which
-        strength[layer, index, place] = z
-    hits = np.where(word[..., 0] != 0xFFFF, 6, 0).astype(np.uint8)
-    frequency = np.array([5, 4, 3, 2], dtype=np.int64)
-    made = type(found)(words, frequency, 12, 8, word, strength, hits)
-    replace_concepts(scan_copy, made, store.manifest)
+    placed = {
+        (0, 3): (("train", 9.0), ("dog", 4.0)),
+        (2, 7): (("train", 12.5),),
+        (3, 1): (("dog", 7.0), ("train", 2.5)),
+    }
+    replace_concepts(scan_copy, concepts_of(store, placed), store.manifest)
     return scan_copy
 
 
@@ -175,7 +162,7 @@ async def test_the_papers_neurons_are_marked_found_and_gone_to(scan: Path, monke
         await on.settled()
         assert on.neuron == Neuron(3, 9)
         assert "words for airplanes (the paper, figure 9)" in on.page
-        assert on.list.line_text(9).startswith("▸      9*")
+        assert on.list.line_text(9).startswith("▸    9 *")
         await on.press("e")
         assert "the paper, figure 9, COCO 000000403170 · multimodal" in on.page
         await on.type("/train")

@@ -69,10 +69,10 @@ async def test_the_cursor_stays_in_view(scan: Path) -> None:
         for _ in range(25):
             await on.press("j")
         await on.settled()
-        assert "▸     25" in on.screen
+        assert "▸   25" in on.screen
         await on.press("g")
         await on.settled()
-        assert "▸      0" in on.screen
+        assert "▸    0" in on.screen
 
 
 async def test_samples_step_and_a_new_neuron_begins_at_its_first(scan: Path) -> None:

@@ -1,5 +1,9 @@
 """The parts that the screen is made of, without a screen."""
 
+import math
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,10 +15,12 @@ from textual.strip import Strip
 from core.errors import UsageError
 from core.labels import Label, Labels, Thresholds
 from core.neuron import Neuron
+from core.scan_store import ScanStore
 from tui.screens import commands
+from tui.screens.columns import Columns, Noted
 from tui.screens.commands import read_command, read_search
 from tui.screens.selection import Selection, select
-from tui.screens.state import Filter, Order, State
+from tui.screens.state import Decided, Filter, Order, State
 from tui.widgets.lines import changed_cells, row
 from tui.widgets.numbers import activation, against, bar_cells, fraction, ordinal, percent, spark
 from tui.widgets.page_words import Words, window, words
@@ -79,25 +85,70 @@ def labels_of(label: list[list[int]]) -> Labels:
     return Labels.from_votes(votes, 10, Thresholds())
 
 
+KEPT = [
+    Filter(),
+    Filter(Label.TEXT),
+    Filter(None, True),
+    Filter(Label.TEXT, True, True),
+    Filter(layers=(1, 2)),
+    Filter(verdict=Decided.KEEP, all_layers=True),
+    Filter(verdict=Decided.NONE, bookmarked=True),
+    Filter(verdict=Decided.ANY, explained=True, all_layers=True),
+    Filter(scored=True),
+    Filter(fragile=True, all_layers=True),
+    Filter(layers=(7, 9)),
+]
+
+
 @pytest.mark.parametrize("order", list(Order))
-@pytest.mark.parametrize("kept", [Filter(), Filter(Label.TEXT), Filter(None, True), Filter(Label.TEXT, True, True)])
+@pytest.mark.parametrize("kept", KEPT, ids=str)
 def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter) -> None:
     rng = np.random.default_rng(3)
     labels = labels_of(rng.integers(0, 3, (3, 20)).tolist())
     maximum = rng.integers(0, 5, (3, 20)).astype(np.float32)
-    found = select(labels, maximum, kept, order, layer=1)
-    expected = [
-        (layer, index)
-        for layer in (range(3) if kept.all_layers else [1])
-        for index in range(20)
-        if (kept.label is None or labels.label[layer, index] == kept.label)
-        and (not kept.high_confidence or labels.high_confidence[layer, index])
-    ]
-    if order is Order.MAXIMUM:
-        expected.sort(key=lambda at: -maximum[at])
-    elif order.label is not None:
-        which = order.label
-        expected.sort(key=lambda at: -int(labels.votes[at][which]))
+    columns = Columns(cast(ScanStore, SimpleNamespace(maximum=maximum)), labels, None)
+    # What is computed from a whole scan elsewhere, put in by hand.
+    clear, strength = (rng.integers(0, 4, 60).astype(np.float32) for _ in range(2))
+    fragile = rng.integers(0, 2, 60).astype(np.bool_)
+    vars(columns).update(clearness=clear, strength=strength, fragile=fragile)
+    flags = rng.integers(0, 2, (3, 60)).astype(np.bool_)
+    score = np.where(rng.integers(0, 2, 60) == 0, np.nan, rng.integers(-3, 3, 60)).astype(np.float32)
+    noted = Noted({}, rng.integers(0, 4, 60).astype(np.uint8), flags[0], flags[1], flags[2], score)
+    found = select(columns, noted, kept, order, layer=1)
+
+    def holds(at: tuple[int, int]) -> bool:
+        flat = at[0] * 20 + at[1]
+        first, last = kept.layers or ((0, 2) if kept.all_layers else (1, 1))
+        verdict = {Decided.KEEP: (1,), Decided.NONE: (0,), Decided.ANY: (1, 2, 3)}.get(kept.verdict or Decided.REJECT)
+        return (
+            first <= at[0] <= last
+            and (kept.label is None or labels.label[at] == kept.label)
+            and (not kept.high_confidence or bool(labels.high_confidence[at]))
+            and (kept.verdict is None or verdict is None or int(noted.verdict[flat]) in verdict)
+            and (not kept.explained or bool(flags[0][flat]))
+            and (not kept.scored or bool(flags[1][flat]))
+            and (not kept.bookmarked or bool(flags[2][flat]))
+            and (not kept.fragile or bool(fragile[flat]))
+        )
+
+    def value(at: tuple[int, int]) -> tuple[float, ...]:
+        flat = at[0] * 20 + at[1]
+        votes = sorted(int(vote) for vote in labels.votes[at])
+        margin = votes[-1] - votes[-2]
+        if order.label is not None:
+            return (-int(labels.votes[at][order.label]),)
+        return {
+            Order.INDEX: (0.0,),
+            Order.MAXIMUM: (-float(maximum[at]),),
+            Order.MARGIN: (-float(margin),),
+            Order.CONCEPT: (-float(strength[flat]),),
+            Order.SCORE: (math.inf if math.isnan(score[flat]) else -float(score[flat]),),
+            Order.CLEAREST: (-float(labels.high_confidence[at]), -float(clear[flat])),
+            Order.FRAGILE: (-float(fragile[flat]), float(margin)),
+        }[order]
+
+    expected = [(layer, index) for layer in range(3) for index in range(20) if holds((layer, index))]
+    expected.sort(key=value)
     assert [(n.layer, n.index) for n in (found.at(row) for row in range(len(found)))] == expected
     for position in range(len(found)):
         assert found.position(found.at(position)) == position

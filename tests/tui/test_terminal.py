@@ -88,7 +88,7 @@ def test_start_step_and_quit(scan: Path, columns: int, rows: int) -> None:
     store = ScanStore(scan)
     terminal = Terminal(scan, columns, rows)
     try:
-        terminal.until(lambda screen: "▸      0" in screen)
+        terminal.until(lambda screen: "▸    0" in screen)
         terminal.until(lambda screen: "model: not loaded" in screen.split("\n")[0])
         terminal.until(lambda screen: "q quit" in screen.split("\n")[-1])
         if columns == 80:
@@ -114,7 +114,7 @@ def test_start_step_and_quit(scan: Path, columns: int, rows: int) -> None:
 def test_no_color_sends_no_colour(scan: Path) -> None:
     terminal = Terminal(scan, 80, 24, NO_COLOR="1")
     try:
-        terminal.until(lambda screen: "▸      0" in screen)
+        terminal.until(lambda screen: "▸    0" in screen)
         terminal.send("\r")
         terminal.until(lambda screen: "sample 1 of 8" in screen)
         assert terminal.quit() == 0

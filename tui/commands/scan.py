@@ -30,6 +30,7 @@ from core.neuron import HookPoint
 from core.plain_text import plain
 from core.samples import Data, read_data
 from core.scan_store import ScanStore
+from core.statistics import scan_statistics
 from core.store_writer import check_out
 from tui.commands.labels import Summary, as_table
 from tui.commands.options import (
@@ -266,5 +267,6 @@ def _summary(talk: Console, out: Path, manifest: Manifest) -> None:
         talk.print(f"skipped #{skipped.sample} {plain(skipped.image)}: {plain(skipped.reason)}", soft_wrap=True)
     if len(manifest.skipped) > NAMED_SKIPS:
         talk.print(f"skipped {len(manifest.skipped) - NAMED_SKIPS} more: see {out / 'manifest.json'}", soft_wrap=True)
-    write_lines(console(), as_table(Summary.of(ScanStore(out).stored_labels())))
+    made = ScanStore(out)
+    write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
     talk.print(f"Open it: vlmscope open {out}", soft_wrap=True)

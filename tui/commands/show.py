@@ -14,6 +14,7 @@ from core.concepts import ConceptList
 from core.demo import scan_folder
 from core.distribution import Distribution
 from core.errors import UsageError, VlmscopeError
+from core.firmness import NeuronFirmness, neuron_firmness
 from core.heatmap import ColourMap, norm, open_crop, overlay
 from core.labels import Label, Labels, Thresholds, label_neurons
 from core.neuron import Neuron
@@ -21,6 +22,7 @@ from core.plain_text import plain
 from core.scan_store import ScanStore, TopSample
 from tui.commands import output
 from tui.commands.concepts import as_entry
+from tui.commands.labels import firmness_json
 from tui.commands.options import (
     AddressArgument,
     HighConfidenceOption,
@@ -74,6 +76,11 @@ class Page:
             maximum=float(store.maximum[neuron.layer, neuron.index]),
             samples=tuple(store.top_sample(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
         )
+
+    @property
+    def firmness(self) -> NeuronFirmness:
+        """How firm the label is."""
+        return neuron_firmness(self.store, self.neuron, self.thresholds)
 
     @property
     def concepts(self) -> ConceptList | None:
@@ -145,6 +152,7 @@ def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
         "label": page.label.word,
         "high_confidence": page.high_confidence,
         "p": page.fractions,
+        "firmness": firmness_json(page.firmness),
         "maximum": page.maximum,
         "thresholds": vars(page.thresholds),
         "scan": {"model": manifest.model.name, "hook": manifest.hook.value, "samples": manifest.scanned},

@@ -12,6 +12,7 @@ from core.plain_text import plain
 from core.scan_store import TopSample
 from tui.commands import output
 from tui.commands.concepts import as_words, share
+from tui.commands.labels import p_text
 from tui.commands.show import Page
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
@@ -21,7 +22,7 @@ PEAK_WIDTH = 24  #: characters of one
 
 def as_lines(page: Page, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
-    lines = [_head(page), _source(page), *_concepts(page), Text()]
+    lines = [_head(page), _firmness(page), _source(page), *_concepts(page), Text()]
     if picked is not None:
         lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
@@ -46,6 +47,18 @@ def _head(page: Page) -> Text:
     line.append("  high-confidence" if page.high_confidence else "")
     line.append(f"  max {page.maximum:.4g}")
     return line
+
+
+def _firmness(page: Page) -> Text:
+    firm = page.firmness
+    interval = f"95 % interval {share(firm.low)} to {share(firm.high)}"
+    parts = [
+        f"margin {share(firm.margin)}",
+        f"sign test p {p_text(firm.sign_p)}",
+        f"share {'-' if firm.share is None else share(firm.share)} ({interval})",
+        "fragile" if firm.fragile else "not fragile",
+    ]
+    return _line(f"firm: {', '.join(parts)}")
 
 
 def _source(page: Page) -> Text:

@@ -16,13 +16,13 @@ from tui import keys
 from tui.messages import LayerChosen, LineEntered, LineLeft, Relabelled, RowChosen
 from tui.screens import commands
 from tui.screens.commands import Command, read_command
-from tui.screens.finding import FindingScreen
 from tui.screens.state import Mode, Order, Pane
+from tui.screens.triage import TriageScreen
 from tui.widgets.neuron_list import NeuronList
 from tui.widgets.page import Page
 
 
-class BrowseScreen(FindingScreen):
+class BrowseScreen(TriageScreen):
     """Browse a scan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
@@ -50,7 +50,7 @@ class BrowseScreen(FindingScreen):
 
     def _go_layer(self, layer: int) -> None:
         neuron = Neuron(layer, self.state.neuron.index)
-        if not self.state.filter.all_layers:
+        if not self.state.filter.whole:
             self.go(neuron)
             return
         inside = np.flatnonzero(self._selection.rows // self.store.neurons == layer)
@@ -133,7 +133,7 @@ class BrowseScreen(FindingScreen):
         names += [f"sort {order}" for order in Order]
         await self.ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
 
-    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
+    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
         # Awaited by the key's own action: whoever types on at once must not lose a letter to the keys of the screen.
         from tui.widgets.prompt_line import PromptLine
 
@@ -142,7 +142,8 @@ class BrowseScreen(FindingScreen):
         if not lines:
             await self.mount(line, after="#keys")
         self.query_one("#keys").display = False
-        line.open(prompt, word, placeholder, suggestions)
+        line.open(prompt, word, placeholder, suggestions, value)
+        self._line_for = self.state.neuron
 
     def _close_line(self) -> None:
         from tui.widgets.prompt_line import PromptLine
@@ -157,7 +158,12 @@ class BrowseScreen(FindingScreen):
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
         self._close_line()
-        readers: dict[str, Callable[[str], None]] = {"search": self.search, "picture": self._picture_line}
+        readers: dict[str, Callable[[str], None]] = {
+            "search": self.search,
+            "picture": self._picture_line,
+            "export": self.export,
+            "tags": lambda text: self.set_tags(self._line_for, text),
+        }
         try:
             if message.prompt in readers:
                 readers[message.prompt](message.text)
@@ -183,9 +189,9 @@ class BrowseScreen(FindingScreen):
             case commands.SetThresholds(thresholds):
                 self.relabel(thresholds)
             case commands.SetFilter(kept):
-                self.set_filter(kept)
+                await self.set_filter(kept)
             case commands.SetOrder(order):
-                self.become(replace(self.state, order=order))
+                await self.become_when_ready(replace(self.state, order=order))
             case commands.ShowImage(path, question):
                 self.show_image(path, question)
             case commands.SetTheme(name):
@@ -202,7 +208,7 @@ class BrowseScreen(FindingScreen):
 
     @on(Relabelled)
     def _relabelled(self, message: Relabelled) -> None:
-        self.take_labels(message.labels)
+        self.take_labels(message.columns)
 
     # -- the program ---------------------------------------------------------------------------------------------
 

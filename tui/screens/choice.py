@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from core.labels import Label
-from tui.screens.state import Filter, Order
+from tui.screens.state import Decided, Filter, Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
@@ -28,34 +28,55 @@ class Choice:
 
 
 _LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
-ORDERS = {"i": Order.INDEX, "x": Order.MAXIMUM} | {letter: Order(label.word) for letter, label in _LABELS.items()}
+_VERDICTS = {"1": Decided.KEEP, "2": Decided.REJECT, "3": Decided.UNSURE, "4": Decided.NONE, "5": Decided.ANY}
+_SWITCHES = {
+    "h": ("high_confidence", "high confidence only"),
+    "f": ("fragile", "fragile labels only"),
+    "e": ("explained", "explained only"),
+    "s": ("scored", "scored only"),
+    "b": ("bookmarked", "bookmarked only"),
+    "l": ("all_layers", "all layers"),
+}
+ORDERS = {
+    "i": Order.INDEX,
+    "l": Order.CLEAREST,
+    "f": Order.FRAGILE,
+    "x": Order.MAXIMUM,
+    "g": Order.MARGIN,
+    "c": Order.CONCEPT,
+    "s": Order.SCORE,
+} | {letter: Order(label.word) for letter, label in _LABELS.items()}
 
 
 def filter_choices(kept: Filter) -> list[Choice]:
     """What the filter can be made to keep."""
     return [
-        Choice("a", "all labels", kept.label is None),
+        Choice("a", "everything", kept == Filter(all_layers=kept.all_layers, layers=kept.layers)),
         *(Choice(letter, label.word, kept.label is label) for letter, label in _LABELS.items()),
-        Choice("h", "high confidence only", kept.high_confidence),
-        Choice("l", "all layers", kept.all_layers),
+        *(Choice(digit, str(verdict), kept.verdict is verdict) for digit, verdict in _VERDICTS.items()),
+        *(Choice(letter, text, bool(getattr(kept, field))) for letter, (field, text) in _SWITCHES.items()),
     ]
 
 
 def filter_after(kept: Filter, letter: str) -> Filter:
-    """The filter after ``letter`` was chosen: labels replace one another, the other two switch on and off."""
-    if letter == "h":
-        return replace(kept, high_confidence=not kept.high_confidence)
-    if letter == "l":
-        return replace(kept, all_layers=not kept.all_layers)
-    return replace(kept, label=_LABELS.get(letter))
+    """The filter after ``letter`` was chosen; what is chosen again goes."""
+    if letter in _SWITCHES:
+        field = _SWITCHES[letter][0]
+        switched: dict[str, Any] = {field: not getattr(kept, field)}
+        changed = replace(kept, **switched)
+        return replace(changed, layers=None) if field == "all_layers" else changed
+    if letter in _VERDICTS:
+        verdict = _VERDICTS[letter]
+        return replace(kept, verdict=None if kept.verdict is verdict else verdict)
+    if letter in _LABELS:
+        label = _LABELS[letter]
+        return replace(kept, label=None if kept.label is label else label)
+    return Filter(all_layers=kept.all_layers, layers=kept.layers)
 
 
 def order_choices(now: Order) -> list[Choice]:
     """What the list can be sorted by."""
-    return [
-        Choice(letter, f"fraction {order}" if order.label is not None else str(order), now is order)
-        for letter, order in ORDERS.items()
-    ]
+    return [Choice(letter, order.means, now is order) for letter, order in ORDERS.items()]
 
 
 class ChoiceScreen(ModalScreen[str | None]):

@@ -1,5 +1,6 @@
 """The command line of the screen: what can be typed after ``:`` and ``/``, read into plain values."""
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 from core.errors import UsageError
 from core.labels import Label, Thresholds
 from core.neuron import Neuron
-from tui.screens.state import Filter, Order, State
+from tui.screens.state import Decided, Filter, Order, State
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _one(words: list[str], usage: str) -> str:
 def _label(words: list[str], state: State) -> Command:
     word = _one(words, "label visual").lower()
     if word == "all":
-        return SetFilter(Filter(all_layers=state.filter.all_layers))
+        return SetFilter(replace(state.filter, label=None, high_confidence=False))
     if word in FIRM_WORDS:
         return SetFilter(replace(state.filter, high_confidence=not state.filter.high_confidence))
     if word not in LABEL_WORDS:
@@ -125,11 +126,36 @@ def _label(words: list[str], state: State) -> Command:
     return SetFilter(replace(state.filter, label=LABEL_WORDS[word]))
 
 
+_ONLY = ("explained", "scored", "bookmarked", "fragile")
+
+
+def _only(words: list[str], state: State) -> Command:
+    word = _one(words, "only untriaged").lower()
+    if word == "all":
+        return SetFilter(Filter(all_layers=state.filter.all_layers, layers=state.filter.layers))
+    if word in _ONLY:
+        only: dict[str, Any] = {word: True}
+        return SetFilter(replace(state.filter, **only))
+    if word in list(Decided):
+        return SetFilter(replace(state.filter, verdict=Decided(word)))
+    raise UsageError(f"{word!r} is nothing to filter by.", f"Known: {', '.join((*Decided, *_ONLY))}; all lifts them.")
+
+
+_RANGE = re.compile(r"(\d{1,5})(?:(?:-|\.\.)(\d{1,5}))?")
+
+
 def _layers(words: list[str], state: State) -> Command:
-    word = _one(words, "layers all").lower()
-    if word not in ("all", "this"):
-        raise UsageError(f"{word!r} is neither 'all' nor 'this'.", "Write :layers all or :layers this.")
-    return SetFilter(replace(state.filter, all_layers=word == "all"))
+    word = _one(words, "layers 3-7").lower()
+    if word in ("all", "this"):
+        return SetFilter(replace(state.filter, all_layers=word == "all", layers=None))
+    found = _RANGE.fullmatch(word)
+    if found is None:
+        raise UsageError(f"{word!r} is no range of layers.", "Write :layers 3-7, :layers all or :layers this.")
+    first = int(found[1])
+    last = int(found[2] or first)
+    if first > last:
+        raise UsageError(f"Layer {first} comes after {last}.", f"Write :layers {last}-{first}.")
+    return SetFilter(replace(state.filter, all_layers=False, layers=(first, last)))
 
 
 def _sort(words: list[str], _state: State) -> Command:
@@ -172,7 +198,8 @@ VERBS: dict[str, Verb] = {
     "nt": Verb("nt 2", "words that make a sample text", _threshold("n_t", "nt 2")),
     "firm": Verb("firm 0.8", "fraction above which a label is firm", _threshold("high_confidence", "firm 0.8")),
     "label": Verb("label visual", "keep one label; also firm, all", _label),
-    "layers": Verb("layers all", "list all layers, or this", _layers),
+    "only": Verb("only untriaged", f"keep by verdict; also {', '.join(_ONLY)}; all lifts it", _only),
+    "layers": Verb("layers 3-7", "list a range of layers, all, or this", _layers),
     "sort": Verb("sort maximum", "order the list", _sort),
     "image": Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
     "published": Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _published),

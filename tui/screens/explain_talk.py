@@ -103,12 +103,10 @@ class ExplainScreen(NotedScreen):
 
     def _has_explained(self, model: str) -> bool:
         """Whether ``model`` has explained the neuron of now already, with our prompt of today."""
-        from core.explain_prompt import PROMPT_VERSION
-        from core.prices import undated
+        from core.explain_run import is_by
 
         entry = self.meaning.entry if self.meaning is not None else None
-        found = [] if entry is None else [saved.explanation for saved in entry.explanations]
-        return any(one.prompt_version == PROMPT_VERSION and undated(one.model) == undated(model) for one in found)
+        return entry is not None and any(is_by(saved.explanation, model) for saved in entry.explanations)
 
     def _ask_first(self, evidence: "Evidence", wanted: "Estimate", again: bool) -> None:
         from tui.screens.confirm import ConfirmScreen

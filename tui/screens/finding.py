@@ -106,8 +106,9 @@ class FindingScreen(ExplainScreen):
                 strength[neuron.layer, neuron.index] = np.inf
         kept = self.state.filter
         label = found.label if found.label is not None else kept.label
-        both = replace(kept, label=label, high_confidence=kept.high_confidence or found.firm, all_layers=True)
-        rows = select(self.labels, self.store.maximum, both, Order.INDEX, 0).rows
+        both = replace(kept, label=label, high_confidence=kept.high_confidence or found.firm)
+        both = both if kept.layers is not None else replace(both, all_layers=True)
+        rows = select(self.columns, self.noted, both, Order.INDEX, 0).rows
         flat = strength.ravel()[rows]
         order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
         return rows[order]
@@ -134,11 +135,11 @@ class FindingScreen(ExplainScreen):
         from tui.screens.choice import filter_after
 
         if letter is not None:
-            self.set_filter(filter_after(self.state.filter, letter))
+            self.chore(self.set_filter(filter_after(self.state.filter, letter)))
 
-    def set_filter(self, kept: Filter) -> None:
+    async def set_filter(self, kept: Filter) -> None:
         """Keep other neurons; the one on the page stays if it is among them, else the nearest one comes."""
-        self.become(replace(self.state, filter=kept))
+        await self.become_when_ready(replace(self.state, filter=kept))
         if not self.listed and self._cursor is not None:
             self.go_row(self._cursor)
 
@@ -147,6 +148,6 @@ class FindingScreen(ExplainScreen):
 
         def chosen(letter: str | None) -> None:
             if letter is not None:
-                self.become(replace(self.state, order=ORDERS[letter]))
+                self.chore(self.become_when_ready(replace(self.state, order=ORDERS[letter])))
 
         self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)

@@ -216,7 +216,7 @@ class ModelTalkScreen(PaintedScreen):
         """Ask for the path of a picture."""
         await self.ask_line("picture", "picture ", f"PATH [PROMPT] · {keys_of('back', self.config.keys)[0]} leaves", [])
 
-    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
+    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
         """Open the prompt line; ``BrowseScreen`` has it."""
         raise NotImplementedError
 

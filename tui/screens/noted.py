@@ -15,12 +15,15 @@ from core.published import published
 from core.scan_store import ScanStore
 from tui.keys import keys_of
 from tui.messages import PromotedArrived, PromotedFailed, StatusChanged
+from tui.screens.columns import Columns, Noted
 from tui.screens.meaning import Meaning
 from tui.screens.model_link import ClientFactory
 from tui.screens.model_talk import ASK_AFTER_S, ModelTalkScreen, plain_lines
 from tui.screens.notebook_link import NotebookLink
+from tui.screens.state import Order
 
 if TYPE_CHECKING:
+    from core.notebook import Notebook
     from core.notebook_values import Entry, Mark
 
 PROMOTED = 24  #: tokens asked for on either side: many are one word in several spellings
@@ -36,7 +39,7 @@ class NotedScreen(ModelTalkScreen):
         super().__init__(store, config, start, name, factory)
         self.notebook = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.published = published(store.manifest)
-        self._noted: dict[Neuron, Mark] | None = None
+        self._notebook_read = False
         self._entry: Entry | None = None
         self._entry_problem = ""
         self._writes: dict[Neuron, PromotedAnswer] = {}
@@ -49,7 +52,8 @@ class NotedScreen(ModelTalkScreen):
             self.concepts = self.store.concepts
         except StoreError as error:
             self.tell(error)
-        self.marks = self._signs({})
+        self.columns = Columns(self.store, self.labels, self.concepts)
+        self.marks = dict.fromkeys(self.published, " *")
         # Textual calls the base classes' on_mount as well, after this one.
         self.call_after_refresh(self._begin_notebook)
 
@@ -76,6 +80,7 @@ class NotedScreen(ModelTalkScreen):
 
     async def close(self) -> None:
         """Stop the model and save what is on its way."""
+        await asyncio.gather(*self._chores, return_exceptions=True)
         await self.link.close()
         await self.notebook.close()
 
@@ -83,29 +88,57 @@ class NotedScreen(ModelTalkScreen):
 
     async def read_marks(self) -> None:
         """Read who was worked on, for the list, and the entry of the neuron of now."""
-        none: dict[Neuron, Mark] = {}
-        noted = await self.notebook.read(lambda notebook: notebook.marks(), none)
-        self._noted = noted
-        self.marks = self._signs(noted)
-        self._paint_list()
+        layers, neurons = self.store.layers, self.store.neurons
+        none = Noted.of({}, {}, layers, neurons)
+        self.noted = await self.notebook.read(lambda notebook: read_noted(notebook, layers, neurons), none)
+        self._notebook_read = True
+        self.marks = self._signs()
+        self.relist()
         await self.read_entry()
 
     async def _look(self) -> None:
-        """Take over what another vlmscope has written."""
+        """Take over what another vlmscope has written, and keep where we are for the next session."""
         if await self.notebook.read(lambda notebook: notebook.changed(), False):
             await self.read_marks()
+        await self.keep_place()
 
-    def _signs(self, noted: "dict[Neuron, Mark]") -> dict[Neuron, str]:
-        signs = dict.fromkeys(self.published, "*")
-        signs.update({neuron: "e" for neuron, mark in noted.items() if mark.explained})
+    async def keep_place(self) -> None:
+        """Where the session is; the screen that resumes it has more to say."""
+
+    def _signs(self) -> dict[Neuron, str]:
+        """Four cells for the list: verdict, bookmark or the paper's, note or tags, explanation or score."""
+        from core.notebook_values import Mark
+
+        signs = dict.fromkeys(self.published, " *")
+        nothing = Mark()
+        for neuron, mark in self.noted.marks.items():
+            if mark != nothing:
+                signs[neuron] = sign_of(mark, neuron in self.published)
         return signs
+
+    def take_entry(self, entry: "Entry") -> None:
+        """Something new is in the notebook: show it in list and page."""
+        mark = mark_of(entry)
+        self.noted = self.noted.with_mark(entry.neuron, mark, self.store.neurons)
+        self.marks = {**self.marks, entry.neuron: sign_of(mark, entry.neuron in self.published)}
+        self.relist()
+        if entry.neuron == self.state.neuron:
+            self._entry = entry
+            self.show_meaning()
+
+    def relist(self) -> None:
+        """The notebook has changed: find the rows anew if they depend on it, and paint."""
+        kept = self.state.filter
+        if kept.verdict or kept.explained or kept.scored or kept.bookmarked or self.state.order is Order.SCORE:
+            self._select()
+        self._paint_all()
 
     async def read_entry(self) -> None:
         """Read what the notebook holds on the neuron of now, and show it."""
         from core.notebook_values import Entry
 
         neuron = self.state.neuron
-        if self._noted is not None and neuron not in self._noted:
+        if self._notebook_read and neuron not in self.noted.marks:
             entry = Entry(neuron)
         else:
             entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
@@ -207,3 +240,32 @@ class NotedScreen(ModelTalkScreen):
             self._writes_problems.clear()
         if message.status.phase is Phase.READY and not self._stale:
             self._ask_writes(self.state.neuron)
+
+
+def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
+    """The notebook's marks and scores as columns: for the notebook's own thread."""
+    return Noted.of(notebook.marks(), {}, layers, neurons)
+
+
+def mark_of(entry: "Entry") -> "Mark":
+    """What the list shows of an entry."""
+    from core.notebook_values import Mark
+
+    return Mark(
+        verdict=entry.verdict,
+        bookmark=entry.bookmark,
+        has_note=bool(entry.note),
+        has_tags=bool(entry.tags),
+        explained=bool(entry.explanations),
+        scored=bool(entry.scores),
+        failed=entry.failure is not None,
+    )
+
+
+def sign_of(mark: "Mark", published: bool) -> str:
+    """Four cells: ✓ ✗ ?, b or *, n t or +, e s or !; blank where there is nothing."""
+    verdict = {"keep": "✓", "reject": "✗", "unsure": "?"}.get(mark.verdict or "", " ")
+    book = "b" if mark.bookmark else "*" if published else " "
+    words = "+" if mark.has_note and mark.has_tags else "n" if mark.has_note else "t" if mark.has_tags else " "
+    said = "s" if mark.scored else "e" if mark.explained else "!" if mark.failed else " "
+    return f"{verdict}{book}{words}{said}"

@@ -28,6 +28,7 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.keys import HINTS, Hint
 from tui.messages import Relabelled
+from tui.screens.columns import Columns, Noted
 from tui.screens.meaning import Meaning
 from tui.screens.model_link import ClientFactory, ModelLink
 from tui.screens.selection import select
@@ -61,6 +62,7 @@ class PaintedScreen(Screen[None]):
         self.store = store
         self.config = config
         self.scan_name = name
+        self.start = start
         self.labels = store.stored_labels()
         self.state = State(
             neuron=start or Neuron(0, 0),
@@ -69,9 +71,10 @@ class PaintedScreen(Screen[None]):
             pane=Pane.PAGE if start is not None else Pane.LIST,
         )
         self.link = ModelLink(store.manifest, config, self.post_message, factory)
-        self._selection = select(
-            self.labels, store.maximum, self.state.filter, self.state.order, self.state.neuron.layer
-        )
+        self.concepts: Concepts | None = None
+        self.noted = Noted.of({}, {}, store.layers, store.neurons)
+        self.columns = Columns(store, self.labels, None)
+        self._selection = select(self.columns, self.noted, self.state.filter, self.state.order, self.state.neuron.layer)
         self._counts = self._count(self.labels)
         manifest = store.manifest
         what = f"{manifest.hook} · {manifest.scanned} samples · N {manifest.top_n}"
@@ -81,7 +84,6 @@ class PaintedScreen(Screen[None]):
         self._evidence: Evidence | None = None
         self._facts: Facts | None = None
         self.meaning: Meaning | None = None
-        self.concepts: Concepts | None = None
         self.marks: Mapping[Neuron, str] = {}
         self._stale = True
         self._last_move = 0.0
@@ -123,7 +125,7 @@ class PaintedScreen(Screen[None]):
         """Take a new state: find its rows, and paint what it changes."""
         old, self.state = self.state, state
         relisted = (old.filter, old.order) != (state.filter, state.order)
-        if relisted or (not state.filter.all_layers and old.neuron.layer != state.neuron.layer):
+        if relisted or (not state.filter.whole and old.neuron.layer != state.neuron.layer):
             self._select()
         elif old.neuron != state.neuron:
             self._find_cursor()
@@ -132,9 +134,15 @@ class PaintedScreen(Screen[None]):
         else:
             self._paint_all()
 
+    async def become_when_ready(self, state: State) -> None:
+        """``become``, after what its order or filter needs was computed, in a thread where that takes long."""
+        if self.labels.label.size > SMALL:
+            await asyncio.to_thread(_compute, self.columns, state)
+        self.become(state)
+
     def _select(self) -> None:
         state = self.state
-        self._selection = select(self.labels, self.store.maximum, state.filter, state.order, state.neuron.layer)
+        self._selection = select(self.columns, self.noted, state.filter, state.order, state.neuron.layer)
         self._find_cursor()
 
     def _find_cursor(self) -> None:
@@ -200,26 +208,33 @@ class PaintedScreen(Screen[None]):
         """Label all neurons anew; the last thresholds asked for win."""
         self._wanted = thresholds
         if self.labels.label.size <= SMALL:
-            self.take_labels(self.store.labels(thresholds))
+            self.take_labels(Columns(self.store, self.store.labels(thresholds), self.concepts))
             return
         task = asyncio.create_task(self._relabel_in_thread(thresholds))
         self._relabelling.add(task)
         task.add_done_callback(self._relabelling.discard)
 
     async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
-        self.post_message(Relabelled(await asyncio.to_thread(self.store.labels, thresholds)))
+        def work() -> Columns:
+            columns = Columns(self.store, self.store.labels(thresholds), self.concepts)
+            _compute(columns, self.state)
+            return columns
+
+        self.post_message(Relabelled(await asyncio.to_thread(work)))
 
     @property
     def wanted(self) -> State:
         """The state with the thresholds that were asked for last, though their labels may be on their way."""
         return replace(self.state, thresholds=self._wanted)
 
-    def take_labels(self, labels: Labels) -> None:
+    def take_labels(self, columns: Columns) -> None:
         """Show new labels, unless later ones are on their way."""
+        labels = columns.labels
         if labels.thresholds != self._wanted:
             return
         self.labels = labels
         self._counts = self._count(labels)
+        self.columns = columns
         self.state = replace(self.state, thresholds=labels.thresholds)
         self._select()
         if self._evidence is not None and not self._stale:
@@ -237,7 +252,8 @@ class PaintedScreen(Screen[None]):
         self.set_class(state.pane is Pane.PAGE, "-page")
         self.set_class(state.mode is Mode.ZOOM, "-zoom")
         self.paint_title()
-        layers = LayersView(self._counts, state.neuron.layer, self._notes)
+        notes = (self.progress, *self._notes) if self.progress else self._notes
+        layers = LayersView(self._counts, state.neuron.layer, notes)
         self.query_one(LayerStrip).present(layers, self.palette)
         self.query_one(FoldedStrip).present(layers, self.palette)
         self._paint_list()
@@ -252,11 +268,16 @@ class PaintedScreen(Screen[None]):
     def _paint_list(self) -> None:
         state = self.state
         where = "all layers" if state.filter.all_layers else f"L{state.neuron.layer}"
-        by = "by index" if state.order is Order.INDEX else f"by {state.order}, largest first"
+        if state.filter.layers is not None:
+            where = "L{}-{}".format(*state.filter.layers)
+        by = state.order.means if state.order in (Order.CLEAREST, Order.FRAGILE) else f"by {state.order}"
+        by += ", largest first" if state.order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE) else ""
         neurons = self.query_one(NeuronList)
         title = f"{where} · {len(self._selection):,} neurons · {state.filter} · {by}"
         if neurons.border_title != title:  # Textual repaints the whole list for it
             neurons.border_title = title
+        if neurons.border_subtitle != self.progress:
+            neurons.border_subtitle = self.progress
         neurons.present(
             ListView(
                 selection=self._selection,
@@ -264,7 +285,7 @@ class PaintedScreen(Screen[None]):
                 maximum=self.store.maximum,
                 cursor=self._cursor,
                 inside=self.listed,
-                all_layers=state.filter.all_layers,
+                all_layers=state.filter.whole,
                 concepts=self.concepts,
                 marks=self.marks,
                 empty=f"No neuron here is {state.filter}: f changes the filter.",
@@ -285,6 +306,13 @@ class PaintedScreen(Screen[None]):
             waiting=self.waiting(),
         )
         self.query_one(Page).present(view, self.palette)
+
+    @property
+    def progress(self) -> str:
+        """How far the triage is; empty before the first verdict."""
+        keep, reject, unsure = self.noted.triaged
+        done = keep + reject + unsure
+        return f"triaged {done:,} of {self.labels.label.size:,} · ✓{keep:,} ✗{reject:,} ?{unsure:,}" if done else ""
 
     @property
     def working(self) -> bool:
@@ -315,3 +343,11 @@ class PaintedScreen(Screen[None]):
         if self.has_class("-narrow"):
             first.append((("page",), "page") if self.state.pane is Pane.LIST else (("pane",), "list"))
         return (*first, *HINTS[:2])
+
+
+def _compute(columns: Columns, state: State) -> None:
+    """Have the columns that a state's order or filter reads computed."""
+    if state.order is Order.CLEAREST:
+        _ = columns.clearness
+    if state.order is Order.FRAGILE or state.filter.fragile:
+        _ = columns.fragile

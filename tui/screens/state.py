@@ -9,7 +9,7 @@ from core.neuron import Neuron
 
 
 class Order(StrEnum):
-    """How the list is sorted. All but INDEX: largest first."""
+    """How the list is sorted. All but INDEX: largest first; neurons that lack the value come last."""
 
     INDEX = "index"
     MAXIMUM = "maximum"
@@ -17,23 +17,70 @@ class Order(StrEnum):
     TEXT = "text"
     MULTIMODAL = "multimodal"
     UNKNOWN = "unknown"
+    MARGIN = "margin"
+    CONCEPT = "concept"
+    SCORE = "score"
+    CLEAREST = "clearest"
+    FRAGILE = "fragile"
 
     @property
     def label(self) -> Label | None:
         """Whose fraction sorts, if one does."""
-        return None if self in (Order.INDEX, Order.MAXIMUM) else Label[self.name]
+        return Label[self.name] if self.name in Label.__members__ else None
+
+    @property
+    def means(self) -> str:
+        """For a person who chooses."""
+        if self.label is not None:
+            return f"fraction {self}"
+        return {
+            Order.MARGIN: "margin of the leading fraction",
+            Order.CONCEPT: "strength of the concept",
+            Order.CLEAREST: "clearest first",
+            Order.FRAGILE: "fragile labels first",
+        }.get(self, str(self))
+
+
+class Decided(StrEnum):
+    """Which verdicts the list keeps."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    UNSURE = "unsure"
+    NONE = "untriaged"
+    ANY = "triaged"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which neurons the list holds."""
+    """Which neurons the list holds.
+
+    ``layers``: first and last layer of a range, which is listed whole; None for the layer of the neuron on the page, or
+    all of them if ``all_layers``.
+    """
 
     label: Label | None = None
     high_confidence: bool = False
     all_layers: bool = False
+    verdict: Decided | None = None
+    explained: bool = False
+    scored: bool = False
+    bookmarked: bool = False
+    fragile: bool = False
+    layers: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the list is the same whichever layer is on the page."""
+        return self.all_layers or self.layers is not None
 
     def __str__(self) -> str:
-        words = [self.label.word if self.label is not None else "", "firm" if self.high_confidence else ""]
+        words = [
+            self.label.word if self.label is not None else "",
+            "firm" if self.high_confidence else "",
+            self.verdict or "",
+            *(name for name in ("explained", "scored", "bookmarked", "fragile") if getattr(self, name)),
+        ]
         return " ".join(word for word in words if word) or "all"
 
 

@@ -60,7 +60,7 @@ class ListView:
         inside: whether the cursor's row is the neuron on the page, or only the row nearest to it.
         all_layers: rows bear whole addresses.
         concepts: of all neurons, or None if the scan has none.
-        marks: a character beside the address of each neuron that somebody has worked on.
+        marks: up to four characters beside the address of each neuron that somebody has worked on.
         empty: what to say if there are no rows.
     """
 
@@ -173,7 +173,7 @@ class NeuronList(ScrollView, can_focus=False):
     def _columns(self, width: int) -> _Columns:
         view = self.view
         whole = view is not None and view.all_layers
-        room = width - (13 if whole else 9) - 18
+        room = width - (16 if whole else 10) - 18
         if view is None or view.concepts is None:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
@@ -184,7 +184,7 @@ class NeuronList(ScrollView, can_focus=False):
     def _head(self, width: int, palette: Palette) -> Strip:
         view = self.view
         columns = self._columns(width)
-        address = "  neuron     " if view is not None and view.all_layers else "       N "
+        address = "  neuron        " if view is not None and view.all_layers else "     N    "
         parts: list[Part] = [
             (address, palette.muted),
             (" label  ", palette.muted),
@@ -206,13 +206,13 @@ class NeuronList(ScrollView, can_focus=False):
         chosen = position == view.cursor
         look = palette.strong if chosen else palette.text
         pointer = "▸" if chosen and view.inside else "›" if chosen else " "
-        address = f"{neuron!s:<11}" if view.all_layers else f"{neuron.index:>7}"
+        address = f" {neuron!s:<10}" if view.all_layers else f"{neuron.index:>5}"
         firm = "●" if view.labels.high_confidence[at] else " "
         columns = self._columns(width)
-        mark = view.marks.get(neuron, " ")
+        mark = f"{view.marks.get(neuron, ''):<4}"
         parts: list[Part] = [
             (pointer, palette.accent),
-            (address if not view.all_layers else f" {address[:-1]}", look),
+            (address, look),
             (mark, palette.accent),
             (f" {label.letter} ", palette.label(label) + palette.strong),
             (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.label(label)),

@@ -38,20 +38,23 @@ class PromptLine(Horizontal):
         self._prompt = ""
         self._history: dict[str, list[str]] = {}
         self._at = 0
+        self._given = ""
 
     def compose(self) -> ComposeResult:
         yield Static("", id="prompt-word", markup=False)
         yield PromptInput(id="prompt-input", compact=True, select_on_focus=False)
 
-    def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str]) -> None:
-        """Show the line with ``word`` in front and the cursor in it."""
+    def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
+        """Show the line with ``word`` in front, ``value`` to begin with, and the cursor in it."""
         self._prompt = prompt
+        self._given = value
         self._at = len(self._history.get(prompt, []))
         self.query_one("#prompt-word", Static).update(word)
         box = self.query_one(PromptInput)
         box.suggester = SuggestFromList(suggestions) if suggestions else None
         box.placeholder = placeholder
-        box.value = ""
+        box.value = value
+        box.cursor_position = len(value)
         self.display = True
         self.screen.set_focus(box)
 
@@ -70,7 +73,8 @@ class PromptLine(Horizontal):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.value.strip():
+        # An empty line means nothing, unless something stood there that was taken away.
+        if event.value.strip() or self._given:
             lines = self._history.setdefault(self._prompt, [])
             if lines[-1:] != [event.value]:
                 lines.append(event.value)
