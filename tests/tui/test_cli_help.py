@@ -31,7 +31,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "vlmscope open SCAN L27/N3900" in helped(capsys)
 
 
-@pytest.mark.parametrize("command", ["labels", "show"])
+@pytest.mark.parametrize("command", ["labels", "show", "stats"])
 def test_every_command_that_labels_takes_the_thresholds(capsys: pytest.CaptureFixture[str], command: str) -> None:
     out = helped(capsys, command)
     for option in ("--Tv", "--nv", "--Tt", "--nt", "--high-confidence", "--json"):

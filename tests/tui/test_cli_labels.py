@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from core.firmness import firmness, fragile
 from core.labels import Label, Thresholds
+from core.neuron import Neuron
 from core.scan_store import ScanStore
+from tests.made_control import make_control
 from tui.__main__ import main
 from tui.commands.labels import BAR, Counts, bar
 
@@ -61,12 +64,109 @@ def test_the_table_holds_the_same_numbers(scan: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "\x1b" not in out
     lines = out.splitlines()
-    assert lines[0].split() == ["layer", "V", "T", "M", "·", "high-confidence"]
+    assert lines[0].split() == ["layer", "V", "T", "M", "·", "high-confidence", "fragile"]
     for layer, line in zip(found["layers"], lines[1:], strict=False):
         assert [int(cell) for cell in line.split()[:5]] == list(layer.values())
     assert lines[5].split()[:5] == ["all", *(str(count) for count in found["total"].values())]
     assert len({line.index(line.split()[-1]) for line in lines[1:6]}) == 1, "the bars are aligned"
     assert "Tv 2  nv 4  Tt 3  nt 2" in lines[-1]
+
+
+def test_fragile_labels_are_counted(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(capsys, str(scan), "--Tv", "4.5", "--Tt", "3.5")["fragile"]
+    store = ScanStore(scan)
+    labels = store.labels(Thresholds(T_v=4.5, T_t=3.5))
+    marks = fragile(store, labels)
+    expected = [[int((labels.label[layer] == which)[marks[layer]].sum()) for which in Label] for layer in range(4)]
+    assert [[layer[which.word] for which in Label] for layer in found["layers"]] == expected
+    assert sum(found["total"].values()) == marks.sum() > 0
+    assert main(["labels", str(scan), "--Tv", "4.5", "--Tt", "3.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[6]) for line in lines[1:5]] == [sum(row) for row in expected]
+
+
+def test_without_a_control_there_is_none(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_json(capsys, str(scan))["control"] is None
+
+
+def test_the_control_s_shares_stand_beside(scan_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    control = make_control(scan_copy)
+    found = run_json(capsys, str(scan_copy), "--Tv", "6")["control"]
+    assert (found["seed"], found["samples"]) == (3, 12)
+    expected = counted(control, Thresholds(T_v=6))
+    assert [[layer[which.word] for which in Label] for layer in found["layers"]] == expected
+    assert found["total"] != run_json(capsys, str(scan_copy), "--Tv", "6")["total"]
+    assert main(["labels", str(scan_copy), "--Tv", "6"]) == 0
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if line.startswith("control "))
+    assert line.split()[1:5] == [f"{count / 128:.1%}" for count in found["total"].values()]
+    assert "control: the same architecture with random weights (seed 3)" in out
+
+
+def run_list(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[list[dict[str, Any]], str]:
+    assert main(["labels", *args, "--neurons", "--json"]) == 0
+    said = capsys.readouterr()
+    found: list[dict[str, Any]] = json.loads(said.out)
+    return found, said.err
+
+
+def test_the_list_says_how_firm_each_label_is(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, err = run_list(capsys, str(scan), "--Tv", "4.5", "--Tt", "3.5")
+    store = ScanStore(scan)
+    labels = store.labels(Thresholds(T_v=4.5, T_t=3.5))
+    firm = firmness(store, labels)
+    assert err == ""
+    assert [entry["neuron"] for entry in found] == [f"L{layer}/N{index}" for layer in range(4) for index in range(32)]
+    for entry in found:
+        neuron = Neuron.parse(entry["neuron"])
+        at, one = (neuron.layer, neuron.index), firm.of(neuron)
+        assert entry["label"] == Label(int(labels.label[at])).word
+        assert entry["high_confidence"] == bool(labels.high_confidence[at])
+        assert list(entry["p"].values()) == labels.fractions[at].tolist()
+        assert (entry["margin"], entry["sign_p"], entry["fragile"]) == (one.margin, one.sign_p, one.fragile)
+        assert entry["interval"] == [one.low, one.high]
+
+
+def test_the_list_is_narrowed(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = [str(scan), "--Tv", "4.5", "--Tt", "3.5"]
+    everything, _ = run_list(capsys, *at)
+    marked, _ = run_list(capsys, *at, "--fragile")
+    assert marked == [entry for entry in everything if entry["fragile"]] and marked
+    texts, _ = run_list(capsys, *at, "--label", "text")
+    assert texts == [entry for entry in everything if entry["label"] == "text"] and texts
+    few, err = run_list(capsys, *at, "--label", "text", "--limit", "2")
+    assert few == texts[:2] and f"and {len(texts) - 2} more: --limit {len(texts)}" in err
+    nothing, err = run_list(capsys, str(scan), "--Tv", "10", "--Tt", "10", "--label", "visual")
+    assert nothing == [] and "No neuron" in err
+
+
+def test_the_list_as_text(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, _ = run_list(capsys, str(scan), "--Tv", "4.5", "--Tt", "3.5")
+    assert main(["labels", str(scan), "--Tv", "4.5", "--Tt", "3.5", "--neurons"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(found) + 1
+    for entry, line in zip(found, lines[1:], strict=True):
+        words = line.split()
+        assert words[0] == entry["neuron"] and words[2].rstrip("!") == entry["label"]
+        assert words[2].endswith("!") == entry["high_confidence"]
+        assert line.endswith("fragile") == entry["fragile"]
+        assert f"{entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}" in line
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--neurons", "--label", "audio"], "--label is 'audio'"),
+        (["--label", "text"], "--neurons"),
+        (["--fragile"], "--neurons"),
+        (["--limit", "3"], "--neurons"),
+    ],
+)
+def test_what_asks_for_no_list_is_wrong_use(
+    scan: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    assert main(["labels", str(scan), *more]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

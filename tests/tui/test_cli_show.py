@@ -13,6 +13,7 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
+from core.firmness import firmness
 from core.heatmap import ColourMap, norm, open_crop, overlay
 from core.labels import Label, Thresholds
 from core.manifest import read_manifest
@@ -53,6 +54,27 @@ def test_json_is_what_the_store_holds(scan: Path, capsys: pytest.CaptureFixture[
         )
         assert (np.float32(entry["score"]), entry["vote"]) == (np.float32(top.score), top.vote.word)
     assert "sample" not in found
+
+
+def test_how_firm_the_label_is(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    thresholds = Thresholds(T_v=4.5, T_t=3.5)
+    firm = firmness(store, store.labels(thresholds))
+    for neuron in (NEURON, Neuron(*np.argwhere(firm.fragile)[0].tolist())):
+        one = firm.of(neuron)
+        args = [str(scan), str(neuron), "--Tv", "4.5", "--Tt", "3.5"]
+        assert run_json(capsys, *args)["firmness"] == {
+            "margin": one.margin,
+            "sign_p": one.sign_p,
+            "interval": [one.low, one.high],
+            "fragile": one.fragile,
+        }
+        assert main(["show", *args]) == 0
+        line = capsys.readouterr().out.splitlines()[1]
+        assert line.startswith(f"firm: margin {one.margin:.2f}".replace("0.", "."))
+        interval = f"95 % interval {one.low:.2f} to {one.high:.2f}".replace("0.", ".")
+        assert f"({interval}), {'fragile' if one.fragile else 'not fragile'}" in line
+        assert f"sign test p {one.sign_p:.2g}, share" in line
 
 
 @pytest.mark.parametrize("spelling", ["3:17", "3.17", "L3 17", "l3/n17"])

@@ -1,0 +1,253 @@
+"""``vlmscope stats``: the paper's figures 5 to 7 for any scans: as text, JSON, CSV, or a chart."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.text import Text
+
+from core.demo import scan_folder
+from core.errors import UsageError, VlmscopeError
+from core.firmness import fragile
+from core.labels import Label
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from core.statistics import Counts, ScanStatistics, named_apart, scan_statistics, shares
+from tui.commands import output
+from tui.commands.labels import bar, counts_of
+from tui.commands.options import (
+    HighConfidenceOption,
+    JsonOption,
+    NtOption,
+    NvOption,
+    TtOption,
+    TvOption,
+    labels_at,
+    replaced,
+)
+
+BAR = 20  #: cells of a whole bar
+NAME_WIDTH = 40  #: characters of a scan's name or model
+CSV_HEAD = (
+    "scan",
+    "model",
+    "hook",
+    "samples",
+    "control_seed",
+    "layer",
+    "neurons",
+    "label",
+    "count",
+    "share",
+    "high_confidence",
+    "high_confidence_share",
+    "fragile",
+)
+
+
+class ChartError(VlmscopeError):
+    title = "The chart cannot be written"
+
+
+def stats(
+    *,
+    scans: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCAN...", help="Folders of scans, or 'demo'; several are compared.", show_default=False
+        ),
+    ],
+    json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a line for each layer and label.")] = False,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a chart as a PNG.")] = None,
+    Tv: TvOption = None,
+    nv: NvOption = None,
+    Tt: TtOption = None,
+    nt: NtOption = None,
+    high_confidence: HighConfidenceOption = None,
+) -> None:
+    """Shares of the labels by layer: of all neurons, and of the sure ones.
+
+    The paper's figures 5 and 6, and with several scans its figure 7. A scan's
+    control, a network with random weights, stands beside it where there is
+    one (vlmscope scan --control SCAN): without it shares say nothing about
+    what a model has learnt. Fragile labels become others when Tv or Tt moves
+    by 10 %.
+    """
+    if json and as_csv:
+        raise UsageError("--json and --csv exclude each other.", "Ask for one of them.")
+    found = []
+    for name in scans:
+        store = ScanStore(scan_folder(name))
+        own = store.manifest.thresholds.value()
+        labels = labels_at(store, replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence))
+        found.append(scan_statistics(store, labels, fragile(store, labels)))
+    found = named_apart(found, scans)
+    if png is not None:
+        _write_chart(png, found)
+    if json:
+        output.write_json([as_json(scan) for scan in found])
+    elif as_csv:
+        output.write(as_table_csv(found))
+    elif png is None:
+        output.write_lines(output.console(), as_text(found))
+
+
+def as_json(scan: ScanStatistics) -> dict[str, object]:
+    """One scan, its control inside."""
+    return {
+        "scan": scan.name,
+        "model": scan.model,
+        "hook": scan.hook.value,
+        "samples": scan.samples,
+        "thresholds": vars(scan.thresholds),
+        **({} if scan.seed is None else {"seed": scan.seed}),
+        "total": _row_json(scan, None),
+        "layers": [{"layer": layer, **_row_json(scan, layer)} for layer in range(scan.layers)],
+        **({} if scan.seed is not None else {"control": None if scan.control is None else as_json(scan.control)}),
+    }
+
+
+def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
+    """One layer, or all: shares of high-confidence labels are among themselves, as in the paper's figure 6."""
+    counts, sure = _row(scan.counts, layer), _row(scan.high_confidence, layer)
+    neurons = int(counts.sum())
+    row: dict[str, object] = {
+        "neurons": neurons,
+        "count": _by_label(counts),
+        "share": _by_label(shares(counts)),
+        "high_confidence": {
+            "neurons": int(sure.sum()),
+            "count": _by_label(sure),
+            "share": _by_label(shares(sure)),
+        },
+    }
+    if scan.fragile is not None:
+        marked = _row(scan.fragile, layer)
+        row["fragile"] = {"neurons": int(marked.sum()), "count": _by_label(marked)}
+    return row
+
+
+def _row(counts: Counts, layer: int | None) -> Counts:
+    row: Counts = counts.sum(axis=0) if layer is None else counts[layer]
+    return row
+
+
+def _by_label(row: "Counts | np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> dict[str, float]:
+    return dict(zip((which.word for which in Label), row.tolist(), strict=True))
+
+
+def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
+    """Lines of ``CSV_HEAD``; a control carries its scan's name and its seed, a scan has no seed. Shares as in JSON."""
+    buffer = io.StringIO()
+    lines = csv.writer(buffer, lineterminator="\n")
+    lines.writerow(CSV_HEAD)
+    for scan in scans:
+        for row in scan.both:
+            about = [plain(scan.name), plain(row.model), row.hook.value, row.samples, row.seed]
+            part, sure = shares(row.counts), shares(row.high_confidence)
+            for layer, which in np.ndindex(row.counts.shape):
+                place = (layer, which)
+                lines.writerow(
+                    [
+                        *about,
+                        layer,
+                        row.neurons,
+                        Label(which).word,
+                        int(row.counts[place]),
+                        _number(float(part[place])),
+                        int(row.high_confidence[place]),
+                        _number(float(sure[place])),
+                        None if row.fragile is None else int(row.fragile[place]),
+                    ]
+                )
+    return buffer.getvalue().rstrip("\n")
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def as_text(scans: Sequence[ScanStatistics]) -> list[Text]:
+    """A table for each scan; at the end, where there are several or controls, one line for each."""
+    lines: list[Text] = []
+    for scan in scans:
+        lines += [*_layers(scan), Text()]
+    if len(scans) > 1 or any(scan.control for scan in scans):
+        lines += [*_summary(scans), Text()]
+    words = "  ".join(f"{which.letter} {which.word}" for which in Label)
+    lines.append(_plain(f"{words}     sure: high-confidence"))
+    lines.append(_plain("frag: fragile, another label when Tv or Tt moves by 10 %"))
+    if all(scan.control is None for scan in scans):
+        lines.append(_plain("No control to compare with: vlmscope scan --control SCAN makes one."))
+    return lines
+
+
+def _layers(scan: ScanStatistics) -> list[Text]:
+    at, control = scan.thresholds, scan.control
+    about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.hook.value, f"{scan.samples} samples"]
+    settings = f"Tv {at.T_v:g}  nv {at.n_v}  Tt {at.T_t:g}  nt {at.n_t}  high-confidence > {at.high_confidence:g}"
+    letters = "".join(f"{which.letter:>7}" for which in Label)
+    head = f"layer{letters}{'sure':>7}{'frag':>7}"
+    lines = [
+        _plain("  ·  ".join([*about, settings])),
+        _plain(head if control is None else f"{head}{'':{BAR + 2}}{'control:':>9}{letters[2:]}"),
+    ]
+    for layer in [*range(scan.layers), None]:
+        line = _plain(f"{'all' if layer is None else layer:>5}{_shares_text(scan, layer)}  ")
+        for which, cells in bar(counts_of(_row(scan.counts, layer)), BAR):
+            line.append(which.letter * cells, style=output.COLOURS[which])
+        if control is not None:
+            line.append(f"{'':9}" + "".join(_percent(part, 7) for part in shares(_row(control.counts, layer)))[2:])
+        lines.append(line)
+    return lines
+
+
+def _summary(scans: Sequence[ScanStatistics]) -> list[Text]:
+    """All layers of each scan and control, and the shares among high-confidence neurons."""
+    letters = "".join(f"{which.letter:>7}" for which in Label)
+    rows = []
+    for scan in scans:
+        for row in scan.both:
+            name = plain(scan.name, NAME_WIDTH) if row.seed is None else f"  control, seed {row.seed}"
+            name += f" ({row.samples} samples)" if row.samples != scan.samples else ""
+            rows.append((name, row))
+    width = max(len(name) for name, _ in rows)
+    lines = [_plain(f"{'':{width}}{letters}{'sure':>7}{'frag':>7}   of the sure:{letters[2:]}")]
+    for name, row in rows:
+        sure = "".join(_percent(part, 7) for part in shares(_row(row.high_confidence, None)))
+        lines.append(_plain(f"{name:<{width}}{_shares_text(row, None)}{'':15}{sure[2:]}"))
+    return lines
+
+
+def _shares_text(scan: ScanStatistics, layer: int | None) -> str:
+    """Six columns of seven: the labels' shares, and those of high-confidence and of fragile ones."""
+    counts = _row(scan.counts, layer)
+    neurons = int(counts.sum())
+    others = [scan.high_confidence] if scan.fragile is None else [scan.high_confidence, scan.fragile]
+    parts = [*shares(counts), *(int(_row(other, layer).sum()) / neurons if neurons else np.nan for other in others)]
+    return "".join(_percent(part, 7) for part in parts).ljust(42)
+
+
+def _percent(part: float, width: int) -> str:
+    return f"{'-' if np.isnan(part) else f'{part:.1%}':>{width}}"
+
+
+def _plain(text: str) -> Text:
+    return Text(text, no_wrap=True)
+
+
+def _write_chart(path: Path, scans: Sequence[ScanStatistics]) -> None:
+    from core.chart import chart_png  # late: it loads Pillow
+
+    picture = chart_png(scans)
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        raise ChartError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
+    print(f"wrote {plain(str(path))}", file=sys.stderr)
