@@ -27,8 +27,9 @@ from tui.commands.open import open_scan
 from tui.commands.scan import scan
 from tui.commands.search import search
 from tui.commands.show import show
-from tui.commands.verdict import verdict
+from tui.commands.simulate import simulate
 from tui.commands.stats import stats
+from tui.commands.verdict import verdict
 
 LOOK = "Look at a scan"
 MAKE = "Make a scan"
@@ -141,6 +142,7 @@ app.command("stats", rich_help_panel=LOOK)(stats)
 app.command("show", rich_help_panel=LOOK)(show)
 app.command("search", rich_help_panel=LOOK)(search)
 app.command("explain", rich_help_panel=LOOK)(explain)
+app.command("simulate", rich_help_panel=LOOK)(simulate)
 app.command("verdict", rich_help_panel=LOOK)(verdict)
 app.command("export", rich_help_panel=LOOK)(export)
 app.command("scan", rich_help_panel=MAKE)(scan)

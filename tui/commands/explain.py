@@ -20,13 +20,11 @@ from core.errors import ApiError, UsageError
 from core.explain_cache import ExplainCache
 from core.explain_cost import Ledger, dollars, estimate, total
 from core.explain_evidence import Evidence, complete, gather
-from core.explain_pick import clearest_of_label, clearest_of_layers
 from core.explain_run import RunEnd, known_explanation, run
-from core.labels import Label, Labels
+from core.labels import Label
 from core.manifest import Manifest
 from core.model_messages import ModelSpec, ModelStatus, Phase
 from core.model_process import ModelProcess
-from core.neuron import Neuron
 from core.notebook import Notebook, notebook_path
 from core.plain_text import plain
 from core.scan_store import ScanStore
@@ -42,9 +40,8 @@ from tui.commands.options import (
     labels_at,
     replaced,
 )
+from tui.commands.picking import LIMIT, WHICH, pick
 
-WHICH = "Which neurons"
-LIMIT = 20
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
 
 
@@ -95,7 +92,7 @@ def explain(
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = ScanStore(scan_folder(scan))
     labels = labels_at(store, replaced(store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt))
-    neurons = _pick(addresses or [], top_k, label, limit, store, labels)
+    neurons = pick(addresses or [], top_k, label, limit, store, labels)
     evidence = [gather(store, neuron, Label(int(labels.label[neuron.layer, neuron.index]))) for neuron in neurons]
     spec = _spec(store.manifest, device or config.device, dtype or config.dtype)
     talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
@@ -126,35 +123,6 @@ def _settings(api: Api, model: str | None) -> Api:
 
 def _spec(manifest: Manifest, device: str, dtype: str) -> ModelSpec:
     return ModelSpec(manifest.model.name, manifest.model.revision, device, dtype, manifest.hook)
-
-
-def _pick(
-    addresses: list[str], top_k: int | None, label: str | None, limit: int | None, store: ScanStore, labels: Labels
-) -> list[Neuron]:
-    """The neurons that were named, in that order, each once.
-
-    Raises:
-        UsageError: if none or several ways of naming them were used, or an address is none of this scan.
-    """
-    ways = [bool(addresses), top_k is not None, label is not None]
-    if sum(ways) != 1:
-        what = "Neurons are named in more than one way." if any(ways) else "No neuron is named."
-        raise UsageError(what, "Give addresses such as L3/N17, or --top-k 3, or --label visual --limit 20.")
-    if limit is not None and label is None:
-        raise UsageError("--limit is for --label.", "Write --label visual --limit 20.")
-    if top_k is not None:
-        return clearest_of_layers(store, labels, top_k)
-    if label is not None:
-        return clearest_of_label(store, labels, _label(label), LIMIT if limit is None else limit)
-    found = [Neuron.parse(address).check_within(store.layers, store.neurons) for address in addresses]
-    return list(dict.fromkeys(found))
-
-
-def _label(word: str) -> Label:
-    for label in Label:
-        if word.strip().lower() == label.word:
-            return label
-    raise UsageError(f"--label is {word!r}, no label.", f"Labels: {', '.join(label.word for label in Label)}.")
 
 
 def _agree(

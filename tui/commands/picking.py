@@ -1,0 +1,39 @@
+"""Which neurons a command is about: addresses, the clearest of each layer, or the clearest of a label."""
+
+from core.errors import UsageError
+from core.explain_pick import clearest_of_label, clearest_of_layers
+from core.labels import Label, Labels
+from core.neuron import Neuron
+from core.scan_store import ScanStore
+
+WHICH = "Which neurons"
+LIMIT = 20  #: of a label, where no other number is given
+
+
+def pick(
+    addresses: list[str], top_k: int | None, label: str | None, limit: int | None, store: ScanStore, labels: Labels
+) -> list[Neuron]:
+    """The neurons that were named, in that order, each once.
+
+    Raises:
+        UsageError: if none or several ways of naming them were used, or an address is none of this scan.
+    """
+    ways = [bool(addresses), top_k is not None, label is not None]
+    if sum(ways) != 1:
+        what = "Neurons are named in more than one way." if any(ways) else "No neuron is named."
+        raise UsageError(what, "Give addresses such as L3/N17, or --top-k 3, or --label visual --limit 20.")
+    if limit is not None and label is None:
+        raise UsageError("--limit is for --label.", "Write --label visual --limit 20.")
+    if top_k is not None:
+        return clearest_of_layers(store, labels, top_k)
+    if label is not None:
+        return clearest_of_label(store, labels, _label(label), LIMIT if limit is None else limit)
+    found = [Neuron.parse(address).check_within(store.layers, store.neurons) for address in addresses]
+    return list(dict.fromkeys(found))
+
+
+def _label(word: str) -> Label:
+    for label in Label:
+        if word.strip().lower() == label.word:
+            return label
+    raise UsageError(f"--label is {word!r}, no label.", f"Labels: {', '.join(label.word for label in Label)}.")

@@ -1,0 +1,261 @@
+"""``vlmscope simulate``: predict activations from explanations, and score these by it."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from core.config import load_config
+from core.demo import scan_folder
+from core.errors import UsageError, VlmscopeError
+from core.explanation import Explanation
+from core.labels import Label, Labels
+from core.model_messages import ModelSpec, ModelStatus, Phase
+from core.model_process import ModelProcess
+from core.neuron import Neuron
+from core.notebook import Notebook, notebook_path
+from core.plain_text import plain
+from core.scan_store import ScanStore
+from core.score import Pooled
+from core.score_report import ScoreReport
+from core.simulate.choose import BACKENDS, DEFAULT, make_simulator
+from core.simulate.own_words import borrowed, own_explanation
+from core.simulate.protocol import Simulator
+from core.simulate.run import Result, RunEnd, Status, now, pick_explanation, run
+from tui.commands import output
+from tui.commands.options import MODEL, JsonOption, ScanArgument
+from tui.commands.picking import LIMIT, WHICH, pick
+
+INTERRUPTED = "What is finished is in the notebook; the same command again goes on."
+
+
+def simulate(
+    *,
+    scan: ScanArgument,
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ADDRESS]...", help="Layer and neuron, from 0, such as L3/N17.", show_default=False),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="The clearest of a label: visual, text, multimodal.", rich_help_panel=WHICH),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),
+    ] = None,
+    backend: Annotated[str, typer.Option("--backend", help=f"Who predicts: {', '.join(BACKENDS)}.")] = DEFAULT,
+    explanation: Annotated[
+        str | None,
+        typer.Option(
+            "--explanation",
+            metavar="TEXT|ID|ADDRESS",
+            help="Words to score, an explanation's number in the notebook, or another neuron's address.",
+        ),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
+    json: JsonOption = False,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Where the scanned model runs: auto, cpu, cuda, mps.", rich_help_panel=MODEL),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)
+    ] = None,
+) -> None:
+    """Predict neurons' activations from their explanations, and correlate them with the true ones.
+
+    Scored are the explanation that leads in the notebook, or else the neuron's concept words, on samples that it was
+    not written from: 20 top ones and 20 random ones. Scores go into the scan's notebook.
+    """
+    config = load_config()
+    store = ScanStore(scan_folder(scan))
+    labels = store.stored_labels()
+    neurons = pick(addresses or [], top_k, label, limit, store, labels)
+    manifest = store.manifest
+    spec = ModelSpec(
+        manifest.model.name,
+        manifest.model.revision,
+        device or config.device,
+        dtype or config.dtype,
+        manifest.hook,
+    )
+    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    place = notebook_path(manifest.scan_id, store.folder, config.notebooks)
+    with Notebook.open(place, manifest.scan_id) as notebook:
+        wanted = None if explanation is None else _wanted(explanation, store, notebook)
+        try:
+            end = asyncio.run(_run(neurons, store, spec, backend, notebook, wanted, again, talk))
+        except KeyboardInterrupt:
+            talk.print(INTERRUPTED, soft_wrap=True)
+            raise
+    _report(end, labels, json, talk)
+
+
+def _wanted(said: str, store: ScanStore, notebook: Notebook) -> Explanation:
+    """What ``--explanation`` stands for.
+
+    Raises:
+        UsageError: if it is empty, or there is no such explanation.
+    """
+    said = said.strip()
+    if not said:
+        raise UsageError("--explanation is empty.", "Write words, such as --explanation 'red trains'.")
+    if said.isdecimal():
+        for neuron in notebook.marks():
+            for saved in notebook.explanations(neuron):
+                if saved.id == int(said):
+                    return borrowed(saved.explanation)
+        raise UsageError(f"The notebook has no explanation {said}.", "Words in quotes are scored as they are.")
+    try:
+        other = Neuron.parse(said)
+    except UsageError:
+        return own_explanation(said, store, now())
+    found = pick_explanation(store, notebook, other.check_within(store.layers, store.neurons))
+    if found is None:
+        raise UsageError(f"{other} has no explanation and no concept words.", "Name another neuron, or write words.")
+    return borrowed(found)
+
+
+def _check(wanted: Explanation, simulator: Simulator, store: ScanStore) -> None:
+    """UsageError if the backend can look for nothing in these words."""
+    if simulator.looks_for(wanted):
+        return
+    similar = () if store.concepts is None else store.concepts.similar(wanted.text)
+    raise UsageError(
+        f"{simulator.name} can look for nothing in {plain(wanted.text)!r}: it knows none of these words.",
+        f"Similar words: {', '.join(map(plain, similar))}." if similar else "Use words of the scan's concepts.",
+    )
+
+
+class _Bar:
+    """How far it is, on stderr: neurons, and the samples of the present one."""
+
+    def __init__(self, talk: Console, total: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        # A bar has no place in a log: elsewhere than on a terminal the summary is enough.
+        self.bars = Progress(*columns, console=talk, disable=not talk.is_terminal)
+        self.neurons = self.bars.add_task("neurons", total=total)
+        self.samples = self.bars.add_task("samples", total=None)
+
+    def model(self, status: ModelStatus) -> None:
+        """Loading takes a while: say so."""
+        loading = status.phase in (Phase.STARTING, Phase.LOADING)
+        self.bars.update(self.neurons, description=f"model: {plain(status.detail, 40)}" if loading else "neurons")
+
+    def sample(self, done: int, of: int) -> None:
+        self.bars.update(self.samples, completed=done, total=of)
+
+    def step(self, _: Result) -> None:
+        self.bars.advance(self.neurons)
+
+
+async def _run(
+    neurons: list[Neuron],
+    store: ScanStore,
+    spec: ModelSpec,
+    backend: str,
+    notebook: Notebook,
+    wanted: Explanation | None,
+    again: bool,
+    talk: Console,
+) -> RunEnd:
+    bar = _Bar(talk, len(neurons))
+    model = ModelProcess(spec, bar.model, idle_unload_s=0)
+    try:
+        simulator = make_simulator(backend, store, model)
+        if wanted is not None:
+            _check(wanted, simulator, store)
+        with bar.bars:
+            return await run(
+                neurons,
+                store,
+                simulator,
+                model,
+                notebook,
+                wanted=wanted,
+                again=again,
+                on_result=bar.step,
+                on_sample=bar.sample,
+            )
+    finally:
+        await model.close()
+
+
+def _report(end: RunEnd, labels: Labels, as_json: bool, talk: Console) -> None:
+    """Write a run's results.
+
+    Raises:
+        VlmscopeError: what ended the run early, or that nothing was scored at all.
+    """
+    if as_json:
+        output.write_json([_as_json(result, _label(labels, result.neuron)) for result in end.results])
+    else:
+        lines = [
+            _line(result, result.report, _label(labels, result.neuron))
+            for result in end.results
+            if result.report is not None
+        ]
+        if lines:
+            output.write_lines(output.console(), lines)
+    for note in dict.fromkeys(result.report.note for result in end.results if result.report is not None):
+        if note:
+            talk.print(plain(note), soft_wrap=True)
+    for result in end.results:
+        if result.report is None:
+            talk.print(plain(f"{result.neuron} {result.status.value}: {result.reason}"), soft_wrap=True)
+        elif result.report.failures and result.status is Status.SCORED:
+            missing = len({failure.sample for failure in result.report.failures})
+            reasons = list(dict.fromkeys(failure.reason for failure in result.report.failures))
+            more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+            talk.print(plain(f"{result.neuron}: {missing} samples left out: {reasons[0]}{more}"), soft_wrap=True)
+    counts = [(status, sum(result.status is status for result in end.results)) for status in Status]
+    talk.print(", ".join(f"{count} {status.value}" for status, count in counts if count), soft_wrap=True)
+    if end.stopped is not None:
+        raise end.stopped
+    if all(result.report is None for result in end.results):
+        raise VlmscopeError("No neuron was scored.", "The reasons are listed above.")
+
+
+def _label(labels: Labels, neuron: Neuron) -> Label:
+    return Label(int(labels.label[neuron.layer, neuron.index]))
+
+
+def _as_json(result: Result, label: Label) -> dict[str, object]:
+    return {
+        "neuron": str(result.neuron),
+        "label": label.word,
+        "status": result.status.value,
+        "explanation": None if result.explanation is None else result.explanation.text,
+        "reason": result.reason,
+        "report": None if result.report is None else result.report.to_body(),
+    }
+
+
+def _line(result: Result, report: ScoreReport, label: Label) -> Text:
+    line = Text(f"{result.neuron!s:<12}", no_wrap=True)
+    line.append(f"{label.word:<11}", style=output.COLOURS[label])
+    for kind in report.pooled:
+        found = report.headline(kind)
+        if found is not None:
+            line.append(f"{kind.value} {_value(found)}  ")
+    line.append(plain(report.explanation))
+    return line
+
+
+def _value(found: Pooled) -> str:
+    """Such as ``0.69 (0.61 to 0.75, others 0.01)``."""
+    if found.score is None:
+        return f"n/a ({found.reason})"
+    more = []
+    if found.interval is not None:
+        more.append(f"{found.interval[0]:.2f} to {found.interval[1]:.2f}")
+    if found.baseline is not None:
+        more.append(f"others {found.baseline:.2f}")
+    return f"{found.score:.2f}" + (f" ({', '.join(more)})" if more else "")
