@@ -39,6 +39,17 @@ class NotebookLink:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, call)
 
+    def second(self) -> "Notebook":
+        """Another connection to the same notebook, for long reading in another thread; close it afterwards.
+
+        Raises:
+            NotebookError: if it cannot be opened.
+        """
+        from core.notebook import Notebook, notebook_path
+
+        path = notebook_path(self._scan_id, self._scan_folder, self._setting)
+        return Notebook.open(path, self._scan_id)
+
     async def close(self) -> None:
         """Finish what was asked for, and close."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -20,6 +21,7 @@ from textual.timer import Timer
 
 from core.config import Config
 from core.errors import StoreError
+from core.firmness import neuron_firmness
 from core.heatmap import ColourMap
 from core.labels import Labels, Thresholds
 from core.model_messages import MapAnswer, Phase
@@ -75,6 +77,7 @@ class PaintedScreen(Screen[None]):
         self.noted = Noted.of({}, {}, store.layers, store.neurons)
         self.columns = Columns(store, self.labels, None)
         self._selection = select(self.columns, self.noted, self.state.filter, self.state.order, self.state.neuron.layer)
+        self._firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
         self._counts = self._count(self.labels)
         manifest = store.manifest
         what = f"{manifest.hook} · {manifest.scanned} samples · N {manifest.top_n}"
@@ -299,6 +302,8 @@ class PaintedScreen(Screen[None]):
             self.labels,
             self.state,
             listed=self.listed,
+            # While a key is held the numbers wait, as the picture does.
+            firmness=None if self._stale else self._firmness(self.state.neuron, self.state.thresholds),
             evidence=self._evidence,
             facts=self._facts,
             meaning=self.meaning,

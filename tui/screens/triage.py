@@ -27,6 +27,7 @@ from tui.screens.triage_words import drafts, filter_from, what_changed
 if TYPE_CHECKING:
     from core.notebook import Notebook
     from core.notebook_values import Change, Entry, Resume
+    from core.report import Written
 
 LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
 VERDICT_KEYS = {1: "keep", 2: "reject", 3: "unsure", 4: None}
@@ -233,16 +234,12 @@ class TriageScreen(FindingScreen):
         self.chore(self._copy_markdown())
 
     async def _copy_markdown(self) -> None:
+        from core.notebook_values import Entry
         from core.report import neuron_markdown
 
         neuron, thresholds = self.state.neuron, self.state.thresholds
-
-        def text(notebook: "Notebook | None") -> str:
-            entry = None if notebook is None else notebook.entry(neuron)
-            return neuron_markdown(self.store, entry, neuron, thresholds)
-
-        found = await self.notebook.read(text, "")
-        self.app.copy_to_clipboard(found or await asyncio.to_thread(text, None))
+        entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
+        self.app.copy_to_clipboard(await asyncio.to_thread(neuron_markdown, self.store, entry, neuron, thresholds))
         self.say(f"{neuron} is sent to the clipboard as Markdown.")
 
     async def action_export(self) -> None:
@@ -260,9 +257,12 @@ class TriageScreen(FindingScreen):
             key = keys_of("verdict.keep", self.config.keys)[0]
             raise UsageError("No neuron is kept: there is nothing to export.", f"{key} keeps the one on the page.")
         self.say(f"Writing {len(kept)} neurons ...")
-        thresholds, store = self.state.thresholds, self.store
-        when = datetime.now(UTC)
-        written = await self.notebook.write(
-            lambda notebook: write_report(out, store, notebook, kept, thresholds, when=when)
-        )
-        self.say(f"{written.neurons} neurons are in {plain(str(written.folder))}.")
+        thresholds = self.state.thresholds
+
+        def work() -> "Written":
+            # A connection of its own: verdicts need not wait for hundreds of pictures.
+            with self.notebook.second() as notebook:
+                return write_report(out, self.store, notebook, kept, thresholds, when=datetime.now(UTC))
+
+        written = await asyncio.to_thread(work)
+        self.say(f"{written.neurons} neurons are in {plain(str(written.file))}.")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from core.errors import StoreError
+from core.firmness import NeuronFirmness
 from core.labels import Label, Labels, Thresholds
 from core.model_messages import ModelStatus
 from core.neuron import Neuron
@@ -59,6 +60,7 @@ def page_view(
     state: State,
     *,
     listed: bool,
+    firmness: NeuronFirmness | None,
     evidence: "Evidence | None",
     facts: Facts | None,
     meaning: Meaning | None,
@@ -74,6 +76,7 @@ def page_view(
         counts=(v, t, m, u),
         valid=labels.valid,
         firm=bool(labels.high_confidence[at]),
+        firmness=firmness,
         maximum=float(store.maximum[at]),
         votes=tuple(Label(int(vote)) for vote in store.votes(state.neuron, state.thresholds)),
         rank=state.rank if state.own is None else None,

@@ -9,7 +9,7 @@ from core.heatmap import ColourMap
 from tui.screens.state import Mode
 from tui.widgets.lines import Lines, beside, blank, row
 from tui.widgets.page_facts import facts_below, facts_beside, statistics
-from tui.widgets.page_head import neuron_line, sample_line, vote_line, votes_line
+from tui.widgets.page_head import firmness_line, neuron_line, sample_line, vote_line, votes_line
 from tui.widgets.page_meaning import meaning_page
 from tui.widgets.page_view import GAP, SCALE, Frame, PageView, frame
 from tui.widgets.page_words import Words, window, window_start, words
@@ -83,6 +83,7 @@ class Page(Lines):
         if view.mode is Mode.STATISTICS:
             lines += blank(width)
             if view.facts is not None:
+                lines += [firmness_line(view.firmness, palette, width), *blank(width)]
                 lines += statistics(view.facts, view.maximum, width, height - len(lines), palette)
         elif view.mode is Mode.MEANING:
             lines += blank(width)

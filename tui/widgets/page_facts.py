@@ -9,7 +9,7 @@ from core.distribution import BINS, EDGES, Distribution
 from tui.screens.meaning import Meaning
 from tui.widgets.lines import Part, beside, blank, row
 from tui.widgets.numbers import activation, spark
-from tui.widgets.page_meaning import concepts_line, explanation_lines, meaning_beside, writes_line
+from tui.widgets.page_meaning import concepts_line, decided_line, explanation_lines, meaning_beside, writes_line
 from tui.widgets.page_view import Facts
 from tui.widgets.page_words import spell
 from tui.widgets.palette import Palette
@@ -90,10 +90,12 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
     if meaning is None:
         lines = [*blank(width), peaks]
     else:
-        others = 4 + len(sparks)  # the blank, concepts, writes, peaks
+        decided = decided_line(meaning, palette, width)
+        noted = [] if decided is None else [decided]
+        others = 4 + len(noted) + len(sparks)  # the blank, concepts, writes, peaks
         said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
         concepts, writes = concepts_line(meaning, palette, width), writes_line(meaning, palette, width)
-        lines = [*blank(width), concepts, *said, peaks, writes]
+        lines = [*blank(width), concepts, *said, *noted, peaks, writes]
     rest = height - len(lines)
     if rest < TALL + 1:
         return [*lines, *sparks][:height]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.strip import Strip
 
+from core.firmness import NeuronFirmness
 from core.labels import Label
 from core.plain_text import plain
 from tui.widgets.lines import Part, row
@@ -31,8 +32,22 @@ def neuron_line(view: PageView, palette: Palette, width: int) -> Strip:
     best = max(view.counts)
     firm = "firm" if view.firm else "tie" if sorted(view.counts)[-2] == best else "weak"
     parts.append((f" {firm}", palette.text if view.firm else palette.muted))
+    if view.firmness is not None and view.firmness.fragile and firm != "tie":
+        parts.append((" fragile", palette.warning))
     parts.append((f"  max {activation(view.maximum)}", palette.text))
     return row(parts, width)
+
+
+def firmness_line(firmness: NeuronFirmness | None, palette: Palette, width: int) -> Strip:
+    """How firm the vote is: of the label, no significance (``core/firmness.py``)."""
+    if firmness is None or firmness.share is None:
+        return row([("no votes" if firmness is not None else "…", palette.muted)], width)
+    fragile = "fragile: a threshold moved by a tenth changes it" if firmness.fragile else "not fragile"
+    text = (
+        f"margin {fraction(firmness.margin)} · share {fraction(firmness.share)}"
+        f" (95% {fraction(firmness.low)} to {fraction(firmness.high)}) · sign test p {firmness.sign_p:.2g} · {fragile}"
+    )
+    return row([("label ", palette.muted), (text, palette.text)], width)
 
 
 def votes_line(view: PageView, palette: Palette, width: int) -> Strip:

@@ -1,6 +1,7 @@
 """What a neuron means, in lines: a few beside the pictures, or the whole page with every explanation."""
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.strip import Strip
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _HEAD = 10  # cells of what a line is about
 _WORD = 24  # characters of one word that are shown
+_NOTE = 200  # characters of a note that the page shows in one line
+_LONGEST_NOTE = 20_000  # characters that the page of meanings shows
+_VERDICTS = {"keep": "✓", "reject": "✗", "unsure": "?"}
 _TOKENS = 8  # tokens that are named on either side
 NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
 
@@ -122,6 +126,40 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
     return strips
 
 
+def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None:
+    """Verdict, bookmark, tags and the note's beginning; None where nothing was decided."""
+    entry = meaning.entry
+    if entry is None or not (entry.verdict or entry.bookmark or entry.tags or entry.note):
+        return None
+    parts: list[Part] = [_head("noted", palette)]
+    if entry.verdict:
+        parts.append((f"{_VERDICTS[entry.verdict]} {entry.verdict}  ", palette.strong))
+    if entry.bookmark:
+        parts.append(("bookmarked  ", palette.text))
+    if entry.tags:
+        parts.append((f"#{' #'.join(plain(tag) for tag in entry.tags)}  ", palette.accent))
+    parts.append((plain(entry.note[:_NOTE]), palette.text))
+    return row(parts, width)
+
+
+def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """The same in full, every line of the note."""
+    entry = meaning.entry
+    line = decided_line(meaning, palette, width)
+    if entry is None or line is None:
+        return []
+    if not entry.note:
+        return [line, *blank(width)]
+    rest = replace(meaning, entry=replace(entry, note=""))
+    head = decided_line(rest, palette, width)
+    shown = entry.note[:_LONGEST_NOTE]
+    lines = [piece for text in shown.splitlines() for piece in textwrap.wrap(plain(text), width - 4) or [""]]
+    if len(entry.note) > _LONGEST_NOTE:
+        lines.append(f"… {len(entry.note) - _LONGEST_NOTE:,} characters more")
+    body = [row([(f"  {text}", palette.text)], width) for text in lines]
+    return [head if head is not None else row([_head("noted", palette)], width), *body, *blank(width)]
+
+
 def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:
     """A narrow column: a few concepts, and the explanation as far as it fits."""
     found = meaning.concepts
@@ -136,12 +174,15 @@ def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) 
     shown = explanation_lines(meaning, palette, width + _HEAD, max(height - len(lines) - 1, 1))
     lines.append(row([("explained", palette.muted)], width))
     lines += [strip.crop(_HEAD, width + _HEAD).adjust_cell_length(width) for strip in shown]
+    decided = decided_line(meaning, palette, width + _HEAD)
+    if decided is not None:
+        lines[height - 1 :] = [decided.crop(_HEAD, width + _HEAD).adjust_cell_length(width)]
     return lines[:height]
 
 
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     """Everything that was said of the neuron: concepts, tokens, every explanation with where it came from."""
-    lines = [concepts_line(meaning, palette, width)]
+    lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
     lines.append(row([_head("", palette), ("words that co-occur, no explanation by a model", palette.muted)], width))
     lines += blank(width)
     lines += _writes(meaning, palette, width)

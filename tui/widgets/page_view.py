@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.distribution import Distribution
+from core.firmness import NeuronFirmness
 from core.heatmap import ColourMap
 from core.labels import Label
 from core.neuron import Neuron
@@ -37,6 +38,7 @@ class PageView:
         counts: how many top samples are visual, text, multimodal, unknown.
         votes: of each top sample, best first.
         rank: the chosen top sample, or None on the user's own picture.
+        firmness: None while stale.
         evidence: the picture; of another neuron or sample while ``stale``.
         facts, meaning: likewise, of another neuron while stale.
         waiting: what the model is doing about a map that is not there.
@@ -48,6 +50,7 @@ class PageView:
     counts: tuple[int, int, int, int]
     valid: int
     firm: bool
+    firmness: NeuronFirmness | None
     maximum: float
     votes: tuple[Label, ...]
     rank: int | None

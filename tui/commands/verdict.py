@@ -1,0 +1,85 @@
+"""``vlmscope verdict``: decide on a neuron, as the keys on the screen do."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from core.config import load_config
+from core.demo import scan_folder
+from core.errors import UsageError
+from core.neuron import Neuron
+from core.notebook import Notebook, notebook_path
+from core.notebook_events import clean_tags
+from core.notebook_values import Change, Entry, Kind, Value, Verdict
+from core.plain_text import plain
+from core.report_collect import noted
+from core.scan_store import ScanStore
+from tui.commands import output
+from tui.commands.options import AddressArgument, JsonOption, ScanArgument
+
+CLEAR = "clear"
+WORDS = (*(verdict.value for verdict in Verdict), CLEAR)
+SHOWN = 60  #: characters of a note that are told
+
+
+def verdict(
+    *,
+    scan: ScanArgument,
+    address: AddressArgument,
+    word: Annotated[str, typer.Argument(metavar="VERDICT", help=f"One of: {', '.join(WORDS)}.", show_default=False)],
+    note: Annotated[
+        str | None, typer.Option("--note", metavar="TEXT", help="Put this in the note's place; empty: remove it.")
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Add a tag; may be repeated. Empty: remove those that are there."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide on a neuron: keep, reject, unsure, or clear.
+
+    It goes into the scan's notebook, where the screen shows it and undoes it; what
+    changed is told on stderr.
+    """
+    decided = _verdict(word)
+    neuron = Neuron.parse(address)
+    store = ScanStore(scan_folder(scan))
+    neuron.check_within(store.layers, store.neurons)
+    added = clean_tags(tags or [])  # before anything is written: one may be no tag
+    scan_id = store.manifest.scan_id
+    with Notebook.open(notebook_path(scan_id, store.folder, load_config().notebooks), scan_id) as notebook:
+        changes = []
+        if note is not None:
+            changes.append(notebook.set_note(neuron, note))
+        if tags:
+            kept = notebook.entry(neuron).tags if all(tag.strip() for tag in tags) else ()
+            changes.append(notebook.set_tags(neuron, (*kept, *added)))
+        changes.append(notebook.set_verdict(neuron, decided))
+        entry = notebook.entry(neuron)
+    _tell(entry, [change for change in changes if change is not None])
+    if json:
+        output.write_json(noted(entry).model_dump(mode="json"))
+
+
+def _verdict(word: str) -> Verdict | None:
+    clean = word.strip().lower()
+    if clean not in WORDS:
+        raise UsageError(f"{word!r} is no verdict.", f"Verdicts: {', '.join(WORDS)}.")
+    return None if clean == CLEAR else Verdict(clean)
+
+
+def _tell(entry: Entry, changes: list[Change]) -> None:
+    for change in changes:
+        before, after = (_shown(change.kind, value) for value in (change.before, change.after))
+        print(f"{entry.neuron}: {change.kind} {before} -> {after}", file=sys.stderr)
+    if not changes:
+        print(f"{entry.neuron}: nothing changed, verdict {entry.verdict or 'none'}", file=sys.stderr)
+
+
+def _shown(kind: Kind, value: Value) -> str:
+    if not value:
+        return "none"
+    if kind is Kind.NOTE:
+        return repr(plain(str(value), SHOWN))
+    return ", ".join(plain(tag) for tag in value) if isinstance(value, tuple) else str(value)
