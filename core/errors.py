@@ -5,6 +5,7 @@
     |-- StoreError           a scan that cannot be read or written
     |-- SamplesError         images or descriptions that cannot be used
     |-- NotebookError        a notebook that cannot be opened, read or written
+    |-- ReportError          a report that cannot be written
     |-- ModelError           a model that cannot be loaded or inspected
     |-- WorkerError          the model process failed or answered nonsense
     |   `-- Cancelled        it was stopped because the user asked for it
@@ -51,6 +52,10 @@ class SamplesError(VlmscopeError):
 
 class NotebookError(VlmscopeError):
     title = "The notebook cannot be used"
+
+
+class ReportError(VlmscopeError):
+    title = "The report cannot be written"
 
 
 class ModelError(VlmscopeError):
