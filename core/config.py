@@ -59,6 +59,18 @@ class Api(BaseModel):
     prices: dict[str, Price] = {}  #: before the built-in table
 
 
+class Simulate(BaseModel):
+    """The models of the backend ``grounded-sam2``: hub names or folders. The thresholds are Grounding DINO's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str = Field(default="IDEA-Research/grounding-dino-base", min_length=1)
+    segmenter: str = Field(default="facebook/sam2.1-hiera-large", min_length=1)
+    device: str = Field(default="auto", min_length=1)  #: auto: the inspected model's
+    box_threshold: float = Field(default=0.35, ge=0, lt=1)
+    text_threshold: float = Field(default=0.25, ge=0, lt=1)
+
+
 class Config(BaseModel):
     """All settings with their defaults."""
 
@@ -71,6 +83,7 @@ class Config(BaseModel):
     colour_map: str = "fade"  #: of heatmaps: fade, viridis, grey
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
+    simulate: Simulate = Simulate()
     keys: dict[str, str] = {}  #: action id to key, to remap
 
 

@@ -15,9 +15,12 @@ from core.model_messages import (
     ModelSpec,
     PromotedAnswer,
     PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
 )
 
 if TYPE_CHECKING:
+    from core.simulate.segmentation import Segmentation
     from core.vlm import Vlm
 
 Stopped = Callable[[], bool]
@@ -40,8 +43,10 @@ class Engine(Protocol):
 
     def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer: ...
 
+    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer: ...
+
     def free(self) -> None:
-        """Give back memory that is only cached."""
+        """Give back memory that is only cached, and models beside the inspected one."""
 
 
 class VlmEngine:
@@ -50,6 +55,7 @@ class VlmEngine:
     def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
         self.vlm = vlm
         self.spec = spec
+        self._segmentation: Segmentation | None = None
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
         """Exact activations of one neuron over one sample.
@@ -104,10 +110,25 @@ class VlmEngine:
         columns, visual, text = lens(self.vlm, encoded, pixels, request.words, stopped)
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
+    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
+        """Where the things are that phrases name, on the very crop that the model sees.
+
+        Raises:
+            ModelError: if the detector or the segmenter cannot be loaded.
+            SamplesError: if the picture cannot be used.
+        """
+        from core.simulate.segmentation import Segmentation
+
+        crop = self.vlm.crop(self.vlm.pixels(load_image(Path(request.image))))
+        if self._segmentation is None:
+            self._segmentation = Segmentation(self.vlm.device)
+        return self._segmentation.segment(request, crop, self.vlm.grid, stopped)
+
     def free(self) -> None:
-        """Give back memory that is only cached."""
+        """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""
         import torch
 
+        self._segmentation = None
         torch.cuda.empty_cache()
 
 

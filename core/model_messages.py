@@ -152,6 +152,47 @@ class LensAnswer:
     text: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class SegmentRequest:
+    """Where in a picture the things are that phrases name.
+
+    Attributes:
+        image, sample: as in ``MapRequest``.
+        phrases: without a full stop in them, which separates them for the detector.
+        detector, segmenter: Grounding DINO and SAM 2, on the hub or in a folder; loaded at the first request, and kept.
+        device: of both; ``auto`` is the inspected model's.
+        box_threshold: least score of a box. text_threshold: least score of a token that labels one.
+    """
+
+    image: str
+    sample: int | None
+    phrases: tuple[str, ...]
+    detector: str
+    segmenter: str
+    device: str
+    box_threshold: float
+    text_threshold: float
+
+
+@dataclass(frozen=True)
+class SegmentAnswer:
+    """What was found. N: boxes; there may be none.
+
+    Attributes:
+        weights: float32 (rows, columns), 0 to 1: how much of each patch of the crop shows it, times the boxes' scores.
+        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that the model sees.
+        scores: float32 (N,), 0 to 1.
+        labels: which words of the phrases each box answers to, as the detector's tokens spell them.
+    """
+
+    image: str
+    sample: int | None
+    weights: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+
 class Phase(StrEnum):
     """Where the model process stands."""
 

@@ -28,6 +28,8 @@ from core.model_messages import (
     Phase,
     PromotedAnswer,
     PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
 )
 from core.plain_text import plain
 from core.worker_link import COMMAND, WorkerLink
@@ -40,7 +42,7 @@ CLOSE_GRACE_S = 1.0
 DETAIL_LENGTH = 200
 RESTART = ":restart loads the model again"
 
-Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer, LensAnswer)
+Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer, LensAnswer, SegmentAnswer)
 
 
 class Superseded(WorkerError):  # noqa: N818  # as Cancelled
@@ -53,7 +55,7 @@ class Superseded(WorkerError):  # noqa: N818  # as Cancelled
 class _Job:
     """A request on its way."""
 
-    request: MapRequest | DescribeRequest | PromotedRequest | LensRequest
+    request: MapRequest | DescribeRequest | PromotedRequest | LensRequest | SegmentRequest
     detail: str
     answer: asyncio.Future[framing.Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,6 +137,12 @@ class ModelProcess:
         does."""
         picture = _name(request.image) if request.sample is None else f"#{request.sample}"
         return await self._ask(_Job(request, f"lens on {picture}"), LensAnswer)
+
+    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
+        """Where the things are that phrases name; loads the model if it is off, and at first the detector and the
+        segmenter. Raises as ``map`` does."""
+        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
+        return await self._ask(_Job(request, f"segmenting {picture}"), SegmentAnswer)
 
     async def stop(self) -> None:
         """Stop what runs, softly; what does not notice within two seconds is killed, and the model with it.

@@ -22,7 +22,7 @@ from typing import IO, Any
 from core import framing
 from core.engine import Engine, Report, load_vlm
 from core.errors import Cancelled, VlmscopeError, WorkerError
-from core.model_messages import DescribeRequest, LensRequest, MapRequest, ModelSpec, PromotedRequest
+from core.model_messages import DescribeRequest, LensRequest, MapRequest, ModelSpec, PromotedRequest, SegmentRequest
 from core.worker_log import open_worker_log, worker_log
 from core.worker_messages import Cancel, Failed, Loaded, Loading
 
@@ -105,6 +105,8 @@ def _answer(screen: _Screen, engine: Engine, frame: framing.Frame) -> None:
             answer = engine.promoted(framing.unpack(frame, PromotedRequest), lambda: screen.stopped(number))
         elif frame.kind == LensRequest.__name__:
             answer = engine.lens(framing.unpack(frame, LensRequest), lambda: screen.stopped(number))
+        elif frame.kind == SegmentRequest.__name__:
+            answer = engine.segment(framing.unpack(frame, SegmentRequest), lambda: screen.stopped(number))
         else:
             answer = engine.describe(framing.unpack(frame, DescribeRequest), lambda: screen.stopped(number))
         screen.send(answer, number)

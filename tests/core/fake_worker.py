@@ -1,10 +1,10 @@
 """A worker as ``core.worker`` with an engine that does as it is told: run as a script by the tests.
 
-It is told by a map request's ``prompt`` or a describe request's ``question``: ``soft`` (waits until stopped), ``late``
-(as soft, but answers then), ``hang`` (holds the interpreter's lock), ``deaf`` (waits and never asks whether it is
-stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense`` (sends no frame), ``wrong`` (sends
-another's answer); at anything else it answers. ``spec.name`` may be ``slow`` (never loads), ``broken`` or ``crash`` (do
-not load).
+It is told by a map request's ``prompt``, a describe request's ``question`` or a segment request's first phrase:
+``soft`` (waits until stopped), ``late`` (as soft, but answers then), ``hang`` (holds the interpreter's lock), ``deaf``
+(waits and never asks whether it is stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense``
+(sends no frame), ``wrong`` (sends another's answer); at anything else it answers. ``spec.name`` may be ``slow`` (never
+loads), ``broken`` or ``crash`` (do not load).
 """
 
 import ctypes
@@ -27,6 +27,8 @@ from core.model_messages import (
     ModelSpec,
     PromotedAnswer,
     PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
 )
 from core.worker import main
 from core.worker_messages import Failed
@@ -60,6 +62,12 @@ class FakeEngine:
         visual = np.full((words, 2, 3), 1 / words, np.float32)
         text = np.full((words, tokens), 1 / words, np.float32)
         return LensAnswer(request.image, request.sample, tuple(range(words)), visual, text)
+
+    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
+        self._obey(request.phrases[0], stopped)
+        boxes, scores = np.array([[0, 0, 8, 16]], np.float32), np.array([0.5], np.float32)
+        weights = np.array([[0.5, 0, 0], [0, 0, 0]], np.float32)
+        return SegmentAnswer(request.image, request.sample, weights, boxes, scores, request.phrases[:1])
 
     def free(self) -> None:
         print("freed")

@@ -25,6 +25,8 @@ from core.model_messages import (
     Phase,
     PromotedAnswer,
     PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
 )
 from core.neuron import Neuron
 from core.scan_store import ScanStore
@@ -55,6 +57,7 @@ class FakeModel:
         self.described: list[DescribeRequest] = []
         self.promotions: list[PromotedRequest] = []
         self.lenses: list[LensRequest] = []
+        self.segments: list[SegmentRequest] = []
         self.calls: list[str] = []
         self.hold = asyncio.Event()
         self.hold.set()
@@ -111,6 +114,15 @@ class FakeModel:
         for at in range(words):
             visual[at, at % 4] = text[at, at % tokens] = 1
         return LensAnswer(request.image, request.sample, tuple(range(words)), visual, text)
+
+    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
+        self.segments.append(request)
+        await self._answer(f"segmenting #{request.sample}")
+        # One thing in the top left quarter.
+        weights = np.zeros((4, 4), dtype=np.float32)
+        weights[:2, :2] = 0.5
+        boxes, scores = np.array([[0, 0, 16, 16]], dtype=np.float32), np.array([0.5], dtype=np.float32)
+        return SegmentAnswer(request.image, request.sample, weights, boxes, scores, request.phrases[:1])
 
     async def stop(self) -> None:
         self.calls.append("stop")
