@@ -76,6 +76,10 @@ class VlmscopeApp(App[None]):
         quit_key = keys.keys_of("quit", self._config.keys)[0]
         self.notify(f"{quit_key} quits; esc stops what the model does.", markup=False)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
+        typing = self.screen is self.browse and self.browse.focused is not None
+        return not (action == "quit" and typing)
+
     async def action_quit(self) -> None:
         await self.browse.close()
         self.exit()

@@ -33,7 +33,6 @@ class Action:
         call: Textual's action on the browse screen.
         short: two words for footer and palette.
         tip: one sentence for help and tooltip.
-        opens_line: what is typed next belongs to the line that the action opens.
     """
 
     id: str
@@ -42,14 +41,11 @@ class Action:
     short: str
     tip: str
     group: Group
-    opens_line: bool = False
 
     def binding(self) -> Binding:
-        # A priority binding runs before the next key is dispatched: else quick fingers' next letters, still meant for
-        # the line, would be taken as keys of the screen.
-        return Binding(
-            self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=self.opens_line
-        )
+        # A priority binding runs before the next key is dispatched. Others run after their event has bubbled up: of keys
+        # that arrive together (a slow line, quick fingers) one that opens a box would overtake the steps before it.
+        return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=True)
 
 
 def _later(id: str, keys: str, short: str, tip: str) -> Action:  # noqa: A002 (the field's name)
@@ -67,7 +63,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", Group.MOVE),
     Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", Group.MOVE),
     Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", Group.MOVE),
-    Action("search", "/", "search", "search", "Find a word of the concepts, an address, or a label", Group.FIND, True),
+    Action("search", "/", "search", "search", "Find a word of the concepts, an address, or a label", Group.FIND),
     Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", Group.FIND),
     Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", Group.FIND),
     Action("filter", "f", "filter", "filter", "Keep one label, high confidence only, or all layers", Group.FIND),
@@ -84,9 +80,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", Group.LOOK),
     Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)", Group.MODEL),
     Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes", Group.MODEL),
-    Action(
-        "own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL, True
-    ),
+    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL),
     Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", Group.TRIAGE),
     Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject", Group.TRIAGE),
     Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure", Group.TRIAGE),
@@ -101,15 +95,13 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("note", "i", "note", "note", "Write a note", Group.TRIAGE),
     Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR", Group.TRIAGE),
-    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", Group.TRIAGE, True),
+    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", Group.TRIAGE),
     Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark", Group.TRIAGE),
     Action("undo", "u", "undo", "undo", "Undo the last verdict, note, tags or bookmark, of any session", Group.TRIAGE),
     Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone", Group.TRIAGE),
     Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown", Group.TRIAGE),
-    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", Group.TRIAGE, True),
-    Action(
-        "command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM, True
-    ),
+    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", Group.TRIAGE),
+    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM),
     Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", Group.PROGRAM),
     Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
     Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
@@ -182,5 +174,5 @@ def unknown_ids(remapped: Mapping[str, str]) -> list[str]:
     return sorted(set(remapped) - set(BY_ID))
 
 
-#: Actions that open a line; while one is open, their keys are letters.
-LINE_CALLS: frozenset[str] = frozenset(action.call for action in ACTIONS if action.opens_line)
+#: What all actions call: while a line is being typed in, their keys are letters.
+CALLS: frozenset[str] = frozenset(action.call.split("(")[0] for action in ACTIONS)

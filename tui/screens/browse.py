@@ -122,7 +122,7 @@ class BrowseScreen(TriageScreen):
             self.become(replace(state, pane=Pane.LIST))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
-        return not (action in keys.LINE_CALLS and self.focused is not None)
+        return self.focused is None or action not in keys.CALLS
 
     # -- commands ------------------------------------------------------------------------------------------------
 
@@ -145,19 +145,13 @@ class BrowseScreen(TriageScreen):
         line.open(prompt, word, placeholder, suggestions, value)
         self._line_for = self.state.neuron
 
-    def _close_line(self) -> None:
-        from tui.widgets.prompt_line import PromptLine
-
-        self.query_one(PromptLine).close()
-        self.query_one("#keys").display = True
-
     @on(LineLeft)
     def _line_left(self) -> None:
-        self._close_line()
+        self.query_one("#keys").display = True
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
-        self._close_line()
+        self.query_one("#keys").display = True
         readers: dict[str, Callable[[str], None]] = {
             "search": self.search,
             "picture": self._picture_line,

@@ -227,7 +227,7 @@ class ExplainScreen(NotedScreen):
 
     # -- choosing ------------------------------------------------------------------------------------------------
 
-    def action_choose(self) -> None:
+    async def action_choose(self) -> None:
         """Choose which explanation leads."""
         entry = self.meaning.entry if self.meaning is not None else None
         if entry is None or len(entry.explanations) < 2:
@@ -246,7 +246,7 @@ class ExplainScreen(NotedScreen):
                 which = saved[LETTERS.index(letter)]
                 self.chore(self._lead(which.neuron, which.id))
 
-        self.app.push_screen(ChoiceScreen("which explanation leads", choices), chosen)
+        await self.app.push_screen(ChoiceScreen("which explanation leads", choices), chosen)
 
     async def _lead(self, neuron: Neuron, which: int) -> None:
         await self.notebook.write(lambda notebook: notebook.choose_explanation(neuron, which))

@@ -126,10 +126,10 @@ class FindingScreen(ExplainScreen):
         which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
         return plain(f"No{which} neuron has {found.word!r} among its concepts.{hint}", 200)
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         from tui.screens.choice import ChoiceScreen, filter_choices
 
-        self.app.push_screen(ChoiceScreen("filter", filter_choices(self.state.filter)), self._filter_chosen)
+        await self.app.push_screen(ChoiceScreen("filter", filter_choices(self.state.filter)), self._filter_chosen)
 
     def _filter_chosen(self, letter: str | None) -> None:
         from tui.screens.choice import filter_after
@@ -143,11 +143,11 @@ class FindingScreen(ExplainScreen):
         if not self.listed and self._cursor is not None:
             self.go_row(self._cursor)
 
-    def action_sort(self) -> None:
+    async def action_sort(self) -> None:
         from tui.screens.choice import ORDERS, ChoiceScreen, order_choices
 
         def chosen(letter: str | None) -> None:
             if letter is not None:
                 self.chore(self.become_when_ready(replace(self.state, order=ORDERS[letter])))
 
-        self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)
+        await self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)

@@ -11,6 +11,8 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from tui.widgets.prompt_line import drained
+
 DRAFT_AFTER_S = 0.3  #: how long typing must pause before the draft is written
 
 
@@ -18,8 +20,8 @@ class NoteScreen(ModalScreen[str | None]):
     """Ends with the note, or None if it was not changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,ctrl+s", "save", "Save", show=False, priority=True),
-        Binding("ctrl+q", "discard", "Leave it as it was", show=False, priority=True),
+        Binding("escape,ctrl+s", "leave(True)", "Save", show=False, priority=True),
+        Binding("ctrl+g", "leave(False)", "Leave it as it was", show=False, priority=True),
     ]
 
     def __init__(self, title: str, text: str, draft: Path) -> None:
@@ -32,7 +34,7 @@ class NoteScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         box = TextArea(self._before, soft_wrap=True, show_line_numbers=False, id="note", compact=True)
         box.border_title = self._title
-        box.border_subtitle = "esc saves · ctrl+q leaves it as it was"
+        box.border_subtitle = "esc saves · ctrl+g leaves it as it was"
         yield box
 
     def on_mount(self) -> None:
@@ -56,12 +58,13 @@ class NoteScreen(ModalScreen[str | None]):
             partial.write_text(text, encoding="utf-8", errors="surrogatepass")
             partial.replace(self._draft)
 
-    def action_save(self) -> None:
+    async def action_leave(self, save: bool) -> None:
+        box = self.query_one(TextArea)
+        await drained(box)  # what was typed before this key is in the text
+        if not save:
+            with contextlib.suppress(OSError):
+                self._draft.unlink(missing_ok=True)
+            self.dismiss(None)
+            return
         self._write_draft()
-        text = self.query_one(TextArea).text
-        self.dismiss(text if text != self._before or self._draft.exists() else None)
-
-    def action_discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._draft.unlink(missing_ok=True)
-        self.dismiss(None)
+        self.dismiss(box.text if box.text != self._before or self._draft.exists() else None)

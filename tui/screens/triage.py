@@ -120,13 +120,15 @@ class TriageScreen(FindingScreen):
 
     # -- notes ---------------------------------------------------------------------------------------------------
 
-    def action_note(self) -> None:
-        self.chore(self._note_here())
-
-    async def _note_here(self) -> None:
+    async def action_note(self) -> None:
+        # Awaited by the key's own action: what is typed at once is for the note, not keys of the screen.
         from tui.screens.note import NoteScreen
 
-        neuron, text, draft = await self._note_to_edit()
+        try:
+            neuron, text, draft = await self._note_to_edit()
+        except VlmscopeError as error:
+            self.tell(error)
+            return
         if len(text) > LONG_NOTE:
             self.say(f"This note is too long for here: {keys_of('note.editor', self.config.keys)[0]} opens an editor.")
             return
@@ -135,7 +137,7 @@ class TriageScreen(FindingScreen):
             if new is not None:
                 self.chore(self._keep_note(neuron, new, draft))
 
-        self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft), written)
+        await self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft), written)
 
     async def _note_to_edit(self) -> tuple[Neuron, str, Path]:
         """The neuron of now, its note, and where a draft of it is kept; a draft that was left behind comes first."""

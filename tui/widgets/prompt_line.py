@@ -1,28 +1,63 @@
 """The line at the bottom in which commands, searches and paths are typed; it takes the footer's place."""
 
+import asyncio
+import contextlib
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import Key
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.messages import LineEntered, LineLeft
 
+DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
+
+
+async def drained(widget: Widget) -> None:
+    """Wait until ``widget`` has handled what it was sent so far.
+
+    Over a slow line several keys arrive at once, and Textual hands letters to a widget's queue while the app goes on
+    with the next key. A key that ends the typing waits here for the letters before it.
+    """
+    done = asyncio.Event()
+    widget.call_later(done.set)
+    with contextlib.suppress(TimeoutError):  # whatever holds it up must not hold up all keys
+        await asyncio.wait_for(done.wait(), DRAIN_S)
+
 
 class PromptInput(Input):
-    """An input that leaves on escape and steps through what was typed before."""
+    """An input that leaves on escape and steps through what was typed before.
+
+    Its editing keys are done in their turn: Textual would run a widget's bindings only after their event has bubbled up
+    to the app, when letters that came later are in the box already, and ctrl+u would take them away.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave", show=False),
+        Binding("enter", "finish(True)", "Enter", show=False, priority=True),
+        Binding("escape", "finish(False)", "Leave", show=False, priority=True),
         Binding("up", "earlier(-1)", "Earlier line", show=False),
         Binding("down", "earlier(1)", "Later line", show=False),
         Binding("tab", "cursor_right", "Take the suggestion", show=False),
     ]
 
-    def action_leave(self) -> None:
-        self.post_message(LineLeft())
+    async def _on_key(self, event: Key) -> None:
+        bound = self._bindings.key_to_bindings.get(event.key)
+        if not bound:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(bound[0].action)
+
+    async def action_finish(self, entered: bool) -> None:
+        await drained(self)
+        line = self.parent
+        if isinstance(line, PromptLine):
+            await line.finish(self.value if entered else None)
 
     def action_earlier(self, by: int) -> None:
         line = self.parent
@@ -71,13 +106,15 @@ class PromptLine(Horizontal):
         box.value = lines[self._at] if self._at < len(lines) else ""
         box.cursor_position = len(box.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
+    async def finish(self, text: str | None) -> None:
+        """Close the line and tell the screen what was entered, if anything was; the next key comes after that."""
+        self.close()
         # An empty line means nothing, unless something stood there that was taken away.
-        if event.value.strip() or self._given:
-            lines = self._history.setdefault(self._prompt, [])
-            if lines[-1:] != [event.value]:
-                lines.append(event.value)
-            self.post_message(LineEntered(self._prompt, event.value))
+        if text is None or not (text.strip() or self._given):
+            self.screen.post_message(LineLeft())
         else:
-            self.post_message(LineLeft())
+            lines = self._history.setdefault(self._prompt, [])
+            if text.strip() and lines[-1:] != [text]:
+                lines.append(text)
+            self.screen.post_message(LineEntered(self._prompt, text))
+        await drained(self.screen)
