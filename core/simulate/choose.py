@@ -13,7 +13,7 @@ Make = Callable[[ScanStore, ModelSide], Simulator]
 DEFAULT = Lens.name  #: it needs nothing but the model
 
 BACKENDS: dict[str, Make] = {
-    Lens.name: lambda store, model: Lens(store.concepts, model),
+    Lens.name: Lens.of,
     Oracle.name: lambda store, _: Oracle.of_demo(store.manifest),
 }
 

@@ -5,6 +5,9 @@ Notable:
   but colours and numbers among them compete too. The ``WORDS`` most frequent take part.
 - Words with the same first token ("cactus", "cacti") cannot be told apart. Each token's probability counts once.
 - Of several words the probabilities are added: they are shares of one whole.
+- A patch is read in place, but in the demo's model three patches later: it names an object only once it has read on.
+  In 120 of its scenes the probability of an object's word and each patch's share inside its boxes correlate with -0.01
+  in place and with 0.06, 0.12, 0.14, 0.13 and 0.11 one to five patches later. Larger models were not measured.
 - A sample's table holds all words, so that any number of explanations costs one pass.
 """
 
@@ -12,18 +15,22 @@ from collections import OrderedDict
 from collections.abc import Collection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.concepts import Concepts
+from core.demo import DEMO
 from core.errors import Cancelled, StoreError, WorkerError
 from core.explanation import Explanation
 from core.model_messages import LensAnswer, LensRequest, Phase
 from core.plain_text import plain
+from core.scan_store import ScanStore
 from core.simulate.asking import ask
 from core.simulate.phrases import wanted_words
 from core.simulate.protocol import SCALE, HeldOut, ModelSide, NoPrediction, Prediction, TokenKind
 
 WORDS = 4096  #: that compete, at most: a table of LLaVA's 576 patches then takes 9 MB
 KEPT_BYTES = 256 << 20
+DEMO_DELAY = 3  #: patches, in reading order
 
 
 class Lens:
@@ -34,8 +41,11 @@ class Lens:
     independent = False
     paid = False
 
-    def __init__(self, concepts: Concepts | None, model: ModelSide) -> None:
+    def __init__(self, concepts: Concepts | None, model: ModelSide, delay: int = 0) -> None:
         """Choose the words.
+
+        Args:
+            delay: how many patches later, row by row, a patch is read; the last ones are read at the last.
 
         Raises:
             StoreError: if the scan has no concepts.
@@ -48,7 +58,13 @@ class Lens:
         self.words = tuple(concepts.words[at] for at in sorted(order.tolist()))
         self._places = {word: at for at, word in enumerate(self.words)}
         self._model = model
+        self._delay = delay
         self._tables: OrderedDict[int, LensAnswer] = OrderedDict()
+
+    @classmethod
+    def of(cls, store: ScanStore, model: ModelSide) -> "Lens":
+        """The lens of a scan's model. Raises as ``Lens``."""
+        return cls(store.concepts, model, DEMO_DELAY if store.manifest.model.name == DEMO else 0)
 
     def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
         """The concept words that it names."""
@@ -64,7 +80,7 @@ class Lens:
             return table
         columns = sorted({table.columns[self._places[word]] for word in wanted})
         visual, text = (part[columns].sum(axis=0) * np.float32(SCALE) for part in (table.visual, table.text))
-        return Prediction(visual, text)
+        return Prediction(_later(visual, self._delay), text)
 
     async def _table(self, sample: HeldOut) -> LensAnswer | NoPrediction:
         known = self._tables.get(sample.sample)
@@ -88,6 +104,13 @@ class Lens:
         while len(self._tables) > 1 and sum(_size(one) for one in self._tables.values()) > KEPT_BYTES:
             self._tables.popitem(last=False)
         return answer
+
+
+def _later(visual: NDArray[np.float32], delay: int) -> NDArray[np.float32]:
+    """What stands ``delay`` patches later, row by row: float32 (rows, columns)."""
+    row = visual.ravel()
+    at = np.minimum(np.arange(row.size) + delay, row.size - 1)
+    return row[at].reshape(visual.shape)
 
 
 def _size(table: LensAnswer) -> int:

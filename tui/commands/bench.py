@@ -1,14 +1,21 @@
 """``vlmscope bench``: what it costs on this machine, as ratios where a ratio says more than a time."""
 
+import asyncio
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from core.bench_scores import NEURONS, BenchScores, bench_scores
 from core.demo import DEMO, scan_folder
+from core.manifest import read_manifest
+from core.model_messages import ModelSpec
+from core.model_process import ModelProcess
 from core.neuron import HookPoint
 from core.synthetic import write_synthetic_scan
 from tui.commands.options import DeviceOption, DtypeOption, JsonOption
@@ -55,6 +62,36 @@ def scan(
     vlm = Vlm.load(model, device=device, dtype=dtype)
     figures = [asdict(bench_scan(vlm, data, ScanOptions(hook=hook, batch=batch), repeats))]
     _write(figures, json)
+
+
+@bench.command("scores")
+def scores(
+    *,
+    neurons: Annotated[int, typer.Option("--neurons", min=1, help="The clearest so many visual neurons.")] = NEURONS,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Whether scores tell right explanations from shuffled ones: on the demo, by oracle and by lens."""
+    manifest = read_manifest(scan_folder(DEMO))
+    spec = ModelSpec(DEMO, None, device, dtype, manifest.hook)
+    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    found = asyncio.run(_scores(spec, neurons, talk))
+    if json:
+        write_json(asdict(found))
+    else:
+        _write([{"backend": name, **asdict(figures)} for name, figures in found.backends.items()], json)
+
+
+async def _scores(spec: ModelSpec, neurons: int, talk: Console) -> BenchScores:
+    columns = (TextColumn("neurons"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=talk, disable=not talk.is_terminal) as bars:
+        task = bars.add_task("neurons", total=neurons)
+        model = ModelProcess(spec, lambda _: None, idle_unload_s=0)
+        try:
+            return await bench_scores(model, neurons, lambda done, of: bars.update(task, completed=done, total=of))
+        finally:
+            await model.close()
 
 
 def _write(figures: list[dict[str, object]], json: bool) -> None:
