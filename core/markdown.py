@@ -19,7 +19,8 @@ _BREAKS = re.compile(r"([\s`|<{}\\]+)")
 # What is linked or replaced without any markup around it.
 _WORD_AT_WORK = re.compile(
     r"@|\$|//|www\."  # mentions and addresses, formulas, URLs
-    r"|[^\s.]\.[^\W\d_]{2}"  # example.com, also file.jpg; but not e.g.
+    r"|(?:^|[^\s.])\.[^\W\d_]{2}"  # example.com, also file.jpg and what follows a bar, a|.com; but not e.g.
+    r"|\d\.\d+\.\d+\.\d"  # 10.0.0.1
     r"|[#!]\d|\bGH-\d"  # issues and merge requests
     r"|:(?!\d\d(?:\+\d\d)?:)[\w+-]+:"  # emoji, not the middle of 10:30:00+00:00
     r"|(?<!\w)(?=[a-f]*\d)[0-9a-f]{7,40}(?!\w)",  # commits

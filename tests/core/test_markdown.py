@@ -18,6 +18,7 @@ from tests.core.markdown_reading import ALLOWED, PARSERS, flat, hostile, lines_o
 @example("`@a`\\`@b`")
 @example("a\n=")
 @example("a\n-")
+@example("at 10.0.0.1 or 10.0.0.1/x")
 def test_a_line_says_what_it_said(parser: MarkdownIt, text: str) -> None:
     for where in ("{}", "- {}", "1. {}", "a b {} c", "**x:** {}"):
         tokens = parser.parse(where.replace("{}", inline(text)))
@@ -32,6 +33,7 @@ def test_a_line_says_what_it_said(parser: MarkdownIt, text: str) -> None:
 @pytest.mark.parametrize("parser", PARSERS[1:], ids=["github", "everything"])
 @given(text=hostile, other=hostile)
 @example("\\", "|")
+@example("0|.AC", "a|www.e.com")
 @example("a\\|b", "---")
 def test_a_cell_stays_a_cell(parser: MarkdownIt, text: str, other: str) -> None:
     tokens = parser.parse(f"| a | b |\n| --- | --- |\n| {inline(text)} | {inline(other)} |\n| c | d |\n")
