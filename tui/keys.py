@@ -43,7 +43,7 @@ class Action:
     group: Group
 
     def binding(self) -> Binding:
-        # A priority binding runs before the next key is dispatched. Others run after their event has bubbled up: of keys
+        # A priority binding runs before the next key is dispatched. Others run when their event has bubbled up: of keys
         # that arrive together (a slow line, quick fingers) one that opens a box would overtake the steps before it.
         return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=True)
 

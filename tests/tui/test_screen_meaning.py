@@ -62,16 +62,11 @@ async def test_at_80_columns_concepts_stand_beside_the_pictures(worded: Path) ->
 async def test_a_word_goes_to_the_strongest_neuron_of_any_layer_and_n_goes_on(worded: Path) -> None:
     async with running(worded) as on:
         await on.type("/Trains")
-        assert on.neuron == Neuron(2, 7)
+        await on.until(lambda: on.neuron == Neuron(2, 7))
         await on.until(lambda: "Trains: 1 of 3, strongest first." in on.notes)
-        await on.press("n")
-        assert on.neuron == Neuron(0, 3)
-        await on.press("n")
-        assert on.neuron == Neuron(3, 1)
-        await on.press("n")
-        assert on.neuron == Neuron(2, 7)
-        await on.press("N")
-        assert on.neuron == Neuron(3, 1)
+        for key, neuron in (("n", Neuron(0, 3)), ("n", Neuron(3, 1)), ("n", Neuron(2, 7)), ("N", Neuron(3, 1))):
+            await on.press(key)
+            await on.until(lambda neuron=neuron: on.neuron == neuron)  # type: ignore[misc]
 
 
 async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(worded: Path) -> None:
@@ -85,7 +80,7 @@ async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(worded: Pat
             for neuron in (Neuron(2, 7), Neuron(0, 3), Neuron(3, 1))
             if labels[tuple(vars(neuron).values())] == label
         ]
-        assert on.neuron == found[0]
+        await on.until(lambda: on.neuron == found[0])
         await on.type(f":label {other.word}")
         here = on.neuron
         await on.type("/train")
@@ -166,7 +161,7 @@ async def test_the_papers_neurons_are_marked_found_and_gone_to(scan: Path, monke
         await on.press("e")
         assert "the paper, figure 9, COCO 000000403170 · multimodal" in on.page
         await on.type("/train")
-        assert on.neuron == Neuron(2, 5)
+        await on.until(lambda: on.neuron == Neuron(2, 5))
 
 
 async def test_other_models_have_no_published_neurons(scan: Path) -> None:

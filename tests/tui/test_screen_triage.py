@@ -9,6 +9,7 @@ from textual.events import Key
 from textual.widgets import Input, TextArea
 
 from core.config import Config, data_folder
+from core.explanation import Explanation, Source
 from core.labels import Label
 from core.manifest import read_manifest
 from core.neuron import Neuron
@@ -183,6 +184,23 @@ async def test_ranges_of_layers_and_what_is_only_there(scan: Path) -> None:
         ):
             await on.type(line)
             await on.until(lambda says=says: says in on.notes)  # type: ignore[misc]
+
+
+async def test_notes_tags_and_explanations_are_searched(scan: Path) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(1, 4), "Fires on TRAINS, mostly")
+        kept.set_tags(Neuron(2, 9), ["train yard"])
+        kept.add_explanation(Neuron(3, 3), Explanation("a train at night", Source.USER, "2026-01-01T00:00:00+00:00"))
+        kept.set_note(Neuron(3, 5), "boats")
+    async with running(scan, start=Neuron(0, 1)) as on:
+        await on.until(lambda: on.browse._notebook_read)
+        for expected in (Neuron(1, 4), Neuron(2, 9), Neuron(3, 3), Neuron(1, 4)):
+            await on.type("/train")
+            await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
+        await on.press("N")
+        await on.until(lambda: on.neuron == Neuron(3, 3))
+        await on.type("/nowhere")
+        await on.until(lambda: "or in its texts" in on.notes)
 
 
 async def test_a_session_goes_on_where_the_last_one_ended(scan: Path) -> None:

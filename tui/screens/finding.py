@@ -52,7 +52,7 @@ class FindingScreen(ExplainScreen):
             return
         found = read_search(state.search, state.neuron.layer, self.store.layers, self.store.neurons)
         if found.word:
-            self._next_with_word(found, by)
+            self.chore(self._next_with_word(found, by))
             return
         rows = self._selection.rows
         hits = np.ones(len(rows), dtype=np.bool_)
@@ -70,13 +70,9 @@ class FindingScreen(ExplainScreen):
             self.say("From the list's other end." if len(positions) > 1 else "That is the only match.")
         self.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1]))
 
-    def _next_with_word(self, found: Search, by: int) -> None:
+    async def _next_with_word(self, found: Search, by: int) -> None:
         """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength."""
-        try:
-            ranked = self._with_word(found)
-        except StoreError as error:
-            self.tell(error)
-            return
+        ranked = self._with_word(found, await self.with_text(found.word))
         if not len(ranked):
             self.say(self._nothing(found))
             return
@@ -86,24 +82,26 @@ class FindingScreen(ExplainScreen):
         self.go(Neuron(*divmod(int(ranked[place]), self.store.neurons)))
         self.say(f"{plain(found.word, 40)}: {place + 1} of {len(ranked)}, strongest first.")
 
-    def _with_word(self, found: Search) -> NDArray[np.int64]:
-        """The neurons that have a word among their concepts, or in what the paper says of them, and pass the filter.
+    def _with_word(self, found: Search, in_text: frozenset[Neuron]) -> NDArray[np.int64]:
+        """The neurons that have a word in their texts or among their concepts, and pass the filter.
+
+        Args:
+            in_text: those that have it in the notebook, or in what the paper says of them: they lead.
 
         Returns:
-            int64, flat numbers, the strongest first, of equals the lower address; the paper's lead.
+            int64, flat numbers, the strongest first, of equals the lower address.
 
         Raises:
             StoreError: if there are no words to search.
         """
-        if self.concepts is None and not self.published:
+        if self.concepts is None and not self.published and not self.noted.marks:
             raise StoreError(
                 "This scan has no concepts: there are no words to search.", "vlmscope concepts SCAN adds them."
             )
         shape = (self.store.layers, self.store.neurons)
         strength = np.zeros(shape, np.float32) if self.concepts is None else self.concepts.find(found.word)
-        for neuron, known in self.published.items():
-            if found.word.casefold() in known.text.casefold():
-                strength[neuron.layer, neuron.index] = np.inf
+        for neuron in in_text:
+            strength[neuron.layer, neuron.index] = np.inf
         kept = self.state.filter
         label = found.label if found.label is not None else kept.label
         both = replace(kept, label=label, high_confidence=kept.high_confidence or found.firm)
@@ -124,7 +122,7 @@ class FindingScreen(ExplainScreen):
             str(self.state.filter),
         ]
         which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
-        return plain(f"No{which} neuron has {found.word!r} among its concepts.{hint}", 200)
+        return plain(f"No{which} neuron has {found.word!r} among its concepts or in its texts.{hint}", 200)
 
     async def action_filter(self) -> None:
         from tui.screens.choice import ChoiceScreen, filter_choices

@@ -45,6 +45,7 @@ class NotedScreen(ModelTalkScreen):
         self._writes: dict[Neuron, PromotedAnswer] = {}
         self._writes_asked: set[Neuron] = set()
         self._writes_problems: dict[Neuron, str] = {}
+        self._texts_found: dict[str, frozenset[Neuron]] = {}  # of the last search, until the notebook changes
         self._chores: set[asyncio.Task[None]] = set()
 
     def on_mount(self) -> None:
@@ -128,6 +129,7 @@ class NotedScreen(ModelTalkScreen):
 
     def relist(self) -> None:
         """The notebook has changed: find the rows anew if they depend on it, and paint."""
+        self._texts_found = {}
         kept = self.state.filter
         if kept.verdict or kept.explained or kept.scored or kept.bookmarked or self.state.order is Order.SCORE:
             self._select()
@@ -146,6 +148,20 @@ class NotedScreen(ModelTalkScreen):
             self._entry_problem = ""
             self._entry = entry
             self.show_meaning()
+
+    async def with_text(self, words: str) -> frozenset[Neuron]:
+        """Neurons with ``words`` in a note, a tag, an explanation, or in what the paper says of them."""
+        wanted = words.casefold()
+        layers, neurons = self.store.layers, self.store.neurons
+
+        def search(notebook: "Notebook") -> frozenset[Neuron]:
+            found = (text.neuron for text in notebook.texts() if wanted in text.text.casefold())
+            return frozenset(neuron for neuron in found if neuron.layer < layers and neuron.index < neurons)
+
+        if words not in self._texts_found:
+            self._texts_found = {words: await self.notebook.read(search, frozenset())}
+        paper = (neuron for neuron, known in self.published.items() if wanted in known.text.casefold())
+        return self._texts_found[words] | frozenset(paper)
 
     # -- words about the neuron ----------------------------------------------------------------------------------
 
