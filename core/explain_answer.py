@@ -46,20 +46,32 @@ class WrongAnswer(ValueError):  # noqa: N818  # never shown as an error: it is a
     """Says what is wrong with an answer."""
 
 
-def read_answer(text: str) -> Answer:
-    """Read a model's answer; a code fence around it, and thoughts before it, do no harm.
+def read_json(text: str) -> object:
+    """The JSON of a model's answer; a code fence around it, and thoughts before it, do no harm.
 
     Raises:
-        WrongAnswer: if it is no JSON, or not of the form that was asked for.
+        WrongAnswer: if it is none.
     """
     text = _THOUGHTS.sub("", text)
     fenced = _FENCE.match(text)
     try:
-        return Answer.model_validate(json.loads(fenced[1] if fenced else text))
+        found: object = json.loads(fenced[1] if fenced else text)
+        return found
     except json.JSONDecodeError as error:
         raise WrongAnswer(f"it is no JSON: {error}") from None
-    except RecursionError:
+    except (RecursionError, ValueError):
+        # Nested too deep, or a number of thousands of digits.
         raise WrongAnswer("it is no JSON that could be read") from None
+
+
+def read_answer(text: str) -> Answer:
+    """Read a model's answer.
+
+    Raises:
+        WrongAnswer: if it is no JSON, or not of the form that was asked for.
+    """
+    try:
+        return Answer.model_validate(read_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

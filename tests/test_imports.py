@@ -20,6 +20,7 @@ MODEL_SIDE = {
     "lens",
     "promoted",
     "scan",
+    "simulate.segmentation",
     "top_samples",
     "vlm",
     "worker",
