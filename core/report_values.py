@@ -131,7 +131,7 @@ class PublishedPart(_Frozen):
 
     label: LabelWord
     text: Text
-    figure: str
+    figure: Text
     images: tuple[Text, ...]
 
 

@@ -139,6 +139,7 @@ def test_a_report_keeps_its_structure(store: HostileStore, parser: MarkdownIt, t
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile)
 @example("\ud800\udc00 \x00\x1b")
+@example("\udcff")
 def test_a_json_report_is_read_back_whole(store: HostileStore, text: str) -> None:
     written = report_json(hostile_report(store, text))
     assert written.isascii() and not any(character < " " and character != "\n" for character in written)
