@@ -11,7 +11,7 @@ from typer.main import get_command
 from core.config import Config
 from core.worker_log import worker_log
 from tui.cli import app
-from tui.keys import ACTIONS, Group, keys_of
+from tui.keys import ACTIONS, keys_of
 from tui.screens.commands import VERBS
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def test_every_option_that_is_shown_exists(line: str) -> None:
 
 
 def test_every_key_that_is_listed_does_something() -> None:
-    bound = {key for action in ACTIONS if action.group is not Group.LATER for key in keys_of(action.id, {})}
+    bound = {key for action in ACTIONS for key in keys_of(action.id, {})}
     rows = re.findall(r"^\| (`.*?) \|", section("Keys"), re.MULTILINE)
     listed = {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
     assert len(listed) > 15
@@ -50,11 +50,6 @@ def test_every_screen_command_that_is_shown_exists() -> None:
     shown = re.findall(r"`:([A-Za-z]+)", section("Keys"))
     assert shown
     assert set(shown) <= set(VERBS)
-
-
-def test_what_the_limits_say_is_not_there_is_not_there() -> None:
-    later = {action.id for action in ACTIONS if action.group is Group.LATER}
-    assert ("their keys\n  say so" in README) == bool(later)
 
 
 def test_the_settings_are_all_there_with_their_defaults() -> None:

@@ -1,7 +1,6 @@
 """Every action of the screen, in one registry: its id, keys, words for the footer, the help and the palette.
 
 Bindings, footer, help and command palette are made from here; the user's ``keys`` setting maps an id to other keys.
-An action that belongs to a later version is listed too: its key says so, instead of doing nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,6 @@ class Group(StrEnum):
     MODEL = "Model"
     TRIAGE = "Decide"
     PROGRAM = "Program"
-    LATER = "Not in this version"
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,6 @@ class Action:
         return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=True)
 
 
-def _later(id: str, keys: str, short: str, tip: str) -> Action:  # noqa: A002 (the field's name)
-    return Action(id, keys, f"not_yet('{id}')", short, tip, Group.LATER)
-
-
 ACTIONS: tuple[Action, ...] = (
     Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list", Group.MOVE),
     Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron", Group.MOVE),
@@ -76,9 +70,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up", Group.LOOK),
     Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", Group.LOOK),
     Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", Group.LOOK),
+    Action("score", "s", "score_page", "score page", "Show truth and prediction side by side; h l step", Group.LOOK),
     Action("choose", "c", "choose", "choose explanation", "Choose which explanation leads", Group.LOOK),
     Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", Group.LOOK),
     Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)", Group.MODEL),
+    Action("simulate", "S", "simulate", "score", "Simulate the neuron from its explanation, and score it", Group.MODEL),
     Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes", Group.MODEL),
     Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL),
     Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", Group.TRIAGE),
@@ -105,7 +101,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", Group.PROGRAM),
     Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
     Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
-    _later("simulate", "S", "simulate and score", "Score the explanation"),
 )
 
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
@@ -120,6 +115,7 @@ HINTS: tuple[Hint, ...] = (
     (("verdict.keep", "verdict.reject", "verdict.unsure"), "verdict"),
     (("note",), "note"),
     (("explain",), "explain"),
+    (("simulate",), "score"),
     (("meaning",), "meaning"),
     (("filter",), "filter"),
     (("sort",), "sort"),

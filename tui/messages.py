@@ -13,6 +13,8 @@ from tui.screens.state import OwnPicture
 
 if TYPE_CHECKING:
     from core.explain import Answered
+    from core.notebook_values import Entry
+    from core.simulate.scoring import Outcome
 
 
 @dataclass
@@ -115,6 +117,23 @@ class Explained(Message):
 @dataclass
 class ExplainFailed(Message):
     """Nothing could be asked about a neuron, or the answer could not be kept."""
+
+    neuron: Neuron
+    error: VlmscopeError
+
+
+@dataclass
+class Scored(Message):
+    """An explanation has its score, and the notebook has it: ``entry``."""
+
+    neuron: Neuron
+    outcome: "Outcome"
+    entry: "Entry"
+
+
+@dataclass
+class ScoreFailed(Message):
+    """An explanation could not be scored."""
 
     neuron: Neuron
     error: VlmscopeError

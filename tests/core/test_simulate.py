@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core.config import Config
 from core.demo import demo_folder, scan_folder
 from core.errors import ModelError, StoreError, UsageError, WorkerError
 from core.explanation import Explanation, Source
@@ -20,7 +21,7 @@ from core.notebook import Notebook
 from core.scan_store import ScanStore
 from core.score import Group, TokenKind
 from core.score_report import ScoreReport
-from core.simulate.choose import make_simulator
+from core.simulate.choose import Tools, make_simulator
 from core.simulate.held_out import held_out
 from core.simulate.lens import Lens
 from core.simulate.oracle import Oracle
@@ -191,9 +192,9 @@ async def test_the_oracle_says_why_it_predicts_nothing(tmp_path: Path) -> None:
 def test_the_oracle_is_for_the_demo(scan: Path, demo: ScanStore) -> None:
     model = FakeModel(Oracle.of_demo(demo.manifest))
     with pytest.raises(UsageError, match="demo's scenes alone"):
-        make_simulator("oracle", ScanStore(scan), model)
+        make_simulator("oracle", Tools(ScanStore(scan), cast(Any, model), Config()))
     with pytest.raises(UsageError, match="no backend"):
-        make_simulator("magic", demo, model)
+        make_simulator("magic", Tools(demo, cast(Any, model), Config()))
 
 
 # The lens.

@@ -37,7 +37,7 @@ def vlm(folder: Path) -> Vlm:
     return found
 
 
-def by_hand(vlm: Vlm, folder: Path) -> tuple[NDArray[np.float64], dict[str, int]]:
+def by_hand(vlm: Vlm, folder: Path) -> tuple[NDArray[np.float64], dict[str, str]]:
     """All logits of the whole model, float64 (T, V), and the first token of each word by the tokenizer's spelling."""
     image = load_image(folder / "000.png")
     prompt = vlm.prompt("What?")

@@ -42,7 +42,7 @@ async def test_help_lists_every_action_and_command(scan: Path) -> None:
         assert isinstance(on.app.screen, HelpScreen)
         text = help_text({}, on.browse.palette).plain
         for action in keys.ACTIONS:
-            assert (action.short if action.group is keys.Group.LATER else action.tip) in text
+            assert action.tip in text
         for verb in VERBS.values():
             assert verb.usage in text
         await on.press("escape")
@@ -61,15 +61,6 @@ async def test_a_palette_command_runs(scan: Path) -> None:
         commands = {command.title: command for command in on.app.get_system_commands(on.app.screen)}
         commands["next neuron (j)"].callback()
         await on.until(lambda: on.neuron == Neuron(0, 1))
-
-
-@pytest.mark.parametrize("action", [a for a in keys.ACTIONS if a.group is keys.Group.LATER], ids=lambda a: a.id)
-async def test_keys_of_later_versions_say_so(scan: Path, action: keys.Action) -> None:
-    async with running(scan) as on:
-        before = on.browse.state
-        await on.press(action.keys.split(",")[0])
-        await on.until(lambda: f"{action.short}: not in this version" in on.notes)
-        assert on.browse.state == before
 
 
 async def test_remapped_keys_work_and_are_shown_and_the_old_ones_do_not(scan: Path) -> None:

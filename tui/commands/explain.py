@@ -1,7 +1,6 @@
 """``vlmscope explain``: ask a model what neurons answer to."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +39,7 @@ from tui.commands.options import (
     labels_at,
     replaced,
 )
+from tui.commands.output import may_be_paid
 from tui.commands.picking import LIMIT, WHICH, pick
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
@@ -152,14 +152,7 @@ def _agree(
     if settings.budget_usd and cost.usd is not None and cost.usd > settings.budget_usd:
         limit = f"budget_usd is {dollars(settings.budget_usd)}: the run may end before all are explained"
         talk.print(limit, soft_wrap=True)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("There is nobody to ask whether that may be paid.", "Add --yes, or look with --dry-run.")
-    talk.print("Go on? [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        talk.print("nothing was sent")
-        raise typer.Exit(1)
+    may_be_paid(talk, yes, ", or look with --dry-run")
 
 
 class _Bar:

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from core.errors import UsageError
 from core.labels import Label
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
@@ -56,3 +58,24 @@ def _finite(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return value
+
+
+def may_be_paid(talk: Console, yes: bool, instead: str = "") -> None:
+    """Ask whether to go on with what costs money.
+
+    Args:
+        yes: it was said on the command line.
+        instead: what else can be typed where nobody can be asked.
+
+    Raises:
+        UsageError: if nobody can be asked.
+        typer.Exit: if the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("There is nobody to ask whether that may be paid.", f"Add --yes{instead}.")
+    talk.print("Go on? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        talk.print("nothing was sent")
+        raise typer.Exit(1)

@@ -8,9 +8,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from core.config import load_config
+from core.chat import Chat
+from core.chat_access import key_problem
+from core.config import Config, load_config
 from core.demo import scan_folder
-from core.errors import UsageError, VlmscopeError
+from core.errors import ApiError, UsageError, VlmscopeError
+from core.explain_cost import Ledger, dollars, total
 from core.explanation import Explanation
 from core.labels import Label, Labels
 from core.model_messages import ModelSpec, ModelStatus, Phase
@@ -21,7 +24,9 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from core.score import Pooled
 from core.score_report import ScoreReport
-from core.simulate.choose import BACKENDS, DEFAULT, make_simulator
+from core.simulate.api_text import ApiText, estimate_samples
+from core.simulate.choose import BACKENDS, DEFAULT, Tools, make_simulator
+from core.simulate.held_out import held_out
 from core.simulate.own_words import borrowed, own_explanation
 from core.simulate.protocol import Simulator
 from core.simulate.run import Result, RunEnd, Status, now, pick_explanation, run
@@ -60,6 +65,7 @@ def simulate(
         ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Pay for api-text without asking.")] = False,
     json: JsonOption = False,
     device: Annotated[
         str | None,
@@ -90,8 +96,10 @@ def simulate(
     place = notebook_path(manifest.scan_id, store.folder, config.notebooks)
     with Notebook.open(place, manifest.scan_id) as notebook:
         wanted = None if explanation is None else _wanted(explanation, store, notebook)
+        if backend == ApiText.name:
+            _agree(neurons, store, notebook, wanted, config, yes, talk)
         try:
-            end = asyncio.run(_run(neurons, store, spec, backend, notebook, wanted, again, talk))
+            end = asyncio.run(_run(neurons, store, spec, backend, notebook, wanted, again, talk, config))
         except KeyboardInterrupt:
             talk.print(INTERRUPTED, soft_wrap=True)
             raise
@@ -121,6 +129,41 @@ def _wanted(said: str, store: ScanStore, notebook: Notebook) -> Explanation:
     if found is None:
         raise UsageError(f"{other} has no explanation and no concept words.", "Name another neuron, or write words.")
     return borrowed(found)
+
+
+def _agree(
+    neurons: list[Neuron],
+    store: ScanStore,
+    notebook: Notebook,
+    wanted: Explanation | None,
+    config: Config,
+    yes: bool,
+    talk: Console,
+) -> None:
+    """Say what an API will cost at most, and ask whether to go on.
+
+    Raises:
+        ApiError: if there is no key.
+        UsageError: if nobody can be asked.
+        typer.Exit: if the answer is no.
+    """
+    problem = key_problem(config.api)
+    if problem:
+        raise ApiError(problem, f"The backend {DEFAULT} needs no server.")
+    costs = []
+    for neuron in neurons:
+        said = pick_explanation(store, notebook, neuron, wanted)
+        if said is not None and said.pattern_found:
+            costs.append(estimate_samples(said, held_out(store, neuron, said.samples, paid=True), config.api))
+    cost = total(costs)
+    talk.print(
+        plain(
+            f"{len(costs)} neurons to score with {config.api.model}, {cost.requests} requests: at most about "
+            f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out, {dollars(cost.usd)}"
+        ),
+        soft_wrap=True,
+    )
+    output.may_be_paid(talk, yes)
 
 
 def _check(wanted: Explanation, simulator: Simulator, store: ScanStore) -> None:
@@ -165,11 +208,13 @@ async def _run(
     wanted: Explanation | None,
     again: bool,
     talk: Console,
+    config: Config,
 ) -> RunEnd:
     bar = _Bar(talk, len(neurons))
     model = ModelProcess(spec, bar.model, idle_unload_s=0)
+    chat = Chat(config.api)
     try:
-        simulator = make_simulator(backend, store, model)
+        simulator = make_simulator(backend, Tools(store, model, config, chat, Ledger(config.api.budget_usd)))
         if wanted is not None:
             _check(wanted, simulator, store)
         with bar.bars:
@@ -185,6 +230,7 @@ async def _run(
                 on_sample=bar.sample,
             )
     finally:
+        await chat.close()
         await model.close()
 
 

@@ -60,6 +60,10 @@ class BrowseScreen(TriageScreen):
             self.say(f"No neuron of layer {layer} is in this list.")
 
     def action_sample(self, by: int) -> None:
+        if self.state.mode is Mode.SCORE:
+            at = min(max(self.state.example + by, 0), max(self.examples - 1, 0))
+            self.become(replace(self.state, example=at))
+            return
         if self.state.own is not None:
             self.say("Your own picture is shown; esc leaves it.")
             return
@@ -190,6 +194,8 @@ class BrowseScreen(TriageScreen):
                 self.show_image(path, question)
             case commands.SetTheme(name):
                 self._set_theme(name)
+            case commands.OwnWords(text):
+                self.own_words(text)
             case commands.Published():
                 self.choose_published()
             case commands.Do(action):
@@ -210,8 +216,3 @@ class BrowseScreen(TriageScreen):
         from tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self.config.keys, self.palette))
-
-    def action_not_yet(self, action_id: str) -> None:
-        """An action of a later version."""
-        action = keys.BY_ID[action_id]
-        self.say(f"{action.short}: not in this version.")

@@ -56,6 +56,13 @@ class SetTheme:
 
 
 @dataclass(frozen=True)
+class OwnWords:
+    """Score the user's own words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Published:
     """Choose one of the paper's neurons."""
 
@@ -67,7 +74,7 @@ class Do:
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | Published | Do
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Published | Do
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,12 @@ def _theme(words: list[str], _state: State) -> Command:
     return SetTheme(_one(words, "theme textual-light"))
 
 
+def _own_words(words: list[str], _state: State) -> Command:
+    if not words:
+        raise UsageError("No words were given.", "Write :words red trains.")
+    return OwnWords(" ".join(words))
+
+
 def _published(words: list[str], _state: State) -> Command:
     if words:
         raise UsageError(":published takes no words after it.", "Write :published.")
@@ -202,6 +215,7 @@ VERBS: dict[str, Verb] = {
     "layers": Verb("layers 3-7", "list a range of layers, all, or this", _layers),
     "sort": Verb("sort maximum", "order the list", _sort),
     "image": Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
+    "words": Verb("words red trains", "score your own words as its explanation", _own_words),
     "published": Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _published),
     "restart": Verb("restart", "start the model process again", _do("restart_model", "restart")),
     "unload": Verb("unload", "free the model's memory", _do("unload_model", "unload")),

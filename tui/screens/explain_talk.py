@@ -10,13 +10,13 @@ from core.config import Config
 from core.errors import ApiError, UsageError, VlmscopeError
 from core.explanation import Explanation, Source
 from core.labels import Label
-from core.model_messages import MapAnswer, MapRequest
 from core.neuron import Neuron
 from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.keys import keys_of
 from tui.messages import Explained, ExplainFailed
-from tui.screens.model_link import ClientFactory, ModelLink
+from tui.screens.model_link import ClientFactory
+from tui.screens.model_side import BackgroundModel
 from tui.screens.noted import NotedScreen
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from core.explain import Answered
     from core.explain_cost import Estimate, Ledger
     from core.explain_evidence import Evidence
-
-
-class _Maps:
-    """The model as ``core.explain_evidence`` asks it: one map after the other, for of those that wait the last wins."""
-
-    def __init__(self, link: ModelLink) -> None:
-        self._link = link
-        self._turn = asyncio.Lock()
-
-    async def map(self, request: MapRequest) -> MapAnswer:
-        async with self._turn:
-            return await self._link.exact(request)
 
 
 class ExplainScreen(NotedScreen):
@@ -49,7 +37,7 @@ class ExplainScreen(NotedScreen):
         self._explaining: dict[Neuron, asyncio.Task[None]] = {}
         self._chat: Chat | None = None
         self._ledger: Ledger | None = None
-        self._maps = _Maps(self.link)
+        self.background = BackgroundModel(self.link)
         self._agreed = False
 
     @property
@@ -74,7 +62,7 @@ class ExplainScreen(NotedScreen):
     def action_explain(self) -> None:
         """Ask what the neuron of now responds to; before the first request that may cost, say what and ask."""
         from core.chat_access import key_problem
-        from core.explain_cost import Ledger, estimate
+        from core.explain_cost import estimate
         from core.explain_evidence import gather
 
         neuron, settings = self.state.neuron, self.config.api
@@ -88,10 +76,8 @@ class ExplainScreen(NotedScreen):
             evidence = gather(self.store, neuron, Label(int(self.labels.label[neuron.layer, neuron.index])))
             if not evidence.samples:
                 raise ApiError(f"{neuron} has no top samples: there is nothing to explain it from.")
-            if self._ledger is None:
-                self._ledger = Ledger(settings.budget_usd)
             wanted = estimate(evidence, settings)
-            self._ledger.check(wanted)
+            self.ledger.check(wanted)
         except VlmscopeError as error:
             self.tell(error)
             return
@@ -172,10 +158,9 @@ class ExplainScreen(NotedScreen):
 
         neuron, settings = evidence.neuron, self.config.api
         try:
-            whole = await complete(evidence, self.store, self._maps if evidence.wants_model else None)
+            whole = await complete(evidence, self.store, self.background if evidence.wants_model else None)
             self._say_doing(neuron, f"asking {plain(settings.model, 40)}")
-            assert self._ledger is not None
-            answered = await explain(whole, await self._connect(), ExplainCache(), self._ledger, again=again)
+            answered = await explain(whole, await self._connect(), ExplainCache(), self.ledger, again=again)
             outcome = answered.outcome
             if isinstance(outcome, Explanation):
                 found = outcome
@@ -187,6 +172,15 @@ class ExplainScreen(NotedScreen):
             self.post_message(ExplainFailed(neuron, error))
         else:
             self.post_message(Explained(neuron, answered, whole.note))
+
+    @property
+    def ledger(self) -> "Ledger":
+        """What this session has cost."""
+        from core.explain_cost import Ledger
+
+        if self._ledger is None:
+            self._ledger = Ledger(self.config.api.budget_usd)
+        return self._ledger
 
     async def _connect(self) -> "Chat":
         if self._chat is None:

@@ -9,12 +9,12 @@ from core.errors import StoreError
 from core.neuron import Neuron
 from core.plain_text import plain
 from tui.screens.commands import Search, read_search
-from tui.screens.explain_talk import ExplainScreen
+from tui.screens.score_talk import ScoreScreen
 from tui.screens.selection import select
 from tui.screens.state import Filter, Order
 
 
-class FindingScreen(ExplainScreen):
+class FindingScreen(ScoreScreen):
     """Going to neurons, search, filter and order."""
 
     def go(self, neuron: Neuron) -> None:

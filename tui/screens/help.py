@@ -48,8 +48,6 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line("writes", "tokens that its output weights promote: a first-order reading")
     line("e * in the list", "explained; one of the paper's neurons")
     for group in Group:
-        if group is Group.LATER:
-            continue
         head(group)
         for action in ACTIONS:
             if action.group is group:
@@ -58,9 +56,6 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line("27.3900", "go to a neuron; L27/N3900, 27:3900 and '27 3900' too")
     for verb in VERBS.values():
         line(verb.usage, verb.help)
-    head(Group.LATER)
-    later = [f"{keys_of(a.id, remapped)[0]} {a.short}" for a in ACTIONS if a.group is Group.LATER]
-    text.append("  " + " · ".join(later) + "\n", palette.muted)
     return text
 
 

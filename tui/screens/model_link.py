@@ -5,8 +5,8 @@ for, so that the screen can drop what it no longer shows.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from textual.message import Message
 
@@ -16,6 +16,8 @@ from core.manifest import Manifest
 from core.model_messages import (
     DescribeAnswer,
     DescribeRequest,
+    LensAnswer,
+    LensRequest,
     MapAnswer,
     MapRequest,
     ModelSpec,
@@ -23,6 +25,8 @@ from core.model_messages import (
     Phase,
     PromotedAnswer,
     PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
 )
 from tui.messages import (
     Described,
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
     from core.neuron import Neuron
 
 
+Answer = TypeVar("Answer")
+
+
 class ModelClient(Protocol):
     """``core.model_process.ModelProcess``, or a stand-in for it."""
 
@@ -47,6 +54,8 @@ class ModelClient(Protocol):
     async def map(self, request: MapRequest) -> MapAnswer: ...
     async def describe(self, request: DescribeRequest) -> DescribeAnswer: ...
     async def promoted(self, request: PromotedRequest) -> PromotedAnswer: ...
+    async def lens(self, request: LensRequest) -> LensAnswer: ...
+    async def segment(self, request: SegmentRequest) -> SegmentAnswer: ...
     async def stop(self) -> None: ...
     async def restart(self) -> None: ...
     async def unload(self) -> None: ...
@@ -151,15 +160,15 @@ class ModelLink:
             self._asked -= 1
         self._post(message)
 
-    async def exact(self, request: MapRequest) -> MapAnswer:
-        """A map for whoever waits for it.
+    async def waited_for(self, call: Callable[[ModelClient], Awaitable[Answer]]) -> Answer:
+        """What ``call`` asks the model, for whoever waits for it; loads the model if it is off.
 
         Raises:
             VlmscopeError: as the model process's ``map``.
         """
         self._asked += 1
         try:
-            return await self._process().map(request)
+            return await call(self._process())
         finally:
             self._asked -= 1
 

@@ -33,6 +33,7 @@ from tui.messages import Relabelled
 from tui.screens.columns import Columns, Noted
 from tui.screens.meaning import Meaning
 from tui.screens.model_link import ClientFactory, ModelLink
+from tui.screens.score_view import ScoreView
 from tui.screens.selection import select
 from tui.screens.state import Mode, Order, Pane, State
 from tui.screens.views import gather_facts, page_view, title_view
@@ -307,6 +308,7 @@ class PaintedScreen(Screen[None]):
             evidence=self._evidence,
             facts=self._facts,
             meaning=self.meaning,
+            score=self.score_view() if self.state.mode is Mode.SCORE else None,
             stale=self._stale,
             waiting=self.waiting(),
         )
@@ -323,6 +325,10 @@ class PaintedScreen(Screen[None]):
     def working(self) -> bool:
         """Whether anything is on its way that esc stops."""
         return self.link.working
+
+    def score_view(self) -> ScoreView | None:
+        """The newest score of the neuron of now; the screen that scores has it."""
+        return None
 
     @property
     def spent(self) -> str:

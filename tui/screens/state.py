@@ -90,6 +90,7 @@ class Mode(StrEnum):
     PICTURES = "pictures"
     STATISTICS = "statistics"
     MEANING = "meaning"
+    SCORE = "score"
     ZOOM = "zoom"
 
 
@@ -133,3 +134,4 @@ class State:
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
     search: str = ""
+    example: int = 0  #: of the score page

@@ -9,6 +9,7 @@ from core.model_messages import ModelStatus
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from tui.screens.meaning import Meaning
+from tui.screens.score_view import ScoreView
 from tui.screens.state import State
 from tui.widgets.bars import TitleView
 from tui.widgets.page_view import Facts, PageView
@@ -64,6 +65,7 @@ def page_view(
     evidence: "Evidence | None",
     facts: Facts | None,
     meaning: Meaning | None,
+    score: ScoreView | None,
     stale: bool,
     waiting: str,
 ) -> PageView:
@@ -86,6 +88,7 @@ def page_view(
         evidence=evidence,
         facts=facts,
         meaning=meaning,
+        score=score,
         stale=stale,
         waiting=waiting,
         tokens=store.manifest.text_tokens_max,

@@ -68,7 +68,7 @@ class Page(Lines):
         if view.mode is Mode.MEANING and view.meaning is not None:
             return Words(meaning_page(view.meaning, room.width, palette), 0), room.height - _MEANING_HEAD
         evidence = view.evidence
-        if evidence is None or view.mode is Mode.STATISTICS:
+        if evidence is None or view.mode in (Mode.STATISTICS, Mode.SCORE):
             return Words([], 0), room.words
         limit = evidence.thresholds.T_t
         return words(evidence.tokens, evidence.words, limit, palette, room.width - _WORDS_MARGIN), room.words
@@ -89,6 +89,10 @@ class Page(Lines):
             lines += blank(width)
             if view.meaning is not None:
                 lines += window(*self._long(view, palette), self._scroll, palette)
+        elif view.mode is Mode.SCORE:
+            from tui.widgets.page_score import score_page
+
+            lines += [*blank(width), *score_page(view, view.score, width, height - len(lines) - 1, palette)]
         elif view.evidence is None:
             lines.append(row([("…", palette.muted)], width))
         else:

@@ -9,6 +9,7 @@ from core.heatmap import ColourMap
 from core.labels import Label
 from core.neuron import Neuron
 from tui.screens.meaning import Meaning
+from tui.screens.score_view import ScoreView
 from tui.screens.state import Mode
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class PageView:
         rank: the chosen top sample, or None on the user's own picture.
         firmness: None while stale.
         evidence: the picture; of another neuron or sample while ``stale``.
+        score: its newest score, on the page of scores alone.
         facts, meaning: likewise, of another neuron while stale.
         waiting: what the model is doing about a map that is not there.
         tokens: of the scan's longest description.
@@ -60,6 +62,7 @@ class PageView:
     evidence: "Evidence | None"
     facts: Facts | None
     meaning: Meaning | None
+    score: ScoreView | None
     stale: bool
     waiting: str
     tokens: int

@@ -1,0 +1,28 @@
+"""A score as the page shows it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.neuron import Neuron
+
+if TYPE_CHECKING:
+    from core.score_report import ScoreReport
+    from core.simulate.scoring import Example
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreView:
+    """The newest score of a neuron.
+
+    Attributes:
+        report: None if what the notebook holds cannot be read; ``problem`` says why.
+        examples: origin, truth and prediction of each sample; None if they were not computed in this session.
+        at: the example shown. crop: its picture as a JPEG, or empty.
+    """
+
+    neuron: Neuron
+    report: "ScoreReport | None"
+    examples: "tuple[Example, ...] | None"
+    at: int
+    crop: bytes = b""
+    problem: str = ""

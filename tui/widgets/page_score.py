@@ -1,0 +1,169 @@
+"""Origin, ground truth and prediction side by side, as the paper's figures have them, with the score and its limits."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.strip import Strip
+
+from core.errors import StoreError
+from core.heatmap import open_crop
+from core.labels import Thresholds
+from core.plain_text import plain
+from core.score import Group, IntervalKind, Pooled, TokenKind
+from core.score_report import ScoreReport
+from tui.screens.evidence import Evidence
+from tui.screens.score_view import ScoreView
+from tui.widgets.lines import Part, beside, blank, row
+from tui.widgets.page_pictures import activation_box, message_box, origin_box, scale
+from tui.widgets.page_view import GAP, SCALE, PageView
+from tui.widgets.page_words import words
+from tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from core.simulate.scoring import Example
+
+_KINDS = {TokenKind.VISUAL: "patches", TokenKind.TEXT: "words"}
+_GROUPS = {Group.TOP: "top samples", Group.TOP_AND_RANDOM: "top and random"}
+
+
+def score_text(found: Pooled) -> str:
+    """Such as ``.69 (95% .61 to .75; others .01)``, or ``n/a`` with its reason."""
+    if found.score is None:
+        return f"n/a: {found.reason}"
+    more = []
+    if found.interval is not None:
+        name = "95%" if found.interval_kind is IntervalKind.BOOTSTRAP else "samples"
+        more.append(f"{name} {found.interval[0]:.2f} to {found.interval[1]:.2f}")
+    if found.baseline is not None:
+        more.append(f"others {found.baseline:.2f}")
+    if found.counted < found.planned:
+        more.append(f"{found.planned - found.counted} samples left out")
+    return f"{found.score:.2f}{f' ({chr(59).join(more)})' if more else ''}".replace(";", "; ")
+
+
+def score_line(report: ScoreReport, palette: Palette, width: int, head: int) -> Strip:
+    """The headline of each kind in one line."""
+    parts: list[Part] = [(f"{'score':<{head}}", palette.muted)]
+    for kind in report.pooled:
+        found = report.headline(kind)
+        if found is not None:
+            parts.append((f"{_KINDS[kind]} {score_text(found)}  ", palette.text))
+    parts.append((f"by {report.backend}{'' if report.independent else ', not independent'}", palette.muted))
+    return row(parts, width)
+
+
+def score_page(view: PageView, score: ScoreView | None, width: int, height: int, palette: Palette) -> list[Strip]:
+    """The page's score: numbers, then one sample after the other."""
+    if score is None:
+        return [row([("no score yet: S simulates the neuron from its explanation", palette.muted)], width)]
+    if score.report is None:
+        return [row([(f"its score cannot be read: {plain(score.problem)}", palette.warning)], width)]
+    lines = _numbers(score.report, palette, width)
+    if not score.examples:
+        note = "the pictures of this score are not kept: S computes them again"
+        return [*lines, *blank(width), row([(note, palette.muted)], width)][:height]
+    return [*lines, *_example(view, score, score.examples[score.at], width, height - len(lines), palette)][:height]
+
+
+def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
+    said = textwrap.shorten(plain(report.explanation), max(width - 4, 20), placeholder=" …")
+    phrases = f"looks for: {', '.join(plain(phrase) for phrase in report.phrases)}" if report.phrases else ""
+    lines = [
+        row([(f"“{said}” ", palette.strong)], width),
+        row(
+            [
+                (f"by {report.backend}", palette.text),
+                (f" · {plain(report.note) or 'independent'}", palette.muted),
+                (f" · {phrases}", palette.muted),
+            ],
+            width,
+        ),
+    ]
+    for kind, groups in report.pooled.items():
+        for group, found in groups.items():
+            lines.append(
+                row([(f"{_KINDS[kind]}, {_GROUPS[group]}: ", palette.muted), (score_text(found), palette.text)], width)
+            )
+    if report.failures:
+        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+        failed = len({failure.sample for failure in report.failures})
+        lines.append(row([(f"{failed} samples failed: {plain('; '.join(reasons))}", palette.warning)], width))
+    return lines
+
+
+def _example(
+    view: PageView, score: ScoreView, example: "Example", width: int, height: int, palette: Palette
+) -> list[Strip]:
+    sample = example.sample
+    rank = f"rank {sample.rank}" if sample.rank is not None else "random"
+    parts: list[Part] = [
+        (f"example {score.at + 1} of {len(score.examples or ())}", palette.strong),
+        (f" · {rank} · #{sample.sample}", palette.muted),
+    ]
+    own = next((one for one in (score.report.samples if score.report else ()) if one.sample == sample.sample), None)
+    for kind, value in (own.values if own is not None else {}).items():
+        shown = f"{value.value:.2f}" if value.value is not None else f"n/a ({value.reason})"
+        parts.append((f" · {_KINDS[kind]} {shown}", palette.text))
+    if example.reason:
+        parts.append((f" · {plain(example.reason)}", palette.warning))
+    cells = max((width - SCALE - 3 * GAP) // 3, 4)
+    rows = max(min(cells // 2, height - 6), 1)
+    size = (cells, rows)
+    truth = example.truth
+    predicted = example.prediction
+    heads: list[tuple[list[Strip], int]] = [
+        ([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")
+    ]
+    blocks: list[tuple[list[Strip], int]] = [
+        (_origin(view, score, size, palette), cells),
+        (_map(view, score, truth.visual if truth else None, "no truth", size, palette), cells),
+        (_map(view, score, predicted.visual if predicted else None, "not predicted", size, palette), cells),
+        (scale(rows, view.colour_map, palette), SCALE),
+    ]
+    lines = [row(parts, width), *beside(heads, 1, GAP), *beside(blocks, rows, GAP)]
+    rest = height - len(lines)
+    true = truth.text if truth is not None else None
+    told = words(sample.tokens, true, 3.0, palette, width).lines
+    if predicted is None or predicted.text is None:
+        return [*lines, *told[:rest]]
+    half = max(rest // 2 - 1, 1)
+    again = words(sample.tokens, predicted.text, 3.0, palette, width).lines
+    return [*lines, *told[:half], row([("predicted:", palette.muted)], width), *again[:half]]
+
+
+def _evidence(view: PageView, score: ScoreView, norms: NDArray[np.float32] | None, problem: str) -> Evidence:
+    try:
+        crop, trouble = (open_crop(score.crop), "") if score.crop else (None, "the scan has none")
+    except StoreError as error:
+        crop, trouble = None, error.message
+    assert score.examples is not None
+    return Evidence(
+        neuron=view.neuron,
+        thresholds=Thresholds(),
+        rank=None,
+        sample=score.examples[score.at].sample.sample,
+        image="",
+        crop=crop,
+        crop_problem=trouble,
+        visual=norms,
+        map_problem=problem,
+    )
+
+
+def _origin(view: PageView, score: ScoreView, size: tuple[int, int], palette: Palette) -> list[Strip]:
+    return origin_box(_evidence(view, score, None, ""), size, palette, stale=False)
+
+
+def _map(
+    view: PageView,
+    score: ScoreView,
+    norms: NDArray[np.float32] | None,
+    problem: str,
+    size: tuple[int, int],
+    palette: Palette,
+) -> list[Strip]:
+    if norms is None:
+        return message_box(problem, *size, palette)
+    return activation_box(_evidence(view, score, norms, ""), size, view.colour_map, palette, stale=False, waiting="")
