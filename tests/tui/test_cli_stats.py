@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 
 from core.firmness import fragile
 from core.labels import Label, Thresholds
+from core.neuron import Neuron
+from core.notebook import Notebook, notebook_path
 from core.scan_store import ScanStore
 from core.statistics import ScanStatistics, scan_statistics
+from tests.core.test_score_statistics import put, report
 from tests.made_control import make_control
 from tui.__main__ import main
 from tui.commands.stats import CSV_HEAD
@@ -149,3 +153,21 @@ def test_what_is_wrong_is_named(
     assert main(["stats", str(scan), *more]) == code
     said = capsys.readouterr()
     assert words in said.err and said.out == ""
+
+
+def test_scores_by_label(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(scan), "--scores"]) == 1
+    assert "vlmscope simulate" in capsys.readouterr().err
+    scan_id = ScanStore(scan).manifest.scan_id
+    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as notebook:
+        for index, score in enumerate((0.5, 0.75, None)):
+            put(notebook, Neuron(1, index), report(score))
+    assert main(["stats", str(scan), "--scores"]) == 0
+    assert re.search(r"lens +visual +all +2 +1 +0\.62 +0\.62", capsys.readouterr().out)
+    assert main(["stats", str(scan), "--scores", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found[0]["scored"], found[0]["undefined"], found[0]["mean"], found[0]["max"]) == (2, 1, 0.625, 0.75)
+    assert {one["layer"] for one in found} == {None, 1}
+    assert main(["stats", str(scan), "--scores", "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("backend,kind,label,layer,scored")
+    assert main(["stats", str(scan), str(scan), "--scores"]) == 2

@@ -30,6 +30,7 @@ from tui.commands.options import (
     labels_at,
     replaced,
 )
+from tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
 NAME_WIDTH = 40  #: characters of a scan's name or model
@@ -65,6 +66,9 @@ def stats(
     json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a line for each layer and label.")] = False,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a chart as a PNG.")] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="The scores of explanations in the scan's notebook, by label and layer.")
+    ] = False,
     Tv: TvOption = None,
     nv: NvOption = None,
     Tt: TtOption = None,
@@ -81,6 +85,11 @@ def stats(
     """
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other.", "Ask for one of them.")
+    if scores:
+        if png is not None or len(scans) > 1:
+            raise UsageError("--scores takes one scan, and draws no chart.", "Leave out --png, or name one scan.")
+        _write_scores(ScanStore(scan_folder(scans[0])), json, as_csv, Tv, nv, Tt, nt, high_confidence)
+        return
     found = []
     for name in scans:
         store = ScanStore(scan_folder(name))
@@ -96,6 +105,27 @@ def stats(
         output.write(as_table_csv(found))
     elif png is None:
         output.write_lines(output.console(), as_text(found))
+
+
+def _write_scores(
+    store: ScanStore,
+    json: bool,
+    as_csv: bool,
+    Tv: float | None,
+    nv: int | None,
+    Tt: float | None,
+    nt: int | None,
+    high_confidence: float | None,
+) -> None:
+    own = store.manifest.thresholds.value()
+    labels = labels_at(store, replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence))
+    found = scores_of(store, labels)
+    if json:
+        output.write_json(scores_json(found))
+    elif as_csv:
+        output.write(scores_csv(found))
+    else:
+        output.write_lines(output.console(), scores_text(found))
 
 
 def as_json(scan: ScanStatistics) -> dict[str, object]:

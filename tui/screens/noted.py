@@ -260,7 +260,11 @@ class NotedScreen(ModelTalkScreen):
 
 def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     """The notebook's marks and scores as columns: for the notebook's own thread."""
-    return Noted.of(notebook.marks(), {}, layers, neurons)
+    from core.score_statistics import headline, newest_scores
+
+    scores = {neuron: headline(reports.values()) for neuron, reports in newest_scores(notebook).items()}
+    known = {neuron: score for neuron, score in scores.items() if score is not None}
+    return Noted.of(notebook.marks(), known, layers, neurons)
 
 
 def mark_of(entry: "Entry") -> "Mark":

@@ -164,6 +164,7 @@ class ScoreScreen(ExplainScreen):
         report = message.outcome.report
         self._outcomes[message.neuron, report.backend, report.explanation] = message.outcome
         self.take_entry(message.entry)
+        self.chore(self.read_marks())  # with the score, which the list may be sorted by
         if message.neuron == self.state.neuron:
             self.become(replace(self.state, mode=Mode.SCORE, example=0, pane=Pane.PAGE))
         else:

@@ -1,0 +1,70 @@
+"""``vlmscope stats --scores``: how well explanations predict, by label and layer."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from core.config import load_config
+from core.errors import NotebookError
+from core.labels import Labels
+from core.notebook import Notebook, notebook_path
+from core.scan_store import ScanStore
+from core.score_statistics import Scores, newest_scores, score_statistics
+
+HEAD = ("backend", "kind", "label", "layer", "scored", "undefined", "mean", "min", "q25", "median", "q75", "max")
+
+
+def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
+    """What the scan's notebook holds.
+
+    Raises:
+        NotebookError: if there is no notebook, or no score in it.
+    """
+    path = notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
+    found = {}
+    if path.exists():
+        with Notebook.open(path, store.manifest.scan_id) as notebook:
+            found = newest_scores(notebook)
+    inside = {
+        neuron: reports
+        for neuron, reports in found.items()
+        if neuron.layer < store.layers and neuron.index < store.neurons
+    }
+    if not inside:
+        raise NotebookError("No explanation of this scan has a score yet.", "vlmscope simulate SCAN ADDRESS makes one.")
+    return score_statistics(inside, labels)
+
+
+def scores_json(found: Sequence[Scores]) -> list[dict[str, object]]:
+    return [dict(zip(HEAD, _row(one), strict=True)) for one in found]
+
+
+def scores_csv(found: Sequence[Scores]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEAD)
+    writer.writerows(["" if value is None else value for value in _row(one)] for one in found)
+    return text.getvalue().rstrip("\n")
+
+
+def scores_text(found: Sequence[Scores]) -> list[Text]:
+    """A table of all neurons and of each label; layers are for JSON and CSV."""
+    lines = [Text("backend         kind    label       scored   n/a    mean  median     25%     75%", no_wrap=True)]
+    for one in found:
+        if one.layer is not None:
+            continue
+        label = "all" if one.label is None else one.label.word
+        numbers = [one.mean, *((one.quantiles[2], one.quantiles[1], one.quantiles[3]) if one.quantiles else [None] * 3)]
+        shown = "".join(f"{'n/a' if value is None else format(value, '.2f'):>8}" for value in numbers)
+        lines.append(
+            Text(f"{one.backend:<16}{one.kind:<8}{label:<11}{one.count:>7}{one.undefined:>6}{shown}", no_wrap=True)
+        )
+    return lines
+
+
+def _row(one: Scores) -> list[object]:
+    quantiles: Sequence[float | None] = one.quantiles if one.quantiles is not None else [None] * 5
+    label = None if one.label is None else one.label.word
+    return [one.backend, one.kind.value, label, one.layer, one.count, one.undefined, one.mean, *quantiles]
