@@ -72,14 +72,8 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     phrases = f"looks for: {', '.join(plain(phrase) for phrase in report.phrases)}" if report.phrases else ""
     lines = [
         row([(f"“{said}” ", palette.strong)], width),
-        row(
-            [
-                (f"by {report.backend}", palette.text),
-                (f" · {plain(report.note) or 'independent'}", palette.muted),
-                (f" · {phrases}", palette.muted),
-            ],
-            width,
-        ),
+        row([(f"by {report.backend}", palette.text), (f" · {phrases}" if phrases else "", palette.muted)], width),
+        row([(plain(report.note) or "independent of the inspected model", palette.muted)], width),
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
