@@ -17,6 +17,7 @@ from core.errors import BudgetReached, StopRun
 from core.explain_answer import WrongAnswer
 from core.explain_cost import Ledger
 from core.explanation import Explanation, Source
+from core.simulate import api_text
 from core.simulate.api_text import (
     ApiText,
     SimulateCache,
@@ -382,6 +383,14 @@ async def test_the_same_question_is_paid_once_and_others_are_asked(server: ApiSe
     same = Explanation("trains", Source.API, "2027-01-01", visual_phrases=("x",), text_cue="words for trains")
     await simulated(server, explanation=same)
     assert len(server.bodies) == 5
+
+
+async def test_another_prompt_is_another_question(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api_text.PROMPT_VERSION == "simulate-1"
+    await simulated(server)
+    monkeypatch.setattr(api_text, "PROMPT_VERSION", "simulate-2")
+    await simulated(server)
+    assert (len(server.bodies), len(cached())) == (2, 2)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'{"activations": [[0, 1]]}', pairs(1, 2, 3, 99).encode()])
