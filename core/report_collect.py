@@ -149,7 +149,7 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
         maximum=known(maximum),
         concepts=None if concepts is None else _concepts(concepts.of(neuron)),
         promoted=None if promoted is None else _promoted(promoted),
-        published=None if said is None else _published(said),
+        published=None if said is None else published_part(said),
         samples=tuple(
             _sample(store, neuron, store.top_sample(neuron, rank, thresholds), thresholds, maximum)
             for rank in range(min(samples, valid))
@@ -195,7 +195,8 @@ def _tokens(words: tuple[str, ...], logits: NDArray[np.float32]) -> tuple[TokenP
     return tuple(TokenPart(token=word, logit=known(logit)) for word, logit in zip(words, logits.tolist(), strict=True))
 
 
-def _published(said: Published) -> PublishedPart:
+def published_part(said: Published) -> PublishedPart:
+    """What the paper says of a neuron."""
     return PublishedPart(label=_WORD[said.label], text=said.text, figure=said.figure, images=said.images)
 
 

@@ -18,6 +18,7 @@ from core.heatmap import ColourMap, norm, open_crop, overlay
 from core.labels import Label, Thresholds
 from core.manifest import read_manifest
 from core.neuron import Neuron
+from core.notebook import notebook_path
 from core.scan_store import ScanStore, array_shapes
 from core.store_writer import StoreWriter
 from tui.__main__ import main
@@ -272,3 +273,23 @@ def test_a_picture_goes_down_a_pipe(scan: Path) -> None:
     with Image.open(io.BytesIO(found.stdout)) as picture:
         assert picture.format == "PNG"
         picture.load()
+
+
+def test_the_notebook_is_shown(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", str(scan), "L1/N2", "keep", "--note", "a [clear] one\x1b[31m", "--tag", "trains"]) == 0
+    capsys.readouterr()
+    assert main(["show", str(scan), "L1/N2"]) == 0
+    assert "noted: keep  #trains  a [clear] one" in capsys.readouterr().out
+    assert main(["show", str(scan), "L1/N2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["notebook"]["verdict"], found["notebook"]["tags"], found["published"]) == ("keep", ["trains"], None)
+
+
+def test_a_notebook_that_cannot_be_read_hides_nothing_else(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = notebook_path(ScanStore(scan).manifest.scan_id, scan, "data")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 100)
+    assert main(["show", str(scan), "L1/N2"]) == 0
+    captured = capsys.readouterr()
+    assert "L1/N2" in captured.out
+    assert "without the notebook" in captured.err

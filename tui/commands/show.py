@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 from core.concepts import ConceptList
+from core.config import load_config
 from core.demo import scan_folder
 from core.distribution import Distribution
 from core.errors import UsageError, VlmscopeError
@@ -18,7 +19,11 @@ from core.firmness import NeuronFirmness, neuron_firmness
 from core.heatmap import ColourMap, norm, open_crop, overlay
 from core.labels import Label, Labels, Thresholds, label_neurons
 from core.neuron import Neuron
+from core.notebook import Notebook, notebook_path
+from core.notebook_values import Entry
 from core.plain_text import plain
+from core.published import Published, published
+from core.report_collect import noted, published_part
 from core.scan_store import ScanStore, TopSample
 from tui.commands import output
 from tui.commands.concepts import as_entry
@@ -52,6 +57,7 @@ class Page:
         votes: of its top samples: visual, text, multimodal, unknown.
         maximum: gmax, the activation whose norm is 10.
         samples: best first.
+        entry: what the notebook holds.
     """
 
     store: ScanStore
@@ -62,9 +68,10 @@ class Page:
     votes: tuple[int, ...]
     maximum: float
     samples: tuple[TopSample, ...]
+    entry: Entry
 
     @classmethod
-    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> "Page":
+    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds, entry: Entry | None = None) -> "Page":
         labels = _label_one(store, neuron, thresholds)
         return cls(
             store=store,
@@ -75,7 +82,13 @@ class Page:
             votes=tuple(int(count) for count in labels.votes[0]),
             maximum=float(store.maximum[neuron.layer, neuron.index]),
             samples=tuple(store.top_sample(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
+            entry=entry or Entry(neuron),
         )
+
+    @property
+    def published(self) -> Published | None:
+        """What the paper says of it, if it is one of the paper's neurons."""
+        return published(self.store.manifest).get(self.neuron)
 
     @property
     def firmness(self) -> NeuronFirmness:
@@ -128,7 +141,7 @@ def show(
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
     )
-    page = Page.of(store, neuron, thresholds)
+    page = Page.of(store, neuron, thresholds, _entry(store, neuron))
     picked = _pick(page, rank)
     if png is not None:
         _write_png(png, _picture(page, picked, colour_map))
@@ -140,6 +153,19 @@ def show(
 
         target = output.console()
         output.write_lines(target, as_lines(page, picked, top, colour_map, target))
+
+
+def _entry(store: ScanStore, neuron: Neuron) -> Entry:
+    """What the notebook holds; a notebook that cannot be read is no reason to show nothing."""
+    try:
+        path = notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
+        if not path.exists():
+            return Entry(neuron)
+        with Notebook.open(path, store.manifest.scan_id) as notebook:
+            return notebook.entry(neuron)
+    except VlmscopeError as error:
+        print(plain(f"without the notebook: {error.message}"), file=sys.stderr)
+        return Entry(neuron)
 
 
 def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
@@ -157,6 +183,8 @@ def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
         "thresholds": vars(page.thresholds),
         "scan": {"model": manifest.model.name, "hook": manifest.hook.value, "samples": manifest.scanned},
         **as_entry(page.concepts),
+        "published": None if page.published is None else published_part(page.published).model_dump(mode="json"),
+        "notebook": noted(page.entry).model_dump(mode="json"),
         "peaks": [{"word": word, "count": count} for word, count in store.peak_tokens(page.neuron)],
         "statistics": {
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)

@@ -16,13 +16,14 @@ from tui.commands.labels import p_text
 from tui.commands.show import Page
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
+NOTE = 500  #: characters of a note
 PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
 
 def as_lines(page: Page, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
-    lines = [_head(page), _firmness(page), _source(page), *_concepts(page), Text()]
+    lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
         lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
@@ -76,6 +77,25 @@ def _concepts(page: Page) -> list[Text]:
     if not found.words:
         return [_line("concepts: no word stands out")]
     return [_line(f"concepts: {as_words(found)}  purity {share(found.purity)} (base {share(found.base_rate)})")]
+
+
+def _said(page: Page) -> list[Text]:
+    """What the paper, the notebook's explanations and the user say."""
+    lines, entry = [], page.entry
+    if page.published is not None:
+        lines.append(_line(f"the paper, figure {page.published.figure}: {page.published.text}"))
+    for saved in entry.explanations:
+        explanation = saved.explanation
+        by = plain(explanation.model) or "you"
+        found = "" if explanation.pattern_found else "no pattern found: "
+        lines.append(_line(f"{'explained' if saved.leads else 'also'}: {found}{plain(explanation.text)} ({by})"))
+    if entry.failure is not None:
+        lines.append(
+            _line(f"explanation {'refused' if entry.failure.refused else 'failed'}: {plain(entry.failure.reason)}")
+        )
+    marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{plain(tag)}" for tag in entry.tags)]
+    noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
+    return [*lines, _line(f"noted: {noted}")] if noted else lines
 
 
 def _sample_head(page: Page, top: TopSample) -> Text:
