@@ -218,7 +218,7 @@ async def _run(
         if wanted is not None:
             _check(wanted, simulator, store)
         with bar.bars:
-            return await run(
+            end = await run(
                 neurons,
                 store,
                 simulator,
@@ -229,6 +229,9 @@ async def _run(
                 on_result=bar.step,
                 on_sample=bar.sample,
             )
+        if isinstance(simulator, ApiText) and simulator.warning:
+            talk.print(plain(simulator.warning), soft_wrap=True)
+        return end
     finally:
         await chat.close()
         await model.close()
