@@ -40,7 +40,7 @@ from tui.commands.options import (
     replaced,
 )
 from tui.commands.output import may_be_paid
-from tui.commands.picking import LIMIT, WHICH, pick
+from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
 
@@ -48,21 +48,10 @@ INTERRUPTED = "What is finished is in the notebook; the same command again goes 
 def explain(
     *,
     scan: ScanArgument,
-    addresses: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ADDRESS]...", help="Layer and neuron, from 0, such as L3/N17.", show_default=False),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option("--label", help="The clearest of a label: visual, text, multimodal.", rich_help_panel=WHICH),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),
-    ] = None,
+    addresses: AddressesArgument = None,
+    top_k: TopKOption = None,
+    label: LabelOption = None,
+    limit: LimitOption = None,
     model: Annotated[str | None, typer.Option("--model", help="Who explains, such as gpt-4o.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: write the requests and the cost.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where --dry-run writes requests and pictures.")] = None,

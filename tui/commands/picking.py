@@ -1,5 +1,9 @@
 """Which neurons a command is about: addresses, the clearest of each layer, or the clearest of a label."""
 
+from typing import Annotated
+
+import typer
+
 from core.errors import UsageError
 from core.explain_pick import clearest_of_label, clearest_of_layers
 from core.labels import Label, Labels
@@ -8,6 +12,22 @@ from core.scan_store import ScanStore
 
 WHICH = "Which neurons"
 LIMIT = 20  #: of a label, where no other number is given
+
+AddressesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ADDRESS]...", help="Layer and neuron, from 0, such as L3/N17.", show_default=False),
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option("--label", help="The clearest of a label: visual, text, multimodal.", rich_help_panel=WHICH),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),
+]
 
 
 def pick(

@@ -32,7 +32,7 @@ from core.simulate.protocol import Simulator
 from core.simulate.run import Result, RunEnd, Status, now, pick_explanation, run
 from tui.commands import output
 from tui.commands.options import MODEL, JsonOption, ScanArgument
-from tui.commands.picking import LIMIT, WHICH, pick
+from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on."
 
@@ -40,21 +40,10 @@ INTERRUPTED = "What is finished is in the notebook; the same command again goes 
 def simulate(
     *,
     scan: ScanArgument,
-    addresses: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ADDRESS]...", help="Layer and neuron, from 0, such as L3/N17.", show_default=False),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option("--label", help="The clearest of a label: visual, text, multimodal.", rich_help_panel=WHICH),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),
-    ] = None,
+    addresses: AddressesArgument = None,
+    top_k: TopKOption = None,
+    label: LabelOption = None,
+    limit: LimitOption = None,
     backend: Annotated[str, typer.Option("--backend", help=f"Who predicts: {', '.join(BACKENDS)}.")] = DEFAULT,
     explanation: Annotated[
         str | None,
