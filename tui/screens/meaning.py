@@ -1,6 +1,8 @@
 """What a neuron means, as far as anybody has said: gathered for the page from the scan, the notebook and the model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from core.neuron import Neuron
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from core.model_messages import PromotedAnswer
     from core.notebook_values import Entry
     from core.published import Published
+    from core.score_report import ScoreReport
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Meaning:
         concepts: the words that stand out in its top samples' descriptions; None if the scan has none at all.
         published: what the paper says of it.
         entry: what the notebook holds; None while it is being read, or there is no notebook.
+        scores: those of ``entry`` that can be read, by the explanation's id, newest first.
         entry_problem: why there is no notebook; empty if there is one.
         writes: the tokens that it promotes; None while not known.
         writes_note: why they are not known, or that the model is being asked.
@@ -31,6 +35,7 @@ class Meaning:
     concepts: "ConceptList | None" = None
     published: "Published | None" = None
     entry: "Entry | None" = None
+    scores: "Mapping[int, tuple[ScoreReport, ...]]" = MappingProxyType({})
     entry_problem: str = ""
     writes: "PromotedAnswer | None" = None
     writes_note: str = ""

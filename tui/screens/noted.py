@@ -1,6 +1,7 @@
 """The browse screen's side of the notebook, and of what a neuron writes: gathered for the page's words."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from tui.screens.state import Order
 if TYPE_CHECKING:
     from core.notebook import Notebook
     from core.notebook_values import Entry, Mark
+    from core.score_report import ScoreReport
 
 PROMOTED = 24  #: tokens asked for on either side: many are one word in several spellings
 LOOK_S = 3.0  #: how often others' changes to the notebook are looked for
@@ -192,6 +194,7 @@ class NotedScreen(ModelTalkScreen):
             concepts=None if self.concepts is None else self.concepts.of(neuron),
             published=self.published.get(neuron),
             entry=entry,
+            scores={} if entry is None or not entry.scores else reports_of(entry),
             entry_problem=self._entry_problem,
             writes=self._writes.get(neuron),
             writes_note=note,
@@ -265,6 +268,17 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     scores = {neuron: headline(reports.values()) for neuron, reports in newest_scores(notebook).items()}
     known = {neuron: score for neuron, score in scores.items() if score is not None}
     return Noted.of(notebook.marks(), known, layers, neurons)
+
+
+def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
+    """The scores of an entry by their explanation, newest first; those of another version are left out."""
+    from core.score_report import ScoreReport
+
+    found: dict[int, tuple[ScoreReport, ...]] = {}
+    for saved in entry.scores:
+        with contextlib.suppress(NotebookError):
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_body(saved.body))
+    return found
 
 
 def mark_of(entry: "Entry") -> "Mark":

@@ -9,7 +9,14 @@ from core.distribution import BINS, EDGES, Distribution
 from tui.screens.meaning import Meaning
 from tui.widgets.lines import Part, beside, blank, row
 from tui.widgets.numbers import activation, spark
-from tui.widgets.page_meaning import concepts_line, decided_line, explanation_lines, meaning_beside, writes_line
+from tui.widgets.page_meaning import (
+    concepts_line,
+    decided_line,
+    explanation_lines,
+    meaning_beside,
+    score_lines,
+    writes_line,
+)
 from tui.widgets.page_view import Facts
 from tui.widgets.page_words import spell
 from tui.widgets.palette import Palette
@@ -91,7 +98,7 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
         lines = [*blank(width), peaks]
     else:
         decided = decided_line(meaning, palette, width)
-        noted = [] if decided is None else [decided]
+        noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
         others = 4 + len(noted) + len(sparks)  # the blank, concepts, writes, peaks
         said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
         concepts, writes = concepts_line(meaning, palette, width), writes_line(meaning, palette, width)

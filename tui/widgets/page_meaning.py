@@ -12,6 +12,7 @@ from tui.screens.meaning import Meaning
 from tui.widgets.lines import Part, blank, row
 from tui.widgets.numbers import fraction
 from tui.widgets.palette import Palette
+from tui.widgets.score_words import score_line
 
 if TYPE_CHECKING:
     from core.notebook_values import SavedExplanation
@@ -126,6 +127,15 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
     return strips
 
 
+def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """The newest score of the leading explanation, or of another if that has none; no line where there is none."""
+    entry = meaning.entry
+    for saved in entry.explanations if entry is not None else ():
+        for report in meaning.scores.get(saved.id, ())[:1]:
+            return [score_line(report, palette, width, _HEAD)]
+    return []
+
+
 def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None:
     """Verdict, bookmark, tags and the note's beginning; None where nothing was decided."""
     entry = meaning.entry
@@ -206,6 +216,7 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
         lines += blank(width)
     for number, saved in enumerate(entry.explanations if entry is not None else (), start=1):
         lines += _one(number, saved, palette, width)
+        lines += [score_line(report, palette, width, _HEAD) for report in meaning.scores.get(saved.id, ())]
         lines += blank(width)
     if entry is not None and len(entry.explanations) > 1:
         lines.append(row([(f"{meaning.choose_key} chooses which one leads", palette.muted)], width))

@@ -11,7 +11,6 @@ from core.errors import StoreError
 from core.heatmap import open_crop
 from core.labels import Thresholds
 from core.plain_text import plain
-from core.score import Group, IntervalKind, Pooled, TokenKind
 from core.score_report import ScoreReport
 from tui.screens.evidence import Evidence
 from tui.screens.score_view import ScoreView
@@ -20,38 +19,10 @@ from tui.widgets.page_pictures import activation_box, message_box, origin_box, s
 from tui.widgets.page_view import GAP, SCALE, PageView
 from tui.widgets.page_words import words
 from tui.widgets.palette import Palette
+from tui.widgets.score_words import GROUPS, KINDS, score_text
 
 if TYPE_CHECKING:
     from core.simulate.scoring import Example
-
-_KINDS = {TokenKind.VISUAL: "patches", TokenKind.TEXT: "words"}
-_GROUPS = {Group.TOP: "top samples", Group.TOP_AND_RANDOM: "top and random"}
-
-
-def score_text(found: Pooled) -> str:
-    """Such as ``.69 (95% .61 to .75; others .01)``, or ``n/a`` with its reason."""
-    if found.score is None:
-        return f"n/a: {found.reason}"
-    more = []
-    if found.interval is not None:
-        name = "95%" if found.interval_kind is IntervalKind.BOOTSTRAP else "samples"
-        more.append(f"{name} {found.interval[0]:.2f} to {found.interval[1]:.2f}")
-    if found.baseline is not None:
-        more.append(f"others {found.baseline:.2f}")
-    if found.counted < found.planned:
-        more.append(f"{found.planned - found.counted} samples left out")
-    return f"{found.score:.2f}{f' ({chr(59).join(more)})' if more else ''}".replace(";", "; ")
-
-
-def score_line(report: ScoreReport, palette: Palette, width: int, head: int) -> Strip:
-    """The headline of each kind in one line."""
-    parts: list[Part] = [(f"{'score':<{head}}", palette.muted)]
-    for kind in report.pooled:
-        found = report.headline(kind)
-        if found is not None:
-            parts.append((f"{_KINDS[kind]} {score_text(found)}  ", palette.text))
-    parts.append((f"by {report.backend}{'' if report.independent else ', not independent'}", palette.muted))
-    return row(parts, width)
 
 
 def score_page(view: PageView, score: ScoreView | None, width: int, height: int, palette: Palette) -> list[Strip]:
@@ -78,7 +49,7 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
             lines.append(
-                row([(f"{_KINDS[kind]}, {_GROUPS[group]}: ", palette.muted), (score_text(found), palette.text)], width)
+                row([(f"{KINDS[kind]}, {GROUPS[group]}: ", palette.muted), (score_text(found), palette.text)], width)
             )
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
@@ -99,7 +70,7 @@ def _example(
     own = next((one for one in (score.report.samples if score.report else ()) if one.sample == sample.sample), None)
     for kind, value in (own.values if own is not None else {}).items():
         shown = f"{value.value:.2f}" if value.value is not None else f"n/a ({value.reason})"
-        parts.append((f" · {_KINDS[kind]} {shown}", palette.text))
+        parts.append((f" · {KINDS[kind]} {shown}", palette.text))
     if example.reason:
         parts.append((f" · {plain(example.reason)}", palette.warning))
     cells = max((width - SCALE - 3 * GAP) // 3, 4)
