@@ -1,8 +1,7 @@
 """What a neuron means, as far as anybody has said: gathered for the page from the scan, the notebook and the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.neuron import Neuron
@@ -35,7 +34,7 @@ class Meaning:
     concepts: "ConceptList | None" = None
     published: "Published | None" = None
     entry: "Entry | None" = None
-    scores: "Mapping[int, tuple[ScoreReport, ...]]" = MappingProxyType({})
+    scores: "Mapping[int, tuple[ScoreReport, ...]]" = field(default_factory=dict)
     entry_problem: str = ""
     writes: "PromotedAnswer | None" = None
     writes_note: str = ""
