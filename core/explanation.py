@@ -18,6 +18,7 @@ class Source(StrEnum):
     API = "api"
     USER = "user"
     PAPER = "paper"
+    CONCEPTS = "concepts"  #: the neuron's concept words, put together to be scored
 
 
 @dataclass(frozen=True)

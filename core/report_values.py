@@ -169,7 +169,8 @@ class ExplanationPart(_Frozen):
 
     Attributes:
         leads: it is the one to show.
-        source: ``api``: a model; ``user``: the person who keeps the notebook; ``paper``.
+        source: ``api``: a model; ``user``: the person who keeps the notebook; ``paper``; ``concepts``: the
+            neuron's concept words, put together to be scored.
         scores: the newest first.
     """
 

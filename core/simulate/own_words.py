@@ -71,7 +71,7 @@ def concept_explanation(store: ScanStore, neuron: Neuron, created: str) -> Expla
     words_taken = tuple(concepts.words[ids[at]] for at in taken)
     return Explanation(
         CONCEPT_WORDS + ", ".join(words_taken),
-        Source.USER,
+        Source.CONCEPTS,
         created,
         visual_phrases=words_taken,
         samples=tuple(samples),

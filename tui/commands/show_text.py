@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from core.explanation import Source
 from core.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
 from core.labels import Label
 from core.plain_text import plain
@@ -86,7 +87,7 @@ def _said(page: Page) -> list[Text]:
         lines.append(_line(f"the paper, figure {page.published.figure}: {page.published.text}"))
     for saved in entry.explanations:
         explanation = saved.explanation
-        by = plain(explanation.model) or "you"
+        by = plain(explanation.model) or ("you" if explanation.source is Source.USER else explanation.source.value)
         found = "" if explanation.pattern_found else "no pattern found: "
         lines.append(_line(f"{'explained' if saved.leads else 'also'}: {found}{plain(explanation.text)} ({by})"))
     if entry.failure is not None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from core.explain_evidence import Evidence
 
 
+WRITERS = {Source.USER: "you", Source.PAPER: "the paper", Source.CONCEPTS: "its concepts"}
+
+
 class ExplainScreen(NotedScreen):
     """Requests to the API and its answers."""
 
@@ -232,7 +235,7 @@ class ExplainScreen(NotedScreen):
         saved = entry.explanations[: len(LETTERS)]
         choices = []
         for letter, one in zip(LETTERS, saved, strict=False):
-            who = "you" if one.explanation.source is Source.USER else plain(one.explanation.model, 20)
+            who = WRITERS.get(one.explanation.source) or plain(one.explanation.model, 20)
             choices.append(Choice(letter, f"{plain(one.explanation.text, 48)} ({who})", one.leads))
 
         def chosen(letter: str | None) -> None:

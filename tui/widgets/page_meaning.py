@@ -79,6 +79,8 @@ def _by(explanation: Explanation) -> str:
     match explanation.source:
         case Source.USER:
             return "you"
+        case Source.CONCEPTS:
+            return "its concepts"
         case Source.PAPER:
             return "the paper"
     sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
