@@ -1,6 +1,5 @@
 """Triage by keys: what is decided is in the notebook before its mark is on the screen, and nothing typed is lost."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -371,10 +370,11 @@ async def test_exporting_what_is_kept(scan: Path, tmp_path: Path) -> None:
     assert "## L0/N2" not in text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_folder_that_cannot_be_written_is_told_at_the_first_verdict(scan: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    async with running(scan, config=Config(notebooks=str(tmp_path / "none"))) as on:
+async def test_a_folder_that_cannot_be_made_is_told_at_the_first_verdict(scan: Path, tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("a file")
+    async with running(scan, config=Config(notebooks=str(tmp_path / "in the way" / "notebooks"))) as on:
+        assert on.notes == ""
         await on.press("1")
         await on.until(lambda: "notebook" in on.notes)
         assert row(on, 0)[5] == " "
+        assert "no notebook: " in on.page

@@ -274,10 +274,6 @@ class ExplainScreen(NotedScreen):
 
         self.app.push_screen(ChoiceScreen("the paper's neurons", choices), chosen)
 
-    def go(self, neuron: Neuron) -> None:
-        """Go to any neuron; ``FindingScreen`` has it."""
-        raise NotImplementedError
-
 
 def _chat_class() -> "type[Chat]":
     from core.chat import Chat

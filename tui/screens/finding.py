@@ -17,10 +17,6 @@ from tui.screens.state import Filter, Order
 class FindingScreen(ScoreScreen):
     """Going to neurons, search, filter and order."""
 
-    def go(self, neuron: Neuron) -> None:
-        """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
-        self.become(replace(self.state, neuron=neuron, rank=0))
-
     def go_row(self, position: int) -> None:
         """Go to a row of the list."""
         if len(self._selection):

@@ -138,6 +138,10 @@ class PaintedScreen(Screen[None]):
         else:
             self._paint_all()
 
+    def go(self, neuron: Neuron) -> None:
+        """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
+        self.become(replace(self.state, neuron=neuron, rank=0))
+
     async def become_when_ready(self, state: State) -> None:
         """``become``, after what its order or filter needs was computed, in a thread where that takes long."""
         if self.labels.label.size > SMALL:
