@@ -120,7 +120,7 @@ async def test_each_threshold_has_its_command(scan: Path) -> None:
 async def test_the_last_of_two_quick_thresholds_wins_though_labels_come_from_a_thread(
     scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.painted.SMALL", 0)
+    monkeypatch.setattr("tui.screens.stateful.SMALL", 0)
     async with running(scan) as on:
         on.browse.relabel(Thresholds(T_v=9))
         on.browse.relabel(Thresholds(T_v=1))

@@ -8,7 +8,7 @@ import pytest
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from tests.tui.screen_app import Driver, running
-from tui.screens.painted import REST_S
+from tui.screens.stateful import REST_S
 from tui.widgets.neuron_list import NeuronList
 
 
@@ -101,7 +101,7 @@ async def test_samples_end_at_the_first_and_the_last(scan: Path) -> None:
 async def test_held_keys_leave_the_old_picture_dimmed_with_its_own_address(
     scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.painted.REST_S", 0.4)
+    monkeypatch.setattr("tui.screens.stateful.REST_S", 0.4)
     assert REST_S < 0.4
     async with running(scan) as on:
         await on.until(lambda: not on.browse._stale)

@@ -28,6 +28,7 @@ from core.labels import Thresholds
 from core.manifest import ControlInfo, Manifest
 from core.neuron import HookPoint
 from core.plain_text import plain
+from core.sample_files import Captions
 from core.samples import Data, read_data
 from core.scan_store import ScanStore
 from core.statistics import scan_statistics
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
     from core.scan import Progress as Report
 
 CONTROL = "Control"
+IMAGES = "Images"
 QUESTION = "Could you describe the image?"  #: the paper's
 SEEDS = 2**63  #: of torch's generator
-NAMED_SKIPS = 20  #: skipped samples named on stderr; all are in the manifest
+NAMED = 20  #: skipped samples, and images listed twice, that are named on stderr; the manifest has all that are skipped
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,28 @@ def scan(
         str | None,
         typer.Option(
             "--images",
-            help="A folder of images, a JSONL file with 'image' and perhaps 'description' in each line, or 'demo'.",
+            help="A folder of images; a JSONL file with 'image' and perhaps 'description' in each line; COCO's captions "
+            "or LLaVA's instructions (.json); or 'demo'.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-root",
+            metavar="FOLDER",
+            help="What a file's paths are relative to; default: its own folder, or train2017 or val2017 in it or "
+            "beside it.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    captions: Annotated[
+        Captions | None,
+        typer.Option(
+            "--captions",
+            help="Whose words describe the images: the data's own, or the model's; default: own for 'description', "
+            "model for COCO and LLaVA.",
+            rich_help_panel=IMAGES,
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
@@ -97,7 +120,10 @@ def scan(
         int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Samples that go through the model together.")] = 8,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Scan the first so many samples only.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Scan the first so many samples only.", rich_help_panel=IMAGES),
+    ] = None,
     question: Annotated[
         str | None, typer.Option("--question", help=f"What is asked about each image; default: {QUESTION}")
     ] = None,
@@ -165,7 +191,7 @@ def scan(
             model=model,
             revision=revision,
             dtype=dtype,
-            data=read_data(images, limit),
+            data=read_data(images, limit, image_root, captions),
             out=out,
             hook=hook or HookPoint.GATE,
             top_n=top_n or 50,
@@ -176,10 +202,18 @@ def scan(
         )
         _run(job, batch, device, trust_remote_code)
         return
-    own = {"--hook": hook, "--top-n": top_n, "--question": question, "--prompt-template": prompt_template}
+    own = {
+        "--hook": hook,
+        "--top-n": top_n,
+        "--question": question,
+        "--prompt-template": prompt_template,
+        "--captions": captions,
+    }
     given = [name for name, value in own.items() if value is not None]
     if given:
         raise UsageError(f"{given[0]} does not go with --control: a control has its scan's.", "Leave it out.")
+    if image_root is not None:
+        raise UsageError("--image-root does not go with --control.", "Name the folder with --images.")
     store = ScanStore(scan_folder(control))
     manifest = store.manifest
     asked = thresholds(manifest.thresholds.value())
@@ -207,6 +241,10 @@ def scan(
 
 def _run(job: _Job, batch: int, device: str, trust_remote_code: bool) -> Manifest:
     talk = Console(stderr=True, markup=False, highlight=False)
+    for note in job.data.notes[:NAMED]:
+        talk.print(plain(note), soft_wrap=True)
+    if len(job.data.notes) > NAMED:
+        talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
     talk.print(f"{'loading' if job.control is None else 'making at random'} {job.model}", soft_wrap=True)
     from core.scan import ScanOptions  # late: what follows imports torch
     from core.scan import scan as run_scan
@@ -237,7 +275,7 @@ def _run(job: _Job, batch: int, device: str, trust_remote_code: bool) -> Manifes
     )
     with _progress(talk) as report:
         manifest = run_scan(vlm, job.data, job.out, options, report)
-    _summary(talk, job.out, manifest)
+    _summary(talk, job, manifest)
     return manifest
 
 
@@ -260,13 +298,18 @@ def _progress(talk: Console) -> "Iterator[Report]":
         yield report
 
 
-def _summary(talk: Console, out: Path, manifest: Manifest) -> None:
+def _summary(talk: Console, job: _Job, manifest: Manifest) -> None:
     """What came out, on stderr but for the table of labels, which is data."""
+    out = job.out
     talk.print(f"scanned {manifest.scanned} of {manifest.samples} samples", soft_wrap=True)
-    for skipped in manifest.skipped[:NAMED_SKIPS]:
-        talk.print(f"skipped #{skipped.sample} {plain(skipped.image)}: {plain(skipped.reason)}", soft_wrap=True)
-    if len(manifest.skipped) > NAMED_SKIPS:
-        talk.print(f"skipped {len(manifest.skipped) - NAMED_SKIPS} more: see {out / 'manifest.json'}", soft_wrap=True)
+    for skipped in manifest.skipped[:NAMED]:
+        place = job.data.sources[skipped.sample].place
+        where = f"{skipped.image} ({place})" if place else skipped.image
+        talk.print(f"skipped #{skipped.sample} {plain(where)}: {plain(skipped.reason)}", soft_wrap=True)
+    if len(manifest.skipped) > NAMED:
+        talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / 'manifest.json'}", soft_wrap=True)
+    if manifest.skipped:
+        talk.print("The scan is whole without them; to have them in it, mend them and scan again.", soft_wrap=True)
     made = ScanStore(out)
     write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
     talk.print(f"Open it: vlmscope open {out}", soft_wrap=True)

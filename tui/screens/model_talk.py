@@ -16,8 +16,9 @@ from core.scan_store import ScanStore
 from tui.keys import keys_of
 from tui.messages import Described, DescribeFailed, MapArrived, MapFailed, StatusChanged
 from tui.screens.model_link import ClientFactory
-from tui.screens.painted import ANSWERS, PaintedScreen
+from tui.screens.painted import ANSWERS
 from tui.screens.state import Mode, OwnPicture, Pane
+from tui.screens.stateful import StatefulScreen
 
 if TYPE_CHECKING:
     from tui.screens.evidence import Evidence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ASK_AFTER_S = 0.15  #: how long the cursor rests before the model is asked
 
 
-class ModelTalkScreen(PaintedScreen):
+class ModelTalkScreen(StatefulScreen):
     """Requests to the model and its answers."""
 
     def __init__(
