@@ -82,5 +82,5 @@ def alive(pid: int) -> bool:
     try:
         # A zombie is gone, too: in a container there may be nobody who reaps orphans.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before or while it is read
         return not Path("/proc").exists()
