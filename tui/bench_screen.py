@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,11 @@ class _Terminal:
         _set_size(slave, START_SIZE)
         environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TMUX")}
         environment |= ENVIRONMENT
+        # A session of the user's would be gone on with: the benchmark starts afresh, with a notebook of its own.
+        self._home = tempfile.TemporaryDirectory()
+        settings = Path(self._home.name) / "config.toml"
+        settings.write_text(f"notebooks = '{self._home.name}'\n", encoding="utf-8")
+        environment["VLMSCOPE_CONFIG"] = str(settings)
         command = [sys.executable, "-P", "-m", "tui", "open", str(scan)]
         root = Path(__file__).resolve().parent.parent
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
@@ -127,6 +133,7 @@ class _Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self._master)
+        self._home.cleanup()
 
 
 def _set_size(terminal: int, size: tuple[int, int]) -> None:
