@@ -1,20 +1,18 @@
-"""What is scanned: images with or without descriptions, from a folder or a JSONL file."""
+"""What is scanned: images with or without descriptions, from a folder or a file that lists them."""
 
-import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.demo import DEMO, demo_folder, samples_file
-from core.errors import SamplesError
+from core.demo import DEMO, samples_file
+from core.errors import SamplesError, UsageError
 from core.images import SUFFIXES
+from core.sample_files import RECORD, Captions, Source, read_file
 
+__all__ = ["Captions", "Data", "Source", "read_data"]
 
-@dataclass(frozen=True)
-class Source:
-    """One image, still on disk. ``description`` is None where the model has to write one; it may be empty."""
-
-    image: str  #: path relative to the data's root
-    description: str | None
+SIBLINGS = ("train2017", "val2017")  #: COCO's folders of images; its JSON lies beside them, or in annotations/
+LOOKED_AT = 1000  #: images looked for in a folder before the next is tried
 
 
 @dataclass(frozen=True)
@@ -24,11 +22,13 @@ class Data:
     Attributes:
         name: as the user named it.
         root: the folder that images are relative to.
+        notes: what the user should know of the data, and how to mend it.
     """
 
     name: str
     root: Path
     sources: tuple[Source, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def image_root(self) -> str:
@@ -44,53 +44,89 @@ class Data:
         return replace(self, sources=tuple(put))
 
 
-def read_data(name: str, limit: int | None = None) -> Data:
-    """Read ``name``: a folder of images, a JSONL file, or ``demo``; at most the first ``limit`` samples.
+def read_data(
+    name: str, limit: int | None = None, image_root: Path | None = None, captions: Captions | None = None
+) -> Data:
+    """Read ``name``: a folder of images, a file that lists them (core/sample_files.py), or ``demo``.
 
-    Each line of a JSONL file is an object with ``image``, a path relative to the file, and, if there is one,
-    ``description``; other fields are ignored.
+    An image that is listed twice counts once, as it is listed first: the samples are images.
+
+    Args:
+        limit: only the first so many samples.
+        image_root: the folder that a file's paths are relative to. Without it that is the first of these that has one
+            of the images: the file's own folder, ``train2017`` and ``val2017`` in it, and the two beside it.
+        captions: whose words describe the images.
 
     Raises:
-        SamplesError: if there is nothing of that name, a line is wrong, or there is no image.
+        SamplesError: if there is nothing of that name, something in it is wrong, or there is no image.
+        UsageError: if ``image_root`` or ``captions`` does not go with it.
     """
-    if name == DEMO:
-        path, root = samples_file(), demo_folder()
-    else:
-        path = Path(name).expanduser().resolve()
-        root = path if path.is_dir() else path.parent
+    path = samples_file() if name == DEMO else Path(name).expanduser().resolve()
+    if image_root is not None and (name == DEMO or path.is_dir()):
+        raise UsageError(
+            "--image-root goes with a file that lists images: a folder's are its own.", "Leave out --image-root."
+        )
+    notes: list[str] = []
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         sources = [Source(p.relative_to(path).as_posix(), None) for p in found]
+        if not sources:
+            raise _no_images(name, path)
     else:
-        sources = _read_jsonl(path)
-    if not sources:
-        raise SamplesError(f"{name} holds no images.", f"Images end in {', '.join(sorted(SUFFIXES))}.")
-    return Data(name, root, tuple(sources[:limit]))
+        sources, notes = _once(read_file(path, captions))
+        if not sources:
+            raise SamplesError(f"{name} holds no images.", f"List some, one a line: {RECORD}")
+    if captions is Captions.OWN and all(source.description is None for source in sources):
+        raise UsageError(f"{name} holds no captions.", "Leave out --captions own: the model then describes the images.")
+    sources = sources[:limit]
+    return Data(name, path if path.is_dir() else _root(path, sources, image_root), tuple(sources), tuple(notes))
 
 
-def _read_jsonl(path: Path) -> list[Source]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SamplesError(f"{path} does not exist.", "Name a folder of images, a JSONL file, or demo.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SamplesError(f"{path} cannot be read: {error}.", "It must be JSONL in UTF-8.") from error
-    sources = []
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise SamplesError(
-                f"{path}, line {number}, is no JSON: {error}.", 'Write {"image": "a.jpg", "description": "..."}.'
-            ) from error
-        image = record.get("image") if isinstance(record, dict) else None
-        description = record.get("description") if isinstance(record, dict) else None
-        if not isinstance(image, str) or not isinstance(description, str | None):
-            raise SamplesError(
-                f"{path}, line {number}: 'image' must be a path, and 'description', if there is one, a text.",
-                'Write {"image": "a.jpg", "description": "..."}.',
-            )
-        sources.append(Source(image, description))
-    return sources
+def _once(sources: list[Source]) -> tuple[list[Source], list[str]]:
+    """The sources whose image is not listed before, and a note on each of the others."""
+    first: dict[str, Source] = {}
+    notes = []
+    for source in sources:
+        before = first.setdefault(os.path.normpath(source.image), source)
+        if before is not source:
+            place = before.place.rpartition(", ")[2]
+            notes.append(f"{source.place}: {source.image} is listed already in {place}; the first counts.")
+    return list(first.values()), notes
+
+
+def _root(path: Path, sources: list[Source], given: Path | None) -> Path:
+    """The folder that a file's images are relative to.
+
+    Raises:
+        SamplesError: if no folder has any of the first of them.
+    """
+    own = path.parent
+    folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
+    if given is not None:
+        folders = [given.expanduser().resolve()]
+    looked_at = sources[:LOOKED_AT]
+    for folder in folders:
+        if any((folder / source.image).is_file() for source in looked_at):
+            return folder
+    where = folders[0] if given is not None else f"{own}, nor in {' or '.join(SIBLINGS)} in it or beside it"
+    raise SamplesError(
+        f"{path} lists images that are not there: none of the first {len(looked_at)}, beginning with "
+        f"{looked_at[0].image}, is in {where}.",
+        "Name the folder that the paths are relative to: --image-root FOLDER",
+    )
+
+
+def _no_images(name: str, folder: Path) -> SamplesError:
+    """What to do about a folder without images; one that ``datasets`` saved keeps them where Pillow cannot see them."""
+    arrow = min(folder.rglob("*.arrow"), default=None)
+    if arrow is None:
+        return SamplesError(f"{name} holds no images.", f"Images end in {', '.join(sorted(SUFFIXES))}.")
+    return SamplesError(
+        f"{name} holds no images but a dataset of the library 'datasets', which vlmscope does not read.",
+        "Turn it into a folder of images, with a Python that has datasets and pillow:\n"
+        "from pathlib import Path\n"
+        "from datasets import load_from_disk\n"
+        "Path('IMAGES').mkdir()\n"
+        f"for i, row in enumerate(load_from_disk({str(arrow.parent)!r})):\n"
+        "    row['image'].convert('RGB').save(f'IMAGES/{i:06}.png')",
+    )

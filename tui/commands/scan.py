@@ -85,8 +85,8 @@ def scan(
         str | None,
         typer.Option(
             "--images",
-            help="A folder of images; a JSONL file with 'image' and perhaps 'description' in each line; COCO's captions "
-            "or LLaVA's instructions (.json); or 'demo'.",
+            help="A folder of images; a JSONL file with 'image' and perhaps 'description' in each line; COCO's "
+            "captions or LLaVA's instructions (.json); or 'demo'.",
             rich_help_panel=IMAGES,
         ),
     ] = None,
@@ -309,7 +309,7 @@ def _summary(talk: Console, job: _Job, manifest: Manifest) -> None:
     if len(manifest.skipped) > NAMED:
         talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / 'manifest.json'}", soft_wrap=True)
     if manifest.skipped:
-        talk.print("The scan is whole without them; to have them in it, mend them and scan again.", soft_wrap=True)
+        talk.print("They count nowhere. To have them in it, mend what is named and scan again.", soft_wrap=True)
     made = ScanStore(out)
     write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
     talk.print(f"Open it: vlmscope open {out}", soft_wrap=True)
