@@ -175,7 +175,7 @@ def end_warning(model: str, day: str, today: date) -> str:
     if left > NEAR_END_DAYS:
         return ""
     leaves = "leaves" if left >= 0 else "was to leave"
-    return f"{model} {leaves} OpenAI's API on {day}: name another model with --model, or in the settings."
+    return f"{model} {leaves} OpenAI's API on {day}: name another one as model under [api] in the settings."
 
 
 def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":

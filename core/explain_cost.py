@@ -72,7 +72,7 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
         usd=sum(prices) if len(prices) == len(found) else None,
         price_date=found[0].price_date if found else "",
         images=sum(one.images for one in found),
-        requests=len(found),
+        requests=sum(one.requests for one in found),
     )
 
 

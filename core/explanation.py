@@ -19,6 +19,12 @@ class Source(StrEnum):
     USER = "user"
     PAPER = "paper"
     CONCEPTS = "concepts"  #: the neuron's concept words, put together to be scored
+    BORROWED = "borrowed"  #: another neuron's, to be scored on this one; ``model`` is that neuron's address
+
+    @property
+    def of_the_neuron(self) -> bool:
+        """Whether somebody says this of the neuron itself: the others are there to be scored alone."""
+        return self not in (Source.CONCEPTS, Source.BORROWED)
 
 
 @dataclass(frozen=True)

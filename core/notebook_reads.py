@@ -46,7 +46,11 @@ _MARKED = """
 """
 _ADDED = (
     (_TAG, "SELECT DISTINCT layer << 32 | idx FROM tags"),
-    (_EXPLAINED, "SELECT layer << 32 | idx FROM explanations WHERE NOT removed"),
+    # Words that are there to be scored alone (``Source.of_the_neuron``) explain nothing.
+    (
+        _EXPLAINED,
+        "SELECT layer << 32 | idx FROM explanations WHERE NOT removed AND source NOT IN ('concepts', 'borrowed')",
+    ),
     (
         _SCORED,
         "SELECT layer << 32 | idx FROM scores JOIN explanations ON explanations.id = explanation WHERE NOT removed",

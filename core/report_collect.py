@@ -160,6 +160,7 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
 def _explanation(saved: SavedExplanation, scores: tuple[SavedScore, ...]) -> ExplanationPart:
     said = saved.explanation
     return ExplanationPart(
+        id=saved.id,
         leads=saved.leads,
         text=said.text,
         pattern_found=said.pattern_found,

@@ -195,6 +195,8 @@ def _by(said: ExplanationPart) -> str:
     created = inline(said.created)
     if said.source is Source.USER:
         return f"in a person's own words, {created}"
+    if said.source is Source.BORROWED:
+        return f"borrowed from {inline(said.model, NAME)}, to be scored here, {created}"
     if said.source is Source.CONCEPTS:
         return "concept words, no explanation by a model"
     if said.source is Source.PAPER:

@@ -170,10 +170,12 @@ class ExplanationPart(_Frozen):
     Attributes:
         leads: it is the one to show.
         source: ``api``: a model; ``user``: the person who keeps the notebook; ``paper``; ``concepts``: the
-            neuron's concept words, put together to be scored.
+            neuron's concept words, put together to be scored; ``borrowed``: those of the neuron whose address is in
+            ``model``, to be scored on this one.
         scores: the newest first.
     """
 
+    id: int  #: in the notebook: what ``vlmscope simulate --explanation`` takes
     leads: bool
     text: Text
     pattern_found: bool

@@ -28,19 +28,20 @@ import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.array_file import open_array
-from core.concept_files import read_concepts
-from core.concepts import Concepts
 from core.distribution import BINS, Distribution
 from core.errors import StoreError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Label, Labels, Thresholds, label_neurons, sample_votes
 from core.manifest import Manifest, read_manifest
 from core.neuron import Neuron
+
+if TYPE_CHECKING:
+    from core.concepts import Concepts
 
 NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
@@ -140,13 +141,20 @@ class ScanStore:
         """gmax of every neuron, float32 (L, F)."""
         return self.arrays["maximum"]
 
+    @property
+    def has_concepts(self) -> bool:
+        """Whether the scan has concepts, without reading them."""
+        return (self.folder / "concepts").is_dir()
+
     @cached_property
-    def concepts(self) -> Concepts | None:
+    def concepts(self) -> "Concepts | None":
         """The concepts of every neuron, or None where the scan has none.
 
         Raises:
             StoreError: if they are damaged.
         """
+        from core.concept_files import read_concepts  # the first paint needs none
+
         return read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:

@@ -166,3 +166,18 @@ def _number(value: object) -> float | None:
 
 def _rank(value: object) -> int | None:
     return None if value is None else int(value)  # type: ignore[call-overload]
+
+
+def score_words(found: Pooled) -> str:
+    """A score for a person: ``0.69 (95% 0.61 to 0.75; others 0.01)``, or ``n/a`` with its reason."""
+    if found.score is None:
+        return f"n/a: {found.reason}"
+    more = []
+    if found.interval is not None:
+        name = "95%" if found.interval_kind is IntervalKind.BOOTSTRAP else "samples"
+        more.append(f"{name} {found.interval[0]:.2f} to {found.interval[1]:.2f}")
+    if found.baseline is not None:
+        more.append(f"others {found.baseline:.2f}")
+    if found.counted < found.planned:
+        more.append(f"{found.planned - found.counted} samples left out")
+    return f"{found.score:.2f} ({'; '.join(more)})" if more else f"{found.score:.2f}"

@@ -38,7 +38,9 @@ class Scores:
 
 
 def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
-    """Of every scored neuron the newest score by each backend; one that cannot be read is left out.
+    """Of every scored neuron the newest score by each backend of the explanation that leads.
+
+    Words that were tried beside it do not count. A score that cannot be read is left out.
 
     Raises:
         NotebookError: if the notebook itself cannot be read.
@@ -47,8 +49,9 @@ def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
     for neuron, mark in notebook.marks().items():
         if not mark.scored:
             continue
+        leading = next((one.id for one in notebook.explanations(neuron)), None)
         for saved in notebook.scores(neuron):  # newest first
-            if saved.backend in found.get(neuron, {}):
+            if saved.explanation_id != leading or saved.backend in found.get(neuron, {}):
                 continue
             try:
                 found.setdefault(neuron, {})[saved.backend] = ScoreReport.from_body(saved.body)

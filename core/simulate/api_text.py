@@ -32,7 +32,7 @@ from core.explain import WRONG_ANSWER_LENGTH
 from core.explain_answer import WrongAnswer, read_json
 from core.explain_cost import Estimate, Ledger, estimate, total
 from core.explain_prompt import escaped
-from core.explanation import Explanation
+from core.explanation import Explanation, Source
 from core.plain_text import plain
 from core.prices import output_cap, price_of
 from core.simulate.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
@@ -163,7 +163,8 @@ class ApiText:
 
 def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api) -> ChatRequest:
     """The very request: the explanation, then ``number|token`` for each token, each on one line whatever it holds."""
-    said = [f"Explanation: {escaped(explanation.text.strip())}"]
+    words = ", ".join(explanation.visual_phrases) if explanation.source is Source.CONCEPTS else explanation.text
+    said = [f"Explanation: {escaped(words.strip())}"]
     if explanation.text_cue.strip():
         said.append(f"Words that it responds to: {escaped(explanation.text_cue.strip())}")
     bar = "\\u007c"

@@ -23,15 +23,16 @@ def own_explanation(text: str, store: ScanStore, created: str) -> Explanation:
     return Explanation(text.strip(), Source.USER, created, visual_phrases=known_words(text, known))
 
 
-def borrowed(explanation: Explanation) -> Explanation:
-    """Another neuron's explanation as a person's words on this one.
+def borrowed(explanation: Explanation, owner: Neuron) -> Explanation:
+    """The explanation of another neuron, ``owner``, to be scored on this one.
 
     What it was written from stays: samples that both neurons have on top are not scored on either.
     """
     return Explanation(
         explanation.text,
-        Source.USER,
+        Source.BORROWED,
         explanation.created,
+        model=str(owner),
         visual_phrases=explanation.visual_phrases,
         text_cue=explanation.text_cue,
         samples=explanation.samples,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core.errors import ApiError, StoreError, VlmscopeError, WorkerError
-from core.explanation import Explanation
+from core.explanation import Explanation, Source
 from core.neuron import Neuron
 from core.notebook_values import Change, SavedExplanation, SavedScore
 from core.plain_text import plain
@@ -84,35 +84,55 @@ def pick_explanation(
         if saved:
             return saved[0].explanation
         wanted = concept_explanation(store, neuron, now())
+    if wanted is None:
+        return None
     for one in saved:
-        if wanted is not None and one.explanation.text == wanted.text:
+        if _same(one.explanation, wanted):
+            return one.explanation
+    for one in saved:
+        # A person who types what a model said means that: the samples that it saw are not scored on.
+        if wanted.source is Source.USER and one.explanation.text == wanted.text:
             return one.explanation
     return wanted
 
 
-def known_score(records: Records, neuron: Neuron, text: str, backend: str) -> ScoreReport | None:
-    """The newest score of these words by this backend that the notebook has.
+def _same(one: Explanation, other: Explanation) -> bool:
+    """Whether two explanations say the same, from the same side: the time and the bill do not count."""
+    return (one.text, one.source, one.model, one.visual_phrases, one.text_cue) == (
+        other.text,
+        other.source,
+        other.model,
+        other.visual_phrases,
+        other.text_cue,
+    )
+
+
+def known_score(records: Records, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
+    """The newest score of this explanation by this backend that the notebook has.
 
     Raises:
         NotebookError: if it cannot be read.
     """
+    same = {saved.id for saved in records.explanations(neuron) if _same(saved.explanation, explanation)}
     for saved in records.scores(neuron):
-        if saved.backend == backend and saved.body.get("explanation") == text:
+        if saved.backend == backend and saved.explanation_id in same:
             return ScoreReport.from_body(saved.body)
     return None
 
 
 def keep_score(records: Records, neuron: Neuron, explanation: Explanation, report: ScoreReport) -> None:
-    """Write a score into the notebook, and first the explanation, if it is not there: the one that leads still does.
+    """Write a score into the notebook, and first the explanation, if it is not there.
+
+    The explanation that leads still does, unless it is concept words and these are a person's.
 
     Raises:
         NotebookError: if it cannot be written.
     """
     saved = records.explanations(neuron)
-    known = next((one.id for one in saved if one.explanation.text == explanation.text), None)
+    known = next((one.id for one in saved if _same(one.explanation, explanation)), None)
     if known is None:
         known = records.add_explanation(neuron, explanation)
-        if saved:
+        if saved and (saved[0].explanation.source.of_the_neuron or not explanation.source.of_the_neuron):
             records.choose_explanation(neuron, saved[0].id)
     records.add_score(known, report.backend, report.to_body(), now())
 
@@ -178,7 +198,7 @@ async def _one(
     if not explanation.pattern_found:
         return Result(neuron, Status.SKIPPED, explanation, reason="its explanation says that there is no pattern")
     if not again:
-        report = known_score(records, neuron, explanation.text, simulator.name)
+        report = known_score(records, neuron, explanation, simulator.name)
         if report is not None:
             return Result(neuron, Status.KNOWN, explanation, report)
 

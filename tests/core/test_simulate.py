@@ -259,7 +259,8 @@ def test_concept_words_come_from_odd_ranks_alone(demo: ScanStore) -> None:
     assert found.samples == tuple(top[::2])
     held = {sample.sample for sample in held_out(demo, NEURON, found.samples)}
     assert not held & set(found.samples)
-    assert borrowed(found).samples == found.samples
+    lent = borrowed(found, NEURON)
+    assert (lent.samples, lent.source, lent.model) == (found.samples, Source.BORROWED, "L3/N96")
 
 
 def test_held_out_samples_are_even_ranks_and_random_ones_outside_the_top(demo: ScanStore) -> None:
@@ -375,6 +376,19 @@ async def test_other_words_do_not_take_the_lead(demo: ScanStore, notebook: Noteb
     assert report is not None
     assert demo_top(demo) not in [one.sample for one in report.samples]
     assert notebook.scores(NEURON)[0].explanation_id == first
+    # Another neuron's words stay that neuron's, even where they are the same.
+    lent = borrowed(written, Neuron(1, 1))
+    assert pick_explanation(demo, notebook, NEURON, lent) == lent
+
+
+async def test_a_persons_words_lead_over_concept_words(demo: ScanStore, notebook: Notebook) -> None:
+    oracle = Oracle.of_demo(demo.manifest)
+    await run([NEURON], demo, oracle, FakeModel(oracle), notebook, baseline=False)
+    assert [one.explanation.source for one in notebook.explanations(NEURON)] == [Source.CONCEPTS]
+    assert not notebook.marks()[NEURON].explained  # words to be scored explain nothing
+    await run([NEURON], demo, oracle, FakeModel(oracle), notebook, wanted=said("a dog"), baseline=False)
+    assert notebook.explanations(NEURON)[0].explanation.text == "a dog"
+    assert notebook.marks()[NEURON].explained
 
 
 def demo_top(demo: ScanStore) -> int:

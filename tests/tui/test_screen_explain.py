@@ -133,8 +133,8 @@ async def test_asking_again_says_so_and_both_stand_side_by_side(scan: Path, api:
         assert "1 more" in on.page
         await on.press("e")
         for shown in (
-            "1 · gpt-4o-2024-08-06, low confidence",
-            "2 · gpt-4o-2024-08-06, high confidence",
+            "#2 · gpt-4o-2024-08-06, low confidence",
+            "#1 · gpt-4o-2024-08-06, high confidence",
             "looks for: train, rail",
             "2,000 + 100 tokens",
             "$0.0060",
@@ -143,7 +143,7 @@ async def test_asking_again_says_so_and_both_stand_side_by_side(scan: Path, api:
         assert on.page.index("[red]dogs") < on.page.index("trains and railway tracks")
         await on.press("c")
         await on.press("b")
-        await on.until(lambda: "▸ 1 · gpt-4o-2024-08-06, high confidence" in on.page)
+        await on.until(lambda: "▸ #1 · gpt-4o-2024-08-06, high confidence" in on.page)
         await on.press("e")
         assert "trains and railway tracks" in on.page
         assert "[red]dogs" not in on.page

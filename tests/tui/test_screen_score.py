@@ -80,9 +80,9 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         await on.until(lambda: on.list.line_text(0)[1:10] == "    0   s")
         await on.press("s")
         assert on.browse.state.mode is Mode.PICTURES
-        assert "score     patches n/a: " in on.page
+        assert "score     by lens (not independent):  patches n/a: " in on.page
         await on.press("e")
-        assert "score     patches n/a: " in on.page
+        assert "score     by lens (not independent):" in on.page
     (saved,) = scores(pictured, Neuron(0, 0))
     assert saved.backend == "lens"
     async with running(pictured, start=Neuron(0, 0)) as on:
@@ -169,6 +169,7 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
         assert api.bodies == []
         await score_by(on, "a")
         await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+        assert "At most $" in on.screen
         await on.press("y")
         await on.until(lambda: bool(api.bodies))
         await idle(on)

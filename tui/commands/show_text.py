@@ -6,11 +6,14 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from core.errors import NotebookError
 from core.explanation import Source
 from core.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
 from core.labels import Label
+from core.notebook_values import Entry
 from core.plain_text import plain
 from core.scan_store import TopSample
+from core.score_report import ScoreReport, score_words
 from tui.commands import output
 from tui.commands.concepts import as_words, share
 from tui.commands.labels import p_text
@@ -88,8 +91,12 @@ def _said(page: Page) -> list[Text]:
     for saved in entry.explanations:
         explanation = saved.explanation
         by = plain(explanation.model) or ("you" if explanation.source is Source.USER else explanation.source.value)
+        by = f"borrowed from {by}" if explanation.source is Source.BORROWED else by
         found = "" if explanation.pattern_found else "no pattern found: "
-        lines.append(_line(f"{'explained' if saved.leads else 'also'}: {found}{plain(explanation.text)} ({by})"))
+        lines.append(
+            _line(f"{'explained' if saved.leads else 'also'}: {found}{plain(explanation.text)} ({by}, #{saved.id})")
+        )
+        lines += [_line(f"  {line}") for line in _scores(entry, saved.id)]
     if entry.failure is not None:
         lines.append(
             _line(f"explanation {'refused' if entry.failure.refused else 'failed'}: {plain(entry.failure.reason)}")
@@ -97,6 +104,22 @@ def _said(page: Page) -> list[Text]:
     marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{plain(tag)}" for tag in entry.tags)]
     noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
     return [*lines, _line(f"noted: {noted}")] if noted else lines
+
+
+def _scores(entry: Entry, explanation: int) -> list[str]:
+    """The scores of one explanation, newest first; those of another version are left out."""
+    lines = []
+    for saved in entry.scores:
+        if saved.explanation_id != explanation:
+            continue
+        try:
+            report = ScoreReport.from_body(saved.body)
+        except NotebookError:
+            continue
+        found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
+        values = "  ".join(f"{kind.value} {score_words(pooled)}" for kind, pooled in found)
+        lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")
+    return lines
 
 
 def _sample_head(page: Page, top: TopSample) -> Text:

@@ -22,8 +22,7 @@ from core.neuron import Neuron
 from core.notebook import Notebook, notebook_path
 from core.plain_text import plain
 from core.scan_store import ScanStore
-from core.score import Pooled
-from core.score_report import ScoreReport
+from core.score_report import ScoreReport, score_words
 from core.simulate.api_text import ApiText, estimate_samples
 from core.simulate.choose import BACKENDS, DEFAULT, Tools, make_simulator
 from core.simulate.held_out import held_out
@@ -84,7 +83,7 @@ def simulate(
     talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
     place = notebook_path(manifest.scan_id, store.folder, config.notebooks)
     with Notebook.open(place, manifest.scan_id) as notebook:
-        wanted = None if explanation is None else _wanted(explanation, store, notebook)
+        wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, talk)
         if backend == ApiText.name:
             _agree(neurons, store, notebook, wanted, config, yes, talk)
         try:
@@ -95,7 +94,7 @@ def simulate(
     _report(end, labels, json, talk)
 
 
-def _wanted(said: str, store: ScanStore, notebook: Notebook) -> Explanation:
+def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, talk: Console) -> Explanation:
     """What ``--explanation`` stands for.
 
     Raises:
@@ -108,7 +107,8 @@ def _wanted(said: str, store: ScanStore, notebook: Notebook) -> Explanation:
         for neuron in notebook.marks():
             for saved in notebook.explanations(neuron):
                 if saved.id == int(said):
-                    return borrowed(saved.explanation)
+                    talk.print(f"explanation {said} is of {neuron}", soft_wrap=True)
+                    return saved.explanation if neurons == [neuron] else borrowed(saved.explanation, neuron)
         raise UsageError(f"The notebook has no explanation {said}.", "Words in quotes are scored as they are.")
     try:
         other = Neuron.parse(said)
@@ -117,7 +117,7 @@ def _wanted(said: str, store: ScanStore, notebook: Notebook) -> Explanation:
     found = pick_explanation(store, notebook, other.check_within(store.layers, store.neurons))
     if found is None:
         raise UsageError(f"{other} has no explanation and no concept words.", "Name another neuron, or write words.")
-    return borrowed(found)
+    return borrowed(found, other)
 
 
 def _agree(
@@ -152,6 +152,10 @@ def _agree(
         ),
         soft_wrap=True,
     )
+    if config.api.budget_usd and cost.usd is not None and cost.usd > config.api.budget_usd:
+        talk.print(
+            f"budget_usd is {dollars(config.api.budget_usd)}: the run may end before all are scored", soft_wrap=True
+        )
     output.may_be_paid(talk, yes)
 
 
@@ -201,9 +205,9 @@ async def _run(
 ) -> RunEnd:
     bar = _Bar(talk, len(neurons))
     model = ModelProcess(spec, bar.model, idle_unload_s=0)
-    chat = Chat(config.api)
+    chat, ledger = Chat(config.api), Ledger(config.api.budget_usd)
     try:
-        simulator = make_simulator(backend, Tools(store, model, config, chat, Ledger(config.api.budget_usd)))
+        simulator = make_simulator(backend, Tools(store, model, config, chat, ledger))
         if wanted is not None:
             _check(wanted, simulator, store)
         with bar.bars:
@@ -222,6 +226,9 @@ async def _run(
             talk.print(plain(simulator.warning), soft_wrap=True)
         return end
     finally:
+        if ledger.spent_usd or ledger.unpriced:
+            unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""
+            talk.print(f"billed: {dollars(ledger.spent_usd)}{unpriced}", soft_wrap=True)
         await chat.close()
         await model.close()
 
@@ -254,11 +261,19 @@ def _report(end: RunEnd, labels: Labels, as_json: bool, talk: Console) -> None:
             more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
             talk.print(plain(f"{result.neuron}: {missing} samples left out: {reasons[0]}{more}"), soft_wrap=True)
     counts = [(status, sum(result.status is status for result in end.results)) for status in Status]
-    talk.print(", ".join(f"{count} {status.value}" for status, count in counts if count), soft_wrap=True)
+    without = sum(result.report is not None and _undefined(result.report) for result in end.results)
+    note = f" ({without} of them n/a)" if without else ""
+    talk.print(", ".join(f"{count} {status.value}" for status, count in counts if count) + note, soft_wrap=True)
     if end.stopped is not None:
         raise end.stopped
     if all(result.report is None for result in end.results):
         raise VlmscopeError("No neuron was scored.", "The reasons are listed above.")
+
+
+def _undefined(report: ScoreReport) -> bool:
+    """Whether no kind of token has a score."""
+    found = (report.headline(kind) for kind in report.pooled)
+    return all(pooled is None or pooled.score is None for pooled in found)
 
 
 def _label(labels: Labels, neuron: Neuron) -> Label:
@@ -282,18 +297,6 @@ def _line(result: Result, report: ScoreReport, label: Label) -> Text:
     for kind in report.pooled:
         found = report.headline(kind)
         if found is not None:
-            line.append(f"{kind.value} {_value(found)}  ")
+            line.append(f"{kind.value} {score_words(found)}  ")
     line.append(plain(report.explanation))
     return line
-
-
-def _value(found: Pooled) -> str:
-    """Such as ``0.69 (0.61 to 0.75, others 0.01)``."""
-    if found.score is None:
-        return f"n/a ({found.reason})"
-    more = []
-    if found.interval is not None:
-        more.append(f"{found.interval[0]:.2f} to {found.interval[1]:.2f}")
-    if found.baseline is not None:
-        more.append(f"others {found.baseline:.2f}")
-    return f"{found.score:.2f}" + (f" ({', '.join(more)})" if more else "")

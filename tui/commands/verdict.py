@@ -46,7 +46,9 @@ def verdict(
     neuron = Neuron.parse(address)
     store = ScanStore(scan_folder(scan))
     neuron.check_within(store.layers, store.neurons)
-    added = clean_tags(tags or [])  # before anything is written: one may be no tag
+    added = clean_tags(
+        [part for tag in tags or [] for part in tag.split(",") if part.strip()]
+    )  # before anything is written: one may be no tag
     scan_id = store.manifest.scan_id
     with Notebook.open(notebook_path(scan_id, store.folder, load_config().notebooks), scan_id) as notebook:
         changes = []

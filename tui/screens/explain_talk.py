@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from core.explain_evidence import Evidence
 
 
-WRITERS = {Source.USER: "you", Source.PAPER: "the paper", Source.CONCEPTS: "its concepts"}
+WRITERS = {Source.USER: "you", Source.PAPER: "the paper", Source.CONCEPTS: "its concepts", Source.BORROWED: "borrowed"}
 
 
 class ExplainScreen(NotedScreen):

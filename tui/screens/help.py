@@ -46,7 +46,8 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
     line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
     line("writes", "tokens that its output weights promote: a first-order reading")
-    line("e * in the list", "explained; one of the paper's neurons")
+    line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
+    line("", "explained, scored, a request for an explanation failed")
     for group in Group:
         head(group)
         for action in ACTIONS:

@@ -51,16 +51,20 @@ class NotedScreen(ModelTalkScreen):
         self._chores: set[asyncio.Task[None]] = set()
 
     def on_mount(self) -> None:
+        self.marks = dict.fromkeys(self.published, " *")
+        # Textual calls the base classes' on_mount as well, after this one.
+        self.call_after_refresh(self._begin_notes)
+
+    def _begin_notes(self) -> None:
+        """The first paint is done: read what it did not need."""
         try:
             self.concepts = self.store.concepts
         except StoreError as error:
             self.tell(error)
         self.columns = Columns(self.store, self.labels, self.concepts)
-        self.marks = dict.fromkeys(self.published, " *")
-        # Textual calls the base classes' on_mount as well, after this one.
-        self.call_after_refresh(self._begin_notebook)
-
-    def _begin_notebook(self) -> None:
+        if self.meaning is not None:
+            self.meaning = self.make_meaning()
+        self._paint_all()
         self.chore(self.read_marks())
         self.set_interval(LOOK_S, lambda: self.chore(self._look()))
 
@@ -290,7 +294,7 @@ def mark_of(entry: "Entry") -> "Mark":
         bookmark=entry.bookmark,
         has_note=bool(entry.note),
         has_tags=bool(entry.tags),
-        explained=bool(entry.explanations),
+        explained=any(saved.explanation.source.of_the_neuron for saved in entry.explanations),
         scored=bool(entry.scores),
         failed=entry.failure is not None,
     )

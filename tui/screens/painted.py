@@ -65,6 +65,7 @@ class PaintedScreen(Screen[None]):
         )
         self.link = ModelLink(store.manifest, config, self.post_message, factory)
         self.concepts: Concepts | None = None
+        self.worded = store.has_concepts
         self.noted = Noted.of({}, {}, store.layers, store.neurons)
         self.columns = Columns(store, self.labels, None)
         self._selection = select(self.columns, self.noted, self.state.filter, self.state.order, self.state.neuron.layer)
@@ -149,6 +150,7 @@ class PaintedScreen(Screen[None]):
                 cursor=self._cursor,
                 inside=self.listed,
                 all_layers=state.filter.whole,
+                worded=self.worded,
                 concepts=self.concepts,
                 marks=self.marks,
                 empty=f"No neuron here is {state.filter}: f changes the filter.",

@@ -32,6 +32,7 @@ class ScoreScreen(ExplainScreen):
         self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
     ) -> None:
         super().__init__(store, config, start, name, factory)
+        self._agreed_to_score = False
         self._scoring: asyncio.Task[None] | None = None
         self._outcomes: dict[tuple[Neuron, str, str], Outcome] = {}
 
@@ -58,35 +59,47 @@ class ScoreScreen(ExplainScreen):
 
     def _choose_backend(self, backend: str) -> None:
         """Score, after a yes where that costs money."""
-        from core.chat_access import base_url, key_problem
         from core.simulate.api_text import ApiText
-        from tui.screens.confirm import ConfirmScreen
 
-        if backend != ApiText.name or self._agreed:
+        if backend != ApiText.name or self._agreed_to_score:
             self.simulate(backend)
             return
-        try:
-            problem = key_problem(self.config.api)
-            if problem:
-                raise ApiError(problem, "The backend lens needs no server.")
-            where = plain(base_url(self.config.api), 60)
-        except VlmscopeError as error:
-            self.tell(error)
-            return
+        self.chore(self._ask_to_score(backend))
+
+    async def _ask_to_score(self, backend: str) -> None:
+        """What scoring by an API costs at most, and whether to go on."""
+        from core.chat_access import base_url, key_problem
+        from core.explain_cost import dollars
+        from core.simulate.api_text import estimate_samples
+        from core.simulate.held_out import held_out
+        from core.simulate.run import NOTHING_SAID, pick_explanation
+        from tui.screens.confirm import ConfirmScreen
+
+        api, neuron = self.config.api, self.state.neuron
+        problem = key_problem(api)
+        if problem:
+            raise ApiError(problem, "The backend lens needs no server.")
+        said = await self.notebook.write(lambda notebook: pick_explanation(self.store, notebook, neuron))
+        if said is None:
+            raise UsageError(f"{neuron} cannot be scored: {NOTHING_SAID}.", "Explain it first, or write :words ...")
+        samples = held_out(self.store, neuron, said.samples, paid=True)
+        cost = estimate_samples(said, samples, api)
 
         def answered(agreed: bool | None) -> None:
             if agreed:
-                self._agreed = True
+                self._agreed_to_score = True
                 self.simulate(backend)
 
-        api = self.config.api
-        budget = f"${api.budget_usd:.2f} a session" if api.budget_usd else "no limit"
+        budget = f"{dollars(api.budget_usd)} a session" if api.budget_usd else "no limit"
+        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
         lines = [
-            f"Send the explanation and the words of 10 samples, one request each, to {plain(api.model, 40)}",
-            f"at {where}.",
-            f"Budget: {budget}. Later requests of this session are sent without asking.",
+            f"Send the explanation and the words of {len(samples)} samples, one request each,",
+            f"to {plain(api.model, 40)} at {plain(base_url(api), 60)}.",
+            "",
+            f"At most {dollars(cost.usd)}: {tokens}.",
+            f"Budget: {budget}. Later scores of this session are asked for without a question.",
         ]
-        self.app.push_screen(ConfirmScreen(f"score {self.state.neuron}", lines), answered)
+        await self.app.push_screen(ConfirmScreen(f"score {neuron}", lines), answered)
 
     def simulate(self, backend: str, wanted: Explanation | None = None) -> None:
         """Score the neuron of now by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
@@ -188,13 +201,17 @@ class ScoreScreen(ExplainScreen):
         self.become(replace(self.state, mode=Mode.PICTURES if here else Mode.SCORE, example=0, pane=Pane.PAGE))
 
     def score_view(self) -> ScoreView | None:
-        """The newest score of the neuron of now, with its pictures if they were computed in this session."""
+        """The newest score of the leading explanation, or of another one if that has none.
+
+        Its pictures come with it if they were computed in this session.
+        """
         entry = self.meaning.entry if self.meaning is not None else None
         if entry is None or not entry.scores:
             return None
         from core.score_report import ScoreReport
 
-        saved = entry.scores[0]
+        first = entry.explanations[0].id if entry.explanations else -1
+        saved = next((one for one in entry.scores if one.explanation_id == first), entry.scores[0])
         try:
             report = ScoreReport.from_body(saved.body)
         except NotebookError as error:
@@ -209,7 +226,7 @@ class ScoreScreen(ExplainScreen):
                 crop = self.store.crop(examples[at].sample.sample)
             except VlmscopeError:  # the box says that there is no picture
                 crop = b""
-        return ScoreView(entry.neuron, report, examples, at, crop)
+        return ScoreView(entry.neuron, report, examples, at, crop, leads=saved.explanation_id == first)
 
     @property
     def examples(self) -> int:

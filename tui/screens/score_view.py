@@ -16,6 +16,7 @@ class ScoreView:
 
     Attributes:
         report: None if what the notebook holds cannot be read; ``problem`` says why.
+        leads: whether it is of the explanation that leads.
         examples: origin, truth and prediction of each sample; None if they were not computed in this session.
         at: the example shown. crop: its picture as a JPEG, or empty.
     """
@@ -26,3 +27,4 @@ class ScoreView:
     at: int
     crop: bytes = b""
     problem: str = ""
+    leads: bool = True

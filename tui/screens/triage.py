@@ -267,4 +267,5 @@ class TriageScreen(FindingScreen):
                 return write_report(out, self.store, notebook, kept, thresholds, when=datetime.now(UTC))
 
         written = await asyncio.to_thread(work)
-        self.say(f"{written.neurons} neurons are in {plain(str(written.file))}.")
+        what = "1 neuron is" if written.neurons == 1 else f"{written.neurons} neurons are"
+        self.say(f"{what} in {plain(str(written.file))}.")

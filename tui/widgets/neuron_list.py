@@ -59,7 +59,7 @@ class ListView:
         cursor: the row with the cursor, or None.
         inside: whether the cursor's row is the neuron on the page, or only the row nearest to it.
         all_layers: rows bear whole addresses.
-        concepts: of all neurons, or None if the scan has none.
+        worded: whether there is a column of concepts. concepts: of all neurons, or None while they are not read.
         marks: up to four characters beside the address of each neuron that somebody has worked on.
         empty: what to say if there are no rows.
     """
@@ -70,6 +70,7 @@ class ListView:
     cursor: int | None
     inside: bool
     all_layers: bool
+    worded: bool
     concepts: "Concepts | None"
     marks: Mapping[Neuron, str]
     empty: str
@@ -174,7 +175,7 @@ class NeuronList(ScrollView, can_focus=False):
         view = self.view
         whole = view is not None and view.all_layers
         room = width - (16 if whole else 10) - 18
-        if view is None or view.concepts is None:
+        if view is None or not view.worded:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
             return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)

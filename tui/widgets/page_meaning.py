@@ -12,7 +12,6 @@ from tui.screens.meaning import Meaning
 from tui.widgets.lines import Part, blank, row
 from tui.widgets.numbers import fraction
 from tui.widgets.palette import Palette
-from tui.widgets.score_words import score_line
 
 if TYPE_CHECKING:
     from core.notebook_values import SavedExplanation
@@ -81,6 +80,8 @@ def _by(explanation: Explanation) -> str:
             return "you"
         case Source.CONCEPTS:
             return "its concepts"
+        case Source.BORROWED:
+            return f"borrowed from {plain(explanation.model, 20)}"
         case Source.PAPER:
             return "the paper"
     sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
@@ -132,7 +133,11 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
 def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     """The newest score of the leading explanation, or of another if that has none; no line where there is none."""
     entry = meaning.entry
-    for saved in entry.explanations if entry is not None else ():
+    if entry is None or not meaning.scores:
+        return []
+    from tui.widgets.score_words import score_line
+
+    for saved in entry.explanations:
         for report in meaning.scores.get(saved.id, ())[:1]:
             return [score_line(report, palette, width, _HEAD)]
     return []
@@ -216,15 +221,22 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
         lines.append(row([(head, palette.warning)], width))
         lines += _wrapped(entry.failure.reason, palette, width)
         lines += blank(width)
-    for number, saved in enumerate(entry.explanations if entry is not None else (), start=1):
-        lines += _one(number, saved, palette, width)
-        lines += [score_line(report, palette, width, _HEAD) for report in meaning.scores.get(saved.id, ())]
+    for saved in entry.explanations if entry is not None else ():
+        lines += _one(saved, palette, width)
+        lines += _scores(meaning, saved.id, palette, width)
         lines += blank(width)
     if entry is not None and len(entry.explanations) > 1:
         lines.append(row([(f"{meaning.choose_key} chooses which one leads", palette.muted)], width))
     elif not meaning.asking and (entry is None or not entry.explanations):
         lines.append(row([(f"no explanation yet: {meaning.explain_key} asks for one", palette.muted)], width))
     return lines
+
+
+def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
+    from tui.widgets.score_words import score_lines_wrapped
+
+    reports = meaning.scores.get(explanation, ())
+    return [line for report in reports for line in score_lines_wrapped(report, palette, width, _HEAD)]
 
 
 def _writes(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
@@ -246,10 +258,10 @@ def _time(created: str) -> str:
     return plain(created.replace("T", " ")[:16])
 
 
-def _one(number: int, saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
+def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
     explanation = saved.explanation
     parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent)]
-    parts.append((f"{number} · {_by(explanation)}", palette.strong))
+    parts.append((f"#{saved.id} · {_by(explanation)}", palette.strong))
     lines = [row(parts, width), *_wrapped(_said(explanation), palette, width)]
     for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):
         if value:

@@ -11,7 +11,7 @@ from core.errors import StoreError
 from core.heatmap import open_crop
 from core.labels import Thresholds
 from core.plain_text import plain
-from core.score_report import ScoreReport
+from core.score_report import ScoreReport, score_words
 from tui.screens.evidence import Evidence
 from tui.screens.score_view import ScoreView
 from tui.widgets.lines import Part, beside, blank, row
@@ -19,7 +19,7 @@ from tui.widgets.page_pictures import activation_box, message_box, origin_box, s
 from tui.widgets.page_view import GAP, SCALE, PageView
 from tui.widgets.page_words import words
 from tui.widgets.palette import Palette
-from tui.widgets.score_words import GROUPS, KINDS, score_text
+from tui.widgets.score_words import GROUPS, KINDS
 
 if TYPE_CHECKING:
     from core.simulate.scoring import Example
@@ -33,7 +33,11 @@ def score_page(view: PageView, score: ScoreView | None, width: int, height: int,
         return [row([(f"its score cannot be read: {plain(score.problem)}", palette.warning)], width)]
     lines = _numbers(score.report, palette, width)
     if not score.examples:
-        note = "the pictures of this score are not kept: S computes them again"
+        note = (
+            "the pictures are not kept: S computes them again"
+            if score.leads
+            else "the pictures are not kept: c makes this explanation lead, then S computes them again"
+        )
         return [*lines, *blank(width), row([(note, palette.muted)], width)][:height]
     return [*lines, *_example(view, score, score.examples[score.at], width, height - len(lines), palette)][:height]
 
@@ -48,9 +52,8 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
-            lines.append(
-                row([(f"{KINDS[kind]}, {GROUPS[group]}: ", palette.muted), (score_text(found), palette.text)], width)
-            )
+            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
+            lines += [row([(line, palette.text)], width) for line in textwrap.wrap(text, width, subsequent_indent="  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
