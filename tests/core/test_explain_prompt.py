@@ -148,6 +148,7 @@ def test_the_estimate_by_hand() -> None:
     assert found.usd == pytest.approx((tokens * 2.5 + 1000 * 10) / 1e6)
     assert found.price_date == "2026-06"
     both = total([found, found])
+    assert total([both, found]).requests == 3
     assert (both.requests, both.images, both.input_tokens) == (2, 8, 2 * tokens)
     assert both.usd == pytest.approx(2 * (tokens * 2.5 + 1000 * 10) / 1e6)
 
