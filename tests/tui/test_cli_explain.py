@@ -20,6 +20,7 @@ from core.manifest import read_manifest
 from core.neuron import Neuron
 from core.notebook import Notebook, notebook_path
 from tests.api_server import GOOD, KEY, ApiServer, Gate, api_server, completion, error
+from tests.processes import INTERRUPTIBLE
 from tui.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -272,8 +273,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(server: ApiServer, 
     gate = Gate(completion())
     server.script.append(completion())
     server.otherwise = gate
-    command = [sys.executable, "-m", "tui", "explain", str(scan), "L3/N1", "L3/N2", "--yes"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [*INTERRUPTIBLE, "explain", str(scan), "L3/N1", "L3/N2", "--yes"]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert gate.entered.wait(120)
         os.kill(process.pid, signal.SIGINT)

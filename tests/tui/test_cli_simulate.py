@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from core.notebook import Notebook, notebook_path
 from core.scan_store import ScanStore
 from core.score_report import ScoreReport
 from core.simulate.held_out import held_out
+from tests.processes import INTERRUPTIBLE
 from tests.tui.test_cli_search import put
 from tui.__main__ import main
 
@@ -130,7 +130,7 @@ def test_the_lens_is_marked_as_not_independent(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.slow
 def test_interrupting_keeps_what_is_finished(own_home: Path) -> None:
-    command = [sys.executable, "-m", "tui", "simulate", "demo", "--label", "visual", "--limit", "500"]
+    command = [*INTERRUPTIBLE, "simulate", "demo", "--label", "visual", "--limit", "500"]
     process = subprocess.Popen(
         [*command, "--backend", "oracle", "--device", "cpu"],
         cwd=ROOT,
