@@ -139,20 +139,23 @@ def test_interrupting_keeps_what_is_finished(own_home: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 240
-    scored = 0
-    with notebook_of(DEMO_SCAN) as notebook:
-        while not scored:
-            assert time.monotonic() < end
-            assert process.poll() is None
-            scored = sum(mark.scored for mark in notebook.marks().values())
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert out == ""
-        assert "What is finished is in the notebook" in err
-        assert sum(mark.scored for mark in notebook.marks().values()) >= scored
+    try:
+        end = time.monotonic() + 240
+        scored = 0
+        with notebook_of(DEMO_SCAN) as notebook:
+            while not scored:
+                assert time.monotonic() < end
+                assert process.poll() is None
+                scored = sum(mark.scored for mark in notebook.marks().values())
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == 130
+            assert out == ""
+            assert "What is finished is in the notebook" in err
+            assert sum(mark.scored for mark in notebook.marks().values()) >= scored
+    finally:
+        process.kill()
 
 
 @pytest.mark.slow

@@ -180,12 +180,16 @@ class NotedScreen(ModelTalkScreen):
                 kept = load_promoted(self.store.manifest.model, neuron, PROMOTED)
                 if kept is not None:
                     self._writes[neuron] = kept
+            if self._notebook_read and neuron not in self.noted.marks:
+                from core.notebook_values import Entry
+
+                self._entry = Entry(neuron)  # most neurons have nothing: a step need not look
             self.meaning = self.make_meaning()
         super().settle()
-        if moved:
+        if moved and self._entry is None:
             self.chore(self.read_entry())
-            if neuron not in self._writes and self.link.status.phase in (Phase.READY, Phase.BUSY):
-                self.set_timer(ASK_AFTER_S, lambda: self._ask_writes(neuron))
+        if moved and neuron not in self._writes and self.link.status.phase in (Phase.READY, Phase.BUSY):
+            self.set_timer(ASK_AFTER_S, lambda: self._ask_writes(neuron))
 
     def make_meaning(self) -> Meaning:
         """All that is known in words about the neuron of now."""
