@@ -273,9 +273,15 @@ class Vlm:
         )
         if cancelled():
             raise Cancelled("The description was stopped.")
-        new = out[:, inputs["input_ids"].shape[1] :]
-        texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
+        new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
+        texts: list[str] = self.processor.batch_decode([self._ended(ids) for ids in new], skip_special_tokens=True)
         return [text.strip() for text in texts]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """What comes before the end: a row that ends before others is padded, perhaps with a token that is text."""
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
 
     @torch.inference_mode()
     def written_logits(self, layer: int, index: int) -> Tensor:

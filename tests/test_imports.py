@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 MODEL_SIDE = {
     "activations",
     "bench_scan",
+    "descriptions",
     "devices",
     "engine",
     "lens",
