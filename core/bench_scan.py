@@ -1,75 +1,207 @@
-"""How much a scan costs beside the forward passes that it cannot do without, measured on this machine."""
+"""What a scan costs, measured on this machine: beside the bare forward passes that it cannot do without, beside the
+chip's peak, and beside the usual way to the same labels."""
 
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from core.activations import Batch
+from core.chips import peak_tflops
+from core.errors import SamplesError
+from core.flops import forward_flop
 from core.images import load_image
+from core.peak_memory import PeakMemory
 from core.samples import Data
-from core.scan import ScanOptions, describe_missing, scan
-from core.vlm import Vlm
+from core.scan import Progress, ScanOptions, describe_missing, scan
+from core.scan_store import ScanStore
+from core.two_pass import two_pass
+from core.vlm import Encoded, Vlm
 
 
 @dataclass(frozen=True)
 class ScanFigures:
-    """Median seconds over the repeats; ``ratio`` is the median of the repeats' own ratios.
+    """Median seconds over the repeats; a ratio is the median of the repeats' own ratios.
 
     Attributes:
+        tokens_per_sample: prompt, patches and description, the mean.
         forward_s: the bare forward passes over the same batches, images already decoded and preprocessed.
         scan_s: the whole scan: decoding, tokenising, reducing, writing the store.
+        ratio: the scan's time over that of the forward passes.
+        peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` says of what.
+        flop_per_sample: of a forward pass, padding not counted, the mean (``core/flops.py``).
+        peak_tflops: the chip's, in the model's dtype; None where it is not known.
+        forward_share_of_peak, scan_share_of_peak: of ``peak_tflops`` that those FLOP in that time make.
+        two_pass_s: the usual way (``core/two_pass.py``), from the same files to labels; None unless asked for.
+        times_faster: the usual way's time over the scan's.
+        same_labels: share of neurons that both label alike; rounding in batches may change a few.
     """
 
     model: str
     device: str
+    dtype: str
+    layers: int
+    neurons: int
     samples: int
+    tokens_per_sample: float
     batch: int
     repeats: int
     forward_s: float
     scan_s: float
     ratio: float
     samples_per_s: float
+    peak_memory_mib: float
+    peak_memory_of: str
+    flop_per_sample: int
+    peak_tflops: float | None
+    forward_share_of_peak: float | None
+    scan_share_of_peak: float | None
+    two_pass_s: float | None = None
+    times_faster: float | None = None
+    same_labels: float | None = None
 
 
-def bench_scan(vlm: Vlm, data: Data, options: ScanOptions, repeats: int) -> ScanFigures:
-    """Measure both ways in turns, so that a machine that slows down slows both; descriptions are written before."""
-    data = describe_missing(vlm, data, options, lambda *_: None)
+def batches(encoded: Sequence[Encoded], size: int) -> list[list[int]]:
+    """Which samples go through the model together, as in a scan."""
+    return [list(range(start, min(start + size, len(encoded)))) for start in range(0, len(encoded), size)]
+
+
+def bench_scan(
+    vlm: Vlm,
+    data: Data,
+    options: ScanOptions,
+    repeats: int,
+    progress: Progress,
+    *,
+    against_two_pass: bool = False,
+) -> ScanFigures:
+    """Measure the ways in turns, so that a machine that slows down slows all; descriptions are written before.
+
+    Raises:
+        SamplesError: if a sample cannot be scanned: the ways would not see the same data.
+    """
+    data = describe_missing(vlm, data, options, progress)
     prompt = vlm.prompt(options.question, options.prompt_template)
-    encoded = [vlm.encode(prompt, source.description or "") for source in data.sources]
-    pixels = [vlm.pixels(load_image(data.root / source.image)) for source in data.sources]
-    batches = []
-    for start in range(0, len(encoded), options.batch):
-        part = slice(start, start + options.batch)
-        ids = Batch(torch.arange(len(encoded))[part], tuple(encoded[part])).input_ids()
-        batches.append((ids, torch.stack(pixels[part])))
+    total = len(data.sources)
+    clock = _Clock(progress, total * (2 + repeats * (4 if against_two_pass else 2)))
     forward: list[float] = []
     whole: list[float] = []
-    for repeat in range(repeats + 1):
-        begun = time.perf_counter()
-        for ids, stacked in batches:
-            vlm.forward(ids, stacked, {}, options.hook)
-        if vlm.device.type == "cuda":
-            torch.cuda.synchronize(vlm.device)
-        middle = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            scan(vlm, data, Path(folder) / "scan", options, lambda *_: None)
-        ended = time.perf_counter()
-        if repeat:  # the first warms up
-            forward.append(middle - begun)
-            whole.append(ended - middle)
-    scan_s = statistics.median(whole)
+    usual: list[float] = []
+    same = None
+    # Scan and forward passes warm up once. The warm-up's memory is read: what is prepared later would count into it.
+    memory = PeakMemory(vlm.device)
+    memory.reset()
+    _scanned(vlm, data, options, clock)
+    peak_memory = memory.mib()
+    encoded = [vlm.encode(prompt, source.description or "") for source in data.sources]
+    prepared = _prepared(vlm, data, encoded, options.batch)
+    _forward(vlm, prepared, options, clock)
+    for _ in range(repeats):
+        forward.append(_forward(vlm, prepared, options, clock))
+        seconds, labels = _scanned(vlm, data, options, clock)
+        whole.append(seconds)
+        if against_two_pass:
+            begun = clock.start()
+            found = two_pass(vlm, data, prompt, options.hook, options.top_n, options.thresholds, clock.report)
+            usual.append(clock.stop(begun, 2 * total))
+            same = float(np.mean(found.labels.label == labels))
+    forward_s, scan_s = statistics.median(forward), statistics.median(whole)
+    device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
+    flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded)
+    peak = peak_tflops(device, vlm.info.dtype)
     return ScanFigures(
         model=vlm.name,
-        device=torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type,
-        samples=len(data.sources),
+        device=device,
+        dtype=vlm.info.dtype,
+        layers=vlm.layers,
+        neurons=vlm.layers * vlm.neurons,
+        samples=total,
+        tokens_per_sample=statistics.fmean(len(one.input_ids) for one in encoded),
         batch=options.batch,
         repeats=repeats,
-        forward_s=statistics.median(forward),
+        forward_s=forward_s,
         scan_s=scan_s,
         ratio=statistics.median(w / f for w, f in zip(whole, forward, strict=True)),
-        samples_per_s=len(data.sources) / scan_s,
+        samples_per_s=total / scan_s,
+        peak_memory_mib=peak_memory,
+        peak_memory_of=memory.kind,
+        flop_per_sample=round(flop / total),
+        peak_tflops=peak,
+        forward_share_of_peak=None if peak is None else flop / forward_s / (peak * 1e12),
+        scan_share_of_peak=None if peak is None else flop / scan_s / (peak * 1e12),
+        two_pass_s=statistics.median(usual) if usual else None,
+        times_faster=statistics.median(u / w for u, w in zip(usual, whole, strict=True)) if usual else None,
+        same_labels=same,
     )
+
+
+class _Clock:
+    """Seconds of each part, and one count of samples over all parts for who watches."""
+
+    def __init__(self, progress: Progress, samples: int) -> None:
+        self._progress, self._samples, self._done = progress, samples, 0
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """Within a part: what a scan or the usual way says of itself."""
+        if what in ("scanning", "first pass", "second pass"):
+            earlier = total if what == "second pass" else 0
+            self._progress("measuring", self._done + earlier + done, self._samples)
+
+    def start(self) -> float:
+        self._progress("measuring", self._done, self._samples)
+        return time.perf_counter()
+
+    def stop(self, begun: float, samples: int) -> float:
+        """Seconds of a part, through which so many samples went."""
+        seconds = time.perf_counter() - begun
+        self._done += samples
+        self._progress("measuring", self._done, self._samples)
+        return seconds
+
+
+def _prepared(vlm: Vlm, data: Data, encoded: Sequence[Encoded], size: int) -> list[tuple[Tensor, Tensor]]:
+    """Tokens int64 (B, T) and pixels float32 (B, 3, H, W) of each batch."""
+    found = []
+    for indices in batches(encoded, size):
+        ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
+        pixels = [vlm.pixels(load_image(data.root / data.sources[i].image)) for i in indices]
+        found.append((ids, torch.stack(pixels)))
+    return found
+
+
+def _forward(vlm: Vlm, prepared: list[tuple[Tensor, Tensor]], options: ScanOptions, clock: _Clock) -> float:
+    """Seconds of the bare forward passes."""
+    begun = clock.start()
+    for ids, pixels in prepared:
+        vlm.forward(ids, pixels, {}, options.hook)
+    if vlm.device.type == "cuda":
+        torch.cuda.synchronize(vlm.device)
+    return clock.stop(begun, sum(len(ids) for ids, _ in prepared))
+
+
+def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> tuple[float, NDArray[np.uint8]]:
+    """Seconds of a scan, and its labels (L, F).
+
+    Raises:
+        SamplesError: if it skipped a sample.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "scan"
+        begun = clock.start()
+        manifest = scan(vlm, data, out, options, clock.report)
+        seconds = clock.stop(begun, len(data.sources))
+        if manifest.skipped:
+            first = manifest.skipped[0]
+            raise SamplesError(
+                f"{len(manifest.skipped)} of the {len(data.sources)} samples of {data.name} cannot be scanned, the "
+                f"first, {first.image}: {first.reason}.",
+                "Mend or leave out those samples: all that is compared must see the same data.",
+            )
+        return seconds, ScanStore(out).stored_labels().label

@@ -139,16 +139,29 @@ class Vlm:
         Raises:
             ModelError: as ``load``; weights are not needed.
         """
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        with _loading(name, resolve_device(device)):
+            config, processor = _read_parts(name, options)
+        title = f"{name}, random weights (seed {seed})"
+        return cls.from_config(config, processor, title, seed, device=device, dtype=dtype)
+
+    @classmethod
+    def from_config(
+        cls, config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+    ) -> Self:
+        """A model of this configuration with random weights, drawn as ``random`` says; ``name`` is what it is called.
+
+        Raises:
+            ModelError: if it does not fit into the device's memory, or cannot be scanned.
+        """
         where = resolve_device(device)
         kind = resolve_dtype(dtype, where)
-        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
         with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
-            config, processor = _read_parts(name, options)
             torch.manual_seed(seed)
             with where:
                 model = make._from_config(config, dtype=kind)
-        return cls(model.to(where), processor, f"{name}, random weights (seed {seed})")
+        return cls(model.to(where), processor, name)
 
     @property
     def device(self) -> torch.device:

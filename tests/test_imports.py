@@ -19,10 +19,13 @@ MODEL_SIDE = {
     "devices",
     "engine",
     "lens",
+    "model_configs",
+    "peak_memory",
     "promoted",
     "scan",
     "simulate.segmentation",
     "top_samples",
+    "two_pass",
     "vlm",
     "worker",
 }

@@ -3,23 +3,38 @@
 import asyncio
 import tempfile
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from core.architectures import Architecture
 from core.bench_scores import NEURONS, BenchScores, bench_scores
 from core.demo import DEMO, scan_folder
+from core.errors import UsageError
 from core.manifest import read_manifest
 from core.model_messages import ModelSpec
 from core.model_process import ModelProcess
 from core.neuron import HookPoint
+from core.sample_files import Captions
+from core.samples import read_data
 from core.synthetic import write_synthetic_scan
-from tui.commands.options import DeviceOption, DtypeOption, JsonOption
+from tui.commands.options import MODEL, DeviceOption, DtypeOption, JsonOption
 from tui.commands.output import console, write_json, write_lines
+
+IMAGES = "Images"
+SEEDS = 2**63  #: of torch's generator
+
+
+class Against(StrEnum):
+    """What the scan is measured against, beside the bare forward passes."""
+
+    TWO_PASS = "two-pass"  # noqa: S105  # no password
+
 
 bench = typer.Typer(help="Measure vlmscope on this machine.", no_args_is_help=True)
 
@@ -42,26 +57,119 @@ def screen(
 @bench.command("scan")
 def scan(
     *,
-    model: Annotated[str, typer.Option("--model", help="A LLaVA-1.5 model, or 'demo'.")] = DEMO,
-    images: Annotated[str, typer.Option("--images", help="A folder, a JSONL file, or 'demo'.")] = DEMO,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="How many of them.")] = 200,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'; default: demo.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    model_config: Annotated[
+        Architecture | None,
+        typer.Option(
+            "--model-config",
+            help="Instead: this architecture with random weights, made on the device.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            help="A folder, a file that lists images, or 'demo', as for 'scan'; default: demo, or with --model-config "
+            "made-up pictures with descriptions of about 100 tokens.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-root", metavar="FOLDER", help="What a file's paths are relative to.", rich_help_panel=IMAGES
+        ),
+    ] = None,
+    captions: Annotated[
+        Captions | None,
+        typer.Option(
+            "--captions",
+            help="Whose words describe the images: the data's own, or the model's.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples.", rich_help_panel=IMAGES)] = 200,
+    against: Annotated[
+        Against | None,
+        typer.Option("--against", help="Measure the usual way too: two passes, batches of one, a heap a neuron."),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Samples that go through the model together.")] = 8,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often, after one to warm up.")] = 3,
     hook: Annotated[HookPoint, typer.Option("--hook", help="Where activations are read.")] = HookPoint.GATE,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            max=SEEDS - 1,
+            help="Of random weights and made-up data; default: 0.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """The scan's time over that of the bare forward passes, on the same batches."""
+    """What a scan costs, beside the bare forward passes over the same batches.
+
+    Prints medians over the repeats: seconds of both and their ratio, samples a
+    second, the peak memory of a scan, the FLOP of a sample's forward pass, and
+    which share of the chip's peak they make where that peak is known (n/a
+    elsewhere, as on a CPU).
+
+    --model-config needs no download: 'vlmscope bench scan --model-config
+    llava-1.5-7b' measures LLaVA-1.5-7B on this GPU, with random weights.
+
+    --against two-pass also labels the same neurons from the same files as is
+    usual, one sample at a time, twice, and says how many times faster the scan
+    is.
+    """
+    if model is not None and model_config is not None:
+        raise UsageError("--model and --model-config do not go together.", "Leave one out.")
+    if model_config is None and seed is not None:
+        raise UsageError("--seed goes with --model-config: a model's own weights take none.", "Leave it out.")
+    if model_config is not None and captions is Captions.MODEL:
+        raise UsageError("--captions model does not go with --model-config.", "Random weights describe nothing.")
+    if model_config is not None and images is None and (image_root is not None or captions is not None):
+        raise UsageError("--image-root and --captions go with --images.", "Made-up data takes neither.")
     from core.bench_scan import bench_scan
-    from core.samples import read_data
     from core.scan import ScanOptions
     from core.vlm import Vlm
 
-    data = read_data(images, samples)
-    vlm = Vlm.load(model, device=device, dtype=dtype)
-    figures = [asdict(bench_scan(vlm, data, ScanOptions(hook=hook, batch=batch), repeats))]
-    _write(figures, json)
+    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    with tempfile.TemporaryDirectory() as folder:
+        if model_config is None:
+            data = read_data(images or DEMO, samples, image_root, captions)
+            vlm = Vlm.load(model or DEMO, device=device, dtype=dtype)
+        else:
+            from core.model_configs import described, made_data, made_vlm
+
+            if images is None:
+                data = made_data(model_config, Path(folder), samples, seed or 0)
+            else:
+                data = described(read_data(images, samples, image_root, captions), model_config, seed or 0)
+            talk.print(f"making {model_config} at random", soft_wrap=True)
+            vlm = made_vlm(model_config, seed or 0, device=device, dtype=dtype)
+        options = ScanOptions(hook=hook, batch=batch)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=talk, disable=not talk.is_terminal) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def report(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=total)
+                bars.update(tasks[what], completed=done)
+
+            found = bench_scan(vlm, data, options, repeats, report, against_two_pass=against is Against.TWO_PASS)
+    _write([asdict(found)], json)
 
 
 @bench.command("scores")
@@ -101,7 +209,14 @@ def _write(figures: list[dict[str, object]], json: bool) -> None:
     lines = []
     for found in figures:
         for name, value in found.items():
-            shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-            lines.append(Text(f"{name:<20}{shown}", no_wrap=True))
+            lines.append(Text(f"{name:<24}{_shown(value)}", no_wrap=True))
         lines.append(Text(""))
     write_lines(console(), lines[:-1])
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
