@@ -44,11 +44,23 @@ def find_control(store: ScanStore) -> ScanStore | None:
         StoreError: if the control is damaged.
     """
     for folder in control_places(store):
-        if (folder / MANIFEST).is_file():
+        if _is_scan(folder):
             found = ScanStore(folder)
             if is_control_of(found.manifest, store.manifest):
                 return found
     return None
+
+
+def may_have_control(store: ScanStore) -> bool:
+    """Whether anything lies where a control would; says it without opening it."""
+    return any(_is_scan(folder) for folder in control_places(store))
+
+
+def _is_scan(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a folder that may not be looked into holds no control for us
+        return False
 
 
 def control_data(store: ScanStore, images: Path | None = None, limit: int | None = None) -> Data:

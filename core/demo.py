@@ -24,8 +24,15 @@ def demo_folder() -> Path:
 
 
 def scan_folder(name: str) -> Path:
-    """The folder of the scan that the user named: ``demo``, or a path."""
-    return demo_folder() / "scan" if name == DEMO else Path(name).expanduser()
+    """The folder of the scan that the user named: ``demo``, or a path.
+
+    Raises:
+        StoreError: if the path begins with a ``~`` that stands for nobody's home.
+    """
+    try:
+        return demo_folder() / "scan" if name == DEMO else Path(name).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{name} is no folder: {error}", "Write the path in full.") from error
 
 
 def model_source(name: str) -> str:

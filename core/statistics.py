@@ -19,6 +19,9 @@ from core.scan_store import ScanStore
 
 Counts = NDArray[np.int64]
 
+#: What is said where a scan has no control.
+NO_CONTROL = "No control to compare with: vlmscope scan --control SCAN makes one."
+
 
 @dataclass(frozen=True)
 class ScanStatistics:
@@ -67,9 +70,47 @@ def scan_statistics(store: ScanStore, labels: Labels, fragile: BoolArray | None 
     Raises:
         StoreError: if the control is damaged.
     """
+    return replace(own_statistics(store, labels, fragile), control=control_statistics(store, labels.thresholds))
+
+
+def own_statistics(store: ScanStore, labels: Labels, fragile: BoolArray | None = None) -> ScanStatistics:
+    """The statistics of a scan alone, as if it had no control; arguments as in ``scan_statistics``."""
+    manifest = store.manifest
+    folder = store.folder.resolve()
+    return ScanStatistics(
+        name=DEMO if folder == (demo_folder() / "scan").resolve() else folder.name,
+        model=manifest.model.name,
+        hook=manifest.hook,
+        samples=manifest.scanned,
+        neurons=store.neurons,
+        thresholds=labels.thresholds,
+        counts=labels.counts(),
+        high_confidence=count_labels(labels, labels.high_confidence),
+        fragile=None if fragile is None else count_labels(labels, fragile),
+        seed=None if manifest.control is None else manifest.control.seed,
+        control=None,
+    )
+
+
+def control_statistics(store: ScanStore, thresholds: Thresholds) -> ScanStatistics | None:
+    """The statistics of a scan's control, or None where it has none; its fragile labels are not looked for.
+
+    Raises:
+        StoreError: if the control is damaged.
+    """
     control = find_control(store)
-    found = None if control is None else _counted(control, control.labels(labels.thresholds), None)
-    return replace(_counted(store, labels, fragile), control=found)
+    return None if control is None else own_statistics(control, labels_at(control, thresholds))
+
+
+def labels_at(store: ScanStore, thresholds: Thresholds) -> Labels:
+    """All labels; at the scan's own thresholds its stored votes spare reading the order statistics."""
+    return store.stored_labels() if thresholds == store.manifest.thresholds.value() else store.labels(thresholds)
+
+
+def of_layer(counts: Counts, layer: int | None) -> Counts:
+    """The counts of one layer, or of all together: int64 (4,) of (L, 4)."""
+    row: Counts = counts.sum(axis=0) if layer is None else counts[layer]
+    return row
 
 
 def shares(counts: Counts, whole: Counts | None = None) -> NDArray[np.float64]:
@@ -87,24 +128,6 @@ def named_apart(scans: Sequence[ScanStatistics], typed: Sequence[str]) -> list[S
         scan if names.count(scan.name) == 1 else replace(scan, name=name)
         for scan, name in zip(scans, typed, strict=True)
     ]
-
-
-def _counted(store: ScanStore, labels: Labels, fragile: BoolArray | None) -> ScanStatistics:
-    manifest = store.manifest
-    folder = store.folder.resolve()
-    return ScanStatistics(
-        name=DEMO if folder == (demo_folder() / "scan").resolve() else folder.name,
-        model=manifest.model.name,
-        hook=manifest.hook,
-        samples=manifest.scanned,
-        neurons=store.neurons,
-        thresholds=labels.thresholds,
-        counts=labels.counts(),
-        high_confidence=count_labels(labels, labels.high_confidence),
-        fragile=None if fragile is None else count_labels(labels, fragile),
-        seed=None if manifest.control is None else manifest.control.seed,
-        control=None,
-    )
 
 
 def count_labels(labels: Labels, among: BoolArray) -> Counts:

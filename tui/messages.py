@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from core.errors import VlmscopeError
+from core.labels import Thresholds
 from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
 from core.neuron import Neuron
 from tui.screens.columns import Columns
@@ -48,6 +49,14 @@ class Relabelled(Message):
     """All neurons have new labels."""
 
     columns: Columns
+
+
+@dataclass
+class ControlCounted(Message):
+    """The control's neurons are labelled at these thresholds; ``counts`` of each layer, by label."""
+
+    thresholds: Thresholds
+    counts: tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass

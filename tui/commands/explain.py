@@ -27,6 +27,7 @@ from core.model_process import ModelProcess
 from core.notebook import Notebook, notebook_path
 from core.plain_text import plain
 from core.scan_store import ScanStore
+from core.statistics import labels_at
 from tui.commands.explain_output import DryRun, report
 from tui.commands.options import (
     MODEL,
@@ -36,7 +37,6 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
-    labels_at,
     replaced,
 )
 from tui.commands.output import may_be_paid

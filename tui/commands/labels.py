@@ -15,7 +15,7 @@ from core.firmness import Firmness, NeuronFirmness, firmness, fragile
 from core.labels import Label, Labels, Thresholds
 from core.neuron import Neuron
 from core.scan_store import ScanStore
-from core.statistics import ScanStatistics, scan_statistics
+from core.statistics import ScanStatistics, labels_at, scan_statistics
 from tui.commands import output
 from tui.commands.options import (
     HighConfidenceOption,
@@ -25,7 +25,6 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
-    labels_at,
     replaced,
 )
 

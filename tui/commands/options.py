@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from core.errors import UsageError
-from core.labels import TEXT_KEPT, VISUAL_KEPT, Labels, Thresholds
-from core.scan_store import ScanStore
+from core.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 MODEL = "Model"
 THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
@@ -134,8 +133,3 @@ def replaced(
         n_t=own.n_t if nt is None else nt,
         high_confidence=own.high_confidence if high_confidence is None else high_confidence,
     )
-
-
-def labels_at(store: ScanStore, thresholds: Thresholds) -> Labels:
-    """All labels; at the scan's own thresholds its stored votes spare reading the order statistics."""
-    return store.stored_labels() if thresholds == store.manifest.thresholds.value() else store.labels(thresholds)

@@ -16,6 +16,7 @@ from core.labels import Label, Labels
 from core.neuron import Neuron
 from core.plain_text import plain
 from core.scan_store import ScanStore
+from core.statistics import labels_at
 from core.word_counts import words_of
 from tui.commands import output
 from tui.commands.concepts import as_entry, as_words, share
@@ -27,7 +28,6 @@ from tui.commands.options import (
     ScanArgument,
     TtOption,
     TvOption,
-    labels_at,
     replaced,
 )
 

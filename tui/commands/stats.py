@@ -17,7 +17,16 @@ from core.firmness import fragile
 from core.labels import Label
 from core.plain_text import plain
 from core.scan_store import ScanStore
-from core.statistics import Counts, ScanStatistics, named_apart, scan_statistics, shares
+from core.statistics import (
+    NO_CONTROL,
+    Counts,
+    ScanStatistics,
+    labels_at,
+    named_apart,
+    of_layer,
+    scan_statistics,
+    shares,
+)
 from tui.commands import output
 from tui.commands.labels import bar, counts_of
 from tui.commands.options import (
@@ -27,7 +36,6 @@ from tui.commands.options import (
     NvOption,
     TtOption,
     TvOption,
-    labels_at,
     replaced,
 )
 from tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
@@ -145,7 +153,7 @@ def as_json(scan: ScanStatistics) -> dict[str, object]:
 
 def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
     """One layer, or all: shares of high-confidence labels are among themselves, as in the paper's figure 6."""
-    counts, sure = _row(scan.counts, layer), _row(scan.high_confidence, layer)
+    counts, sure = of_layer(scan.counts, layer), of_layer(scan.high_confidence, layer)
     neurons = int(counts.sum())
     row: dict[str, object] = {
         "neurons": neurons,
@@ -158,13 +166,8 @@ def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
         },
     }
     if scan.fragile is not None:
-        marked = _row(scan.fragile, layer)
+        marked = of_layer(scan.fragile, layer)
         row["fragile"] = {"neurons": int(marked.sum()), "count": _by_label(marked)}
-    return row
-
-
-def _row(counts: Counts, layer: int | None) -> Counts:
-    row: Counts = counts.sum(axis=0) if layer is None else counts[layer]
     return row
 
 
@@ -214,7 +217,7 @@ def as_text(scans: Sequence[ScanStatistics]) -> list[Text]:
     lines.append(_plain(f"{words}     sure: high-confidence"))
     lines.append(_plain("frag: fragile, another label when Tv or Tt moves by 10 %"))
     if all(scan.control is None for scan in scans):
-        lines.append(_plain("No control to compare with: vlmscope scan --control SCAN makes one."))
+        lines.append(_plain(NO_CONTROL))
     return lines
 
 
@@ -230,10 +233,10 @@ def _layers(scan: ScanStatistics) -> list[Text]:
     ]
     for layer in [*range(scan.layers), None]:
         line = _plain(f"{'all' if layer is None else layer:>5}{_shares_text(scan, layer)}  ")
-        for which, cells in bar(counts_of(_row(scan.counts, layer)), BAR):
+        for which, cells in bar(counts_of(of_layer(scan.counts, layer)), BAR):
             line.append(which.letter * cells, style=output.COLOURS[which])
         if control is not None:
-            line.append(f"{'':9}" + "".join(_percent(part, 7) for part in shares(_row(control.counts, layer)))[2:])
+            line.append(f"{'':9}" + "".join(_percent(part, 7) for part in shares(of_layer(control.counts, layer)))[2:])
         lines.append(line)
     return lines
 
@@ -250,17 +253,17 @@ def _summary(scans: Sequence[ScanStatistics]) -> list[Text]:
     width = max(len(name) for name, _ in rows)
     lines = [_plain(f"{'':{width}}{letters}{'sure':>7}{'frag':>7}   of the sure:{letters[2:]}")]
     for name, row in rows:
-        sure = "".join(_percent(part, 7) for part in shares(_row(row.high_confidence, None)))
+        sure = "".join(_percent(part, 7) for part in shares(of_layer(row.high_confidence, None)))
         lines.append(_plain(f"{name:<{width}}{_shares_text(row, None)}{'':15}{sure[2:]}"))
     return lines
 
 
 def _shares_text(scan: ScanStatistics, layer: int | None) -> str:
     """Six columns of seven: the labels' shares, and those of high-confidence and of fragile ones."""
-    counts = _row(scan.counts, layer)
+    counts = of_layer(scan.counts, layer)
     neurons = int(counts.sum())
     others = [scan.high_confidence] if scan.fragile is None else [scan.high_confidence, scan.fragile]
-    parts = [*shares(counts), *(int(_row(other, layer).sum()) / neurons if neurons else np.nan for other in others)]
+    parts = [*shares(counts), *(int(of_layer(other, layer).sum()) / neurons if neurons else np.nan for other in others)]
     return "".join(_percent(part, 7) for part in parts).ljust(42)
 
 

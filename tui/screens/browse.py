@@ -89,6 +89,17 @@ class BrowseScreen(TriageScreen):
     def action_statistics(self) -> None:
         self._toggle(Mode.STATISTICS)
 
+    def action_shares(self) -> None:
+        self.show_shares(())
+
+    def show_shares(self, others: tuple[str, ...]) -> None:
+        """Show the label shares by layer, and those of other scans beside."""
+        from tui.screens.shares import SharesScreen
+
+        at = self.wanted.thresholds
+        labels = self.labels if self.labels.thresholds == at else None
+        self.app.push_screen(SharesScreen(self.store, labels, at, self.scan_name, others, self.config))
+
     def action_zoom(self) -> None:
         self._toggle(Mode.ZOOM)
 
@@ -198,6 +209,8 @@ class BrowseScreen(TriageScreen):
                 self.own_words(text)
             case commands.Published():
                 self.choose_published()
+            case commands.ShowShares(scans):
+                self.show_shares(scans)
             case commands.Do(action):
                 await self.run_action(action)
 

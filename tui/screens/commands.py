@@ -68,13 +68,20 @@ class Published:
 
 
 @dataclass(frozen=True)
+class ShowShares:
+    """Show the label shares, and those of other scans beside."""
+
+    scans: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Do:
     """Run an action that has no values of its own."""
 
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Published | Do
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Published | ShowShares | Do
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,10 @@ def _published(words: list[str], _state: State) -> Command:
     return Published()
 
 
+def _stats(words: list[str], _state: State) -> Command:
+    return ShowShares(tuple(words))
+
+
 def _do(action: str, usage: str) -> Callable[[list[str], State], Command]:
     def read(words: list[str], _state: State) -> Command:
         if words:
@@ -217,6 +228,7 @@ VERBS: dict[str, Verb] = {
     "image": Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
     "words": Verb("words red trains", "score your own words as its explanation", _own_words),
     "published": Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _published),
+    "stats": Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
     "restart": Verb("restart", "start the model process again", _do("restart_model", "restart")),
     "unload": Verb("unload", "free the model's memory", _do("unload_model", "unload")),
     "theme": Verb("theme NAME", "change the theme", _theme),

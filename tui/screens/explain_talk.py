@@ -15,9 +15,9 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.keys import keys_of
 from tui.messages import Explained, ExplainFailed
+from tui.screens.controlled import ControlledScreen
 from tui.screens.model_link import ClientFactory
 from tui.screens.model_side import BackgroundModel
-from tui.screens.noted import NotedScreen
 
 if TYPE_CHECKING:
     from core.chat import Chat
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 WRITERS = {Source.USER: "you", Source.PAPER: "the paper", Source.CONCEPTS: "its concepts", Source.BORROWED: "borrowed"}
 
 
-class ExplainScreen(NotedScreen):
+class ExplainScreen(ControlledScreen):
     """Requests to the API and its answers."""
 
     def __init__(

@@ -20,14 +20,16 @@ from core.neuron import Neuron
 from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.keys import HINTS, Hint
+from tui.messages import ControlCounted
 from tui.screens.columns import Columns, Noted
 from tui.screens.meaning import Meaning
 from tui.screens.model_link import ClientFactory, ModelLink
 from tui.screens.score_view import ScoreView
 from tui.screens.selection import select
 from tui.screens.state import Mode, Order, Pane, State
-from tui.screens.views import page_view, title_view
-from tui.widgets.bars import FoldedStrip, KeyBar, LayerStrip, LayersView, TitleBar
+from tui.screens.views import LayerCounts, page_view, title_view
+from tui.widgets.bars import KeyBar, TitleBar
+from tui.widgets.layer_strip import FoldedStrip, LayerStrip, LayersView
 from tui.widgets.neuron_list import ListView, NeuronList
 from tui.widgets.page import Page
 from tui.widgets.page_view import Facts
@@ -74,6 +76,7 @@ class PaintedScreen(Screen[None]):
         manifest = store.manifest
         what = f"{manifest.hook} · {manifest.scanned} samples · N {manifest.top_n}"
         self._notes = (f"{plain(manifest.model.name, 30)} · {what}", what, str(manifest.hook))
+        self.control: ControlCounted | None = None
         self._cursor = self._selection.position(self.state.neuron)
         self._wanted = self.state.thresholds
         self._evidence: Evidence | None = None
@@ -117,16 +120,32 @@ class PaintedScreen(Screen[None]):
         self.set_class(state.mode is Mode.ZOOM, "-zoom")
         self.paint_title()
         notes = (self.progress, *self._notes) if self.progress else self._notes
-        layers = LayersView(self._counts, state.neuron.layer, notes)
+        layers = LayersView(self._counts, state.neuron.layer, notes, self._control_counts)
         self.query_one(LayerStrip).present(layers, self.palette)
         self.query_one(FoldedStrip).present(layers, self.palette)
         self._paint_list()
         self._paint_page()
         self.query_one(KeyBar).present(self.hints(), self.palette)
 
+    @property
+    def _control_counts(self) -> LayerCounts | None:
+        """The control's label counts of each layer: None where there is no control, 0 while they are on their way."""
+        if self.control is None:
+            return None
+        is_now = self.control.thresholds == self.state.thresholds
+        return self.control.counts if is_now else ((0, 0, 0, 0),) * self.store.layers
+
     def paint_title(self) -> None:
         """The title line alone."""
-        view = title_view(self.store, self.scan_name, self._counts, self.state.thresholds, self.link.status, self.spent)
+        view = title_view(
+            self.store,
+            self.scan_name,
+            self._counts,
+            self._control_counts,
+            self.state.thresholds,
+            self.link.status,
+            self.spent,
+        )
         self.query_one(TitleBar).present(view, self.palette)
 
     def _paint_list(self) -> None:

@@ -36,11 +36,16 @@ def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
 
 
 def title_view(
-    store: ScanStore, name: str, counts: LayerCounts, thresholds: Thresholds, status: ModelStatus, spent: str
+    store: ScanStore,
+    name: str,
+    counts: LayerCounts,
+    control: LayerCounts | None,
+    thresholds: Thresholds,
+    status: ModelStatus,
+    spent: str,
 ) -> TitleView:
-    """The title line; ``counts`` are those of each layer, ``spent`` is what requests have cost."""
+    """The title line; ``counts`` are those of each layer, ``control`` the control's, ``spent`` what was paid."""
     manifest = store.manifest
-    v, t, m, u = (sum(column) for column in zip(*counts, strict=True))
     return TitleView(
         name=name,
         model=manifest.model.name,
@@ -48,11 +53,17 @@ def title_view(
         scanned=manifest.scanned,
         skipped=len(manifest.skipped),
         top_n=manifest.top_n,
-        counts=(v, t, m, u),
+        counts=_sum(counts),
+        control=None if control is None else _sum(control),
         thresholds=thresholds,
         status=status,
         spent=spent,
     )
+
+
+def _sum(counts: LayerCounts) -> tuple[int, int, int, int]:
+    v, t, m, u = (sum(column) for column in zip(*counts, strict=True))
+    return v, t, m, u
 
 
 def page_view(

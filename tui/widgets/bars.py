@@ -1,24 +1,25 @@
-"""The lines around the panes: the title, the layer strip in both its shapes, and the footer of keys."""
+"""The lines around the panes: the title and the footer of keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.style import Style
-from textual.events import Click
 
 from core.labels import Label, Thresholds
 from core.model_messages import ModelStatus, Phase
 from core.plain_text import plain
 from tui.keys import BY_ID, HINTS, LAST_HINTS, Hint, hint_keys
-from tui.messages import LayerChosen
-from tui.widgets.lines import Lines, Part, blank, row
-from tui.widgets.numbers import label_bar, percent
+from tui.widgets.lines import Lines, Part, row
+from tui.widgets.numbers import percent, short_shares
 from tui.widgets.palette import Palette
 
 
 @dataclass(frozen=True)
 class TitleView:
-    """Which scan this is, its label shares, the thresholds, and how the model is."""
+    """Which scan this is, its label shares, the thresholds, and how the model is.
+
+    ``control`` holds the control's label counts: None where there is no control, all 0 while they are on their way.
+    """
 
     name: str
     model: str
@@ -29,6 +30,7 @@ class TitleView:
     counts: tuple[int, int, int, int]
     thresholds: Thresholds
     status: ModelStatus
+    control: tuple[int, int, int, int] | None = None
     spent: str = ""  #: on requests to an API, in this session
 
 
@@ -63,6 +65,9 @@ class TitleBar(Lines):
         shares: list[Part] = []
         for label, count in zip(Label, view.counts, strict=True):
             shares.append((f"{label.letter} {percent(count, whole)}  ", palette.label(label)))
+        control: list[Part] = []
+        if view.control is not None:
+            control = [("control ", palette.muted), *short_shares(view.control, palette), ("  ", palette.text)]
         t = view.thresholds
         limits: list[Part] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
         failed = view.status.phase is Phase.FAILED
@@ -77,9 +82,11 @@ class TitleBar(Lines):
             f"{name} · {view.hook} · {view.scanned}{' +' + str(view.skipped) if skipped else ''} · N {view.top_n}",
             name,
         ]
-        right = [*shares, *limits, *model, (" ", palette.text)]
-        need = sum(len(text) for text, _ in right)
-        for ident in idents:
+        # The control's shares stand beside, unless nothing but the name would be left of what the scan is.
+        tries = [(ident, control) for ident in idents[:-1]] if control else []
+        for ident, beside in [*tries, *((ident, []) for ident in idents)]:
+            right = [*shares, *beside, *limits, *model, (" ", palette.text)]
+            need = sum(len(text) for text, _ in right)
             for brand in (" vlmscope  ", " "):
                 left: list[Part] = [(brand, palette.accent), (ident, palette.text)]
                 used = len(brand) + len(ident)
@@ -87,114 +94,6 @@ class TitleBar(Lines):
                     self.show([row([*left, (" " * (width - used - need), palette.text), *right], width)], palette.base)
                     return
         self.show([row([(" ", palette.text), *shares, *limits, *model], width)], palette.base)
-
-
-@dataclass(frozen=True)
-class LayersView:
-    """Label counts of each layer, L times 4, and which layer is shown.
-
-    ``notes`` say which model and data these are, the longest first: the folded strip shows what fits.
-    """
-
-    counts: tuple[tuple[int, int, int, int], ...]
-    layer: int
-    notes: tuple[str, ...]
-
-
-class LayerStrip(Lines):
-    """One bar a layer: the paper's figure 5."""
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
-        super().__init__(id=id)
-        self._first = 0
-        self._view: tuple[LayersView, Palette] | None = None
-
-    def present(self, view: LayersView, palette: Palette) -> None:
-        """Show ``view``, scrolled so that the layer is in view."""
-        if (view, palette) != self._view:
-            self._view = (view, palette)
-            self.repaint()
-
-    def paint(self) -> None:
-        if self._view is None:
-            return
-        view, palette = self._view
-        width, height = self.size
-        layers = len(view.counts)
-        room = max(height - 2, 1) if layers > height - 2 else layers
-        self._first = min(max(view.layer - room // 2, 0), max(layers - room, 0))
-        lines = []
-        for layer in range(self._first, min(self._first + room, layers)):
-            chosen = layer == view.layer
-            parts: list[Part] = [
-                ("▸" if chosen else " ", palette.accent),
-                (f"{layer:>2} ", palette.strong if chosen else palette.muted),
-                *label_bar(view.counts[layer], width - 5, palette),
-                (" ", palette.text),
-            ]
-            strip = row(parts, width)
-            lines.append(strip.apply_style(palette.cursor) if chosen else strip)
-        lines += blank(width, max(height - 1 - len(lines), 0))
-        lines.append(row(legend(palette), width))
-        self.show(lines[:height], palette.base)
-
-    def on_click(self, event: Click) -> None:
-        at = event.get_content_offset(self)
-        if at is not None:
-            self.post_message(LayerChosen(self._first + at.y))
-
-
-def legend(palette: Palette) -> list[Part]:
-    """What the colours and letters mean."""
-    letters: list[Part] = [(f"{label.letter} ", palette.label(label) + palette.strong) for label in Label]
-    return [(" ", palette.text), *letters, ("by layer", palette.muted)]
-
-
-class FoldedStrip(Lines):
-    """The layer strip in one line: each layer's most frequent label, and the shares of the layer shown."""
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
-        super().__init__(id=id)
-        self._first, self._left, self._last = 0, 0, 0
-        self._view: tuple[LayersView, Palette] | None = None
-
-    def present(self, view: LayersView, palette: Palette) -> None:
-        """Show ``view``."""
-        if (view, palette) != self._view:
-            self._view = (view, palette)
-            self.repaint()
-
-    def paint(self) -> None:
-        if self._view is None:
-            return
-        view, palette = self._view
-        width = self.size.width
-        layers = len(view.counts)
-        counts = view.counts[view.layer]
-        whole = sum(counts)
-        tail: list[Part] = [(f"  L{view.layer}: ", palette.text)]
-        tail += [(f"{label.letter} {percent(counts[label], whole)} ", palette.label(label)) for label in Label]
-        need = sum(len(text) for text, _ in tail)
-        head = " layers "
-        room = max(width - need - len(head) - 4, 1)
-        self._first = min(max(view.layer - room // 2, 0), max(layers - room, 0))
-        self._left = len(head) + 1
-        last = self._last = min(self._first + room, layers)
-        parts: list[Part] = [(head, palette.muted), ("‹" if self._first else " ", palette.muted)]
-        for layer in range(self._first, last):
-            label = Label(view.counts[layer].index(max(view.counts[layer])))
-            look = palette.label(label)
-            parts.append((label.letter, look + Style(reverse=True, bold=True) if layer == view.layer else look))
-        parts.append(("›" if last < layers else " ", palette.muted))
-        free = width - need - len(head) - 2 - (last - self._first) - 3
-        note = next((note for note in view.notes if len(note) <= free), "")
-        tail.append((f"{note:>{max(free, 0) + 2}}", palette.muted))
-        self.show([row([*parts, *tail], width)], palette.base)
-
-    def on_click(self, event: Click) -> None:
-        layer = self._first + event.x - self._left
-        if self._first <= layer < self._last:
-            self.post_message(LayerChosen(layer))
 
 
 class KeyBar(Lines):

@@ -82,6 +82,17 @@ def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str =
     return [*parts, (" " * (width - used), palette.muted)]
 
 
+def short_shares(counts: Sequence[int], palette: Palette) -> list[Part]:
+    """The shares of the four labels as ``V5 T11 M79 ·5%``; an ellipsis for each where nothing was counted yet."""
+    whole = sum(counts)
+    words = [percent(count, whole).removesuffix("%") if whole else "…" for count in counts]
+    last = len(words) - 1
+    return [
+        (f"{label.letter}{word}{'%' if at == last else ' '}", palette.label(label))
+        for at, (label, word) in enumerate(zip(Label, words, strict=True))
+    ]
+
+
 def spark(values: list[float]) -> str:
     """One glyph a value, scaled to the largest; anything above 0 is seen."""
     top = max(values, default=0.0)
