@@ -1,14 +1,12 @@
 """From a layer's activation (B, T, F) to what the scan keeps, in one pass, while the activation is there.
 
-A batch is a transaction: its taps only read the running state and stage what they find; ``BatchReduction.commit``
-writes it. So a sample with a non-finite activation in the last layer leaves no trace in the first.
-
-Order statistics cost a ``topk`` over the tokens. They are computed only where the sample can enter the neuron's top N,
-which after the first N samples is a few per cent of all pairs.
+A batch is a transaction: until ``BatchReduction.commit`` it writes only where the running state takes nothing for
+granted, and into the maps, of which a copy is kept meanwhile. So a sample with a non-finite activation in the last
+layer leaves no trace in the first.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,9 +16,11 @@ from torch import Tensor
 
 from core.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from core.errors import Cancelled
+from core.kernels import Reduced, Spans, insert_maps_fused, reduce_fused
 from core.labels import TEXT_KEPT, VISUAL_KEPT
 from core.neuron import HookPoint, Neuron
-from core.top_samples import TopMaps, TopSamples, merge, order_key
+from core.scan_state import ScanState
+from core.top_samples import EMPTY, order_key
 from core.vlm import Encoded, Vlm, never
 
 
@@ -48,106 +48,99 @@ class Batch:
         return Batch(self.samples[keep], tuple(self.encoded[i] for i in keep))
 
 
-@dataclass
-class Totals:
-    """Sums over all tokens of a kind (0 visual, 1 text), and maxima.
+class BatchReduction:
+    """What one batch adds to the state. ``taps`` go to ``Vlm.forward``; then ``bad``, then ``commit``.
 
-    Attributes:
-        maximum, content_maximum: float32 (L, F), over all tokens; over visual and text tokens.
-        sums: float64 (2, 2, L, F), by kind: of the activation and of its square.
-        histogram: int64 (2, L, F, 32). tokens: how many of each kind.
+    Two ways give the same. On a GPU the fused kernels of core/kernels.py read each activation once and never wait for
+    the host; they take the order statistics of every sample. On the CPU those cost most: torch takes them only where
+    the sample can enter the neuron's top N, which after the first N samples is a few per cent of all pairs.
     """
 
-    maximum: Tensor
-    content_maximum: Tensor
-    sums: Tensor
-    histogram: Tensor
-    tokens: list[int] = field(default_factory=lambda: [0, 0])
-
-
-class ScanState:
-    """The running state of a scan, on the model's device."""
-
-    def __init__(self, vlm: Vlm, top_n: int, maps: int, text_tokens: int, pending: int) -> None:
-        """Make an empty state; ``pending`` samples are gathered before each merge into the top N."""
-        device, shape = vlm.device, (vlm.layers, vlm.neurons)
-        self.top_n = top_n
-        self.top = TopSamples.empty(*shape, top_n, device)
-        self.maps = TopMaps.empty(*shape, maps, vlm.grid[0] * vlm.grid[1], text_tokens, device)
-        self.totals = Totals(
-            torch.full(shape, -torch.inf, device=device),
-            torch.full(shape, -torch.inf, device=device),
-            torch.zeros((2, 2, *shape), dtype=torch.float64, device=device),
-            torch.zeros((2, *shape, BINS), dtype=torch.int64, device=device),
-        )
-        self.pending = TopSamples.empty(*shape, pending, device)
-        self.waiting = 0
-
-    def worst(self, layer: int) -> Tensor:
-        """The key that a sample must exceed to be among the top N as of the last merge: int64 (F,)."""
-        return self.top.key[layer, :, -1]
-
-    def flush(self) -> None:
-        """Merge what is pending into the top N."""
-        if self.waiting:
-            self.top = merge(self.top, self.pending, self.top_n)
-            self.pending.clear()
-            self.waiting = 0
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Candidates of one layer: K pairs of a sample of the batch and a neuron."""
-
-    place: Tensor  # int64 (K,), which of the batch
-    neuron: Tensor  # int64 (K,)
-    key: Tensor  # int64 (K,)
-    visual: Tensor  # float32 (K, 8)
-    text: Tensor  # float32 (K, 4)
-    peak: Tensor  # int32 (K, 2)
-    mapped: Tensor  # bool (K,), whether its maps are among the best M
-    visual_map: Tensor  # uint8 (number mapped, V)
-    text_map: Tensor  # uint8 (number mapped, T)
-
-
-class BatchReduction:
-    """Stages what one batch adds to the state. ``taps`` go to ``Vlm.forward``; then ``bad``, then ``commit``."""
-
-    def __init__(self, state: ScanState, batch: Batch) -> None:
+    def __init__(self, state: ScanState, batch: Batch, fused: bool = False) -> None:
+        """Begin a batch of at most as many samples as the state can keep waiting; ``fused``: by the kernels."""
         self.state = state
         self.size = len(batch.encoded)
         device = state.top.key.device
+        layers, pending, neurons = state.pending.key.shape
+        if state.waiting + self.size > pending:
+            state.flush()
+        state.maps.keep()
+        self.places = slice(state.waiting, state.waiting + self.size)
         first = batch.encoded[0]
         self.visual, self.text_start = first.visual, first.text.start
-        lengths = torch.tensor([len(e.input_ids) for e in batch.encoded])
-        ends = torch.tensor([e.text.stop for e in batch.encoded])
-        at = torch.arange(self.text_start, int(lengths.max()))
-        self.text_width = int(ends.max()) - self.text_start
-        self.is_text = (at < ends[:, None]).to(device)[..., None]  # (B, R, 1) over the positions from text_start on
-        after = (at >= ends[:, None]) & (at < lengths[:, None])  # a tokenizer may end with a special token
-        self.trailing = after.to(device)[..., None] if after.any() else None
-        self.samples = batch.samples.to(device)
+        lengths = torch.tensor([len(e.input_ids) for e in batch.encoded], dtype=torch.int32)
+        ends = torch.tensor([e.text.stop for e in batch.encoded], dtype=torch.int32)
         self.tokens = (self.size * (self.visual.stop - self.visual.start), int((ends - self.text_start).sum()))
-        layers, neurons = state.top.key.shape[:2]
+        self.samples = batch.samples.to(device)
         self.maximum = torch.empty((layers, neurons), device=device)
         self.content_maximum = torch.empty((layers, neurons), device=device)
-        self.sums = torch.empty((2, 2, layers, neurons), device=device)
-        self.histogram = torch.empty((2, layers, neurons, BINS), dtype=torch.int64, device=device)
+        self.sums = torch.empty((2, 2, layers, neurons), dtype=torch.float64, device=device)
+        self.histogram = torch.zeros((2, layers, neurons, BINS), dtype=torch.int32, device=device)
         self.finite = torch.ones(self.size, dtype=torch.bool, device=device)
-        self.found: list[_Found | None] = [None] * layers
+        self.reached = [False] * layers
+        self.fused = fused
+        if fused:
+            self.spans = Spans(self.visual, self.text_start, ends.to(device), lengths.to(device))
+            self.highest = torch.empty((self.size, neurons), device=device)
+            self.sums_of = torch.empty((self.size, 2, 2, neurons), device=device)
+        else:
+            at = torch.arange(self.text_start, int(lengths.max()))  # the R positions from text_start on
+            self.text_width = int(ends.max()) - self.text_start
+            self.no_text = (at >= ends[:, None]).to(device)[..., None]  # (B, R, 1)
+            after = (at >= ends[:, None]) & (at < lengths[:, None])  # a tokenizer may end with a special token
+            self.trailing = after.to(device)[..., None] if after.any() else None
 
     def taps(self) -> dict[int, Callable[[Tensor], None]]:
-        return {layer: partial(self._reduce, layer) for layer in range(len(self.found))}
+        return {layer: partial(self._reduce, layer) for layer in range(len(self.reached))}
 
     def bad(self) -> set[int]:
-        """The places in the batch of samples with a non-finite activation."""
+        """The places in the batch of samples with a non-finite activation; if there are any, take it back."""
         return {i for i, finite in enumerate(self.finite.tolist()) if not finite}
 
+    def commit(self) -> None:
+        """Add the batch to the state; only for one without bad samples."""
+        if not all(self.reached):
+            raise RuntimeError(f"the pass did not reach layer {self.reached.index(False)}")
+        totals = self.state.totals
+        torch.maximum(totals.maximum, self.maximum, out=totals.maximum)
+        torch.maximum(totals.content_maximum, self.content_maximum, out=totals.content_maximum)
+        totals.sums += self.sums
+        totals.histogram += self.histogram
+        for kind in (0, 1):
+            totals.tokens[kind] += self.tokens[kind]
+        self.state.waiting += self.size
+
+    def take_back(self) -> None:
+        """Leave the state as it was before the batch."""
+        self.state.maps.restore()
+
     def _reduce(self, layer: int, activation: Tensor) -> None:
+        if self.fused:
+            self._reduce_fused(layer, activation)
+        else:
+            self._reduce_torch(layer, activation)
+        self.reached[layer] = True
+
+    def _reduce_fused(self, layer: int, activation: Tensor) -> None:
+        pending, maps = self.state.pending, self.state.maps
+        visual, text = pending.visual[layer, self.places], pending.text[layer, self.places]
+        peak = pending.peak[layer, self.places]
+        histogram = self.histogram[:, layer]
+        reduced = Reduced(self.highest, visual, text, peak, self.sums_of, histogram, self.finite)
+        reduce_fused(activation, self.spans, reduced)
+        content = torch.maximum(visual[:, 0], text[:, 0])
+        pending.key[layer, self.places] = order_key(content, self.samples[:, None])
+        self.maximum[layer] = self.highest.amax(dim=0)
+        self.content_maximum[layer] = content.amax(dim=0)
+        self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
+        keys, patches, words = maps.of_layer(layer)
+        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, keys, patches, words)
+
+    def _reduce_torch(self, layer: int, activation: Tensor) -> None:
         a = activation.float()  # bfloat16 and float16 values are kept without loss
         visual, tail = a[:, self.visual], a[:, self.text_start :]  # (B, V, F), (B, R, F)
-        text = tail.masked_fill(~self.is_text, -torch.inf)
-        words = tail.masked_fill(~self.is_text, 0)
+        text = tail.masked_fill(self.no_text, -torch.inf)
+        words = tail.masked_fill(self.no_text, 0)
         # What is neither, once for maxima and once for sums.
         template = [(part, part) for part in (a[:, : self.visual.start], a[:, self.visual.stop : self.text_start])]
         if self.trailing is not None:
@@ -162,65 +155,49 @@ class BatchReduction:
         for kind, part in enumerate((visual, words)):
             sums = part.sum(dim=1)
             total += sums
-            self.sums[kind, 0, layer] = sums.sum(dim=0)
-            self.sums[kind, 1, layer] = (part * part).sum(dim=(0, 1))
+            self.sums[kind, 0, layer] = sums.sum(dim=0, dtype=torch.float64)
+            self.sums[kind, 1, layer] = part.square().sum(dim=1).sum(dim=0, dtype=torch.float64)
             self.histogram[kind, layer] = histogram(part)
         # A sum is finite only if all its terms are: NaN and infinities reach it.
         self.finite &= total.isfinite().all(dim=1)
         # The zeros that stand for what is no text fell into bin 0.
-        self.histogram[1, layer, :, 0] -= self.is_text.numel() - self.tokens[1]
+        self.histogram[1, layer, :, 0] -= self.no_text.numel() - self.tokens[1]
         self.maximum[layer] = highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
-        self._find(layer, visual, text, content)
+        self._find(layer, visual, text[:, : self.text_width], content)
 
     def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:
+        """Order statistics and maps of the candidates.
+
+        Args:
+            visual: float32 (B, V, F). text: float32 (B, longest description, F), -inf where there is no word.
+            content: float32 (B, F), the scores.
+        """
+        pending, maps = self.state.pending, self.state.maps
         key = order_key(content, self.samples[:, None])  # (B, F)
-        place, neuron = (key > self.state.worst(layer)).nonzero(as_tuple=True)
-        key = key[place, neuron]
+        candidate = key > self.state.worst(layer)
+        pending.key[layer, self.places] = key.where(candidate, EMPTY)
+        place, neuron = candidate.nonzero(as_tuple=True)
         patches = visual.transpose(1, 2)[place, neuron]  # (K, V)
-        # (K, longest description), -inf where there is no word
-        words = text[:, : self.text_width].transpose(1, 2)[place, neuron]
-        score = content[place, neuron]
-        mapped = key > self.state.maps.worst(layer)[neuron]
-        scale = (255 / score[mapped]).where(score[mapped] > 0, 0)[:, None]
+        words = text.transpose(1, 2)[place, neuron]  # (K, longest description)
         visual_top, visual_peak = _largest(patches, VISUAL_KEPT)
         text_top, text_peak = _largest(words, TEXT_KEPT)
-        self.found[layer] = _Found(
-            place=place,
-            neuron=neuron,
-            key=key,
-            visual=visual_top,
-            text=text_top,
-            peak=torch.stack([visual_peak, text_peak], dim=1),
-            mapped=mapped,
-            visual_map=(patches[mapped].clamp(min=0) * scale).round().to(torch.uint8),
-            text_map=(words[mapped].clamp(min=0) * scale).round().to(torch.uint8),
-        )
-
-    def commit(self) -> None:
-        """Add the batch to the state; only for a batch without bad samples."""
-        state, totals = self.state, self.state.totals
-        if state.waiting + self.size > state.pending.key.shape[2]:
-            state.flush()
-        torch.maximum(totals.maximum, self.maximum, out=totals.maximum)
-        torch.maximum(totals.content_maximum, self.content_maximum, out=totals.content_maximum)
-        totals.sums += self.sums
-        totals.histogram += self.histogram
-        for kind in (0, 1):
-            totals.tokens[kind] += self.tokens[kind]
-        for layer, found in enumerate(self.found):
-            if found is None:
-                raise RuntimeError(f"the pass did not reach layer {layer}")
-            at = (layer, found.neuron, state.waiting + found.place)
-            for part, rows in zip(
-                state.pending.parts(), (found.key, found.visual, found.text, found.peak), strict=True
-            ):
-                part[at] = rows
-            neuron, key, place = (x[found.mapped] for x in (found.neuron, found.key, found.place))
-            for one in range(self.size):
-                rows = place == one
-                state.maps.insert(layer, neuron[rows], key[rows], found.visual_map[rows], found.text_map[rows])
-        state.waiting += self.size
+        at = self.places.start + place
+        pending.visual[layer][at, :, neuron] = visual_top
+        pending.text[layer][at, :, neuron] = text_top
+        pending.peak[layer][at, :, neuron] = torch.stack([visual_peak, text_peak], dim=1)
+        mapped = key[place, neuron] > maps.worst(layer)[neuron]
+        for one in range(self.size):
+            rows = (mapped & (place == one)).nonzero(as_tuple=True)[0]
+            its = neuron[rows]
+            scale = (255 / content[one, its]).where(content[one, its] > 0, 0)[:, None]
+            maps.insert(
+                layer,
+                its,
+                key[one, its],
+                (patches[rows].clamp(min=0) * scale + 0.5).to(torch.uint8),
+                (words[rows].clamp(min=0) * scale + 0.5).to(torch.uint8),
+            )
 
 
 def _largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,16 @@
 """The manifest of a scan: what was computed, from what, by what. One JSON file, ``manifest.json``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from core.errors import StoreError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from core.neuron import HookPoint
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 MANIFEST = "manifest.json"
 
 
@@ -66,12 +66,47 @@ class ControlInfo(_Frozen):
     seed: int = Field(ge=0)
 
 
+class ShardInfo(_Frozen):
+    """One of several scans that share the samples: the ``number``-th of ``of`` takes every ``of``-th sample."""
+
+    number: PositiveInt  #: from 1
+    of: PositiveInt
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.number > self.of:
+            raise ValueError(f"shard {self.number} of {self.of}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def has(self, sample: int) -> bool:
+        """Whether the sample of this index is its own."""
+        return sample % self.of == self.number - 1
+
+
+class Progress(_Frozen):
+    """How far a scan is that is not whole: one in progress, an interrupted one, or a shard.
+
+    Samples are met in the order of core/scan_order.py; those that no description can be tokenised of come first.
+    """
+
+    done: int = Field(ge=0)  #: samples met, skipped ones too
+    of: int = Field(ge=0)  #: samples to be met: all, or the shard's
+    batch: PositiveInt  #: samples that go through the model together as of now: less than at first after an OOM
+    shard: ShardInfo | None
+    samples_bytes: int = Field(ge=0)  #: of samples.jsonl, and
+    crops_bytes: int = Field(ge=0)  #: of crops.bin, that belong to it; what follows is cut off on resuming
+    updated: str  #: ISO 8601, UTC
+
+
 class Manifest(_Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[1] = SCHEMA
-    scan_id: str  #: SHA-256 over model, hook point, prompt and data; the same scan made again has the same
+    schema_version: Literal[2] = SCHEMA
+    scan_id: str  #: SHA-256 over model, hook point, prompt, N and ``data_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
     hook: HookPoint
@@ -79,7 +114,9 @@ class Manifest(_Frozen):
     prompt: str  #: the very text before the description, the image token unexpanded
     data: str  #: where the samples came from, as named by the user
     image_root: str | None  #: the folder that sample images are relative to; ``demo`` for the demo's
-    data_sha256: str
+    data_id: str  #: SHA-256 over the images' names and the descriptions that came with them
+    data_sha256: str  #: over names, images' bytes and descriptions; empty until the scan is whole
+    batch: PositiveInt  #: samples of a batch, as planned: it decides the order of the samples
     samples: int = Field(ge=0)  #: samples read, skipped ones too
     scanned: int = Field(ge=0)  #: samples that count
     skipped: tuple[Skipped, ...] = ()
@@ -93,6 +130,12 @@ class Manifest(_Frozen):
     arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
     versions: dict[str, str]
     control: ControlInfo | None = None  #: None where the weights are the model's own
+    progress: Progress | None = None  #: None where the scan is whole
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be met: a whole scan, or a shard that is."""
+        return self.progress is None or self.progress.done == self.progress.of
 
     @property
     def valid(self) -> int:

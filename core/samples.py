@@ -1,7 +1,10 @@
 """What is scanned: images with or without descriptions, from a folder or a file that lists them."""
 
+import hashlib
+import json
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from core.demo import DEMO, samples_file
@@ -34,6 +37,14 @@ class Data:
     def image_root(self) -> str:
         """As the manifest keeps it."""
         return DEMO if self.name == DEMO else str(self.root)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over the images' names and the descriptions that came with them, in their order."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(json.dumps([source.image, source.description]).encode("ascii") + b"\n")
+        return digest.hexdigest()
 
     def described(self, descriptions: dict[int, str]) -> "Data":
         """The same with these descriptions put in, by index."""

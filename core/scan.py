@@ -1,279 +1,351 @@
 """The scan: one pass over the data, from which every label follows (method.md).
 
-Images are decoded by threads while the model works; the samples go through it in their order, in batches.
+What it has at any moment is a store that can be browsed: checkpoints are written as it goes on, and a scan that was
+stopped, whatever stopped it, goes on from the last.
 """
 
+import contextlib
 import hashlib
 import json
 import platform
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
-
-from core.activations import Batch, BatchReduction, ScanState
 from core.concepts import find_concepts
-from core.errors import ModelError, SamplesError
-from core.images import crop_jpeg, load_image
-from core.labels import Thresholds, label_neurons
-from core.manifest import ControlInfo, Manifest, Skipped, ThresholdsInfo
-from core.neuron import HookPoint
+from core.descriptions import Progress, describe_missing
+from core.errors import Cancelled, SamplesError, StoreError
+from core.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
+from core.manifest import Progress as HowFar
 from core.samples import Data
-from core.scan_store import NO_PEAK
-from core.store_writer import StoreWriter
-from core.top_samples import key_sample
-from core.vlm import Encoded, Vlm
+from core.scan_batches import BATCH, LARGEST, BatchRunner, Met, largest_batch, prefetch
+from core.scan_order import scan_order
+from core.scan_settings import SAVE_SHARE, ScanOptions, differing, settings_of
+from core.scan_state import ScanState, StateShape
+from core.store_writer import ScanFolder, check_out, check_space, is_begun
+from core.vlm import Encoded, Vlm, never
 
-QUESTION = "Could you describe the image?"  #: the paper's
-Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
+FIRST_SECONDS = 10.0  #: until the first checkpoint that has labels to show
 
 
 @dataclass(frozen=True)
-class ScanOptions:
-    """How to scan.
+class _Prepared:
+    """What is known before the first pass.
 
     Attributes:
-        top_n: N, samples kept for each neuron; the paper's 50.
-        maps: M, of how many the maps are kept.
-        batch: samples that go through the model together.
-        prompt_template: the literal prompt with ``{question}``, instead of the processor's chat template.
-        control: what this scan is a control of, with the seed of the model's random weights.
+        data: all samples with their descriptions, where they are this scan's to meet.
+        data_id: of the data as it came.
+        mine: indices of the samples to meet. encoded: those of them that can go through the model.
+        unusable: the others, and why.
     """
 
-    hook: HookPoint = HookPoint.GATE
-    top_n: int = 50
-    maps: int = 4
-    batch: int = 8
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    question: str = QUESTION
-    prompt_template: str | None = None
-    control: ControlInfo | None = None
+    data: Data
+    data_id: str
+    prompt: str
+    mine: list[int]
+    encoded: dict[int, Encoded]
+    unusable: dict[int, str]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest description."""
+        return max((len(e.tokens) for e in self.encoded.values()), default=0)
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """An image decoded, preprocessed and packed by a thread."""
-
-    pixels: Tensor
-    crop: bytes
-    sha256: str
-
-
-def describe_missing(vlm: Vlm, data: Data, options: ScanOptions, progress: Progress) -> Data:
-    """Let the model write the descriptions that ``data`` lacks, greedily; images that cannot be read stay without."""
-    prompt = vlm.prompt(options.question, options.prompt_template)
-    missing = [i for i, source in enumerate(data.sources) if source.description is None]
-    written: dict[int, str] = {}
-    for start in range(0, len(missing), options.batch):
-        progress("describing", start, len(missing))
-        images: dict[int, Image.Image] = {}
-        for index in missing[start : start + options.batch]:
-            try:
-                images[index] = load_image(data.root / data.sources[index].image)
-            except SamplesError:
-                continue  # the scan itself meets it again, skips it and names it
-        if images:
-            texts = vlm.describe(list(images.values()), prompt)
-            written.update(zip(images, texts, strict=True))
-    if missing:
-        progress("describing", len(missing), len(missing))
-    return data.described(written)
-
-
-def scan(vlm: Vlm, data: Data, out: Path, options: ScanOptions, progress: Progress) -> Manifest:
-    """Scan ``data`` with ``vlm`` and write the store ``out``.
+def scan(
+    vlm: Vlm,
+    data: Data,
+    out: Path,
+    options: ScanOptions,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    stopped: Callable[[], bool] = never,
+) -> Manifest:
+    """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
     A sample whose image cannot be read, whose description is empty or too long, or with a non-finite activation is
-    skipped and named in the manifest.
+    skipped and named in the manifest. If something goes wrong or the user stops it, what was scanned is saved; if that
+    is nothing, nothing is left behind.
+
+    Args:
+        resume: go on from what is saved in ``out``; a finished scan is returned as it is.
+        stopped: read after every batch.
 
     Raises:
-        StoreError: if ``out`` exists or cannot be written; nothing is left behind.
+        StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
         SamplesError: if no sample is left.
+        ModelError: if not even one sample fits into the memory.
+        Cancelled: if ``stopped`` turned true.
     """
-    with StoreWriter(out) as writer:
-        data = describe_missing(vlm, data, options, progress)
-        prompt = vlm.prompt(options.question, options.prompt_template)
-        skipped: dict[int, str] = {}
-        encoded: dict[int, Encoded] = {}
-        for index, source in enumerate(data.sources):
-            try:
-                encoded[index] = vlm.encode(prompt, source.description or "")
-            except SamplesError as error:
-                skipped[index] = error.message
-        longest = max((len(e.tokens) for e in encoded.values()), default=0)
-        state = ScanState(vlm, options.top_n, options.maps, longest, pending=max(options.batch, 64))
-        fingerprint = hashlib.sha256()
-        done = 0
-        progress("scanning", 0, len(data.sources))
-        for indices, ready in _prefetch(vlm, data, options.batch):
-            usable: list[int] = []
-            for index, image in zip(indices, ready, strict=True):
-                if isinstance(image, SamplesError):
-                    skipped[index] = image.message
-                elif index in encoded:
-                    usable.append(index)
-            pixels = {i: r.pixels for i, r in zip(indices, ready, strict=True) if isinstance(r, _Ready)}
-            for index in run_batch(vlm, state, options.hook, {i: encoded[i] for i in usable}, pixels):
-                skipped[index] = "it has an activation that is not finite"
-            for index, image in zip(indices, ready, strict=True):
-                source = data.sources[index]
-                sha256 = image.sha256 if isinstance(image, _Ready) else None
-                fingerprint.update(json.dumps([source.image, sha256, source.description]).encode() + b"\n")
-                kept = isinstance(image, _Ready) and index not in skipped
-                writer.add_sample(
-                    source.image,
-                    source.description or "",
-                    encoded[index].tokens if kept else (),
-                    image.crop if kept and isinstance(image, _Ready) else b"",
-                )
-            done += len(indices)
-            progress("scanning", done, len(data.sources))
-        if len(skipped) == len(data.sources):
-            first = min(skipped)
+    saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
+    if saved is None and not (resume and is_begun(out)):
+        check_out(out)
+    prepared = _prepare(vlm, data, options, progress, stopped)
+    header = _header(vlm, prepared, options, saved)
+    if saved is None:
+        check_space(out, header)
+    elif differ := differing(saved, settings_of(header)):
+        raise other_settings(out, differ)
+    elif saved.is_done:
+        return saved
+    pending = max(header.batch, LARGEST)
+    with contextlib.closing(ScanFolder(out)) as folder:
+        if saved is not None:
+            store = folder.resume()
+            state = ScanState.of_store(store, pending, vlm.device)
+            run = _Run(vlm, prepared, options, folder, state, store.manifest, progress)
+            run.sha256 = {i: store.record(i)["sha256"] for i in range(len(data.sources)) if store.met(i)}
+        else:
+            folder.begin(len(data.sources))
+            state = ScanState(StateShape.of(header, pending), vlm.device)
+            run = _Run(vlm, prepared, options, folder, state, header, progress)
+        try:
+            if saved is None:
+                run.begin()
+            run.go(stopped)
+            return run.finish()
+        except StoreError:
+            raise  # the disk refuses: the last checkpoint stands
+        except Exception:
+            run.keep()
+            raise
+
+
+def _prepare(
+    vlm: Vlm, data: Data, options: ScanOptions, progress: Progress, stopped: Callable[[], bool]
+) -> _Prepared:
+    prompt = vlm.prompt(options.question, options.prompt_template)
+    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
+    described = describe_missing(vlm, data, prompt, options.batch or LARGEST, progress, stopped, mine=mine)
+    encoded: dict[int, Encoded] = {}
+    unusable: dict[int, str] = {}
+    for index in mine:
+        try:
+            encoded[index] = vlm.encode(prompt, described.sources[index].description or "")
+        except SamplesError as error:
+            unusable[index] = error.message
+    return _Prepared(described, data.identity, prompt, mine, encoded, unusable)
+
+
+def _header(vlm: Vlm, prepared: _Prepared, options: ScanOptions, saved: Manifest | None) -> Manifest:
+    """The manifest of a scan that has met nothing yet."""
+    info, data = vlm.info, prepared.data
+    batch = options.batch or (BATCH if saved is None else saved.batch)
+    identity = json.dumps(
+        [info.model_dump(), options.hook, prepared.prompt, options.top_n, prepared.data_id], sort_keys=True
+    )
+    now = _now()
+    return Manifest(
+        scan_id=hashlib.sha256(identity.encode()).hexdigest(),
+        created=now,
+        model=info,
+        hook=options.hook,
+        question=options.question,
+        prompt=prepared.prompt,
+        data=data.name,
+        image_root=data.image_root,
+        data_id=prepared.data_id,
+        data_sha256="",
+        batch=batch,
+        samples=len(data.sources),
+        scanned=0,
+        top_n=options.top_n,
+        maps=options.maps_kept,
+        grid=vlm.grid,
+        text_tokens_max=prepared.longest,
+        visual_tokens=0,
+        text_tokens=0,
+        thresholds=ThresholdsInfo.of(options.thresholds),
+        arrays="arrays-0",
+        versions=_versions(),
+        control=options.control,
+        progress=HowFar(
+            done=0,
+            of=len(prepared.mine),
+            batch=batch,
+            shard=options.shard,
+            samples_bytes=0,
+            crops_bytes=0,
+            updated=now,
+        ),
+    )
+
+
+class _Run:
+    """A scan at work."""
+
+    def __init__(
+        self,
+        vlm: Vlm,
+        prepared: _Prepared,
+        options: ScanOptions,
+        folder: ScanFolder,
+        state: ScanState,
+        manifest: Manifest,
+        progress: Progress,
+    ) -> None:
+        """Go on from ``manifest``, whose numbers ``state`` holds."""
+        self.vlm, self.prepared, self.options = vlm, prepared, options
+        self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
+        self.sha256: dict[int, str | None] = {}  #: of the images met, by sample
+        self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
+        how_far = manifest.progress
+        self.size = manifest.batch if how_far is None else how_far.batch
+        self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
+
+    @property
+    def done(self) -> int:
+        return len(self.sha256)
+
+    def begin(self) -> None:
+        """Settle the batch, and write the first checkpoint: what the disk refuses shows before the first batch."""
+        if self.options.batch is None:
+            self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
+            self.manifest = self.manifest.model_copy(update={"batch": self.size})
+        for index, reason in self.prepared.unusable.items():
+            self._add(Met(index, None, reason))
+        self.save()
+
+    def go(self, stopped: Callable[[], bool]) -> None:
+        """Meet the samples that are left.
+
+        Raises:
+            Cancelled: if ``stopped`` turned true.
+        """
+        encoded, of = self.prepared.encoded, len(self.prepared.mine)
+        order = scan_order({index: len(e.input_ids) for index, e in encoded.items()}, self.manifest.batch)
+        left = [rest for batch in order if (rest := [index for index in batch if index not in self.sha256])]
+        runner = BatchRunner(self.vlm, self.state, self.options.hook, self.size)
+        self.progress("scanning", self.done, of)
+        with contextlib.closing(prefetch(self.vlm, self.prepared.data, left)) as ready:
+            for indices, images in ready:
+                for piece in runner.pieces(indices, images, encoded):
+                    for met in piece:
+                        self._add(met)
+                    self.size = runner.size
+                    self.progress("scanning", self.done, of)
+                    if stopped():
+                        raise Cancelled(f"Stopped at {self.done} of {of} samples; they are saved in {self.folder.out}.")
+                    if self._save_is_due():
+                        self.save()
+
+    def finish(self) -> Manifest:
+        """Write what is final: a whole scan, or a shard's last checkpoint.
+
+        Raises:
+            SamplesError: if no sample counts.
+        """
+        data = self.prepared.data
+        if self.options.shard is not None:
+            return self.save()
+        if len(self.skipped) == len(data.sources):
+            first = min(self.skipped)
             raise SamplesError(
-                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: {skipped[first]}.",
+                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: "
+                f"{self.skipped[first]}.",
                 "Check the images and descriptions.",
             )
-        manifest = _manifest(vlm, data, options, prompt, state, skipped, longest, fingerprint.hexdigest())
-        arrays = _arrays(state, manifest, options.thresholds)
+        digests = [self.sha256[index] for index in range(len(data.sources))]
+        manifest = self._now_manifest().model_copy(
+            update={"progress": None, "data_sha256": data_sha256(data, digests)}
+        )
+        arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
             manifest,
             [source.description or "" for source in data.sources],
-            lambda found, total: progress("finding concepts", found, total),
+            lambda found, total: self.progress("finding concepts", found, total),
         )
-        writer.finish(manifest, arrays, concepts)
-    return manifest
+        return self.folder.finish(manifest, arrays, concepts)
+
+    def save(self) -> Manifest:
+        """Write a checkpoint."""
+        begun = time.monotonic()
+        manifest = self._now_manifest()
+        self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
+        ended = time.monotonic()
+        self.saved = _Saved(self.done, ended, ended - begun)
+        return self.manifest
+
+    def keep(self) -> None:
+        """Save what there is, as the scan ends early; if there is nothing, leave nothing behind."""
+        if len(self.skipped) == self.done:
+            self.folder.discard()
+        elif self.done > self.saved.done:
+            self.save()
+
+    def _add(self, met: Met) -> None:
+        source, image = self.prepared.data.sources[met.index], met.image
+        if met.trouble is not None:
+            self.skipped[met.index] = met.trouble
+        counts = met.trouble is None and image is not None
+        self.folder.log.add(
+            met.index,
+            source.image,
+            source.description or "",
+            self.prepared.encoded[met.index].tokens if counts else (),
+            image.crop if counts and image is not None else b"",
+            None if image is None else image.sha256,
+        )
+        self.sha256[met.index] = None if image is None else image.sha256
+
+    def _save_is_due(self) -> bool:
+        wait = max(self.options.save_seconds, self.saved.seconds / SAVE_SHARE)
+        samples = self.options.save_samples
+        return time.monotonic() - self.saved.at >= wait or (
+            samples is not None and self.done - self.saved.done >= samples
+        )
+
+    def _now_manifest(self) -> Manifest:
+        sources, tokens = self.prepared.data.sources, self.state.totals.tokens
+        how_far = self.manifest.progress
+        if how_far is None:
+            raise RuntimeError("the scan is whole")
+        return self.manifest.model_copy(
+            update={
+                "scanned": self.done - len(self.skipped),
+                "skipped": tuple(
+                    Skipped(sample=index, image=sources[index].image, reason=reason)
+                    for index, reason in sorted(self.skipped.items())
+                ),
+                "visual_tokens": tokens[0],
+                "text_tokens": tokens[1],
+                "progress": how_far.model_copy(update={"done": self.done, "batch": self.size, "updated": _now()}),
+            }
+        )
 
 
-def run_batch(
-    vlm: Vlm, state: ScanState, hook: HookPoint, encoded: dict[int, Encoded], pixels: dict[int, Tensor]
-) -> list[int]:
-    """Add these samples to the state; returns those left out because an activation is not finite."""
-    dropped: list[int] = []
-    batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
-    while batch.encoded:
-        reduction = BatchReduction(state, batch)
-        stacked = torch.stack([pixels[i] for i in batch.samples.tolist()])
-        try:
-            vlm.forward(batch.input_ids(), stacked, reduction.taps(), hook)
-        except torch.cuda.OutOfMemoryError as error:
-            raise ModelError(
-                f"{len(batch.encoded)} samples at once do not fit into the memory of {vlm.device}.",
-                "Give a smaller --batch, or free the GPU.",
-            ) from error
-        bad = reduction.bad()
-        if not bad:
-            reduction.commit()
-            break
-        dropped += [int(batch.samples[place]) for place in bad]
-        batch = batch.without(bad)
-    return dropped
+@dataclass(frozen=True)
+class _Saved:
+    """The last checkpoint: samples in it, when it was written (monotonic), what writing took."""
+
+    done: int
+    at: float
+    seconds: float
 
 
-def _prefetch(vlm: Vlm, data: Data, batch: int) -> Iterator[tuple[list[int], list[_Ready | SamplesError]]]:
-    """Batches in order, their images decoded and preprocessed by threads, two batches ahead of the model."""
-
-    def prepare(index: int) -> _Ready | SamplesError:
-        path = data.root / data.sources[index].image
-        try:
-            pixels = vlm.pixels(load_image(path))
-            return _Ready(pixels, crop_jpeg(vlm.crop(pixels)), hashlib.sha256(path.read_bytes()).hexdigest())
-        except SamplesError as error:
-            return error
-        except OSError as error:
-            return SamplesError(f"{path} cannot be read: {error.strerror}")
-
-    total = len(data.sources)
-    queue: deque[Future[_Ready | SamplesError]] = deque()
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="images") as pool:
-        try:
-            for start in range(0, total, batch):
-                while len(queue) < 3 * batch and start + len(queue) < total:
-                    queue.append(pool.submit(prepare, start + len(queue)))
-                indices = list(range(start, min(start + batch, total)))
-                yield indices, [queue.popleft().result() for _ in indices]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
+    """SHA-256 over names, images and descriptions, in their order; ``digests`` are the images' own."""
+    digest = hashlib.sha256()
+    for source, image in zip(data.sources, digests, strict=True):
+        digest.update(json.dumps([source.image, image, source.description]).encode() + b"\n")
+    return digest.hexdigest()
 
 
-def _manifest(
-    vlm: Vlm,
-    data: Data,
-    options: ScanOptions,
-    prompt: str,
-    state: ScanState,
-    skipped: dict[int, str],
-    longest: int,
-    data_sha256: str,
-) -> Manifest:
-    identity = json.dumps(
-        [vlm.info.model_dump(), options.hook, prompt, options.top_n, data_sha256], sort_keys=True, default=str
-    )
-    return Manifest(
-        scan_id=hashlib.sha256(identity.encode()).hexdigest(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=vlm.info,
-        hook=options.hook,
-        question=options.question,
-        prompt=prompt,
-        data=data.name,
-        image_root=data.image_root,
-        data_sha256=data_sha256,
-        samples=len(data.sources),
-        scanned=len(data.sources) - len(skipped),
-        skipped=tuple(
-            Skipped(sample=i, image=data.sources[i].image, reason=reason) for i, reason in sorted(skipped.items())
-        ),
-        top_n=options.top_n,
-        maps=options.maps,
-        grid=vlm.grid,
-        text_tokens_max=longest,
-        visual_tokens=state.totals.tokens[0],
-        text_tokens=state.totals.tokens[1],
-        thresholds=ThresholdsInfo.of(options.thresholds),
-        arrays="arrays-1",
-        versions=_versions(),
-        control=options.control,
+def other_settings(out: Path, differ: Sequence[str]) -> StoreError:
+    """What to say of a scan that cannot be gone on with."""
+    return StoreError(
+        f"{out} was begun with other settings. {'. '.join(differ)}.",
+        "Give the settings it was begun with, or name another folder with --out.",
     )
 
 
-def _arrays(state: ScanState, manifest: Manifest, thresholds: Thresholds) -> dict[str, NDArray[Any]]:
-    """The state as the store's arrays (``core/scan_store.py``)."""
-    state.flush()
-    state.maps.sort()
-    totals = state.totals
-    visual = state.top.visual.permute(3, 0, 1, 2).contiguous().cpu().numpy()  # (8, L, F, N)
-    text = state.top.text.permute(3, 0, 1, 2).contiguous().cpu().numpy()
-    maximum = totals.maximum.cpu().numpy()
-    labels = label_neurons(visual[thresholds.n_v - 1], text[thresholds.n_t - 1], maximum, manifest.valid, thresholds)
-    peaks = state.top.peak.cpu().numpy()
-    peaks = np.where(peaks < 0, NO_PEAK, peaks).astype(np.uint16)
-    counts = torch.tensor(totals.tokens, dtype=torch.float64, device=totals.sums.device)[:, None, None, None]
-    return {
-        "top_sample": key_sample(state.top.key).to(torch.int32).cpu().numpy(),
-        "top_visual": visual,
-        "top_text": text,
-        "peak_visual": np.ascontiguousarray(peaks[..., 0]),
-        "peak_text": np.ascontiguousarray(peaks[..., 1]),
-        "maps_visual": state.maps.visual.cpu().numpy(),
-        "maps_text": state.maps.text.cpu().numpy(),
-        "maximum": maximum,
-        "content_maximum": totals.content_maximum.cpu().numpy(),
-        "moments": (totals.sums / counts).float().cpu().numpy(),
-        "histogram": totals.histogram.cpu().numpy().astype(np.uint32),
-        "votes": labels.votes,
-    }
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:

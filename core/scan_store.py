@@ -1,11 +1,11 @@
-"""A finished scan on disk, read without a model, a GPU or the original images.
+"""A scan on disk, read without a model, a GPU or the original images.
 
     SCAN/
-      manifest.json            what was computed from what; replaced last, so a folder with one is whole
-      samples.jsonl            one line a sample: image, description, tokens, where its crop lies, or why it was skipped
-      sample_lines.npy         int64 (S + 1,)         where each line begins
+      manifest.json            what was computed from what; replaced last, so what it names is whole
+      samples.jsonl            one line a sample, as they were met: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V patches, T the longest description
+      arrays-.../              L layers, F neurons, N top samples, M maps, V patches, T tokens at most, S samples
+        sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not met yet
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
         top_text.npy           float32 (4, L, F, N)   the same over text tokens
@@ -18,6 +18,7 @@
         moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
+        sums.npy               float64 (2, 2, L, F)   only where the scan is not whole: what moments are means of
       concepts/                may be missing; core/concepts.py says what is in it
 
 The k-th statistics are the outermost axis, so that relabelling reads two contiguous blocks. A sample's score is its
@@ -39,6 +40,7 @@ from core.errors import StoreError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Label, Labels, Thresholds, label_neurons, sample_votes
 from core.manifest import Manifest, read_manifest
 from core.neuron import Neuron
+from core.sample_log import CROPS, SAMPLES
 
 if TYPE_CHECKING:
     from core.concepts import Concepts
@@ -87,7 +89,8 @@ def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[
     """Name, dtype and shape of every array of a scan."""
     layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
     patches = manifest.grid[0] * manifest.grid[1]
-    return {
+    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "sample_lines": (np.int64, (manifest.samples, 2)),
         "top_sample": (np.int32, (layers, neurons, n)),
         "top_visual": (np.float32, (VISUAL_KEPT, layers, neurons, n)),
         "top_text": (np.float32, (TEXT_KEPT, layers, neurons, n)),
@@ -101,6 +104,9 @@ def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[
         "histogram": (np.uint32, (2, layers, neurons, BINS)),
         "votes": (np.uint16, (layers, neurons, 4)),
     }
+    if manifest.progress is not None:
+        shapes["sums"] = (np.float64, (2, 2, layers, neurons))
+    return shapes
 
 
 class ScanStore:
@@ -116,8 +122,9 @@ class ScanStore:
         self.manifest = manifest = read_manifest(folder)
         arrays = folder / manifest.arrays
         self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
-        self._lines = open_array(folder / "sample_lines.npy", np.int64, (manifest.samples + 1,))
-        for name, size in (("samples.jsonl", int(self._lines[-1])), ("crops.bin", 0)):
+        self._lines = self.arrays["sample_lines"]
+        crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
+        for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
             try:
                 found = (folder / name).stat().st_size
             except OSError as error:
@@ -140,6 +147,18 @@ class ScanStore:
     def maximum(self) -> NDArray[np.float32]:
         """gmax of every neuron, float32 (L, F)."""
         return self.arrays["maximum"]
+
+    def met(self, index: int) -> bool:
+        """Whether the scan has come to the sample of this index yet, or, for a shard, ever will have."""
+        return bool(self._lines[index, 1])
+
+    def record(self, index: int) -> dict[str, Any]:
+        """The line of this sample as it was written, for one that was met.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        return self._record(index)
 
     @property
     def has_concepts(self) -> bool:
@@ -189,7 +208,7 @@ class ScanStore:
             StoreError: if the file is shorter than it should be.
         """
         start, length = self._record(index)["crop"]
-        with (self.folder / "crops.bin").open("rb") as file:
+        with (self.folder / CROPS).open("rb") as file:
             file.seek(start)
             data = file.read(length)
         if len(data) < length:
@@ -270,8 +289,8 @@ class ScanStore:
         return Distribution(count, mean, mean_square, share, histogram)
 
     def _read_record(self, index: int) -> dict[str, Any]:
-        start, end = int(self._lines[index]), int(self._lines[index + 1])
-        path = self.folder / "samples.jsonl"
+        start, end = (int(at) for at in self._lines[index])
+        path = self.folder / SAMPLES
         try:
             with path.open("rb") as file:
                 file.seek(start)
@@ -279,5 +298,5 @@ class ScanStore:
             if not {"image", "description", "tokens", "crop"} <= record.keys():
                 raise ValueError("a field is missing")
         except (OSError, ValueError, AttributeError) as error:
-            raise StoreError(f"{path}, line {index + 1}, is damaged: {error}.", "Copy the scan again.") from error
+            raise StoreError(f"{path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
         return dict(record)

@@ -73,7 +73,9 @@ def write_synthetic_scan(
         prompt="USER: <image>\nCould you describe the image? ASSISTANT:",
         data="synthetic",
         image_root=None,
+        data_id="",
         data_sha256="",
+        batch=8,
         samples=samples,
         scanned=samples,
         top_n=top_n,
@@ -86,7 +88,7 @@ def write_synthetic_scan(
         arrays="arrays-1",
         versions={},
     )
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, samples) as writer:
         for index in range(samples):
             buffer = io.BytesIO()
             noise = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)

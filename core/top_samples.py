@@ -5,7 +5,7 @@ signed 64-bit key, so that a merge is one ``topk`` over integers: associative an
 shards, or their order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -63,32 +63,44 @@ class TopSamples:
             torch.full((*shape, 2), -1, dtype=torch.int32, device=device),
         )
 
-    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.key, self.visual, self.text, self.peak
 
-    def clear(self) -> None:
-        """Make every entry empty again."""
-        for part, value in zip(self.parts(), (EMPTY, -torch.inf, -torch.inf, -1), strict=True):
-            part.fill_(value)
+@dataclass
+class Pending:
+    """Samples that wait to be merged, laid out as they are found, neurons innermost: P samples each.
 
-
-def merge(a: TopSamples, b: TopSamples, entries: int) -> TopSamples:
-    """The best ``entries`` of both, best first; neither may hold a sample that the other has.
-
-    Layer by layer, so that the peak memory is one layer's.
+    Attributes:
+        key: int64 (L, P, F), ``EMPTY`` where the sample is none of the best.
+        visual: float32 (L, P, 8, F). text: float32 (L, P, 4, F). peak: int32 (L, P, 2, F). As ``TopSamples``.
     """
-    layers, neurons = a.key.shape[:2]
-    out = TopSamples.empty(layers, neurons, entries, a.key.device)
-    for layer in range(layers):
-        key = torch.cat([a.key[layer], b.key[layer]], dim=1)
-        best, where = key.topk(min(entries, key.shape[1]), dim=1)
-        filled = best.shape[1]
-        out.key[layer, :, :filled] = best
-        for mine, theirs, result in zip(a.parts()[1:], b.parts()[1:], out.parts()[1:], strict=True):
-            both = torch.cat([mine[layer], theirs[layer]], dim=1)
-            index = where[..., None].expand(-1, -1, both.shape[-1])
-            result[layer, :, :filled] = both.gather(1, index)
-    return out
+
+    key: Tensor
+    visual: Tensor
+    text: Tensor
+    peak: Tensor
+
+    @classmethod
+    def empty(cls, layers: int, samples: int, neurons: int, device: torch.device | str = "cpu") -> Self:
+        """Room for ``samples`` samples; statistics are undefined where the key is ``EMPTY``."""
+        return cls(
+            torch.full((layers, samples, neurons), EMPTY, dtype=torch.int64, device=device),
+            torch.zeros((layers, samples, VISUAL_KEPT, neurons), device=device),
+            torch.zeros((layers, samples, TEXT_KEPT, neurons), device=device),
+            torch.zeros((layers, samples, 2, neurons), dtype=torch.int32, device=device),
+        )
+
+
+def merge_pending(top: TopSamples, pending: Pending, count: int) -> None:
+    """Put the first ``count`` pending samples into ``top``, best first; none of them may be in it already.
+
+    Layer by layer, so that the memory it takes is one layer's.
+    """
+    entries = top.key.shape[2]
+    for layer in range(top.key.shape[0]):
+        key = torch.cat([top.key[layer], pending.key[layer, :count].T], dim=1)
+        top.key[layer], where = key.topk(entries, dim=1)
+        for mine, theirs in ((top.visual, pending.visual), (top.text, pending.text), (top.peak, pending.peak)):
+            both = torch.cat([mine[layer], theirs[layer, :count].permute(2, 0, 1)], dim=1)
+            mine[layer] = both.gather(1, where[..., None].expand(-1, -1, both.shape[-1]))
 
 
 @dataclass
@@ -102,6 +114,7 @@ class TopMaps:
     key: Tensor
     visual: Tensor
     text: Tensor
+    _kept: tuple[Tensor, ...] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def empty(
@@ -113,6 +126,23 @@ class TopMaps:
             torch.zeros((*shape, patches), dtype=torch.uint8, device=device),
             torch.zeros((*shape, tokens), dtype=torch.uint8, device=device),
         )
+
+    def of_layer(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Views of one layer: int64 (F, M), uint8 (F, M, V), uint8 (F, M, T)."""
+        return self.key[layer], self.visual[layer], self.text[layer]
+
+    def keep(self) -> None:
+        """Keep a copy of everything, for ``restore``; a copy costs a pass little, undoing single entries much code."""
+        if self._kept is None:
+            self._kept = tuple(torch.empty_like(part) for part in (self.key, self.visual, self.text))
+        for kept, part in zip(self._kept, (self.key, self.visual, self.text), strict=True):
+            kept.copy_(part)
+
+    def restore(self) -> None:
+        """Go back to what ``keep`` kept last."""
+        if self._kept is not None:
+            for kept, part in zip(self._kept, (self.key, self.visual, self.text), strict=True):
+                part.copy_(kept)
 
     def worst(self, layer: int) -> Tensor:
         """The key that a sample must exceed to be among the best: int64 (F,). No key exceeds it where M is 0."""

@@ -13,7 +13,8 @@ from core.images import load_image
 from core.labels import Label, Thresholds
 from core.neuron import HookPoint, Neuron
 from core.samples import read_data
-from core.scan import ScanOptions, scan
+from core.scan import scan
+from core.scan_settings import ScanOptions
 from core.scan_store import ScanStore
 from core.vlm import Vlm
 from sample_data.recipe.evaluate import Describer, score

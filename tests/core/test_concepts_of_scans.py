@@ -9,7 +9,8 @@ import pytest
 from core.concepts import Concepts, find_concepts
 from core.demo import DEMO, samples_file, scan_folder
 from core.samples import read_data
-from core.scan import ScanOptions, scan
+from core.scan import scan
+from core.scan_settings import ScanOptions
 from core.scan_store import ScanStore
 from core.vlm import Vlm
 from tests.tiny import make_images, make_model

@@ -11,12 +11,14 @@ from PIL import Image
 
 from core.activations import neuron_maps
 from core.distribution import BINS, EDGES
+from core.descriptions import describe_missing
 from core.errors import SamplesError, StoreError
 from core.images import load_image
 from core.labels import Label, Thresholds
 from core.neuron import HookPoint, Neuron
 from core.samples import read_data
-from core.scan import ScanOptions, describe_missing, scan
+from core.scan import scan
+from core.scan_settings import ScanOptions
 from core.scan_store import ScanStore
 from core.vlm import Encoded, Vlm
 from tests.core.reference import all_activations, two_pass
@@ -222,8 +224,8 @@ def test_an_existing_folder_is_not_overwritten(vlm: Vlm, data: Path, tmp_path: P
 
 def test_the_model_writes_missing_descriptions(vlm: Vlm, tmp_path: Path) -> None:
     path = make_images(tmp_path / "data", 5, descriptions=False)
-    read = describe_missing(vlm, read_data(str(path)), ScanOptions(batch=2), silent)
     prompt = vlm.prompt("Could you describe the image?")
+    read = describe_missing(vlm, read_data(str(path)), prompt, 2, silent)
     for source in read.sources:
         assert source.description == vlm.describe([load_image(read.root / source.image)], prompt)[0]
 

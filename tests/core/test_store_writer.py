@@ -27,7 +27,7 @@ def empty_arrays(manifest: Manifest) -> dict[str, NDArray[Any]]:
 
 
 def test_a_finished_scan_is_all_that_remains(tmp_path: Path, manifest: Manifest) -> None:
-    with StoreWriter(tmp_path / "out") as writer:
+    with StoreWriter(tmp_path / "out", 1) as writer:
         writer.add_sample("a.jpg", "a b", ["a", " b"], b"crop")
         assert not (tmp_path / "out").exists()
         writer.finish(manifest, empty_arrays(manifest))
@@ -39,7 +39,7 @@ def test_a_finished_scan_is_all_that_remains(tmp_path: Path, manifest: Manifest)
 
 def test_folders_above_are_made(tmp_path: Path, manifest: Manifest) -> None:
     out = tmp_path / "new" / "folder" / "out"
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, 1) as writer:
         writer.add_sample("a.jpg", "", [], b"")
         writer.finish(manifest, empty_arrays(manifest))
     assert read_manifest(out) == manifest
@@ -48,7 +48,7 @@ def test_folders_above_are_made(tmp_path: Path, manifest: Manifest) -> None:
 def test_an_empty_folder_is_taken(tmp_path: Path, manifest: Manifest) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, 1) as writer:
         writer.add_sample("a.jpg", "", [], b"")
         writer.finish(manifest, empty_arrays(manifest))
     assert read_manifest(out) == manifest
@@ -57,7 +57,7 @@ def test_an_empty_folder_is_taken(tmp_path: Path, manifest: Manifest) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_behind_and_passes_through(tmp_path: Path, error: BaseException) -> None:
     def fail() -> None:
-        with StoreWriter(tmp_path / "out") as writer:
+        with StoreWriter(tmp_path / "out", 1) as writer:
             writer.add_sample("a.jpg", "", [], b"crop")
             raise error
 
@@ -68,7 +68,7 @@ def test_a_failure_leaves_nothing_behind_and_passes_through(tmp_path: Path, erro
 
 def test_a_full_disk_is_explained_and_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> None:
-        with StoreWriter(tmp_path / "out"):
+        with StoreWriter(tmp_path / "out", 1):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match="No space left on device") as caught:
@@ -78,7 +78,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing_behind(tmp_path: Path) -> N
 
 
 def test_leaving_without_finishing_leaves_nothing_behind(tmp_path: Path) -> None:
-    with StoreWriter(tmp_path / "out") as writer:
+    with StoreWriter(tmp_path / "out", 1) as writer:
         writer.add_sample("a.jpg", "", [], b"crop")
     assert list(tmp_path.iterdir()) == []
 
@@ -89,7 +89,7 @@ def test_arrays_of_another_shape_or_type_are_not_written(tmp_path: Path, manifes
     for wrong in (arrays[name][:-1], arrays[name].astype(np.float64)):
 
         def write(wrong: NDArray[Any] = wrong) -> None:
-            with StoreWriter(tmp_path / "out") as writer:
+            with StoreWriter(tmp_path / "out", 1) as writer:
                 writer.add_sample("a.jpg", "", [], b"")
                 writer.finish(manifest, {**arrays, name: wrong})
 
@@ -103,7 +103,7 @@ def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path: Path) -> No
     out.mkdir()
     (out / "precious").write_text("x")
     with pytest.raises(StoreError, match="exists already"):
-        StoreWriter(out)
+        StoreWriter(out, 1)
     assert (out / "precious").read_text() == "x"
 
 
@@ -111,7 +111,7 @@ def test_a_file_is_refused_and_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("x")
     with pytest.raises(StoreError, match="exists already"):
-        StoreWriter(out)
+        StoreWriter(out, 1)
     assert out.read_text() == "x"
 
 
@@ -119,7 +119,7 @@ def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     def write() -> None:
-        with StoreWriter(tmp_path / "file" / "out"):
+        with StoreWriter(tmp_path / "file" / "out", 1):
             raise AssertionError("not reached")
 
     with pytest.raises(StoreError, match="may write to") as caught:
@@ -133,7 +133,7 @@ def test_any_text_survives_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, manifest: Manifest, image: str, tokens: list[str], crop: bytes
 ) -> None:
     out = tmp_path_factory.mktemp("round") / "out"
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, 1) as writer:
         writer.add_sample(image, "".join(tokens), tokens, crop)
         writer.finish(manifest, empty_arrays(manifest))
     store = ScanStore(out)
@@ -144,7 +144,7 @@ def test_any_text_survives_the_round_trip(
 
 def test_a_file_name_that_is_no_utf8_survives_the_round_trip(tmp_path: Path, manifest: Manifest) -> None:
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
-    with StoreWriter(tmp_path / "out") as writer:
+    with StoreWriter(tmp_path / "out", 1) as writer:
         writer.add_sample(name, "", [], b"")
         writer.finish(manifest, empty_arrays(manifest))
     image = ScanStore(tmp_path / "out").sample(0).image

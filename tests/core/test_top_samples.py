@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.top_samples import EMPTY, TopMaps, TopSamples, key_sample, merge, order_key
+from core.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
 
 # Few distinct values, so that ties, zeros of both signs and infinities meet.
 SCORES = st.sampled_from([-math.inf, -2.5, -1.0, -1e-45, -0.0, 0.0, 1e-45, 0.5, 1.0, 1.0000001, 3e38, math.inf])
@@ -28,14 +28,14 @@ def test_keys_sort_as_score_then_sample(pairs: list[tuple[float, int]]) -> None:
     assert key_sample(torch.tensor([EMPTY])).tolist() == [-1]
 
 
-def entries(scores: torch.Tensor, samples: list[int]) -> TopSamples:
+def pending_of(scores: torch.Tensor, samples: list[int]) -> Pending:
     """Entries whose statistics tell which sample they are from: scores float32 (1, F, E)."""
-    out = TopSamples.empty(*scores.shape)
+    out = Pending.empty(1, len(samples), scores.shape[1])
     index = torch.tensor(samples)
-    out.key[:] = order_key(scores, index)
-    out.visual[..., 0] = scores
-    out.text[..., 0] = index.float()
-    out.peak[..., 0] = index.int()
+    out.key[:] = order_key(scores, index).transpose(1, 2)
+    out.visual[:, :, 0] = scores.transpose(1, 2)
+    out.text[:, :, 0] = index.float()[:, None]
+    out.peak[:, :, 0] = index.int()[:, None]
     return out
 
 
@@ -50,13 +50,10 @@ def test_any_split_merged_in_any_order_gives_the_same(samples: int, keep: int, p
     split: list[list[int]] = [[] for _ in range(parts)]
     for sample in range(samples):
         rng.choice(split).append(sample)
-    pool = [
-        merge(TopSamples.empty(1, 3, keep), entries(values[None][:, :, part], part), keep) for part in split if part
-    ]
-    while len(pool) > 1:
-        rng.shuffle(pool)
-        pool.append(merge(pool.pop(), pool.pop(), keep))
-    found = pool[0]
+    rng.shuffle(split)
+    found = TopSamples.empty(1, 3, keep)
+    for part in split:
+        merge_pending(found, pending_of(values[None][:, :, part], part), len(part))
     for neuron in range(3):
         row = values[neuron].tolist()
         best = sorted(range(samples), key=lambda s, row=row: (-row[s], s))[:keep]  # type: ignore[misc]

@@ -119,7 +119,7 @@ def write_hostile_scan(out: Path, like: Path, scanned: int = 1, description: str
     tokens = ["\x1b[2J", "[/red]", "\u202e", "caf\udce9"] if description is None else [description]
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "JPEG")
-    with StoreWriter(out) as writer:
+    with StoreWriter(out, 1) as writer:
         writer.add_sample("\x1b]0;x\x07\udcff.jpg", "".join(tokens), tokens, buffer.getvalue())
         writer.finish(manifest, arrays)
 

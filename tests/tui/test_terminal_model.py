@@ -226,7 +226,8 @@ def test_noise_never_reaches_the_screen(terminal: Terminal, picture: Path) -> No
 @pytest.mark.slow
 def test_the_real_model_fills_in_a_map_that_the_scan_lacks(tmp_path: Path) -> None:
     from core.samples import read_data
-    from core.scan import ScanOptions, scan
+    from core.scan import scan
+    from core.scan_settings import ScanOptions
     from core.vlm import Vlm
     from tests.tiny import make_images, make_model
 

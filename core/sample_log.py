@@ -1,0 +1,67 @@
+"""The samples of a scan on disk: ``samples.jsonl`` and ``crops.bin``, appended to as the samples are met.
+
+Nothing in them is ever changed, so that what an earlier checkpoint names stays where it is. Where a sample's line lies
+is kept by index, in ``lines``: int64 (S, 2), first byte and the byte after the last; zeros for one not met yet.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES = "samples.jsonl"
+CROPS = "crops.bin"
+
+
+class SampleLog:
+    """Both files, open for appending."""
+
+    def __init__(self, folder: Path, lines: NDArray[np.int64], samples_bytes: int = 0, crops_bytes: int = 0) -> None:
+        """Open the files, new or cut off after so many bytes.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        self.lines = lines
+        self._samples = (folder / SAMPLES).open("ab")
+        self._crops = (folder / CROPS).open("ab")
+        self._samples.truncate(samples_bytes)
+        self._crops.truncate(crops_bytes)
+        self._ends = [samples_bytes, crops_bytes]
+
+    @classmethod
+    def new(cls, folder: Path, samples: int) -> "SampleLog":
+        """Files for ``samples`` samples, none of them met."""
+        return cls(folder, np.zeros((samples, 2), dtype=np.int64))
+
+    def add(
+        self, index: int, image: str, description: str, tokens: Sequence[str], crop: bytes, sha256: str | None
+    ) -> None:
+        """Append one sample; a skipped one has no tokens and an empty crop.
+
+        Args:
+            sha256: of the image file; None if it could not be read.
+        """
+        where = [self._ends[1], len(crop)]
+        record = {"image": image, "description": description, "tokens": list(tokens), "crop": where, "sha256": sha256}
+        # ASCII only: a lone surrogate from a file name must survive the round trip.
+        line = json.dumps(record).encode("ascii") + b"\n"
+        self._samples.write(line)
+        self._crops.write(crop)
+        self.lines[index] = self._ends[0], self._ends[0] + len(line)
+        self._ends[0] += len(line)
+        self._ends[1] += len(crop)
+
+    def sync(self) -> tuple[int, int]:
+        """Have both on the disk; returns their bytes."""
+        for file in (self._samples, self._crops):
+            file.flush()
+            os.fsync(file.fileno())
+        return self._ends[0], self._ends[1]
+
+    def close(self) -> None:
+        self._samples.close()
+        self._crops.close()

@@ -1,0 +1,82 @@
+"""How to scan, and whether a scan that exists was made that way."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from core.labels import Thresholds
+from core.manifest import ControlInfo, Manifest, ShardInfo
+from core.neuron import HookPoint
+
+QUESTION = "Could you describe the image?"  #: the paper's
+SAVE_SECONDS = 60.0
+#: What saving may take of the time: a checkpoint that took 3 s to write is followed by the next after 60 s at least.
+SAVE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """How to scan.
+
+    Attributes:
+        top_n: N, samples kept for each neuron; the paper's 50.
+        maps: M, of how many of these the maps are kept.
+        batch: samples that go through the model together; None for as many as fit.
+        prompt_template: the literal prompt with ``{question}``, instead of the processor's chat template.
+        control: what this scan is a control of, with the seed of the model's random weights.
+        shard: which of the samples it takes; None for all.
+        save_seconds: how long after a checkpoint the next is due, if saving does not take more than its share.
+        save_samples: after how many samples it is due at the latest; None for time alone.
+    """
+
+    hook: HookPoint = HookPoint.GATE
+    top_n: int = 50
+    maps: int = 4
+    batch: int | None = 8
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    question: str = QUESTION
+    prompt_template: str | None = None
+    control: ControlInfo | None = None
+    shard: ShardInfo | None = None
+    save_seconds: float = SAVE_SECONDS
+    save_samples: int | None = None
+
+    @property
+    def maps_kept(self) -> int:
+        """M; there are no more top samples than N."""
+        return min(self.maps, self.top_n)
+
+
+#: What decides a scan's numbers, by the option that sets it, as a manifest has it.
+_SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
+    "--model": lambda m: m.model.name,
+    "--revision": lambda m: m.model.revision,
+    "--dtype": lambda m: m.model.dtype,
+    "--hook": lambda m: str(m.hook),
+    "--question": lambda m: m.question,
+    "--prompt-template": lambda m: m.prompt,
+    "--images": lambda m: m.data,
+    "the images' names and descriptions": lambda m: m.data_id,
+    "--top-n": lambda m: m.top_n,
+    "--maps": lambda m: m.maps,
+    "--batch": lambda m: m.batch,
+    "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
+    "--control": lambda m: None if m.control is None else f"{m.control.scan_id[:16]}, seed {m.control.seed}",
+    "the number of samples": lambda m: m.samples,
+    "the thresholds": lambda m: ", ".join(f"{name} {value:g}" for name, value in m.thresholds.model_dump().items()),
+}
+_UNSAID = {"the images' names and descriptions"}  #: whose values mean nothing to a reader
+
+
+def settings_of(manifest: Manifest) -> dict[str, object]:
+    """What decided the scan's numbers, by the option that sets it."""
+    return {name: value(manifest) for name, value in _SETTINGS.items()}
+
+
+def differing(manifest: Manifest, wanted: Mapping[str, object]) -> list[str]:
+    """Which settings of ``wanted`` (some of ``settings_of``) a scan was not made with, and how, for people."""
+    own = settings_of(manifest)
+    return [
+        name if name in _UNSAID else f"{name}: {own[name]}, now {value}"
+        for name, value in wanted.items()
+        if own[name] != value
+    ]
