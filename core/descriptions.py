@@ -84,8 +84,8 @@ def describe_missing(
         done = len(digests)
         todo = [i for i in missing if i not in digests]
         writer = _Writer(vlm, prompt, batch, kept, stopped)
-        # Whole images take memory: besides the batch at work no more than another one.
-        with closing(_ahead(lambda i: _picture(paths[i], kept.texts), todo, batch)) as pictures:
+        # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
+        with closing(_ahead(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS)) as pictures:
             for index, picture in pictures:
                 _go_on(stopped)
                 done += 1
