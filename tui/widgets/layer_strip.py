@@ -1,6 +1,6 @@
 """The layer strip, a bar a layer, in both its shapes: a pane, and one line where the screen is small.
 
-Where the scan has a control, the lower half of each bar is the control's: shares say little without it.
+Where the scan has a control, a thin line along the foot of each bar is the control's: shares say little without it.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from tui.widgets.lines import Lines, Part, blank, row
 from tui.widgets.numbers import bar_cells, label_bar, percent, short_shares
 from tui.widgets.palette import Palette
 
+FOOT = "▂"  #: the control's part of a bar's cell
 NUMBERS = 3  #: lines that the numbers of scan and control take
 
 
@@ -81,22 +82,17 @@ class LayerStrip(Lines):
 
 
 def _bar(counts: Sequence[int], control: Sequence[int] | None, width: int, palette: Palette) -> list[Part]:
-    """The scan's shares, in the lower half the control's; without colour, letters, of the scan alone."""
-    if control is None or palette.colourless:
+    """The scan's shares, along their foot thinly the control's; without colour, letters, of the scan alone."""
+    if control is None or not any(control) or palette.colourless:
         return label_bar(counts, width, palette)
-    upper, lower = (
+    scan, foot = (
         [label for label, cells in zip(Label, bar_cells(of, width), strict=True) for _ in range(cells)]
         for of in (counts, control)
     )
-    if not lower:  # on its way
-        return [("▀" * len(list(same)), palette.label(label)) for label, same in groupby(upper)]
     parts: list[Part] = []
-    for (above, below), same in groupby(zip(upper, lower, strict=True)):
-        cells = len(list(same))
-        if above is below:
-            parts.append(("█" * cells, palette.label(above)))
-        else:
-            parts.append(("▀" * cells, palette.label(above) + Style(bgcolor=palette.label(below).color)))
+    for (above, below), same in groupby(zip(scan, foot, strict=True)):
+        background = Style(bgcolor=palette.label(above).color)
+        parts.append((FOOT * len(list(same)), palette.label(below) + background))
     return parts
 
 
@@ -109,9 +105,9 @@ def _numbers(view: LayersView, palette: Palette) -> list[list[Part]]:
 
 
 def legend(palette: Palette, controlled: bool = False) -> list[Part]:
-    """What the colours and letters mean; with a control, which half of a bar is its."""
+    """What the colours and letters mean; with a control, which part of a bar is its."""
     letters: list[Part] = [(f"{label.letter} ", palette.label(label) + palette.strong) for label in Label]
-    words = "▄ control" if controlled and not palette.colourless else "by layer"
+    words = f"{FOOT} control" if controlled and not palette.colourless else "by layer"
     return [(" ", palette.text), *letters, (words, palette.muted)]
 
 
