@@ -18,6 +18,8 @@ MODEL_SIDE = {
     "descriptions",
     "devices",
     "engine",
+    "kernels",
+    "kernels_triton",
     "lens",
     "model_configs",
     "peak_memory",

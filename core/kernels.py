@@ -1,0 +1,288 @@
+"""What the scan keeps of one layer's activation (B, T, F), taken on the device, and the maps of the best samples.
+
+Notable:
+- Each of the two steps exists twice: in plain torch, which is the reference and runs on any device, and as a Triton
+  kernel (core/kernels_triton.py), which reads every element once. They agree to the bit in all but the two sums, whose
+  terms are added in another order.
+- The fused versions write into tensors that are there, and nothing waits for the device.
+- Positions are those of a batch padded on the right that shares its prompt; padding counts nowhere.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from core.distribution import BINS, BITS_OFFSET, BITS_SHIFT
+from core.labels import TEXT_KEPT, VISUAL_KEPT
+from core.top_samples import order_key
+
+_LARGEST = torch.finfo(torch.float32).max
+
+# One neuron a thread takes 64 to 72 registers, two 123 to 155 (sm_80 and sm_90, none spilled): with one there are as
+# many neurons under way and more warps to hide a load behind. Small programs share out evenly among the processors.
+_REDUCE_BLOCK, _REDUCE_WARPS = 64, 2
+# Neurons into which a sample enters are few and far between: small blocks leave most out.
+_INSERT_BLOCK, _INSERT_TOKENS, _INSERT_WARPS = 32, 32, 4
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the kinds of tokens lie in a batch of B sequences, padded on the right, that share their prompt.
+
+    Attributes:
+        visual: positions of the visual tokens, the same in all samples.
+        text_start: where descriptions start, the same in all samples. Template tokens lie before ``visual`` and
+            between it and ``text_start``.
+        text_stop: int32 (B,), on the activation's device: where each description ends.
+        stop: int32 (B,), there too: the length of each sequence, ``text_stop`` or more (a tokenizer may end with a
+            special token, which is template). What follows is padding and counts nowhere.
+    """
+
+    visual: slice
+    text_start: int
+    text_stop: Tensor
+    stop: Tensor
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What the scan keeps of one layer's activation of one batch: B samples, F neurons.
+
+    Of a sample with NaN or an infinity among its tokens nothing but ``finite`` means anything.
+
+    Attributes:
+        maximum: float32 (B, F), over all tokens of the sequence, template included.
+        visual: float32 (B, 8, F), the largest over visual tokens, falling; -inf where there are fewer.
+        text: float32 (B, 4, F), likewise over text tokens.
+        peak: int32 (B, 2, F), position within the visual tokens and within the description of the first largest; -1
+            where there is none.
+        sums: float32 (B, 2, 2, F), by kind (0 visual, 1 text): of the activation and of its square.
+        histogram: int32 (2, F, 32), tokens by kind and by bin of core/distribution.py, of all samples together.
+        finite: bool (B,), whether the sequence's tokens hold neither NaN nor an infinity.
+    """
+
+    maximum: Tensor
+    visual: Tensor
+    text: Tensor
+    peak: Tensor
+    sums: Tensor
+    histogram: Tensor
+    finite: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, neurons: int, device: torch.device | str = "cpu") -> Self:
+        """Room for a batch: all finite, nothing counted, the rest not set."""
+        return cls(
+            maximum=torch.empty((batch, neurons), device=device),
+            visual=torch.empty((batch, VISUAL_KEPT, neurons), device=device),
+            text=torch.empty((batch, TEXT_KEPT, neurons), device=device),
+            peak=torch.empty((batch, 2, neurons), dtype=torch.int32, device=device),
+            sums=torch.empty((batch, 2, 2, neurons), device=device),
+            histogram=torch.zeros((2, neurons, BINS), dtype=torch.int32, device=device),
+            finite=torch.ones(batch, dtype=torch.bool, device=device),
+        )
+
+
+def fused_available() -> bool:
+    """Whether the fused versions can be called here: Triton is installed. They want a GPU, or its interpreter."""
+    return find_spec("triton") is not None
+
+
+def reduce_torch(activation: Tensor, spans: Spans) -> Reduced:
+    """Reduce one layer's activation in plain torch.
+
+    Args:
+        activation: bfloat16, float16 or float32 (B, T, F).
+        spans: where the kinds of tokens lie.
+    """
+    a = activation.float()  # bfloat16 and float16 values are kept without loss
+    at = torch.arange(a.shape[1], device=a.device)
+    inside = (at < spans.stop[:, None])[..., None]  # (B, T, 1)
+    is_text = (at[spans.text_start :] < spans.text_stop[:, None])[..., None]  # (B, R, 1)
+    visual, tail = a[:, spans.visual], a[:, spans.text_start :]  # (B, V, F), (B, R, F)
+    words = tail.masked_fill(~is_text, 0)
+    text_bins = _histogram(words)
+    text_bins[:, 0] -= (~is_text).sum()  # the zeros that stand for what is no text
+    visual_top, visual_peak = _largest(visual, VISUAL_KEPT)
+    text_top, text_peak = _largest(tail.masked_fill(~is_text, -torch.inf), TEXT_KEPT)
+    return Reduced(
+        maximum=a.masked_fill(~inside, -torch.inf).amax(dim=1),
+        visual=visual_top,
+        text=text_top,
+        peak=torch.stack([visual_peak, text_peak], dim=1),
+        sums=torch.stack([torch.stack([x.sum(dim=1), x.square().sum(dim=1)], dim=1) for x in (visual, words)], dim=1),
+        histogram=torch.stack([_histogram(visual), text_bins]),
+        finite=(a.isfinite() | ~inside).flatten(1).all(dim=1),
+    )
+
+
+def _largest(a: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """The ``keep`` largest over the tokens, padded with -inf, and where the first largest lies (-1 if it is -inf).
+
+    Args:
+        a: float32 (B, n, F); n may be 0.
+
+    Returns:
+        float32 (B, keep, F) in falling order, int32 (B, F).
+    """
+    tokens = a.shape[1]
+    top = a.topk(min(keep, tokens), dim=1).values
+    top = torch.nn.functional.pad(top, (0, 0, 0, keep - top.shape[1]), value=-torch.inf)
+    if not tokens:
+        return top, torch.full_like(top[:, 0], -1, dtype=torch.int32)
+    places = torch.arange(tokens, device=a.device, dtype=torch.int32)[:, None]
+    # topk and argmax leave open which of equals they name; the first is decided here.
+    first = torch.where(a == top[:, :1], places, tokens).amin(dim=1)
+    return top, first.where(top[:, 0] > -torch.inf, -1).to(torch.int32)
+
+
+def _histogram(a: Tensor) -> Tensor:
+    """Tokens per bin of core/distribution.py, of all samples together: float32 (B, n, F) to int32 (F, 32)."""
+    neurons = a.shape[2]
+    upper = a.contiguous().view(torch.int32) >> BITS_SHIFT
+    bins = (upper - BITS_OFFSET).clamp_(1, BINS - 1).mul_(upper > 0)
+    bins += torch.arange(0, neurons * BINS, BINS, device=a.device, dtype=torch.int32)
+    return torch.bincount(bins.flatten(), minlength=neurons * BINS).view(neurons, BINS).to(torch.int32)
+
+
+def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
+    """Reduce one layer's activation in one pass.
+
+    Args:
+        activation: bfloat16, float16 or float32 (B, T, F), the neurons side by side in memory.
+        spans: where the kinds of tokens lie.
+        out: written to, with any strides but over neurons (over bins in ``histogram``), which lie side by side.
+            ``histogram`` is added to, and of ``finite`` only what is not is written.
+    """
+    from core.kernels_triton import reduce_kernel
+
+    batch, _tokens, neurons = activation.shape
+    rows = (activation, out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
+    if any(part.stride(-1) != 1 for part in rows):
+        raise ValueError("neurons (bins in the histogram) must lie side by side")
+    with torch.cuda.device(activation.get_device()):
+        reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
+            activation,
+            spans.text_stop,
+            spans.stop,
+            out.maximum,
+            out.visual,
+            out.text,
+            out.peak,
+            out.sums,
+            out.histogram,
+            out.finite.view(torch.uint8),
+            neurons,
+            spans.visual.start,
+            spans.visual.stop,
+            spans.text_start,
+            *activation.stride()[:2],
+            out.maximum.stride(0),
+            *out.visual.stride()[:2],
+            *out.text.stride()[:2],
+            *out.peak.stride()[:2],
+            *out.sums.stride()[:3],
+            *out.histogram.stride()[:2],
+            out.finite.stride(0),
+            BLOCK=_REDUCE_BLOCK,
+            num_warps=_REDUCE_WARPS,
+            enable_fp_fusion=True,
+        )
+
+
+def insert_maps_torch(
+    activation: Tensor,
+    spans: Spans,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    key: Tensor,
+    visual: Tensor,
+    text: Tensor,
+) -> None:
+    """Put the maps of a batch's samples in the place of worse ones, for each neuron, in plain torch.
+
+    A map's bytes are ``trunc(max(a, 0) * scale + 0.5)`` in float32, with ``scale`` 255 / score, or the largest float32
+    if that is less, where score > 0, else 0. The best M do not depend on the order of samples or batches.
+
+    Args:
+        activation: bfloat16, float16 or float32 (B, T, F).
+        spans: where the kinds of tokens lie.
+        score: float32 (B, F), the largest activation over visual and text tokens.
+        sample: int64 (B,), indices in the data.
+        finite: bool (B,); of a sample that is not, nothing is kept.
+        key: int64 (F, M), ``order_key`` of what is kept, in no order; written to. M may be 0.
+        visual: uint8 (F, M, V), written to.
+        text: uint8 (F, M, T'), written to, 0 after the description; its words from T' on are left out.
+    """
+    entries, width = text.shape[1:]
+    if not entries:
+        return
+    places = torch.arange(entries, device=key.device)
+    for b, stop in enumerate(spans.text_stop.tolist()):
+        new = order_key(score[b], sample[b])
+        worst = key.amin(dim=1, keepdim=True)
+        place = torch.where(key == worst, places, entries).amin(dim=1)
+        neuron = ((new > worst[:, 0]) & finite[b]).nonzero()[:, 0]
+        place, best = place[neuron], score[b, neuron]
+        # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be no number.
+        scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)
+        bytes_ = (activation[b, :, neuron].float().clamp(min=0) * scale + 0.5).to(torch.uint8).T  # (K, T)
+        words = bytes_[:, spans.text_start : min(stop, spans.text_start + width)]
+        key[neuron, place] = new[neuron]
+        visual[neuron, place] = bytes_[:, spans.visual]
+        text[neuron, place] = torch.nn.functional.pad(words, (0, width - words.shape[1]))
+
+
+def insert_maps_fused(
+    activation: Tensor,
+    spans: Spans,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    key: Tensor,
+    visual: Tensor,
+    text: Tensor,
+) -> None:
+    """Do the same in one launch. Arguments as in ``insert_maps_torch``, the last axis of each side by side in memory.
+
+    A block of neurons into which no sample enters reads scores and keys only.
+    """
+    entries, width = text.shape[1:]
+    if not entries:
+        return
+    from core.kernels_triton import insert_kernel
+
+    batch, _tokens, neurons = activation.shape
+    if any(part.stride(-1) != 1 for part in (activation, score, sample, finite, key, visual, text)):
+        raise ValueError("the last axis of each argument must lie side by side")
+    with torch.cuda.device(activation.get_device()):
+        insert_kernel[(-(-neurons // _INSERT_BLOCK),)](
+            activation,
+            spans.text_stop,
+            score,
+            sample,
+            finite.view(torch.uint8),
+            key,
+            visual,
+            text,
+            batch,
+            neurons,
+            entries,
+            spans.visual.start,
+            spans.visual.stop - spans.visual.start,
+            spans.text_start,
+            width,
+            *activation.stride()[:2],
+            score.stride(0),
+            key.stride(0),
+            *visual.stride()[:2],
+            *text.stride()[:2],
+            BLOCK=_INSERT_BLOCK,
+            TOKENS=_INSERT_TOKENS,
+            num_warps=_INSERT_WARPS,
+            enable_fp_fusion=False,  # a product and a sum are two roundings, as in the plain version
+        )
