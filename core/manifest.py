@@ -54,6 +54,9 @@ class ThresholdsInfo(_Frozen):
     def value(self) -> Thresholds:
         return Thresholds(**self.model_dump())
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in self.model_dump().items())
+
 
 class ControlInfo(_Frozen):
     """What a control (core/control.py) belongs to, and the seed of its weights.
@@ -64,6 +67,9 @@ class ControlInfo(_Frozen):
 
     scan_id: str  #: of the scan whose samples, prompt and architecture it has
     seed: int = Field(ge=0)
+
+    def __str__(self) -> str:
+        return f"of {self.scan_id[:16]}, seed {self.seed}"
 
 
 class ShardInfo(_Frozen):

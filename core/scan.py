@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.concepts import find_concepts
+from core.description_cache import DescriptionCache
 from core.descriptions import Progress, describe_missing
 from core.errors import Cancelled, SamplesError, StoreError
 from core.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
@@ -23,7 +24,7 @@ from core.manifest import Progress as HowFar
 from core.samples import Data
 from core.scan_batches import BATCH, LARGEST, BatchRunner, Met, largest_batch, prefetch
 from core.scan_order import scan_order
-from core.scan_settings import SAVE_SHARE, ScanOptions, differing, settings_of
+from core.scan_settings import SAVE_SHARE, ScanOptions, check_resumable, settings_of
 from core.scan_state import ScanState, StateShape
 from core.store_writer import ScanFolder, check_out, check_space, is_begun
 from core.vlm import Encoded, Vlm, never
@@ -64,6 +65,7 @@ def scan(
     *,
     resume: bool = False,
     stopped: Callable[[], bool] = never,
+    cache: DescriptionCache | None = None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
@@ -74,6 +76,7 @@ def scan(
     Args:
         resume: go on from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
+        cache: where descriptions that the model writes are kept; None for the user's own.
 
     Raises:
         StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
@@ -84,13 +87,11 @@ def scan(
     saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
     if saved is None and not (resume and is_begun(out)):
         check_out(out)
-    prepared = _prepare(vlm, data, options, progress, stopped)
+    prepared = _prepare(vlm, data, options, progress, stopped, cache)
     header = _header(vlm, prepared, options, saved)
     if saved is None:
         check_space(out, header)
-    elif differ := differing(saved, settings_of(header)):
-        raise other_settings(out, differ)
-    elif saved.is_done:
+    elif check_resumable(out, saved, settings_of(header)):
         return saved
     pending = max(header.batch, LARGEST)
     with contextlib.closing(ScanFolder(out)) as folder:
@@ -116,11 +117,18 @@ def scan(
 
 
 def _prepare(
-    vlm: Vlm, data: Data, options: ScanOptions, progress: Progress, stopped: Callable[[], bool]
+    vlm: Vlm,
+    data: Data,
+    options: ScanOptions,
+    progress: Progress,
+    stopped: Callable[[], bool],
+    cache: DescriptionCache | None,
 ) -> _Prepared:
     prompt = vlm.prompt(options.question, options.prompt_template)
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
-    described = describe_missing(vlm, data, prompt, options.batch or LARGEST, progress, stopped, mine=mine)
+    # On the CPU nothing runs out of memory in time, and a stop would lose all of a large batch.
+    batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
+    described = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
     encoded: dict[int, Encoded] = {}
     unusable: dict[int, str] = {}
     for index in mine:
@@ -250,9 +258,7 @@ class _Run:
                 "Check the images and descriptions.",
             )
         digests = [self.sha256[index] for index in range(len(data.sources))]
-        manifest = self._now_manifest().model_copy(
-            update={"progress": None, "data_sha256": data_sha256(data, digests)}
-        )
+        manifest = self._now_manifest().model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
@@ -334,14 +340,6 @@ def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
     for source, image in zip(data.sources, digests, strict=True):
         digest.update(json.dumps([source.image, image, source.description]).encode() + b"\n")
     return digest.hexdigest()
-
-
-def other_settings(out: Path, differ: Sequence[str]) -> StoreError:
-    """What to say of a scan that cannot be gone on with."""
-    return StoreError(
-        f"{out} was begun with other settings. {'. '.join(differ)}.",
-        "Give the settings it was begun with, or name another folder with --out.",
-    )
 
 
 def _now() -> str:

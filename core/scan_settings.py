@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from core.errors import StoreError
 from core.labels import Thresholds
 from core.manifest import ControlInfo, Manifest, ShardInfo
 from core.neuron import HookPoint
@@ -54,17 +56,16 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--hook": lambda m: str(m.hook),
     "--question": lambda m: m.question,
     "--prompt-template": lambda m: m.prompt,
-    "--images": lambda m: m.data,
-    "the images' names and descriptions": lambda m: m.data_id,
+    "--images": lambda m: m.data_id,
     "--top-n": lambda m: m.top_n,
     "--maps": lambda m: m.maps,
     "--batch": lambda m: m.batch,
     "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
-    "--control": lambda m: None if m.control is None else f"{m.control.scan_id[:16]}, seed {m.control.seed}",
+    "--control": lambda m: None if m.control is None else str(m.control),
     "the number of samples": lambda m: m.samples,
-    "the thresholds": lambda m: ", ".join(f"{name} {value:g}" for name, value in m.thresholds.model_dump().items()),
+    "the thresholds": lambda m: str(m.thresholds),
 }
-_UNSAID = {"the images' names and descriptions"}  #: whose values mean nothing to a reader
+_UNSAID = {"--images": "--images: other names or descriptions"}  #: whose values mean nothing to a reader
 
 
 def settings_of(manifest: Manifest) -> dict[str, object]:
@@ -72,11 +73,24 @@ def settings_of(manifest: Manifest) -> dict[str, object]:
     return {name: value(manifest) for name, value in _SETTINGS.items()}
 
 
+def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) -> bool:
+    """Whether the scan ``out`` is finished, if it was begun with these settings (some of ``settings_of``).
+
+    Raises:
+        StoreError: if it was begun with others.
+    """
+    differ = differing(saved, wanted)
+    if differ:
+        raise StoreError(
+            f"{out} was begun with other settings. {'. '.join(differ)}.",
+            "Give the settings it was begun with, or name another folder with --out.",
+        )
+    return saved.is_done
+
+
 def differing(manifest: Manifest, wanted: Mapping[str, object]) -> list[str]:
     """Which settings of ``wanted`` (some of ``settings_of``) a scan was not made with, and how, for people."""
     own = settings_of(manifest)
     return [
-        name if name in _UNSAID else f"{name}: {own[name]}, now {value}"
-        for name, value in wanted.items()
-        if own[name] != value
+        _UNSAID.get(name) or f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value
     ]

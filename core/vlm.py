@@ -86,6 +86,7 @@ class Vlm:
             )
         side = vision.image_size // vision.patch_size
         self.grid = (side, side)
+        self.image_size: int = vision.image_size
         self.layers: int = config.text_config.num_hidden_layers
         self.neurons: int = config.text_config.intermediate_size
         self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)

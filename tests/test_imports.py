@@ -25,6 +25,8 @@ MODEL_SIDE = {
     "peak_memory",
     "promoted",
     "scan",
+    "scan_batches",
+    "scan_state",
     "simulate.segmentation",
     "top_samples",
     "two_pass",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.activations import neuron_maps
-from core.distribution import BINS, EDGES
 from core.descriptions import describe_missing
+from core.distribution import BINS, EDGES
 from core.errors import SamplesError, StoreError
 from core.images import load_image
 from core.labels import Label, Thresholds

@@ -46,6 +46,27 @@ ScanArgument = Annotated[
 AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="Layer and neuron, from 0, such as L3/N17.", show_default=False)
 ]
+
+
+def _batch(text: str) -> int | None:
+    if text == "auto":
+        return None
+    size = whole("--batch", "8, or auto")(text)
+    if size < 1:
+        raise UsageError(f"--batch is {size}; at least one sample goes through the model.", "Write --batch auto.")
+    return size
+
+
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        parser=_batch,
+        metavar="N|auto",
+        help="Samples that go through the model together; default: auto, as many as fit into the GPU's memory.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 TvOption = Annotated[
     float | None,

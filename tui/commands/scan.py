@@ -1,25 +1,10 @@
 """``vlmscope scan``: make a scan, with progress on stderr."""
 
-import contextlib
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from core.control import control_data, new_control_folder
 from core.demo import scan_folder
@@ -29,13 +14,12 @@ from core.manifest import ControlInfo, Manifest
 from core.neuron import HookPoint
 from core.plain_text import plain
 from core.sample_files import Captions
-from core.samples import Data, read_data
+from core.samples import read_data
+from core.scan_settings import QUESTION, SAVE_SECONDS, ScanOptions
 from core.scan_store import ScanStore
-from core.statistics import scan_statistics
-from core.store_writer import check_out
-from tui.commands.labels import Summary, as_table
 from tui.commands.options import (
     MODEL,
+    BatchOption,
     DeviceOption,
     DtypeOption,
     HighConfidenceOption,
@@ -45,34 +29,12 @@ from tui.commands.options import (
     TvOption,
     replaced,
 )
-from tui.commands.output import console, write_lines
-
-if TYPE_CHECKING:
-    from core.scan import Progress as Report
+from tui.commands.scan_run import Job, check_job, run_job, say_result
 
 CONTROL = "Control"
 IMAGES = "Images"
-QUESTION = "Could you describe the image?"  #: the paper's
+LONG = "Long scans"
 SEEDS = 2**63  #: of torch's generator
-NAMED = 20  #: skipped samples, and images listed twice, that are named on stderr; the manifest has all that are skipped
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is to be scanned, how and where to; ``control`` makes the weights random."""
-
-    model: str
-    revision: str | None
-    dtype: str
-    data: Data
-    out: Path
-    hook: HookPoint
-    top_n: int
-    maps: int
-    question: str
-    prompt_template: str | None
-    thresholds: Thresholds
-    control: ControlInfo | None = None
 
 
 def scan(
@@ -119,7 +81,7 @@ def scan(
     maps: Annotated[
         int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples that go through the model together.")] = 8,
+    batch: BatchOption = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Scan the first so many samples only.", rich_help_panel=IMAGES),
@@ -150,6 +112,26 @@ def scan(
             "--seed", min=0, max=SEEDS - 1, help="Of the random weights; default: 0.", rich_help_panel=CONTROL
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from what is saved in --out, if anything is.", rich_help_panel=LONG),
+    ] = False,
+    save_seconds: Annotated[
+        float,
+        typer.Option(
+            "--save-seconds",
+            min=0,
+            metavar="SECONDS",
+            help="How often to save; later if saving took more than a twentieth of the time.",
+            rich_help_panel=LONG,
+        ),
+    ] = SAVE_SECONDS,
+    save_samples: Annotated[
+        int | None,
+        typer.Option(
+            "--save-samples", min=1, metavar="N", help="Save after so many samples as well.", rich_help_panel=LONG
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: Annotated[
@@ -167,7 +149,11 @@ def scan(
 ) -> None:
     """Scan a model over images: once, then every look at it is instant.
 
-    Descriptions that the data lacks are written by the model first.
+    Descriptions that the data lacks are written by the model first; they are
+    kept, and later scans of the same images by the same model reuse them.
+
+    The scan is saved as it goes on. It can be opened meanwhile; Ctrl-C ends
+    it, and the same command with --resume goes on.
 
     With --control the samples, descriptions, prompt, hook and top-n are those
     of SCAN, and the weights are random: it shows the labels of a network that
@@ -185,22 +171,19 @@ def scan(
             raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
         if seed is not None:
             raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
-        asked = thresholds(Thresholds())
-        check_out(out)  # before minutes of loading
-        job = _Job(
-            model=model,
-            revision=revision,
-            dtype=dtype,
-            data=read_data(images, limit, image_root, captions),
-            out=out,
+        options = ScanOptions(
             hook=hook or HookPoint.GATE,
             top_n=top_n or 50,
             maps=4 if maps is None else maps,
+            batch=batch,
+            thresholds=thresholds(Thresholds()),
             question=QUESTION if question is None else question,
             prompt_template=prompt_template,
-            thresholds=asked,
+            save_seconds=save_seconds,
+            save_samples=save_samples,
         )
-        _run(job, batch, device, trust_remote_code)
+        data = read_data(images, limit, image_root, captions)
+        _scan(Job(model, revision, device, dtype, trust_remote_code, data, out, options, resume))
         return
     own = {
         "--hook": hook,
@@ -216,100 +199,39 @@ def scan(
         raise UsageError("--image-root does not go with --control.", "Name the folder with --images.")
     store = ScanStore(scan_folder(control))
     manifest = store.manifest
-    asked = thresholds(manifest.thresholds.value())
-    out = new_control_folder(store) if out is None else out
-    check_out(out)
-    job = _Job(
-        model=model or manifest.model.name,
-        revision=revision or (manifest.model.revision if model is None else None),
-        dtype=manifest.model.dtype if dtype == "auto" else dtype,  # activations are compared in the dtype they have
-        data=control_data(store, None if images is None else Path(images), limit),
-        out=out,
+    options = ScanOptions(
         hook=manifest.hook,
         top_n=manifest.top_n,
         maps=maps or 0,
+        batch=batch,
+        thresholds=thresholds(manifest.thresholds.value()),
         question=manifest.question,
         prompt_template=manifest.prompt,
-        thresholds=asked,
         control=ControlInfo(scan_id=manifest.scan_id, seed=seed or 0),
+        save_seconds=save_seconds,
+        save_samples=save_samples,
     )
-    made = _run(job, batch, device, trust_remote_code)
+    job = Job(
+        model or manifest.model.name,
+        revision or (manifest.model.revision if model is None else None),
+        device,
+        manifest.model.dtype if dtype == "auto" else dtype,  # activations are compared in the dtype they have
+        trust_remote_code,
+        control_data(store, None if images is None else Path(images), limit),
+        new_control_folder(store) if out is None else out,
+        options,
+        resume,
+    )
+    made = _scan(job)
     whole = limit is None and not made.skipped and not manifest.skipped
     if whole and made.data_sha256 != manifest.data_sha256:
         print(f"The images in {plain(str(job.data.root))} are not those that were scanned.", file=sys.stderr)
 
 
-def _run(job: _Job, batch: int, device: str, trust_remote_code: bool) -> Manifest:
-    talk = Console(stderr=True, markup=False, highlight=False)
-    for note in job.data.notes[:NAMED]:
-        talk.print(plain(note), soft_wrap=True)
-    if len(job.data.notes) > NAMED:
-        talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
-    talk.print(f"{'loading' if job.control is None else 'making at random'} {job.model}", soft_wrap=True)
-    from core.scan import ScanOptions  # late: what follows imports torch
-    from core.scan import scan as run_scan
-    from core.vlm import Vlm
-
-    if job.control is None:
-        vlm = Vlm.load(
-            job.model, revision=job.revision, device=device, dtype=job.dtype, trust_remote_code=trust_remote_code
-        )
-    else:
-        vlm = Vlm.random(
-            job.model,
-            job.control.seed,
-            revision=job.revision,
-            device=device,
-            dtype=job.dtype,
-            trust_remote_code=trust_remote_code,
-        )
-    options = ScanOptions(
-        job.hook,
-        job.top_n,
-        job.maps,
-        batch,
-        job.thresholds,
-        job.question,
-        job.prompt_template,
-        job.control,
-    )
-    with _progress(talk) as report:
-        manifest = run_scan(vlm, job.data, job.out, options, report)
-    _summary(talk, job, manifest)
-    return manifest
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-@contextlib.contextmanager
-def _progress(talk: Console) -> "Iterator[Report]":
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield report
-
-
-def _summary(talk: Console, job: _Job, manifest: Manifest) -> None:
-    """What came out, on stderr but for the table of labels, which is data."""
-    out = job.out
-    talk.print(f"scanned {manifest.scanned} of {manifest.samples} samples", soft_wrap=True)
-    for skipped in manifest.skipped[:NAMED]:
-        place = job.data.sources[skipped.sample].place
-        where = f"{skipped.image} ({place})" if place else skipped.image
-        talk.print(f"skipped #{skipped.sample} {plain(where)}: {plain(skipped.reason)}", soft_wrap=True)
-    if len(manifest.skipped) > NAMED:
-        talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / 'manifest.json'}", soft_wrap=True)
-    if manifest.skipped:
-        talk.print("They count nowhere. To have them in it, mend what is named and scan again.", soft_wrap=True)
-    made = ScanStore(out)
-    write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
-    talk.print(f"Open it: vlmscope open {out}", soft_wrap=True)
+def _scan(job: Job) -> Manifest:
+    finished = check_job(job)
+    if finished is not None:
+        print(f"{plain(str(job.out))} is finished: nothing is left to do.", file=sys.stderr)
+    made = finished or run_job(job)
+    say_result(job, made)
+    return made

@@ -1,0 +1,222 @@
+"""A scan at work: the model loaded, progress on stderr, Ctrl-C heard, and what came of it."""
+
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Self
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from core.demo import DEMO
+from core.description_cache import DescriptionCache
+from core.errors import Cancelled
+from core.manifest import MANIFEST, Manifest, ThresholdsInfo, read_manifest
+from core.plain_text import plain
+from core.samples import Data
+from core.scan_settings import ScanOptions, check_resumable
+from core.scan_store import ScanStore
+from core.statistics import scan_statistics
+from core.store_writer import check_out, is_begun
+from tui.commands.labels import Summary, as_table
+from tui.commands.output import console, write_lines
+
+if TYPE_CHECKING:
+    from core.descriptions import Progress as Report
+
+NAMED = 20  #: skipped samples, and images listed twice, that are named on stderr; the manifest has all that are skipped
+PROGRAM = "vlmscope"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be scanned, how and where to."""
+
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    trust_remote_code: bool
+    data: Data
+    out: Path
+    options: ScanOptions
+    resume: bool = False
+    who: str = ""  #: which of several processes this is, put before what it says
+
+
+def talk_to_user() -> Console:
+    """Where progress and notes go."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+def check_job(job: Job) -> Manifest | None:
+    """What can be found out before minutes of loading: the manifest of a finished scan that is to be resumed, or None.
+
+    Raises:
+        StoreError: if ``out`` is not free, or what is saved there was begun with other settings.
+    """
+    if not job.resume or not (job.out / MANIFEST).exists():
+        if not (job.resume and is_begun(job.out)):
+            check_out(job.out)
+        return None
+    saved = read_manifest(job.out)
+    return saved if check_resumable(job.out, saved, _known_settings(job)) else None
+
+
+def run_job(job: Job) -> Manifest:
+    """Load the model and scan.
+
+    Raises:
+        VlmscopeError: as ``core.scan.scan``.
+        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, what was scanned is saved, and the user knows how to go on.
+    """
+    talk = talk_to_user()
+    options = job.options
+    for note in job.data.notes[:NAMED]:
+        talk.print(plain(note), soft_wrap=True)
+    if len(job.data.notes) > NAMED:
+        talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
+    talk.print(f"{'loading' if options.control is None else 'making at random'} {job.model}", soft_wrap=True)
+    from core.scan import scan  # late: what follows imports torch
+    from core.vlm import Vlm
+
+    if options.control is None:
+        vlm = Vlm.load(
+            job.model,
+            revision=job.revision,
+            device=job.device,
+            dtype=job.dtype,
+            trust_remote_code=job.trust_remote_code,
+        )
+    else:
+        vlm = Vlm.random(
+            job.model,
+            options.control.seed,
+            revision=job.revision,
+            device=job.device,
+            dtype=job.dtype,
+            trust_remote_code=job.trust_remote_code,
+        )
+    cache = DescriptionCache()
+    try:
+        with _Stop() as stop, _progress(talk, job.who) as report:
+            return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
+    except Cancelled as stopped:
+        talk.print(plain(stopped.message), soft_wrap=True)
+        talk.print(f"Go on with: {_again()}", soft_wrap=True)
+        raise typer.Exit(128 + stop.signal) from None
+    finally:
+        if cache.trouble is not None:
+            talk.print(plain(cache.trouble), soft_wrap=True)
+
+
+def say_result(job: Job, manifest: Manifest) -> None:
+    """What came out: on stderr, but for the table of labels, which is data."""
+    talk, out = talk_to_user(), job.out
+    progress = manifest.progress
+    of = manifest.samples if progress is None else progress.of
+    talk.print(f"scanned {manifest.scanned} of {of} samples", soft_wrap=True)
+    for skipped in manifest.skipped[:NAMED]:
+        place = job.data.sources[skipped.sample].place
+        where = f"{skipped.image} ({place})" if place else skipped.image
+        talk.print(f"skipped #{skipped.sample} {plain(where)}: {plain(skipped.reason)}", soft_wrap=True)
+    if len(manifest.skipped) > NAMED:
+        talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / MANIFEST}", soft_wrap=True)
+    if manifest.skipped:
+        talk.print("They count nowhere. To have them in it, mend what is named and scan again.", soft_wrap=True)
+    if progress is not None:
+        talk.print(f"This is shard {progress.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
+        return
+    made = ScanStore(out)
+    write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
+    talk.print(f"Open it: {PROGRAM} open {shlex.quote(str(out))}", soft_wrap=True)
+
+
+class _Stop:
+    """Ctrl-C and SIGTERM end the scan within a batch; the second of them ends the program at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def is_asked(self) -> bool:
+        """Whether the scan is to end."""
+        return self.signal != 0
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+@contextlib.contextmanager
+def _progress(talk: Console, who: str) -> "Iterator[Report]":
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(f"{who}{what}", total=total, completed=done)
+                return
+            bars.update(tasks[what], completed=done)
+
+        yield report
+
+
+def _known_settings(job: Job) -> dict[str, object]:
+    """What is known of the scan's settings without the model."""
+    options = job.options
+    known: dict[str, object] = {
+        "--hook": str(options.hook),
+        "--question": options.question,
+        "--images": job.data.identity,
+        "--top-n": options.top_n,
+        "--maps": options.maps_kept,
+        "--shard": None if options.shard is None else str(options.shard),
+        "--control": None if options.control is None else str(options.control),
+        "the number of samples": len(job.data.sources),
+        "the thresholds": str(ThresholdsInfo.of(options.thresholds)),
+    }
+    if options.control is None:
+        local = job.model != DEMO and Path(job.model).is_dir()
+        known["--model"] = str(Path(job.model).resolve()) if local else job.model
+    if options.batch is not None:
+        known["--batch"] = options.batch
+    if job.dtype != "auto":
+        known["--dtype"] = job.dtype
+    return known
+
+
+def _again() -> str:
+    """The command that goes on with this scan."""
+    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    return shlex.join([PROGRAM, *given, "--resume"])
