@@ -320,7 +320,8 @@ def insert_kernel(
                 at = (text_start + token) * activation_token
                 x = tl.load(base[:, None] + at[None, :], mask=mask & (token < words)[None, :], other=0.0)
                 tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
+            # Keys are read by other threads of the program than write them: all have read, one writes, all read again.
+            tl.debug_barrier()
             tl.store(rows + place, key, mask=better)
-            # The keys are read again, perhaps by other threads of the program than wrote them.
             tl.debug_barrier()
             worst, place = _worst(rows, lane, entries)
