@@ -63,9 +63,11 @@ class VlmscopeApp(App[None]):
         else:
             self.notify(f"The settings name an unknown theme: {self._config.theme}.", severity="warning", markup=False)
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002 (Textual asks)
-        """Every action of the registry, for the command palette."""
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action of the registry that the screen knows, for the command palette."""
         for action in keys.ACTIONS:
+            if "." not in action.call and not hasattr(screen, f"action_{action.call.split('(')[0]}"):
+                continue
             title = f"{action.short} ({keys.keys_of(action.id, self._config.keys)[0]})"
             call = action.call if "." in action.call else f"screen.{action.call}"
             yield SystemCommand(title, action.tip, lambda call=call: self.call_next(self.run_action, call))

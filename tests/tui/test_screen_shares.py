@@ -186,6 +186,7 @@ async def test_other_scans_stand_beside(scan: Path, scan_copy: Path) -> None:
         await opened(on, f":stats '{scan_copy}' '{scan}'")
         want, other = expected(scan), expected(scan_copy)
         assert other.control is not None
+        assert "figure 7" in table(on)[0]
         head = table(on)[1]
         # Two scans of the same name are called what was typed.
         assert head.index("copy ·") < head.index("control, ") < head.index(plain_end(str(scan), head))
@@ -324,6 +325,14 @@ async def test_a_click_on_a_key_does_what_it_does(scan: Path) -> None:
         lines = table(on)
         await on.pilot.click("#shares", offset=(lines[-1].index("firm only"), len(lines) - 1))
         await on.until(lambda: "figure 6" in table(on)[0])
+
+
+async def test_the_palette_offers_what_works_here(scan: Path) -> None:
+    async with running(scan) as on:
+        await opened(on)
+        titles = [command.title for command in on.app.get_system_commands(on.app.screen)]
+        assert "quit (q)" in titles and "help (?)" in titles
+        assert not any(title.startswith(("next neuron", "keep")) for title in titles)
 
 
 def test_labels_have_an_order() -> None:

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from core.labels import Label
 from tui.keys import ACTIONS, Group, keys_of
 from tui.screens.commands import VERBS
+from tui.widgets.layer_strip import FOOT
 from tui.widgets.palette import Palette
 
 _LABEL_HELP = {
@@ -46,6 +47,7 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
     line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
     line("writes", "tokens that its output weights promote: a first-order reading")
+    line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
     line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
     line("", "explained, scored, a request for an explanation failed")
     for group in Group:

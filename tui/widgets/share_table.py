@@ -144,7 +144,9 @@ class ShareTable(Lines):
         view, palette = self._view
         at = view.thresholds
         width = self.size.width
-        what = "firm neurons only · the paper's figure 6" if view.firm_only else "all neurons · the paper's figure 5"
+        several = sum(not block.is_control for block in view.blocks) > 1
+        what = "firm neurons only" if view.firm_only else "all neurons"
+        figure = 6 if view.firm_only else 7 if several else 5
         where = ""
         if len(layers) < view.layers:
             where += f"  layers {layers.start}-{layers.stop - 1} of {view.layers}"
@@ -152,7 +154,7 @@ class ShareTable(Lines):
             where += f"  columns {self._first + 1}-{self._first + shown} of {len(view.blocks)}"
         limits = f"Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t} firm > {at.high_confidence:g} "
         head = " label shares  "
-        for words in (what, what.partition(" · ")[0]):
+        for words in (f"{what} · the paper's figure {figure}", what):
             free = width - len(head) - len(words) - len(where) - len(limits)
             if free > 0:
                 break
