@@ -4,8 +4,7 @@ chip's peak, and beside the usual way to the same labels."""
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,17 @@ from torch import Tensor
 
 from core.activations import Batch
 from core.chips import peak_tflops
+from core.descriptions import Progress, describe_missing
 from core.errors import SamplesError
 from core.flops import forward_flop
 from core.images import load_image
+from core.manifest import Manifest
 from core.peak_memory import PeakMemory
 from core.samples import Data
-from core.scan import Progress, ScanOptions, describe_missing, scan
+from core.scan import scan
+from core.scan_batches import BATCH
+from core.scan_order import scan_order
+from core.scan_settings import ScanOptions
 from core.scan_store import ScanStore
 from core.two_pass import two_pass
 from core.vlm import Encoded, Vlm
@@ -68,11 +72,6 @@ class ScanFigures:
     same_labels: float | None = None
 
 
-def batches(encoded: Sequence[Encoded], size: int) -> list[list[int]]:
-    """Which samples go through the model together, as in a scan."""
-    return [list(range(start, min(start + size, len(encoded)))) for start in range(0, len(encoded), size)]
-
-
 def bench_scan(
     vlm: Vlm,
     data: Data,
@@ -84,11 +83,14 @@ def bench_scan(
 ) -> ScanFigures:
     """Measure the ways in turns, so that a machine that slows down slows all; descriptions are written before.
 
+    Where ``options`` leave the batch open, the first scan, which warms up, finds it: that takes the same time however
+    many samples follow.
+
     Raises:
         SamplesError: if a sample cannot be scanned: the ways would not see the same data.
     """
-    data = describe_missing(vlm, data, options, progress)
     prompt = vlm.prompt(options.question, options.prompt_template)
+    data = describe_missing(vlm, data, prompt, options.batch or BATCH, progress)
     total = len(data.sources)
     clock = _Clock(progress, total * (2 + repeats * (4 if against_two_pass else 2)))
     forward: list[float] = []
@@ -98,23 +100,25 @@ def bench_scan(
     # Scan and forward passes warm up once. The warm-up's memory is read: what is prepared later would count into it.
     memory = PeakMemory(vlm.device)
     memory.reset()
-    _scanned(vlm, data, options, clock)
+    first = _scanned(vlm, data, options, clock)
     peak_memory = memory.mib()
-    encoded = [vlm.encode(prompt, source.description or "") for source in data.sources]
-    prepared = _prepared(vlm, data, encoded, options.batch)
+    batch = first.manifest.batch
+    options = replace(options, batch=batch)
+    encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
+    prepared = _prepared(vlm, data, encoded, batch)
     _forward(vlm, prepared, options, clock)
     for _ in range(repeats):
         forward.append(_forward(vlm, prepared, options, clock))
-        seconds, labels = _scanned(vlm, data, options, clock)
-        whole.append(seconds)
+        scanned = _scanned(vlm, data, options, clock)
+        whole.append(scanned.seconds)
         if against_two_pass:
             begun = clock.start()
             found = two_pass(vlm, data, prompt, options.hook, options.top_n, options.thresholds, clock.report)
             usual.append(clock.stop(begun, 2 * total))
-            same = float(np.mean(found.labels.label == labels))
+            same = float(np.mean(found.labels.label == scanned.label))
     forward_s, scan_s = statistics.median(forward), statistics.median(whole)
     device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
-    flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded)
+    flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded.values())
     peak = peak_tflops(device, vlm.info.dtype)
     return ScanFigures(
         model=vlm.name,
@@ -123,8 +127,8 @@ def bench_scan(
         layers=vlm.layers,
         neurons=vlm.layers * vlm.neurons,
         samples=total,
-        tokens_per_sample=statistics.fmean(len(one.input_ids) for one in encoded),
-        batch=options.batch,
+        tokens_per_sample=statistics.fmean(len(one.input_ids) for one in encoded.values()),
+        batch=batch,
         repeats=repeats,
         forward_s=forward_s,
         scan_s=scan_s,
@@ -166,10 +170,10 @@ class _Clock:
         return seconds
 
 
-def _prepared(vlm: Vlm, data: Data, encoded: Sequence[Encoded], size: int) -> list[tuple[Tensor, Tensor]]:
-    """Tokens int64 (B, T) and pixels float32 (B, 3, H, W) of each batch."""
+def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[tuple[Tensor, Tensor]]:
+    """Tokens int64 (B, T) and pixels float32 (B, 3, H, W) of each batch, as a scan makes them."""
     found = []
-    for indices in batches(encoded, size):
+    for indices in scan_order({i: len(one.input_ids) for i, one in encoded.items()}, size):
         ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
         pixels = [vlm.pixels(load_image(data.root / data.sources[i].image)) for i in indices]
         found.append((ids, torch.stack(pixels)))
@@ -186,8 +190,17 @@ def _forward(vlm: Vlm, prepared: list[tuple[Tensor, Tensor]], options: ScanOptio
     return clock.stop(begun, sum(len(ids) for ids, _ in prepared))
 
 
-def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> tuple[float, NDArray[np.uint8]]:
-    """Seconds of a scan, and its labels (L, F).
+@dataclass(frozen=True)
+class _Scanned:
+    """A scan that was made: its time, and its labels (L, F)."""
+
+    seconds: float
+    manifest: Manifest
+    label: NDArray[np.uint8]
+
+
+def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> _Scanned:
+    """Make a scan.
 
     Raises:
         SamplesError: if it skipped a sample.
@@ -204,4 +217,4 @@ def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> tuple
                 f"first, {first.image}: {first.reason}.",
                 "Mend or leave out those samples: all that is compared must see the same data.",
             )
-        return seconds, ScanStore(out).stored_labels().label
+        return _Scanned(seconds, manifest, ScanStore(out).stored_labels().label)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlavaForConditionalGeneration, Qwen2Config
 
 from core.architectures import SIZES, Architecture
-from core.bench_scan import ScanFigures, batches, bench_scan
+from core.bench_scan import ScanFigures, bench_scan
 from core.chips import peak_tflops
 from core.errors import ModelError, SamplesError
 from core.flops import forward_flop
@@ -21,7 +21,8 @@ from core.model_configs import described, made_data, made_vlm, made_word, make_p
 from core.neuron import HookPoint
 from core.peak_memory import PeakMemory
 from core.samples import Data, read_data
-from core.scan import QUESTION, ScanOptions, scan
+from core.scan import scan
+from core.scan_settings import QUESTION, ScanOptions
 from core.scan_store import ScanStore
 from core.two_pass import two_pass
 from core.vlm import Vlm
@@ -132,9 +133,22 @@ def test_data_that_cannot_be_scanned_whole_is_refused(vlm: Vlm, data: Data, bad:
         figures(vlm, replace(data, sources=tuple(sources)))
 
 
-def test_batches_hold_every_sample_once(vlm: Vlm) -> None:
-    encoded = [vlm.encode(vlm.prompt(QUESTION), "a red train")] * 7
-    assert batches(encoded, 3) == [[0, 1, 2], [3, 4, 5], [6]]
+def test_the_forward_passes_run_the_scans_own_batches(vlm: Vlm, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Vlm.forward
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+
+    def watched(self: Vlm, ids: torch.Tensor, *more: Any) -> None:
+        seen.append((bool(more[1]), tuple(ids.shape)))
+        plain(self, ids, *more)
+
+    monkeypatch.setattr(Vlm, "forward", watched)
+    found = bench_scan(vlm, data, ScanOptions(batch=None), 1, silent)
+    assert found.batch == 8  # as the CPU's scans take, where it is left open
+    bare = [shape for tapped, shape in seen if not tapped]
+    scanned = [shape for tapped, shape in seen if tapped]
+    assert len(bare) == 2 * 3
+    assert bare == scanned
+    assert len({length for _, length in bare}) > 1  # like lengths together
 
 
 def meta_model(name: Architecture) -> LlavaForConditionalGeneration:

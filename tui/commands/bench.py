@@ -141,7 +141,7 @@ def scan(
     if model_config is not None and images is None and (image_root is not None or captions is not None):
         raise UsageError("--image-root and --captions go with --images.", "Made-up data takes neither.")
     from core.bench_scan import bench_scan
-    from core.scan import ScanOptions
+    from core.scan_settings import ScanOptions
     from core.vlm import Vlm
 
     talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
