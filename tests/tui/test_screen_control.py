@@ -14,7 +14,7 @@ from tests.made_control import make_control
 from tests.tui.screen_app import Driver, running
 from tests.tui.test_screen_looks import assert_fits
 from tui.widgets.layer_strip import FOOT, FoldedStrip, LayerStrip
-from tui.widgets.numbers import percent
+from tui.widgets.numbers import bar_cells, percent
 
 
 def short(counts: list[int]) -> str:
@@ -79,13 +79,16 @@ async def test_each_cell_has_both_colours(scan_copy: Path) -> None:
             if segment.style is not None
             for _ in range(segment.text.count(FOOT))
         ]
-        assert len(cells) == 13
-        for which, counts in enumerate((scan[1], control[1])):
-            seen = [cell[which] for cell in cells]
-            order = [palette.label(label).color for label in Label if counts[label]]
-            assert list(dict.fromkeys(seen)) == order
-            largest = max(Label, key=lambda label: counts[label])
-            assert max(set(seen), key=seen.count) == palette.label(largest).color
+        wide = [
+            [
+                palette.label(label).color
+                for label, of in zip(Label, bar_cells(counts, 13), strict=True)
+                for _ in range(of)
+            ]
+            for counts in (scan[1], control[1])
+        ]
+        assert wide[0] != wide[1]
+        assert cells == list(zip(*wide, strict=True))
 
 
 async def test_the_title_names_the_control_s_shares(scan_copy: Path) -> None:
