@@ -18,6 +18,7 @@ from core.concept_files import FOLDER as CONCEPTS
 from core.concept_files import write_concepts
 from core.concepts import Concepts
 from core.errors import StoreError
+from core.layer_arrays import LayerArrays
 from core.manifest import MANIFEST, Manifest
 from core.sample_log import CROPS, SAMPLES, SampleLog
 from core.scan_store import ScanStore, array_shapes
@@ -47,14 +48,34 @@ def check_space(out: Path, manifest: Manifest) -> None:
     Raises:
         StoreError: if they do not.
     """
-    arrays = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in array_shapes(manifest).values())
+    check_free(
+        out,
+        2 * arrays_bytes(manifest),
+        " while the scan goes on",
+        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --top-n.",
+    )
+
+
+def arrays_bytes(manifest: Manifest) -> int:
+    """What the arrays of a scan take."""
+    return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in array_shapes(manifest).values())
+
+
+def check_free(
+    out: Path,
+    needed: int,
+    when: str = "",
+    mend: str = "Free some space, or name a folder on another disk with --out.",
+) -> None:
+    """Find out before any work whether so many bytes fit on the disk of ``out``.
+
+    Raises:
+        StoreError: if they do not; it says ``when`` they are needed.
+    """
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(parent).free
-    if free < 2 * arrays:
-        raise StoreError(
-            f"{out} needs {2 * arrays / 1e9:.1f} GB while the scan goes on; {free / 1e9:.1f} GB are free.",
-            "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --top-n.",
-        )
+    if free < needed:
+        raise StoreError(f"{out} needs {needed / 1e9:.1f} GB{when}; {free / 1e9:.1f} GB are free.", mend)
 
 
 def write_arrays(
@@ -71,10 +92,14 @@ def write_arrays(
         array = lines if name == "sample_lines" else arrays[name]
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_array(folder / f"{name}.npy", array)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -139,14 +164,26 @@ class StoreWriter:
         self._log.add(self._added, image, description, tokens, crop, sha256)
         self._added += 1
 
-    def finish(self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], concepts: Concepts | None = None) -> None:
+    def layers(self, manifest: Manifest) -> LayerArrays:
+        """Write the arrays layer by layer: a context manager; ``finish`` is then given none."""
+        return LayerArrays(self.folder / manifest.arrays, manifest)
+
+    def finish(
+        self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]] | None, concepts: Concepts | None = None
+    ) -> None:
         """Write arrays, manifest and concepts if there are any, then rename the folder into place.
+
+        Args:
+            arrays: None if ``layers`` has written them.
 
         Raises:
             ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
         """
         self._log.sync()
-        write_arrays(self.folder / manifest.arrays, manifest, arrays, self._log.lines)
+        if arrays is None:
+            _write_array(self.folder / manifest.arrays / "sample_lines.npy", self._log.lines)
+        else:
+            write_arrays(self.folder / manifest.arrays, manifest, arrays, self._log.lines)
         if concepts is not None:
             write_concepts(self.folder / CONCEPTS, concepts, manifest)
         write_manifest(self.folder, manifest)

@@ -21,6 +21,7 @@ MODEL_SIDE = {
     "kernels",
     "kernels_triton",
     "lens",
+    "merge",
     "model_configs",
     "peak_memory",
     "promoted",
