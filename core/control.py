@@ -15,6 +15,7 @@ from pathlib import Path
 from core.config import data_folder
 from core.demo import DEMO, demo_folder
 from core.errors import SamplesError, UsageError
+from core.how_far import check_whole
 from core.manifest import MANIFEST, Manifest
 from core.samples import Data, Source
 from core.scan_store import ScanStore
@@ -40,13 +41,15 @@ def is_control_of(manifest: Manifest, scan: Manifest) -> bool:
 def find_control(store: ScanStore) -> ScanStore | None:
     """The scan's control, or None: what lies in its place must name this very scan.
 
+    A control that is being made counts from its first sample on.
+
     Raises:
         StoreError: if the control is damaged.
     """
     for folder in control_places(store):
         if _is_scan(folder):
             found = ScanStore(folder)
-            if is_control_of(found.manifest, store.manifest):
+            if is_control_of(found.manifest, store.manifest) and found.manifest.scanned:
                 return found
     return None
 
@@ -72,11 +75,13 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
 
     Raises:
         UsageError: if the scan is a control itself.
+        StoreError: if it is not whole: its samples are not all known.
         SamplesError: if images are missing.
     """
     manifest = store.manifest
     if manifest.control is not None:
         raise UsageError(f"{store.folder} is itself a control.", "Name the scan that it belongs to.")
+    check_whole(store, "A control takes")
     mend = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
     if images is not None:
         name, root = manifest.data if manifest.data != DEMO else str(images), images.expanduser().resolve()

@@ -162,8 +162,8 @@ class ScanStore:
 
     @property
     def has_concepts(self) -> bool:
-        """Whether the scan has concepts, without reading them."""
-        return (self.folder / "concepts").is_dir()
+        """Whether the scan has concepts, without reading them; one that is not whole has none."""
+        return self.manifest.progress is None and (self.folder / "concepts").is_dir()
 
     @cached_property
     def concepts(self) -> "Concepts | None":
@@ -174,7 +174,7 @@ class ScanStore:
         """
         from core.concept_files import read_concepts  # the first paint needs none
 
-        return read_concepts(self.folder, self.manifest)
+        return None if self.manifest.progress is not None else read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:
         """The labels at the scan's own thresholds: reads the votes alone."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.control import find_control
 from core.demo import DEMO, demo_folder
 from core.labels import BoolArray, Label, Labels, Thresholds
+from core.manifest import Progress
 from core.neuron import HookPoint
 from core.scan_store import ScanStore
 
@@ -36,6 +37,7 @@ class ScanStatistics:
         fragile: int64 (L, 4), those of them whose label is fragile, or None where that was not computed.
         seed: of a control's random weights; None for a scan.
         control: the control's statistics at the same thresholds, or None.
+        progress: how far the scan is, or None if it is whole.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ScanStatistics:
     fragile: Counts | None
     seed: int | None
     control: "ScanStatistics | None"
+    progress: Progress | None = None
 
     @property
     def layers(self) -> int:
@@ -89,6 +92,7 @@ def own_statistics(store: ScanStore, labels: Labels, fragile: BoolArray | None =
         fragile=None if fragile is None else count_labels(labels, fragile),
         seed=None if manifest.control is None else manifest.control.seed,
         control=None,
+        progress=manifest.progress,
     )
 
 

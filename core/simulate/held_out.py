@@ -24,7 +24,8 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     """The samples to score on: top samples of even ranks, best first, then random ones by index.
 
     Random ones are drawn outside the top samples. Which they are does not depend on ``written_from``, so that two
-    explanations of a neuron are compared on the same samples.
+    explanations of a neuron are compared on the same samples. Of a scan in progress only those that it has met: its
+    scores are not those of the whole scan.
 
     Args:
         written_from: samples that are left out of both.
@@ -38,7 +39,7 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     ranks, count = (PAID_RANKS, PAID_RANDOM) if paid else (LOCAL_RANKS, LOCAL_RANDOM)
     ranked: list[tuple[int, int | None]] = [(top[rank - 1], rank) for rank in ranks if rank <= len(top)]
     closed = {*top, *(skip.sample for skip in manifest.skipped)}
-    others = [sample for sample in range(manifest.samples) if sample not in closed]
+    others = [sample for sample in range(manifest.samples) if sample not in closed and store.met(sample)]
     drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
     chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
     return [_sample(store, sample, rank) for sample, rank in chosen if sample not in written_from]

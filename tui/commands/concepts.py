@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from core.concept_files import check_writable, replace_concepts
 from core.concepts import ConceptList, Concepts, find_concepts
 from core.demo import scan_folder
+from core.how_far import check_whole, open_scan
 from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.commands import output
@@ -33,7 +34,8 @@ def concepts(
     explanation by a model. A scan finds them at its end; this is for scans
     that lack them.
     """
-    store = ScanStore(scan_folder(scan))
+    store = open_scan(scan_folder(scan))
+    check_whole(store, "Concepts take")
     found = None if again else store.concepts
     began = time.monotonic()
     if found is not None:

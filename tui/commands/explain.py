@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from core.chat import Chat
 from core.chat_access import base_url, key_problem
 from core.config import Api, load_config
-from core.demo import scan_folder
 from core.errors import ApiError, UsageError
 from core.explain_cache import ExplainCache
 from core.explain_cost import Ledger, dollars, estimate, total
@@ -29,6 +28,7 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from core.statistics import labels_at
 from tui.commands.explain_output import DryRun, report
+from tui.commands.opened import opened
 from tui.commands.options import (
     MODEL,
     JsonOption,
@@ -79,7 +79,7 @@ def explain(
     settings = _settings(config.api, model)
     if out is not None and not dry_run:
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     labels = labels_at(store, replaced(store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt))
     neurons = pick(addresses or [], top_k, label, limit, store, labels)
     evidence = [gather(store, neuron, Label(int(labels.label[neuron.layer, neuron.index]))) for neuron in neurons]

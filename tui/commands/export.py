@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.config import load_config
-from core.demo import scan_folder
 from core.errors import ReportError, UsageError
 from core.labels import Label
 from core.neuron import Neuron
@@ -20,7 +19,7 @@ from core.notebook_values import Verdict
 from core.plain_text import plain
 from core.report import SAMPLES, Format, check_report_folder, write_report
 from core.report_choice import Choice, chosen
-from core.scan_store import ScanStore
+from tui.commands.opened import opened
 from tui.commands.options import (
     HighConfidenceOption,
     NtOption,
@@ -91,7 +90,7 @@ def export(
         raise UsageError(f"--format is {form!r}, no format of reports.", f"Formats: {', '.join(FORMATS)}.")
     if samples < 0:
         raise UsageError(f"--samples is {samples}.", "Write --samples 0 for a report without samples.")
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
     )

@@ -9,14 +9,15 @@ import typer
 from numpy.typing import NDArray
 from rich.text import Text
 
-from core.demo import scan_folder
 from core.errors import UsageError
 from core.firmness import Firmness, NeuronFirmness, firmness, fragile
 from core.labels import Label, Labels, Thresholds
+from core.manifest import Progress
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from core.statistics import ScanStatistics, labels_at, scan_statistics
 from tui.commands import output
+from tui.commands.opened import opened, progress_json
 from tui.commands.options import (
     HighConfidenceOption,
     JsonOption,
@@ -57,6 +58,7 @@ class Summary:
         fragile: None where that was not asked for.
         control: the same counts of the scan's control, if it has one.
         seed, samples: of the control's random weights, and how many of its samples count.
+        progress: how far the scan is, or None if it is whole.
     """
 
     layers: tuple[Counts, ...]
@@ -66,6 +68,7 @@ class Summary:
     fragile: tuple[Counts, ...] | None = None
     seed: int | None = None
     control: "Summary | None" = None
+    progress: Progress | None = None
 
     @classmethod
     def of(cls, scan: ScanStatistics) -> "Summary":
@@ -77,6 +80,7 @@ class Summary:
             fragile=None if scan.fragile is None else _rows(scan.fragile),
             seed=scan.seed,
             control=None if scan.control is None else cls.of(scan.control),
+            progress=scan.progress,
         )
 
 
@@ -115,7 +119,7 @@ def labels(
         raise UsageError(f"--label is {label!r}, not a label.", f"Labels: {', '.join(WORDS)}.")
     if not neurons and (label is not None or only_fragile or limit is not None):
         raise UsageError("--label, --fragile and --limit choose from a list.", "Ask for it with --neurons.")
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
     )
@@ -145,6 +149,7 @@ def as_json(summary: Summary) -> dict[str, object]:
             "high_confidence": _counts_json(control.firm),
         },
         "thresholds": vars(summary.thresholds),
+        "progress": progress_json(summary.progress),
     }
 
 

@@ -38,10 +38,10 @@ def open_scan(
         start = Neuron.parse(address) if address is not None else None
         # Everything that can fail is tried before the screen's libraries load.
         from core.config import load_config
-        from core.scan_store import ScanStore
+        from core.how_far import open_scan as open_store
 
         folder = scan_folder(scan)
-        store = ScanStore(folder)
+        store = open_store(folder)
         if start is not None:
             start.check_within(store.layers, store.neurons)
         given = {"device": device, "dtype": dtype}

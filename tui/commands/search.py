@@ -10,16 +10,16 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from core.concepts import ConceptList, Concepts
-from core.demo import scan_folder
 from core.errors import StoreError, UsageError
+from core.how_far import check_whole
 from core.labels import Label, Labels
 from core.neuron import Neuron
 from core.plain_text import plain
-from core.scan_store import ScanStore
 from core.statistics import labels_at
 from core.word_counts import words_of
 from tui.commands import output
 from tui.commands.concepts import as_entry, as_words, share
+from tui.commands.opened import opened
 from tui.commands.options import (
     HighConfidenceOption,
     JsonOption,
@@ -84,12 +84,13 @@ def search(
         )
     if label is not None and label not in LABELS:
         raise UsageError(f"--label is {label!r}, not a label.", f"Labels: {', '.join(LABELS)}.")
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
     )
     concepts = store.concepts
     if concepts is None:
+        check_whole(store, "A search takes concepts, and they take")
         raise StoreError(f"{store.folder} has no concepts to search.", f"Find them once: vlmscope concepts {scan}")
     hits, total = find_hits(concepts, labels_at(store, thresholds), query, None if label is None else LABELS[label])
     if json:

@@ -12,7 +12,6 @@ from PIL import Image
 
 from core.concepts import ConceptList
 from core.config import load_config
-from core.demo import scan_folder
 from core.distribution import Distribution
 from core.errors import UsageError, VlmscopeError
 from core.firmness import NeuronFirmness, neuron_firmness
@@ -28,6 +27,7 @@ from core.scan_store import ScanStore, TopSample
 from tui.commands import output
 from tui.commands.concepts import as_entry
 from tui.commands.labels import firmness_json
+from tui.commands.opened import opened, progress_json
 from tui.commands.options import (
     AddressArgument,
     HighConfidenceOption,
@@ -136,7 +136,7 @@ def show(
 ) -> None:
     """Show one neuron: its label, its top samples, where it activates."""
     neuron = Neuron.parse(address)
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     neuron.check_within(store.layers, store.neurons)
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
@@ -181,7 +181,12 @@ def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
         "firmness": firmness_json(page.firmness),
         "maximum": page.maximum,
         "thresholds": vars(page.thresholds),
-        "scan": {"model": manifest.model.name, "hook": manifest.hook.value, "samples": manifest.scanned},
+        "scan": {
+            "model": manifest.model.name,
+            "hook": manifest.hook.value,
+            "samples": manifest.scanned,
+            "progress": progress_json(manifest.progress),
+        },
         **as_entry(page.concepts),
         "published": None if page.published is None else published_part(page.published).model_dump(mode="json"),
         "notebook": noted(page.entry).model_dump(mode="json"),

@@ -11,7 +11,6 @@ from rich.text import Text
 from core.chat import Chat
 from core.chat_access import key_problem
 from core.config import Config, load_config
-from core.demo import scan_folder
 from core.errors import ApiError, UsageError, VlmscopeError
 from core.explain_cost import Ledger, dollars, total
 from core.explanation import Explanation
@@ -30,6 +29,7 @@ from core.simulate.own_words import borrowed, own_explanation
 from core.simulate.protocol import Simulator
 from core.simulate.run import Result, RunEnd, Status, now, pick_explanation, run
 from tui.commands import output
+from tui.commands.opened import opened
 from tui.commands.options import MODEL, JsonOption, ScanArgument
 from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
 
@@ -69,7 +69,7 @@ def simulate(
     not written from: 20 top ones and 20 random ones. Scores go into the scan's notebook.
     """
     config = load_config()
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     labels = store.stored_labels()
     neurons = pick(addresses or [], top_k, label, limit, store, labels)
     manifest = store.manifest

@@ -11,7 +11,6 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from core.demo import scan_folder
 from core.errors import UsageError, VlmscopeError
 from core.firmness import fragile
 from core.labels import Label
@@ -29,6 +28,7 @@ from core.statistics import (
 )
 from tui.commands import output
 from tui.commands.labels import bar, counts_of
+from tui.commands.opened import opened, progress_json
 from tui.commands.options import (
     HighConfidenceOption,
     JsonOption,
@@ -96,11 +96,11 @@ def stats(
     if scores:
         if png is not None or len(scans) > 1:
             raise UsageError("--scores takes one scan, and draws no chart.", "Leave out --png, or name one scan.")
-        _write_scores(ScanStore(scan_folder(scans[0])), json, as_csv, Tv, nv, Tt, nt, high_confidence)
+        _write_scores(opened(scans[0]), json, as_csv, Tv, nv, Tt, nt, high_confidence)
         return
     found = []
     for name in scans:
-        store = ScanStore(scan_folder(name))
+        store = opened(name, among_others=len(scans) > 1)
         own = store.manifest.thresholds.value()
         labels = labels_at(store, replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
@@ -143,6 +143,7 @@ def as_json(scan: ScanStatistics) -> dict[str, object]:
         "model": scan.model,
         "hook": scan.hook.value,
         "samples": scan.samples,
+        "progress": progress_json(scan.progress),
         "thresholds": vars(scan.thresholds),
         **({} if scan.seed is None else {"seed": scan.seed}),
         "total": _row_json(scan, None),

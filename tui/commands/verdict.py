@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from core.config import load_config
-from core.demo import scan_folder
 from core.errors import UsageError
 from core.neuron import Neuron
 from core.notebook import Notebook, notebook_path
@@ -14,8 +13,8 @@ from core.notebook_events import clean_tags
 from core.notebook_values import Change, Entry, Kind, Value, Verdict
 from core.plain_text import plain
 from core.report_collect import noted
-from core.scan_store import ScanStore
 from tui.commands import output
+from tui.commands.opened import opened
 from tui.commands.options import AddressArgument, JsonOption, ScanArgument
 
 CLEAR = "clear"
@@ -44,7 +43,7 @@ def verdict(
     """
     decided = _verdict(word)
     neuron = Neuron.parse(address)
-    store = ScanStore(scan_folder(scan))
+    store = opened(scan)
     neuron.check_within(store.layers, store.neurons)
     added = clean_tags(
         [part for tag in tags or [] for part in tag.split(",") if part.strip()]

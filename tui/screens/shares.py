@@ -17,6 +17,7 @@ from core.control import may_have_control
 from core.demo import scan_folder
 from core.errors import VlmscopeError
 from core.firmness import fragile
+from core.how_far import open_scan
 from core.labels import Labels, Thresholds
 from core.scan_store import ScanStore
 from core.statistics import (
@@ -135,7 +136,7 @@ class SharesScreen(Screen[None]):
     def _open(self, at: int) -> tuple[ScanStore, Labels]:
         if at == 0:
             return self._store, self._labels or labels_at(self._store, self._thresholds)
-        store = ScanStore(scan_folder(self._scans[at].typed))
+        store = open_scan(scan_folder(self._scans[at].typed))
         return store, labels_at(store, self._thresholds)
 
     def _know(self, at: int, scan: _Compared) -> None:
