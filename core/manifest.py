@@ -140,8 +140,9 @@ class Manifest(_Frozen):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to be met: a whole scan, or a shard that is."""
-        return self.progress is None or self.progress.done == self.progress.of
+        """Whether nothing is left to do: a whole scan, or a shard that has met all its samples."""
+        progress = self.progress
+        return progress is None or (progress.shard is not None and progress.done == progress.of)
 
     @property
     def valid(self) -> int:

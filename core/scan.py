@@ -211,7 +211,7 @@ class _Run:
 
     def begin(self) -> None:
         """Settle the batch, and write the first checkpoint: what the disk refuses shows before the first batch."""
-        if self.options.batch is None:
+        if self.options.batch is None and self.vlm.device.type != "cpu":
             self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         for index, reason in self.prepared.unusable.items():

@@ -146,13 +146,11 @@ class BatchRunner:
 def largest_batch(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: HookPoint) -> int:
     """The largest batch, a power of two, whose pass fits into the GPU's memory beside the scan's state.
 
-    Tried with the longest samples, so that no later batch needs more. On the CPU it is a fixed number.
+    Tried with the longest samples, so that no later batch needs more.
 
     Args:
         state: the scan's own, with room for ``LARGEST`` samples to wait; it is left as it was.
     """
-    if vlm.device.type != "cuda":
-        return BATCH
     longest = sorted(encoded.items(), key=lambda item: -len(item[1].input_ids))
     size = 1
     while size < LARGEST and size < len(longest) and _fits(vlm, state, dict(longest[: 2 * size]), hook):
