@@ -121,12 +121,12 @@ class ScanWatch:
     """Looks whether a scan in progress has come further; for a thread, since a disk may take its time."""
 
     def __init__(self, store: ScanStore) -> None:
-        self.store = store  #: the last one
+        self.store = store  #: the one that is shown; whoever shows the next one puts it here
         self.scanning = self._is_being_scanned()
         self._seen: tuple[int, int, int] | None = None  #: of the manifest: a new one is a new file
 
     def look(self) -> ScanStore | None:
-        """The scan as it is now, or None if nothing has changed; ``scanning`` is as of now too.
+        """The scan as it is now, or None if it is the one that is shown; ``scanning`` is as of now too.
 
         Raises:
             StoreError: if it cannot be read any more, or another scan has taken its place.
@@ -148,12 +148,7 @@ class ScanWatch:
         if manifest == self.store.manifest or not manifest.scanned:
             self._seen = seen
             return None
-        store = open_scan(folder)
-        # Only now: what could not be opened is tried again.
-        self._seen = seen
-        self.store = store
-        self.scanning = self._is_being_scanned()
-        return store
+        return open_scan(folder)
 
     def _is_being_scanned(self) -> bool:
         progress = self.store.manifest.progress

@@ -205,14 +205,18 @@ class ScanStore:
         """The crop that the model saw, as a small JPEG.
 
         Raises:
-            StoreError: if the file is shorter than it should be.
+            StoreError: if the file cannot be read, or is shorter than it should be.
         """
         start, length = self._record(index)["crop"]
-        with (self.folder / CROPS).open("rb") as file:
-            file.seek(start)
-            data = file.read(length)
+        path = self.folder / CROPS
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read(length)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
         if len(data) < length:
-            raise StoreError(f"{self.folder / 'crops.bin'} is truncated.", "Copy the scan again.")
+            raise StoreError(f"{path} is truncated.", "Copy the scan again.")
         return data
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:

@@ -16,13 +16,13 @@ from tui import keys
 from tui.messages import LayerChosen, LineEntered, LineLeft, Relabelled, RowChosen
 from tui.screens import commands
 from tui.screens.commands import Command, read_command
+from tui.screens.following import FollowingScreen
 from tui.screens.state import Mode, Order, Pane
-from tui.screens.triage import TriageScreen
 from tui.widgets.neuron_list import NeuronList
 from tui.widgets.page import Page
 
 
-class BrowseScreen(TriageScreen):
+class BrowseScreen(FollowingScreen):
     """Browse a scan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]

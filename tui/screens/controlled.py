@@ -35,6 +35,11 @@ class ControlledScreen(NotedScreen):
             self._control = control
             await self._count_control(control, self.state.thresholds)
 
+    def replace_store(self, columns: Columns) -> None:
+        super().replace_store(columns)
+        if self._control is None or self._control.manifest.progress is not None:
+            self.chore(self._find_control())  # it may have been begun, or gone on, in the meantime
+
     def take_labels(self, columns: Columns) -> None:
         super().take_labels(columns)
         at = self.state.thresholds

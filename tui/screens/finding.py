@@ -91,8 +91,10 @@ class FindingScreen(ScoreScreen):
             StoreError: if there are no words to search.
         """
         if self.concepts is None and not self.published and not self.noted.marks:
+            whole = self.store.manifest.progress is None
             raise StoreError(
-                "This scan has no concepts: there are no words to search.", "vlmscope concepts SCAN adds them."
+                "This scan has no concepts: there are no words to search.",
+                "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
             )
         shape = (self.store.layers, self.store.neurons)
         strength = np.zeros(shape, np.float32) if self.concepts is None else self.concepts.find(found.word)

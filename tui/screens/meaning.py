@@ -20,6 +20,7 @@ class Meaning:
 
     Attributes:
         concepts: the words that stand out in its top samples' descriptions; None if the scan has none at all.
+        whole: whether the scan is; one in progress has no concepts yet.
         published: what the paper says of it.
         entry: what the notebook holds; None while it is being read, or there is no notebook.
         scores: those of ``entry`` that can be read, by the explanation's id, newest first.
@@ -32,6 +33,7 @@ class Meaning:
 
     neuron: Neuron
     concepts: "ConceptList | None" = None
+    whole: bool = True
     published: "Published | None" = None
     entry: "Entry | None" = None
     scores: "Mapping[int, tuple[ScoreReport, ...]]" = field(default_factory=dict)

@@ -200,6 +200,7 @@ class NotedScreen(ModelTalkScreen):
         return Meaning(
             neuron=neuron,
             concepts=None if self.concepts is None else self.concepts.of(neuron),
+            whole=self.store.manifest.progress is None,
             published=self.published.get(neuron),
             entry=entry,
             scores={} if entry is None or not entry.scores else reports_of(entry),

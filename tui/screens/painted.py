@@ -54,7 +54,7 @@ class PaintedScreen(Screen[None]):
         self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
     ) -> None:
         super().__init__()
-        self.store = store
+        self._take_store(store)
         self.config = config
         self.scan_name = name
         self.start = start
@@ -67,15 +67,10 @@ class PaintedScreen(Screen[None]):
         )
         self.link = ModelLink(store.manifest, config, self.post_message, factory)
         self.concepts: Concepts | None = None
-        self.worded = store.has_concepts
         self.noted = Noted.of({}, {}, store.layers, store.neurons)
         self.columns = Columns(store, self.labels, None)
         self._selection = select(self.columns, self.noted, self.state.filter, self.state.order, self.state.neuron.layer)
-        self._firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
         self._counts = self._count(self.labels)
-        manifest = store.manifest
-        what = f"{manifest.hook} · {manifest.scanned} samples · N {manifest.top_n}"
-        self._notes = (f"{plain(manifest.model.name, 30)} · {what}", what, str(manifest.hook))
         self.control: ControlCounted | None = None
         self._cursor = self._selection.position(self.state.neuron)
         self._wanted = self.state.thresholds
@@ -89,6 +84,12 @@ class PaintedScreen(Screen[None]):
         self._relabelling: set[asyncio.Task[None]] = set()
         self.answers: OrderedDict[tuple[Neuron, int | None, str], MapAnswer] = OrderedDict()
         self.problems: dict[tuple[Neuron, int | None, str], str] = {}
+
+    def _take_store(self, store: ScanStore) -> None:
+        """Read from ``store`` from now on."""
+        self.store = store
+        self.worded = store.has_concepts
+        self._firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
 
     def compose(self) -> ComposeResult:
         yield TitleBar(id="title")
@@ -119,13 +120,20 @@ class PaintedScreen(Screen[None]):
         self.set_class(state.pane is Pane.PAGE, "-page")
         self.set_class(state.mode is Mode.ZOOM, "-zoom")
         self.paint_title()
-        notes = (self.progress, *self._notes) if self.progress else self._notes
+        notes = (self.progress, *self._notes()) if self.progress else self._notes()
         layers = LayersView(self._counts, state.neuron.layer, notes, self._control_counts)
         self.query_one(LayerStrip).present(layers, self.palette)
         self.query_one(FoldedStrip).present(layers, self.palette)
         self._paint_list()
         self._paint_page()
         self.query_one(KeyBar).present(self.hints(), self.palette)
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the folded strip says of model and data, the longest first."""
+        manifest = self.store.manifest
+        count = self.how_far[0] if self.how_far else f"{manifest.scanned} samples"
+        what = f"{manifest.hook} · {count} · N {manifest.top_n}"
+        return (f"{plain(manifest.model.name, 30)} · {what}", what, *self.how_far, str(manifest.hook))
 
     @property
     def _control_counts(self) -> LayerCounts | None:
@@ -145,6 +153,7 @@ class PaintedScreen(Screen[None]):
             self.state.thresholds,
             self.link.status,
             self.spent,
+            self.how_far,
         )
         self.query_one(TitleBar).present(view, self.palette)
 
@@ -205,6 +214,11 @@ class PaintedScreen(Screen[None]):
         keep, reject, unsure = self.noted.triaged
         done = keep + reject + unsure
         return f"triaged {done:,} of {self.labels.label.size:,} · ✓{keep:,} ✗{reject:,} ?{unsure:,}" if done else ""
+
+    @property
+    def how_far(self) -> tuple[str, ...]:
+        """How far a scan is that is not whole, the longest words first; the screen that follows it says it."""
+        return ()
 
     @property
     def working(self) -> bool:

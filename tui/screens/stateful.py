@@ -20,6 +20,7 @@ from tui.screens.painted import PaintedScreen
 from tui.screens.selection import select
 from tui.screens.state import Order, State
 from tui.screens.views import gather_facts
+from tui.widgets.neuron_list import NeuronList
 
 if TYPE_CHECKING:
     from tui.screens.evidence import Evidence
@@ -64,7 +65,7 @@ class StatefulScreen(PaintedScreen):
     async def become_when_ready(self, state: State) -> None:
         """``become``, after what its order or filter needs was computed, in a thread where that takes long."""
         if self.labels.label.size > SMALL:
-            await asyncio.to_thread(_compute, self.columns, state)
+            await asyncio.to_thread(compute, self.columns, state)
         self.become(state)
 
     def _select(self) -> None:
@@ -137,9 +138,11 @@ class StatefulScreen(PaintedScreen):
         task.add_done_callback(self._relabelling.discard)
 
     async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
+        store = self.store
+
         def work() -> Columns:
-            columns = Columns(self.store, self.store.labels(thresholds), self.concepts)
-            _compute(columns, self.state)
+            columns = Columns(store, store.labels(thresholds), self.concepts)
+            compute(columns, self.state)
             return columns
 
         self.post_message(Relabelled(await asyncio.to_thread(work)))
@@ -150,9 +153,9 @@ class StatefulScreen(PaintedScreen):
         return replace(self.state, thresholds=self._wanted)
 
     def take_labels(self, columns: Columns) -> None:
-        """Show new labels, unless later ones are on their way."""
+        """Show new labels, unless later ones are on their way, or they are those of an earlier checkpoint."""
         labels = columns.labels
-        if labels.thresholds != self._wanted:
+        if labels.thresholds != self._wanted or columns.store is not self.store:
             return
         self.labels = labels
         self._counts = self._count(labels)
@@ -163,8 +166,27 @@ class StatefulScreen(PaintedScreen):
             self._evidence = self.gather()
         self._paint_all()
 
+    def replace_store(self, columns: Columns) -> None:
+        """Go on with a later checkpoint of the same scan; only while the cursor rests.
 
-def _compute(columns: Columns, state: State) -> None:
+        What is chosen, filtered and typed stays, and the list's cursor on its line.
+
+        Args:
+            columns: of the new checkpoint, at the thresholds that were asked for last.
+        """
+        neurons = self.query_one(NeuronList)
+        line = None if self._cursor is None else self._cursor - neurons.scroll_offset.y
+        self._take_store(columns.store)
+        self.concepts = columns.concepts
+        self.state = replace(self.state, rank=min(self.state.rank, max(self.store.manifest.valid - 1, 0)))
+        self._facts = None
+        self.take_labels(columns)
+        self.settle()
+        if line is not None:
+            neurons.put_cursor_on(line)
+
+
+def compute(columns: Columns, state: State) -> None:
     """Have the columns that a state's order or filter reads computed."""
     if state.order is Order.CLEAREST:
         _ = columns.clearness

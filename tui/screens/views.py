@@ -43,8 +43,12 @@ def title_view(
     thresholds: Thresholds,
     status: ModelStatus,
     spent: str,
+    how_far: tuple[str, ...],
 ) -> TitleView:
-    """The title line; ``counts`` are those of each layer, ``control`` the control's, ``spent`` what was paid."""
+    """The title line; ``counts`` are those of each layer, ``control`` the control's, ``spent`` what was paid.
+
+    ``how_far`` are ``core.how_far``'s words for a scan that is not whole.
+    """
     manifest = store.manifest
     return TitleView(
         name=name,
@@ -58,6 +62,7 @@ def title_view(
         thresholds=thresholds,
         status=status,
         spent=spent,
+        how_far=how_far,
     )
 
 

@@ -19,6 +19,7 @@ class TitleView:
     """Which scan this is, its label shares, the thresholds, and how the model is.
 
     ``control`` holds the control's label counts: None where there is no control, all 0 while they are on their way.
+    ``how_far`` says of a scan that is not whole how far it is, the longest words first.
     """
 
     name: str
@@ -32,6 +33,7 @@ class TitleView:
     status: ModelStatus
     control: tuple[int, int, int, int] | None = None
     spent: str = ""  #: on requests to an API, in this session
+    how_far: tuple[str, ...] = ()
 
 
 def status_text(status: ModelStatus) -> str:
@@ -70,22 +72,21 @@ class TitleBar(Lines):
             control = [("control ", palette.muted), *short_shares(view.control, palette), ("  ", palette.text)]
         t = view.thresholds
         limits: list[Part] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
+        spent: list[Part] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
         failed = view.status.phase is Phase.FAILED
-        model: list[Part] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
-        model.append(("model: ", palette.muted))
+        model: list[Part] = [("model: ", palette.muted)]
         model.append((status_text(view.status), palette.warning if failed else palette.text))
-        name = plain(view.name, 24)
-        skipped = f" (skipped {view.skipped})" if view.skipped else ""
-        idents = [
-            f"{name} · {plain(view.model, 36)} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
-            f"{name} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
-            f"{name} · {view.hook} · {view.scanned}{' +' + str(view.skipped) if skipped else ''} · N {view.top_n}",
-            name,
-        ]
+        usual = [*limits, *spent, *model]
+        idents = _idents(view)
         # The control's shares stand beside, unless nothing but the name would be left of what the scan is.
-        tries = [(ident, control) for ident in idents[:-1]] if control else []
-        for ident, beside in [*tries, *((ident, []) for ident in idents)]:
-            right = [*shares, *beside, *limits, *model, (" ", palette.text)]
+        tries = [(ident, [*control, *usual]) for ident in idents[:-1]] if control else []
+        tries += [(ident, usual) for ident in idents]
+        if view.status.phase is Phase.OFF:
+            # How far a scan is says more than that there is no model yet.
+            tries += [(words, [*limits, *spent]) for words in view.how_far]
+        tries += [(words, right) for words in view.how_far for right in (usual, [*spent, *model])]
+        for ident, beside in tries:
+            right = [*shares, *beside, (" ", palette.text)]
             need = sum(len(text) for text, _ in right)
             for brand in (" vlmscope  ", " "):
                 left: list[Part] = [(brand, palette.accent), (ident, palette.text)]
@@ -93,7 +94,26 @@ class TitleBar(Lines):
                 if used + 2 + need <= width:
                     self.show([row([*left, (" " * (width - used - need), palette.text), *right], width)], palette.base)
                     return
-        self.show([row([(" ", palette.text), *shares, *limits, *model], width)], palette.base)
+        self.show([row([(" ", palette.text), *shares, *usual], width)], palette.base)
+
+
+def _idents(view: TitleView) -> list[str]:
+    """Which scan this is, the longest words first."""
+    name, model = plain(view.name, 24), plain(view.model, 36)
+    skipped = f" (skipped {view.skipped})" if view.skipped else ""
+    if view.how_far:
+        count = view.how_far[0]
+        return [
+            f"{name} · {model} · {view.hook} · {count}{skipped} · N {view.top_n}",
+            f"{name} · {view.hook} · {count}{skipped} · N {view.top_n}",
+            f"{name} · {count}",
+        ]
+    return [
+        f"{name} · {model} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
+        f"{name} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
+        f"{name} · {view.hook} · {view.scanned}{' +' + str(view.skipped) if skipped else ''} · N {view.top_n}",
+        name,
+    ]
 
 
 class KeyBar(Lines):

@@ -135,6 +135,14 @@ class NeuronList(ScrollView, can_focus=False):
         if target != top:
             self.scroll_to(y=target, animate=False, immediate=True)
 
+    def put_cursor_on(self, line: int) -> None:
+        """Scroll so that the cursor is on this line below the head, even one out of sight, as far as the list goes."""
+        view = self.view
+        if view is not None and view.cursor is not None:
+            top = min(max(view.cursor - line, 0), max(len(view.selection) - self.page_rows, 0))
+            if top != self.scroll_offset.y:
+                self.scroll_to(y=top, animate=False, immediate=True)
+
     def on_click(self, event: Click) -> None:
         at = event.get_content_offset(self)
         if at is None or at.y == 0 or self.view is None:

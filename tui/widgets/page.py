@@ -38,7 +38,7 @@ class Page(Lines):
     def present(self, view: PageView, palette: Palette) -> None:
         """Show ``view``."""
         old = self.view
-        if old is None or old.evidence is not view.evidence:
+        if old is None or _which(old) != _which(view):
             self._scroll = 0
         if palette is not self._palette:
             self._pictures.clear()
@@ -144,7 +144,18 @@ class Page(Lines):
         """A picture's strips, cached: the same for the same neuron, sample, size and map."""
         waiting = self.view.waiting if self.view is not None else ""
         problem = (evidence.map_problem, waiting) if evidence.visual is None else None
-        key: tuple[object, ...] = (which, evidence.key, evidence.exact, problem, room.picture, colour_map, stale)
+        # Norms are relative to the maximum, which grows while a scan goes on.
+        maximum = self.view.maximum if self.view is not None else 0.0
+        key: tuple[object, ...] = (
+            which,
+            evidence.key,
+            evidence.exact,
+            maximum,
+            problem,
+            room.picture,
+            colour_map,
+            stale,
+        )
         if which == "origin":
             key = (which, evidence.sample, evidence.image, evidence.crop is None, room.picture, stale)
         strips = self._pictures.get(key)
@@ -161,3 +172,8 @@ class Page(Lines):
         else:
             self._pictures.move_to_end(key)
         return strips
+
+
+def _which(view: PageView) -> object:
+    """The text that is scrolled: another neuron's or picture's begins at its beginning."""
+    return None if view.evidence is None else view.evidence.key

@@ -23,6 +23,7 @@ _LONGEST_NOTE = 20_000  # characters that the page of meanings shows
 _VERDICTS = {"keep": "✓", "reject": "✗", "unsure": "?"}
 _TOKENS = 8  # tokens that are named on either side
 NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
+NOT_YET = "found when the scan is whole"
 
 
 def _head(text: str, palette: Palette) -> Part:
@@ -41,7 +42,7 @@ def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     found = meaning.concepts
     parts: list[Part] = [_head("concepts", palette)]
     if found is None:
-        return row([*parts, (NO_CONCEPTS, palette.muted)], width)
+        return row([*parts, (NO_CONCEPTS if meaning.whole else NOT_YET, palette.muted)], width)
     if not found.words:
         return row([*parts, ("no word stands out", palette.muted)], width)
     note = f"  {_purity(meaning)}"
