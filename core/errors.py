@@ -6,6 +6,7 @@
     |-- SamplesError         images or descriptions that cannot be used
     |-- NotebookError        a notebook that cannot be opened, read or written
     |-- ReportError          a report that cannot be written
+    |-- RanksError           the processes of one scan cannot go on together
     |-- ModelError           a model that cannot be loaded or inspected
     |-- WorkerError          the model process failed or answered nonsense
     |   `-- Cancelled        it was stopped because the user asked for it
@@ -56,6 +57,10 @@ class NotebookError(VlmscopeError):
 
 class ReportError(VlmscopeError):
     title = "The report cannot be written"
+
+
+class RanksError(VlmscopeError):
+    title = "The processes cannot go on together"
 
 
 class ModelError(VlmscopeError):

@@ -25,6 +25,7 @@ MODEL_SIDE = {
     "model_configs",
     "peak_memory",
     "promoted",
+    "ranks",
     "scan",
     "scan_batches",
     "scan_state",
