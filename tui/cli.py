@@ -23,6 +23,7 @@ from tui.commands.doctor import doctor
 from tui.commands.explain import explain
 from tui.commands.export import export
 from tui.commands.labels import labels
+from tui.commands.merge import merge
 from tui.commands.open import open_scan
 from tui.commands.scan import scan
 from tui.commands.search import search
@@ -129,7 +130,7 @@ def open_(
     ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = None,
 ) -> None:
-    """Open a scan on the screen.
+    """Open a scan on the screen; one that is in progress is followed.
 
     The model loads only when something needs it; --device and --dtype override the settings.
     """
@@ -146,6 +147,7 @@ app.command("simulate", rich_help_panel=LOOK)(simulate)
 app.command("verdict", rich_help_panel=LOOK)(verdict)
 app.command("export", rich_help_panel=LOOK)(export)
 app.command("scan", rich_help_panel=MAKE)(scan)
+app.command("merge", rich_help_panel=MAKE)(merge)
 app.command("concepts", rich_help_panel=MAKE)(concepts)
 app.command("doctor", rich_help_panel=HELP)(doctor)
 app.add_typer(bench, name="bench", rich_help_panel=HELP)

@@ -47,6 +47,7 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
     line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
     line("writes", "tokens that its output weights promote: a first-order reading")
+    line("scanning, stopped", "in the title: the scan is not whole; all is on the samples so far, and follows the scan")
     line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
     line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
     line("", "explained, scored, a request for an explanation failed")
