@@ -86,6 +86,8 @@ async def test_labels_and_all_that_follows_from_them_are_new(growing: Growing) -
         assert before.columns is not columns
         assert before.columns.store is before.store
         assert before._firmness is not firm
+        assert before._facts is not None
+        assert sum(count for _, count in before._facts.peaks) == 8
         assert "fragile" in vars(before.columns), "what the order reads was computed in the thread"
         at = before.state.neuron
         assert f"{at}" in driver.page

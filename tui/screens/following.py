@@ -9,7 +9,6 @@ from core.errors import StoreError
 from core.how_far import ScanWatch, can_go_on, in_words
 from core.neuron import Neuron
 from core.scan_store import ScanStore
-from core.statistics import labels_at
 from tui.screens.columns import Columns
 from tui.screens.model_link import ClientFactory
 from tui.screens.state import State
@@ -82,6 +81,8 @@ class FollowingScreen(TriageScreen):
 
 def _label(store: ScanStore, state: State) -> Columns:
     """The labels of a new checkpoint, and all else that the list reads: for a thread."""
+    from core.statistics import labels_at  # the first paint needs none of it
+
     columns = Columns(store, labels_at(store, state.thresholds), store.concepts)
     compute(columns, state)
     return columns
