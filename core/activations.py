@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from core.errors import Cancelled
-from core.kernels import Reduced, Spans, insert_maps_fused, reduce_fused
+from core.kernels import Reduced, Spans, insert_maps_fused, insert_maps_torch, reduce_fused
 from core.labels import TEXT_KEPT, VISUAL_KEPT
 from core.neuron import HookPoint, Neuron
 from core.scan_state import ScanState
@@ -79,18 +79,16 @@ class BatchReduction:
         self.finite = torch.ones(self.size, dtype=torch.bool, device=device)
         self.reached = [False] * layers
         self.fused = fused
+        self.spans = Spans(self.visual, self.text_start, ends.to(device), lengths.to(device))
         if fused:
-            self.spans = Spans(self.visual, self.text_start, ends.to(device), lengths.to(device))
             self.highest = torch.empty((self.size, neurons), device=device)
             self.sums_of = torch.empty((self.size, 2, 2, neurons), device=device)
         else:
-            # From text_start on: (B, R, 1) over all R positions, of which the first ``common`` are text in every sample.
-            at = torch.arange(self.text_start, int(lengths.max()))
-            self.no_text = (at >= ends[:, None]).to(device)[..., None]
-            self.common = int(ends.min()) - self.text_start
-            self.text_width = int(ends.max()) - self.text_start
-            after = (at >= ends[:, None]) & (at < lengths[:, None])  # a tokenizer may end with a special token
-            self.trailing = after.to(device)[..., None] if after.any() else None
+            self.texts = [slice(e.text.start, e.text.stop) for e in batch.encoded]
+            self.lengths = lengths.tolist()
+            self.width = int(ends.max()) - self.text_start
+            at = torch.arange(self.text_start, self.text_start + self.width)
+            self.no_text = (at >= ends[:, None]).to(device)  # (B, longest description)
 
     def taps(self) -> dict[int, Callable[[Tensor], None]]:
         return {layer: partial(self._reduce, layer) for layer in range(len(self.reached))}
@@ -135,79 +133,61 @@ class BatchReduction:
         self.maximum[layer] = self.highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
         self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
-        keys, patches, words = maps.of_layer(layer)
-        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, keys, patches, words)
+        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, *maps.of_layer(layer))
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
+        """Sample by sample: each is read from the cache after the first time, and padding is not read at all."""
         a = activation.float()  # bfloat16 and float16 values are kept without loss
-        visual, tail = a[:, self.visual], a[:, self.text_start :]  # (B, V, F), (B, R, F)
-        # What is text in some samples only, once for maxima and once for sums; masking all would cost copies.
-        ragged, absent = tail[:, self.common : self.text_width], self.no_text[:, self.common : self.text_width]
-        words = tail[:, : self.common]
-        some, summed = ragged.masked_fill(absent, -torch.inf), ragged.masked_fill(absent, 0)
-        template = [(part, part) for part in (a[:, : self.visual.start], a[:, self.visual.stop : self.text_start])]
-        if self.trailing is not None:
-            template.append((tail.masked_fill(~self.trailing, -torch.inf), tail.masked_fill(~self.trailing, 0)))
-        content = visual.amax(dim=1)  # (B, F)
-        for part in (words, some):
-            if part.shape[1]:
-                content = torch.maximum(content, part.amax(dim=1))
-        highest = content
-        total = torch.zeros_like(content)
-        for for_maximum, for_sum in template:
-            if for_maximum.shape[1]:
-                highest = torch.maximum(highest, for_maximum.amax(dim=1))
-                total += for_sum.sum(dim=1)
-        for kind, parts in enumerate(((visual,), (words, summed))):
-            sums, squares = torch.zeros_like(content), torch.zeros_like(content)
-            for part in parts:
-                sums += part.sum(dim=1)
-                squares += part.square().sum(dim=1)
+        content = torch.empty((self.size, a.shape[2]), device=a.device)
+        sums = torch.zeros((2, 2, a.shape[2]), dtype=torch.float64, device=a.device)
+        highest = self.maximum[layer].fill_(-torch.inf)
+        for place, (text, length) in enumerate(zip(self.texts, self.lengths, strict=True)):
+            sample = a[place, :length]
+            content[place] = -torch.inf
+            total = torch.zeros_like(content[place])
+            for kind, part in enumerate((sample[self.visual], sample[text])):
+                if not len(part):
+                    continue
+                torch.maximum(content[place], part.amax(dim=0), out=content[place])
+                summed = part.sum(dim=0)
+                total += summed
+                sums[kind, 0] += summed
+                sums[kind, 1] += part.square().sum(dim=0)
                 self.histogram[kind, layer] += histogram(part)
-            total += sums
-            self.sums[kind, 0, layer] = sums.sum(dim=0, dtype=torch.float64)
-            self.sums[kind, 1, layer] = squares.sum(dim=0, dtype=torch.float64)
-        # A sum is finite only if all its terms are: NaN and infinities reach it.
-        self.finite &= total.isfinite().all(dim=1)
-        # The zeros that stand for what is no text fell into bin 0.
-        self.histogram[1, layer, :, 0] -= absent.sum()
-        self.maximum[layer] = highest.amax(dim=0)
+            torch.maximum(highest, content[place], out=highest)
+            # A tokenizer may end with a special token.
+            for part in (sample[: self.visual.start], sample[self.visual.stop : text.start], sample[text.stop :]):
+                if len(part):
+                    torch.maximum(highest, part.amax(dim=0), out=highest)
+                    total += part.sum(dim=0)
+            # A sum is finite only if all its terms are: NaN and infinities reach it.
+            self.finite[place] &= total.isfinite().all()
+        self.sums[:, :, layer] = sums
         self.content_maximum[layer] = content.amax(dim=0)
-        self._find(layer, visual, tail[:, : self.text_width], content)
+        self._find(layer, a[:, self.visual], a[:, self.text_start : self.text_start + self.width], content)
+        insert_maps_torch(a, self.spans, content, self.samples, self.finite, *self.state.maps.of_layer(layer))
 
     def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:
-        """Order statistics and maps of the candidates.
+        """Order statistics of the candidates.
 
         Args:
             visual: float32 (B, V, F). text: float32 (B, longest description, F), anything where there is no word.
             content: float32 (B, F), the scores.
         """
-        pending, maps = self.state.pending, self.state.maps
+        pending = self.state.pending
         key = order_key(content, self.samples[:, None])  # (B, F)
         candidate = key > self.state.worst(layer)
         pending.key[layer, self.places] = key.where(candidate, EMPTY)
         place, neuron = candidate.nonzero(as_tuple=True)
         patches = visual.transpose(1, 2)[place, neuron]  # (K, V)
         words = text.transpose(1, 2)[place, neuron]  # (K, longest description)
-        words.masked_fill_(self.no_text[:, : self.text_width, 0][place], -torch.inf)
+        words.masked_fill_(self.no_text[place], -torch.inf)
         visual_top, visual_peak = _largest(patches, VISUAL_KEPT)
         text_top, text_peak = _largest(words, TEXT_KEPT)
         at = self.places.start + place
         pending.visual[layer][at, :, neuron] = visual_top
         pending.text[layer][at, :, neuron] = text_top
         pending.peak[layer][at, :, neuron] = torch.stack([visual_peak, text_peak], dim=1)
-        mapped = key[place, neuron] > maps.worst(layer)[neuron]
-        for one in range(self.size):
-            rows = (mapped & (place == one)).nonzero(as_tuple=True)[0]
-            its = neuron[rows]
-            scale = (255 / content[one, its]).where(content[one, its] > 0, 0)[:, None]
-            maps.insert(
-                layer,
-                its,
-                key[one, its],
-                (patches[rows].clamp(min=0) * scale + 0.5).to(torch.uint8),
-                (words[rows].clamp(min=0) * scale + 0.5).to(torch.uint8),
-            )
 
 
 def _largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
@@ -230,23 +210,18 @@ def _largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
 def histogram(a: Tensor) -> Tensor:
     """Tokens per bin of ``core/distribution.py``.
 
-    Sample by sample, so that what lies between the steps stays in the cache: half the time of all at once.
-
     Args:
-        a: float32 (B, T, F).
+        a: float32 (n, F).
 
     Returns:
         int64 (F, 32).
     """
-    neurons = a.shape[2]
-    first = torch.arange(0, neurons * BINS, BINS, device=a.device, dtype=torch.int32)
-    counts = torch.zeros(neurons * BINS, dtype=torch.int64, device=a.device)
-    for sample in a:
-        upper = sample.view(torch.int32) >> BITS_SHIFT
-        positive = upper.clamp(0, 1)  # numbers: a comparison's booleans are slow to multiply with
-        bins = upper.sub_(BITS_OFFSET).clamp_(1, BINS - 1).mul_(positive).add_(first)
-        counts += torch.bincount(bins.flatten(), minlength=neurons * BINS)
-    return counts.view(neurons, BINS)
+    neurons = a.shape[1]
+    upper = a.view(torch.int32) >> BITS_SHIFT
+    positive = upper.clamp(0, 1)  # numbers: a comparison's booleans are slow to multiply with
+    bins = upper.sub_(BITS_OFFSET).clamp_(1, BINS - 1).mul_(positive)
+    bins += torch.arange(0, neurons * BINS, BINS, device=a.device, dtype=torch.int32)
+    return torch.bincount(bins.flatten(), minlength=neurons * BINS).view(neurons, BINS)
 
 
 class _Done(Exception):  # noqa: N818  # ends a pass early; it is no error

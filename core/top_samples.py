@@ -144,29 +144,6 @@ class TopMaps:
             for kept, part in zip(self._kept, (self.key, self.visual, self.text), strict=True):
                 part.copy_(kept)
 
-    def worst(self, layer: int) -> Tensor:
-        """The key that a sample must exceed to be among the best: int64 (F,). No key exceeds it where M is 0."""
-        if not self.key.shape[2]:
-            return torch.full((self.key.shape[1],), torch.iinfo(torch.int64).max, device=self.key.device)
-        return self.key[layer].amin(dim=1)
-
-    def insert(self, layer: int, neuron: Tensor, key: Tensor, visual: Tensor, text: Tensor) -> None:
-        """Put one sample's maps in the place of the worst, for those neurons where it is better.
-
-        Args:
-            neuron: int64 (K,), each neuron at most once. key: int64 (K,).
-            visual: uint8 (K, V). text: uint8 (K, T').  T' may be smaller than T.
-        """
-        if not neuron.numel():
-            return
-        worst, place = self.key[layer, neuron].min(dim=1)
-        better = key > worst
-        neuron, place = neuron[better], place[better]
-        self.key[layer, neuron, place] = key[better]
-        self.visual[layer, neuron, place] = visual[better]
-        self.text[layer, neuron, place, : text.shape[1]] = text[better]
-        self.text[layer, neuron, place, text.shape[1] :] = 0
-
     def sort(self) -> None:
         """Put the best first."""
         self.key, order = self.key.sort(dim=2, descending=True)

@@ -26,9 +26,9 @@ from core.kernels import (
     insert_maps_fused,
     insert_maps_torch,
     reduce_fused,
-    reduce_torch,
 )
 from core.top_samples import EMPTY, key_sample, order_key
+from tests.core.reference_reduction import reduce_torch
 
 ROOT = Path(__file__).parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,7 +3,6 @@
 import math
 import random
 
-import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,34 +68,23 @@ def test_any_split_merged_in_any_order_gives_the_same(samples: int, keep: int, p
                 assert (found.peak[0, neuron, place] == -1).all()
 
 
-@given(st.integers(1, 4), st.integers(1, 12), st.randoms(use_true_random=False))
-def test_maps_are_those_of_the_best(keep: int, samples: int, rng: random.Random) -> None:
-    neurons = 4
-    values = torch.tensor([[rng.choice([-1.0, 0.0, 0.5, 2.0]) for _ in range(samples)] for _ in range(neurons)])
-    maps = TopMaps.empty(1, neurons, keep, 2, 3)
-    order = list(range(samples))
-    rng.shuffle(order)
-    for sample in order:
-        some = torch.arange(neurons)
-        stamp = torch.full((neurons, 2), sample, dtype=torch.uint8)
-        maps.insert(0, some, order_key(values[:, sample], torch.tensor(sample)), stamp, stamp[:, :1] + 1)
+def test_maps_are_sorted_with_their_keys() -> None:
+    maps = TopMaps.empty(1, 2, 3, 2, 1)
+    maps.key[0] = torch.tensor([[5, 9, 7], [1, EMPTY, 2]])
+    maps.visual[0] = torch.tensor([[[5, 5], [9, 9], [7, 7]], [[1, 1], [0, 0], [2, 2]]])
+    maps.text[0] = maps.visual[0, :, :, :1] + 1
     maps.sort()
-    for neuron in range(neurons):
-        row = values[neuron].tolist()
-        best = sorted(range(samples), key=lambda s, row=row: (-row[s], s))[:keep]  # type: ignore[misc]
-        filled = len(best)
-        assert key_sample(maps.key)[0, neuron, :filled].tolist() == best
-        assert maps.visual[0, neuron, :filled, 1].tolist() == best
-        assert maps.text[0, neuron, :filled].tolist() == [[s + 1, 0, 0] for s in best]
-        assert (maps.key[0, neuron, filled:] == EMPTY).all()
+    assert maps.key[0].tolist() == [[9, 7, 5], [2, 1, EMPTY]]
+    assert maps.visual[0, :, :, 1].tolist() == [[9, 7, 5], [2, 1, 0]]
+    assert maps.text[0, :, :, 0].tolist() == [[10, 8, 6], [3, 2, 1]]
 
 
-def test_a_shorter_description_clears_the_longer_one_it_replaces() -> None:
-    maps = TopMaps.empty(1, 1, 1, 1, 3)
-    only = torch.tensor([0])
-    visual = torch.ones((1, 1), dtype=torch.uint8)
-    maps.insert(0, only, torch.tensor([5]), visual, torch.tensor([[7, 8, 9]], dtype=torch.uint8))
-    maps.insert(0, only, torch.tensor([6]), visual, torch.tensor([[1]], dtype=torch.uint8))
-    assert maps.text[0, 0, 0].tolist() == [1, 0, 0]
-    maps.insert(0, only, torch.tensor([4]), visual, torch.tensor([[2]], dtype=torch.uint8))
-    assert np.array_equal(maps.text[0, 0, 0].numpy(), [1, 0, 0])
+def test_maps_go_back_to_what_was_kept_last() -> None:
+    maps = TopMaps.empty(1, 1, 1, 2, 1)
+    for number in (1, 2):
+        maps.key[:] = number
+        maps.visual[:] = number
+        maps.keep()
+    maps.key[:], maps.visual[:], maps.text[:] = 3, 3, 3
+    maps.restore()
+    assert (maps.key.tolist(), maps.visual.tolist(), maps.text.tolist()) == ([[[2]]], [[[[2, 2]]]], [[[[0]]]])
