@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.concepts import find_concepts
+from core.data_digest import DataDigest
 from core.description_cache import DescriptionCache
 from core.descriptions import Progress, describe_missing
 from core.errors import Cancelled, SamplesError, StoreError
@@ -336,9 +337,9 @@ class _Saved:
 
 def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
     """SHA-256 over names, images and descriptions, in their order; ``digests`` are the images' own."""
-    digest = hashlib.sha256()
+    digest = DataDigest()
     for source, image in zip(data.sources, digests, strict=True):
-        digest.update(json.dumps([source.image, image, source.description]).encode() + b"\n")
+        digest.add(source.image, image, source.description)
     return digest.hexdigest()
 
 

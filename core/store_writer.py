@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from core.sample_log import CROPS, SAMPLES, SampleLog
 from core.scan_store import ScanStore, array_shapes
 
 LOCK = ".lock"
+LOCK_TRIES = 5
 _ARRAYS = re.compile(r"arrays-(\d+)")
 
 
@@ -213,15 +215,22 @@ class ScanFolder:
             raise StoreError(
                 f"{out} cannot be written: {error.strerror}.", "Name another folder with --out."
             ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             self._lock.close()
-            raise StoreError(f"Another process is scanning into {out}.", "Wait for it, or stop it first.") from None
-        except OSError:
-            pass  # some network file systems have no locks
+            raise StoreError(f"Another process is scanning into {out}.", "Wait for it, or stop it first.")
         self._log: SampleLog | None = None
         self._number = 0
+
+    def _locked(self) -> bool:
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(0.1)  # whoever only looks holds it for an instant
+            except OSError:
+                return True  # some network file systems have no locks
+        return False
 
     @property
     def log(self) -> SampleLog:

@@ -1,13 +1,25 @@
 """``vlmscope scan`` and ``vlmscope bench scan``, as a user types them, on a tiny random model."""
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.manifest import read_manifest
+from core.scan_batches import BatchRunner, Met
 from core.scan_store import ScanStore
+from tests.processes import INTERRUPTIBLE
 from tests.tiny import make_images, make_model
-from tui.__main__ import INTERRUPTED, main
+from tui.__main__ import main
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +102,68 @@ def test_what_exists_is_found_before_the_model_loads(
     assert "exists already" in said and "nothing/here" not in said
 
 
-def test_a_scan_that_is_stopped_leaves_nothing(
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     model: str,
     images: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    sent: signal.Signals,
+    code: int,
 ) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    pieces = BatchRunner.pieces
 
-    monkeypatch.setattr("core.scan.run_batch", stop)
-    assert scan(model, images, tmp_path / "scan") == INTERRUPTED
-    assert "Traceback" not in capsys.readouterr().err
+    def stopped(self: BatchRunner, *args: Any) -> Iterator[list[Met]]:
+        os.kill(os.getpid(), sent)
+        return pieces(self, *args)
+
+    out = tmp_path / "a scan"
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchRunner, "pieces", stopped)
+        assert scan(model, images, out, "--batch", "2") == code
+    said = capsys.readouterr().err
+    assert "Stopped at 2 of 12 samples; they are saved in" in said and "Traceback" not in said
+    assert scan(model, images, out, "--batch", "2") == 1
+    assert "exists already" in capsys.readouterr().err
+    assert scan("other/model", images, out, "--batch", "2", "--top-n", "7", "--resume") == 1  # before it is loaded
+    said = capsys.readouterr().err
+    assert "--model: " in said and "now other/model" in said and "--top-n: 50, now 7" in said
+    assert scan(model, images, out, "--batch", "2", "--resume") == 0
+    captured = capsys.readouterr()
+    assert "scanned 12 of 12 samples" in captured.err and "high-confidence" in captured.out
+    assert read_manifest(out).progress is None
+    assert scan(model, images, out, "--batch", "2", "--resume") == 0
+    captured = capsys.readouterr()
+    assert "is finished: nothing is left to do" in captured.err and "loading" not in captured.err
+    assert "high-confidence" in captured.out
+
+
+def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
+    """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
+    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 300))
+    command = [*INTERRUPTIBLE, "scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1"]
+    process = subprocess.Popen([*command, "--save-samples", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(2400):
+            if (out / "manifest.json").exists() and read_manifest(out).scanned:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    again = shlex.split(next(line for line in said.splitlines() if "Go on with: " in line).partition(": ")[2])
+    assert again[0] == "vlmscope" and again[-1] == "--resume"
+    assert main(again[1:]) == 0
+    assert read_manifest(out).progress is None
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "all", "2.5"])
+def test_a_batch_is_a_number_or_auto(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scan("demo", "demo", tmp_path / "out", "--batch", size) == 2
+    assert "--batch" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ from core.sample_files import Captions
 from core.samples import read_data
 from core.scan_settings import QUESTION, SAVE_SECONDS, ScanOptions
 from core.scan_store import ScanStore
+from core.shards import Ranks, parse_shard
 from tui.commands.options import (
     MODEL,
     BatchOption,
@@ -29,6 +30,7 @@ from tui.commands.options import (
     TvOption,
     replaced,
 )
+from tui.commands.scan_ranks import run_ranks
 from tui.commands.scan_run import Job, check_job, run_job, say_result
 
 CONTROL = "Control"
@@ -132,6 +134,15 @@ def scan(
             "--save-samples", min=1, metavar="N", help="Save after so many samples as well.", rich_help_panel=LONG
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Scan the K-th of N shares of the samples; 'vlmscope merge' makes one scan of all.",
+            rich_help_panel=LONG,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: Annotated[
@@ -153,7 +164,9 @@ def scan(
     kept, and later scans of the same images by the same model reuse them.
 
     The scan is saved as it goes on. It can be opened meanwhile; Ctrl-C ends
-    it, and the same command with --resume goes on.
+    it, and the same command with --resume goes on. Under torchrun every
+    process scans its share, on a GPU of its own; --shard and 'vlmscope merge'
+    do the same by hand.
 
     With --control the samples, descriptions, prompt, hook and top-n are those
     of SCAN, and the weights are random: it shows the labels of a network that
@@ -166,6 +179,9 @@ def scan(
     def thresholds(own: Thresholds) -> Thresholds:
         return replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence)
 
+    part = None if shard is None else parse_shard(shard)
+    if part is not None and Ranks.of_environment() is not None:
+        raise UsageError("--shard does not go with torchrun: its processes share the samples.", "Leave it out.")
     if control is None:
         if model is None or images is None or out is None:
             raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
@@ -181,6 +197,7 @@ def scan(
             prompt_template=prompt_template,
             save_seconds=save_seconds,
             save_samples=save_samples,
+            shard=part,
         )
         data = read_data(images, limit, image_root, captions)
         _scan(Job(model, revision, device, dtype, trust_remote_code, data, out, options, resume))
@@ -210,6 +227,7 @@ def scan(
         control=ControlInfo(scan_id=manifest.scan_id, seed=seed or 0),
         save_seconds=save_seconds,
         save_samples=save_samples,
+        shard=part,
     )
     job = Job(
         model or manifest.model.name,
@@ -223,12 +241,21 @@ def scan(
         resume,
     )
     made = _scan(job)
-    whole = limit is None and not made.skipped and not manifest.skipped
+    if made is None:
+        return
+    whole = limit is None and made.progress is None and not made.skipped and not manifest.skipped
     if whole and made.data_sha256 != manifest.data_sha256:
         print(f"The images in {plain(str(job.data.root))} are not those that were scanned.", file=sys.stderr)
 
 
-def _scan(job: Job) -> Manifest:
+def _scan(job: Job) -> Manifest | None:
+    """Scan, and say what came out; None in the processes of several that have nothing to say."""
+    ranks = Ranks.of_environment()
+    if ranks is not None:
+        found = run_ranks(job, ranks)
+        if found is not None:
+            say_result(job, found)
+        return found
     finished = check_job(job)
     if finished is not None:
         print(f"{plain(str(job.out))} is finished: nothing is left to do.", file=sys.stderr)

@@ -58,6 +58,7 @@ class Job:
     options: ScanOptions
     resume: bool = False
     who: str = ""  #: which of several processes this is, put before what it says
+    quiet: bool = False  #: another process says what this one would
 
 
 def talk_to_user() -> Console:
@@ -86,7 +87,7 @@ def run_job(job: Job) -> Manifest:
         VlmscopeError: as ``core.scan.scan``.
         typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, what was scanned is saved, and the user knows how to go on.
     """
-    talk = talk_to_user()
+    talk = Console(quiet=True) if job.quiet else talk_to_user()
     options = job.options
     for note in job.data.notes[:NAMED]:
         talk.print(plain(note), soft_wrap=True)
@@ -115,11 +116,15 @@ def run_job(job: Job) -> Manifest:
         )
     cache = DescriptionCache()
     try:
-        with _Stop() as stop, _progress(talk, job.who) as report:
+        with _Stop() as stop, progress(talk, job.who) as report:
             return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
     except Cancelled as stopped:
-        talk.print(plain(stopped.message), soft_wrap=True)
-        talk.print(f"Go on with: {_again()}", soft_wrap=True)
+        if job.who:
+            talk_to_user().print(f"{job.who}{plain(stopped.message)}", soft_wrap=True)
+            talk.print("Go on with: the same torchrun command with --resume", soft_wrap=True)
+        else:
+            talk.print(plain(stopped.message), soft_wrap=True)
+            talk.print(f"Go on with: {_again()}", soft_wrap=True)
         raise typer.Exit(128 + stop.signal) from None
     finally:
         if cache.trouble is not None:
@@ -178,7 +183,8 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def _progress(talk: Console, who: str) -> "Iterator[Report]":
+def progress(talk: Console, who: str = "") -> "Iterator[Report]":
+    """Bars, one for each thing that is done; ``who`` is put before each."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk) as bars:
         tasks: dict[str, TaskID] = {}
