@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.distribution import BINS
 from core.labels import TEXT_KEPT, VISUAL_KEPT
-from core.top_samples import order_key
+from core.top_samples import EMPTY, order_key
 
 _LARGEST = torch.finfo(torch.float32).max
 
@@ -164,20 +164,26 @@ def insert_maps_torch(
     entries, width = text.shape[1:]
     if not entries:
         return
-    places = torch.arange(entries, device=key.device)
-    for b, stop in enumerate(spans.text_stop.tolist()):
-        new = order_key(score[b], sample[b])
-        worst = key.amin(dim=1, keepdim=True)
-        place = torch.where(key == worst, places, entries).amin(dim=1)
-        neuron = ((new > worst[:, 0]) & finite[b]).nonzero()[:, 0]
-        place, best = place[neuron], score[b, neuron]
-        # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be no number.
-        scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)
-        bytes_ = (activation[b, :, neuron].float().clamp(min=0) * scale + 0.5).to(torch.uint8).T  # (K, T)
-        words = bytes_[:, spans.text_start : min(stop, spans.text_start + width)]
-        key[neuron, place] = new[neuron]
-        visual[neuron, place] = bytes_[:, spans.visual]
-        text[neuron, place] = torch.nn.functional.pad(words, (0, width - words.shape[1]))
+    new = order_key(score, sample[:, None]).where(finite[:, None], EMPTY).T  # (F, B)
+    # No two keys but EMPTY are equal, so that the M-th largest of old and new ones tells which stay and which come.
+    last = torch.cat([key, new], dim=1).topk(entries, dim=1).values[:, -1:]
+    comes = (new >= last) & (new > EMPTY)
+    goes = (key < last) | (key == EMPTY)
+    goes &= goes.cumsum(dim=1) <= comes.sum(dim=1, keepdim=True)
+    neuron, b = comes.nonzero(as_tuple=True)  # for each neuron as many as
+    _, place = goes.nonzero(as_tuple=True)
+    best = score[b, neuron]
+    # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be no number.
+    scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)[:, None]
+    end = min(activation.shape[1], spans.text_start + width)
+    kept = activation[:, :end].transpose(1, 2)[b, neuron].float()  # (K, positions)
+    bytes_ = kept.clamp_(min=0).mul_(scale).add_(0.5).to(torch.uint8)
+    words = bytes_[:, spans.text_start :]
+    at = torch.arange(spans.text_start, end, device=words.device)
+    words.masked_fill_(at >= spans.text_stop[b, None], 0)
+    key[neuron, place] = new[neuron, b]
+    visual[neuron, place] = bytes_[:, spans.visual]
+    text[neuron, place] = torch.nn.functional.pad(words, (0, width - words.shape[1]))
 
 
 def insert_maps_fused(

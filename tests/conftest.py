@@ -1,5 +1,6 @@
 """What every test gets: folders of its own, no settings of whoever runs it, and a small scan to read."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 from core.synthetic import write_synthetic_scan
+
+# No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # A slow machine is no failure; a failing example is printed in a form that can be pasted back.
 settings.register_profile("vlmscope", deadline=None, print_blob=True)

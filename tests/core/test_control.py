@@ -102,7 +102,6 @@ def test_random_weights_have_the_dtype_that_is_asked_for(made: tuple[Path, Path,
 def test_a_control_s_name_loads_no_trained_model(
     made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     name = Vlm.random(str(made[1]), 3).info.name
     assert name == f"{made[1]}, random weights (seed 3)"
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -140,7 +139,6 @@ def test_other_images_of_the_same_names_are_noticed(tmp_path: Path, capsys: pyte
 def test_a_model_that_has_moved_is_named(
     scan: Path, made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     edit(scan, lambda content: content["model"].update(name="/gone/model"))  # type: ignore[attr-defined]
     assert control(scan) == 1
     assert "/gone/model cannot be loaded" in capsys.readouterr().err

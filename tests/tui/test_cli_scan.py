@@ -86,7 +86,6 @@ def test_what_is_wrong_is_named_and_nothing_remains(
     code: int,
     words: str,
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert scan(model, images, tmp_path / "scan", *more) == code
     said = capsys.readouterr()
     assert words in said.err and said.out == ""
@@ -141,7 +140,7 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
 
 def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
-    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 300))
+    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 120))
     command = [*INTERRUPTIBLE, "scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1"]
     process = subprocess.Popen([*command, "--save-samples", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:

@@ -101,7 +101,7 @@ def scan(
         Against | None,
         typer.Option("--against", help="Measure the usual way too: two passes, batches of one, a heap a neuron."),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples that go through the model together.")] = 8,
+    batch: BatchOption = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often, after one to warm up.")] = 3,
     hook: Annotated[HookPoint, typer.Option("--hook", help="Where activations are read.")] = HookPoint.GATE,
     seed: Annotated[
