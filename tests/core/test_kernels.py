@@ -307,11 +307,11 @@ def test_fused_maps_equal_torchs(entries: int) -> None:
             assert torch.equal(mine, theirs)
 
 
-def best_first(key: Tensor, visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def best_first(key: Tensor, visual: Tensor, text: Tensor) -> list[Tensor]:
     """Entries lie in no order; where a key is EMPTY there is nothing to compare."""
     order = key.argsort(dim=1, descending=True)
     by_row = order[..., None]
-    return key.gather(1, order), *(x.gather(1, by_row.expand_as(x)) for x in (visual, text))
+    return [key.gather(1, order), *(x.gather(1, by_row.expand_as(x)) for x in (visual, text))]
 
 
 COMPILE = """

@@ -23,7 +23,7 @@ from core.neuron import HookPoint
 from core.sample_files import Captions
 from core.samples import read_data
 from core.synthetic import write_synthetic_scan
-from tui.commands.options import MODEL, DeviceOption, DtypeOption, JsonOption
+from tui.commands.options import MODEL, BatchOption, DeviceOption, DtypeOption, JsonOption
 from tui.commands.output import console, write_json, write_lines
 
 IMAGES = "Images"
