@@ -1,5 +1,7 @@
 """Which device and which dtype a model runs in."""
 
+from pathlib import Path
+
 import torch
 
 from core.errors import ModelError
@@ -38,3 +40,12 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in kinds:
         raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
     return kinds[name]
+
+
+def free_memory() -> int | None:
+    """Bytes of the host's memory that a program can have without swapping; None where that is not known."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None

@@ -90,7 +90,7 @@ class ScanState:
         state = cls(StateShape.of(manifest, pending), device)
 
         def tensor(name: str) -> Tensor:
-            return torch.from_numpy(np.array(arrays[name])).to(device)
+            return torch.from_numpy(np.array(arrays[name]))  # on the host: the device's memory may be full
 
         visual, text = tensor("top_visual"), tensor("top_text")
         sample = tensor("top_sample").to(torch.int64)
@@ -127,8 +127,9 @@ class ScanState:
         """The state as the arrays of a store with this manifest (``core/scan_store.py``), less ``sample_lines``."""
         self.flush()
         self.maps.sort()
-        visual = self.top.visual.permute(3, 0, 1, 2).contiguous().cpu().numpy()  # (8, L, F, N)
-        text = self.top.text.permute(3, 0, 1, 2).contiguous().cpu().numpy()
+        # Put in order on the host: the device's memory may be full.
+        visual = self.top.visual.cpu().permute(3, 0, 1, 2).contiguous().numpy()  # (8, L, F, N)
+        text = self.top.text.cpu().permute(3, 0, 1, 2).contiguous().numpy()
         peaks = self.top.peak.cpu().numpy()
         peaks = np.where(peaks < 0, NO_PEAK, peaks).astype(np.uint16)
         totals = self.totals

@@ -145,7 +145,8 @@ class TopMaps:
                 part.copy_(kept)
 
     def sort(self) -> None:
-        """Put the best first."""
-        self.key, order = self.key.sort(dim=2, descending=True)
-        self.visual = self.visual.gather(2, order[..., None].expand_as(self.visual))
-        self.text = self.text.gather(2, order[..., None].expand_as(self.text))
+        """Put the best first; layer by layer, so that the memory it takes is one layer's."""
+        for layer in range(self.key.shape[0]):
+            self.key[layer], order = self.key[layer].sort(dim=1, descending=True)
+            for part in (self.visual[layer], self.text[layer]):
+                part.copy_(part.gather(1, order[..., None].expand_as(part)))

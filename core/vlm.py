@@ -34,7 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from core.demo import model_source
-from core.devices import resolve_device, resolve_dtype
+from core.devices import free_memory, resolve_device, resolve_dtype
 from core.errors import Cancelled, ModelError, SamplesError, UsageError
 from core.manifest import ModelInfo
 from core.neuron import HookPoint
@@ -116,6 +116,7 @@ class Vlm:
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         with _loading(name, where):
             config, processor = _read_parts(name, options)
+            _check_memory(name, config, kind, where)
             model = LlavaForConditionalGeneration.from_pretrained(
                 model_source(name), config=config, dtype=kind, device_map={"": where}, **options
             )
@@ -158,6 +159,7 @@ class Vlm:
         where = resolve_device(device)
         kind = resolve_dtype(dtype, where)
         make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
+        _check_memory(name, config, kind, where)
         with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
             torch.manual_seed(seed)
             with where:
@@ -427,3 +429,26 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
         )
     auto: Any = AutoProcessor  # untyped in transformers
     return config, auto.from_pretrained(source, **options)
+
+
+def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
+    """Find out before loading whether the weights fit into the host's memory: there the system would kill us.
+
+    (A GPU says so itself, and loading ends with a message.)
+
+    Raises:
+        ModelError: if they do not.
+    """
+    free = free_memory()
+    if where.type != "cpu" or free is None:
+        return
+    make: Any = LlavaForConditionalGeneration
+    with torch.device("meta"):  # shapes alone
+        weights = make._from_config(config, dtype=kind).parameters()
+    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+    if needed > free:
+        raise ModelError(
+            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
+            f"{free / 1e9:.1f} GB are free.",
+            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
+        )

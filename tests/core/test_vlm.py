@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import CLIPVisionConfig, GPTNeoXConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig
 
 from core.activations import neuron_maps
+from core.devices import free_memory
 from core.errors import Cancelled, ModelError, SamplesError
 from core.neuron import HookPoint, Neuron
 from core.vlm import Vlm
@@ -105,6 +106,28 @@ def test_a_pass_can_be_stopped(vlm: Vlm) -> None:
 def test_describing_can_be_stopped(vlm: Vlm) -> None:
     with pytest.raises(Cancelled):
         vlm.describe([PICTURE], vlm.prompt(QUESTION), lambda: True)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Vlm.load(str(folder)).model.parameters()
+    needed = sum(weight.numel() * 4 for weight in weights)
+    monkeypatch.setattr("core.vlm.free_memory", lambda: needed - 1)
+    with pytest.raises(ModelError, match=r"needs .* GB of memory as float32") as caught:
+        Vlm.load(str(folder))
+    assert "--dtype bfloat16" in caught.value.mend
+    assert Vlm.load(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16  # half of it
+    with pytest.raises(ModelError, match=r"needs .* GB"):
+        Vlm.random(str(folder), 0)
+    for enough in (needed, None):
+        monkeypatch.setattr("core.vlm.free_memory", lambda enough=enough: enough)
+        Vlm.load(str(folder))
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    free = free_memory()
+    assert free is None or 1e6 < free < 1e14
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, folder: Path) -> None:
