@@ -1,6 +1,7 @@
 """Batches on their way through the model: images ready in time, memory that does not suffice, activations gone bad."""
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from core.vlm import Encoded, Vlm
 
 BATCH = 8  #: on the CPU, whose memory is no limit to speak of: more is no faster there
 LARGEST = 64  #: more is no faster on a GPU either, and delays Ctrl-C
-THREADS = 4
+THREADS = min(8, max(2, os.cpu_count() or 2))  #: that prepare images
 
 
 @dataclass(frozen=True)

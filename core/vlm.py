@@ -245,9 +245,12 @@ class Vlm:
     def crop(self, pixels: Tensor) -> Image.Image:
         """The picture that the model sees, from ``pixels``: normalisation undone."""
         processor = self.processor.image_processor
-        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (processor.image_mean, processor.image_std))
-        rgb = ((pixels * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-        return Image.fromarray(np.ascontiguousarray(rgb.permute(1, 2, 0).numpy()))
+        # In numpy: threads that prepare images would make torch's own threads stand in each other's way.
+        mean, std = (
+            np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
+        )
+        rgb = ((pixels.numpy() * std + mean) * 255).round().clip(0, 255).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
 
     @torch.inference_mode()
     def forward(self, input_ids: Tensor, pixels: Tensor, taps: dict[int, Tap], hook: HookPoint) -> None:
