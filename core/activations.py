@@ -30,11 +30,20 @@ class Batch:
 
     Attributes:
         samples: int64 (B,), their indices in the data.
-        encoded: B sequences with the same prompt, so that ``visual`` and the start of ``text`` are the same in all.
+        encoded: B sequences with the same prompt, whose descriptions start at the same token.
     """
 
     samples: Tensor
     encoded: tuple[Encoded, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the kinds of tokens lie alike.
+
+        Raises:
+            ValueError: if they do not.
+        """
+        if len({(e.visual.start, e.visual.stop, e.text.start) for e in self.encoded}) > 1:
+            raise ValueError("the descriptions of a batch start at different tokens")
 
     def input_ids(self) -> Tensor:
         """int64 (B, T), padded on the right with a word: none attends to it, but an image token would count."""

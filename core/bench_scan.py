@@ -173,7 +173,7 @@ class _Clock:
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[tuple[Tensor, Tensor]]:
     """Tokens int64 (B, T) and pixels float32 (B, 3, H, W) of each batch, as a scan makes them."""
     found = []
-    for indices in scan_order({i: len(one.input_ids) for i, one in encoded.items()}, size):
+    for indices in scan_order({i: one.shape for i, one in encoded.items()}, size):
         ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
         pixels = [vlm.pixels(load_image(data.root / data.sources[i].image)) for i in indices]
         found.append((ids, torch.stack(pixels)))

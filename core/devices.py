@@ -20,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"There is no device {name!r} here: {str(error).splitlines()[0]}",
+            f"There is no device {name!r} here: {str(error).splitlines()[0].partition('. ')[0]}",
             "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
         ) from error
     return torch.device("cuda:0") if name == "cuda" else device
@@ -36,16 +36,33 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         if device.type == "cpu":
             return torch.float32
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float16
     if name not in kinds:
         raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
     return kinds[name]
 
 
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):  # asks about the current one, and by default counts what is only emulated
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def free_memory() -> int | None:
-    """Bytes of the host's memory that a program can have without swapping; None where that is not known."""
+    """Bytes of the host's memory that a program can have without swapping; None where that is not known.
+
+    A container's or a job's limit counts (cgroup 2).
+    """
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
         return None
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()[-1].removeprefix("0::")
+        folder = Path(f"/sys/fs/cgroup{group}")
+        limit, used = (int((folder / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        return min(free, max(0, limit - used))
+    except (OSError, ValueError, IndexError):  # no cgroup 2, or no limit ("max")
+        return free

@@ -8,7 +8,9 @@ Notable:
 - Positions are those of a batch padded on the right that shares its prompt; padding counts nowhere.
 """
 
+import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Self
 
@@ -89,6 +91,27 @@ class Reduced:
 def fused_available() -> bool:
     """Whether the fused versions can be called here: Triton is installed. They want a GPU, or its interpreter."""
     return find_spec("triton") is not None
+
+
+@lru_cache
+def fused_works(device: torch.device) -> bool:
+    """Whether the fused versions run on ``device``: Triton wants a compiler for C, and a GPU that it knows."""
+    if not fused_available():
+        return False
+    activation = torch.zeros((1, 3, 1), device=device)
+    stop = torch.tensor([3], dtype=torch.int32, device=device)
+    spans = Spans(slice(0, 1), 2, stop, stop)
+    out = Reduced.empty(1, 1, device)
+    key = torch.zeros((1, 1), dtype=torch.int64, device=device)
+    maps = torch.zeros((1, 1, 1), dtype=torch.uint8, device=device)
+    try:
+        reduce_fused(activation, spans, out)
+        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
+        return bool(out.finite.all())  # waits for the device
+    except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch serves
+        reason = str(error).partition("\n")[0]
+        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch serves instead: %s", reason)
+        return False
 
 
 def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:

@@ -4,6 +4,7 @@ Nothing in them is ever changed, so that what an earlier checkpoint names stays 
 is kept by index, in ``lines``: int64 (S, 2), first byte and the byte after the last; zeros for one not met yet.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -63,5 +64,7 @@ class SampleLog:
         return self._ends[0], self._ends[1]
 
     def close(self) -> None:
-        self._samples.close()
-        self._crops.close()
+        """Let go of both; what no checkpoint names need not be on the disk."""
+        for file in (self._samples, self._crops):
+            with contextlib.suppress(OSError):
+                file.close()

@@ -14,14 +14,15 @@ from torch import Tensor
 from core.activations import Batch, BatchReduction
 from core.errors import ModelError, SamplesError
 from core.images import crop_jpeg, load_image
-from core.kernels import fused_available
+from core.kernels import fused_works
 from core.neuron import HookPoint
 from core.samples import Data
 from core.scan_state import ScanState
 from core.vlm import Encoded, Vlm
 
 BATCH = 8  #: on the CPU, whose memory is no limit to speak of: more is no faster there
-LARGEST = 64  #: more is no faster on a GPU either, and delays Ctrl-C
+LARGEST = 32  #: of --batch auto: with LLaVA's 700 tokens a sample, 22,000 tokens at once; more delays Ctrl-C
+PENDING = 64  #: samples that wait for a merge into the top N, if a batch is not larger
 THREADS = min(8, max(2, os.cpu_count() or 2))  #: that prepare images
 
 
@@ -45,7 +46,7 @@ class Met:
 
 def is_fused(vlm: Vlm) -> bool:
     """Whether the reduction runs by the kernels of core/kernels.py."""
-    return vlm.device.type == "cuda" and fused_available()
+    return vlm.device.type == "cuda" and fused_works(vlm.device)
 
 
 def prefetch(
@@ -57,7 +58,9 @@ def prefetch(
         path = data.root / data.sources[index].image
         try:
             pixels = vlm.pixels(load_image(path))
-            return Ready(pixels, crop_jpeg(vlm.crop(pixels)), hashlib.sha256(path.read_bytes()).hexdigest())
+            crop = crop_jpeg(vlm.crop(pixels))
+            # In the model's dtype already: that need not wait for the device.
+            return Ready(pixels.to(vlm.model.dtype), crop, hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error
         except OSError as error:
@@ -153,6 +156,7 @@ def largest_batch(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], ho
         state: the scan's own, with room for ``LARGEST`` samples to wait; it is left as it was.
     """
     longest = sorted(encoded.items(), key=lambda item: -len(item[1].input_ids))
+    longest = [item for item in longest if item[1].text.start == longest[0][1].text.start]  # who can share a batch
     size = 1
     while size < LARGEST and size < len(longest) and _fits(vlm, state, dict(longest[: 2 * size]), hook):
         size *= 2

@@ -4,18 +4,22 @@ import hashlib
 from collections.abc import Mapping
 
 
-def scan_order(lengths: Mapping[int, int], batch: int) -> list[list[int]]:
+def scan_order(shapes: Mapping[int, tuple[int, int]], batch: int) -> list[list[int]]:
     """Samples in batches of like length, the batches in an order that is random and always the same.
 
     Like lengths waste little on padding. If the batches came in order of length, a scan in progress would show short
     descriptions only.
 
     Args:
-        lengths: tokens of each sample, by index.
-        batch: samples of a batch; the last of all lengths may be smaller.
+        shapes: of each sample, by index: the token that its description starts at, which is the same in all samples
+            of a batch (a tokenizer may join the first word to the space before it, or not), and its tokens in all.
+        batch: samples of a batch; the last of each start may be smaller.
     """
-    drawn = sorted(lengths, key=lambda sample: (lengths[sample], _draw("sample", sample)))
-    batches = [drawn[start : start + batch] for start in range(0, len(drawn), batch)]
+    batches: list[list[int]] = []
+    for start in sorted({start for start, _ in shapes.values()}):
+        alike = [sample for sample, (its, _) in shapes.items() if its == start]
+        drawn = sorted(alike, key=lambda sample: (shapes[sample], _draw("sample", sample)))
+        batches += [drawn[at : at + batch] for at in range(0, len(drawn), batch)]
     return sorted(batches, key=lambda samples: _draw("batch", samples[0]))
 
 

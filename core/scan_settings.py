@@ -91,6 +91,9 @@ def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) ->
 def differing(manifest: Manifest, wanted: Mapping[str, object]) -> list[str]:
     """Which settings of ``wanted`` (some of ``settings_of``) a scan was not made with, and how, for people."""
     own = settings_of(manifest)
+    counts = "the number of samples"
+    if wanted.get(counts, own[counts]) != own[counts]:  # then the data differ too: once is enough
+        wanted = {name: value for name, value in wanted.items() if name != "--images"}
     return [
         _UNSAID.get(name) or f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value
     ]

@@ -77,7 +77,7 @@ def check_free(
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(parent).free
     if free < needed:
-        raise StoreError(f"{out} needs {needed / 1e9:.1f} GB{when}; {free / 1e9:.1f} GB are free.", mend)
+        raise StoreError(f"{out} needs {needed / 1e6:,.1f} MB{when}; {free / 1e6:,.1f} MB are free.", mend)
 
 
 def write_arrays(
@@ -195,17 +195,17 @@ class StoreWriter:
 
 
 class ScanFolder:
-    """The folder of a scan in progress. Whatever ends the process, its manifest names a checkpoint that is whole.
+    """The folder of a scan in progress, held by one process, whose manifest always names a checkpoint that is whole.
 
     A checkpoint is a new folder of arrays, named by the manifest, which is replaced last. The one before stays until
     the next is begun, so that whoever reads it has time to open the new one.
     """
 
     def __init__(self, out: Path) -> None:
-        """Take ``out`` for this process: a new or empty folder, or one that a scan in progress has begun.
+        """Take ``out`` for this process, and make it if there is none.
 
         Raises:
-            StoreError: if it holds something else, another process scans into it, or it cannot be written.
+            StoreError: if another process scans into it, or it cannot be written.
         """
         self.out = out
         try:
@@ -243,8 +243,10 @@ class ScanFolder:
         """Open an empty log; what a scan left that was stopped before its first checkpoint goes.
 
         Raises:
-            StoreError: if the folder cannot be written.
+            StoreError: if there is a scan by now, or the folder cannot be written.
         """
+        if (self.out / MANIFEST).exists():
+            raise StoreError(f"{self.out} exists already.", "Name another folder with --out, or remove it first.")
         try:
             self._clear()
             self._log = SampleLog.new(self.out, samples)
@@ -315,11 +317,17 @@ class ScanFolder:
 
     def discard(self) -> None:
         """Remove everything; for a scan that has nothing to keep."""
-        self.close()
         with contextlib.suppress(OSError):
             self._clear()
             (self.out / LOCK).unlink(missing_ok=True)
             self.out.rmdir()
+        self.close()
+
+    def leave(self) -> None:
+        """Let go of a folder in which nothing was to be done."""
+        with contextlib.suppress(OSError):
+            (self.out / LOCK).unlink()
+        self.close()
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -92,15 +92,20 @@ class Pending:
 def merge_pending(top: TopSamples, pending: Pending, count: int) -> None:
     """Put the first ``count`` pending samples into ``top``, best first; none of them may be in it already.
 
-    Layer by layer, so that the memory it takes is one layer's.
+    Layer by layer, so that the memory it takes is one layer's; one that is merged is taken out of ``pending``. So if
+    the memory does not suffice, all can be done again.
     """
     entries = top.key.shape[2]
     for layer in range(top.key.shape[0]):
         key = torch.cat([top.key[layer], pending.key[layer, :count].T], dim=1)
-        top.key[layer], where = key.topk(entries, dim=1)
+        best, where = key.topk(entries, dim=1)
+        merged = []
         for mine, theirs in ((top.visual, pending.visual), (top.text, pending.text), (top.peak, pending.peak)):
             both = torch.cat([mine[layer], theirs[layer, :count].permute(2, 0, 1)], dim=1)
-            mine[layer] = both.gather(1, where[..., None].expand(-1, -1, both.shape[-1]))
+            merged.append((mine[layer], both.gather(1, where[..., None].expand(-1, -1, both.shape[-1]))))
+        for old, new in ((top.key[layer], best), *merged):
+            old.copy_(new)
+        pending.key[layer, :count] = EMPTY
 
 
 @dataclass
@@ -147,6 +152,8 @@ class TopMaps:
     def sort(self) -> None:
         """Put the best first; layer by layer, so that the memory it takes is one layer's."""
         for layer in range(self.key.shape[0]):
-            self.key[layer], order = self.key[layer].sort(dim=1, descending=True)
-            for part in (self.visual[layer], self.text[layer]):
-                part.copy_(part.gather(1, order[..., None].expand_as(part)))
+            key, order = self.key[layer].sort(dim=1, descending=True)
+            parts = (self.visual[layer], self.text[layer])
+            by_key = [part.gather(1, order[..., None].expand_as(part)) for part in parts]
+            for old, new in zip((self.key[layer], *parts), (key, *by_key), strict=True):  # whole, or not at all
+                old.copy_(new)

@@ -64,6 +64,11 @@ class Encoded:
     text: slice
     tokens: tuple[str, ...]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Where the description starts, and how many tokens there are: what decides who shares a batch."""
+        return self.text.start, len(self.input_ids)
+
 
 class Vlm:
     """A loaded model with its processor, in evaluation mode."""

@@ -13,7 +13,7 @@ from core.images import load_image
 from core.neuron import HookPoint
 from core.samples import read_data
 from core.scan import scan
-from core.scan_batches import LARGEST, largest_batch
+from core.scan_batches import PENDING, largest_batch
 from core.scan_settings import ScanOptions
 from core.scan_state import ScanState, StateShape
 from core.scan_store import ScanStore, array_shapes
@@ -42,7 +42,7 @@ def test_the_largest_batch_that_fits(
     data = read_data(str(images), 13)
     prompt = vlm.prompt("Could you describe the image?")
     encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
-    shape = StateShape(vlm.layers, vlm.neurons, 5, 2, vlm.grid[0] * vlm.grid[1], 60, LARGEST)
+    shape = StateShape(vlm.layers, vlm.neurons, 5, 2, vlm.grid[0] * vlm.grid[1], 60, PENDING)
     state = ScanState(shape)
     Small(vlm, most, monkeypatch)
     assert largest_batch(vlm, state, encoded, HookPoint.GATE) == found

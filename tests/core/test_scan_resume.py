@@ -1,6 +1,7 @@
 """A scan that is stopped, killed or refused by the disk goes on where it was, and ends as if nothing had been."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -10,17 +11,22 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from core.data_digest import DataDigest
+from core.description_cache import DescriptionCache
 from core.errors import Cancelled, ModelError, StoreError
 from core.labels import Thresholds
 from core.manifest import Manifest, read_manifest
+from core.sample_log import SampleLog
 from core.samples import read_data
 from core.scan import scan
 from core.scan_settings import ScanOptions
+from core.scan_state import ScanState
 from core.scan_store import ScanStore, array_shapes
 from core.store_writer import ScanFolder
 from core.vlm import Vlm
@@ -244,12 +250,158 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(
     assert_equal(ScanStore(out), whole)
 
 
+@pytest.mark.parametrize("failing", [2, 10, 22])
+def test_a_disk_that_is_full_for_a_sample_loses_nothing_that_is_saved(
+    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """The state has the sample then, the log has not: what is on the disk must not be made of both."""
+    out = tmp_path / "scan"
+    add, calls = SampleLog.add, 0
+
+    def full(self: SampleLog, *args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SampleLog, "add", full)
+        with pytest.raises(StoreError, match="No space left"):
+            scan(vlm, read_data(str(images)), out, OPTIONS, silent)
+    scan(vlm, read_data(str(images)), out, OPTIONS, silent, resume=True)
+    assert_equal(ScanStore(out), whole)
+
+
+@pytest.mark.parametrize("where", ["cat", "gather"])
+def test_a_merge_that_runs_out_of_memory_is_done_again(
+    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    calls = 0
+
+    def short(self: ScanState) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # the first that has something to merge is the second
+            work = torch.Tensor.gather if where == "gather" else torch.cat
+            seen = 0
+
+            def fail(*args: Any, **options: Any) -> torch.Tensor:
+                nonlocal seen
+                seen += 1
+                if seen == 6:  # in the second layer
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return work(*args, **options)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(torch.Tensor if where == "gather" else torch, where, fail)
+                try:
+                    flush(self)
+                except torch.OutOfMemoryError:
+                    pass
+                else:
+                    raise AssertionError("nothing was merged")
+        flush(self)
+
+    flush = ScanState.flush
+    monkeypatch.setattr(ScanState, "flush", short)
+    out = tmp_path / "scan"
+    scan(vlm, read_data(str(images)), out, OPTIONS, silent)
+    assert_equal(ScanStore(out), whole)
+
+
+def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_path: Path) -> None:
+    make_images(tmp_path / "data", 9)
+    (tmp_path / "data" / "samples.jsonl").unlink()
+    (tmp_path / "data" / "004.png").write_bytes(b"no picture")
+    out, data = tmp_path / "scan", read_data(str(tmp_path / "data"))
+    met = 0
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal met
+        met = done if what == "scanning" else 0
+
+    with pytest.raises(Cancelled):
+        scan(vlm, data, out, replace(OPTIONS, batch=2), progress, stopped=lambda: met >= 4)
+    so_far = ScanStore(out)
+    assert "no picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
+    gone = next(index for index in range(9) if not so_far.met(index))
+    words = {index: so_far.sample(index).description for index in range(9) if so_far.met(index)}
+    (tmp_path / "data" / data.sources[gone].image).unlink()
+    # Nor are the words that the model wrote kept anywhere but in the scan.
+    cache = DescriptionCache(tmp_path / "another cache")
+    scan(vlm, data, out, replace(OPTIONS, batch=2), silent, resume=True, cache=cache)
+    made = ScanStore(out)
+    assert {skipped.sample for skipped in made.manifest.skipped} == {4, gone}
+    assert made.manifest.progress is None and made.manifest.scanned == 7
+    assert {index: made.sample(index).description for index in words} == words
+    digest = DataDigest()
+    for index in range(9):
+        record = made.record(index)
+        digest.add(record["image"], record["sha256"], record["description"])
+    assert digest.hexdigest() == made.manifest.data_sha256
+
+
+def test_a_scan_that_another_process_finished_meanwhile_stays(
+    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scan"
+
+    def late(path: Path, manifest: Manifest) -> None:
+        monkeypatch.undo()
+        scan(vlm, read_data(str(images)), out, OPTIONS, silent)
+
+    monkeypatch.setattr("core.scan.check_space", late)
+    with pytest.raises(StoreError, match="exists already"):
+        scan(vlm, read_data(str(images)), out, OPTIONS, silent, resume=True)
+    assert_equal(ScanStore(out), whole)
+
+
+def test_the_first_labels_come_soon(vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds after the start, then once a minute: batches here take four seconds."""
+    now, saved = 0.0, []
+    forward, save = vlm.forward, ScanFolder.save
+
+    def slow(*args: Any) -> None:
+        nonlocal now
+        now += 4
+        forward(*args)
+
+    def noted(self: ScanFolder, *args: Any) -> Manifest:
+        saved.append(now)
+        return save(self, *args)
+
+    monkeypatch.setattr("core.scan.time.monotonic", lambda: now)
+    monkeypatch.setattr(vlm, "forward", slow)
+    monkeypatch.setattr(ScanFolder, "save", noted)
+    scan(vlm, read_data(str(images)), tmp_path / "scan", replace(OPTIONS, batch=1, save_samples=None), silent)
+    assert saved[:3] == [0, 12, 72]
+
+
+def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tmp_path: Path) -> None:
+    """A lone space before a digit is no word's: such a description starts one token later."""
+    path = make_images(tmp_path / "data", 12)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for index in (1, 4, 5, 9):
+        lines[index]["description"] = f"3 {lines[index]['description']}"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = read_data(str(path))
+    prompt = vlm.prompt("Could you describe the image?")
+    assert len({vlm.encode(prompt, source.description or "").text.start for source in data.sources}) == 2
+    for batch in (1, 12):
+        scan(vlm, data, tmp_path / str(batch), replace(OPTIONS, batch=batch), silent)
+    a, b = ScanStore(tmp_path / "1"), ScanStore(tmp_path / "12")
+    assert a.manifest.text_tokens == b.manifest.text_tokens
+    for name in ("top_sample", "peak_text", "peak_visual", "votes"):
+        assert (a.arrays[name] != b.arrays[name]).mean() < 0.01, name  # rounding
+
+
 def test_a_disk_too_small_is_found_before_the_first_batch(
     vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(StoreError, match=r"needs .* GB while the scan goes on") as caught:
+    with pytest.raises(StoreError, match=r"needs .* MB while the scan goes on") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
     assert "--maps" in caught.value.mend
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """``vlmscope merge``: one scan of the shards that several machines have made."""
 
 import shlex
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ def merge(
     where they are, and are not needed any more.
     """
     check_out(out)  # before torch is loaded
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written remains
     from core.merge import merge_scans  # late: it imports torch
 
     talk = Console(stderr=True, markup=False, highlight=False, emoji=False)

@@ -214,6 +214,8 @@ def scan(
         raise UsageError(f"{given[0]} does not go with --control: a control has its scan's.", "Leave it out.")
     if image_root is not None:
         raise UsageError("--image-root does not go with --control.", "Name the folder with --images.")
+    if part is not None and out is None:
+        raise UsageError("A shard of a control needs a folder of its own.", "Name it with --out.")
     store = ScanStore(scan_folder(control))
     manifest = store.manifest
     options = ScanOptions(
@@ -252,6 +254,8 @@ def _scan(job: Job) -> Manifest | None:
     """Scan, and say what came out; None in the processes of several that have nothing to say."""
     ranks = Ranks.of_environment()
     if ranks is not None:
+        if ranks.is_first and job.resume and check_job(job) is not None:
+            print(f"{plain(str(job.out))} is finished: nothing is left to do.", file=sys.stderr)
         found = run_ranks(job, ranks)
         if found is not None:
             say_result(job, found)
