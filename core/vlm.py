@@ -254,7 +254,7 @@ class Vlm:
         mean, std = (
             np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
         )
-        rgb = ((pixels.numpy() * std + mean) * 255).round().clip(0, 255).astype(np.uint8)
+        rgb = np.nan_to_num(((pixels.numpy() * std + mean) * 255).round().clip(0, 255)).astype(np.uint8)
         return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
 
     @torch.inference_mode()

@@ -231,7 +231,7 @@ def test_no_sample_counts(vlm: Vlm, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_met_before_the_work(three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
-    refused(three, tmp_path / "out", r"needs .* GB; 0.0 GB are free")
+    refused(three, tmp_path / "out", r"needs .* MB; 0.0 MB are free")
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "2", "2/0", "a/b", "-1/8", "1/8/2", "", "1.5/8", "²/8"])

@@ -332,8 +332,10 @@ def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_pa
     cache = DescriptionCache(tmp_path / "another cache")
     scan(vlm, data, out, replace(OPTIONS, batch=2), silent, resume=True, cache=cache)
     made = ScanStore(out)
-    assert {skipped.sample for skipped in made.manifest.skipped} == {4, gone}
-    assert made.manifest.progress is None and made.manifest.scanned == 7
+    # What an untrained model writes may be too long; that was known before, and is no other now.
+    assert {s.sample for s in made.manifest.skipped} == {gone, *(s.sample for s in so_far.manifest.skipped)}
+    assert "does not exist" in next(s.reason for s in made.manifest.skipped if s.sample == gone)
+    assert made.manifest.progress is None and made.manifest.scanned > so_far.manifest.scanned - 1 > 0
     assert {index: made.sample(index).description for index in words} == words
     digest = DataDigest()
     for index in range(9):
