@@ -4,15 +4,12 @@ Images are read and decoded by threads while the model writes. Each batch's word
 under the SHA-256 of the image file, so that nothing is written twice: neither after a stop, nor in a later scan.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -20,14 +17,13 @@ from PIL import Image
 from core.description_cache import DescriptionCache, Descriptions
 from core.errors import Cancelled, ModelError, SamplesError
 from core.images import load_image
+from core.read_ahead import read_ahead
 from core.samples import Data
 from core.vlm import DESCRIPTION_TOKENS, Vlm, never
 
 DESCRIBING = "describing"
 THREADS = 4
 Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def describe_missing(
     with opened as kept:
         if kept.texts:
             # Before the model begins, so that a scan that goes on does not seem to begin anew.
-            with closing(_ahead(lambda i: _digest(paths[i]), missing, 16 * THREADS)) as found:
+            with closing(read_ahead(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
                 for index, digest in found:
                     _go_on(stopped)
                     if digest is not None and digest in kept.texts:
@@ -85,7 +81,7 @@ def describe_missing(
         todo = [i for i in missing if i not in digests]
         writer = _Writer(vlm, prompt, batch, kept, stopped)
         # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
-        with closing(_ahead(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS)) as pictures:
+        with closing(read_ahead(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
             for index, picture in pictures:
                 _go_on(stopped)
                 done += 1
@@ -168,18 +164,3 @@ def _picture(path: Path, known: dict[str, str]) -> _Picture | None:
         return _Picture(digest, None if digest in known else load_image(path))
     except SamplesError:
         return None
-
-
-def _ahead(work: Callable[[int], T], items: Sequence[int], depth: int) -> Generator[tuple[int, T]]:
-    """Each item with what ``work`` makes of it, in order; threads are at most ``depth`` items ahead."""
-    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="images") as pool:
-        try:
-            left = iter(items)
-            queue: deque[tuple[int, Future[T]]] = deque((i, pool.submit(work, i)) for i in islice(left, depth))
-            while queue:
-                item, future = queue.popleft()
-                result = future.result()
-                queue.extend((i, pool.submit(work, i)) for i in islice(left, 1))
-                yield item, result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

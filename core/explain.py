@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from core.chat import Chat
 from core.chat_access import base_url
@@ -17,6 +16,7 @@ from core.explain_prompt import PROMPT_VERSION, build_request
 from core.explanation import Explanation, FailedExplanation, Source
 from core.plain_text import plain
 from core.prices import PriceTag, price_of, undated
+from core.timestamp import now
 
 WRONG_ANSWER_LENGTH = 4000  #: of an answer that is sent back to be mended
 
@@ -150,8 +150,3 @@ async def _converse(request: ChatRequest, samples: tuple[int, ...], chat: Chat, 
             complaint = f"That answer cannot be used: {wrong}. Send the corrected JSON object, and nothing else."
             wrong_answer = answer.text[:WRONG_ANSWER_LENGTH] or "(nothing)"
             asked, mended = replace(asked, wrong_answer=wrong_answer, complaint=complaint), True
-
-
-def now() -> str:
-    """ISO 8601, UTC, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -65,7 +65,7 @@ def being_scanned(folder: Path, progress: Progress) -> bool:
 
     Where a file system has no locks, or does not let us ask, the last checkpoint's age tells.
     """
-    from core.store_writer import LOCK  # a scan that is whole opens without all that writing needs
+    from core.scan_folder import LOCK  # a scan that is whole opens without all that writing needs
 
     try:
         with (folder / LOCK).open("rb") as file:

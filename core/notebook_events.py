@@ -4,7 +4,6 @@ import sqlite3
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 from core.errors import UsageError
 from core.explanation import Explanation, FailedExplanation, Source
@@ -12,6 +11,7 @@ from core.neuron import Neuron
 from core.notebook_codec import BadRecord, from_json, packed, to_json, unpacked, verdict_from
 from core.notebook_values import Change, Kind, Value
 from core.plain_text import plain
+from core.timestamp import now
 
 TAG_LIMIT = 64  #: characters
 NOTE_LIMIT = 4 * 1024 * 1024  #: characters
@@ -49,8 +49,7 @@ def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, af
     """Append an event and return its id. One that can be undone ends the redo of what was undone before it."""
     if kind.undoable:
         db.execute("UPDATE events SET undone = 2 WHERE undoable AND undone = 1")
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    values = (now, neuron.layer, neuron.index, kind, to_json(before), to_json(after), kind.undoable)
+    values = (now(), neuron.layer, neuron.index, kind, to_json(before), to_json(after), kind.undoable)
     # No RETURNING: clusters of today have an SQLite of 2018.
     db.execute(
         "INSERT INTO events (at, layer, idx, kind, before, after, undoable) VALUES (?, ?, ?, ?, ?, ?, ?)", values

@@ -8,54 +8,28 @@ import contextlib
 import hashlib
 import json
 import platform
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from core.concepts import find_concepts
-from core.data_digest import DataDigest
 from core.description_cache import DescriptionCache
 from core.descriptions import Progress, describe_missing
-from core.errors import Cancelled, ModelError, SamplesError, StoreError
+from core.errors import ModelError, SamplesError, StoreError
 from core.images import load_image
-from core.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
+from core.manifest import MANIFEST, Manifest, ThresholdsInfo, read_manifest
 from core.manifest import Progress as HowFar
 from core.samples import Data
-from core.scan_batches import BATCH, LARGEST, PENDING, BatchRunner, Met, largest_batch, prefetch
-from core.scan_order import scan_order
-from core.scan_settings import SAVE_SHARE, ScanOptions, check_resumable, settings_of
+from core.scan_batches import BATCH, LARGEST, PENDING
+from core.scan_folder import ScanFolder, is_begun
+from core.scan_run import Prepared, ScanRun
+from core.scan_settings import ScanOptions, check_resumable, settings_of
 from core.scan_state import ScanState, StateShape
 from core.scan_store import ScanStore
-from core.store_writer import ScanFolder, check_out, check_space, is_begun, unwritten
+from core.store_writer import check_out, check_space
+from core.timestamp import now
 from core.vlm import DESCRIPTION_TOKENS, Encoded, Vlm, never
-
-FIRST_SECONDS = 10.0  #: until the first checkpoint that has labels to show
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What is known before the first pass.
-
-    Attributes:
-        data: all samples with their descriptions, where they are this scan's to meet.
-        mine: indices of the samples to meet. encoded: those of them that can go through the model.
-        unusable: the others, and why.
-    """
-
-    data: Data
-    mine: list[int]
-    encoded: dict[int, Encoded]
-    unusable: dict[int, str]
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest description."""
-        return max((len(e.tokens) for e in self.encoded.values()), default=0)
 
 
 def scan(
@@ -126,7 +100,7 @@ def _prepare(
     stopped: Callable[[], bool],
     cache: DescriptionCache | None,
     store: ScanStore | None,
-) -> _Prepared:
+) -> Prepared:
     """Describe and tokenise the samples; those that ``store`` has met keep the words that they were scanned with."""
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     if store is not None:
@@ -148,18 +122,18 @@ def _prepare(
             encoded[index] = one
         except SamplesError as error:
             unusable[index] = error.message
-    return _Prepared(described, mine, encoded, unusable)
+    return Prepared(described, mine, encoded, unusable)
 
 
 def _begun(
     vlm: Vlm,
-    prepared: _Prepared,
+    prepared: Prepared,
     options: ScanOptions,
     folder: ScanFolder,
     header: Manifest,
     store: ScanStore | None,
     progress: Progress,
-) -> "_Run":
+) -> ScanRun:
     """The run, with its state on the device, and a first checkpoint on the disk."""
     pending = max(header.batch, PENDING)
     manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
@@ -174,7 +148,7 @@ def _begun(
             "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
         ) from error
     sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.met(i)}
-    run = _Run(vlm, prepared, options, folder, state, manifest, sha256, progress)
+    run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)
     if store is None:
         run.begin()
     return run
@@ -186,10 +160,10 @@ def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Mani
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     batch = options.batch or (BATCH if saved is None else saved.batch)
     identity = json.dumps([info.model_dump(), options.hook, prompt, options.top_n, data.identity], sort_keys=True)
-    now = _now()
+    created = now()
     return Manifest(
         scan_id=hashlib.sha256(identity.encode()).hexdigest(),
-        created=now,
+        created=created,
         model=info,
         hook=options.hook,
         question=options.question,
@@ -218,189 +192,9 @@ def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Mani
             shard=options.shard,
             samples_bytes=0,
             crops_bytes=0,
-            updated=now,
+            updated=created,
         ),
     )
-
-
-class _Run:
-    """A scan at work."""
-
-    def __init__(
-        self,
-        vlm: Vlm,
-        prepared: _Prepared,
-        options: ScanOptions,
-        folder: ScanFolder,
-        state: ScanState,
-        manifest: Manifest,
-        sha256: dict[int, str | None],
-        progress: Progress,
-    ) -> None:
-        """Go on from ``manifest``, whose numbers ``state`` holds; ``sha256``: of the images met, by sample."""
-        self.vlm, self.prepared, self.options = vlm, prepared, options
-        self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
-        self.sha256 = sha256
-        self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
-        how_far = manifest.progress
-        self.size = manifest.batch if how_far is None else how_far.batch
-        self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
-
-    @property
-    def done(self) -> int:
-        return len(self.sha256)
-
-    def begin(self) -> None:
-        """Settle the batch, and write the first checkpoint: what the disk refuses shows before the first batch."""
-        if self.options.batch is None and self.vlm.device.type != "cpu":
-            self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
-            self.manifest = self.manifest.model_copy(update={"batch": self.size})
-        self.save()
-        # It has nothing to show yet: the next is due soon.
-        self.saved = replace(self.saved, at=self.saved.at - self.options.save_seconds + FIRST_SECONDS)
-
-    def go(self, stopped: Callable[[], bool]) -> None:
-        """Meet the samples that are left.
-
-        Raises:
-            Cancelled: if ``stopped`` turned true.
-        """
-        encoded, of = self.prepared.encoded, len(self.prepared.mine)
-        for index, reason in self.prepared.unusable.items():
-            if index not in self.sha256:
-                self._add(Met(index, None, reason))
-        order = scan_order({index: e.shape for index, e in encoded.items()}, self.manifest.batch)
-        left = [rest for batch in order if (rest := [index for index in batch if index not in self.sha256])]
-        runner = BatchRunner(self.vlm, self.state, self.options.hook, self.size)
-        self.progress("scanning", self.done, of)
-        with contextlib.closing(prefetch(self.vlm, self.prepared.data, left)) as ready:
-            for indices, images in ready:
-                for piece in runner.pieces(indices, images, encoded):
-                    for met in piece:
-                        self._add(met)
-                    self.size = runner.size
-                    self.progress("scanning", self.done, of)
-                    if stopped():
-                        raise Cancelled(
-                            f"Stopped at {self.done} of {of} samples; they are saved in {self.folder.out}."
-                            if self.done > len(self.skipped)
-                            else "Stopped before there was a sample that counts; nothing is saved."
-                        )
-                    if self._save_is_due():
-                        self.save()
-
-    def finish(self) -> Manifest:
-        """Write what is final: a whole scan, or a shard's last checkpoint.
-
-        Raises:
-            SamplesError: if no sample counts.
-        """
-        data = self.prepared.data
-        if self.options.shard is not None:
-            return self.save()
-        if len(self.skipped) == len(data.sources):
-            first = min(self.skipped)
-            self.folder.discard()
-            raise SamplesError(
-                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: "
-                f"{self.skipped[first]}.",
-                "Check the images and descriptions.",
-            )
-        digests = [self.sha256[index] for index in range(len(data.sources))]
-        manifest = self._now_manifest().model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
-        arrays = self.state.arrays(manifest)
-        concepts = find_concepts(
-            arrays["top_sample"],
-            manifest,
-            [source.description or "" for source in data.sources],
-            lambda found, total: self.progress("finding concepts", found, total),
-        )
-        return self.folder.finish(manifest, arrays, concepts)
-
-    def save(self) -> Manifest:
-        """Write a checkpoint."""
-        begun = time.monotonic()
-        manifest = self._now_manifest()
-        self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
-        ended = time.monotonic()
-        self.saved = _Saved(self.done, ended, ended - begun)
-        return self.manifest
-
-    def keep(self) -> None:
-        """Save what there is, as the scan ends early; if there is nothing, leave nothing behind."""
-        if self.done == len(self.skipped):
-            self.folder.discard()
-        elif self.done > self.saved.done:
-            self.save()
-
-    def _add(self, met: Met) -> None:
-        """Note a sample that was met.
-
-        Raises:
-            StoreError: if the disk refuses: then the state has what the log lacks, and must not be saved.
-        """
-        source, image = self.prepared.data.sources[met.index], met.image
-        if met.trouble is not None:
-            self.skipped[met.index] = met.trouble
-        counts = met.trouble is None and image is not None
-        try:
-            self.folder.log.add(
-                met.index,
-                source.image,
-                source.description or "",
-                self.prepared.encoded[met.index].tokens if counts else (),
-                image.crop if counts and image is not None else b"",
-                None if image is None else image.sha256,
-            )
-        except OSError as error:
-            raise unwritten(self.folder.out, error) from error
-        self.sha256[met.index] = None if image is None else image.sha256
-
-    def _save_is_due(self) -> bool:
-        wait = max(self.options.save_seconds, self.saved.seconds / SAVE_SHARE)
-        samples = self.options.save_samples
-        return time.monotonic() - self.saved.at >= wait or (
-            samples is not None and self.done - self.saved.done >= samples
-        )
-
-    def _now_manifest(self) -> Manifest:
-        sources, tokens = self.prepared.data.sources, self.state.totals.tokens
-        how_far = self.manifest.progress
-        if how_far is None:
-            raise RuntimeError("the scan is whole")
-        return self.manifest.model_copy(
-            update={
-                "scanned": self.done - len(self.skipped),
-                "skipped": tuple(
-                    Skipped(sample=index, image=sources[index].image, reason=reason)
-                    for index, reason in sorted(self.skipped.items())
-                ),
-                "visual_tokens": tokens[0],
-                "text_tokens": tokens[1],
-                "progress": how_far.model_copy(update={"done": self.done, "batch": self.size, "updated": _now()}),
-            }
-        )
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """The last checkpoint: samples in it, when it was written (monotonic), what writing took."""
-
-    done: int
-    at: float
-    seconds: float
-
-
-def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
-    """SHA-256 over names, images and descriptions, in their order; ``digests`` are the images' own."""
-    digest = DataDigest()
-    for source, image in zip(data.sources, digests, strict=True):
-        digest.add(source.image, image, source.description)
-    return digest.hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:

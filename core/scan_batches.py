@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from core.errors import ModelError, SamplesError
 from core.images import crop_jpeg, load_image
 from core.kernels import fused_works
 from core.neuron import HookPoint
+from core.read_ahead import read_ahead
 from core.samples import Data
 from core.scan_state import ScanState
 from core.vlm import Encoded, Vlm
@@ -50,7 +50,7 @@ def is_fused(vlm: Vlm) -> bool:
 
 
 def prefetch(
-    vlm: Vlm, data: Data, batches: Iterable[list[int]], ahead: int = 2
+    vlm: Vlm, data: Data, batches: Sequence[list[int]], ahead: int = 2
 ) -> Generator[tuple[list[int], list[Ready | SamplesError]]]:
     """The batches with their images, which threads decode and preprocess, ``ahead`` batches before the model."""
 
@@ -66,19 +66,10 @@ def prefetch(
         except OSError as error:
             return SamplesError(f"{path} cannot be read: {error.strerror}")
 
-    left = iter(batches)
-    queue: deque[tuple[list[int], list[Future[Ready | SamplesError]]]] = deque()
-    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="images") as pool:
-        try:
-            while True:
-                for batch in islice(left, ahead + 1 - len(queue)):
-                    queue.append((batch, [pool.submit(prepare, index) for index in batch]))
-                if not queue:
-                    return
-                indices, images = queue.popleft()
-                yield indices, [image.result() for image in images]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    depth = (ahead + 1) * max(map(len, batches), default=1)
+    with closing(read_ahead(prepare, chain.from_iterable(batches), depth, THREADS)) as images:
+        for batch in batches:
+            yield batch, [image for _, image in islice(images, len(batch))]
 
 
 class BatchRunner:

@@ -11,8 +11,8 @@ from core.neuron import HookPoint
 
 QUESTION = "Could you describe the image?"  #: the paper's
 SAVE_SECONDS = 60.0
-#: What saving may take of the time: a checkpoint that took 3 s to write is followed by the next after 60 s at least.
-SAVE_SHARE = 0.05
+#: What saving may take of the time: a checkpoint that took 3 s to write is followed by the next after 150 s at least.
+SAVE_SHARE = 0.02
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """A scan in progress that a test carries on by hand: the numbers of a finished one, as of so many samples."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 from core.concepts import find_concepts
 from core.labels import label_neurons
 from core.manifest import Manifest, Progress, ShardInfo
+from core.scan_folder import ScanFolder
 from core.scan_store import ScanStore
-from core.store_writer import ScanFolder
+from core.timestamp import now
 
 
 class Growing:
@@ -65,7 +65,7 @@ class Growing:
             shard=self._shard,
             samples_bytes=0,
             crops_bytes=0,
-            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            updated=now(),
         )
         return self.source.manifest.model_copy(update={"scanned": done, "progress": progress, "data_sha256": ""})
 

@@ -51,9 +51,9 @@ def main(model: str, samples: str, out: str, *resume: str) -> int:
     except VlmscopeError as error:
         print(error.message, file=sys.stderr)
         return 1
-    print(
-        f"{ranks} made {None if made is None else made.scanned}, began with {began[0] if began else None}", flush=True
-    )
+    made_of = None if made is None else made.scanned
+    line = f"{ranks} made {made_of}, began with {began[0] if began else None}\n"
+    os.write(1, line.encode())  # in one piece: both processes write to the same pipe
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from core.score_report import ScoreReport
 from core.simulate.own_words import concept_explanation
 from core.simulate.protocol import ModelSide, Simulator
 from core.simulate.scoring import baseline_explanations, score_explanation
+from core.timestamp import now
 
 NOTHING_SAID = "it has no explanation in the notebook, and no concept words"
 
@@ -62,11 +62,6 @@ class RunEnd:
 
     results: tuple[Result, ...]
     stopped: VlmscopeError | None = None
-
-
-def now() -> str:
-    """UTC, whole seconds, as the notebook has it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def pick_explanation(

@@ -12,9 +12,9 @@ from core.errors import StoreError
 from core.how_far import STILL, ScanWatch, being_scanned, can_go_on, check_whole, in_words, open_scan, so_far
 from core.manifest import MANIFEST, ControlInfo, Progress, ShardInfo, read_manifest
 from core.neuron import Neuron
+from core.scan_folder import LOCK
 from core.scan_store import ScanStore
 from core.simulate.held_out import held_out
-from core.store_writer import LOCK
 from tests.growing import Growing
 
 

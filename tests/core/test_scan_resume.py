@@ -25,10 +25,10 @@ from core.manifest import Manifest, read_manifest
 from core.sample_log import SampleLog
 from core.samples import read_data
 from core.scan import scan
+from core.scan_folder import ScanFolder
 from core.scan_settings import ScanOptions
 from core.scan_state import ScanState
 from core.scan_store import ScanStore, array_shapes
-from core.store_writer import ScanFolder
 from core.vlm import Vlm
 from tests.tiny import make_images, make_model
 
@@ -373,7 +373,7 @@ def test_the_first_labels_come_soon(vlm: Vlm, images: Path, tmp_path: Path, monk
         saved.append(now)
         return save(self, *args)
 
-    monkeypatch.setattr("core.scan.time.monotonic", lambda: now)
+    monkeypatch.setattr("core.scan_run.time.monotonic", lambda: now)
     monkeypatch.setattr(vlm, "forward", slow)
     monkeypatch.setattr(ScanFolder, "save", noted)
     scan(vlm, read_data(str(images)), tmp_path / "scan", replace(OPTIONS, batch=1, save_samples=None), silent)

@@ -22,7 +22,7 @@ GIB = 2**30
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, scan: Path) -> None:
     """No test waits for torch to load but the one that says so; the demo is a small scan."""
-    answer_torch(monkeypatch, ["2.9.0", None, [], False])
+    answer_torch(monkeypatch, ["2.9.0", None, [], False, None])
     monkeypatch.setattr(demo, "demo_folder", lambda: scan.parent)
     monkeypatch.setattr(doctor, "demo_folder", lambda: scan.parent)
     monkeypatch.setattr(doctor, "scan_folder", lambda _: scan)
@@ -146,9 +146,24 @@ def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_devices_are_listed_with_their_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_torch(monkeypatch, ["2.9.0", "13.0", [["H100", 20 * GIB, 80 * GIB], ["A100", 1, 40 * GIB]], False])
+    answer_torch(monkeypatch, ["2.9.0", "13.0", [["H100", 20 * GIB, 80 * GIB], ["A100", 1, 40 * GIB]], False, True])
     assert found("cuda:0").value == "H100, 20.0 of 80.0 GiB free"
     assert found("cuda:1").value == "A100, 0.0 of 40.0 GiB free"
+
+
+def test_a_gpu_without_the_scan_kernels_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = [["H100", 20 * GIB, 80 * GIB]]
+    answer_torch(monkeypatch, ["2.9.0", "13.0", gpu, False, True])
+    assert found("scan kernels").state is State.OK
+    answer_torch(monkeypatch, ["2.9.0", "13.0", gpu, False, False])
+    monkeypatch.setattr(doctor, "version", lambda _: "3.9.0")
+    assert (found("scan kernels").state, found("scan kernels").mend[:6]) == (State.LIMIT, "Triton")
+
+    def missing(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(doctor, "version", missing)
+    assert (found("scan kernels").state, found("scan kernels").mend) == (State.LIMIT, "pip install triton")
 
 
 def test_a_cpu_build_beside_a_gpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from core.architectures import Architecture
@@ -23,11 +22,9 @@ from core.neuron import HookPoint
 from core.sample_files import Captions
 from core.samples import read_data
 from core.synthetic import write_synthetic_scan
-from tui.commands.options import MODEL, BatchOption, DeviceOption, DtypeOption, JsonOption
+from tui.commands.options import IMAGES, MODEL, SEEDS, BatchOption, DeviceOption, DtypeOption, JsonOption
 from tui.commands.output import console, write_json, write_lines
-
-IMAGES = "Images"
-SEEDS = 2**63  #: of torch's generator
+from tui.commands.talk import progress, talk_to_user
 
 
 class Against(StrEnum):
@@ -144,7 +141,7 @@ def scan(
     from core.scan_settings import ScanOptions
     from core.vlm import Vlm
 
-    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    talk = talk_to_user()
     with tempfile.TemporaryDirectory() as folder:
         if model_config is None:
             data = read_data(images or DEMO, samples, image_root, captions)
@@ -159,15 +156,7 @@ def scan(
             talk.print(f"making {model_config} at random", soft_wrap=True)
             vlm = made_vlm(model_config, seed or 0, device=device, dtype=dtype)
         options = ScanOptions(hook=hook, batch=batch)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=talk, disable=not talk.is_terminal) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def report(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=total)
-                bars.update(tasks[what], completed=done)
-
+        with progress(talk, hidden=not talk.is_terminal) as report:
             found = bench_scan(vlm, data, options, repeats, report, against_two_pass=against is Against.TWO_PASS)
     _write([asdict(found)], json)
 
@@ -183,7 +172,7 @@ def scores(
     """Whether scores tell right explanations from shuffled ones: on the demo, by oracle and by lens."""
     manifest = read_manifest(scan_folder(DEMO))
     spec = ModelSpec(DEMO, None, device, dtype, manifest.hook)
-    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    talk = talk_to_user()
     found = asyncio.run(_scores(spec, neurons, talk))
     if json:
         write_json(asdict(found))
@@ -192,12 +181,11 @@ def scores(
 
 
 async def _scores(spec: ModelSpec, neurons: int, talk: Console) -> BenchScores:
-    columns = (TextColumn("neurons"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=talk, disable=not talk.is_terminal) as bars:
-        task = bars.add_task("neurons", total=neurons)
+    with progress(talk, hidden=not talk.is_terminal) as report:
+        report("neurons", 0, neurons)
         model = ModelProcess(spec, lambda _: None, idle_unload_s=0)
         try:
-            return await bench_scores(model, neurons, lambda done, of: bars.update(task, completed=done, total=of))
+            return await bench_scores(model, neurons, lambda done, of: report("neurons", done, of))
         finally:
             await model.close()
 

@@ -5,8 +5,6 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core.concept_files import check_writable, replace_concepts
 from core.concepts import ConceptList, Concepts, find_concepts
@@ -16,6 +14,7 @@ from core.plain_text import plain
 from core.scan_store import ScanStore
 from tui.commands import output
 from tui.commands.options import JsonOption, ScanArgument
+from tui.commands.talk import progress, talk_to_user
 
 PURE = 0.8  #: purity from which a neuron is counted as pure
 WORD_WIDTH = 24  #: characters of one word
@@ -66,14 +65,12 @@ def concepts(
 
 def _find(store: ScanStore) -> Concepts:
     descriptions = [store.sample(index).description for index in range(store.manifest.samples)]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, markup=False, highlight=False)) as bars:
-        task = bars.add_task("finding concepts", total=None)
+    with progress(talk_to_user()) as report:
         return find_concepts(
             store.arrays["top_sample"],
             store.manifest,
             descriptions,
-            lambda done, total: bars.update(task, completed=done, total=total),
+            lambda done, total: report("finding concepts", done, total),
         )
 
 

@@ -41,6 +41,7 @@ from tui.commands.options import (
 )
 from tui.commands.output import may_be_paid
 from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
+from tui.commands.talk import talk_to_user
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
 
@@ -84,7 +85,7 @@ def explain(
     neurons = pick(addresses or [], top_k, label, limit, store, labels)
     evidence = [gather(store, neuron, Label(int(labels.label[neuron.layer, neuron.index]))) for neuron in neurons]
     spec = _spec(store.manifest, device or config.device, dtype or config.dtype)
-    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    talk = talk_to_user()
     if dry_run:
         written = DryRun(settings, out)
         asyncio.run(_dry_run(evidence, store, spec, written, talk))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.config import load_config
@@ -30,6 +29,7 @@ from tui.commands.options import (
     replaced,
     whole,
 )
+from tui.commands.talk import talk_to_user
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
@@ -101,7 +101,7 @@ def export(
         found = chosen(store, notebook, thresholds, choice, named)
         if not found:
             raise _nothing(scan, choice, named, notebook)
-        talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        talk = talk_to_user()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         bars = stack.enter_context(Progress(*columns, console=talk, disable=not talk.is_terminal))
         task = bars.add_task("neurons", total=len(found))

@@ -1,23 +1,14 @@
 """``vlmscope merge``: one scan of the shards that several machines have made."""
 
-import shlex
 import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from core.manifest import MANIFEST
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from core.statistics import scan_statistics
 from core.store_writer import check_out
-from tui.commands.labels import Summary, as_table
-from tui.commands.output import console, write_lines
-
-NAMED = 20  #: skipped samples that are named on stderr; the manifest has all
+from tui.commands.scanned import say_labels, say_skipped
+from tui.commands.talk import progress, talk_to_user
 
 
 def merge(
@@ -39,22 +30,9 @@ def merge(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written remains
     from core.merge import merge_scans  # late: it imports torch
 
-    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=talk) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
+    talk = talk_to_user()
+    with progress(talk) as report:
         manifest = merge_scans(shards, out, report)
     talk.print(f"merged {len(shards)} shards: scanned {manifest.scanned} of {manifest.samples} samples", soft_wrap=True)
-    for skipped in manifest.skipped[:NAMED]:
-        talk.print(f"skipped #{skipped.sample} {plain(skipped.image)}: {plain(skipped.reason)}", soft_wrap=True)
-    if len(manifest.skipped) > NAMED:
-        talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / MANIFEST}", soft_wrap=True)
-    made = ScanStore(out)
-    write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
-    talk.print(f"Open it: vlmscope open {shlex.quote(str(out))}", soft_wrap=True)
+    say_skipped(out, manifest, lambda skipped: skipped.image)
+    say_labels(out)

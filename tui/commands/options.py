@@ -9,6 +9,8 @@ from core.errors import UsageError
 from core.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 MODEL = "Model"
+IMAGES = "Images"
+SEEDS = 2**63  #: of torch's generator
 THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
 
 

@@ -19,7 +19,9 @@ from core.scan_settings import QUESTION, SAVE_SECONDS, ScanOptions
 from core.scan_store import ScanStore
 from core.shards import Ranks, parse_shard
 from tui.commands.options import (
+    IMAGES,
     MODEL,
+    SEEDS,
     BatchOption,
     DeviceOption,
     DtypeOption,
@@ -34,9 +36,7 @@ from tui.commands.scan_ranks import run_ranks
 from tui.commands.scan_run import Job, check_job, run_job, say_result
 
 CONTROL = "Control"
-IMAGES = "Images"
 LONG = "Long scans"
-SEEDS = 2**63  #: of torch's generator
 
 
 def scan(

@@ -3,14 +3,11 @@
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.manifest import Manifest, ShardInfo
 from core.shards import Ranks
-from tui.commands.scan_run import Job, check_job, progress, run_job, talk_to_user
-
-if TYPE_CHECKING:
-    from core.descriptions import Progress as Report
+from tui.commands.scan_run import Job, check_job, run_job
+from tui.commands.talk import Report, progress, talk_to_user
 
 
 def run_ranks(job: Job, ranks: Ranks) -> Manifest | None:

@@ -1,47 +1,29 @@
 """A scan at work: the model loaded, progress on stderr, Ctrl-C heard, and what came of it."""
 
-import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from core.demo import DEMO
 from core.description_cache import DescriptionCache
 from core.errors import Cancelled
-from core.manifest import MANIFEST, Manifest, ThresholdsInfo, read_manifest
+from core.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
 from core.plain_text import plain
 from core.samples import Data
+from core.scan_folder import is_begun
 from core.scan_settings import ScanOptions, check_resumable
-from core.scan_store import ScanStore
-from core.statistics import scan_statistics
-from core.store_writer import check_out, is_begun
-from tui.commands.labels import Summary, as_table
-from tui.commands.output import console, write_lines
+from core.store_writer import check_out
+from tui.commands.scanned import PROGRAM, say_labels, say_skipped
+from tui.commands.talk import progress, talk_to_user
 
-if TYPE_CHECKING:
-    from core.descriptions import Progress as Report
-
-NAMED = 20  #: skipped samples, and images listed twice, that are named on stderr; the manifest has all that are skipped
-PROGRAM = "vlmscope"
+NAMED = 20  #: images listed twice that are named on stderr
 
 
 @dataclass(frozen=True)
@@ -59,11 +41,6 @@ class Job:
     resume: bool = False
     who: str = ""  #: which of several processes this is, put before what it says
     quiet: bool = False  #: another process says what this one would
-
-
-def talk_to_user() -> Console:
-    """Where progress and notes go."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 
 def check_job(job: Job) -> Manifest | None:
@@ -116,7 +93,7 @@ def run_job(job: Job) -> Manifest:
         )
     cache = DescriptionCache()
     try:
-        with _Stop() as stop, progress(talk, job.who) as report:
+        with _Stop() as stop, progress(talk, who=job.who) as report:
             return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
     except Cancelled as stopped:
         if job.who:
@@ -137,20 +114,18 @@ def say_result(job: Job, manifest: Manifest) -> None:
     progress = manifest.progress
     of = manifest.samples if progress is None else progress.of
     talk.print(f"scanned {manifest.scanned} of {of} samples", soft_wrap=True)
-    for skipped in manifest.skipped[:NAMED]:
+
+    def where(skipped: Skipped) -> str:
         place = job.data.sources[skipped.sample].place
-        where = f"{skipped.image} ({place})" if place else skipped.image
-        talk.print(f"skipped #{skipped.sample} {plain(where)}: {plain(skipped.reason)}", soft_wrap=True)
-    if len(manifest.skipped) > NAMED:
-        talk.print(f"skipped {len(manifest.skipped) - NAMED} more: see {out / MANIFEST}", soft_wrap=True)
+        return f"{skipped.image} ({place})" if place else skipped.image
+
+    say_skipped(out, manifest, where)
     if manifest.skipped:
         talk.print("They count nowhere. To have them in it, mend what is named and scan again.", soft_wrap=True)
     if progress is not None:
         talk.print(f"This is shard {progress.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
         return
-    made = ScanStore(out)
-    write_lines(console(), as_table(Summary.of(scan_statistics(made, made.stored_labels()))))
-    talk.print(f"Open it: {PROGRAM} open {shlex.quote(str(out))}", soft_wrap=True)
+    say_labels(out)
 
 
 class _Stop:
@@ -175,27 +150,6 @@ class _Stop:
     def is_asked(self) -> bool:
         """Whether the scan is to end."""
         return self.signal != 0
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-@contextlib.contextmanager
-def progress(talk: Console, who: str = "") -> "Iterator[Report]":
-    """Bars, one for each thing that is done; ``who`` is put before each."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(f"{who}{what}", total=total, completed=done)
-                return
-            bars.update(tasks[what], completed=done)
-
-        yield report
 
 
 def _known_settings(job: Job) -> dict[str, object]:

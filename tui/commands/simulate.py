@@ -27,11 +27,13 @@ from core.simulate.choose import BACKENDS, DEFAULT, Tools, make_simulator
 from core.simulate.held_out import held_out
 from core.simulate.own_words import borrowed, own_explanation
 from core.simulate.protocol import Simulator
-from core.simulate.run import Result, RunEnd, Status, now, pick_explanation, run
+from core.simulate.run import Result, RunEnd, Status, pick_explanation, run
+from core.timestamp import now
 from tui.commands import output
 from tui.commands.opened import opened
 from tui.commands.options import MODEL, JsonOption, ScanArgument
 from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
+from tui.commands.talk import talk_to_user
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on."
 
@@ -80,7 +82,7 @@ def simulate(
         dtype or config.dtype,
         manifest.hook,
     )
-    talk = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    talk = talk_to_user()
     place = notebook_path(manifest.scan_id, store.folder, config.notebooks)
     with Notebook.open(place, manifest.scan_id) as notebook:
         wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, talk)

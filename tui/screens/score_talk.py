@@ -12,6 +12,7 @@ from core.explanation import Explanation
 from core.neuron import Neuron
 from core.plain_text import plain
 from core.scan_store import ScanStore
+from core.timestamp import now
 from tui.keys import keys_of
 from tui.messages import Scored, ScoreFailed
 from tui.screens.explain_talk import ExplainScreen
@@ -116,7 +117,6 @@ class ScoreScreen(ExplainScreen):
         """
         from core.simulate.choose import DEFAULT
         from core.simulate.own_words import own_explanation
-        from core.simulate.run import now
 
         if self._scoring is not None:
             raise UsageError("Something is being scored already.", "esc stops it.")

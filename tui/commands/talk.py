@@ -1,0 +1,45 @@
+"""stderr is talk: notes to whoever waits, and how far a command is."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Report = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
+
+
+def talk_to_user() -> Console:
+    """Where progress and notes go."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+@contextlib.contextmanager
+def progress(talk: Console, *, who: str = "", hidden: bool = False) -> Iterator[Report]:
+    """Bars, one for each thing that is done; ``who`` is put before each."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk, disable=hidden) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(f"{who}{what}", total=total, completed=done)
+                return
+            bars.update(tasks[what], completed=done)
+
+        yield report
