@@ -191,29 +191,41 @@ class BatchReduction:
         patches = visual.transpose(1, 2)[place, neuron]  # (K, V)
         words = text.transpose(1, 2)[place, neuron]  # (K, longest description)
         words.masked_fill_(self.no_text[place], -torch.inf)
-        visual_top, visual_peak = _largest(patches, VISUAL_KEPT)
-        text_top, text_peak = _largest(words, TEXT_KEPT)
+        visual_top, visual_peak = largest(patches, VISUAL_KEPT)
+        text_top, text_peak = largest(words, TEXT_KEPT)
         at = self.places.start + place
         pending.visual[layer][at, :, neuron] = visual_top
         pending.text[layer][at, :, neuron] = text_top
         pending.peak[layer][at, :, neuron] = torch.stack([visual_peak, text_peak], dim=1)
 
 
-def _largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     """The ``keep`` largest of each row, padded with -inf, and where the first largest lies (-1 if it is -inf).
 
     Args:
-        rows: float32 (K, n).
+        rows: float32 (K, n), without NaN; n at least 1.
 
     Returns:
         float32 (K, keep) in falling order, int32 (K,).
     """
+    # On the CPU a whole sort by numpy takes a fifth of torch's topk.
+    top, first = _by_numpy(rows, keep) if rows.device.type == "cpu" else _by_topk(rows, keep)
+    first = first.where(top[:, 0] > -torch.inf, -1)
+    return torch.nn.functional.pad(top, (0, keep - top.shape[1]), value=-torch.inf), first
+
+
+def _by_numpy(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    values = rows.numpy()
+    rising = np.sort(values, axis=1)[:, -keep:]
+    first = values.argmax(axis=1).astype(np.int32)  # of equals the first: so it is documented
+    return torch.from_numpy(rising[:, ::-1].copy()), torch.from_numpy(first)
+
+
+def _by_topk(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     top = rows.topk(min(keep, rows.shape[1]), dim=1).values
     places = torch.arange(rows.shape[1], device=rows.device, dtype=torch.int32)
     # topk and argmax leave open which of equals they name; the first is decided here.
-    first = torch.where(rows == top[:, :1], places, rows.shape[1]).amin(dim=1).to(torch.int32)
-    first = first.where(top[:, 0] > -torch.inf, -1)
-    return torch.nn.functional.pad(top, (0, keep - top.shape[1]), value=-torch.inf), first
+    return top, torch.where(rows == top[:, :1], places, rows.shape[1]).amin(dim=1).to(torch.int32)
 
 
 def histogram(a: Tensor) -> Tensor:

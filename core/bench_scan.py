@@ -17,14 +17,14 @@ from core.chips import peak_tflops
 from core.descriptions import Progress, describe_missing
 from core.errors import SamplesError
 from core.flops import forward_flop
-from core.images import load_image
 from core.manifest import Manifest
 from core.peak_memory import PeakMemory
 from core.samples import Data
 from core.scan import scan
-from core.scan_batches import BATCH
+from core.scan_batches import BATCH, PENDING, BatchRunner, Ready, prefetch
 from core.scan_order import scan_order
 from core.scan_settings import ScanOptions
+from core.scan_state import ScanState, StateShape
 from core.scan_store import ScanStore
 from core.two_pass import two_pass
 from core.vlm import Encoded, Vlm
@@ -37,7 +37,10 @@ class ScanFigures:
     Attributes:
         tokens_per_sample: prompt, patches and description, the mean.
         forward_s: the bare forward passes over the same batches, images already decoded and preprocessed.
+        pass_s: the same passes, with all that the scan takes of each; batch by batch in turns with the bare ones.
         scan_s: the whole scan: decoding, tokenising, reducing, writing the store.
+        pass_ratio: the passes' time over that of the bare ones. What a scan of many samples comes to, if its images are
+            ready in time: what is written takes the same time however many they are.
         ratio: the scan's time over that of the forward passes.
         peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` says of what.
         flop_per_sample: of a forward pass, padding not counted, the mean (``core/flops.py``).
@@ -58,7 +61,9 @@ class ScanFigures:
     batch: int
     repeats: int
     forward_s: float
+    pass_s: float
     scan_s: float
+    pass_ratio: float
     ratio: float
     samples_per_s: float
     peak_memory_mib: float
@@ -92,12 +97,13 @@ def bench_scan(
     prompt = vlm.prompt(options.question, options.prompt_template)
     data = describe_missing(vlm, data, prompt, options.batch or BATCH, progress)
     total = len(data.sources)
-    clock = _Clock(progress, total * (2 + repeats * (4 if against_two_pass else 2)))
+    clock = _Clock(progress, total * (1 + repeats * (5 if against_two_pass else 3)))
     forward: list[float] = []
+    passes: list[float] = []
     whole: list[float] = []
     usual: list[float] = []
     same = None
-    # Scan and forward passes warm up once. The warm-up's memory is read: what is prepared later would count into it.
+    # One scan warms up all. Its memory is read: what is prepared later would count into it.
     memory = PeakMemory(vlm.device)
     memory.reset()
     first = _scanned(vlm, data, options, clock)
@@ -106,9 +112,10 @@ def bench_scan(
     options = replace(options, batch=batch)
     encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
     prepared = _prepared(vlm, data, encoded, batch)
-    _forward(vlm, prepared, options, clock)
     for _ in range(repeats):
-        forward.append(_forward(vlm, prepared, options, clock))
+        bare, reducing = _in_turns(vlm, prepared, encoded, first.manifest, options, clock)
+        forward.append(bare)
+        passes.append(reducing)
         scanned = _scanned(vlm, data, options, clock)
         whole.append(scanned.seconds)
         if against_two_pass:
@@ -131,7 +138,9 @@ def bench_scan(
         batch=batch,
         repeats=repeats,
         forward_s=forward_s,
+        pass_s=statistics.median(passes),
         scan_s=scan_s,
+        pass_ratio=statistics.median(p / f for p, f in zip(passes, forward, strict=True)),
         ratio=statistics.median(w / f for w, f in zip(whole, forward, strict=True)),
         samples_per_s=total / scan_s,
         peak_memory_mib=peak_memory,
@@ -162,32 +171,69 @@ class _Clock:
         self._progress("measuring", self._done, self._samples)
         return time.perf_counter()
 
-    def stop(self, begun: float, samples: int) -> float:
-        """Seconds of a part, through which so many samples went."""
+    def stop(self, begun: float, samples: int, device: torch.device | None = None) -> float:
+        """Seconds of a part, through which so many samples went; ``device`` is waited for."""
+        if device is not None and device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
         self._done += samples
         self._progress("measuring", self._done, self._samples)
         return seconds
 
 
-def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[tuple[Tensor, Tensor]]:
-    """Tokens int64 (B, T) and pixels float32 (B, 3, H, W) of each batch, as a scan makes them."""
-    found = []
-    for indices in scan_order({i: one.shape for i, one in encoded.items()}, size):
-        ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
-        pixels = [vlm.pixels(load_image(data.root / data.sources[i].image)) for i in indices]
-        found.append((ids, torch.stack(pixels)))
-    return found
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch of the scan, ready for the model: indices of its samples, tokens int64 (B, T)."""
+
+    indices: list[int]
+    ids: Tensor
+    images: list[Ready | SamplesError]
+
+    def pixels(self) -> Tensor:
+        """(B, 3, H, W), in the model's dtype."""
+        return torch.stack([image.pixels for image in self.images if isinstance(image, Ready)])
 
 
-def _forward(vlm: Vlm, prepared: list[tuple[Tensor, Tensor]], options: ScanOptions, clock: _Clock) -> float:
-    """Seconds of the bare forward passes."""
+def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
+    """The batches of a scan, their images as its threads prepare them."""
+    order = scan_order({i: one.shape for i, one in encoded.items()}, size)
+    return [
+        _Prepared(
+            indices,
+            Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids(),
+            images,
+        )
+        for indices, images in prefetch(vlm, data, order)
+    ]
+
+
+def _in_turns(
+    vlm: Vlm,
+    prepared: list[_Prepared],
+    encoded: dict[int, Encoded],
+    manifest: Manifest,
+    options: ScanOptions,
+    clock: _Clock,
+) -> tuple[float, float]:
+    """Seconds of the bare forward passes, and of the scan's: from images that are ready to a state that is complete.
+
+    Batch by batch in turns, so that a machine that slows down for a while slows both.
+    """
+    state = ScanState(StateShape.of(manifest, max(manifest.batch, PENDING)), vlm.device)
+    runner = BatchRunner(vlm, state, options.hook, manifest.batch)
+    forward = passes = 0.0
+    for item in prepared:
+        pixels = item.pixels()
+        begun = clock.start()
+        vlm.forward(item.ids, pixels, {}, options.hook)
+        forward += clock.stop(begun, len(item.indices), vlm.device)
+        begun = clock.start()
+        for _ in runner.pieces(item.indices, item.images, encoded):
+            pass
+        passes += clock.stop(begun, len(item.indices), vlm.device)
     begun = clock.start()
-    for ids, pixels in prepared:
-        vlm.forward(ids, pixels, {}, options.hook)
-    if vlm.device.type == "cuda":
-        torch.cuda.synchronize(vlm.device)
-    return clock.stop(begun, sum(len(ids) for ids, _ in prepared))
+    state.flush()
+    return forward, passes + clock.stop(begun, 0, vlm.device)
 
 
 @dataclass(frozen=True)

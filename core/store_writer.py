@@ -20,7 +20,6 @@ from core.manifest import MANIFEST, Manifest
 from core.sample_log import SampleLog
 from core.scan_store import array_shapes
 
-
 SAMPLE_BYTES = 10_000  #: about what the crop of a photograph takes, and a sample's line in the log
 
 
