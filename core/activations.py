@@ -84,7 +84,9 @@ class BatchReduction:
         self.maximum = torch.empty((layers, neurons), device=device)
         self.content_maximum = torch.empty((layers, neurons), device=device)
         self.sums = torch.empty((2, 2, layers, neurons), dtype=torch.float64, device=device)
-        self.histogram = torch.zeros((2, layers, neurons, BINS), dtype=torch.int32, device=device)
+        # The kernels count in int32; bincount does in int64, and adding it to another type takes twice as long.
+        counter = torch.int32 if fused else torch.int64
+        self.histogram = torch.zeros((2, layers, neurons, BINS), dtype=counter, device=device)
         self.finite = torch.ones(self.size, dtype=torch.bool, device=device)
         self.reached = [False] * layers
         self.fused = fused
@@ -145,35 +147,40 @@ class BatchReduction:
         insert_maps_fused(activation, self.spans, content, self.samples, self.finite, *maps.of_layer(layer))
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
-        """Sample by sample: each is read from the cache after the first time, and padding is not read at all."""
+        """What all samples have in the same place at once, the descriptions one by one: padding is not read at all."""
         a = activation.float()  # bfloat16 and float16 values are kept without loss
-        content = torch.empty((self.size, a.shape[2]), device=a.device)
+        visual = a[:, self.visual]
         sums = torch.zeros((2, 2, a.shape[2]), dtype=torch.float64, device=a.device)
-        highest = self.maximum[layer].fill_(-torch.inf)
+        content = visual.amax(dim=1)
+        highest = content.clone()
+        of_visual = visual.sum(dim=1)
+        total = of_visual.clone()
+        sums[0, 0] = of_visual.sum(dim=0, dtype=torch.float64)
+        for template in (a[:, : self.visual.start], a[:, self.visual.stop : self.text_start]):
+            if template.shape[1]:
+                torch.maximum(highest, template.amax(dim=1), out=highest)
+                total += template.sum(dim=1)
         for place, (text, length) in enumerate(zip(self.texts, self.lengths, strict=True)):
-            sample = a[place, :length]
-            content[place] = -torch.inf
-            total = torch.zeros_like(content[place])
-            for kind, part in enumerate((sample[self.visual], sample[text])):
-                if not len(part):
-                    continue
-                torch.maximum(content[place], part.amax(dim=0), out=content[place])
-                summed = part.sum(dim=0)
-                total += summed
-                sums[kind, 0] += summed
-                sums[kind, 1] += part.square().sum(dim=0)
-                self.histogram[kind, layer] += histogram(part)
-            torch.maximum(highest, content[place], out=highest)
-            # A tokenizer may end with a special token.
-            for part in (sample[: self.visual.start], sample[self.visual.stop : text.start], sample[text.stop :]):
-                if len(part):
-                    torch.maximum(highest, part.amax(dim=0), out=highest)
-                    total += part.sum(dim=0)
-            # A sum is finite only if all its terms are: NaN and infinities reach it.
-            self.finite[place] &= total.isfinite().all()
+            patches, words, rest = visual[place], a[place, text], a[place, text.stop : length]
+            sums[0, 1] += patches.square().sum(dim=0)
+            self.histogram[0, layer] += histogram(patches)
+            if len(words):
+                torch.maximum(content[place], words.amax(dim=0), out=content[place])
+                summed = words.sum(dim=0)
+                total[place] += summed
+                sums[1, 0] += summed
+                sums[1, 1] += words.square().sum(dim=0)
+                self.histogram[1, layer] += histogram(words)
+            if len(rest):  # a tokenizer may end with a special token
+                torch.maximum(highest[place], rest.amax(dim=0), out=highest[place])
+                total[place] += rest.sum(dim=0)
+        torch.maximum(highest, content, out=highest)
+        # A sum is finite only if all its terms are: NaN and infinities reach it.
+        self.finite &= total.isfinite().all(dim=1)
+        self.maximum[layer] = highest.amax(dim=0)
         self.sums[:, :, layer] = sums
         self.content_maximum[layer] = content.amax(dim=0)
-        self._find(layer, a[:, self.visual], a[:, self.text_start : self.text_start + self.width], content)
+        self._find(layer, visual, a[:, self.text_start : self.text_start + self.width], content)
         insert_maps_torch(a, self.spans, content, self.samples, self.finite, *self.state.maps.of_layer(layer))
 
     def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:
@@ -209,19 +216,21 @@ def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
         float32 (K, keep) in falling order, int32 (K,).
     """
     # On the CPU a whole sort by numpy takes a fifth of torch's topk.
-    top, first = _by_numpy(rows, keep) if rows.device.type == "cpu" else _by_topk(rows, keep)
+    top, first = by_numpy(rows, keep) if rows.device.type == "cpu" else by_topk(rows, keep)
     first = first.where(top[:, 0] > -torch.inf, -1)
     return torch.nn.functional.pad(top, (0, keep - top.shape[1]), value=-torch.inf), first
 
 
-def _by_numpy(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+def by_numpy(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """``largest`` on the CPU, as many as there are."""
     values = rows.numpy()
     rising = np.sort(values, axis=1)[:, -keep:]
     first = values.argmax(axis=1).astype(np.int32)  # of equals the first: so it is documented
     return torch.from_numpy(rising[:, ::-1].copy()), torch.from_numpy(first)
 
 
-def _by_topk(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+def by_topk(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """The same on any device."""
     top = rows.topk(min(keep, rows.shape[1]), dim=1).values
     places = torch.arange(rows.shape[1], device=rows.device, dtype=torch.int32)
     # topk and argmax leave open which of equals they name; the first is decided here.

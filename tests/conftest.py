@@ -12,6 +12,10 @@ from core.synthetic import write_synthetic_scan
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Several processes run tests, one for each core: torch in each of them, and in what they start, takes one core.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A slow machine is no failure; a failing example is printed in a form that can be pasted back.
 settings.register_profile("vlmscope", deadline=None, print_blob=True)
 settings.load_profile("vlmscope")

@@ -28,6 +28,7 @@ MODEL_SIDE = {
     "ranks",
     "scan",
     "scan_batches",
+    "scan_run",
     "scan_state",
     "simulate.segmentation",
     "top_samples",

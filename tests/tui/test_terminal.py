@@ -52,14 +52,17 @@ class Terminal:
     def send(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def _read(self, seconds: float) -> None:
-        if select.select([self._master], [], [], seconds)[0]:
-            try:
-                data = os.read(self._master, 1 << 16)
-            except OSError:  # the program has gone
-                return
-            self.written += data
-            self._stream.feed(PRIVATE.sub(b"", data))
+    def _read(self, seconds: float) -> bool:
+        """Read what is there, or comes in time; whether there was something."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self._master, 1 << 16)
+        except OSError:  # the program has gone
+            return False
+        self.written += data
+        self._stream.feed(PRIVATE.sub(b"", data))
+        return bool(data)
 
     def until(self, holds: Callable[[str], object], seconds: float = 40) -> None:
         """Read until the screen is as it should be; fails with the screen as it is."""
@@ -74,6 +77,8 @@ class Terminal:
         deadline = time.monotonic() + 20
         while self.process.poll() is None and time.monotonic() < deadline:
             self._read(0.05)
+        while self._read(0):
+            pass  # what it wrote last
         return self.process.wait(timeout=1)
 
     def close(self) -> None:
