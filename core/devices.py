@@ -49,20 +49,26 @@ def _has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def free_memory() -> int | None:
+def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Bytes of the host's memory that a program can have without swapping; None where that is not known.
 
-    A container's or a job's limit counts (cgroup 2).
+    The limits of a container or a job count (cgroup 2), each for all that is inside it.
     """
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = (processes / "meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
         return None
     try:
-        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()[-1].removeprefix("0::")
-        folder = Path(f"/sys/fs/cgroup{group}")
-        limit, used = (int((folder / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-        return min(free, max(0, limit - used))
-    except (OSError, ValueError, IndexError):  # no cgroup 2, or no limit ("max")
+        own = (processes / "self" / "cgroup").read_text(encoding="utf-8").splitlines()[-1].removeprefix("0::")
+    except (OSError, IndexError):
         return free
+    group = groups / own.removeprefix("/")
+    while group.is_relative_to(groups):
+        try:
+            limit, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+            free = min(free, max(0, limit - used))
+        except (OSError, ValueError):
+            pass  # no cgroup 2, or no limit ("max")
+        group = group.parent
+    return free

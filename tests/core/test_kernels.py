@@ -23,6 +23,7 @@ from core.kernels import (
     Reduced,
     Spans,
     fused_available,
+    fused_works,
     insert_maps_fused,
     insert_maps_torch,
     reduce_fused,
@@ -350,3 +351,27 @@ def test_both_kernels_compile_without_a_gpu(architecture: int, tmp_path: Path) -
     reduced, inserted = (eval(line) for line in done.stdout.splitlines())
     assert reduced["bytes"] and inserted["bytes"]
     assert not inserted["fused"]  # a map's byte is rounded twice, as torch rounds it
+
+
+def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler\nlong text")
+
+    monkeypatch.setattr("core.kernels.reduce_fused", fails)
+    fused_works.cache_clear()
+    try:
+        assert [fused_works(torch.device("cpu")) for _ in range(2)] == [False, False]
+    finally:
+        fused_works.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The scan's GPU kernels cannot run, torch serves instead: Failed to find C compiler"
+    ]
+
+
+def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.kernels.find_spec", lambda _: None)
+    fused_works.cache_clear()
+    assert not fused_works(torch.device("cpu"))
+    fused_works.cache_clear()

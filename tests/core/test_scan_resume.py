@@ -462,3 +462,25 @@ def test_not_even_one_sample_fits(
         with pytest.raises(ModelError, match="Not even one sample fits"):
             scan(vlm, read_data(str(images)), out, OPTIONS, silent)
     assert not out.exists()
+
+
+def test_what_the_scan_keeps_does_not_fit(
+    vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory is left")
+
+    monkeypatch.setattr("core.scan.ScanState", full)
+    with pytest.raises(ModelError, match="What the scan keeps does not fit") as caught:
+        scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
+    assert "--maps" in caught.value.mend
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_without_float64_is_refused(
+    vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Vlm, "device", torch.device("mps"))
+    with pytest.raises(ModelError, match="float64, which MPS does not have"):
+        scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
+    assert list(tmp_path.iterdir()) == []

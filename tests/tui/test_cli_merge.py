@@ -1,10 +1,13 @@
 """``vlmscope merge`` as a user types it."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core.layer_arrays import LayerArrays
 from core.manifest import ShardInfo
 from core.samples import read_data
 from core.scan import scan
@@ -65,3 +68,22 @@ def test_an_existing_folder_is_not_overwritten(
     whole, shards = made
     assert main(["merge", *map(str, shards), "--out", str(whole)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_merge_and_nothing_half_written_remains(
+    made: tuple[Path, list[Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def meanwhile(self: LayerArrays, *_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(LayerArrays, "put", meanwhile)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["merge", *map(str, made[1]), "--out", str(tmp_path / "out")]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "stopped" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -90,3 +90,29 @@ def test_a_shard_of_a_shard_is_refused(
         monkeypatch.setenv(name, value)
     assert main(["scan", *made[0], "--out", str(tmp_path / "out"), "--shard", "1/2"]) == 2
     assert "--shard does not go with torchrun" in capsys.readouterr().err
+
+
+def test_torchrun_on_a_finished_scan_says_so(
+    made: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tui.commands.scan.run_ranks", lambda *_: None)
+    assert main(["scan", *made[0], "--out", str(made[1]), "--resume"]) == 0
+    assert f"{made[1]} is finished: nothing is left to do." in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")
+    assert main(["scan", *made[0], "--out", str(made[1]), "--resume"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_finished_scan_of_fewer_samples_is_another(
+    made: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scan", *made[0], "--limit", "5", "--out", str(made[1]), "--resume"]) == 1
+    assert "the number of samples: 9, now 5" in capsys.readouterr().err
+
+
+def test_a_shard_of_a_control_needs_a_folder(made: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", "--control", str(made[1]), "--shard", "1/2"]) == 2
+    said = capsys.readouterr().err
+    assert "A shard of a control needs a folder of its own." in said and "Name it with --out." in said
