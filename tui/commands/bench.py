@@ -117,10 +117,11 @@ def scan(
 ) -> None:
     """What a scan costs, beside the bare forward passes over the same batches.
 
-    Prints medians over the repeats: seconds of both and their ratio, samples a
-    second, the peak memory of a scan, the FLOP of a sample's forward pass, and
-    which share of the chip's peak they make where that peak is known (n/a
-    elsewhere, as on a CPU).
+    Prints medians over the repeats: seconds of these, of the same passes with
+    what the scan takes from them (pass_s), and of the whole scan; the ratios of
+    both; samples a second, the peak memory of a scan, the FLOP of a sample's
+    forward pass, and which share of the chip's peak they make where that peak
+    is known (n/a elsewhere, as on a CPU).
 
     --model-config needs no download: 'vlmscope bench scan --model-config
     llava-1.5-7b' measures LLaVA-1.5-7B on this GPU, with random weights.
