@@ -40,7 +40,8 @@ class ScanFigures:
         pass_s: the same passes, with all that the scan takes of each; batch by batch in turns with the bare ones.
         scan_s: the whole scan: decoding, tokenising, reducing, writing the store.
         pass_ratio: the passes' time over that of the bare ones. What a scan of many samples comes to, if its images are
-            ready in time: what is written takes the same time however many they are.
+            ready in time: what is written takes the same time however many they are. (A short one begins with samples
+            of which all are among the best so far, which on the CPU cost more.)
         ratio: the scan's time over that of the forward passes.
         peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` says of what.
         flop_per_sample: of a forward pass, padding not counted, the mean (``core/flops.py``).
@@ -187,24 +188,29 @@ class _Prepared:
 
     indices: list[int]
     ids: Tensor
-    images: list[Ready | SamplesError]
+    images: list[Ready]
 
     def pixels(self) -> Tensor:
         """(B, 3, H, W), in the model's dtype."""
-        return torch.stack([image.pixels for image in self.images if isinstance(image, Ready)])
+        return torch.stack([image.pixels for image in self.images])
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
-    """The batches of a scan, their images as its threads prepare them."""
-    order = scan_order({i: one.shape for i, one in encoded.items()}, size)
-    return [
-        _Prepared(
-            indices,
-            Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids(),
-            images,
-        )
-        for indices, images in prefetch(vlm, data, order)
-    ]
+    """The batches of a scan, their images as its threads prepare them.
+
+    Raises:
+        SamplesError: if an image cannot be read any more.
+    """
+    found = []
+    for indices, images in prefetch(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
+        ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
+        ready = []
+        for image in images:
+            if isinstance(image, SamplesError):
+                raise image
+            ready.append(image)
+        found.append(_Prepared(indices, ids, ready))
+    return found
 
 
 def _in_turns(

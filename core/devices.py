@@ -52,7 +52,8 @@ def _has_bfloat16(device: torch.device) -> bool:
 def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Bytes of the host's memory that a program can have without swapping; None where that is not known.
 
-    The limits of a container or a job count (cgroup 2), each for all that is inside it.
+    The limits of a container or a job count (cgroup 2), each for all that is inside it. Files that the system keeps in
+    memory, as it does with weights that were read once, make room.
     """
     try:
         lines = (processes / "meminfo").read_text(encoding="ascii").splitlines()
@@ -61,14 +62,23 @@ def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cg
         return None
     try:
         own = (processes / "self" / "cgroup").read_text(encoding="utf-8").splitlines()[-1].removeprefix("0::")
-    except (OSError, IndexError):
+    except (OSError, ValueError, IndexError):
         return free
     group = groups / own.removeprefix("/")
     while group.is_relative_to(groups):
         try:
             limit, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-            free = min(free, max(0, limit - used))
+            free = min(free, max(0, limit - used + _cached(group)))
         except (OSError, ValueError):
             pass  # no cgroup 2, or no limit ("max")
         group = group.parent
     return free
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that a group's memory holds and could give up."""
+    try:
+        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return int(stat["inactive_file"]) + int(stat["active_file"])
+    except (OSError, ValueError, KeyError):
+        return 0

@@ -66,7 +66,7 @@ def prefetch(
         except OSError as error:
             return SamplesError(f"{path} cannot be read: {error.strerror}")
 
-    depth = (ahead + 1) * max(map(len, batches), default=1)
+    depth = ahead * max(map(len, batches), default=1)
     with closing(read_ahead(prepare, chain.from_iterable(batches), depth, THREADS)) as images:
         for batch in batches:
             yield batch, [image for _, image in islice(images, len(batch))]
@@ -82,7 +82,7 @@ class BatchRunner:
         self.fused = is_fused(vlm) if fused is None else fused
 
     def pieces(
-        self, indices: list[int], images: list[Ready | SamplesError], encoded: Mapping[int, Encoded]
+        self, indices: list[int], images: Sequence[Ready | SamplesError], encoded: Mapping[int, Encoded]
     ) -> Iterator[list[Met]]:
         """Add a batch to the state, in pieces of at most ``size`` samples; says after each what became of them.
 

@@ -14,7 +14,7 @@ from core.samples import Data
 from core.scan_batches import BatchRunner, Met, largest_batch, prefetch
 from core.scan_folder import ScanFolder
 from core.scan_order import scan_order
-from core.scan_settings import SAVE_SHARE, ScanOptions
+from core.scan_settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
 from core.scan_state import ScanState
 from core.store_writer import unwritten
 from core.timestamp import now
@@ -77,8 +77,9 @@ class ScanRun:
             self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         self.save()
-        # It has nothing to show yet: the next is due soon.
-        self.saved = replace(self.saved, at=self.saved.at - self.options.save_seconds + FIRST_SECONDS)
+        # It has nothing to show yet: the next is due soon, whatever this one took.
+        at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
+        self.saved = replace(self.saved, at=at, seconds=0.0)
 
     def go(self, stopped: Callable[[], bool]) -> None:
         """Meet the samples that are left.
@@ -178,7 +179,7 @@ class ScanRun:
         self.sha256[met.index] = None if image is None else image.sha256
 
     def _save_is_due(self) -> bool:
-        wait = max(self.options.save_seconds, self.saved.seconds / SAVE_SHARE)
+        wait = max(self.options.save_seconds, min(self.saved.seconds / SAVE_SHARE, LONGEST_SECONDS))
         samples = self.options.save_samples
         return time.monotonic() - self.saved.at >= wait or (
             samples is not None and self.done - self.saved.done >= samples

@@ -13,6 +13,8 @@ QUESTION = "Could you describe the image?"  #: the paper's
 SAVE_SECONDS = 60.0
 #: What saving may take of the time: a checkpoint that took 3 s to write is followed by the next after 150 s at least.
 SAVE_SHARE = 0.02
+#: But it never waits longer: whoever looks takes a scan that has not saved for a quarter of an hour for stopped.
+LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

@@ -37,16 +37,17 @@ def check_out(out: Path) -> None:
 
 
 def check_space(out: Path, manifest: Manifest) -> None:
-    """Find out before any work whether a scan of this shape, and a checkpoint beside it, fit on the disk.
+    """Find out before any work whether a scan like this, and a checkpoint of it beside, fit on the disk.
 
     A quota does not show here; the first checkpoint, written before the first batch, meets it.
 
     Raises:
         StoreError: if they do not.
     """
+    samples = manifest.samples if manifest.progress is None else manifest.progress.of
     check_free(
         out,
-        2 * arrays_bytes(manifest) + manifest.samples * SAMPLE_BYTES,
+        2 * arrays_bytes(manifest) + samples * SAMPLE_BYTES,
         " while the scan goes on",
         "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --top-n.",
     )

@@ -12,7 +12,8 @@ from core.synthetic import write_synthetic_scan
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Several processes run tests, one for each core: torch in each of them, and in what they start, takes one core.
+# Several processes run tests, one for each core, eight at most: torch takes one core in each of them, and in what
+# they start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

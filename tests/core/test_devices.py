@@ -44,9 +44,20 @@ def test_the_tightest_limit_counts_wherever_it_is_set(host: Path) -> None:
     assert free(host) == 0
 
 
+def test_files_in_memory_make_room(host: Path) -> None:
+    limit(host, "job", str(32 * 2**30), str(30 * 2**30))
+    stat = host / "groups" / "job" / "memory.stat"
+    stat.write_text(f"anon 5\nactive_file {2**30}\ninactive_file {27 * 2**30}\n")
+    assert free(host) == 30 * 2**30
+    stat.write_text("anon 5\n")
+    assert free(host) == 2 * 2**30
+
+
 @pytest.mark.parametrize("broken", ["meminfo", "self/cgroup"])
 def test_a_system_that_says_nothing_is_asked_no_more(host: Path, broken: str) -> None:
     (host / "proc" / broken).write_text("")
+    assert free(host) == (None if broken == "meminfo" else 64 * 2**30)
+    (host / "proc" / broken).write_bytes(b"0::/j\xff")
     assert free(host) == (None if broken == "meminfo" else 64 * 2**30)
     (host / "proc" / broken).unlink()
     assert free(host) == (None if broken == "meminfo" else 64 * 2**30)

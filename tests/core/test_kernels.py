@@ -359,6 +359,7 @@ def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
     def fails(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler\nlong text")
 
+    monkeypatch.setattr("core.kernels.fused_available", lambda: True)
     monkeypatch.setattr("core.kernels.reduce_fused", fails)
     fused_works.cache_clear()
     try:
@@ -373,5 +374,7 @@ def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
 def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.kernels.find_spec", lambda _: None)
     fused_works.cache_clear()
-    assert not fused_works(torch.device("cpu"))
-    fused_works.cache_clear()
+    try:
+        assert not fused_works(torch.device("cpu"))
+    finally:
+        fused_works.cache_clear()

@@ -359,25 +359,43 @@ def test_a_scan_that_another_process_finished_meanwhile_stays(
     assert_equal(ScanStore(out), whole)
 
 
-def test_the_first_labels_come_soon(vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten seconds after the start, then once a minute: batches here take four seconds."""
+@pytest.mark.parametrize(
+    ("takes", "batch_takes", "expected"),
+    [
+        (0, 4, [0, 12, 72]),
+        (1.5, 8, [0, 17.5, 17.5 + 1.5 + 80]),  # 75 s, which is 1.5 / 0.02, end in a batch
+        (30, 100, [0, 130, 130 + 30 + 600]),  # at most ten minutes
+    ],
+)
+def test_the_first_labels_come_soon(
+    vlm: Vlm,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    takes: float,
+    batch_takes: float,
+    expected: list[float],
+) -> None:
+    """Ten seconds after the start, whatever the first checkpoint took, and then as ``SAVE_SHARE`` lets them."""
     now, saved = 0.0, []
     forward, save = vlm.forward, ScanFolder.save
 
     def slow(*args: Any) -> None:
         nonlocal now
-        now += 4
+        now += batch_takes
         forward(*args)
 
     def noted(self: ScanFolder, *args: Any) -> Manifest:
+        nonlocal now
         saved.append(now)
+        now += takes
         return save(self, *args)
 
     monkeypatch.setattr("core.scan_run.time.monotonic", lambda: now)
     monkeypatch.setattr(vlm, "forward", slow)
     monkeypatch.setattr(ScanFolder, "save", noted)
     scan(vlm, read_data(str(images)), tmp_path / "scan", replace(OPTIONS, batch=1, save_samples=None), silent)
-    assert saved[:3] == [0, 12, 72]
+    assert saved[:3] == expected
 
 
 def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ GIB = 2**30
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, scan: Path) -> None:
     """No test waits for torch to load but the one that says so; the demo is a small scan."""
-    answer_torch(monkeypatch, ["2.9.0", None, [], False, None])
+    answer_torch(monkeypatch, ["2.9.0", None, [], False])
     monkeypatch.setattr(demo, "demo_folder", lambda: scan.parent)
     monkeypatch.setattr(doctor, "demo_folder", lambda: scan.parent)
     monkeypatch.setattr(doctor, "scan_folder", lambda _: scan)
@@ -146,24 +146,46 @@ def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_devices_are_listed_with_their_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_torch(monkeypatch, ["2.9.0", "13.0", [["H100", 20 * GIB, 80 * GIB], ["A100", 1, 40 * GIB]], False, True])
+    answer_torch(monkeypatch, ["2.9.0", "13.0", [["H100", 20 * GIB, 80 * GIB], ["A100", 1, 40 * GIB]], False])
     assert found("cuda:0").value == "H100, 20.0 of 80.0 GiB free"
     assert found("cuda:1").value == "A100, 0.0 of 40.0 GiB free"
 
 
-def test_a_gpu_without_the_scan_kernels_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = [["H100", 20 * GIB, 80 * GIB]]
-    answer_torch(monkeypatch, ["2.9.0", "13.0", gpu, False, True])
-    assert found("scan kernels").state is State.OK
-    answer_torch(monkeypatch, ["2.9.0", "13.0", gpu, False, False])
-    monkeypatch.setattr(doctor, "version", lambda _: "3.9.0")
-    assert (found("scan kernels").state, found("scan kernels").mend[:6]) == (State.LIMIT, "Triton")
+@pytest.mark.parametrize(
+    ("answer", "state", "said"),
+    [("True\n", State.OK, "Triton runs them"), ("False\n", State.LIMIT, "cannot"), (None, State.LIMIT, "cannot")],
+)
+def test_the_scan_kernels_are_tried_where_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, answer: str | None, state: State, said: str
+) -> None:
+    """None: the process that tries them crashes, and what torch has answered stands."""
 
-    def missing(package: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(package)
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if "fused_works" not in command[-1]:
+            return subprocess.CompletedProcess(command, 0, json.dumps(["2.9.0", "13.0", [["H100", 1, 1]], False]), "")
+        if answer is None:
+            raise subprocess.CalledProcessError(-11, command, stderr="")
+        return subprocess.CompletedProcess(command, 0, answer, "")
 
-    monkeypatch.setattr(doctor, "version", missing)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    kernels = found("scan kernels")
+    assert kernels.state is state and said in kernels.value
+    assert found("torch").state is State.OK
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "triton" else True)
     assert (found("scan kernels").state, found("scan kernels").mend) == (State.LIMIT, "pip install triton")
+
+
+@pytest.mark.slow
+def test_the_kernels_are_asked_in_a_process_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert doctor._kernels().state is (State.OK if torch_sees_a_gpu() else State.LIMIT)
+
+
+def torch_sees_a_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def test_a_cpu_build_beside_a_gpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def concepts(
 def _find(store: ScanStore) -> Concepts:
     descriptions = [store.sample(index).description for index in range(store.manifest.samples)]
     with progress(talk_to_user()) as report:
+        report("finding concepts", 0, 0)  # counting words comes first
         return find_concepts(
             store.arrays["top_sample"],
             store.manifest,

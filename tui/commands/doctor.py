@@ -37,11 +37,14 @@ if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info(index)
         devices.append([torch.cuda.get_device_name(index), free, total])
 mps = bool(getattr(torch.backends, "mps", None) and torch.backends.mps.is_available())
-kernels = None
-if devices:
-    from core.kernels import fused_works
-    kernels = fused_works(torch.device("cuda:0"))
-print(json.dumps([torch.__version__, torch.version.cuda, devices, mps, kernels]))
+print(json.dumps([torch.__version__, torch.version.cuda, devices, mps]))
+"""
+
+# A compiler or a driver that crashes must not take the answer about torch with it.
+_ASK_KERNELS = """
+import torch
+from core.kernels import fused_works
+print(fused_works(torch.device("cuda:0")))
 """
 
 
@@ -128,7 +131,7 @@ def _devices() -> list[Finding]:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
         )
-        torch_version, cuda, devices, mps, kernels = json_text.loads(answer.stdout.strip().splitlines()[-1])
+        torch_version, cuda, devices, mps = json_text.loads(answer.stdout.strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
         return [Finding(area, "torch", f"does not load: {last}", State.LIMIT, mend)]
@@ -138,8 +141,8 @@ def _devices() -> list[Finding]:
     found = [Finding(area, "torch", f"{torch_version}, {build}")]
     for index, (name, free, total) in enumerate(devices):
         found.append(Finding(area, f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"))
-    if kernels is not None:
-        found.append(_kernels(kernels))
+    if devices:
+        found.append(_kernels())
     if mps:
         found.append(Finding(area, "mps", "available"))
     if not devices and shutil.which("nvidia-smi"):
@@ -151,14 +154,26 @@ def _devices() -> list[Finding]:
     return found
 
 
-def _kernels(work: bool) -> Finding:
-    area, name = "Devices", "scan kernels"
-    if work:
-        return Finding(area, name, f"Triton {_version('triton') or ''}".strip())
-    if _version("triton") is None:
-        return Finding(area, name, "no Triton: plain torch serves, slower", State.LIMIT, "pip install triton")
-    mend = "Triton compiles them once: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
-    return Finding(area, name, "Triton cannot run: plain torch serves, slower", State.LIMIT, mend)
+def _kernels() -> Finding:
+    area, name, slower = "Devices", "scan kernels", "plain torch serves, slower"
+    if importlib.util.find_spec("triton") is None:
+        return Finding(area, name, f"no Triton: {slower}", State.LIMIT, "pip install triton")
+    mend = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
+    try:
+        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
+            [sys.executable, "-P", "-c", _ASK_KERNELS],
+            capture_output=True,
+            text=True,
+            timeout=TORCH_SECONDS,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},  # core may not be installed
+        )
+        works = answer.stdout.split()[-1:] == ["True"]
+    except (OSError, subprocess.SubprocessError):
+        works = False
+    if works:
+        return Finding(area, name, "Triton runs them")
+    return Finding(area, name, f"Triton cannot run them: {slower}", State.LIMIT, mend)
 
 
 def _terminal() -> list[Finding]:

@@ -124,7 +124,7 @@ def scan(
             "--save-seconds",
             min=0,
             metavar="SECONDS",
-            help="How often to save; later if saving took more than a fiftieth of the time.",
+            help="How often to save; later, 10 minutes at most, if saving took more than a fiftieth of the time.",
             rich_help_panel=LONG,
         ),
     ] = SAVE_SECONDS,

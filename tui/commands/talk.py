@@ -38,8 +38,8 @@ def progress(talk: Console, *, who: str = "", hidden: bool = False) -> Iterator[
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(f"{who}{what}", total=total, completed=done)
+                tasks[what] = bars.add_task(f"{who}{what}", total=total or None, completed=done)  # None: not known yet
                 return
-            bars.update(tasks[what], completed=done)
+            bars.update(tasks[what], completed=done, total=total)
 
         yield report
