@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from core.explanation import Explanation
+from core.how_far import so_far
 from core.neuron import Neuron
 from core.scan_store import ScanStore
 from core.score import Correlation, Group, Pooled, Scored, TokenKind, correlation, pool
@@ -118,9 +119,18 @@ async def score_explanation(
         pooled=pooled,
         samples=_sample_scores(samples, first),
         failures=tuple(first.failures),
-        note="" if simulator.independent else "not independent: the inspected model is asked about itself",
+        note=_note(store, simulator),
     )
     return Outcome(report, tuple(first.examples))
+
+
+def _note(store: ScanStore, simulator: Simulator) -> str:
+    """What a reader of the score should know; may be empty."""
+    notes = [] if simulator.independent else ["not independent: the inspected model is asked about itself"]
+    progress = store.manifest.progress
+    if progress is not None:  # more samples may bring other top ones, and so another score
+        notes.append(f"the scan was not whole, {so_far(progress)}")
+    return "; ".join(notes)
 
 
 async def pooled_scores(

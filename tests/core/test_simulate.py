@@ -15,6 +15,7 @@ from core.config import Config
 from core.demo import demo_folder, scan_folder
 from core.errors import ModelError, StoreError, UsageError, WorkerError
 from core.explanation import Explanation, Source
+from core.manifest import Progress
 from core.model_messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus, Phase
 from core.neuron import Neuron
 from core.notebook import Notebook
@@ -300,6 +301,25 @@ async def test_a_neuron_of_apples_is_explained_by_apples(demo: ScanStore) -> Non
     assert len(outcome.examples) == 40
     assert lost not in [one.sample for one in report.samples]
     assert ScoreReport.from_body(report.to_body()) == report
+
+
+@pytest.mark.parametrize("independent", [True, False])
+async def test_a_score_made_while_the_scan_went_on_says_so(
+    demo: ScanStore, monkeypatch: pytest.MonkeyPatch, independent: bool
+) -> None:
+    """More samples may bring other top ones, and so another score."""
+    oracle = Oracle.of_demo(demo.manifest)
+    monkeypatch.setattr(Oracle, "independent", independent)
+    whole = (await score_explanation(demo, NEURON, said("apple"), oracle, FakeModel(oracle))).report
+    progress = Progress(
+        done=1200, of=23_000, batch=8, shard=None, samples_bytes=0, crops_bytes=0, updated="2026-01-01T00:00:00Z"
+    )
+    monkeypatch.setattr(demo, "manifest", demo.manifest.model_copy(update={"progress": progress}))
+    partial = (await score_explanation(demo, NEURON, said("apple"), oracle, FakeModel(oracle))).report
+    so_far = "the scan was not whole, so far: 1,200 of 23,000 samples"
+    model = "not independent: the inspected model is asked about itself"
+    assert [whole.note, partial.note] == (["", so_far] if independent else [model, f"{model}; {so_far}"])
+    assert ScoreReport.from_body(partial.to_body()) == partial
 
 
 async def test_too_few_samples_are_no_headline(demo: ScanStore) -> None:

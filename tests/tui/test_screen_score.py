@@ -13,12 +13,14 @@ from core.neuron import Neuron
 from core.notebook import Notebook, notebook_path
 from core.notebook_values import SavedScore
 from core.scan_store import ScanStore
+from core.score_report import ScoreReport
 from tests.api_server import ApiServer, api_server, completion
 from tests.tui.screen_app import Driver, running
 from tests.worded import concepts_of
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.state import Mode
+from tui.widgets.page_score import note_of
 
 
 @pytest.fixture
@@ -176,3 +178,15 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
         assert on.browse.state.mode is Mode.PICTURES  # no answer was of use: no score
         assert "$" in on.title
     assert scores(pictured, Neuron(0, 0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("independent", "note", "said"),
+    [
+        (True, "", "independent of the inspected model"),
+        (True, "the scan was not whole", "independent of the inspected model; the scan was not whole"),
+        (False, "not independent", "not independent"),
+    ],
+)
+def test_what_to_know_of_a_score_is_one_line(independent: bool, note: str, said: str) -> None:
+    assert note_of(ScoreReport("any", independent, "apples", (), {}, note=note)) == said

@@ -42,13 +42,19 @@ def score_page(view: PageView, score: ScoreView | None, width: int, height: int,
     return [*lines, *_example(view, score, score.examples[score.at], width, height - len(lines), palette)][:height]
 
 
+def note_of(report: ScoreReport) -> str:
+    """What a reader of the score should know, in one line."""
+    own = "independent of the inspected model" if report.independent else ""
+    return "; ".join(filter(None, [own, report.note]))
+
+
 def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     said = textwrap.shorten(plain(report.explanation), max(width - 4, 20), placeholder=" …")
     phrases = f"looks for: {', '.join(plain(phrase) for phrase in report.phrases)}" if report.phrases else ""
     lines = [
         row([(f"“{said}” ", palette.strong)], width),
         row([(f"by {report.backend}", palette.text), (f" · {phrases}" if phrases else "", palette.muted)], width),
-        row([(plain(report.note) or "independent of the inspected model", palette.muted)], width),
+        row([(plain(note_of(report)), palette.muted)], width),
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
