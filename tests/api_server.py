@@ -138,10 +138,17 @@ class Gate:
         return self._then(request)
 
 
+class _Server(HTTPServer):
+    def thread_target(self) -> None:
+        """Look often whether to stop: by default every half second, which each test would wait for."""
+        assert self.server is not None
+        self.server.serve_forever(poll_interval=0.01)
+
+
 @contextmanager
 def api_server() -> Iterator[ApiServer]:
     """A running server. It must be stopped with no request waiting: open every ``Gate``."""
-    server = HTTPServer(threaded=True)
+    server = _Server(threaded=True)
     server.start()
     try:
         yield ApiServer(server)
