@@ -159,7 +159,8 @@ def _kernels() -> Finding:
     if importlib.util.find_spec("triton") is None:
         return Finding(area, name, f"no Triton: {slower}", State.LIMIT, "pip install triton")
     mend = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
-    places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]  # core may not be installed
+    here = str(Path(__file__).parents[2])  # core may not be installed
+    places = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_KERNELS],
