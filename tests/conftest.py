@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from core.synthetic import write_synthetic_scan
+from vlmscope.core.store.synthetic import write_synthetic_scan
 
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.activations import neuron_maps
-from core.demo import DEMO, demo_folder, image_path, scan_folder
-from core.images import load_image
-from core.labels import Label, Thresholds
-from core.neuron import HookPoint, Neuron
-from core.samples import read_data
-from core.scan import scan
-from core.scan_settings import ScanOptions
-from core.scan_store import ScanStore
-from core.vlm import Vlm
-from sample_data.recipe.evaluate import Describer, score
-from sample_data.recipe.scenes import TEST_SEEDS, make_scene
-from tests.core.reference import two_pass
+from tests.support.reference import two_pass
+from vlmscope.core.base.demo import DEMO, demo_folder, image_path, scan_folder
+from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.data.images import load_image
+from vlmscope.core.data.samples import read_data
+from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.scan.reduction import neuron_maps
+from vlmscope.core.scan.scan import scan
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.settings import ScanOptions
+from vlmscope.sample_data.recipe.evaluate import Describer, score
+from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, make_scene
 
 MEGABYTE = 1 << 20
 

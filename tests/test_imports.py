@@ -3,6 +3,7 @@
 The contracts in pyproject.toml say the same of the source; this looks at what Python really loads.
 """
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,30 +13,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODEL_SIDE = {
-    "activations",
-    "bench_scan",
-    "descriptions",
-    "devices",
-    "engine",
-    "kernels",
-    "kernels_triton",
-    "lens",
-    "merge",
-    "model_configs",
-    "peak_memory",
-    "promoted",
-    "ranks",
-    "scan",
-    "scan_batches",
-    "scan_run",
-    "scan_state",
-    "simulate.segmentation",
-    "top_samples",
-    "two_pass",
-    "vlm",
-    "worker",
-}
 HEAVY = ("torch", "transformers", "openai")
 
 
@@ -52,35 +29,35 @@ def loaded_by(module: str, *watched: str) -> list[str]:
     return list(eval(answer.stdout))
 
 
-@pytest.mark.parametrize("module", ["tui.app", "tui.cli", "tui.__main__", "tui.commands.open"])
+@pytest.mark.parametrize("module", ["app", "cli", "__main__", "commands.open"])
 def test_the_screen_and_the_command_line_load_no_model(module: str) -> None:
-    assert loaded_by(module, *HEAVY) == []
+    assert loaded_by(f"vlmscope.tui.{module}", *HEAVY) == []
 
 
 def test_the_way_to_the_screen_skips_the_command_lines_libraries() -> None:
-    assert loaded_by("tui.__main__, tui.commands.open", "typer", "textual", *HEAVY) == []
+    assert loaded_by("vlmscope.tui.__main__, vlmscope.tui.commands.open", "typer", "textual", *HEAVY) == []
 
 
 def test_what_browsing_needs_loads_neither_model_nor_screen() -> None:
-    modules = next(found["source_modules"] for found in contracts() if found["name"].startswith("what browsing needs"))
-    assert "core.scan_store" in modules
+    packages = next(found["source_modules"] for found in contracts() if found["name"].startswith("browsing holds"))
+    modules = [module for package in packages for module in modules_of(package)]
+    assert "vlmscope.core.store.reader" in modules
     assert loaded_by(", ".join(modules), *HEAVY, "textual", "rich_pixels") == []
 
 
-def test_every_contract_names_files_that_exist() -> None:
-    for contract in contracts():
-        for module in contract["source_modules"]:
-            path = ROOT / module.replace(".", "/")
-            assert path.is_dir() or path.with_suffix(".py").is_file(), module
+def modules_of(package: str) -> list[str]:
+    """Every module of an installed package, by its folder."""
+    folder = ROOT.joinpath(*package.split(".")[1:])
+    files = (path.relative_to(ROOT).with_suffix("") for path in sorted(folder.rglob("*.py")))
+    return [".".join(("vlmscope", *file.parts)) for file in files if file.name != "__init__"]
 
 
-def test_every_file_of_core_is_on_one_side() -> None:
-    """A new file must say whether browsing needs it; those that are named here may import torch."""
-    light = next(found["source_modules"] for found in contracts() if found["name"].startswith("what browsing needs"))
-    found = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "core").rglob("*.py"))
-    everything = {".".join(path.parts) for path in found if path.name != "__init__"}
-    assert everything - set(light) == {f"core.{name}" for name in MODEL_SIDE}
+def test_no_file_imports_a_folder_by_its_short_name() -> None:
+    """``core`` may be a folder of the user's: what is installed is ``vlmscope.core``."""
+    wrong = re.compile(r"^\s*(?:from|import) (?:core|tui|sample_data)\b", re.MULTILINE)
+    files = [path for folder in ("core", "tui", "sample_data", "tests") for path in (ROOT / folder).rglob("*.py")]
+    assert [path for path in files if wrong.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_a_heavy_import_would_be_noticed() -> None:
-    assert loaded_by("core.vlm", "torch", "transformers") == ["torch", "transformers"]
+    assert loaded_by("vlmscope.core.model.vlm", "torch", "transformers") == ["torch", "transformers"]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -34,10 +35,17 @@ def names(wheel: Path) -> set[str]:
 
 def shipped(folder: str) -> set[str]:
     return {
-        str(path.relative_to(ROOT))
+        f"vlmscope/{path.relative_to(ROOT)}"
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def test_every_folder_of_modules_is_named() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        packages = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    made = [path.parent for name in ("core", "tui", "sample_data") for path in (ROOT / name).rglob("*.py")]
+    assert set(packages) == {".".join(("vlmscope", *folder.relative_to(ROOT).parts)) for folder in made}
 
 
 @pytest.mark.parametrize("folder", ["core", "tui", "sample_data"])
@@ -48,13 +56,13 @@ def test_the_wheel_holds_every_file_of(folder: str, names: set[str]) -> None:
 
 def test_the_demo_is_whole(names: set[str]) -> None:
     for name in ("scan/manifest.json", "scan/samples.jsonl", "scan/crops.bin", "samples.jsonl", "model/config.json"):
-        assert f"sample_data/{name}" in names
-    assert any(name.startswith("sample_data/images/") for name in names)
+        assert f"vlmscope/sample_data/{name}" in names
+    assert any(name.startswith("vlmscope/sample_data/images/") for name in names)
     assert any(name.endswith(".tcss") for name in names)
 
 
 def test_the_wheel_holds_nothing_else(names: set[str]) -> None:
-    assert {name.split("/")[0] for name in names} == {"core", "tui", "sample_data", "vlmscope-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"vlmscope", "vlmscope-0.1.0.dist-info"}
 
 
 def test_licences_come_along(names: set[str]) -> None:
@@ -64,7 +72,10 @@ def test_licences_come_along(names: set[str]) -> None:
 
 def test_the_command_is_there(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        assert "vlmscope = tui.__main__:main" in archive.read("vlmscope-0.1.0.dist-info/entry_points.txt").decode()
+        assert (
+            "vlmscope = vlmscope.tui.__main__:main"
+            in archive.read("vlmscope-0.1.0.dist-info/entry_points.txt").decode()
+        )
 
 
 def test_the_wheel_is_not_too_large(wheel: Path) -> None:
@@ -78,7 +89,9 @@ def test_the_demo_opens_from_a_read_only_installation(wheel: Path, tmp_path: Pat
     for path in (*site.rglob("*"), site):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        code = f"import sys; sys.path.insert(0, {str(site)!r}); from tui.__main__ import main; sys.exit(main())"
+        code = (
+            f"import sys; sys.path.insert(0, {str(site)!r}); from vlmscope.tui.__main__ import main as m; sys.exit(m())"
+        )
         answer = subprocess.run(
             [sys.executable, "-P", "-c", code, "labels", "demo", "--json"],
             cwd=tmp_path,

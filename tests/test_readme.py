@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from core.config import Config
-from core.worker_log import worker_log
-from tui.cli import app
-from tui.keys import ACTIONS, keys_of
-from tui.screens.commands import VERBS
+from vlmscope.core.base.config import Config
+from vlmscope.core.worker.log import worker_log
+from vlmscope.tui.cli import app
+from vlmscope.tui.command_line import VERBS
+from vlmscope.tui.keys import ACTIONS, keys_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

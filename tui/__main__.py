@@ -1,4 +1,4 @@
-"""The command ``vlmscope``, and ``python -m tui``: where every failure is reported.
+"""The command ``vlmscope``, and ``python -m vlmscope.tui``: where every failure is reported.
 
 The two commands that open the screen go straight to it: the command line's own libraries are imported only for the
 others, because a researcher waits for the first picture.
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from core.errors import VlmscopeError
-from core.plain_text import plain
+from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.text import plain
 
 INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  #: 128 + SIGPIPE, likewise
@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     at_once = not args or (args[0] == "open" and 2 <= len(args) <= 3 and not any(a.startswith("-") for a in args))
     if at_once:
-        from tui.commands.open import open_scan
+        from vlmscope.tui.commands.open import open_scan
 
         return open_scan(*args[1:])
-    from tui.cli import run
+    from vlmscope.tui.cli import run
 
     return run(args)
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from core.config import Config
-from core.heatmap import ColourMap
-from core.neuron import Neuron
-from core.scan_store import ScanStore
-from tui import keys
-from tui.screens.browse import BrowseScreen
-from tui.screens.model_link import ClientFactory, start_process
+from vlmscope.core.base.config import Config
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui import keys
+from vlmscope.tui.browse.model_link import ClientFactory, start_process
+from vlmscope.tui.browse.screen import BrowseScreen
 
 
 class VlmscopeApp(App[None]):

@@ -14,23 +14,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from core.config import APP
-from core.demo import DEMO
-from core.errors import UsageError
-from tui.commands.bench import bench
-from tui.commands.concepts import concepts
-from tui.commands.doctor import doctor
-from tui.commands.explain import explain
-from tui.commands.export import export
-from tui.commands.labels import labels
-from tui.commands.merge import merge
-from tui.commands.open import open_scan
-from tui.commands.scan import scan
-from tui.commands.search import search
-from tui.commands.show import show
-from tui.commands.simulate import simulate
-from tui.commands.stats import stats
-from tui.commands.verdict import verdict
+from vlmscope.core.base.config import APP
+from vlmscope.core.base.demo import DEMO
+from vlmscope.core.base.errors import UsageError
+from vlmscope.tui.commands.bench import bench
+from vlmscope.tui.commands.concepts import concepts
+from vlmscope.tui.commands.doctor import doctor
+from vlmscope.tui.commands.explain import explain
+from vlmscope.tui.commands.export import export
+from vlmscope.tui.commands.labels import labels
+from vlmscope.tui.commands.merge import merge
+from vlmscope.tui.commands.open import open_scan
+from vlmscope.tui.commands.scan import scan
+from vlmscope.tui.commands.search import search
+from vlmscope.tui.commands.show import show
+from vlmscope.tui.commands.simulate import simulate
+from vlmscope.tui.commands.stats import stats
+from vlmscope.tui.commands.verdict import verdict
 
 LOOK = "Look at a scan"
 MAKE = "Make a scan"

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from core.errors import VlmscopeError
-from core.labels import Thresholds
-from core.model_messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
-from core.neuron import Neuron
-from tui.screens.columns import Columns
-from tui.screens.state import OwnPicture
+from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.worker.messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
+from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.state import OwnPicture
 
 if TYPE_CHECKING:
-    from core.explain import Answered
-    from core.notebook_values import Entry
-    from core.simulate.scoring import Outcome
+    from vlmscope.core.explain.explain import Answered
+    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.scoring.simulation import Outcome
 
 
 @dataclass

@@ -11,10 +11,10 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sample_data.recipe.captions import conversation
-from sample_data.recipe.model import BOS, EOS, GRID, IMAGE, PAD, PATCH
-from sample_data.recipe.scenes import Scene, make_scene
-from sample_data.recipe.words import COLOUR_NAMES, NAMES, SCENE_NAMES
+from vlmscope.sample_data.recipe.captions import conversation
+from vlmscope.sample_data.recipe.model import BOS, EOS, GRID, IMAGE, PAD, PATCH
+from vlmscope.sample_data.recipe.scenes import Scene, make_scene
+from vlmscope.sample_data.recipe.words import COLOUR_NAMES, NAMES, SCENE_NAMES
 
 IGNORE = -100
 #: CLIP's normalisation, which the image processor applies as well.

@@ -2,8 +2,17 @@
 
 import numpy as np
 
-from sample_data.recipe.scenes import Group, Scene
-from sample_data.recipe.words import CLASSES, COLOUR_NAMES, NAMES, NUMBERS, PLACES, SCENE_NAMES, SCENES, article
+from vlmscope.sample_data.recipe.scenes import Group, Scene
+from vlmscope.sample_data.recipe.words import (
+    CLASSES,
+    COLOUR_NAMES,
+    NAMES,
+    NUMBERS,
+    PLACES,
+    SCENE_NAMES,
+    SCENES,
+    article,
+)
 
 DESCRIBE = "Could you describe the image?"  #: the paper's question, and the one asked of the demo
 OTHER_WORDS = ("Describe this picture.", "What do you see in the image?", "What does the picture show?")

@@ -1,4 +1,5 @@
-"""How well the saved model describes held-out scenes: ``python -m sample_data.recipe.evaluate --model FOLDER``.
+"""How well the saved model describes held-out scenes:
+``python -m vlmscope.sample_data.recipe.evaluate --model FOLDER``.
 
 The description is parsed back by the grammar's own words. Objects are compared by class; place, number and size are
 judged for those that are named and there. Prints JSON.
@@ -17,9 +18,9 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from sample_data.recipe.captions import DESCRIBE, question
-from sample_data.recipe.scenes import TEST_SEEDS, Scene, make_scene
-from sample_data.recipe.words import CLASSES, COLOUR_NAMES, NUMBERS, PLACES, SCENES
+from vlmscope.sample_data.recipe.captions import DESCRIBE, question
+from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, Scene, make_scene
+from vlmscope.sample_data.recipe.words import CLASSES, COLOUR_NAMES, NUMBERS, PLACES, SCENES
 
 _SINGULAR = {word: name for name, (plural, _) in CLASSES.items() for word in (name, plural)}
 _THINGS = "|".join(sorted(_SINGULAR, key=len, reverse=True))

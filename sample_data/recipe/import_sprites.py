@@ -1,6 +1,6 @@
 """Copy the sprites that the scenes use out of the unpacked npm package ``emoji-datasource-google`` 16.0.0.
 
-``python -m sample_data.recipe.import_sprites PACKAGE_FOLDER``; done once: the sprites lie in ``sprites/``.
+``python -m vlmscope.sample_data.recipe.import_sprites PACKAGE_FOLDER``; done once: the sprites lie in ``sprites/``.
 """
 
 import json
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sample_data.recipe.scenes import SPRITES
-from sample_data.recipe.words import CLASSES
+from vlmscope.sample_data.recipe.scenes import SPRITES
+from vlmscope.sample_data.recipe.words import CLASSES
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Write the demo's held-out pictures and what the model says of them.
 
-``python -m sample_data.recipe.make_samples --model FOLDER --out FOLDER`` makes ``images/`` and ``samples.jsonl``. The
-descriptions are of the pictures as saved, by the weights as saved.
+``python -m vlmscope.sample_data.recipe.make_samples --model FOLDER --out FOLDER`` makes ``images/`` and
+``samples.jsonl``. The descriptions are of the pictures as saved, by the weights as saved.
 """
 
 import argparse
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sample_data.recipe.captions import DESCRIBE
-from sample_data.recipe.evaluate import Describer
-from sample_data.recipe.scenes import TEST_SEEDS, make_scene
+from vlmscope.sample_data.recipe.captions import DESCRIBE
+from vlmscope.sample_data.recipe.evaluate import Describer
+from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, make_scene
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from sample_data.recipe.backgrounds import SIDE
+from vlmscope.sample_data.recipe.backgrounds import SIDE
 
 PATCH = 8
 GRID = SIDE // PATCH  #: patches on a side

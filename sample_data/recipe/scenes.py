@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sample_data.recipe.backgrounds import BACKGROUNDS, SIDE
-from sample_data.recipe.words import CLASSES, COLOUR_NAMES, COLOURS, NAMES, SCENE_NAMES, TINTED
+from vlmscope.sample_data.recipe.backgrounds import BACKGROUNDS, SIDE
+from vlmscope.sample_data.recipe.words import CLASSES, COLOUR_NAMES, COLOURS, NAMES, SCENE_NAMES, TINTED
 
 SPRITES = Path(__file__).parent / "sprites"
 #: Side of one object in pixels, by count (1 to 3) and size (small, normal, large), before a little chance.

@@ -1,4 +1,4 @@
-"""Train the demo model: ``python -m sample_data.recipe.train --out FOLDER``.
+"""Train the demo model: ``python -m vlmscope.sample_data.recipe.train --out FOLDER``.
 
 Four stages, each with a budget of wall-clock seconds that drives its learning rate, and a checkpoint at its end:
 
@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sample_data.recipe.batches import (
+from vlmscope.sample_data.recipe.batches import (
     IGNORE,
     TextBatch,
     VisionLabels,
@@ -37,8 +37,8 @@ from sample_data.recipe.batches import (
     text_batch,
     vision_labels,
 )
-from sample_data.recipe.model import make_model, make_processor, train_tokenizer
-from sample_data.recipe.words import COLOUR_NAMES, NAMES, PLACES, SCENE_NAMES, SIZES
+from vlmscope.sample_data.recipe.model import make_model, make_processor, train_tokenizer
+from vlmscope.sample_data.recipe.words import COLOUR_NAMES, NAMES, PLACES, SCENE_NAMES, SIZES
 
 HEADS = {"name": len(NAMES) + 1, "colour": len(COLOUR_NAMES) + 1, "place": len(PLACES), "size": len(SIZES), "count": 3}
 WIDTH = 192

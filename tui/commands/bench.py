@@ -11,20 +11,28 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from core.architectures import Architecture
-from core.bench_scores import NEURONS, BenchScores, bench_scores
-from core.demo import DEMO, scan_folder
-from core.errors import UsageError
-from core.manifest import read_manifest
-from core.model_messages import ModelSpec
-from core.model_process import ModelProcess
-from core.neuron import HookPoint
-from core.sample_files import Captions
-from core.samples import read_data
-from core.synthetic import write_synthetic_scan
-from tui.commands.options import IMAGES, MODEL, SEEDS, BatchOption, DeviceOption, DtypeOption, JsonOption
-from tui.commands.output import console, write_json, write_lines
-from tui.commands.talk import progress, talk_to_user
+from vlmscope.core.base.demo import DEMO, scan_folder
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.bench.architectures import Architecture
+from vlmscope.core.bench.scores import NEURONS, BenchScores, bench_scores
+from vlmscope.core.data.listings import Captions
+from vlmscope.core.data.samples import read_data
+from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.synthetic import write_synthetic_scan
+from vlmscope.core.worker.messages import ModelSpec
+from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.shared.options import (
+    IMAGES,
+    MODEL,
+    SEEDS,
+    BatchOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+)
+from vlmscope.tui.commands.shared.output import console, write_json, write_lines
+from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 
 class Against(StrEnum):
@@ -42,7 +50,7 @@ def screen(
     json: JsonOption = False,
 ) -> None:
     """First paint, memory, and the cost of a step: on the demo, and on a made-up scan of 32 x 11,008 neurons."""
-    from tui.bench_screen import bench_screen
+    from vlmscope.tui.commands.bench_screen import bench_screen
 
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
@@ -138,9 +146,9 @@ def scan(
         raise UsageError("--captions model does not go with --model-config.", "Random weights describe nothing.")
     if model_config is not None and images is None and (image_root is not None or captions is not None):
         raise UsageError("--image-root and --captions go with --images.", "Made-up data takes neither.")
-    from core.bench_scan import bench_scan
-    from core.scan_settings import ScanOptions
-    from core.vlm import Vlm
+    from vlmscope.core.bench.scan import bench_scan
+    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.store.settings import ScanOptions
 
     talk = talk_to_user()
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +156,7 @@ def scan(
             data = read_data(images or DEMO, samples, image_root, captions)
             vlm = Vlm.load(model or DEMO, device=device, dtype=dtype)
         else:
-            from core.model_configs import described, made_data, made_vlm
+            from vlmscope.core.bench.random_models import described, made_data, made_vlm
 
             if images is None:
                 data = made_data(model_config, Path(folder), samples, seed or 0)

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from core.concept_files import check_writable, replace_concepts
-from core.concepts import ConceptList, Concepts, find_concepts
-from core.demo import scan_folder
-from core.how_far import check_whole, open_scan
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from tui.commands import output
-from tui.commands.options import JsonOption, ScanArgument
-from tui.commands.talk import progress, talk_to_user
+from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.concepts import ConceptList, Concepts, find_concepts
+from vlmscope.core.store.concept_files import check_writable, replace_concepts
+from vlmscope.core.store.progress import check_whole, open_scan
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument
+from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 PURE = 0.8  #: purity from which a neuron is counted as pure
 WORD_WIDTH = 24  #: characters of one word

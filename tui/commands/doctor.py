@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
-from core.chat_access import OPENAI, api_key, base_url, key_problem
-from core.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
-from core.demo import demo_folder, scan_folder
-from core.errors import VlmscopeError
-from core.plain_text import plain
-from core.prices import last_day
-from core.scan_store import ScanStore
-from tui.commands import output
-from tui.commands.options import JsonOption
+from vlmscope.core.base.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
+from vlmscope.core.base.demo import demo_folder, scan_folder
+from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.text import plain
+from vlmscope.core.llm.access import OPENAI, api_key, base_url, key_problem
+from vlmscope.core.llm.prices import last_day
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.options import JsonOption
 
 TORCH_SECONDS = 120  #: a first import of torch from a slow disk takes long
 
@@ -43,7 +43,7 @@ print(json.dumps([torch.__version__, torch.version.cuda, devices, mps]))
 # A compiler or a driver that crashes must not take the answer about torch with it.
 _ASK_KERNELS = """
 import torch
-from core.kernels import fused_works
+from vlmscope.core.scan.kernels import fused_works
 print(fused_works(torch.device("cuda:0")))
 """
 
@@ -159,8 +159,6 @@ def _kernels() -> Finding:
     if importlib.util.find_spec("triton") is None:
         return Finding(area, name, f"no Triton: {slower}", State.LIMIT, "pip install triton")
     mend = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
-    here = str(Path(__file__).parents[2])  # core may not be installed
-    places = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_KERNELS],
@@ -168,7 +166,6 @@ def _kernels() -> Finding:
             text=True,
             timeout=TORCH_SECONDS,
             check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         )
         works = answer.stdout.split()[-1:] == ["True"]
     except (OSError, subprocess.SubprocessError):

@@ -11,25 +11,26 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from core.chat import Chat
-from core.chat_access import base_url, key_problem
-from core.config import Api, load_config
-from core.errors import ApiError, UsageError
-from core.explain_cache import ExplainCache
-from core.explain_cost import Ledger, dollars, estimate, total
-from core.explain_evidence import Evidence, complete, gather
-from core.explain_run import RunEnd, known_explanation, run
-from core.labels import Label
-from core.manifest import Manifest
-from core.model_messages import ModelSpec, ModelStatus, Phase
-from core.model_process import ModelProcess
-from core.notebook import Notebook, notebook_path
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from core.statistics import labels_at
-from tui.commands.explain_output import DryRun, report
-from tui.commands.opened import opened
-from tui.commands.options import (
+from vlmscope.core.analysis.statistics import labels_at
+from vlmscope.core.base.config import Api, load_config
+from vlmscope.core.base.errors import ApiError, UsageError
+from vlmscope.core.base.text import plain
+from vlmscope.core.explain.cache import ExplainCache
+from vlmscope.core.explain.cost import Ledger, dollars, estimate, total
+from vlmscope.core.explain.evidence import Evidence, complete, gather
+from vlmscope.core.explain.run import RunEnd, known_explanation, run
+from vlmscope.core.llm.access import base_url, key_problem
+from vlmscope.core.llm.client import Chat
+from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase
+from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.explain_output import DryRun, report
+from vlmscope.tui.commands.shared.neuron_args import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
+from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.options import (
     MODEL,
     JsonOption,
     NtOption,
@@ -39,9 +40,8 @@ from tui.commands.options import (
     TvOption,
     replaced,
 )
-from tui.commands.output import may_be_paid
-from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
-from tui.commands.talk import talk_to_user
+from vlmscope.tui.commands.shared.output import may_be_paid
+from vlmscope.tui.commands.shared.progress_bars import talk_to_user
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
 

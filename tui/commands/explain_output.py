@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from core.chat_messages import ChatRequest, Json, wire_body
-from core.config import Api
-from core.errors import ApiError, UsageError, VlmscopeError
-from core.explain_cost import Estimate, dollars, estimate, total
-from core.explain_evidence import Evidence
-from core.explain_prompt import build_request
-from core.explain_run import Result, RunEnd, Status
-from core.plain_text import plain
-from tui.commands import output
+from vlmscope.core.base.config import Api
+from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
+from vlmscope.core.base.text import plain
+from vlmscope.core.explain.cost import Estimate, dollars, estimate, total
+from vlmscope.core.explain.evidence import Evidence
+from vlmscope.core.explain.prompt import build_request
+from vlmscope.core.explain.run import Result, RunEnd, Status
+from vlmscope.core.llm.messages import ChatRequest, Json, wire_body
+from vlmscope.tui.commands.shared import output
 
 REQUEST, ESTIMATE = "request.json", "estimate.json"
 

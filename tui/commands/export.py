@@ -9,17 +9,17 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from core.config import load_config
-from core.errors import ReportError, UsageError
-from core.labels import Label
-from core.neuron import Neuron
-from core.notebook import Notebook, notebook_path
-from core.notebook_values import Verdict
-from core.plain_text import plain
-from core.report import SAMPLES, Format, check_report_folder, write_report
-from core.report_choice import Choice, chosen
-from tui.commands.opened import opened
-from tui.commands.options import (
+from vlmscope.core.base.config import load_config
+from vlmscope.core.base.errors import ReportError, UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.values import Verdict
+from vlmscope.core.report.select import Choice, chosen
+from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
+from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.options import (
     HighConfidenceOption,
     NtOption,
     NvOption,
@@ -29,7 +29,7 @@ from tui.commands.options import (
     replaced,
     whole,
 )
-from tui.commands.talk import talk_to_user
+from vlmscope.tui.commands.shared.progress_bars import talk_to_user
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"

@@ -9,16 +9,16 @@ import typer
 from numpy.typing import NDArray
 from rich.text import Text
 
-from core.errors import UsageError
-from core.firmness import Firmness, NeuronFirmness, firmness, fragile
-from core.labels import Label, Labels, Thresholds
-from core.manifest import Progress
-from core.neuron import Neuron
-from core.scan_store import ScanStore
-from core.statistics import ScanStatistics, labels_at, scan_statistics
-from tui.commands import output
-from tui.commands.opened import opened, progress_json
-from tui.commands.options import (
+from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, fragile
+from vlmscope.core.analysis.statistics import ScanStatistics, labels_at, scan_statistics
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Label, Labels, Thresholds
+from vlmscope.core.store.manifest import Progress
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import opened, progress_json
+from vlmscope.tui.commands.shared.options import (
     HighConfidenceOption,
     JsonOption,
     NtOption,
@@ -218,7 +218,7 @@ def _entry_json(neuron: Neuron, label: Label, sure: bool, votes: list[int], firm
 
 
 def firmness_json(firm: NeuronFirmness) -> dict[str, object]:
-    """How firm a label is, as JSON has it; see core/firmness.py for what it is not."""
+    """How firm a label is, as JSON has it; see core/analysis/firmness.py for what it is not."""
     return {
         "margin": firm.margin,
         "sign_p": firm.sign_p,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from core.store_writer import check_out
-from tui.commands.scanned import say_labels, say_skipped
-from tui.commands.talk import progress, talk_to_user
+from vlmscope.core.store.writer import check_out
+from vlmscope.tui.commands.scanned import say_labels, say_skipped
+from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 
 def merge(
@@ -28,7 +28,7 @@ def merge(
     """
     check_out(out)  # before torch is loaded
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written remains
-    from core.merge import merge_scans  # late: it imports torch
+    from vlmscope.core.scan.merge import merge_scans  # late: it imports torch
 
     talk = talk_to_user()
     with progress(talk) as report:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.demo import DEMO, scan_folder
-from core.errors import VlmscopeError
-from core.neuron import Neuron
+from vlmscope.core.base.demo import DEMO, scan_folder
+from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.neuron import Neuron
 
 
 class NoTerminalError(VlmscopeError):
@@ -37,8 +37,8 @@ def open_scan(
     with _quick_imports():
         start = Neuron.parse(address) if address is not None else None
         # Everything that can fail is tried before the screen's libraries load.
-        from core.config import load_config
-        from core.how_far import open_scan as open_store
+        from vlmscope.core.base.config import load_config
+        from vlmscope.core.store.progress import open_scan as open_store
 
         folder = scan_folder(scan)
         store = open_store(folder)
@@ -48,7 +48,7 @@ def open_scan(
         config = load_config().model_copy(update={name: value for name, value in given.items() if value is not None})
         _check_terminal(scan)
 
-        from tui.app import VlmscopeApp
+        from vlmscope.tui.app import VlmscopeApp
 
     app = VlmscopeApp(store=store, config=config, start=start, name=_name(scan, folder))
     app.run()

@@ -6,19 +6,21 @@ from typing import Annotated
 
 import typer
 
-from core.control import control_data, new_control_folder
-from core.demo import scan_folder
-from core.errors import UsageError
-from core.labels import Thresholds
-from core.manifest import ControlInfo, Manifest
-from core.neuron import HookPoint
-from core.plain_text import plain
-from core.sample_files import Captions
-from core.samples import read_data
-from core.scan_settings import QUESTION, SAVE_SECONDS, ScanOptions
-from core.scan_store import ScanStore
-from core.shards import Ranks, parse_shard
-from tui.commands.options import (
+from vlmscope.core.analysis.control import control_data, new_control_folder
+from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.text import plain
+from vlmscope.core.data.listings import Captions
+from vlmscope.core.data.samples import read_data
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.store.manifest import ControlInfo, Manifest
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS, ScanOptions
+from vlmscope.core.store.shards import Ranks, parse_shard
+from vlmscope.tui.commands.scan_ranks import run_ranks
+from vlmscope.tui.commands.scan_run import Job, check_job, run_job, say_result
+from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
     SEEDS,
@@ -32,8 +34,6 @@ from tui.commands.options import (
     TvOption,
     replaced,
 )
-from tui.commands.scan_ranks import run_ranks
-from tui.commands.scan_run import Job, check_job, run_job, say_result
 
 CONTROL = "Control"
 LONG = "Long scans"

@@ -4,20 +4,20 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from core.manifest import Manifest, ShardInfo
-from core.shards import Ranks
-from tui.commands.scan_run import Job, check_job, run_job
-from tui.commands.talk import Report, progress, talk_to_user
+from vlmscope.core.store.manifest import Manifest, ShardInfo
+from vlmscope.core.store.shards import Ranks
+from vlmscope.tui.commands.scan_run import Job, check_job, run_job
+from vlmscope.tui.commands.shared.progress_bars import Report, progress, talk_to_user
 
 
 def run_ranks(job: Job, ranks: Ranks) -> Manifest | None:
     """Scan this process's shard, and in the first process merge all: the manifest there, None in the others.
 
     Raises:
-        VlmscopeError: as ``core.ranks.scan_by_ranks``; it says in which process.
+        VlmscopeError: as ``vlmscope.core.scan.ranks.scan_by_ranks``; it says in which process.
         typer.Exit: as ``run_job``.
     """
-    from core.ranks import named, rank_device, scan_by_ranks  # late: it imports torch
+    from vlmscope.core.scan.ranks import named, rank_device, scan_by_ranks  # late: it imports torch
 
     with named(ranks), contextlib.ExitStack() as stack:
         mine = replace(

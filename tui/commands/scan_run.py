@@ -11,17 +11,17 @@ from typing import Self
 import typer
 from rich.console import Console
 
-from core.demo import DEMO
-from core.description_cache import DescriptionCache
-from core.errors import Cancelled
-from core.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
-from core.plain_text import plain
-from core.samples import Data
-from core.scan_folder import is_begun
-from core.scan_settings import ScanOptions, check_resumable
-from core.store_writer import check_out
-from tui.commands.scanned import PROGRAM, say_labels, say_skipped
-from tui.commands.talk import progress, talk_to_user
+from vlmscope.core.base.demo import DEMO
+from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.text import plain
+from vlmscope.core.data.description_cache import DescriptionCache
+from vlmscope.core.data.samples import Data
+from vlmscope.core.store.checkpoints import is_begun
+from vlmscope.core.store.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
+from vlmscope.core.store.settings import ScanOptions, check_resumable
+from vlmscope.core.store.writer import check_out
+from vlmscope.tui.commands.scanned import PROGRAM, say_labels, say_skipped
+from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 NAMED = 20  #: images listed twice that are named on stderr
 
@@ -61,7 +61,7 @@ def run_job(job: Job) -> Manifest:
     """Load the model and scan.
 
     Raises:
-        VlmscopeError: as ``core.scan.scan``.
+        VlmscopeError: as ``vlmscope.core.scan.scan.scan``.
         typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, what was scanned is saved, and the user knows how to go on.
     """
     talk = Console(quiet=True) if job.quiet else talk_to_user()
@@ -71,8 +71,8 @@ def run_job(job: Job) -> Manifest:
     if len(job.data.notes) > NAMED:
         talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
     talk.print(f"{'loading' if options.control is None else 'making at random'} {job.model}", soft_wrap=True)
-    from core.scan import scan  # late: what follows imports torch
-    from core.vlm import Vlm
+    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
     if options.control is None:
         vlm = Vlm.load(

@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from core.manifest import MANIFEST, Manifest, Skipped
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from core.statistics import scan_statistics
-from tui.commands.labels import Summary, as_table
-from tui.commands.output import console, write_lines
-from tui.commands.talk import talk_to_user
+from vlmscope.core.analysis.statistics import scan_statistics
+from vlmscope.core.base.text import plain
+from vlmscope.core.store.manifest import MANIFEST, Manifest, Skipped
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.labels import Summary, as_table
+from vlmscope.tui.commands.shared.output import console, write_lines
+from vlmscope.tui.commands.shared.progress_bars import talk_to_user
 
 NAMED = 20  #: skipped samples that are named; the manifest has all
 PROGRAM = "vlmscope"

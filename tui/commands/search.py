@@ -9,18 +9,18 @@ import typer
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from core.concepts import ConceptList, Concepts
-from core.errors import StoreError, UsageError
-from core.how_far import check_whole
-from core.labels import Label, Labels
-from core.neuron import Neuron
-from core.plain_text import plain
-from core.statistics import labels_at
-from core.word_counts import words_of
-from tui.commands import output
-from tui.commands.concepts import as_entry, as_words, share
-from tui.commands.opened import opened
-from tui.commands.options import (
+from vlmscope.core.analysis.statistics import labels_at
+from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.concepts import ConceptList, Concepts
+from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.words import words_of
+from vlmscope.core.store.progress import check_whole
+from vlmscope.tui.commands.concepts import as_entry, as_words, share
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.options import (
     HighConfidenceOption,
     JsonOption,
     NtOption,

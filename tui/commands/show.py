@@ -10,25 +10,25 @@ import numpy as np
 import typer
 from PIL import Image
 
-from core.concepts import ConceptList
-from core.config import load_config
-from core.distribution import Distribution
-from core.errors import UsageError, VlmscopeError
-from core.firmness import NeuronFirmness, neuron_firmness
-from core.heatmap import ColourMap, norm, open_crop, overlay
-from core.labels import Label, Labels, Thresholds, label_neurons
-from core.neuron import Neuron
-from core.notebook import Notebook, notebook_path
-from core.notebook_values import Entry
-from core.plain_text import plain
-from core.published import Published, published
-from core.report_collect import noted, published_part
-from core.scan_store import ScanStore, TopSample
-from tui.commands import output
-from tui.commands.concepts import as_entry
-from tui.commands.labels import firmness_json
-from tui.commands.opened import opened, progress_json
-from tui.commands.options import (
+from vlmscope.core.analysis.firmness import NeuronFirmness, neuron_firmness
+from vlmscope.core.analysis.published import Published, published
+from vlmscope.core.base.config import load_config
+from vlmscope.core.base.errors import UsageError, VlmscopeError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.concepts import ConceptList
+from vlmscope.core.method.distribution import Distribution
+from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.values import Entry
+from vlmscope.core.report.collect import noted, published_part
+from vlmscope.core.store.reader import ScanStore, TopSample
+from vlmscope.tui.commands.concepts import as_entry
+from vlmscope.tui.commands.labels import firmness_json
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import opened, progress_json
+from vlmscope.tui.commands.shared.options import (
     AddressArgument,
     HighConfidenceOption,
     JsonOption,
@@ -149,7 +149,7 @@ def show(
     if json:
         output.write_json(as_json(page, picked if rank is not None else None))
     elif png is None:
-        from tui.commands.show_text import as_lines
+        from vlmscope.tui.commands.show_text import as_lines
 
         target = output.console()
         output.write_lines(target, as_lines(page, picked, top, colour_map, target))

@@ -6,18 +6,18 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from core.errors import NotebookError
-from core.explanation import Source
-from core.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
-from core.labels import Label
-from core.notebook_values import Entry
-from core.plain_text import plain
-from core.scan_store import TopSample
-from core.score_report import ScoreReport, score_words
-from tui.commands import output
-from tui.commands.concepts import as_words, share
-from tui.commands.labels import p_text
-from tui.commands.show import Page
+from vlmscope.core.base.errors import NotebookError
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
+from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.explanation import Source
+from vlmscope.core.notebook.values import Entry
+from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.core.store.reader import TopSample
+from vlmscope.tui.commands.concepts import as_words, share
+from vlmscope.tui.commands.labels import p_text
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.show import Page
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 NOTE = 500  #: characters of a note

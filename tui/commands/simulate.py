@@ -8,32 +8,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from core.chat import Chat
-from core.chat_access import key_problem
-from core.config import Config, load_config
-from core.errors import ApiError, UsageError, VlmscopeError
-from core.explain_cost import Ledger, dollars, total
-from core.explanation import Explanation
-from core.labels import Label, Labels
-from core.model_messages import ModelSpec, ModelStatus, Phase
-from core.model_process import ModelProcess
-from core.neuron import Neuron
-from core.notebook import Notebook, notebook_path
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from core.score_report import ScoreReport, score_words
-from core.simulate.api_text import ApiText, estimate_samples
-from core.simulate.choose import BACKENDS, DEFAULT, Tools, make_simulator
-from core.simulate.held_out import held_out
-from core.simulate.own_words import borrowed, own_explanation
-from core.simulate.protocol import Simulator
-from core.simulate.run import Result, RunEnd, Status, pick_explanation, run
-from core.timestamp import now
-from tui.commands import output
-from tui.commands.opened import opened
-from tui.commands.options import MODEL, JsonOption, ScanArgument
-from tui.commands.picking import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
-from tui.commands.talk import talk_to_user
+from vlmscope.core.base.clock import now
+from vlmscope.core.base.config import Config, load_config
+from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.explain.cost import Ledger, dollars, total
+from vlmscope.core.llm.access import key_problem
+from vlmscope.core.llm.client import Chat
+from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.scoring.candidates import borrowed, own_explanation
+from vlmscope.core.scoring.held_out import held_out
+from vlmscope.core.scoring.protocol import Simulator
+from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.core.scoring.run import Result, RunEnd, Status, pick_explanation, run
+from vlmscope.core.scoring.simulators.api_text import ApiText, estimate_samples
+from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, Tools, make_simulator
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase
+from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.neuron_args import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
+from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.options import MODEL, JsonOption, ScanArgument
+from vlmscope.tui.commands.shared.progress_bars import talk_to_user
 
 INTERRUPTED = "What is finished is in the notebook; the same command again goes on."
 

@@ -11,12 +11,8 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from core.errors import UsageError, VlmscopeError
-from core.firmness import fragile
-from core.labels import Label
-from core.plain_text import plain
-from core.scan_store import ScanStore
-from core.statistics import (
+from vlmscope.core.analysis.firmness import fragile
+from vlmscope.core.analysis.statistics import (
     NO_CONTROL,
     Counts,
     ScanStatistics,
@@ -26,10 +22,14 @@ from core.statistics import (
     scan_statistics,
     shares,
 )
-from tui.commands import output
-from tui.commands.labels import bar, counts_of
-from tui.commands.opened import opened, progress_json
-from tui.commands.options import (
+from vlmscope.core.base.errors import UsageError, VlmscopeError
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.labels import Label
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.labels import bar, counts_of
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import opened, progress_json
+from vlmscope.tui.commands.shared.options import (
     HighConfidenceOption,
     JsonOption,
     NtOption,
@@ -38,7 +38,7 @@ from tui.commands.options import (
     TvOption,
     replaced,
 )
-from tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
+from vlmscope.tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
 NAME_WIDTH = 40  #: characters of a scan's name or model
@@ -277,7 +277,7 @@ def _plain(text: str) -> Text:
 
 
 def _write_chart(path: Path, scans: Sequence[ScanStatistics]) -> None:
-    from core.chart import chart_png  # late: it loads Pillow
+    from vlmscope.core.report.chart import chart_png  # late: it loads Pillow
 
     picture = chart_png(scans)
     try:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from core.config import load_config
-from core.errors import NotebookError
-from core.labels import Labels
-from core.notebook import Notebook, notebook_path
-from core.scan_store import ScanStore
-from core.score_statistics import Scores, newest_scores, score_statistics
+from vlmscope.core.base.config import load_config
+from vlmscope.core.base.errors import NotebookError
+from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.scoring.statistics import Scores, newest_scores, score_statistics
+from vlmscope.core.store.reader import ScanStore
 
 HEAD = ("backend", "kind", "label", "layer", "scored", "undefined", "mean", "min", "q25", "median", "q75", "max")
 

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from core.config import load_config
-from core.errors import UsageError
-from core.neuron import Neuron
-from core.notebook import Notebook, notebook_path
-from core.notebook_events import clean_tags
-from core.notebook_values import Change, Entry, Kind, Value, Verdict
-from core.plain_text import plain
-from core.report_collect import noted
-from tui.commands import output
-from tui.commands.opened import opened
-from tui.commands.options import AddressArgument, JsonOption, ScanArgument
+from vlmscope.core.base.config import load_config
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.notebook.events import clean_tags
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.values import Change, Entry, Kind, Value, Verdict
+from vlmscope.core.report.collect import noted
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, ScanArgument
 
 CLEAR = "clear"
 WORDS = (*(verdict.value for verdict in Verdict), CLEAR)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
-from core.labels import Label, Thresholds
-from core.model_messages import ModelStatus, Phase
-from core.plain_text import plain
-from tui.keys import BY_ID, HINTS, LAST_HINTS, Hint, hint_keys
-from tui.widgets.lines import Lines, Part, row
-from tui.widgets.numbers import percent, short_shares
-from tui.widgets.palette import Palette
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.worker.messages import ModelStatus, Phase
+from vlmscope.tui.keys import BY_ID, HINTS, LAST_HINTS, Hint, hint_keys
+from vlmscope.tui.widgets.lines import Lines, Part, row
+from vlmscope.tui.widgets.numbers import percent, short_shares
+from vlmscope.tui.widgets.palette import Palette
 
 
 @dataclass(frozen=True)

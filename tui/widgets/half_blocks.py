@@ -17,7 +17,7 @@ from rich.style import Style
 from rich_pixels import HalfcellRenderer
 from textual.strip import Strip
 
-from core.heatmap import GLYPHS, RGB
+from vlmscope.core.method.heatmap import GLYPHS, RGB
 
 COLOURS = 96  #: of one picture: at this size the eye misses none, and a cell's style is often one made before
 

@@ -10,11 +10,11 @@ from itertools import groupby
 from rich.style import Style
 from textual.events import Click
 
-from core.labels import Label
-from tui.messages import LayerChosen
-from tui.widgets.lines import Lines, Part, blank, row
-from tui.widgets.numbers import bar_cells, label_bar, percent, short_shares
-from tui.widgets.palette import Palette
+from vlmscope.core.method.labels import Label
+from vlmscope.tui.messages import LayerChosen
+from vlmscope.tui.widgets.lines import Lines, Part, blank, row
+from vlmscope.tui.widgets.numbers import bar_cells, label_bar, percent, short_shares
+from vlmscope.tui.widgets.palette import Palette
 
 FOOT = "▂"  #: the control's part of a bar's cell
 NUMBERS = 3  #: lines that the numbers of scan and control take

@@ -14,17 +14,17 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from core.labels import Label, Labels
-from core.neuron import Neuron
-from core.plain_text import plain
-from tui.messages import RowChosen
-from tui.screens.selection import Selection
-from tui.widgets.lines import Part, dressed, row
-from tui.widgets.numbers import activation, fraction, label_bar
-from tui.widgets.palette import Palette
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.labels import Label, Labels
+from vlmscope.tui.messages import RowChosen
+from vlmscope.tui.views.selection import Selection
+from vlmscope.tui.widgets.lines import Part, dressed, row
+from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
+from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
-    from core.concepts import Concepts
+    from vlmscope.core.method.concepts import Concepts
 
 _CONCEPTS = 48  # cells of concepts, where there is room for so many
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from core.labels import Label
-from tui.widgets.lines import Part
-from tui.widgets.palette import Palette
+from vlmscope.core.method.labels import Label
+from vlmscope.tui.widgets.lines import Part
+from vlmscope.tui.widgets.palette import Palette
 
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 _EIGHTHS = " ▁▂▃▄▅▆▇█"

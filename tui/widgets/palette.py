@@ -11,8 +11,8 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from core.heatmap import RGB
-from core.labels import Label
+from vlmscope.core.method.heatmap import RGB
+from vlmscope.core.method.labels import Label
 
 #: Visual, text, multimodal, unknown.
 LABEL_COLOURS: tuple[RGB, ...] = ((0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0x8A, 0x8A, 0x8A))

@@ -12,7 +12,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tui.messages import LineEntered, LineLeft
+from vlmscope.tui.messages import LineEntered, LineLeft
 
 DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
 

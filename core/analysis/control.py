@@ -1,0 +1,102 @@
+"""A control: the same samples through the same architecture with random weights.
+
+The rule that labels neurons labels those of a network that has learnt nothing too, most of them multimodal
+(demo_model.md measured 79 %). Shares of labels mean something only beside the shares of such a control.
+
+A control is an ordinary scan whose manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
+weights. It lies beside its scan, as ``<SCAN>.control``, or, where that folder is not the user's to write in (the
+demo's), in the user's data folder as ``controls/<the first 16 digits of scan_id>``; there it is looked for, in that
+order. Nothing here loads a model; ``Vlm.random`` makes the weights.
+"""
+
+import os
+from pathlib import Path
+
+from vlmscope.core.base.config import data_folder
+from vlmscope.core.base.demo import DEMO, demo_folder
+from vlmscope.core.base.errors import SamplesError, UsageError
+from vlmscope.core.data.samples import Data, Source
+from vlmscope.core.store.manifest import MANIFEST, Manifest
+from vlmscope.core.store.progress import check_whole
+from vlmscope.core.store.reader import ScanStore
+
+
+def control_places(store: ScanStore) -> tuple[Path, Path]:
+    """Where a scan's control may lie: beside it, or in the user's data folder."""
+    folder = store.folder.resolve()
+    return folder.with_name(f"{folder.name}.control"), data_folder() / "controls" / store.manifest.scan_id[:16]
+
+
+def new_control_folder(store: ScanStore) -> Path:
+    """Where a scan's control is written unless the user names a folder."""
+    beside, kept = control_places(store)
+    is_demo = demo_folder().resolve() in beside.parents
+    return kept if is_demo or not os.access(beside.parent, os.W_OK | os.X_OK) else beside
+
+
+def is_control_of(manifest: Manifest, scan: Manifest) -> bool:
+    return manifest.control is not None and manifest.control.scan_id == scan.scan_id
+
+
+def find_control(store: ScanStore) -> ScanStore | None:
+    """The scan's control, or None: what lies in its place must name this very scan.
+
+    A control that is being made counts from its first sample on.
+
+    Raises:
+        StoreError: if the control is damaged.
+    """
+    for folder in control_places(store):
+        if _is_scan(folder):
+            found = ScanStore(folder)
+            if is_control_of(found.manifest, store.manifest) and found.manifest.scanned:
+                return found
+    return None
+
+
+def may_have_control(store: ScanStore) -> bool:
+    """Whether anything lies where a control would; says it without opening it."""
+    return any(_is_scan(folder) for folder in control_places(store))
+
+
+def _is_scan(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a folder that may not be looked into holds no control for us
+        return False
+
+
+def control_data(store: ScanStore, images: Path | None = None, limit: int | None = None) -> Data:
+    """The samples that a scan saw, in its order, with the descriptions that it keeps.
+
+    Args:
+        images: the folder that the scan's image paths are relative to, if not the one that it names.
+        limit: only the first so many.
+
+    Raises:
+        UsageError: if the scan is a control itself.
+        StoreError: if it is not whole: its samples are not all known.
+        SamplesError: if images are missing.
+    """
+    manifest = store.manifest
+    if manifest.control is not None:
+        raise UsageError(f"{store.folder} is itself a control.", "Name the scan that it belongs to.")
+    check_whole(store, "A control takes")
+    mend = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
+    if images is not None:
+        name, root = manifest.data if manifest.data != DEMO else str(images), images.expanduser().resolve()
+    elif manifest.image_root is None:
+        raise SamplesError(f"{store.folder} does not say where its images lie.", mend)
+    else:
+        name = manifest.data
+        root = demo_folder() if manifest.image_root == DEMO else Path(manifest.image_root)
+    samples = [store.sample(index) for index in range(manifest.samples)][:limit]
+    skipped = {skip.sample for skip in manifest.skipped}
+    missing = [s.image for s in samples if s.index not in skipped and not (root / s.image).is_file()]
+    if missing:
+        raise SamplesError(
+            f"Of the {len(samples)} images of {store.folder}, {len(missing)} are not in {root}, {missing[0]} first.",
+            mend,
+        )
+    # A sample that the scan skipped stays in its place, so that the others keep their numbers.
+    return Data(name, root, tuple(Source(sample.image, sample.description) for sample in samples))

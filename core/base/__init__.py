@@ -1,0 +1,1 @@
+"""What every package needs: errors, settings, text, time, addresses of neurons, the demo."""

@@ -1,0 +1,106 @@
+"""The user's settings, and where vlmscope keeps its files.
+
+Settings live in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
+means the defaults.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vlmscope.core.base.errors import UsageError
+
+APP = "vlmscope"
+
+
+def config_file() -> Path:
+    """The settings file, whether it exists or not."""
+    named = os.environ.get("VLMSCOPE_CONFIG")
+    return Path(named).expanduser() if named else user_config_path(APP) / "config.toml"
+
+
+def data_folder() -> Path:
+    """Where things of lasting worth go: notebooks."""
+    return user_data_path(APP)
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again go."""
+    return user_cache_path(APP)
+
+
+def log_folder() -> Path:
+    """Where the model process's own output goes."""
+    return user_log_path(APP)
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Api(BaseModel):
+    """The server that explains neurons. The key is no setting: it is only ever read from ``OPENAI_API_KEY``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(default="gpt-4o", min_length=1)
+    base_url: str = ""  #: any server that speaks Chat Completions; ``OPENAI_BASE_URL`` goes before it; empty: OpenAI's
+    budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
+    requests_at_once: int = Field(default=4, ge=1, le=64)
+    timeout_s: float = Field(default=90.0, gt=0)
+    prices: dict[str, Price] = {}  #: before the built-in table
+
+
+class Simulate(BaseModel):
+    """The models of the backend ``grounded-sam2``: hub names or folders. The thresholds are Grounding DINO's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str = Field(default="IDEA-Research/grounding-dino-base", min_length=1)
+    segmenter: str = Field(default="facebook/sam2.1-hiera-large", min_length=1)
+    device: str = Field(default="auto", min_length=1)  #: auto: the inspected model's
+    box_threshold: float = Field(default=0.35, ge=0, lt=1)
+    text_threshold: float = Field(default=0.25, ge=0, lt=1)
+
+
+class Config(BaseModel):
+    """All settings with their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = "auto"  #: where the model runs: auto, cpu, cuda, cuda:1, mps
+    dtype: str = "auto"  #: auto, float32, bfloat16, float16
+    idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
+    theme: str = "textual-dark"  #: any Textual theme
+    colour_map: str = "fade"  #: of heatmaps: fade, viridis, grey
+    notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
+    api: Api = Api()
+    simulate: Simulate = Simulate()
+    keys: dict[str, str] = {}  #: action id to key, to remap
+
+
+def load_config() -> Config:
+    """Read the settings file.
+
+    Raises:
+        UsageError: if the file is no TOML, or a setting is unknown or of the wrong kind.
+    """
+    path = config_file()
+    try:
+        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}.", "Mend or remove that line.") from error

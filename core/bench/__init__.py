@@ -1,0 +1,1 @@
+"""Measures the scan and the scores, beside baselines of their own."""

@@ -1,0 +1,216 @@
+"""Whether a score tells a right explanation from a shuffled one, on the demo: its scenes are known.
+
+Notable:
+- Neurons are chosen by label, concept and purity, never by a score: label visual, the leading concept an object of the
+  scenes, purity at least ``LEAST_PURITY``; of these the purest, then those with more visual votes, then by address.
+- The right explanation is the concept words of the top samples of odd ranks; scored are those of even ranks and random
+  ones, visual tokens, both groups together: the headline of ``vlmscope simulate``.
+- A shuffled explanation is that of another of these neurons. None of its words is in a description of the neuron's own
+  top samples, and no object that it names is in their scenes; but one is in the random samples, else the oracle would
+  predict nothing at all and there would be no score to compare.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlmscope.core.base.demo import DEMO, image_path, scan_folder
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.correlation import Group, TokenKind
+from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.scoring.candidates import concept_explanation
+from vlmscope.core.scoring.held_out import held_out, seed_of
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, ModelSide, Prediction, Simulator
+from vlmscope.core.scoring.search_phrases import known_words
+from vlmscope.core.scoring.simulation import pooled_scores
+from vlmscope.core.scoring.simulators.lens import Lens
+from vlmscope.core.scoring.simulators.oracle import Oracle
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus
+
+NEURONS = 60
+LEAST_PURITY = 0.5
+SHUFFLED = 5  #: shuffled explanations of each neuron, at most
+
+
+@dataclass(frozen=True)
+class BackendScores:
+    """What one backend makes of right and of other explanations.
+
+    Attributes:
+        right, shuffled: mean scores.
+        constant: of a prediction that is the same everywhere: None, as that has no correlation.
+        auc: the share of pairs of a right and a shuffled explanation, of any two neurons, of which the right one scores
+            higher; ties count half, a right one without a score loses, shuffled ones without are left out.
+        undefined_right, undefined_shuffled: explanations without a score.
+    """
+
+    right: float | None
+    shuffled: float | None
+    constant: float | None
+    auc: float | None
+    undefined_right: int
+    undefined_shuffled: int
+
+
+@dataclass(frozen=True)
+class BenchScores:
+    """The figures of ``vlmscope bench scores``."""
+
+    neurons: int
+    backends: dict[str, BackendScores]
+
+
+class Constant:
+    """Predicts the same everywhere, whatever is said."""
+
+    name = "constant"
+    kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
+    independent = True
+    paid = False
+
+    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+        """The whole text."""
+        return (explanation.text,)
+
+    async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction:  # noqa: ARG002 (the protocol's)
+        """See ``Simulator``."""
+        return Prediction(visual=np.full(sample.grid, SCALE / 2, dtype=np.float32))
+
+
+class _Remembering:
+    """A model that is asked for each map once: all backends are scored against the same truth."""
+
+    def __init__(self, model: ModelSide) -> None:
+        self._model = model
+        self._maps: dict[MapRequest, MapAnswer] = {}
+
+    @property
+    def status(self) -> ModelStatus:
+        return self._model.status
+
+    async def map(self, request: MapRequest) -> MapAnswer:
+        if request not in self._maps:
+            self._maps[request] = await self._model.map(request)
+        return self._maps[request]
+
+    async def lens(self, request: LensRequest) -> LensAnswer:
+        return await self._model.lens(request)
+
+
+def choose_neurons(store: ScanStore, objects: Collection[str], count: int) -> list[Neuron]:
+    """The clearest visual neurons of objects; there may be fewer than ``count``."""
+    concepts, labels = store.concepts, store.stored_labels()
+    if concepts is None:
+        return []
+    purity = concepts.purity()
+    layers, indices = np.nonzero((labels.label == Label.VISUAL) & (purity >= np.float32(LEAST_PURITY)))
+    found = [
+        (-float(purity[at]), -int(labels.votes[at][Label.VISUAL]), at)
+        for at in zip(layers.tolist(), indices.tolist(), strict=True)
+        if concepts.leading(*at) in objects
+    ]
+    return [Neuron(*at) for _, _, at in sorted(found)[:count]]
+
+
+def named_in(store: ScanStore, oracle: Oracle, samples: Sequence[int]) -> frozenset[str]:
+    """Everything that is in these samples: the concept words of their descriptions, and the objects of their scenes."""
+    assert store.concepts is not None  # the demo has concepts
+    found: set[str] = set()
+    for at in samples:
+        sample = store.sample(at)
+        found |= set(known_words(sample.description, store.concepts.words))
+        found |= oracle.objects(image_path(store.manifest.image_root, sample.image))
+    return frozenset(found)
+
+
+def shuffled_explanations(
+    store: ScanStore, oracle: Oracle, neuron: Neuron, right: dict[Neuron, Explanation], samples: Sequence[HeldOut]
+) -> list[Explanation]:
+    """Explanations of other neurons that say nothing of what this one's top samples hold (see the file's docstring)."""
+    top = store.arrays["top_sample"][neuron.layer, neuron.index, : store.manifest.valid].tolist()
+    own = named_in(store, oracle, top)
+    elsewhere = named_in(store, oracle, [sample.sample for sample in samples if sample.rank is None])
+    others = [explanation for other, explanation in right.items() if other != neuron]
+    order = np.random.default_rng(seed_of(store.manifest.scan_id, neuron, "shuffled")).permutation(len(others))
+    found: dict[tuple[str, ...], Explanation] = {}
+    for at in order.tolist():
+        words = {*others[at].visual_phrases, *oracle.looks_for(others[at])}
+        if not words & own and elsewhere.intersection(oracle.looks_for(others[at])):
+            found.setdefault(others[at].visual_phrases, others[at])
+    return list(found.values())[:SHUFFLED]
+
+
+async def bench_scores(
+    model: ModelSide, count: int = NEURONS, on_neuron: Callable[[int, int], None] = lambda _done, _of: None
+) -> BenchScores:
+    """Score right, shuffled and constant explanations of the demo's clearest visual neurons.
+
+    Raises:
+        StoreError: if the demo is damaged.
+        WorkerError: if the model process has gone.
+    """
+    store = ScanStore(scan_folder(DEMO))
+    oracle = Oracle.of_demo(store.manifest)
+    remembering = _Remembering(model)
+    simulators: list[Simulator] = [oracle, Lens.of(store, remembering)]
+    right = {}
+    for neuron in choose_neurons(store, oracle.names, count):
+        explanation = concept_explanation(store, neuron, "")
+        if explanation is not None:
+            right[neuron] = explanation
+    scores: dict[str, tuple[list[float | None], list[float | None]]] = {one.name: ([], []) for one in simulators}
+    constants: list[float | None] = []
+    for done, (neuron, explanation) in enumerate(right.items(), start=1):
+        samples = held_out(store, neuron, explanation.samples)
+        said = [explanation, *shuffled_explanations(store, oracle, neuron, right, samples)]
+
+        async def scored(
+            simulator: Simulator,
+            words: Sequence[Explanation],
+            neuron: Neuron = neuron,
+            samples: list[HeldOut] = samples,
+        ) -> list[float | None]:
+            found = await pooled_scores(
+                store, neuron, words, simulator, remembering, samples, TokenKind.VISUAL, Group.TOP_AND_RANDOM
+            )
+            return [one.score for one in found]
+
+        for simulator in simulators:
+            first, *others = await scored(simulator, said)
+            scores[simulator.name][0].append(first)
+            scores[simulator.name][1].extend(others)
+        constants += await scored(Constant(), [explanation])
+        on_neuron(done, len(right))
+    return BenchScores(
+        len(right), {name: summary(found[0], found[1], mean(constants)) for name, found in scores.items()}
+    )
+
+
+def summary(right: Sequence[float | None], shuffled: Sequence[float | None], constant: float | None) -> BackendScores:
+    """The figures of one backend from the scores of its explanations."""
+    return BackendScores(
+        right=mean(right),
+        shuffled=mean(shuffled),
+        constant=constant,
+        auc=area(right, shuffled),
+        undefined_right=sum(one is None for one in right),
+        undefined_shuffled=sum(one is None for one in shuffled),
+    )
+
+
+def mean(scores: Sequence[float | None]) -> float | None:
+    """The mean of those that are defined; None if none is."""
+    found = [score for score in scores if score is not None]
+    return float(np.mean(found)) if found else None
+
+
+def area(right: Sequence[float | None], shuffled: Sequence[float | None]) -> float | None:
+    """The probability that a right explanation's score beats a shuffled one (``BackendScores.auc``)."""
+    a = np.array([-np.inf if score is None else score for score in right])
+    b = np.array([score for score in shuffled if score is not None])
+    if not a.size or not b.size:
+        return None
+    return float(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))

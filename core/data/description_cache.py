@@ -1,0 +1,142 @@
+"""Descriptions that a model has written, kept so that neither a scan that goes on nor a later one writes them again.
+
+One folder for everything that the words depend on besides the image: the model, the prompt, the longest length and the
+version of this file. In it one JSONL file for each process that wrote, which only that process ever appends to, so
+that several may write at once, on one machine or on many that share the folder. A record is
+``{"image": <SHA-256 of the image file's bytes>, "text": "..."}``; anything else, such as a line that a killed process
+left torn, counts as none.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from vlmscope.core.base.config import cache_folder
+from vlmscope.core.base.demo import model_source
+from vlmscope.core.store.manifest import ModelInfo
+
+SCHEMA = 1
+#: files of a model's folder that what it writes depends on: weights, configurations, tokenizers, code
+_OF_THE_MODEL = frozenset({".safetensors", ".bin", ".pt", ".pth", ".json", ".model", ".txt", ".py"})
+
+
+class DescriptionCache:
+    """A folder of descriptions; several processes may use it at once.
+
+    Attributes:
+        trouble: why some of what was written could not be kept, or None. It stops nothing: words that are not kept
+            are only written again another time. The caller says so, once, when the work has ended.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
+        self.folder = cache_folder() / "descriptions" if folder is None else folder
+        self.trouble: str | None = None
+
+    def open(self, model: ModelInfo, prompt: str, longest: int) -> "Descriptions":
+        """The descriptions by ``model`` after ``prompt``, of at most ``longest`` tokens; a context that closes them."""
+        about = {"model": model.model_dump(), "prompt": prompt, "longest": longest}
+        identity = json.dumps([SCHEMA, about, _fingerprint(model.name)], sort_keys=True)
+        return Descriptions(self, self.folder / sha256(identity.encode()).hexdigest()[:24], about)
+
+
+class Descriptions:
+    """The descriptions of one model and prompt.
+
+    Attributes:
+        texts: by the image's SHA-256; those on disk when this was opened, and those kept since.
+    """
+
+    def __init__(self, cache: DescriptionCache, folder: Path, about: Mapping[str, object]) -> None:
+        self._cache = cache
+        self._folder = folder
+        self._about = about
+        self._file: BinaryIO | None = None
+        self._torn = False
+        self.texts = _read(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # every record has been synced already, or was told as trouble
+                self._file.close()
+
+    def keep(self, texts: Mapping[str, str]) -> None:
+        """Put these on disk before returning; where that is not possible, ``cache.trouble`` says so."""
+        self.texts.update(texts)
+        lines = [json.dumps({"image": image, "text": text}) for image, text in texts.items()]
+        try:
+            if self._file is None:
+                self._file = self._create()
+                lines.insert(0, json.dumps(self._about))  # for whoever looks into the file
+            elif self._torn:
+                lines.insert(0, "")  # what follows must not continue a half line
+            self._torn = True
+            _append(self._file, "".join(f"{line}\n" for line in lines).encode("ascii"))
+            self._torn = False
+        except OSError as failure:
+            reason = failure.strerror or str(failure)
+            self._cache.trouble = f"Descriptions could not be kept in {self._folder}: {reason}."
+
+    def _create(self) -> BinaryIO:
+        """A file of this process's own. Names begin with the time, so that of two texts the older one stays in use."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"{time.time_ns():020}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        return (self._folder / name).open("xb", buffering=0)
+
+
+def _append(file: BinaryIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]  # unbuffered: it may take only a part
+    os.fsync(file.fileno())
+
+
+def _read(folder: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.glob("*.jsonl")):
+            for image, text in _records(path):
+                texts.setdefault(image, text)
+    return texts
+
+
+def _records(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return
+    for line in content.split(b"\n"):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            image, text = record.get("image"), record.get("text")
+            if isinstance(image, str) and isinstance(text, str):
+                yield image, text
+
+
+def _fingerprint(name: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of a model folder's files: trained on in its place, it is another model.
+
+    Empty for a hub name, whose revision says as much, and for random weights, whose name says their seed.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        for path in sorted(Path(model_source(name)).iterdir()):
+            if path.suffix in _OF_THE_MODEL and path.is_file():
+                status = path.stat()
+                found.append((path.name, status.st_size, status.st_mtime_ns))
+    return found

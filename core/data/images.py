@@ -1,0 +1,44 @@
+"""Opening pictures, and packing the crop that the model saw."""
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vlmscope.core.base.errors import SamplesError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+def load_image(path: Path) -> Image.Image:
+    """The picture as RGB, turned as its EXIF data says.
+
+    Raises:
+        SamplesError: if it is missing, no picture, damaged or absurdly large.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError:
+        raise SamplesError(f"{path} does not exist.", "Check the path.") from None
+    except UnidentifiedImageError:
+        raise SamplesError(f"{path} is no picture that Pillow can read.", "Use JPEG, PNG or WebP.") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow's decoders raise any of these on damaged files.
+        raise SamplesError(f"{path} cannot be decoded: {error}.", "Replace the file or leave it out.") from error
+
+
+def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:
+    """The crop as a JPEG, its longer side at most ``side`` pixels."""
+    small = crop.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture as a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,151 @@
+"""The files that list images: JSONL, COCO captions, LLaVA's instruction data.
+
+Whose description an image gets, ``Captions`` says; without it, a ``description`` in one of our own records is used,
+and the captions of COCO and LLaVA are not: they are other people's words (COCO's a short phrase, LLaVA's GPT-4's),
+and the method reads the model's own.
+"""
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from vlmscope.core.base.errors import SamplesError
+
+RECORD = '{"image": "a.jpg", "description": "..."}'
+
+
+class Captions(StrEnum):
+    """Whose words describe the images, where the data has some."""
+
+    OWN = "own"  #: the data's; the model writes those that are missing
+    MODEL = "model"  #: the model's, always
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image, still on disk. ``description`` is None where the model has to write one; it may be empty."""
+
+    image: str  #: path relative to the data's root
+    description: str | None
+    place: str = field(default="", compare=False)  #: where it is listed: "samples.jsonl, line 7"; "" in a folder
+
+
+def read_file(path: Path, captions: Captions | None = None) -> list[Source]:
+    """The images that ``path`` lists, in its order.
+
+    A file that ends in ``.json`` is one JSON: COCO's ``{"images": [{"id", "file_name"}], "annotations": [{"id",
+    "image_id", "caption"}]}``, of whose captions the first by ``id`` is an image's, or a list of records. Any other
+    file has a record in each line. A record is ``{"image", "description"}``, the latter if there is one, or LLaVA's
+    ``{"image", "conversations": [{"from", "value"}]}``, whose first value from ``gpt`` is the caption.
+
+    Raises:
+        SamplesError: if the file cannot be read, or something in it is wrong; names file and place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SamplesError(
+            f"{path} does not exist.", "Name a folder of images, a JSONL or JSON file, or demo."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SamplesError(f"{path} cannot be read: {error}.", "It must be JSONL or JSON in UTF-8.") from error
+    if path.suffix.lower() == ".json":
+        try:
+            return _whole(path, json.loads(text), captions)
+        except (ValueError, RecursionError) as error:
+            if not (isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"):
+                raise SamplesError(f"{path} is no JSON: {error}.", "Copy or download it again, whole.") from error
+            # One JSON after another: JSONL under another name.
+    return _lines(path, text, captions)
+
+
+def _lines(path: Path, text: str, captions: Captions | None) -> list[Source]:
+    sources = []
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise SamplesError(f"{path}, line {number}, is no JSON: {error}.", f"Write {RECORD}.") from error
+        sources.append(_record(path, f"line {number}", record, captions))
+    return sources
+
+
+def _whole(path: Path, content: Any, captions: Captions | None) -> list[Source]:
+    if isinstance(content, list):
+        return [_record(path, f"entry [{i}]", record, captions) for i, record in enumerate(content)]
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        return _coco(path, content, captions)
+    return [_record(path, "line 1", content, captions)]
+
+
+def _record(path: Path, place: str, record: Any, captions: Captions | None) -> Source:
+    """One of our own records, or one of LLaVA's."""
+    image = record.get("image") if isinstance(record, dict) else None
+    description = record.get("description") if isinstance(record, dict) else None
+    if not isinstance(image, str) or not image or not isinstance(description, str | None):
+        raise SamplesError(
+            f"{path}, {place}: 'image' must be a path, and 'description', if there is one, a text.",
+            f"Write {RECORD}.",
+        )
+    if captions is Captions.OWN and "conversations" in record:
+        description = _answer(path, place, record["conversations"])
+    return _source(path, place, image, None if captions is Captions.MODEL else description)
+
+
+def _answer(path: Path, place: str, turns: Any) -> str | None:
+    """What ``gpt`` says first in one of LLaVA's conversations."""
+    for turn in turns if isinstance(turns, list) else [None]:
+        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+            raise SamplesError(
+                f"{path}, {place}: 'conversations' must be a list of objects with a text as 'value'.",
+                'Write {"from": "gpt", "value": "..."} there, or let the model describe the images: --captions model',
+            )
+        if turn.get("from") == "gpt":
+            return str(turn["value"])
+    return None
+
+
+def _coco(path: Path, content: dict[str, Any], captions: Captions | None) -> list[Source]:
+    texts = _coco_captions(path, content.get("annotations", [])) if captions is Captions.OWN else {}
+    sources = []
+    for i, image in enumerate(content["images"]):
+        name = image.get("file_name") if isinstance(image, dict) else None
+        number = image.get("id") if isinstance(image, dict) else None
+        if not isinstance(name, str) or not name or not isinstance(number, int | str):
+            raise SamplesError(
+                f"{path}, images[{i}]: 'file_name' must be a path, and 'id' a number or text.",
+                'COCO has {"id": 9, "file_name": "000000000009.jpg"} there.',
+            )
+        sources.append(_source(path, f"images[{i}]", name, texts.get(number)))
+    return sources
+
+
+def _coco_captions(path: Path, annotations: Any) -> dict[int | str, str]:
+    """Of each image the caption whose annotation has the lowest id, by the image's id."""
+    first: dict[int | str, tuple[int, str]] = {}
+    for i, found in enumerate(annotations if isinstance(annotations, list) else [None]):
+        number, image, caption = (
+            (found.get("id"), found.get("image_id"), found.get("caption")) if isinstance(found, dict) else [None] * 3
+        )
+        if not isinstance(number, int) or not isinstance(image, int | str) or not isinstance(caption, str):
+            raise SamplesError(
+                f"{path}, annotations[{i}]: 'id' must be a number, 'image_id' an image's 'id', and 'caption' a text.",
+                "Name COCO's captions_*.json, or let the model describe the images: --captions model",
+            )
+        if image not in first or number < first[image][0]:
+            first[image] = (number, caption.strip())
+    return {image: caption for image, (_, caption) in first.items()}
+
+
+def _source(path: Path, place: str, image: str, description: str | None) -> Source:
+    try:
+        (description or "").encode()
+    except UnicodeEncodeError as error:  # JSON can say "\ud83d"; no tokenizer takes it
+        raise SamplesError(
+            f"{path}, {place}: the description has half a character: {error.reason}.", "Write the description anew."
+        ) from None
+    return Source(image, description, f"{path.name}, {place}")

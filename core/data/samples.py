@@ -1,0 +1,143 @@
+"""What is scanned: images with or without descriptions, from a folder or a file that lists them."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from vlmscope.core.base.demo import DEMO, samples_file
+from vlmscope.core.base.errors import SamplesError, UsageError
+from vlmscope.core.data.images import SUFFIXES
+from vlmscope.core.data.listings import RECORD, Captions, Source, read_file
+
+__all__ = ["Captions", "Data", "Source", "read_data"]
+
+SIBLINGS = ("train2017", "val2017")  #: COCO's folders of images; its JSON lies beside them, or in annotations/
+LOOKED_AT = 1000  #: images looked for in a folder before the next is tried
+
+
+@dataclass(frozen=True)
+class Data:
+    """The samples of a scan, in their order.
+
+    Attributes:
+        name: as the user named it.
+        root: the folder that images are relative to.
+        notes: what the user should know of the data, and how to mend it.
+    """
+
+    name: str
+    root: Path
+    sources: tuple[Source, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image_root(self) -> str:
+        """As the manifest keeps it."""
+        return DEMO if self.name == DEMO else str(self.root)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over the images' names and the descriptions that came with them, in their order."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(json.dumps([source.image, source.description]).encode("ascii") + b"\n")
+        return digest.hexdigest()
+
+    def described(self, descriptions: dict[int, str]) -> "Data":
+        """The same with these descriptions put in, by index."""
+        put = (
+            replace(source, description=descriptions.get(i, source.description))
+            for i, source in enumerate(self.sources)
+        )
+        return replace(self, sources=tuple(put))
+
+
+def read_data(
+    name: str, limit: int | None = None, image_root: Path | None = None, captions: Captions | None = None
+) -> Data:
+    """Read ``name``: a folder of images, a file that lists them (core/data/listings.py), or ``demo``.
+
+    An image that is listed twice counts once, as it is listed first: the samples are images.
+
+    Args:
+        limit: only the first so many samples.
+        image_root: the folder that a file's paths are relative to. Without it that is the first of these that has one
+            of the images: the file's own folder, ``train2017`` and ``val2017`` in it, and the two beside it.
+        captions: whose words describe the images.
+
+    Raises:
+        SamplesError: if there is nothing of that name, something in it is wrong, or there is no image.
+        UsageError: if ``image_root`` or ``captions`` does not go with it.
+    """
+    path = samples_file() if name == DEMO else Path(name).expanduser().resolve()
+    if image_root is not None and (name == DEMO or path.is_dir()):
+        raise UsageError(
+            "--image-root goes with a file that lists images: a folder's are its own.", "Leave out --image-root."
+        )
+    notes: list[str] = []
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        sources = [Source(p.relative_to(path).as_posix(), None) for p in found]
+        if not sources:
+            raise _no_images(name, path)
+    else:
+        sources, notes = _once(read_file(path, captions))
+        if not sources:
+            raise SamplesError(f"{name} holds no images.", f"List some, one a line: {RECORD}")
+    if captions is Captions.OWN and all(source.description is None for source in sources):
+        raise UsageError(f"{name} holds no captions.", "Leave out --captions own: the model then describes the images.")
+    sources = sources[:limit]
+    return Data(name, path if path.is_dir() else _root(path, sources, image_root), tuple(sources), tuple(notes))
+
+
+def _once(sources: list[Source]) -> tuple[list[Source], list[str]]:
+    """The sources whose image is not listed before, and a note on each of the others."""
+    first: dict[str, Source] = {}
+    notes = []
+    for source in sources:
+        before = first.setdefault(os.path.normpath(source.image), source)
+        if before is not source:
+            place = before.place.rpartition(", ")[2]
+            notes.append(f"{source.place}: {source.image} is listed already in {place}; the first counts.")
+    return list(first.values()), notes
+
+
+def _root(path: Path, sources: list[Source], given: Path | None) -> Path:
+    """The folder that a file's images are relative to.
+
+    Raises:
+        SamplesError: if no folder has any of the first of them.
+    """
+    own = path.parent
+    folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
+    if given is not None:
+        folders = [given.expanduser().resolve()]
+    looked_at = sources[:LOOKED_AT]
+    for folder in folders:
+        if any((folder / source.image).is_file() for source in looked_at):
+            return folder
+    where = folders[0] if given is not None else f"{own}, nor in {' or '.join(SIBLINGS)} in it or beside it"
+    raise SamplesError(
+        f"{path} lists images that are not there: none of the first {len(looked_at)}, beginning with "
+        f"{looked_at[0].image}, is in {where}.",
+        "Name the folder that the paths are relative to: --image-root FOLDER",
+    )
+
+
+def _no_images(name: str, folder: Path) -> SamplesError:
+    """What to do about a folder without images; one that ``datasets`` saved keeps them where Pillow cannot see them."""
+    arrow = min(folder.rglob("*.arrow"), default=None)
+    if arrow is None:
+        return SamplesError(f"{name} holds no images.", f"Images end in {', '.join(sorted(SUFFIXES))}.")
+    return SamplesError(
+        f"{name} holds no images but a dataset of the library 'datasets', which vlmscope does not read.",
+        "Turn it into a folder of images, with a Python that has datasets and pillow:\n"
+        "from pathlib import Path\n"
+        "from datasets import load_from_disk\n"
+        "Path('IMAGES').mkdir()\n"
+        f"for i, row in enumerate(load_from_disk({str(arrow.parent)!r})):\n"
+        "    row['image'].convert('RGB').save(f'IMAGES/{i:06}.png')",
+    )

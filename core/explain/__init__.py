@@ -1,0 +1,1 @@
+"""Explains a neuron: gathers evidence, asks a language model, reads its answer."""

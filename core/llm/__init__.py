@@ -1,0 +1,1 @@
+"""A client for servers that speak Chat Completions: requests, retries, prices."""

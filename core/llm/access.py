@@ -1,0 +1,59 @@
+"""Which server is asked, and with which key. The key is read when it is needed and is kept nowhere."""
+
+import os
+from urllib.parse import urlsplit
+
+from vlmscope.core.base.config import Api
+from vlmscope.core.base.errors import UsageError
+
+OPENAI = "https://api.openai.com/v1"
+KEY = "OPENAI_API_KEY"
+BASE_URL = "OPENAI_BASE_URL"
+PLACEHOLDER = "no-key"  #: the client wants one; servers without keys ignore it
+SECRET_LENGTH = 12  #: shorter ones are placeholders such as "EMPTY" or "x": cutting those out would garble answers
+
+
+def base_url(settings: Api) -> str:
+    """Where requests go: ``OPENAI_BASE_URL``, else the settings' server, else OpenAI's.
+
+    Raises:
+        UsageError: if that is no URL.
+    """
+    named = os.environ.get(BASE_URL, "").strip()
+    url = named or settings.base_url.strip() or OPENAI
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii() and url.isprintable()
+    except ValueError:
+        right = False
+    if not right:
+        where = BASE_URL if named else "base_url in the settings"
+        # Its value is not repeated: a key may have been put there by mistake.
+        raise UsageError(f"{where} is no URL.", f"Write it as {OPENAI}.")
+    return url.rstrip("/")
+
+
+def api_key() -> str:
+    """The key, or an empty string."""
+    return os.environ.get(KEY, "").strip()
+
+
+def key_problem(settings: Api) -> str:
+    """Why no request can be sent, or an empty string. OpenAI's own server needs a key, others may not."""
+    try:
+        url = base_url(settings)
+    except UsageError as error:
+        return str(error).replace("\n", " ")
+    key = api_key()
+    host, openai = urlsplit(url).hostname or "", urlsplit(OPENAI).hostname
+    if not key and (host == openai or host.endswith(f".{openai}")):
+        return f"{KEY} is not set. Set it to your key, or {BASE_URL} to another server that speaks Chat Completions."
+    if not (key.isascii() and key.isprintable()):
+        return f"{KEY} holds characters that no key has. Set it again."
+    return ""
+
+
+def scrubbed(text: str) -> str:
+    """``text`` without the key."""
+    key = api_key()
+    return text.replace(key, "[key]") if len(key) >= SECRET_LENGTH else text

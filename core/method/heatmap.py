@@ -1,0 +1,155 @@
+"""Heatmaps: norms from activations, the overlay of a picture, colours and glyphs of a norm. Only numpy and Pillow.
+
+A norm runs from 0 to 10: the neuron's maximum over the whole data set is 10 (method.md, "Normalisation").
+"""
+
+import io
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import StoreError
+
+if TYPE_CHECKING:
+    from PIL import Image  # loaded by those who have a picture: the screen's first paint has none
+
+TOP = 10.0  #: the norm of the neuron's maximum
+MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is no crop
+GLYPHS = " .:-=+*#%@"  #: one for each whole norm from 0 to 9; 10 counts as 9
+RGB = tuple[int, int, int]
+
+WHITE: RGB = (255, 255, 255)
+GREEN: RGB = (46, 160, 67)  #: background of a text token at norm 10
+
+# Eleven evenly spaced anchors of matplotlib's viridis (Smith and van der Walt, 2015; CC0):
+# matplotlib/_cm_listed.py, _viridis_data[0::25.5], rounded to 8 bits. Between them: linear.
+_VIRIDIS = np.array(
+    [
+        (68, 1, 84),
+        (72, 36, 117),
+        (65, 68, 135),
+        (53, 95, 141),
+        (42, 120, 142),
+        (33, 145, 140),
+        (34, 168, 132),
+        (68, 191, 112),
+        (122, 209, 81),
+        (189, 223, 38),
+        (253, 231, 37),
+    ],
+    dtype=np.float64,
+)
+
+
+class ColourMap(StrEnum):
+    """How a heatmap is drawn.
+
+    FADE: the paper's overlay, the picture fading to white where the neuron does not activate. VIRIDIS, GREY: the norm
+    alone, by a colour map whose luminance rises with it.
+    """
+
+    FADE = "fade"
+    VIRIDIS = "viridis"
+    GREY = "grey"
+
+
+def norm(activation: NDArray[np.float32], maximum: float) -> NDArray[np.float32]:
+    """``clip(10 * a / gmax, 0, 10)`` (method.md, "Normalisation").
+
+    Args:
+        activation: float32, any shape.
+        maximum: gmax of the neuron over the whole data set.
+
+    Returns:
+        float32 of the same shape; zeros if ``maximum <= 0`` or is no finite number; 0 where an activation is nan.
+    """
+    if not math.isfinite(maximum) or maximum <= 0:
+        return np.zeros(activation.shape, dtype=np.float32)
+    scaled = np.clip(activation.astype(np.float64) * TOP / maximum, 0, TOP)
+    return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+
+def colours(norms: NDArray[np.float32], colour_map: ColourMap) -> NDArray[np.uint8]:
+    """The colour of each norm by itself: uint8 (..., 3).
+
+    FADE has no colours of its own; its scale is the share of the picture that remains, black fading to white.
+    """
+    share = np.clip(norms.astype(np.float64) / TOP, 0, 1)
+    if colour_map is ColourMap.VIRIDIS:
+        at = np.linspace(0, 1, len(_VIRIDIS))
+        channels = [np.interp(share, at, _VIRIDIS[:, channel]) for channel in range(3)]
+    else:
+        grey = 255 * (share if colour_map is ColourMap.GREY else 1 - share)
+        channels = [grey, grey, grey]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def spread(norms: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Each patch's norm over its share of ``height`` x ``width`` pixels (nearest): float32 (height, width)."""
+    rows = np.arange(height) * norms.shape[0] // height
+    columns = np.arange(width) * norms.shape[1] // width
+    result: NDArray[np.float32] = norms[rows[:, None], columns[None, :]]
+    return result
+
+
+def overlay(crop: "Image.Image", norms: NDArray[np.float32], colour_map: ColourMap) -> "Image.Image":
+    """The heatmap of one sample.
+
+    FADE is the paper's ``pixel * (a / 10) + 255 * (1 - a / 10)`` for each patch; VIRIDIS and GREY show the map alone.
+
+    Args:
+        crop: what the model saw, any size.
+        norms: float32 (rows, columns), 0 to 10.
+
+    Returns:
+        An RGB picture of the crop's size.
+    """
+    from PIL import Image
+
+    spread_norms = spread(norms, crop.width, crop.height)
+    if colour_map is not ColourMap.FADE:
+        return Image.fromarray(colours(spread_norms, colour_map))
+    share = np.clip(spread_norms / np.float32(TOP), 0, 1)[..., None]
+    pixels = np.asarray(crop.convert("RGB"), dtype=np.float32)
+    return Image.fromarray(np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8))
+
+
+def open_crop(data: bytes) -> "Image.Image":
+    """Decode a crop: RGB.
+
+    Raises:
+        StoreError: if it is no JPEG or PNG, is damaged, or is so large that it can be no crop.
+    """
+    from PIL import Image
+
+    mend = "Copy the scan again from where it was made."
+    try:
+        # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        if image.width * image.height > MAX_PIXELS:
+            raise StoreError(f"A crop of {image.width} x {image.height} pixels is no crop: it is too large.", mend)
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise StoreError(f"A crop cannot be decoded: {error}.", mend) from error
+
+
+def shade(norm: float, base: RGB = WHITE, full: RGB = GREEN) -> RGB:
+    """Background of a text token: ``base`` at norm 0, ``full`` (the paper's green) at 10, in between linear."""
+    share = min(max(norm / TOP, 0.0), 1.0) if math.isfinite(norm) else 0.0
+    red, green, blue = (round(low + (high - low) * share) for low, high in zip(base, full, strict=True))
+    return red, green, blue
+
+
+def glyph(norm: float) -> str:
+    """One character for a norm, heavier where it is larger: readable without colour."""
+    if not norm > 0:  # also nan
+        return GLYPHS[0]
+    return GLYPHS[min(int(norm), len(GLYPHS) - 1)]
+
+
+def glyph_rows(norms: NDArray[np.float32], width: int, height: int) -> list[str]:
+    """The heatmap as ``height`` lines of ``width`` glyphs."""
+    return ["".join(glyph(float(value)) for value in row) for row in spread(norms, width, height)]

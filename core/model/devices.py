@@ -1,0 +1,84 @@
+"""Which device and which dtype a model runs in."""
+
+from pathlib import Path
+
+import torch
+
+from vlmscope.core.base.errors import ModelError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is the first CUDA device, else the CPU.
+
+    Raises:
+        ModelError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"There is no device {name!r} here: {str(error).splitlines()[0].partition('. ')[0]}",
+            "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
+        ) from error
+    return torch.device("cuda:0") if name == "cuda" else device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """``auto`` is float32 on the CPU; on a GPU bfloat16 where it has it, else float16.
+
+    Raises:
+        ModelError: if the dtype is unknown.
+    """
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float16
+    if name not in kinds:
+        raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
+    return kinds[name]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):  # asks about the current one, and by default counts what is only emulated
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes of the host's memory that a program can have without swapping; None where that is not known.
+
+    The limits of a container or a job count (cgroup 2), each for all that is inside it. Files that the system keeps in
+    memory, as it does with weights that were read once, make room.
+    """
+    try:
+        lines = (processes / "meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+    try:
+        own = (processes / "self" / "cgroup").read_text(encoding="utf-8").splitlines()[-1].removeprefix("0::")
+    except (OSError, ValueError, IndexError):
+        return free
+    group = groups / own.removeprefix("/")
+    while group.is_relative_to(groups):
+        try:
+            limit, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+            free = min(free, max(0, limit - used + _cached(group)))
+        except (OSError, ValueError):
+            pass  # no cgroup 2, or no limit ("max")
+        group = group.parent
+    return free
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that a group's memory holds and could give up."""
+    try:
+        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return int(stat["inactive_file"]) + int(stat["active_file"])
+    except (OSError, ValueError, KeyError):
+        return 0

@@ -1,0 +1,176 @@
+"""What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vlmscope.core.data.images import crop_jpeg, load_image, png
+from vlmscope.core.worker.messages import (
+    DescribeAnswer,
+    DescribeRequest,
+    LensAnswer,
+    LensRequest,
+    MapAnswer,
+    MapRequest,
+    ModelSpec,
+    PromotedAnswer,
+    PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
+)
+
+if TYPE_CHECKING:
+    from vlmscope.core.model.segmentation import Segmentation
+    from vlmscope.core.model.vlm import Vlm
+
+Stopped = Callable[[], bool]
+
+
+class Report(Protocol):
+    """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
+
+    def __call__(self, detail: str, progress: float | None = None) -> None: ...
+
+
+class Engine(Protocol):
+    """A loaded model. Long work reads ``stopped`` now and then and raises ``Cancelled`` when it is true."""
+
+    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer: ...
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
+
+    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer: ...
+
+    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer: ...
+
+    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer: ...
+
+    def free(self) -> None:
+        """Give back memory that is only cached, and models beside the inspected one."""
+
+
+class VlmEngine:
+    """The engine that users have."""
+
+    def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
+        self.vlm = vlm
+        self.spec = spec
+        self._segmentation: Segmentation | None = None
+
+    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
+        """Exact activations of one neuron over one sample.
+
+        Raises:
+            UsageError: if the model has no such neuron.
+            SamplesError: if the picture or the description cannot be used.
+        """
+        from vlmscope.core.scan.reduction import neuron_maps
+
+        neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+        pixels = self.vlm.pixels(load_image(Path(request.image)))
+        encoded = self.vlm.encode(request.prompt, request.description)
+        visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, pixels, stopped)
+        crop = png(self.vlm.crop(pixels)) if request.crop else b""
+        return MapAnswer(neuron, request.image, request.sample, visual, text, crop)
+
+    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
+        """The model's own answer to a question about a picture.
+
+        Raises:
+            SamplesError: if the picture cannot be used.
+        """
+        image = load_image(Path(request.image))
+        prompt = self.vlm.prompt(request.question)
+        description = self.vlm.describe([image], prompt, stopped)[0]
+        tokens = self.vlm.encode(prompt, description).tokens if description else ()
+        crop = crop_jpeg(self.vlm.crop(self.vlm.pixels(image)))
+        return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
+
+    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
+        """Which tokens a neuron writes.
+
+        Raises:
+            UsageError: if the model has no such neuron.
+        """
+        from vlmscope.core.model.promoted import promoted
+
+        return promoted(self.vlm, request.neuron.check_within(self.vlm.layers, self.vlm.neurons), request.count)
+
+    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer:
+        """What the model would say at each position of a sample, of a few words.
+
+        Raises:
+            UsageError: if no words are given.
+            SamplesError: if the picture or the description cannot be used.
+        """
+        from vlmscope.core.model.lens import lens
+
+        pixels = self.vlm.pixels(load_image(Path(request.image)))
+        encoded = self.vlm.encode(request.prompt, request.description)
+        columns, visual, text = lens(self.vlm, encoded, pixels, request.words, stopped)
+        return LensAnswer(request.image, request.sample, columns, visual, text)
+
+    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
+        """Where the things are that phrases name, on the very crop that the model sees.
+
+        Raises:
+            ModelError: if the detector or the segmenter cannot be loaded.
+            SamplesError: if the picture cannot be used.
+        """
+        from vlmscope.core.model.segmentation import Segmentation
+
+        crop = self.vlm.crop(self.vlm.pixels(load_image(Path(request.image))))
+        if self._segmentation is None:
+            self._segmentation = Segmentation(self.vlm.device)
+        return self._segmentation.segment(request, crop, self.vlm.grid, stopped)
+
+    def free(self) -> None:
+        """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""
+        import torch
+
+        self._segmentation = None
+        torch.cuda.empty_cache()
+
+
+def load_vlm(spec: ModelSpec, report: Report) -> VlmEngine:
+    """Load the model that ``spec`` names.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    report("importing torch and transformers")
+    from vlmscope.core.model.vlm import Vlm
+
+    report("opening the model; a new one is downloaded first")
+    _report_weights(report)
+    vlm = Vlm.load(
+        spec.name,
+        revision=spec.revision,
+        device=spec.device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+    )
+    return VlmEngine(vlm, spec)
+
+
+def _report_weights(report: Report) -> None:
+    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
+    from transformers.utils import logging
+
+    def counted(items: Any) -> Iterator[Any]:
+        last = -1.0
+        for done, item in enumerate(items):
+            if done / len(items) >= last + 0.01:
+                last = done / len(items)
+                report("reading weights", last)
+            yield item
+        report("preparing")
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
+            return counted(args[0])
+        return factory(*args, **kwargs)
+
+    set_hook = getattr(logging, "set_tqdm_hook", None)
+    if set_hook is not None:
+        set_hook(hook)

@@ -1,0 +1,47 @@
+"""What the model would say at each position, of a few words: the logit lens after the last layer.
+
+Source: nostalgebraist, 2020 (the logit lens), narrowed to the words that compete: over the whole vocabulary the
+probability says "there is an object here", among nouns it says which.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import Cancelled, UsageError
+from vlmscope.core.model.vlm import Encoded, Vlm, never
+
+
+def lens(
+    vlm: Vlm, encoded: Encoded, pixels: torch.Tensor, words: Sequence[str], cancelled: Callable[[], bool] = never
+) -> tuple[tuple[int, ...], NDArray[np.float32], NDArray[np.float32]]:
+    """Probabilities of the words' first tokens, by a softmax over these C tokens, each counted once.
+
+    Args:
+        pixels: float32 (3, H, W).
+
+    Returns:
+        each word's place among the C tokens; float32 (C, rows, columns) at the patches; float32 (C, tokens) one
+        position before each of the description's tokens.
+
+    Raises:
+        UsageError: if no words are given.
+        Cancelled: when ``cancelled`` turns true, which is read before every layer.
+    """
+    if not words:
+        raise UsageError("The lens needs words to choose among.")
+    firsts = [vlm.first_token(word) for word in words]
+    tokens = list(dict.fromkeys(firsts))
+
+    def check() -> None:
+        if cancelled():
+            raise Cancelled("The pass was stopped.")
+
+    with vlm.before_layers(check):
+        logits = vlm.token_logits(encoded, pixels, torch.tensor(tokens))
+    chances = logits.softmax(dim=-1).T.cpu().numpy()  # (C, T)
+    before = slice(encoded.text.start - 1, encoded.text.stop - 1)
+    visual = np.ascontiguousarray(chances[:, encoded.visual]).reshape(len(tokens), *vlm.grid)
+    return tuple(tokens.index(first) for first in firsts), visual, np.ascontiguousarray(chances[:, before])

@@ -1,0 +1,37 @@
+"""Which tokens a neuron writes: the extremes of its output weights, read through the model's head.
+
+It is a first-order reading: layers that follow may change it, and with the hook point ``gate`` the neuron's output is
+its activation times the up projection, whose sign may turn promoted into suppressed.
+"""
+
+import numpy as np
+import torch
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.worker.messages import PromotedAnswer
+
+
+def promoted(vlm: Vlm, neuron: Neuron, count: int) -> PromotedAnswer:
+    """The ``count`` most promoted and most suppressed tokens; of equal ones the lower token comes first.
+
+    Tokens that are not text (special ones, rows that only pad the head) are left out; there may be fewer than
+    ``count``.
+    """
+    logits = vlm.written_logits(neuron.layer, neuron.index).cpu()
+    order = torch.argsort(logits, descending=True, stable=True).tolist()
+    rising = torch.argsort(logits, stable=True).tolist()
+    sides = []
+    for ids in (order, rising):
+        words: list[str] = []
+        values: list[float] = []
+        for token in ids:
+            word = vlm.spelled(token)
+            if word is not None:
+                words.append(word)
+                values.append(float(logits[token]))
+            if len(words) == count:
+                break
+        sides.append((tuple(words), np.array(values, dtype=np.float32)))
+    (top, top_logits), (bottom, bottom_logits) = sides
+    return PromotedAnswer(neuron, top, top_logits, bottom, bottom_logits)

@@ -1,0 +1,462 @@
+"""Loading a LLaVA-1.5 style model and running it: the one file that knows transformers' model classes.
+
+Notable:
+- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) will do; others are refused.
+- Sequences are padded on the right and no attention mask is given: in a causal decoder padding that follows cannot
+  reach what precedes it, and attention takes its fast causal path.
+- The language-model head and the KV cache are left out of measuring passes.
+- Text is tokenised with the image token once and the token is then repeated, as the processor would have done
+  (a test compares them), so that a description's tokens are found by their character offsets.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.utils import logging as transformers_logging
+
+from vlmscope.core.base.demo import model_source
+from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
+from vlmscope.core.store.manifest import ModelInfo
+
+DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
+Tap = Callable[[Tensor], None]
+
+
+def never() -> bool:
+    """The ``cancelled`` of work that nobody stops."""
+    return False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sample made ready: prompt, image and teacher-forced description.
+
+    Attributes:
+        input_ids: int64 (T,), the image token repeated once for each patch.
+        visual: positions of the visual tokens.
+        text: positions of the description's tokens.
+        tokens: the description's tokens, spelled; joined they are the description.
+    """
+
+    input_ids: Tensor
+    visual: slice
+    text: slice
+    tokens: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Where the description starts, and how many tokens there are: what decides who shares a batch."""
+        return self.text.start, len(self.input_ids)
+
+
+class Vlm:
+    """A loaded model with its processor, in evaluation mode."""
+
+    def __init__(self, model: LlavaForConditionalGeneration, processor: Any, name: str) -> None:
+        """Wrap a loaded model.
+
+        Raises:
+            ModelError: if its visual tokens form no plain grid or its FFN is not gated.
+        """
+        self.model = model.train(False)
+        self.processor = processor
+        self.name = name
+        config: Any = model.config
+        vision = config.vision_config
+        if config.vision_feature_select_strategy != "default":
+            raise ModelError(
+                f"{name} keeps the vision tower's class token: its visual tokens form no plain grid.",
+                "Models with vision_feature_select_strategy 'default', as LLaVA-1.5 has it, can be scanned.",
+            )
+        side = vision.image_size // vision.patch_size
+        self.grid = (side, side)
+        self.image_size: int = vision.image_size
+        self.layers: int = config.text_config.num_hidden_layers
+        self.neurons: int = config.text_config.intermediate_size
+        self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)
+        self._image_token_id: int = config.image_token_id
+        self._ffns = [self._gated_ffn(layer) for layer in range(self.layers)]
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """Load ``name``: a hub name, a folder, or ``demo``.
+
+        On a GPU the weights go to it straight from the file. ``device`` is auto, cpu, cuda, cuda:1 or mps; ``dtype``
+        auto (bfloat16 on a GPU that has it, else float16; float32 on the CPU), float32, bfloat16 or float16.
+
+        Raises:
+            ModelError: if there is no such model, it has no weights, or it is no LLaVA-1.5.
+        """
+        where = resolve_device(device)
+        kind = resolve_dtype(dtype, where)
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        with _loading(name, where):
+            config, processor = _read_parts(name, options)
+            _check_memory(name, config, kind, where)
+            model = LlavaForConditionalGeneration.from_pretrained(
+                model_source(name), config=config, dtype=kind, device_map={"": where}, **options
+            )
+        return cls(model, processor, name)
+
+    @classmethod
+    def random(
+        cls,
+        name: str,
+        seed: int,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """The architecture of ``name`` with random weights, as transformers initialises it from its configuration.
+
+        The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of
+        torch and transformers. The generator of the rest of the program is left as it was. Arguments as in ``load``.
+
+        Raises:
+            ModelError: as ``load``; weights are not needed.
+        """
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        with _loading(name, resolve_device(device)):
+            config, processor = _read_parts(name, options)
+        title = f"{name}, random weights (seed {seed})"
+        return cls.from_config(config, processor, title, seed, device=device, dtype=dtype)
+
+    @classmethod
+    def from_config(
+        cls, config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+    ) -> Self:
+        """A model of this configuration with random weights, drawn as ``random`` says; ``name`` is what it is called.
+
+        Raises:
+            ModelError: if it does not fit into the device's memory, or cannot be scanned.
+        """
+        where = resolve_device(device)
+        kind = resolve_dtype(dtype, where)
+        make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
+        _check_memory(name, config, kind, where)
+        with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+            torch.manual_seed(seed)
+            with where:
+                model = make._from_config(config, dtype=kind)
+        return cls(model.to(where), processor, name)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What the manifest says about the model; a folder is named by its absolute path."""
+        config: Any = self.model.config
+        local = self.name != "demo" and Path(self.name).is_dir()
+        return ModelInfo(
+            name=str(Path(self.name).resolve()) if local else self.name,
+            revision=getattr(config, "_commit_hash", None),
+            architecture=f"{config.model_type} + {config.text_config.model_type}",
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            layers=self.layers,
+            neurons=self.neurons,
+        )
+
+    def prompt(self, question: str, template: str | None = None) -> str:
+        """The text before the description: the processor's own chat template, or ``template`` with ``{question}``.
+
+        Raises:
+            ModelError: if it does not hold the image token exactly once.
+        """
+        image: str = self.processor.image_token
+        if template is not None:
+            text = template.replace("{question}", question)
+        elif getattr(self.processor, "chat_template", None):
+            content = [{"type": "image"}, {"type": "text", "text": question}]
+            text = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            )
+        else:
+            raise ModelError(
+                f"{self.name} has no chat template.",
+                f"Give one: --prompt-template 'USER: {image}\\n{{question}} ASSISTANT:'",
+            )
+        if text.count(image) != 1:
+            raise ModelError(
+                f"The prompt holds the image token {image} {text.count(image)} times, not once: {text!r}.",
+                "Mend --prompt-template or the question.",
+            )
+        return text
+
+    def encode(self, prompt: str, description: str) -> Encoded:
+        """Tokenise prompt and description as one sequence.
+
+        Raises:
+            SamplesError: if the description is empty or longer than the model's context.
+        """
+        words = description.strip()
+        if not words:
+            raise SamplesError("the description is empty")
+        start = len(prompt) + (0 if prompt[-1:].isspace() else 1)
+        # A space, as generation puts one; it belongs to the first token of the description.
+        whole = self.processor.tokenizer(prompt.ljust(start) + words, return_offsets_mapping=True)
+        ids: list[int] = whole["input_ids"]
+        spans: list[tuple[int, int]] = whole["offset_mapping"]
+        first_patch = ids.index(self._image_token_id)
+        patches = self.grid[0] * self.grid[1]
+        of_text = [i for i, (_, end) in enumerate(spans) if end > start]
+        if ids.count(self._image_token_id) != 1 or not of_text:
+            raise SamplesError("the description holds the image token, or no text")
+        ids = [*ids[:first_patch], *[self._image_token_id] * patches, *ids[first_patch + 1 :]]
+        if len(ids) > self.context:
+            raise SamplesError(f"the description is too long: {len(ids)} tokens, the model takes {self.context}")
+        ends = [spans[i][1] - start for i in of_text]
+        tokens = tuple(words[a:b] for a, b in zip([0, *ends], ends, strict=False))
+        text = slice(of_text[0] + patches - 1, of_text[-1] + patches)
+        return Encoded(torch.tensor(ids), slice(first_patch, first_patch + patches), text, tokens)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """The image as the vision tower takes it: float32 (3, H, W)."""
+        pixels: Tensor = self.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    def crop(self, pixels: Tensor) -> Image.Image:
+        """The picture that the model sees, from ``pixels``: normalisation undone."""
+        processor = self.processor.image_processor
+        # In numpy: threads that prepare images would make torch's own threads stand in each other's way.
+        mean, std = (
+            np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
+        )
+        rgb = np.nan_to_num(((pixels.numpy() * std + mean) * 255).round().clip(0, 255)).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
+
+    @torch.inference_mode()
+    def forward(self, input_ids: Tensor, pixels: Tensor, taps: dict[int, Tap], hook: HookPoint) -> None:
+        """One pass over a right-padded batch, calling ``taps[layer]`` with that layer's activation (B, T, F).
+
+        Args:
+            input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
+        """
+        with self._tapped(taps, hook):
+            self.model.model(
+                input_ids=input_ids.to(self.device),
+                pixel_values=pixels.to(self.device, self.model.dtype),
+                use_cache=False,
+            )
+
+    @torch.inference_mode()
+    def describe(self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = never) -> list[str]:
+        """Let the model go on after ``prompt``, greedily, at most 300 tokens for each image.
+
+        Raises:
+            Cancelled: when ``cancelled`` turns true, which is read after every token.
+        """
+
+        class Stop(StoppingCriteria):
+            def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
+                return torch.full((input_ids.shape[0],), cancelled(), device=input_ids.device)
+
+        inputs = self.processor(text=[prompt] * len(images), images=list(images), return_tensors="pt")
+        inputs = inputs.to(self.device)
+        out = self.model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            pixel_values=inputs["pixel_values"].to(self.model.dtype),
+            max_new_tokens=max(1, min(DESCRIPTION_TOKENS, self.context - inputs["input_ids"].shape[1])),
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            stopping_criteria=StoppingCriteriaList([Stop()]),
+        )
+        if cancelled():
+            raise Cancelled("The description was stopped.")
+        new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
+        texts: list[str] = self.processor.batch_decode([self._ended(ids) for ids in new], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """What comes before the end: a row that ends before others is padded, perhaps with a token that is text."""
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
+
+    @torch.inference_mode()
+    def written_logits(self, layer: int, index: int) -> Tensor:
+        """What one unit of a neuron's output adds to every token's logit, to first order: float32 (V,).
+
+        The neuron's ``down_proj`` column through the final norm's scale and the language-model head, as the logit lens
+        does (nostalgebraist, 2020; Geva et al., 2022, arXiv 2203.14680); the norm's division by the residual stream's
+        size is left out.
+        """
+        text: Any = self.model.model.language_model
+        column = self._ffns[layer].down_proj.weight[:, index]
+        scale = text.norm(torch.ones_like(column))  # an RMS norm of ones is its own scale
+        head = self.model.lm_head.weight
+        logits: Tensor = head @ (column * scale).to(head.device, head.dtype)
+        return logits.float()
+
+    @torch.inference_mode()
+    def token_logits(self, encoded: Encoded, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """The logits of some tokens after each position of a sample: final norm and head after the last layer.
+
+        Args:
+            pixels: float32 (3, H, W). tokens: int64 (C,).
+
+        Returns:
+            float32 (T, C).
+        """
+        out = self.model.model(
+            input_ids=encoded.input_ids[None].to(self.device),
+            pixel_values=pixels[None].to(self.device, self.model.dtype),
+            use_cache=False,
+        )
+        hidden = out.last_hidden_state[0]  # the final norm is part of the decoder
+        head = self.model.lm_head
+        places = tokens.to(head.weight.device)
+        bias = None if head.bias is None else head.bias[places]
+        logits: Tensor = nn.functional.linear(hidden, head.weight[places], bias)
+        return logits.float()
+
+    def first_token(self, word: str) -> int:
+        """The token that a word begins with inside a sentence, after a space."""
+        before = "a "
+        found = self.processor.tokenizer(before + word, return_offsets_mapping=True)
+        for token, (_, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+            if end > len(before):  # as in ``encode``: the space may be part of it, or a token of its own
+                return int(token)
+        raise UsageError(f"{word!r} has no token.", "Name a word.")
+
+    def spelled(self, token: int) -> str | None:
+        """A token of the vocabulary as text; None for one that is not text (special, or a row that pads the head)."""
+        tokenizer = self.processor.tokenizer
+        if token >= len(tokenizer) or token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder:
+            return None
+        text: str = tokenizer.decode([token])
+        return text
+
+    @contextmanager
+    def before_layers(self, call: Callable[[], None]) -> Iterator[None]:
+        """Call ``call`` before each decoder layer while the block runs; what it raises ends the pass."""
+        handles = [
+            layer.register_forward_pre_hook(lambda *_: call()) for layer in self.model.model.language_model.layers
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def _tapped(self, taps: dict[int, Tap], hook: HookPoint) -> Iterator[None]:
+        handles = []
+        for layer, tap in taps.items():
+            ffn = self._ffns[layer]
+            if hook is HookPoint.GATE:
+                handles.append(ffn.act_fn.register_forward_hook(lambda _m, _in, out, tap=tap: tap(out)))
+            else:
+                handles.append(ffn.down_proj.register_forward_pre_hook(lambda _m, args, tap=tap: tap(args[0])))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _gated_ffn(self, layer: int) -> Any:
+        ffn: Any = getattr(self.model.model.language_model.layers[layer], "mlp", None)
+        parts = [getattr(ffn, name, None) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")]
+        if not all(isinstance(part, nn.Module) for part in parts):
+            raise ModelError(
+                f"{self.name}: the FFN of its language model is not gated (no gate_proj, up_proj, down_proj, act_fn).",
+                "Decoders such as Llama, Vicuna, Mistral, Qwen2 and Gemma can be scanned.",
+            )
+        # An activation function may be one module shared by all layers; a hook must know its layer.
+        ffn.act_fn = copy.copy(ffn.act_fn)
+        return ffn
+
+
+@contextmanager
+def _loading(name: str, where: torch.device) -> Iterator[None]:
+    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
+    # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        # For a missing folder, file or weights, and for broken ones.
+        raise ModelError(
+            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
+            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
+        ) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f"{name} does not fit into the memory of {where}.",
+            "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
+        ) from error
+
+
+def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
+    """Configuration and processor of ``name``.
+
+    Raises:
+        ModelError: if it is no LLaVA-1.5. OSError, ValueError: if there is no such model.
+    """
+    source = model_source(name)
+    config = AutoConfig.from_pretrained(source, **options)
+    if not isinstance(config, LlavaConfig):
+        raise ModelError(
+            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
+            "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
+            "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
+        )
+    auto: Any = AutoProcessor  # untyped in transformers
+    return config, auto.from_pretrained(source, **options)
+
+
+def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
+    """Find out before loading whether the weights fit into the host's memory: there the system would kill us.
+
+    (A GPU says so itself, and loading ends with a message.)
+
+    Raises:
+        ModelError: if they do not.
+    """
+    free = free_memory()
+    if where.type != "cpu" or free is None:
+        return
+    make: Any = LlavaForConditionalGeneration
+    with torch.device("meta"):  # shapes alone
+        weights = make._from_config(config, dtype=kind).parameters()
+    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+    if needed > free:
+        raise ModelError(
+            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
+            f"{free / 1e9:.1f} GB are free.",
+            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
+        )

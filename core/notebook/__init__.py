@@ -1,0 +1,1 @@
+"""Verdicts, notes and explanations of one scan, in one SQLite file where every change is an event."""

@@ -1,0 +1,199 @@
+"""The notebook's changes: each is made together with its event, in one transaction of the caller, and can be undone."""
+
+import sqlite3
+import unicodedata
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+
+from vlmscope.core.base.clock import now
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.notebook.codec import BadRecord, from_json, packed, to_json, unpacked, verdict_from
+from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
+from vlmscope.core.notebook.values import Change, Kind, Value
+
+TAG_LIMIT = 64  #: characters
+NOTE_LIMIT = 4 * 1024 * 1024  #: characters
+
+# Columns of ``neurons`` by kind: how to read, and how to write.
+_COLUMN = {
+    kind: (
+        f"SELECT {kind} FROM neurons WHERE layer = ? AND idx = ?",  # noqa: S608  # our own names
+        f"INSERT INTO neurons (layer, idx, {kind}) VALUES (?, ?, ?)"  # noqa: S608
+        f" ON CONFLICT (layer, idx) DO UPDATE SET {kind} = excluded.{kind}",
+    )
+    for kind in (Kind.VERDICT, Kind.NOTE, Kind.BOOKMARK, Kind.LEAD)
+}
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """An event that cannot be turned back or repeated, since the neuron is not as the event left it."""
+
+    neuron: Neuron
+    kind: Kind
+
+
+def change(db: sqlite3.Connection, neuron: Neuron, kind: Kind, after: Value) -> Change | None:
+    """Set a value and record it; None if it was so already."""
+    before = _current(db, neuron, kind, 0)
+    if before == after:
+        return None
+    _put(db, neuron, kind, 0, after)
+    record(db, neuron, kind, before, after)
+    return Change(neuron, kind, before, after)
+
+
+def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, after: Value) -> int:
+    """Append an event and return its id. One that can be undone ends the redo of what was undone before it."""
+    if kind.undoable:
+        db.execute("UPDATE events SET undone = 2 WHERE undoable AND undone = 1")
+    values = (now(), neuron.layer, neuron.index, kind, to_json(before), to_json(after), kind.undoable)
+    # No RETURNING: clusters of today have an SQLite of 2018.
+    db.execute(
+        "INSERT INTO events (at, layer, idx, kind, before, after, undoable) VALUES (?, ?, ?, ?, ?, ?, ?)", values
+    )
+    return int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+
+def undo(db: sqlite3.Connection) -> Change | Unfit | None:
+    """Turn the newest change back."""
+    newest = "SELECT id, layer, idx, kind, after, before FROM events WHERE undoable AND undone = 0 ORDER BY id DESC"
+    return _step(db, newest, 1)
+
+
+def redo(db: sqlite3.Connection) -> Change | Unfit | None:
+    """Make the change again that was undone last."""
+    last_undone = "SELECT id, layer, idx, kind, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id"
+    return _step(db, last_undone, 0)
+
+
+def _step(db: sqlite3.Connection, query: str, undone: int) -> Change | Unfit | None:
+    row = db.execute(f"{query} LIMIT 1").fetchone()
+    if row is None:
+        return None
+    event, layer, index, kind_name, there_json, wanted_json = row
+    if kind_name not in list(Kind):
+        raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
+    neuron, kind = Neuron(layer, index), Kind(kind_name)
+    there, wanted = _value(kind, there_json), _value(kind, wanted_json)
+    if _current(db, neuron, kind, event) != there:
+        # It must not stand in the way of the others for ever.
+        db.execute("UPDATE events SET undone = 2 WHERE id = ?", (event,))
+        return Unfit(neuron, kind)
+    _put(db, neuron, kind, event, wanted)
+    db.execute("UPDATE events SET undone = ? WHERE id = ?", (undone, event))
+    return Change(neuron, kind, there, wanted)
+
+
+def _current(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int) -> Value:
+    if kind is Kind.TAGS:
+        return tags(db, neuron)
+    if kind is Kind.OWN_EXPLANATION:
+        row = db.execute("SELECT text FROM explanations WHERE id = ? AND NOT removed", (event,)).fetchone()
+        return unpacked(row[0]) if row else None
+    row = db.execute(_COLUMN[kind][0], (neuron.layer, neuron.index)).fetchone()
+    value = row[0] if row else None
+    if kind is Kind.VERDICT:
+        return verdict_from(value)
+    if kind is Kind.NOTE:
+        return "" if value is None else unpacked(value)
+    if kind is Kind.BOOKMARK:
+        return bool(value)
+    return None if value is None else int(value)
+
+
+def _put(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int, value: Value) -> None:
+    where = (neuron.layer, neuron.index)
+    if kind is Kind.TAGS:
+        assert isinstance(value, tuple)
+        db.execute("DELETE FROM tags WHERE layer = ? AND idx = ?", where)
+        db.executemany("INSERT INTO tags VALUES (?, ?, ?, ?)", [(*where, folded(tag), tag) for tag in value])
+    elif kind is Kind.OWN_EXPLANATION:
+        db.execute("UPDATE explanations SET removed = ? WHERE id = ?", (value is None, event))
+    elif kind is Kind.NOTE:
+        assert isinstance(value, str)
+        db.execute(_COLUMN[kind][1], (*where, packed(value) if value else None))
+    else:
+        db.execute(_COLUMN[kind][1], (*where, value))
+
+
+def _value(kind: Kind, stored: object) -> Value:
+    """A ``before`` or ``after`` as it was given to ``record``."""
+    match kind, from_json(stored):
+        case Kind.VERDICT, value:
+            return verdict_from(value)
+        case Kind.TAGS, list() as given:
+            return tuple(str(tag) for tag in given)
+        case (Kind.NOTE, str() as value) | (Kind.BOOKMARK, bool() as value):
+            return value
+        case (Kind.LEAD, None | int() as value) | (Kind.OWN_EXPLANATION, None | str() as value):
+            return value
+        case _, value:
+            raise BadRecord(f"an event of kind {kind} holds {value!r:.80}")
+
+
+def tags(db: sqlite3.Connection, neuron: Neuron) -> tuple[str, ...]:
+    """A neuron's tags, sorted without regard to case."""
+    query = "SELECT tag FROM tags WHERE layer = ? AND idx = ? ORDER BY folded"
+    return tuple(tag for (tag,) in db.execute(query, (neuron.layer, neuron.index)))
+
+
+def folded(tag: str) -> str:
+    """What two spellings of one tag have in common."""
+    return unicodedata.normalize("NFC", tag.casefold())
+
+
+def clean_tags(given: Collection[str]) -> tuple[str, ...]:
+    """Tags as they are kept: stripped, none empty, one spelling of each (capitals first), sorted ignoring case.
+
+    Raises:
+        UsageError: if a tag is too long, or holds control characters or lone surrogates.
+    """
+    unique: dict[str, str] = {}
+    for tag in sorted(tag.strip() for tag in given):
+        if len(tag) > TAG_LIMIT:
+            raise UsageError(f"The tag {plain(tag, TAG_LIMIT)!r} is too long.", f"At most {TAG_LIMIT} characters.")
+        if plain(tag) != tag:
+            raise UsageError(f"The tag {plain(tag)!r} holds characters that cannot be shown.", "Leave them out.")
+        if tag:
+            unique.setdefault(folded(tag), tag)
+    return tuple(unique[key] for key in sorted(unique))
+
+
+def add_explanation(db: sqlite3.Connection, neuron: Neuron, explanation: Explanation) -> int:
+    """Keep an explanation; return its id."""
+    details = asdict(explanation)
+    columns = [packed(details.pop(name)) for name in ("source", "model", "prompt_version", "created", "text")]
+    kind = Kind.OWN_EXPLANATION if explanation.source is Source.USER else Kind.EXPLANATION
+    event = record(db, neuron, kind, None, explanation.text)
+    values = (event, neuron.layer, neuron.index, *columns, to_json(details))
+    db.execute(
+        "INSERT INTO explanations (id, layer, idx, source, model, prompt_version, created, text, details)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    return event
+
+
+def add_failure(db: sqlite3.Connection, neuron: Neuron, failure: FailedExplanation) -> None:
+    """Keep a request that gave no explanation."""
+    event = record(db, neuron, Kind.FAILURE, None, failure.reason)
+    values = (event, neuron.layer, neuron.index, to_json(asdict(failure)))
+    db.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", values)
+
+
+def add_score(
+    db: sqlite3.Connection,
+    neuron: Neuron,
+    explanation_id: int,
+    backend: str,
+    body: Mapping[str, object],
+    created: str,
+) -> int:
+    """Keep a score of an explanation; return its id."""
+    event = record(db, neuron, Kind.SCORE, None, explanation_id)
+    values = (event, explanation_id, packed(backend), packed(created), to_json(dict(body)))
+    db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values)
+    return event

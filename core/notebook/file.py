@@ -1,0 +1,262 @@
+"""The notebook's tables, version by version, and its file: opened, checked, migrated, locked; failures in words.
+
+Version 2 added tags. The tables hold what is; ``events`` holds every change, and is never shortened. What an event
+added (an explanation, a failure, a score) has the event's id.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from vlmscope.core.base.errors import NotebookError
+from vlmscope.core.notebook.codec import BadRecord, packed
+
+APPLICATION_ID = 0x766C6D73  # "vlms", in the file's header
+ELSEWHERE = "Or set `notebooks` in the settings file to a folder that you may write to."
+
+# Entry n leads from version n to n + 1; 0 is an empty file. An entry that was released is never edited.
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,  -- ISO 8601, UTC
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            before NOT NULL,  -- JSON
+            after NOT NULL,  -- JSON
+            undoable INTEGER NOT NULL,
+            undone INTEGER NOT NULL DEFAULT 0  -- 1: can be redone; 2: not any more
+        )""",
+        "CREATE INDEX events_to_undo ON events (undone, id) WHERE undoable",
+        """CREATE TABLE explanations (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            source TEXT NOT NULL,
+            model NOT NULL,
+            prompt_version NOT NULL,
+            created NOT NULL,
+            text NOT NULL,
+            details NOT NULL,  -- JSON
+            removed INTEGER NOT NULL DEFAULT 0  -- undone
+        )""",
+        "CREATE INDEX explanations_by_neuron ON explanations (layer, idx, removed)",
+        """CREATE TABLE neurons (
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            verdict TEXT CHECK (verdict IN ('keep', 'reject', 'unsure')),
+            bookmark INTEGER NOT NULL DEFAULT 0,
+            lead INTEGER REFERENCES explanations (id),
+            note,  -- last, so that its pages are read only where it is asked for
+            PRIMARY KEY (layer, idx)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE failures (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            body NOT NULL  -- JSON
+        )""",
+        "CREATE INDEX failures_by_neuron ON failures (layer, idx)",
+        """CREATE TABLE scores (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            explanation INTEGER NOT NULL REFERENCES explanations (id),
+            backend NOT NULL,
+            created NOT NULL,
+            body NOT NULL  -- JSON
+        )""",
+        "CREATE INDEX scores_by_explanation ON scores (explanation)",
+    ),
+    (
+        """CREATE TABLE tags (
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            folded TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (layer, idx, folded)
+        ) WITHOUT ROWID""",
+    ),
+)
+VERSION = len(STEPS)
+
+
+class NotebookFile:
+    """The open database. Every way in is ``reading`` or ``writing``, which tell failures as NotebookError."""
+
+    def __init__(self, path: Path, scan_id: str, timeout: float) -> None:
+        """Open or create ``path``; wait ``timeout`` seconds at most for others' locks."""
+        self.path = path
+        self._timeout = timeout
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotebookError(f"The folder {path.parent} cannot be made: {error.strerror}.", ELSEWHERE) from error
+        with self._in_words():
+            # Callers use it from one thread at a time, but not always from the one that opened it.
+            self.connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+        try:
+            with self._in_words():
+                self._prepare(scan_id)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Several reads of one moment. It locks writers out, of this process and others, as long as it is open."""
+        with self._in_words(), self._transaction("BEGIN"):
+            yield self.connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, on the disk when this returns; nothing can change between its reads and its writes."""
+        with self._in_words(), self._transaction("BEGIN IMMEDIATE"):
+            yield self.connection
+
+    def data_version(self) -> int:
+        """A number that differs from the last one if another connection has committed since."""
+        with self._in_words():
+            return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self.connection.execute(begin)
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            # SQLite itself has rolled back already after some failures, a full disk among them.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def _prepare(self, scan_id: str) -> None:
+        run = self.connection.execute
+        run("PRAGMA trusted_schema = OFF")  # the file may come from elsewhere
+        run("PRAGMA foreign_keys = ON")
+        run("PRAGMA synchronous = FULL")
+        if self._is_new():
+            self._create(scan_id)
+        if run("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise NotebookError(f"{self.path} is no notebook of vlmscope.", "Move the file away.")
+        version = self._version()
+        if version > VERSION:
+            raise NotebookError(
+                f"{self.path} was written by a newer vlmscope (notebook version {version}; this one knows {VERSION}).",
+                "Update vlmscope.",
+            )
+        run("PRAGMA journal_mode = DELETE")
+        found = run("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self._damaged(str(found))
+        owner = run("SELECT value FROM meta WHERE key = 'scan_id'").fetchone()
+        if owner is None or owner[0] != packed(scan_id):
+            raise NotebookError(
+                f"{self.path} is the notebook of another scan.",
+                "Move the file away, or open the scan that it was made for.",
+            )
+        if version < VERSION:
+            self._migrate()
+
+    def _is_new(self) -> bool:
+        return self._version() == 0 and not self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+    def _version(self) -> int:
+        return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _create(self, scan_id: str) -> None:
+        with self._transaction("BEGIN IMMEDIATE"):
+            if self._is_new():  # another vlmscope may have made it in between
+                self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._step_up(0)
+                self.connection.execute("INSERT INTO meta VALUES ('scan_id', ?)", (packed(scan_id),))
+
+    def _migrate(self) -> None:
+        with self._transaction("BEGIN IMMEDIATE"):
+            version = self._version()
+            if version < VERSION:  # another vlmscope may have done it in between
+                self._keep_copy(version)
+                self._step_up(version)
+
+    def _step_up(self, version: int) -> None:
+        for step in STEPS[version:]:
+            for statement in step:
+                self.connection.execute(statement)
+        self.connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _keep_copy(self, version: int) -> None:
+        """Copy the file as it is. By SQLite: closing a file that Python opened would give up this process's locks."""
+        copy = self.path.with_name(f"{self.path.name}.v{version}.bak")
+        unfinished = copy.with_name(f"{copy.name}.tmp")
+        try:
+            unfinished.unlink(missing_ok=True)
+            with (
+                closing(sqlite3.connect(self.path, self._timeout)) as source,
+                closing(sqlite3.connect(unfinished)) as to,
+            ):
+                source.backup(to)
+            unfinished.replace(copy)
+        except OSError as error:
+            raise NotebookError(
+                f"{self.path} is of an older version, and no copy of it can be kept at {copy}: {error.strerror}.",
+                "Make the folder writable, or free some space.",
+            ) from error
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except BadRecord as error:
+            raise self._damaged(str(error)) from error
+        except sqlite3.Error as error:
+            told = self._told(error)
+            if told is None:
+                raise  # a defect of ours: wrong SQL, or used after it was closed
+            raise told from error
+
+    def _told(self, error: sqlite3.Error) -> NotebookError | None:  # noqa: PLR0911  # one for each reason
+        path, folder = self.path, self.path.parent
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF:  # the low byte: without the fine print
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return NotebookError(
+                    f"Another vlmscope holds {path}: vlmscope waited {self._timeout:g} s and changed nothing.",
+                    "Try again; if it lasts, look for a vlmscope that hangs, on other machines too.",
+                )
+            case sqlite3.SQLITE_FULL:
+                return NotebookError(
+                    f"The disk is full: nothing was written to {path}.", f"Free some space. {ELSEWHERE}"
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                return NotebookError(f"{path} may not be written.", f"Make file and folder writable. {ELSEWHERE}")
+            case sqlite3.SQLITE_CANTOPEN if not path.exists():
+                return NotebookError(f"No file can be made in {folder}.", f"Make the folder writable. {ELSEWHERE}")
+            case sqlite3.SQLITE_CANTOPEN:
+                # Also where the file may be written, but no journal made beside it.
+                return NotebookError(
+                    f"{path} cannot be opened, or not be written.", f"Make file and folder writable. {ELSEWHERE}"
+                )
+            case sqlite3.SQLITE_NOTADB:
+                return NotebookError(f"{path} is no SQLite database.", "Move the file away.")
+            case sqlite3.SQLITE_CORRUPT:
+                return self._damaged(str(error))
+            case sqlite3.SQLITE_IOERR:
+                # A quota that is used up arrives here, not as a full disk.
+                return NotebookError(
+                    f"{path} cannot be read or written: {error}.", f"Look at disk, quota and network. {ELSEWHERE}"
+                )
+        return None
+
+    def _damaged(self, reason: str) -> NotebookError:
+        return NotebookError(
+            f"{self.path} is damaged: {reason}.",
+            f"Restore a copy of it, or save what is left: sqlite3 {os.fspath(self.path)!r} .recover",
+        )

@@ -1,0 +1,251 @@
+"""The notebook of a scan: what people and APIs add to it, in one SQLite file.
+
+Every change is on the disk when the call returns, together with an event, so that undo and redo reach across sessions,
+and across two vlmscopes on one notebook. What an API gave (explanations, failures, scores) is kept as events too, but
+not undone: it cost money.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vlmscope.core.base.config import data_folder
+from vlmscope.core.base.errors import NotebookError, UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook import events
+from vlmscope.core.notebook import queries as reads
+from vlmscope.core.notebook.codec import to_json
+from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
+from vlmscope.core.notebook.file import NotebookFile
+from vlmscope.core.notebook.values import (
+    Change,
+    Entry,
+    Kind,
+    Mark,
+    Resume,
+    SavedExplanation,
+    SavedScore,
+    Text,
+    TriageCounts,
+    Verdict,
+)
+
+BUSY_SECONDS = 5.0
+
+
+def notebook_path(scan_id: str, scan_folder: Path, setting: str) -> Path:
+    """Where the notebook of a scan is, or would be.
+
+    Args:
+        setting: "data" for vlmscope's data folder, unless there is a notebook beside the scan; "beside" for beside the
+            scan; anything else is a folder to hold it.
+    """
+    folder = scan_folder.resolve()
+    beside = folder.with_name(f"{folder.name}.notebook.sqlite")
+    if setting == "beside" or (setting == "data" and beside.exists()):
+        return beside
+    home = data_folder() / "notebooks" if setting == "data" else Path(setting).expanduser()
+    return home / f"{_file_stem(scan_id)}.sqlite"
+
+
+def _file_stem(scan_id: str) -> str:
+    """A file name of its own for every identity, on file systems that ignore case too."""
+    if re.fullmatch("[0-9a-z]{1,64}", scan_id):
+        return scan_id
+    # Only names that are made here hold a hyphen, so that none can meet one that is kept as it is.
+    digest = hashlib.sha256(scan_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{re.sub('[^0-9a-z]+', '-', scan_id.lower())[:40].strip('-')}-{digest}"
+
+
+class Notebook(AbstractContextManager["Notebook"]):
+    """An open notebook. For one thread at a time, which need not always be the same one.
+
+    Every call may raise NotebookError: the file is damaged, may not be written, the disk is full, or another vlmscope
+    holds it. Nothing of the call is written then.
+    """
+
+    def __init__(self, file: NotebookFile) -> None:
+        self._file = file
+        self._seen = file.data_version()
+
+    @classmethod
+    def open(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS) -> Self:
+        """Open a scan's notebook; make it, and its folder, where there is none; bring an older one up to date.
+
+        Args:
+            timeout: seconds to wait for another vlmscope's lock.
+
+        Raises:
+            NotebookError: also if it is another scan's, of a newer vlmscope, or no notebook at all.
+        """
+        return cls(NotebookFile(path, scan_id, timeout))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    def close(self) -> None:
+        """Close the file; everything is saved already."""
+        self._file.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What a person adds. Each returns what changed, or None if it was so already.
+
+    def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> Change | None:
+        """Decide on a neuron; None takes the decision back."""
+        with self._file.writing() as db:
+            return events.change(db, neuron, Kind.VERDICT, verdict)
+
+    def set_note(self, neuron: Neuron, note: str) -> Change | None:
+        """Replace the note; an empty one removes it. UsageError if it is longer than ``NOTE_LIMIT``."""
+        if len(note) > events.NOTE_LIMIT:
+            raise UsageError(
+                f"The note has {len(note)} characters.", f"At most {events.NOTE_LIMIT} fit; put the rest into a file."
+            )
+        with self._file.writing() as db:
+            return events.change(db, neuron, Kind.NOTE, note)
+
+    def set_tags(self, neuron: Neuron, tags: Collection[str]) -> Change | None:
+        """Replace the tags. UsageError if one is too long or holds control characters (``clean_tags``)."""
+        clean = events.clean_tags(tags)
+        with self._file.writing() as db:
+            return events.change(db, neuron, Kind.TAGS, clean)
+
+    def set_bookmark(self, neuron: Neuron, bookmark: bool) -> Change | None:
+        """Set or remove the bookmark."""
+        with self._file.writing() as db:
+            return events.change(db, neuron, Kind.BOOKMARK, bookmark)
+
+    def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> Change | None:
+        """Let an explanation lead, whatever comes after it; None: the newest again. UsageError if it is not there."""
+        with self._file.writing() as db:
+            if explanation_id is not None and reads.neuron_of(db, explanation_id) != neuron:
+                raise UsageError(f"{neuron} has no explanation {explanation_id}.")
+            return events.change(db, neuron, Kind.LEAD, explanation_id)
+
+    def undo(self) -> Change | None:
+        """Turn the newest change of a person back, of whichever session; None if there is none.
+
+        Raises:
+            NotebookError: if the neuron is not as that change left it; it is skipped from then on.
+        """
+        with self._file.writing() as db:
+            done = events.undo(db)
+        return self._checked(done, "undone")
+
+    def redo(self) -> Change | None:
+        """Make the change again that was undone last; None if there is none, or another change came after.
+
+        Raises:
+            NotebookError: as ``undo``.
+        """
+        with self._file.writing() as db:
+            done = events.redo(db)
+        return self._checked(done, "redone")
+
+    def _checked(self, done: Change | events.Unfit | None, what: str) -> Change | None:
+        if isinstance(done, events.Unfit):
+            raise NotebookError(
+                f"The last change of {done.neuron} ({done.kind}) cannot be {what}: it is not as that change left it.",
+                "Nothing was changed; this step is skipped next time.",
+            )
+        return done
+
+    # What a person, a paper or an API says of a neuron.
+
+    def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int:
+        """Keep an explanation and return its id. Only a person's own can be undone. UsageError for a cost of NaN."""
+        with self._file.writing() as db:
+            return events.add_explanation(db, neuron, explanation)
+
+    def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None:
+        """Keep a request that gave no explanation. UsageError for a cost of NaN."""
+        with self._file.writing() as db:
+            events.add_failure(db, neuron, failure)
+
+    def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int:
+        """Keep a score of an explanation and return its id.
+
+        Args:
+            body: what JSON can hold: None is fine, lists for tuples, str for keys.
+            created: ISO 8601, UTC.
+
+        Raises:
+            UsageError: if there is no such explanation, or ``body`` holds NaN or infinity.
+        """
+        with self._file.writing() as db:
+            neuron = reads.neuron_of(db, explanation_id)
+            if neuron is None:
+                raise UsageError(f"The notebook has no explanation {explanation_id}.")
+            return events.add_score(db, neuron, explanation_id, backend, body, created)
+
+    # One neuron.
+
+    def entry(self, neuron: Neuron) -> Entry:
+        """Everything on one neuron."""
+        with self._file.reading() as db:
+            return reads.entry(db, neuron)
+
+    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
+        """The leading one first, then the newest first."""
+        with self._file.reading() as db:
+            return reads.explanations(db, neuron)
+
+    def failures(self, neuron: Neuron) -> tuple[FailedExplanation, ...]:
+        """All requests that gave no explanation, the newest first."""
+        with self._file.reading() as db:
+            return reads.failures(db, neuron)
+
+    def scores(self, neuron: Neuron) -> tuple[SavedScore, ...]:
+        """The scores of all its explanations, the newest first."""
+        with self._file.reading() as db:
+            return reads.scores(db, neuron)
+
+    def explained(self, neuron: Neuron, model: str, prompt_version: str) -> bool:
+        """Whether that model has already explained it with that prompt: asking again would only cost."""
+        with self._file.reading() as db:
+            return reads.explained(db, neuron, model, prompt_version)
+
+    # The whole scan.
+
+    def marks(self) -> dict[Neuron, Mark]:
+        """For the list: every neuron of which there is anything."""
+        with self._file.reading() as db:
+            return reads.marks(db)
+
+    def texts(self) -> Iterator[Text]:
+        """All notes, tags and explanations, to search in; as they are now, however slowly they are taken."""
+        with self._file.reading() as db:
+            return reads.texts(db)
+
+    def counts(self) -> TriageCounts:
+        """How many neurons have which verdict."""
+        with self._file.reading() as db:
+            return reads.counts(db)
+
+    def changed(self) -> bool:
+        """Whether another vlmscope has changed anything since the last call, or since this was opened."""
+        before, self._seen = self._seen, self._file.data_version()
+        return before != self._seen
+
+    # Where the session was. It is no event.
+
+    def resume(self) -> Resume | None:
+        """What ``set_resume`` was given last."""
+        with self._file.reading() as db:
+            return reads.resume(db)
+
+    def set_resume(self, place: Resume) -> None:
+        """Remember where the session is."""
+        value = to_json({"neuron": str(place.neuron), "filter": place.filter, "order": place.order})
+        with self._file.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('resume', ?)", (value,))

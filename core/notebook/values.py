@@ -1,0 +1,139 @@
+"""What a notebook answers with: plain frozen values for the list, the page and the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
+
+
+class Verdict(StrEnum):
+    """What a person decided on a neuron; no decision is None."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    UNSURE = "unsure"
+
+
+class Kind(StrEnum):
+    """What an event in the notebook changed."""
+
+    VERDICT = "verdict"
+    NOTE = "note"
+    TAGS = "tags"
+    BOOKMARK = "bookmark"
+    LEAD = "lead"  #: which explanation is shown first
+    OWN_EXPLANATION = "own_explanation"  #: a person's own words
+    EXPLANATION = "explanation"  #: an API's or a paper's
+    FAILURE = "failure"
+    SCORE = "score"
+
+    @property
+    def undoable(self) -> bool:
+        """False for what an API gave: it cost money, and stays."""
+        return self not in (Kind.EXPLANATION, Kind.FAILURE, Kind.SCORE)
+
+
+#: By kind: VERDICT a Verdict or None; NOTE a str, empty for none; TAGS a sorted tuple; BOOKMARK a bool; LEAD an
+#: explanation's id, None for the newest; OWN_EXPLANATION its text, None where it is not there.
+Value = Verdict | str | tuple[str, ...] | bool | int | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has just happened to a neuron: ``before`` was there, ``after`` is there now (after an undo too)."""
+
+    neuron: Neuron
+    kind: Kind
+    before: Value
+    after: Value
+
+
+@dataclass(frozen=True)
+class SavedExplanation:
+    """An explanation in the notebook.
+
+    Attributes:
+        id: unique in this notebook; a later one is larger, and failures and scores count on with it.
+        leads: it is the one to show: chosen, or the newest where none was chosen.
+    """
+
+    id: int
+    neuron: Neuron
+    explanation: Explanation
+    leads: bool
+
+
+@dataclass(frozen=True)
+class SavedScore:
+    """A score of an explanation; what ``body`` holds is the affair of the ``backend`` that wrote it."""
+
+    id: int
+    neuron: Neuron
+    explanation_id: int
+    backend: str
+    created: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All that the notebook holds on one neuron.
+
+    Attributes:
+        note: empty if there is none.
+        tags: sorted without regard to case.
+        explanations: the leading one first, then the newest first.
+        failure: the newest failed request, if no explanation came after it.
+        scores: newest first, of any of ``explanations``.
+    """
+
+    neuron: Neuron
+    verdict: Verdict | None = None
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    bookmark: bool = False
+    explanations: tuple[SavedExplanation, ...] = ()
+    failure: FailedExplanation | None = None
+    scores: tuple[SavedScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the list shows of a neuron's entry; ``failed``: a request for an explanation has failed, ever."""
+
+    verdict: Verdict | None = None
+    bookmark: bool = False
+    has_note: bool = False
+    has_tags: bool = False
+    explained: bool = False
+    scored: bool = False
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words to search in; ``kind`` is NOTE, TAGS (one tag), OWN_EXPLANATION or EXPLANATION."""
+
+    neuron: Neuron
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class TriageCounts:
+    """How many neurons have which verdict."""
+
+    keep: int = 0
+    reject: int = 0
+    unsure: int = 0
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where the session was left: the neuron, and the filter and order in the screen's own spelling."""
+
+    neuron: Neuron
+    filter: str = ""
+    order: str = ""

@@ -1,0 +1,256 @@
+"""A report as Markdown, for GitHub and for any editor. All text from outside goes through ``escape.py``.
+
+A neuron's heading is its address and nothing else: GitHub and others make the same anchor of it, ``#l3n17``.
+"""
+
+from collections.abc import Iterator
+
+from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.explanation import Source
+from vlmscope.core.report.escape import inline, quote
+from vlmscope.core.report.schema import (
+    ConceptsPart,
+    ExplanationPart,
+    FigurePart,
+    NeuronPart,
+    PromotedPart,
+    Report,
+    SamplePart,
+    ScanPart,
+    ScorePart,
+    TokenPart,
+)
+
+PAPER = "arXiv 2502.18485"
+TOKENS = 8  #: named on either side
+TOKEN_WIDTH = 24
+SHORT = 80  #: characters of an explanation in the summary
+NAME = 120  #: characters of a model's or a picture's name
+
+_LETTER = {label.word: label.letter for label in Label}
+
+
+def report_markdown(report: Report) -> str:
+    """The whole document."""
+    blocks = ["# Neurons", *_origin(report), "## Summary", _summary(report)]
+    for neuron in report.neurons:
+        blocks += neuron_blocks(neuron, pictures=True)
+    return _joined(blocks)
+
+
+def neuron_text(neuron: NeuronPart) -> str:
+    """One neuron's section, without pictures."""
+    return _joined(neuron_blocks(neuron, pictures=False))
+
+
+def _joined(blocks: list[str]) -> str:
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _origin(report: Report) -> list[str]:
+    scan, at = report.scan, report.thresholds
+    model, own = scan.model, scan.thresholds
+    revision = f", revision {inline(model.revision)}" if model.revision else ""
+    others = "" if at == own else f" (the scan's own: Tv {own.T_v:g}, nv {own.n_v}, Tt {own.T_t:g}, nt {own.n_t})"
+    versions = ", ".join(f"{inline(name)} {inline(number)}" for name, number in scan.versions.items())
+    lines = [
+        f"- Model: {inline(model.name, NAME)}{revision}, {inline(model.architecture)}, {inline(model.dtype)},"
+        f" {model.layers} layers of {model.neurons:,} neurons",
+        f"- Hook point: {inline(scan.hook)}",
+        f"- Scan: {inline(scan.scan_id)}, made {inline(scan.created)}",
+        f"- Data: {inline(scan.data, NAME)}, {_samples(scan)}; the top {scan.top_n} of each neuron are kept",
+        f"- Labels: Tv {at.T_v:g}, nv {at.n_v}, Tt {at.T_t:g}, nt {at.n_t}, high-confidence above"
+        f" {at.high_confidence:g}{others}",
+        f"- Versions: {versions or 'not recorded'}; report by vlmscope {report.vlmscope}",
+        f"- Date: {inline(report.created)}",
+    ]
+    return ["\n".join(lines)]
+
+
+def _samples(scan: ScanPart) -> str:
+    left_out = f", {len(scan.skipped):,} skipped" if scan.skipped else ""
+    return f"{scan.scanned:,} of {scan.samples:,} samples{left_out}"
+
+
+def _summary(report: Report) -> str:
+    rows = [
+        "| neuron | label | fraction | concept (purity) | verdict | explanation | score |",
+        "| --- | --- | ---: | --- | --- | --- | --- |",
+    ]
+    for one in report.neurons:
+        lead = one.explanations[0] if one.explanations else None
+        cells = [
+            f"[{one.neuron}](#{one.neuron.lower().replace('/', '')})",
+            f"{_LETTER[one.label]} {one.label}{' !' if one.high_confidence else ''}",
+            _number(vars(one.fractions)[one.label]),
+            _leading(one.concepts),
+            one.verdict or "",
+            "" if lead is None else inline(_said(lead), SHORT),
+            _headline(lead.scores[0]) if lead is not None and lead.scores else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    mark = "\n\n! marks a label that is high-confidence." if any(one.high_confidence for one in report.neurons) else ""
+    return "\n".join(rows) + mark
+
+
+def _leading(concepts: ConceptsPart | None) -> str:
+    if concepts is None or not concepts.words:
+        return ""
+    return f"{inline(concepts.words[0].word, TOKEN_WIDTH)} ({_number(concepts.purity)})"
+
+
+def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
+    """A neuron's section, in paragraphs."""
+    blocks = [f"## {neuron.neuron}", _marks(neuron), _votes(neuron), _facts(neuron)]
+    for at, explanation in enumerate(neuron.explanations):
+        if at == 1:
+            blocks.append("**Other explanations**")
+        blocks += _explanation(explanation)
+    if neuron.failure is not None:
+        what = "was refused" if neuron.failure.refused else "failed"
+        by = inline(neuron.failure.model, NAME)
+        blocks.append(f"The last request for an explanation {what} ({by}, {inline(neuron.failure.created)}):")
+        blocks.append(quote(neuron.failure.reason))
+    if neuron.published is not None:
+        said = neuron.published
+        images = f", COCO {inline(', '.join(said.images))}" if said.images else ""
+        blocks.append(f"**Published** ({PAPER}, figure {inline(said.figure)}{images}; {said.label}):")
+        blocks.append(quote(said.text))
+    if neuron.note:
+        blocks += ["**Note**", quote(neuron.note)]
+    if neuron.samples:
+        shows = ", with origin and activation side by side" if pictures else ""
+        blocks.append(f"**The best of {neuron.top_samples} top samples**{shows}")
+        for sample in neuron.samples:
+            blocks += _sample(neuron, sample, pictures=pictures)
+    return blocks
+
+
+def _marks(neuron: NeuronPart) -> str:
+    parts = [f"**{_LETTER[neuron.label]} {neuron.label}**"]
+    parts += ["high-confidence"] if neuron.high_confidence else []
+    parts += [f"verdict: {neuron.verdict}"] if neuron.verdict is not None else []
+    parts += ["bookmarked"] if neuron.bookmark else []
+    parts += [f"tags: {', '.join(inline(tag) for tag in neuron.tags)}"] if neuron.tags else []
+    return " · ".join(parts)
+
+
+def _votes(neuron: NeuronPart) -> str:
+    votes, fractions = vars(neuron.votes), vars(neuron.fractions)
+    return "\n".join(
+        (
+            f"| of {neuron.top_samples} top samples | {' | '.join(votes)} |",
+            f"| --- |{' ---: |' * len(votes)}",
+            f"| votes | {' | '.join(str(count) for count in votes.values())} |",
+            f"| fraction | {' | '.join(_number(value) for value in fractions.values())} |",
+        )
+    )
+
+
+def _facts(neuron: NeuronPart) -> str:
+    lines = [f"- Maximum: {_number(neuron.maximum, '.4g')}"]
+    if neuron.concepts is not None:
+        lines.append(f"- Concepts (words that co-occur, no explanation by a model): {_concepts(neuron.concepts)}")
+    if neuron.promoted is not None:
+        lines.append(f"- Promoted tokens (a first-order reading of its output weights): {_promoted(neuron.promoted)}")
+    return "\n".join(lines)
+
+
+def _concepts(found: ConceptsPart) -> str:
+    if not found.words:
+        return "no word stands out"
+    words = ", ".join(f"{inline(one.word, TOKEN_WIDTH)} {_number(one.strength, '.1f')}" for one in found.words)
+    rate = f"purity {_number(found.purity)} of the top {found.looked_at}, base rate {_number(found.base_rate)}"
+    return f"{words}; {rate}"
+
+
+def _promoted(found: PromotedPart) -> str:
+    return f"{_tokens(found.top)}; suppressed: {_tokens(found.bottom)}"
+
+
+def _tokens(tokens: tuple[TokenPart, ...]) -> str:
+    """Each spelling once."""
+    spelled = dict.fromkeys(inline(one.token, TOKEN_WIDTH) or "␣" for one in tokens)
+    return " · ".join(list(spelled)[:TOKENS])
+
+
+def _said(explanation: ExplanationPart) -> str:
+    return explanation.text if explanation.pattern_found else f"no pattern found: {explanation.text}"
+
+
+def _explanation(said: ExplanationPart) -> Iterator[str]:
+    yield f"**{'Explanation' if said.leads else 'Explained'}** {_by(said)}:"
+    yield quote(_said(said))
+    lines = [
+        f"- {name}: {inline(text)}"
+        for name, text in (("Looks for", ", ".join(said.visual_phrases)), ("Words", said.text_cue))
+        if text
+    ]
+    for score in said.scores:
+        lines += _score(score)
+    yield "\n".join(lines)
+
+
+def _by(said: ExplanationPart) -> str:
+    created = inline(said.created)
+    if said.source is Source.USER:
+        return f"in a person's own words, {created}"
+    if said.source is Source.BORROWED:
+        return f"borrowed from {inline(said.model, NAME)}, to be scored here, {created}"
+    if said.source is Source.CONCEPTS:
+        return "concept words, no explanation by a model"
+    if said.source is Source.PAPER:
+        return f"in the words of the paper ({PAPER}), {created}"
+    confidence = f", {said.confidence} confidence" if said.confidence else ""
+    prompt = f", prompt {inline(said.prompt_version)}" if said.prompt_version else ""
+    return f"by {inline(said.model, NAME) or 'an unnamed model'}{prompt}{confidence}, {created}"
+
+
+def _score(score: ScorePart) -> Iterator[str]:
+    for figure in score.figures:
+        name = f", {inline(figure.name, NAME)}" if figure.name else ""
+        details = [_pooled(figure)]
+        if figure.interval is not None and figure.interval_kind:
+            details[0] += f" ({inline(figure.interval_kind, NAME)})"
+        details += [f"baseline {_number(figure.baseline)}"]
+        if figure.planned is not None and figure.counted is not None:
+            details.append(f"{figure.counted} of {figure.planned} samples")
+        if figure.reason:
+            details.append(inline(figure.reason, 2 * NAME))
+        yield f"- Score by {inline(score.backend, NAME)}{name}: {', '.join(details)} ({inline(score.created)})"
+    if not score.figures:
+        yield f"- Scored by {inline(score.backend, NAME)} ({inline(score.created)}): see report.json"
+
+
+def _headline(score: ScorePart) -> str:
+    """Of each kind of tokens the number that rests on most samples."""
+    best: dict[str, FigurePart] = {}
+    for figure in score.figures:
+        kind = figure.name.split(", ")[0]
+        if kind not in best or (figure.planned or 0) > (best[kind].planned or 0):
+            best[kind] = figure
+    return "; ".join(f"{inline(kind, NAME)} {_pooled(figure)}".strip() for kind, figure in best.items())
+
+
+def _pooled(figure: FigurePart) -> str:
+    if figure.interval is None:
+        return _number(figure.pooled)
+    low, high = figure.interval
+    return f"{_number(figure.pooled)} \\[{_number(low)}, {_number(high)}\\]"
+
+
+def _sample(neuron: NeuronPart, sample: SamplePart, *, pictures: bool) -> Iterator[str]:
+    yield (
+        f"Sample {sample.rank}: {inline(sample.image, NAME)}, score {_number(sample.score, '.4g')},"
+        f" vote {_LETTER[sample.vote]} {sample.vote}"
+    )
+    if pictures and sample.picture is not None:
+        yield f"![{neuron.neuron}, sample {sample.rank}: origin and activation]({sample.picture})"
+    yield quote(sample.description)
+    if sample.words:
+        words = " · ".join(f"{inline(one.token, TOKEN_WIDTH) or '␣'} ≈{one.norm:.1f}" for one in sample.words)
+        yield f"Words above Tt: {words}"
+
+
+def _number(value: float | None, how: str = ".2f") -> str:
+    return "n/a" if value is None else format(value, how)

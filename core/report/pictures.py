@@ -1,0 +1,57 @@
+"""A report's pictures: what the model saw and where the neuron activates, side by side, in a small file."""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 192  #: pixels that origin and activation have at most, each way
+GAP = 8  #: white pixels between them
+FRAME = (200, 200, 200)
+PALETTE = 128  #: colours
+
+
+def picture(crop: bytes, activation: NDArray[np.float32], maximum: float) -> bytes:
+    """A PNG of a crop and of the same crop fading to white where the neuron does not activate.
+
+    The same arguments give the same bytes, with the same Pillow.
+
+    Args:
+        crop: JPEG or PNG, as the scan keeps it.
+        activation: float32 (rows, columns).
+        maximum: gmax of the neuron, the norm of which is 10.
+
+    Raises:
+        StoreError: if ``crop`` cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    origin = _fitted(open_crop(crop))
+    shown = (origin, overlay(origin, norm(activation, maximum), ColourMap.FADE))
+    # On a white page nothing else would say where a faded picture ends.
+    framed = [ImageOps.expand(one, border=1, fill=FRAME) for one in shown]
+    both = Image.new("RGB", (2 * framed[0].width + GAP, framed[0].height), "white")
+    both.paste(framed[0], (0, 0))
+    both.paste(framed[1], (framed[0].width + GAP, 0))
+    small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    written = io.BytesIO()
+    small.save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def _fitted(crop: "Image.Image") -> "Image.Image":
+    """``crop`` as large as ``SIDE`` allows: larger by a whole factor, so that pixels stay sharp, or smaller."""
+    from PIL import Image
+
+    longest = max(crop.size)
+    if longest <= SIDE:
+        factor = SIDE // longest
+        return crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
+    width, height = (max(1, round(side * SIDE / longest)) for side in crop.size)
+    return crop.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,278 @@
+"""A report as values: what ``report.json`` holds, and what the Markdown is written from. Schema version 1.
+
+A field may be added within a version; none changes its meaning or goes. Text is as it came from captions, models and
+people: whoever shows it makes it safe. A number that does not exist is None.
+"""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from vlmscope.core.notebook.explanation import Confidence, Source
+from vlmscope.core.notebook.values import Verdict
+from vlmscope.core.store.manifest import ThresholdsInfo
+
+FORMAT: Literal["vlmscope-report"] = "vlmscope-report"
+SCHEMA: Literal[1] = 1
+LabelWord = Literal["visual", "text", "multimodal", "unknown"]
+
+
+def known(value: float) -> float | None:
+    """A number that JSON can hold, or None for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _whole(value: object) -> object:
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+#: From outside. Half a character (of a mis-encoded file name) becomes a question mark: UTF-8 has none.
+Text = Annotated[str, BeforeValidator(_whole)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelPart(_Frozen):
+    """The scanned model."""
+
+    name: Text
+    revision: Text | None
+    architecture: str
+    dtype: str
+    layers: int
+    neurons: int  #: FFN units of one layer
+
+
+class SkippedPart(_Frozen):
+    """A sample that the scan left out."""
+
+    sample: int
+    image: Text
+    reason: Text
+
+
+class ScanPart(_Frozen):
+    """The scan that the report was made from; fields as in its ``manifest.json``."""
+
+    scan_id: str
+    created: Text
+    model: ModelPart
+    hook: str
+    question: Text
+    data: Text
+    data_sha256: str
+    samples: int
+    scanned: int
+    skipped: tuple[SkippedPart, ...]
+    top_n: int
+    maps: int
+    thresholds: ThresholdsInfo  #: the scan's own
+    versions: dict[str, str]  #: of vlmscope and of libraries, when it was scanned
+
+
+class Shares(_Frozen):
+    """A number for each label: of the top samples that vote for it, or None where there are none."""
+
+    visual: float | None
+    text: float | None
+    multimodal: float | None
+    unknown: float | None
+
+
+class Votes(_Frozen):
+    """How many of the top samples vote for each label."""
+
+    visual: int
+    text: int
+    multimodal: int
+    unknown: int
+
+
+class ConceptPart(_Frozen):
+    """A word that stands out in the top samples' descriptions, and its z-score."""
+
+    word: Text
+    strength: float | None
+
+
+class ConceptsPart(_Frozen):
+    """Words that co-occur with the neuron's activation: no explanation by a model.
+
+    Attributes:
+        purity: the share of the ``looked_at`` first top samples whose description has the first word.
+        base_rate: the share of all descriptions that have it.
+    """
+
+    words: tuple[ConceptPart, ...]
+    purity: float | None
+    looked_at: int
+    base_rate: float | None
+
+
+class TokenPart(_Frozen):
+    """A token, and what one unit of activation adds to its logit, but for the norm's division."""
+
+    token: Text
+    logit: float | None
+
+
+class PromotedPart(_Frozen):
+    """A first-order reading of the output weights: tokens that are promoted most and suppressed most."""
+
+    top: tuple[TokenPart, ...]
+    bottom: tuple[TokenPart, ...]
+
+
+class PublishedPart(_Frozen):
+    """What arXiv 2502.18485 says of the neuron."""
+
+    label: LabelWord
+    text: Text
+    figure: Text
+    images: tuple[Text, ...]
+
+
+class FigurePart(_Frozen):
+    """One number of a score, read out of its ``body``.
+
+    Attributes:
+        name: where it stood there, such as ``visual, top``; empty if at the top.
+        pooled: None if it is undefined, with the ``reason``.
+        interval: lower and upper end; ``interval_kind`` says of what.
+        planned, counted: samples.
+    """
+
+    name: Text
+    pooled: float | None
+    interval: tuple[float, float] | None = None
+    interval_kind: Text = ""
+    baseline: float | None = None
+    planned: int | None = None
+    counted: int | None = None
+    reason: Text = ""
+
+
+class ScorePart(_Frozen):
+    """A score of an explanation; ``body`` is as its backend wrote it."""
+
+    backend: Text
+    created: Text
+    figures: tuple[FigurePart, ...]
+    body: dict[str, JsonValue]
+
+
+class ExplanationPart(_Frozen):
+    """What somebody says of the neuron; fields as in ``vlmscope.core.notebook.explanation.Explanation``.
+
+    Attributes:
+        leads: it is the one to show.
+        source: ``api``: a model; ``user``: the person who keeps the notebook; ``paper``; ``concepts``: the
+            neuron's concept words, put together to be scored; ``borrowed``: those of the neuron whose address is in
+            ``model``, to be scored on this one.
+        scores: the newest first.
+    """
+
+    id: int  #: in the notebook: what ``vlmscope simulate --explanation`` takes
+    leads: bool
+    text: Text
+    pattern_found: bool
+    source: Source
+    model: Text
+    prompt_version: Text
+    confidence: Confidence | None
+    visual_phrases: tuple[Text, ...]
+    text_cue: Text
+    samples: tuple[int, ...]
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    created: Text
+    scores: tuple[ScorePart, ...]
+
+
+class FailurePart(_Frozen):
+    """The newest request for an explanation, if it gave none."""
+
+    reason: Text
+    refused: bool
+    model: Text
+    created: Text
+
+
+class NotedPart(_Frozen):
+    """What the notebook holds on a neuron."""
+
+    neuron: str  #: its address, ``L27/N3900``
+    layer: int
+    index: int
+    verdict: Verdict | None
+    bookmark: bool
+    tags: tuple[Text, ...]
+    note: Text
+    explanations: tuple[ExplanationPart, ...]  #: the leading one first, then the newest first
+    failure: FailurePart | None
+
+
+class WordPart(_Frozen):
+    """A token of a description and its norm, 0 to 10, read off the stored map: approximate."""
+
+    token: Text
+    norm: float
+
+
+class SamplePart(_Frozen):
+    """One of the top samples.
+
+    Attributes:
+        rank: from 1.
+        sample: its index in the data.
+        score: its largest activation.
+        words: tokens whose norm is above Tt, the strongest first; empty where no map is stored.
+        picture: path, relative to the report, of origin and activation side by side; None where no map is stored.
+    """
+
+    rank: int
+    sample: int
+    image: Text
+    description: Text
+    score: float | None
+    vote: LabelWord
+    words: tuple[WordPart, ...]
+    picture: str | None
+
+
+class NeuronPart(NotedPart):
+    """All that is reported of a neuron.
+
+    Attributes:
+        maximum: the activation whose norm is 10.
+        concepts: None where the scan has none.
+        promoted: None where the model was not asked.
+        published: None unless the paper shows this very neuron.
+    """
+
+    label: LabelWord
+    high_confidence: bool
+    fractions: Shares
+    votes: Votes
+    top_samples: int
+    maximum: float | None
+    concepts: ConceptsPart | None
+    promoted: PromotedPart | None
+    published: PublishedPart | None
+    samples: tuple[SamplePart, ...]
+
+
+class Report(_Frozen):
+    """The whole document; ``created`` is the only field that differs between two reports of the same."""
+
+    format: Literal["vlmscope-report"] = FORMAT
+    schema_version: Literal[1] = SCHEMA
+    created: str = Field(description="ISO 8601, UTC")
+    vlmscope: str  #: the version that wrote the report
+    scan: ScanPart
+    thresholds: ThresholdsInfo  #: those of the report's labels
+    neurons: tuple[NeuronPart, ...]  #: by layer and index

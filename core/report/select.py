@@ -1,0 +1,78 @@
+"""Which neurons a report is about."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.notebook.events import folded
+from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import Mark, Verdict
+from vlmscope.core.report.collect import label_one
+from vlmscope.core.store.reader import ScanStore
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What must be true of a neuron, all of it.
+
+    Attributes:
+        verdicts: one of these; None: any, or none at all.
+        label: at the thresholds of the report.
+        high_confidence: the label must be.
+        tag: one of its tags, in any spelling of capitals.
+    """
+
+    verdicts: Collection[Verdict] | None = None
+    label: Label | None = None
+    high_confidence: bool = False
+    tag: str | None = None
+    bookmarked: bool = False
+
+
+def chosen(
+    store: ScanStore,
+    notebook: Notebook | None,
+    thresholds: Thresholds,
+    choice: Choice,
+    named: Sequence[Neuron] | None = None,
+) -> tuple[Neuron, ...]:
+    """The neurons of which ``choice`` is true, by layer and index, each once.
+
+    Args:
+        notebook: None where there is none yet.
+        named: choose among these; None: among all of which the notebook holds anything.
+
+    Raises:
+        UsageError: if a neuron is none of this scan.
+        NotebookError: if the notebook cannot be read.
+    """
+    marks = {} if notebook is None else notebook.marks()
+    found = []
+    for neuron in sorted(set(marks if named is None else named)):
+        neuron.check_within(store.layers, store.neurons)
+        if not _marked(marks.get(neuron, Mark()), choice):
+            continue
+        if choice.tag is not None and (notebook is None or not _tagged(notebook, neuron, choice.tag)):
+            continue
+        if choice.label is not None or choice.high_confidence:
+            labels = label_one(store, neuron, thresholds)
+            if choice.label not in (None, Label(int(labels.label[0]))):
+                continue
+            if choice.high_confidence and not labels.high_confidence[0]:
+                continue
+        found.append(neuron)
+    return tuple(found)
+
+
+def _marked(mark: Mark, choice: Choice) -> bool:
+    """What the marks alone can tell."""
+    if choice.verdicts is not None and mark.verdict not in choice.verdicts:
+        return False
+    if choice.bookmarked and not mark.bookmark:
+        return False
+    return choice.tag is None or mark.has_tags
+
+
+def _tagged(notebook: Notebook, neuron: Neuron, tag: str) -> bool:
+    return folded(tag.strip()) in {folded(one) for one in notebook.entry(neuron).tags}

@@ -1,0 +1,176 @@
+"""Reports: what is known of some neurons as one folder, ``report.md`` or ``report.json`` and its pictures.
+
+    OUT/
+      report.md, or report.json    core/report/markdown.py; the schema is core/report/schema.py
+      images/L3-N17-1.png          origin and activation of a neuron's best sample, side by side
+
+The same export twice gives the same bytes but for the date, which stands alone on its line.
+"""
+
+import contextlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from vlmscope.core.base.errors import ReportError, StoreError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import Entry
+from vlmscope.core.report.collect import IMAGES, collect, report_of
+from vlmscope.core.report.markdown import neuron_text, report_markdown
+from vlmscope.core.report.pictures import picture
+from vlmscope.core.report.schema import NeuronPart, Report
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.writer import check_out
+
+SAMPLES = 3  #: reported of a neuron unless told otherwise
+
+Progress = Callable[[int, int], None]  #: neurons done, of how many; may raise, and nothing remains
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+    @property
+    def file(self) -> str:
+        """Its name in the report's folder."""
+        return "report.json" if self is Format.JSON else "report.md"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        file: the report, in its folder.
+        neurons, pictures: how many.
+        bytes: of all files.
+    """
+
+    file: Path
+    neurons: int
+    pictures: int
+    bytes: int
+
+
+def check_report_folder(out: Path) -> None:
+    """Find out before any work whether a report can be written to ``out``.
+
+    Raises:
+        ReportError: if something is there already, or no folder can be made there.
+    """
+    try:
+        check_out(out)
+    except StoreError as error:
+        raise ReportError(error.message, error.mend) from error
+    except OSError as error:
+        raise ReportError(f"{out} cannot be used: {error.strerror}.", "Name another folder.") from error
+
+
+def write_report(
+    out: Path,
+    store: ScanStore,
+    notebook: Notebook | None,
+    neurons: Sequence[Neuron],
+    thresholds: Thresholds,
+    form: Format = Format.MARKDOWN,
+    *,
+    when: datetime,
+    samples: int = SAMPLES,
+    progress: Progress = lambda _done, _total: None,
+) -> Written:
+    """Write a report on ``neurons``, by layer and index, each once; or nothing at all.
+
+    It is written into a hidden folder beside ``out`` and renamed. Pictures are made of those samples of which the scan
+    keeps a map.
+
+    Args:
+        out: a folder that does not exist, or is empty.
+        notebook: None where there is none yet.
+        when: with a time zone; the date in the report.
+        samples: of each neuron, the best.
+
+    Raises:
+        ReportError: if ``out`` is taken or cannot be written.
+        UsageError: if a neuron is none of this scan.
+        StoreError, NotebookError: if the scan or the notebook cannot be read.
+    """
+    check_report_folder(out)
+    target = out.resolve()  # an empty folder may be a link
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    made = [parent for parent in target.parents if not parent.exists()]
+    wanted = sorted(set(neurons))
+    try:
+        (folder / IMAGES).mkdir(parents=True)
+        size, pictures, parts = 0, 0, []
+        for done, neuron in enumerate(wanted):
+            progress(done, len(wanted))
+            entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
+            part = collect(store, entry, thresholds, samples)
+            for file in _write_pictures(folder, store, neuron, part, thresholds):
+                pictures, size = pictures + 1, size + file
+            parts.append(part)
+        created = when.astimezone(UTC).isoformat(timespec="seconds")
+        report = report_of(store.manifest, thresholds, tuple(parts), created)
+        text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
+        (folder / form.file).write_bytes(text)
+        if not pictures:
+            (folder / IMAGES).rmdir()
+        if target.exists():
+            target.rmdir()
+        folder.replace(target)
+    except OSError as error:
+        raise ReportError(
+            f"{out} could not be written: {error.strerror}.", "Free some space, or name another folder."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # gone already where it was renamed
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # only where it is empty
+    progress(len(wanted), len(wanted))
+    return Written(out / form.file, len(wanted), pictures, size + len(text))
+
+
+def report_json(report: Report) -> str:
+    """``report`` as JSON: ASCII alone, so that text from outside reaches no terminal raw."""
+    return json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def neuron_markdown(
+    store: ScanStore, entry: Entry, neuron: Neuron, thresholds: Thresholds, samples: int = SAMPLES
+) -> str:
+    """One neuron as a report has it, but without pictures: for the clipboard.
+
+    Args:
+        entry: what the notebook holds; one of another neuron, as it may be while the screen moves on, counts as none.
+
+    Raises:
+        UsageError: if the neuron is none of this scan.
+        StoreError: if the scan is damaged.
+    """
+    return neuron_text(collect(store, entry if entry.neuron == neuron else Entry(neuron), thresholds, samples))
+
+
+def _write_pictures(
+    folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart, thresholds: Thresholds
+) -> list[int]:
+    """Write the pictures that ``part`` names; return their sizes."""
+    sizes = []
+    for sample in part.samples:
+        top = store.top_sample(neuron, sample.rank - 1, thresholds)
+        if sample.picture is None or top.visual_map is None:
+            continue
+        png = picture(store.crop(top.sample), top.visual_map, float(store.maximum[neuron.layer, neuron.index]))
+        (folder / sample.picture).write_bytes(png)
+        sizes.append(len(png))
+    return sizes

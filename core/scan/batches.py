@@ -1,0 +1,170 @@
+"""Batches on their way through the model: images ready in time, memory that does not suffice, activations gone bad."""
+
+import hashlib
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import torch
+from torch import Tensor
+
+from vlmscope.core.base.errors import ModelError, SamplesError
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.data.images import crop_jpeg, load_image
+from vlmscope.core.data.samples import Data
+from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.scan.kernels import fused_works
+from vlmscope.core.scan.prefetch import read_ahead
+from vlmscope.core.scan.reduction import Batch, BatchReduction
+from vlmscope.core.scan.state import ScanState
+
+BATCH = 8  #: on the CPU, whose memory is no limit to speak of: more is no faster there
+LARGEST = 32  #: of --batch auto: with LLaVA's 700 tokens a sample, 22,000 tokens at once; more delays Ctrl-C
+PENDING = 64  #: samples that wait for a merge into the top N, if a batch is not larger
+THREADS = min(8, max(2, os.cpu_count() or 2))  #: that prepare images
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An image decoded, preprocessed and packed by a thread."""
+
+    pixels: Tensor
+    crop: bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Met:
+    """What became of a sample: ``image`` is None if it could not be read, ``trouble`` says why it does not count."""
+
+    index: int
+    image: Ready | None
+    trouble: str | None
+
+
+def is_fused(vlm: Vlm) -> bool:
+    """Whether the reduction runs by the kernels of core/scan/kernels.py."""
+    return vlm.device.type == "cuda" and fused_works(vlm.device)
+
+
+def prefetch(
+    vlm: Vlm, data: Data, batches: Sequence[list[int]], ahead: int = 2
+) -> Generator[tuple[list[int], list[Ready | SamplesError]]]:
+    """The batches with their images, which threads decode and preprocess, ``ahead`` batches before the model."""
+
+    def prepare(index: int) -> Ready | SamplesError:
+        path = data.root / data.sources[index].image
+        try:
+            pixels = vlm.pixels(load_image(path))
+            crop = crop_jpeg(vlm.crop(pixels))
+            # In the model's dtype already: that need not wait for the device.
+            return Ready(pixels.to(vlm.model.dtype), crop, hashlib.sha256(path.read_bytes()).hexdigest())
+        except SamplesError as error:
+            return error
+        except OSError as error:
+            return SamplesError(f"{path} cannot be read: {error.strerror}")
+
+    depth = ahead * max(map(len, batches), default=1)
+    with closing(read_ahead(prepare, chain.from_iterable(batches), depth, THREADS)) as images:
+        for batch in batches:
+            yield batch, [image for _, image in islice(images, len(batch))]
+
+
+class BatchRunner:
+    """Runs batches; one that does not fit into the GPU's memory is halved, and so are those after it."""
+
+    def __init__(self, vlm: Vlm, state: ScanState, hook: HookPoint, size: int, fused: bool | None = None) -> None:
+        """``size``: samples of a batch; ``fused``: None for by the kernels where they can run."""
+        self.vlm, self.state, self.hook = vlm, state, hook
+        self.size = size
+        self.fused = is_fused(vlm) if fused is None else fused
+
+    def pieces(
+        self, indices: list[int], images: Sequence[Ready | SamplesError], encoded: Mapping[int, Encoded]
+    ) -> Iterator[list[Met]]:
+        """Add a batch to the state, in pieces of at most ``size`` samples; says after each what became of them.
+
+        Raises:
+            ModelError: if not even one sample fits into the memory.
+        """
+        found = dict(zip(indices, images, strict=True))
+        start = 0
+        while start < len(indices):
+            piece = indices[start : start + self.size]
+            ready = {index: image for index in piece if isinstance(image := found[index], Ready)}
+            try:
+                bad = self._run({index: encoded[index] for index in ready}, ready)
+            except torch.OutOfMemoryError as error:
+                if len(piece) == 1:
+                    raise ModelError(
+                        f"Not even one sample fits into the memory of {self.vlm.device} beside the model.",
+                        "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
+                    ) from error
+                self.size = (len(piece) + 1) // 2
+                # The exception's frames hold what did not fit; only then can it be given back.
+                error.__traceback__ = None
+                torch.cuda.empty_cache()
+                continue
+            yield [self._met(index, found[index], index in bad) for index in piece]
+            start += len(piece)
+
+    def _run(self, encoded: dict[int, Encoded], ready: Mapping[int, Ready]) -> set[int]:
+        """Add these samples to the state but for those with an activation that is not finite, which it returns."""
+        dropped: set[int] = set()
+        batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
+        while batch.encoded:
+            reduction = BatchReduction(self.state, batch, self.fused)
+            stacked = torch.stack([ready[index].pixels for index in batch.samples.tolist()])
+            try:
+                self.vlm.forward(batch.input_ids(), stacked, reduction.taps(), self.hook)
+                bad = reduction.bad()
+            except BaseException:
+                reduction.take_back()
+                raise
+            if not bad:
+                reduction.commit()
+                break
+            reduction.take_back()
+            dropped.update(int(batch.samples[place]) for place in bad)
+            batch = batch.without(bad)
+        return dropped
+
+    @staticmethod
+    def _met(index: int, image: Ready | SamplesError, bad: bool) -> Met:
+        if isinstance(image, SamplesError):
+            return Met(index, None, image.message)
+        return Met(index, image, "it has an activation that is not finite" if bad else None)
+
+
+def largest_batch(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: HookPoint) -> int:
+    """The largest batch, a power of two, whose pass fits into the GPU's memory beside the scan's state.
+
+    Tried with the longest samples, so that no later batch needs more.
+
+    Args:
+        state: the scan's own, with room for ``LARGEST`` samples to wait; it is left as it was.
+    """
+    longest = sorted(encoded.items(), key=lambda item: -len(item[1].input_ids))
+    longest = [item for item in longest if item[1].text.start == longest[0][1].text.start]  # who can share a batch
+    size = 1
+    while size < LARGEST and size < len(longest) and _fits(vlm, state, dict(longest[: 2 * size]), hook):
+        size *= 2
+    torch.cuda.empty_cache()
+    return size
+
+
+def _fits(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: HookPoint) -> bool:
+    batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
+    try:
+        reduction = BatchReduction(state, batch, is_fused(vlm))
+        blank = torch.zeros((len(encoded), 3, vlm.image_size, vlm.image_size))
+        vlm.forward(batch.input_ids(), blank, reduction.taps(), hook)
+        reduction.bad()  # waits for the GPU
+    except torch.OutOfMemoryError as error:
+        error.__traceback__ = None  # its frames hold what did not fit
+        return False
+    finally:
+        state.maps.restore()
+    return True

@@ -1,0 +1,166 @@
+"""The model describes the images that have no description (method.md, "Samples").
+
+Images are read and decoded by threads while the model writes. Each batch's words are on disk before the next begins,
+under the SHA-256 of the image file, so that nothing is written twice: neither after a stop, nor in a later scan.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.data.description_cache import DescriptionCache, Descriptions
+from vlmscope.core.data.images import load_image
+from vlmscope.core.data.samples import Data
+from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Vlm, never
+from vlmscope.core.scan.prefetch import read_ahead
+
+DESCRIBING = "describing"
+THREADS = 4
+Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image file read; decoded only where its description is not known yet."""
+
+    digest: str
+    image: Image.Image | None
+
+
+def describe_missing(
+    vlm: Vlm,
+    data: Data,
+    prompt: str,
+    batch: int,
+    progress: Progress,
+    stopped: Callable[[], bool] = never,
+    cache: DescriptionCache | None = None,
+    mine: Sequence[int] | None = None,
+) -> Data:
+    """Let the model write the descriptions that ``data`` lacks, greedily, or take them from the cache.
+
+    An image that cannot be read stays without. A description that the model leaves empty is ``""``. Images of the same
+    bytes get the same words. A batch that does not fit into the GPU's memory is halved, and so are those after it.
+
+    Args:
+        prompt: the literal text before the description, as ``vlm.prompt`` gives it.
+        batch: images that the model describes together.
+        progress: is told "describing"; what the cache knows counts as done before the model begins.
+        stopped: read before every batch and after every token.
+        cache: None for the user's own; its ``trouble`` says whether something could not be kept.
+        mine: the indices of the samples to look at; None for all.
+
+    Raises:
+        Cancelled: when ``stopped`` turns true; what was written before is in the cache.
+        ModelError: if not even one image fits into the GPU's memory.
+    """
+    missing = [i for i in (range(len(data.sources)) if mine is None else mine) if data.sources[i].description is None]
+    if not missing:
+        return data
+    paths = {i: data.root / data.sources[i].image for i in missing}
+    digests: dict[int, str] = {}  # by sample
+    progress(DESCRIBING, 0, len(missing))
+    opened = (DescriptionCache() if cache is None else cache).open(vlm.info, prompt, DESCRIPTION_TOKENS)
+    with opened as kept:
+        if kept.texts:
+            # Before the model begins, so that a scan that goes on does not seem to begin anew.
+            with closing(read_ahead(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
+                for index, digest in found:
+                    _go_on(stopped)
+                    if digest is not None and digest in kept.texts:
+                        digests[index] = digest
+                        progress(DESCRIBING, len(digests), len(missing))
+        done = len(digests)
+        todo = [i for i in missing if i not in digests]
+        writer = _Writer(vlm, prompt, batch, kept, stopped)
+        # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
+        with closing(read_ahead(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
+            for index, picture in pictures:
+                _go_on(stopped)
+                done += 1
+                if picture is None:
+                    continue  # the scan itself meets it again, skips it and names it
+                digests[index] = picture.digest
+                if picture.image is not None and picture.digest not in kept.texts:
+                    writer.waiting[picture.digest] = picture.image
+                while len(writer.waiting) >= writer.batch:
+                    writer.write()
+                    progress(DESCRIBING, done - len(writer.waiting), len(missing))
+        while writer.waiting:
+            writer.write()
+            progress(DESCRIBING, done - len(writer.waiting), len(missing))
+        progress(DESCRIBING, len(missing), len(missing))
+        return data.described({index: kept.texts[digest] for index, digest in digests.items()})
+
+
+class _Writer:
+    """The model at work.
+
+    Attributes:
+        batch: images described together; shrinks to what fits into the GPU's memory.
+        waiting: images to be described, by digest, in their order.
+    """
+
+    def __init__(self, vlm: Vlm, prompt: str, batch: int, kept: Descriptions, stopped: Callable[[], bool]) -> None:
+        self.batch = batch
+        self.waiting: dict[str, Image.Image] = {}
+        self._vlm = vlm
+        self._prompt = prompt
+        self._kept = kept
+        self._stopped = stopped
+
+    def write(self) -> None:
+        """Describe the first of what waits, as many as go together, and keep the words.
+
+        Raises:
+            Cancelled, ModelError: as ``describe_missing``.
+        """
+        while True:
+            _go_on(self._stopped)
+            together = dict(islice(self.waiting.items(), self.batch))
+            try:
+                texts = self._vlm.describe(list(together.values()), self._prompt, self._stopped)
+                break
+            except torch.OutOfMemoryError as error:
+                if len(together) == 1:
+                    raise ModelError(
+                        f"Describing one image alone does not fit into the memory of {self._vlm.device}.",
+                        "Free the GPU, choose another with --device, or use --dtype float16.",
+                    ) from error
+            # Outside the handler: until it ends, the error holds the tensors of the batch that was too large.
+            self.batch = len(together) // 2
+            torch.cuda.empty_cache()
+        self._kept.keep(dict(zip(together, texts, strict=True)))
+        for digest in together:
+            del self.waiting[digest]
+
+
+def _go_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Cancelled("The descriptions were stopped.", "Those that were written are kept.")
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of the file, or None where it cannot be read."""
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _picture(path: Path, known: dict[str, str]) -> _Picture | None:
+    """The image file, or None where it cannot be read."""
+    digest = _digest(path)
+    if digest is None:
+        return None
+    try:
+        return _Picture(digest, None if digest in known else load_image(path))
+    except SamplesError:
+        return None

@@ -1,0 +1,260 @@
+"""What the scan keeps of one layer's activation (B, T, F), taken on the device, and the maps of the best samples.
+
+Notable:
+- Both steps are Triton kernels (core/scan/kernels_triton.py), which read every element once. Where they cannot run,
+  core/scan/reduction.py reduces in plain torch, and ``insert_maps_torch`` keeps the maps. Both ways agree to the bit in
+  all but the two sums, whose terms are added in another order.
+- The fused versions write into tensors that are there, and nothing waits for the device.
+- Positions are those of a batch padded on the right that shares its prompt; padding counts nowhere.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vlmscope.core.method.distribution import BINS
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
+from vlmscope.core.scan.top_samples import EMPTY, order_key
+
+_LARGEST = torch.finfo(torch.float32).max
+
+# One neuron a thread takes 64 to 72 registers, two 123 to 155 (sm_80 and sm_90, none spilled): with one there are as
+# many neurons under way and more warps to hide a load behind. Small programs share out evenly among the processors.
+_REDUCE_BLOCK, _REDUCE_WARPS = 64, 2
+# Neurons into which a sample enters are few and far between: small blocks leave most out.
+_INSERT_BLOCK, _INSERT_TOKENS, _INSERT_WARPS = 32, 32, 4
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the kinds of tokens lie in a batch of B sequences, padded on the right, that share their prompt.
+
+    Attributes:
+        visual: positions of the visual tokens, the same in all samples.
+        text_start: where descriptions start, the same in all samples. Template tokens lie before ``visual`` and
+            between it and ``text_start``.
+        text_stop: int32 (B,), on the activation's device: where each description ends.
+        stop: int32 (B,), there too: the length of each sequence, ``text_stop`` or more (a tokenizer may end with a
+            special token, which is template). What follows is padding and counts nowhere.
+    """
+
+    visual: slice
+    text_start: int
+    text_stop: Tensor
+    stop: Tensor
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What the scan keeps of one layer's activation of one batch: B samples, F neurons.
+
+    Of a sample with NaN or an infinity among its tokens nothing but ``finite`` means anything.
+
+    Attributes:
+        maximum: float32 (B, F), over all tokens of the sequence, template included.
+        visual: float32 (B, 8, F), the largest over visual tokens, falling; -inf where there are fewer.
+        text: float32 (B, 4, F), likewise over text tokens.
+        peak: int32 (B, 2, F), position within the visual tokens and within the description of the first largest; -1
+            where there is none.
+        sums: float32 (B, 2, 2, F), by kind (0 visual, 1 text): of the activation and of its square.
+        histogram: int32 (2, F, 32), tokens by kind and by bin of core/method/distribution.py, of all samples together.
+        finite: bool (B,), whether the sequence's tokens hold neither NaN nor an infinity.
+    """
+
+    maximum: Tensor
+    visual: Tensor
+    text: Tensor
+    peak: Tensor
+    sums: Tensor
+    histogram: Tensor
+    finite: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, neurons: int, device: torch.device | str = "cpu") -> Self:
+        """Room for a batch: all finite, nothing counted, the rest not set."""
+        return cls(
+            maximum=torch.empty((batch, neurons), device=device),
+            visual=torch.empty((batch, VISUAL_KEPT, neurons), device=device),
+            text=torch.empty((batch, TEXT_KEPT, neurons), device=device),
+            peak=torch.empty((batch, 2, neurons), dtype=torch.int32, device=device),
+            sums=torch.empty((batch, 2, 2, neurons), device=device),
+            histogram=torch.zeros((2, neurons, BINS), dtype=torch.int32, device=device),
+            finite=torch.ones(batch, dtype=torch.bool, device=device),
+        )
+
+
+def fused_available() -> bool:
+    """Whether the fused versions can be called here: Triton is installed. They want a GPU, or its interpreter."""
+    return find_spec("triton") is not None
+
+
+@lru_cache
+def fused_works(device: torch.device) -> bool:
+    """Whether the fused versions run on ``device``: Triton wants a compiler for C, and a GPU that it knows."""
+    if not fused_available():
+        return False
+    activation = torch.zeros((1, 3, 1), device=device)
+    stop = torch.tensor([3], dtype=torch.int32, device=device)
+    spans = Spans(slice(0, 1), 2, stop, stop)
+    out = Reduced.empty(1, 1, device)
+    key = torch.zeros((1, 1), dtype=torch.int64, device=device)
+    maps = torch.zeros((1, 1, 1), dtype=torch.uint8, device=device)
+    try:
+        reduce_fused(activation, spans, out)
+        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
+        return bool(out.finite.all())  # waits for the device
+    except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch serves
+        reason = str(error).partition("\n")[0]
+        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch serves instead: %s", reason)
+        return False
+
+
+def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
+    """Reduce one layer's activation in one pass.
+
+    Args:
+        activation: bfloat16, float16 or float32 (B, T, F), the neurons side by side in memory.
+        spans: where the kinds of tokens lie.
+        out: written to, with any strides but over neurons (over bins in ``histogram``), which lie side by side.
+            ``histogram`` is added to, and of ``finite`` only what is not is written.
+    """
+    from vlmscope.core.scan.kernels_triton import reduce_kernel
+
+    batch, _tokens, neurons = activation.shape
+    rows = (activation, out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
+    if any(part.stride(-1) != 1 for part in rows):
+        raise ValueError("neurons (bins in the histogram) must lie side by side")
+    with torch.cuda.device(activation.get_device()):
+        reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
+            activation,
+            spans.text_stop,
+            spans.stop,
+            out.maximum,
+            out.visual,
+            out.text,
+            out.peak,
+            out.sums,
+            out.histogram,
+            out.finite.view(torch.uint8),
+            neurons,
+            spans.visual.start,
+            spans.visual.stop,
+            spans.text_start,
+            *activation.stride()[:2],
+            out.maximum.stride(0),
+            *out.visual.stride()[:2],
+            *out.text.stride()[:2],
+            *out.peak.stride()[:2],
+            *out.sums.stride()[:3],
+            *out.histogram.stride()[:2],
+            out.finite.stride(0),
+            BLOCK=_REDUCE_BLOCK,
+            num_warps=_REDUCE_WARPS,
+            enable_fp_fusion=True,
+        )
+
+
+def insert_maps_torch(
+    activation: Tensor,
+    spans: Spans,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    key: Tensor,
+    visual: Tensor,
+    text: Tensor,
+) -> None:
+    """Put the maps of a batch's samples in the place of worse ones, for each neuron, in plain torch.
+
+    A map's bytes are ``trunc(max(a, 0) * scale + 0.5)`` in float32, with ``scale`` 255 / score, or the largest float32
+    if that is less, where score > 0, else 0. The best M do not depend on the order of samples or batches.
+
+    Args:
+        activation: bfloat16, float16 or float32 (B, T, F).
+        spans: where the kinds of tokens lie.
+        score: float32 (B, F), the largest activation over visual and text tokens.
+        sample: int64 (B,), indices in the data.
+        finite: bool (B,); of a sample that is not, nothing is kept.
+        key: int64 (F, M), ``order_key`` of what is kept, in no order; written to. M may be 0.
+        visual: uint8 (F, M, V), written to.
+        text: uint8 (F, M, T'), written to, 0 after the description; its words from T' on are left out.
+    """
+    entries, width = text.shape[1:]
+    if not entries:
+        return
+    new = order_key(score, sample[:, None]).where(finite[:, None], EMPTY).T  # (F, B)
+    # No two keys but EMPTY are equal, so that the M-th largest of old and new ones tells which stay and which come.
+    last = torch.cat([key, new], dim=1).topk(entries, dim=1).values[:, -1:]
+    comes = (new >= last) & (new > EMPTY)
+    goes = (key < last) | (key == EMPTY)
+    goes &= goes.cumsum(dim=1) <= comes.sum(dim=1, keepdim=True)
+    neuron, b = comes.nonzero(as_tuple=True)  # for each neuron as many as
+    _, place = goes.nonzero(as_tuple=True)
+    best = score[b, neuron]
+    # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be no number.
+    scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)[:, None]
+    end = min(activation.shape[1], spans.text_start + width)
+    kept = activation[:, :end].transpose(1, 2)[b, neuron].float()  # (K, positions)
+    bytes_ = kept.clamp_(min=0).mul_(scale).add_(0.5).to(torch.uint8)
+    words = bytes_[:, spans.text_start :]
+    at = torch.arange(spans.text_start, end, device=words.device)
+    words.masked_fill_(at >= spans.text_stop[b, None], 0)
+    key[neuron, place] = new[neuron, b]
+    visual[neuron, place] = bytes_[:, spans.visual]
+    text[neuron, place] = torch.nn.functional.pad(words, (0, width - words.shape[1]))
+
+
+def insert_maps_fused(
+    activation: Tensor,
+    spans: Spans,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    key: Tensor,
+    visual: Tensor,
+    text: Tensor,
+) -> None:
+    """Do the same in one launch. Arguments as in ``insert_maps_torch``, the last axis of each side by side in memory.
+
+    A block of neurons into which no sample enters reads scores and keys only.
+    """
+    entries, width = text.shape[1:]
+    if not entries:
+        return
+    from vlmscope.core.scan.kernels_triton import insert_kernel
+
+    batch, _tokens, neurons = activation.shape
+    if any(part.stride(-1) != 1 for part in (activation, score, sample, finite, key, visual, text)):
+        raise ValueError("the last axis of each argument must lie side by side")
+    with torch.cuda.device(activation.get_device()):
+        insert_kernel[(-(-neurons // _INSERT_BLOCK),)](
+            activation,
+            spans.text_stop,
+            score,
+            sample,
+            finite.view(torch.uint8),
+            key,
+            visual,
+            text,
+            batch,
+            neurons,
+            entries,
+            spans.visual.start,
+            spans.visual.stop - spans.visual.start,
+            spans.text_start,
+            width,
+            *activation.stride()[:2],
+            score.stride(0),
+            key.stride(0),
+            *visual.stride()[:2],
+            *text.stride()[:2],
+            BLOCK=_INSERT_BLOCK,
+            TOKENS=_INSERT_TOKENS,
+            num_warps=_INSERT_WARPS,
+            enable_fp_fusion=False,  # a product and a sum are two roundings, as in the plain version
+        )

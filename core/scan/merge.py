@@ -1,0 +1,160 @@
+"""The exact merge of the shards of one scan.
+
+Every neuron's top samples are the best of its shards' by the total order of ``top_samples.py``, so the merge is one
+``topk``, whatever the number of shards; maxima, counts and sums need no more. It goes layer by layer: of all shards the
+keys of one layer are in memory, and of everything else one layer of one shard.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import SamplesError, StoreError
+from vlmscope.core.method.concepts import find_concepts
+from vlmscope.core.scan.state import finished
+from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
+from vlmscope.core.store.array_file import open_array
+from vlmscope.core.store.digest import DataDigest
+from vlmscope.core.store.layer_arrays import layer_shapes, of_layer
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.reader import NO_PEAK, ScanStore, array_shapes
+from vlmscope.core.store.shards import check_shards
+from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, check_out
+
+Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
+
+_OF_SAMPLES = ("top_visual", "top_text", "peak_visual", "peak_text")
+_MAPS = ("maps_visual", "maps_text")
+#: What stands where there is no sample.
+_EMPTY: dict[str, float] = {
+    "top_visual": -np.inf,
+    "top_text": -np.inf,
+    "peak_visual": NO_PEAK,
+    "peak_text": NO_PEAK,
+    "maps_visual": 0,
+    "maps_text": 0,
+}
+
+
+def merge_scans(folders: Sequence[Path], out: Path, progress: Progress) -> Manifest:
+    """Merge the shards of one scan, in any order, into the folder ``out``, and return its manifest.
+
+    What comes out is what one process would have made of the same activations.
+
+    Raises:
+        UsageError: if there is no folder.
+        StoreError: if they are not the finished shards of one scan, each of them once; if one is damaged; if ``out``
+            exists or cannot be written.
+        SamplesError: if no sample counts.
+    """
+    check_out(out)
+    stores = [ScanStore(folder) for folder in check_shards(folders)]
+    merged = merged_manifest([store.manifest for store in stores])
+    if not merged.scanned:
+        first = merged.skipped[0]
+        raise SamplesError(
+            f"No sample of {merged.data} can be scanned; the first, {first.image}: {first.reason}.",
+            "Check the images and descriptions.",
+        )
+    logs = [store.manifest.progress for store in stores]
+    check_free(out, arrays_bytes(merged) + sum(log.samples_bytes + log.crops_bytes for log in logs if log is not None))
+    with StoreWriter(out, merged.samples) as writer:
+        descriptions, digest = _copy_samples(stores, writer, progress)
+        merged = merged.model_copy(update={"data_sha256": digest})
+        layers = merged.model.layers
+        with writer.layers(merged) as arrays:
+            progress("merging layers", 0, layers)
+            for layer in range(layers):
+                arrays.put(layer, merge_layer(stores, merged, layer))
+                progress("merging layers", layer + 1, layers)
+        top_sample = open_array(writer.folder / merged.arrays / "top_sample.npy", *array_shapes(merged)["top_sample"])
+        concepts = find_concepts(
+            top_sample, merged, descriptions, lambda done, total: progress("finding concepts", done, total)
+        )
+        writer.finish(merged, None, concepts)
+    return merged
+
+
+def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
+    """The manifest of the whole, less ``data_sha256``; the shards are in the order of their numbers."""
+    first = shards[0]
+    return first.model_copy(
+        update={
+            "created": min(shard.created for shard in shards),
+            "scanned": sum(shard.scanned for shard in shards),
+            "skipped": tuple(
+                sorted((skipped for shard in shards for skipped in shard.skipped), key=lambda skipped: skipped.sample)
+            ),
+            "text_tokens_max": max(shard.text_tokens_max for shard in shards),
+            "visual_tokens": sum(shard.visual_tokens for shard in shards),
+            "text_tokens": sum(shard.text_tokens for shard in shards),
+            "arrays": "arrays-1",
+            "progress": None,
+        }
+    )
+
+
+def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> dict[str, NDArray[Any]]:
+    """One layer of the whole: its arrays as ``core/store/reader.py`` has them, with 1 for the layers."""
+    entries = merged.top_n
+    key, where = torch.cat([_keys(store, layer) for store in stores], dim=1).topk(entries, dim=1)
+    # Of every entry the shard (none: -1) and its place there: (F, N).
+    shard = np.where(key.numpy() == EMPTY, -1, where.numpy() // entries)
+    rank = where.numpy() % entries
+    shapes = layer_shapes(merged)
+    found: dict[str, NDArray[Any]] = {"top_sample": key_sample(key)[None].to(torch.int32).numpy()}
+    for name, empty in _EMPTY.items():
+        dtype, shape = shapes[name]
+        found[name] = np.full(shape, empty, dtype=dtype)
+    for number, store in enumerate(stores):
+        mine = shard == number
+        neuron, place = np.nonzero(mine)
+        source = rank[mine]
+        for name in _OF_SAMPLES:
+            found[name][..., 0, neuron, place] = of_layer(name, store.arrays[name], layer)[..., 0, neuron, source]
+        # One of the best M of all is one of the best M of its shard, so that its maps were kept there.
+        best = place < merged.maps
+        neuron, place, source = neuron[best], place[best], source[best]
+        for name in _MAPS:
+            maps = of_layer(name, store.arrays[name], layer)
+            found[name][0, neuron, place, : maps.shape[-1]] = maps[0, neuron, source]
+    for names, together in ((("maximum", "content_maximum"), np.maximum), (("sums", "histogram"), np.add)):
+        for name in names:
+            found[name] = reduce(together, (of_layer(name, store.arrays[name], layer) for store in stores))
+    return finished(merged, found)
+
+
+def _keys(store: ScanStore, layer: int) -> torch.Tensor:
+    """The keys of one layer's top samples: int64 (F, N)."""
+    arrays = store.arrays
+    score = np.maximum(arrays["top_visual"][0, layer], arrays["top_text"][0, layer])
+    sample = torch.from_numpy(np.array(arrays["top_sample"][layer]))
+    return torch.where(sample < 0, EMPTY, order_key(torch.from_numpy(score), sample))
+
+
+def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: Progress) -> tuple[list[str], str]:
+    """Copy every sample from the shard that met it; returns all descriptions, and the SHA-256 over the data.
+
+    Raises:
+        StoreError: if a shard lacks one of its own, or a sample is damaged.
+    """
+    samples = stores[0].manifest.samples
+    descriptions, digest = [], DataDigest()
+    for index in range(samples):
+        store = stores[index % len(stores)]
+        if not store.met(index):
+            raise StoreError(f"{store.folder} has not met sample {index}, which is its own.", "Copy the scan again.")
+        record = store.record(index)
+        image, description, sha256 = record["image"], record["description"], record.get("sha256")
+        writer.add_sample(image, description, record["tokens"], store.crop(index), sha256)
+        digest.add(image, sha256, description)
+        descriptions.append(description)
+        if index % 100 == 0:
+            progress("merging samples", index, samples)
+    progress("merging samples", samples, samples)
+    return descriptions, digest.hexdigest()

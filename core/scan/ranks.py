@@ -1,0 +1,258 @@
+"""A scan by the processes that torchrun started: each meets a shard of the samples, the first merges them at the end.
+
+They say little to each other, by gloo: that all have begun and see one disk, that all are done, and that it is merged.
+Whatever ends one of them ends all, and what the others have met stays in their shards.
+"""
+
+import contextlib
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
+from vlmscope.core.scan.merge import Progress, merge_scans
+from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
+from vlmscope.core.store.shards import Ranks, shard_folder, shard_folders, shards_folder
+from vlmscope.core.store.writer import check_out
+
+BEGUN = timedelta(minutes=10)  #: for all processes to begin
+DONE = timedelta(days=60)  #: for the slowest to be done after the first
+SEEN_SECONDS = 60.0  #: for a file to show on the other machines: a network file system remembers what was not there
+_SHARED = ".shared-"  #: how the name of the file begins by which the processes see that they share the disk
+OTHER_WAY = "Or scan each shard by itself with --shard, and bring them together with 'vlmscope merge'."
+
+#: Scans into a folder: a shard, going on with what is there, or where the scan is whole and there is none, ``out``.
+ScanPart = Callable[[Path, ShardInfo | None], Manifest]
+
+
+def rank_device(ranks: Ranks, asked: str) -> str:
+    """The device of this process: where none is named, the GPU of its number, or the CPU where there is none.
+
+    Raises:
+        ModelError: if the machine has fewer GPUs than processes.
+    """
+    if asked not in ("auto", "cuda") or not torch.cuda.is_available():
+        return asked
+    count = torch.cuda.device_count()
+    if ranks.local >= count:
+        raise ModelError(
+            f"This machine has {count} GPU{'s' if count > 1 else ''}; local rank {ranks.local} has none.",
+            f"Start as many processes as there are GPUs: --nproc-per-node {count}. Or name one with --device.",
+        )
+    return f"cuda:{ranks.local}"
+
+
+@contextlib.contextmanager
+def named(ranks: Ranks) -> Generator[None]:
+    """What goes wrong in it says in which process."""
+    try:
+        yield
+    except VlmscopeError as error:
+        error.message = f"{ranks}: {error.message}"
+        raise
+    except Exception as error:
+        error.add_note(f"This was {ranks}.")
+        raise
+
+
+def scan_by_ranks(
+    ranks: Ranks, out: Path, scan_part: ScanPart, progress: Progress, *, resume: bool = False
+) -> Manifest | None:
+    """Scan this process's shard; the first process then merges all into ``out``. All processes must call it.
+
+    The shards lie in a folder beside ``out`` until they are merged. The same processes with ``resume`` need only what
+    was lacking.
+
+    Args:
+        progress: of the merge.
+        resume: go on with the shards that are there; a finished scan stays as it is.
+
+    Returns:
+        the scan's manifest in the first process, None in the others.
+
+    Raises:
+        StoreError: if ``out`` or its shards are there and not to be resumed, or were begun by another number of
+            processes; if the processes do not share a disk; as ``vlmscope.core.scan.merge.merge_scans``.
+        RanksError: if another process did not begin, or ended early.
+        VlmscopeError: what ``scan_part`` raises.
+    """
+    with _Group(ranks) as group:
+        token = group.tell(_begin(out, ranks, resume) if ranks.is_first else "")
+        if token:
+            _check_shared(out, token)
+            scan_part(shard_folder(out, ranks.shard), ranks.shard)
+            group.wait()
+            made = _merge(out, ranks, progress) if ranks.is_first else None
+        else:
+            made = scan_part(out, None) if ranks.is_first else None
+        if ranks.is_first:
+            _remove_shards(out)
+        group.wait()
+        return made
+
+
+class _Group:
+    """The processes, as a context manager that they enter together."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def __enter__(self) -> Self:
+        ranks = self.ranks
+        with _ends_at_once():
+            try:
+                store = next(rendezvous("env://", ranks.number, ranks.of, timeout=BEGUN))[0]
+                store.set(f"begun {ranks.number}", "")
+                store.wait([f"begun {number}" for number in range(ranks.of)], BEGUN)
+                dist.init_process_group("gloo", store=store, rank=ranks.number, world_size=ranks.of, timeout=DONE)
+            except RuntimeError as error:
+                raise RanksError(
+                    f"The {ranks.of} processes do not find each other: {_first_line(error)}",
+                    f"Check torchrun's --nnodes and --rdzv-endpoint, and GLOO_SOCKET_IFNAME. {OTHER_WAY}",
+                ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        dist.destroy_process_group()
+
+    def tell(self, word: str) -> str:
+        """The word of the first process, in all of them."""
+        words = [word]
+        with self._together():
+            dist.broadcast_object_list(words, src=0)
+        return words[0]
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        with self._together():
+            dist.barrier()
+
+    @contextlib.contextmanager
+    def _together(self) -> Generator[None]:
+        with _ends_at_once():
+            try:
+                yield
+            except RuntimeError as error:
+                raise RanksError(
+                    "Another process ended early; its own words say why.",
+                    "Mend that, and run the same with --resume: what was scanned is kept.",
+                ) from error
+
+
+@contextlib.contextmanager
+def _ends_at_once() -> Generator[None]:
+    """Ctrl-C and SIGTERM end the process here: while torch waits, no handler of ours would run."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
+    """Make the folder of the shards, and in it a file to be seen by all; its name, or "" if the scan is whole.
+
+    Raises:
+        StoreError: as ``scan_by_ranks``.
+    """
+    if resume and (out / MANIFEST).exists():
+        if read_manifest(out).progress is None:
+            return ""
+        raise StoreError(
+            f"{out} was begun by one process; these are {ranks.of}.",
+            "Go on with it without torchrun, or name another folder with --out.",
+        )
+    check_out(out)
+    folder = shards_folder(out)
+    found = shard_folders(out)
+    if found and not resume:
+        raise StoreError(
+            f"{folder} exists already: a scan that was not finished.",
+            "Go on with it with --resume, name another folder with --out, or remove it first.",
+        )
+    for path, of in found.items():
+        if of != ranks.of:
+            raise StoreError(
+                f"{path} was begun by {of} processes; these are {ranks.of}.",
+                f"Start {of} processes, or remove {folder} to begin anew.",
+            )
+    token = f"{_SHARED}{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / token).touch()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}.", "Name another folder with --out.") from error
+    return token
+
+
+def _check_shared(out: Path, token: str) -> None:
+    folder = shards_folder(out)
+    if _unseen([folder / token]):
+        raise StoreError(
+            f"{folder} is not the folder that rank 0 has made: the machines share no disk there.",
+            f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
+        )
+
+
+def _merge(out: Path, ranks: Ranks, progress: Progress) -> Manifest:
+    """Merge the shards of all processes.
+
+    Raises:
+        StoreError: if one does not show here, or as ``merge_scans``.
+        Cancelled: at SIGTERM.
+    """
+    folders = [shard_folder(out, ShardInfo(number=number, of=ranks.of)) for number in range(1, ranks.of + 1)]
+    if unseen := _unseen([folder / MANIFEST for folder in folders]):
+        raise StoreError(
+            f"{unseen[0].parent} does not show on the machine of rank 0: the machines share no disk there.",
+            f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
+        )
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Cancelled("The merge was stopped.", "Run the same with --resume: all shards are kept.")
+
+    before = signal.signal(signal.SIGTERM, stop)  # by an exception, so that no half of a scan is left behind
+    try:
+        return merge_scans(folders, out, progress)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _remove_shards(out: Path) -> None:
+    folder = shards_folder(out)
+    for path in shard_folders(out):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{_SHARED}*"):
+            path.unlink()
+        folder.rmdir()
+
+
+def _unseen(paths: Sequence[Path]) -> list[Path]:
+    """Which of these files do not show, even after a while."""
+    end = time.monotonic() + SEEN_SECONDS
+    while unseen := [path for path in paths if not path.exists()]:
+        if time.monotonic() >= end:
+            break
+        time.sleep(0.5)
+        for path in unseen:
+            with contextlib.suppress(OSError):
+                list(path.parent.iterdir())  # makes a network file system look again
+    return unseen
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

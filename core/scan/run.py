@@ -1,0 +1,221 @@
+"""A scan at work: batch after batch, checkpoint after checkpoint."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from vlmscope.core.base.clock import now
+from vlmscope.core.base.errors import Cancelled, SamplesError
+from vlmscope.core.data.samples import Data
+from vlmscope.core.method.concepts import find_concepts
+from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.scan.batches import BatchRunner, Met, largest_batch, prefetch
+from vlmscope.core.scan.descriptions import Progress
+from vlmscope.core.scan.order import scan_order
+from vlmscope.core.scan.state import ScanState
+from vlmscope.core.store.checkpoints import ScanFolder
+from vlmscope.core.store.digest import DataDigest
+from vlmscope.core.store.manifest import Manifest, Skipped
+from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
+from vlmscope.core.store.writer import unwritten
+
+FIRST_SECONDS = 10.0  #: until the first checkpoint that has labels to show
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before the first pass.
+
+    Attributes:
+        data: all samples with their descriptions, where they are this scan's to meet.
+        mine: indices of the samples to meet. encoded: those of them that can go through the model.
+        unusable: the others, and why.
+    """
+
+    data: Data
+    mine: list[int]
+    encoded: dict[int, Encoded]
+    unusable: dict[int, str]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest description."""
+        return max((len(e.tokens) for e in self.encoded.values()), default=0)
+
+
+class ScanRun:
+    """A scan at work."""
+
+    def __init__(
+        self,
+        vlm: Vlm,
+        prepared: Prepared,
+        options: ScanOptions,
+        folder: ScanFolder,
+        state: ScanState,
+        manifest: Manifest,
+        sha256: dict[int, str | None],
+        progress: Progress,
+    ) -> None:
+        """Go on from ``manifest``, whose numbers ``state`` holds; ``sha256``: of the images met, by sample."""
+        self.vlm, self.prepared, self.options = vlm, prepared, options
+        self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
+        self.sha256 = sha256
+        self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
+        how_far = manifest.progress
+        self.size = manifest.batch if how_far is None else how_far.batch
+        self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
+
+    @property
+    def done(self) -> int:
+        return len(self.sha256)
+
+    def begin(self) -> None:
+        """Settle the batch, and write the first checkpoint: what the disk refuses shows before the first batch."""
+        if self.options.batch is None and self.vlm.device.type != "cpu":
+            self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
+            self.manifest = self.manifest.model_copy(update={"batch": self.size})
+        self.save()
+        # It has nothing to show yet: the next is due soon, whatever this one took.
+        at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
+        self.saved = replace(self.saved, at=at, seconds=0.0)
+
+    def go(self, stopped: Callable[[], bool]) -> None:
+        """Meet the samples that are left.
+
+        Raises:
+            Cancelled: if ``stopped`` turned true.
+        """
+        encoded, of = self.prepared.encoded, len(self.prepared.mine)
+        for index, reason in self.prepared.unusable.items():
+            if index not in self.sha256:
+                self._add(Met(index, None, reason))
+        order = scan_order({index: e.shape for index, e in encoded.items()}, self.manifest.batch)
+        left = [rest for batch in order if (rest := [index for index in batch if index not in self.sha256])]
+        runner = BatchRunner(self.vlm, self.state, self.options.hook, self.size)
+        self.progress("scanning", self.done, of)
+        with contextlib.closing(prefetch(self.vlm, self.prepared.data, left)) as ready:
+            for indices, images in ready:
+                for piece in runner.pieces(indices, images, encoded):
+                    for met in piece:
+                        self._add(met)
+                    self.size = runner.size
+                    self.progress("scanning", self.done, of)
+                    if stopped():
+                        raise Cancelled(
+                            f"Stopped at {self.done} of {of} samples; they are saved in {self.folder.out}."
+                            if self.done > len(self.skipped)
+                            else "Stopped before there was a sample that counts; nothing is saved."
+                        )
+                    if self._save_is_due():
+                        self.save()
+
+    def finish(self) -> Manifest:
+        """Write what is final: a whole scan, or a shard's last checkpoint.
+
+        Raises:
+            SamplesError: if no sample counts.
+        """
+        data = self.prepared.data
+        if self.options.shard is not None:
+            return self.save()
+        if len(self.skipped) == len(data.sources):
+            first = min(self.skipped)
+            self.folder.discard()
+            raise SamplesError(
+                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: "
+                f"{self.skipped[first]}.",
+                "Check the images and descriptions.",
+            )
+        digests = [self.sha256[index] for index in range(len(data.sources))]
+        manifest = self._now_manifest().model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
+        arrays = self.state.arrays(manifest)
+        concepts = find_concepts(
+            arrays["top_sample"],
+            manifest,
+            [source.description or "" for source in data.sources],
+            lambda found, total: self.progress("finding concepts", found, total),
+        )
+        return self.folder.finish(manifest, arrays, concepts)
+
+    def save(self) -> Manifest:
+        """Write a checkpoint."""
+        begun = time.monotonic()
+        manifest = self._now_manifest()
+        self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
+        ended = time.monotonic()
+        self.saved = _Saved(self.done, ended, ended - begun)
+        return self.manifest
+
+    def keep(self) -> None:
+        """Save what there is, as the scan ends early; if there is nothing, leave nothing behind."""
+        if self.done == len(self.skipped):
+            self.folder.discard()
+        elif self.done > self.saved.done:
+            self.save()
+
+    def _add(self, met: Met) -> None:
+        """Note a sample that was met.
+
+        Raises:
+            StoreError: if the disk refuses: then the state has what the log lacks, and must not be saved.
+        """
+        source, image = self.prepared.data.sources[met.index], met.image
+        if met.trouble is not None:
+            self.skipped[met.index] = met.trouble
+        counts = met.trouble is None and image is not None
+        try:
+            self.folder.log.add(
+                met.index,
+                source.image,
+                source.description or "",
+                self.prepared.encoded[met.index].tokens if counts else (),
+                image.crop if counts and image is not None else b"",
+                None if image is None else image.sha256,
+            )
+        except OSError as error:
+            raise unwritten(self.folder.out, error) from error
+        self.sha256[met.index] = None if image is None else image.sha256
+
+    def _save_is_due(self) -> bool:
+        wait = max(self.options.save_seconds, min(self.saved.seconds / SAVE_SHARE, LONGEST_SECONDS))
+        samples = self.options.save_samples
+        return time.monotonic() - self.saved.at >= wait or (
+            samples is not None and self.done - self.saved.done >= samples
+        )
+
+    def _now_manifest(self) -> Manifest:
+        sources, tokens = self.prepared.data.sources, self.state.totals.tokens
+        how_far = self.manifest.progress
+        if how_far is None:
+            raise RuntimeError("the scan is whole")
+        return self.manifest.model_copy(
+            update={
+                "scanned": self.done - len(self.skipped),
+                "skipped": tuple(
+                    Skipped(sample=index, image=sources[index].image, reason=reason)
+                    for index, reason in sorted(self.skipped.items())
+                ),
+                "visual_tokens": tokens[0],
+                "text_tokens": tokens[1],
+                "progress": how_far.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The last checkpoint: samples in it, when it was written (monotonic), what writing took."""
+
+    done: int
+    at: float
+    seconds: float
+
+
+def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
+    """SHA-256 over names, images and descriptions, in their order; ``digests`` are the images' own."""
+    digest = DataDigest()
+    for source, image in zip(data.sources, digests, strict=True):
+        digest.add(source.image, image, source.description)
+    return digest.hexdigest()

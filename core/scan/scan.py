@@ -1,0 +1,207 @@
+"""The scan: one pass over the data, from which every label follows (method.md).
+
+What it has at any moment is a store that can be browsed: checkpoints are written as it goes on, and a scan that was
+stopped, whatever stopped it, goes on from the last.
+"""
+
+import contextlib
+import hashlib
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from vlmscope.core.base.clock import now
+from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
+from vlmscope.core.data.description_cache import DescriptionCache
+from vlmscope.core.data.images import load_image
+from vlmscope.core.data.samples import Data
+from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm, never
+from vlmscope.core.scan.batches import BATCH, LARGEST, PENDING
+from vlmscope.core.scan.descriptions import Progress, describe_missing
+from vlmscope.core.scan.run import Prepared, ScanRun
+from vlmscope.core.scan.state import ScanState, StateShape
+from vlmscope.core.store.checkpoints import ScanFolder, is_begun
+from vlmscope.core.store.manifest import MANIFEST, Manifest, ThresholdsInfo, read_manifest
+from vlmscope.core.store.manifest import Progress as HowFar
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
+from vlmscope.core.store.writer import check_out, check_space
+
+
+def scan(
+    vlm: Vlm,
+    data: Data,
+    out: Path,
+    options: ScanOptions,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    stopped: Callable[[], bool] = never,
+    cache: DescriptionCache | None = None,
+) -> Manifest:
+    """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
+
+    A sample whose image cannot be read, whose description is empty or too long, or with a non-finite activation is
+    skipped and named in the manifest. If something goes wrong or the user stops it, what was scanned is saved; if that
+    is nothing, nothing is left behind.
+
+    Args:
+        resume: go on from what is saved in ``out``; a finished scan is returned as it is.
+        stopped: read after every batch.
+        cache: where descriptions that the model writes are kept; None for the user's own.
+
+    Raises:
+        StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
+        SamplesError: if no sample is left.
+        ModelError: if not even one sample fits into the memory.
+        Cancelled: if ``stopped`` turned true.
+    """
+    if vlm.device.type == "mps":
+        raise ModelError("A scan adds up in float64, which MPS does not have.", "Use --device cpu, or a CUDA GPU.")
+    prompt = vlm.prompt(options.question, options.prompt_template)
+    saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
+    header = _header(vlm, data, prompt, options, saved)
+    if saved is None:
+        if not (resume and is_begun(out)):
+            check_out(out)
+        check_space(out, header)
+    elif check_resumable(out, saved, settings_of(header)):
+        return saved
+    run = None
+    with contextlib.closing(ScanFolder(out)) as folder:  # held by us from before the descriptions, which may take hours
+        try:
+            if saved is None:
+                folder.begin(len(data.sources))
+                store = None
+            else:
+                store = folder.resume()
+            prepared = _prepare(vlm, data, prompt, options, progress, stopped, cache, store)
+            run = _begun(vlm, prepared, options, folder, header, store, progress)
+            run.go(stopped)
+            return run.finish()
+        except BaseException as error:
+            if not (out / MANIFEST).exists():
+                folder.discard()
+            elif run is not None and isinstance(error, Exception) and not isinstance(error, StoreError):
+                run.keep()  # but if the disk refuses, or at a second Ctrl-C: then the last checkpoint stands
+            raise
+
+
+def _prepare(
+    vlm: Vlm,
+    data: Data,
+    prompt: str,
+    options: ScanOptions,
+    progress: Progress,
+    stopped: Callable[[], bool],
+    cache: DescriptionCache | None,
+    store: ScanStore | None,
+) -> Prepared:
+    """Describe and tokenise the samples; those that ``store`` has met keep the words that they were scanned with."""
+    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
+    if store is not None:
+        data = data.described({i: store.sample(i).description for i in mine if store.met(i)})
+    # On the CPU nothing runs out of memory in time, and a stop would lose all of a large batch.
+    batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
+    described = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
+    encoded: dict[int, Encoded] = {}
+    unusable: dict[int, str] = {}
+    longest = None if store is None else store.manifest.text_tokens_max
+    for index in mine:
+        source = described.sources[index]
+        try:
+            if source.description is None:
+                load_image(data.root / source.image)  # says why the model could not describe it
+            one = vlm.encode(prompt, source.description or "")
+            if longest is not None and len(one.tokens) > longest:
+                raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
+            encoded[index] = one
+        except SamplesError as error:
+            unusable[index] = error.message
+    return Prepared(described, mine, encoded, unusable)
+
+
+def _begun(
+    vlm: Vlm,
+    prepared: Prepared,
+    options: ScanOptions,
+    folder: ScanFolder,
+    header: Manifest,
+    store: ScanStore | None,
+    progress: Progress,
+) -> ScanRun:
+    """The run, with its state on the device, and a first checkpoint on the disk."""
+    pending = max(header.batch, PENDING)
+    manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
+    try:
+        if store is None:
+            state = ScanState(StateShape.of(manifest, pending), vlm.device)
+        else:
+            state = ScanState.of_store(store, pending, vlm.device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.",
+            "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
+        ) from error
+    sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.met(i)}
+    run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)
+    if store is None:
+        run.begin()
+    return run
+
+
+def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:
+    """The manifest of a scan that has met nothing yet, and does not know its longest description."""
+    info = vlm.info
+    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
+    batch = options.batch or (BATCH if saved is None else saved.batch)
+    identity = json.dumps([info.model_dump(), options.hook, prompt, options.top_n, data.identity], sort_keys=True)
+    created = now()
+    return Manifest(
+        scan_id=hashlib.sha256(identity.encode()).hexdigest(),
+        created=created,
+        model=info,
+        hook=options.hook,
+        question=options.question,
+        prompt=prompt,
+        data=data.name,
+        image_root=data.image_root,
+        data_id=data.identity,
+        data_sha256="",
+        batch=batch,
+        samples=len(data.sources),
+        scanned=0,
+        top_n=options.top_n,
+        maps=options.maps_kept,
+        grid=vlm.grid,
+        text_tokens_max=DESCRIPTION_TOKENS,
+        visual_tokens=0,
+        text_tokens=0,
+        thresholds=ThresholdsInfo.of(options.thresholds),
+        arrays="arrays-0",
+        versions=_versions(),
+        control=options.control,
+        progress=HowFar(
+            done=0,
+            of=len(mine),
+            batch=batch,
+            shard=options.shard,
+            samples_bytes=0,
+            crops_bytes=0,
+            updated=created,
+        ),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("vlmscope", "torch", "transformers", "numpy", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,167 @@
+"""The running state of a scan on the model's device, and the arrays of a store that it becomes and comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlmscope.core.method.distribution import BINS
+from vlmscope.core.method.labels import label_neurons
+from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.reader import NO_PEAK, ScanStore
+
+
+@dataclass(frozen=True)
+class StateShape:
+    """What decides how large a state is.
+
+    Attributes:
+        top_n, maps: N, M; M is at most N.
+        patches: of one image. text_tokens: of the longest description.
+        pending: samples gathered before each merge into the top N; at least one batch.
+    """
+
+    layers: int
+    neurons: int
+    top_n: int
+    maps: int
+    patches: int
+    text_tokens: int
+    pending: int
+
+    @classmethod
+    def of(cls, manifest: Manifest, pending: int) -> Self:
+        """The shape of a scan with this manifest."""
+        return cls(
+            manifest.model.layers,
+            manifest.model.neurons,
+            manifest.top_n,
+            manifest.maps,
+            manifest.grid[0] * manifest.grid[1],
+            manifest.text_tokens_max,
+            pending,
+        )
+
+
+@dataclass
+class Totals:
+    """Sums over all tokens of a kind (0 visual, 1 text), and maxima.
+
+    Attributes:
+        maximum, content_maximum: float32 (L, F), over all tokens; over visual and text tokens.
+        sums: float64 (2, 2, L, F), by kind: of the activation and of its square.
+        histogram: int64 (2, L, F, 32). tokens: how many of each kind.
+    """
+
+    maximum: Tensor
+    content_maximum: Tensor
+    sums: Tensor
+    histogram: Tensor
+    tokens: list[int] = field(default_factory=lambda: [0, 0])
+
+
+class ScanState:
+    """The running state of a scan."""
+
+    def __init__(self, shape: StateShape, device: torch.device | str = "cpu") -> None:
+        """Make an empty state."""
+        size = (shape.layers, shape.neurons)
+        self.top_n = shape.top_n
+        self.top = TopSamples.empty(*size, shape.top_n, device)
+        self.maps = TopMaps.empty(*size, shape.maps, shape.patches, shape.text_tokens, device)
+        self.totals = Totals(
+            torch.full(size, -torch.inf, device=device),
+            torch.full(size, -torch.inf, device=device),
+            torch.zeros((2, 2, *size), dtype=torch.float64, device=device),
+            torch.zeros((2, *size, BINS), dtype=torch.int64, device=device),
+        )
+        self.pending = Pending.empty(shape.layers, shape.pending, shape.neurons, device)
+        self.waiting = 0
+
+    @classmethod
+    def of_store(cls, store: ScanStore, pending: int, device: torch.device | str = "cpu") -> Self:
+        """The state that a checkpoint holds."""
+        manifest, arrays = store.manifest, store.arrays
+        state = cls(StateShape.of(manifest, pending), device)
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.array(arrays[name]))  # on the host: the device's memory may be full
+
+        visual, text = tensor("top_visual"), tensor("top_text")
+        sample = tensor("top_sample").to(torch.int64)
+        key = order_key(torch.maximum(visual[0], text[0]), sample)
+        state.top.key[:] = torch.where(sample < 0, EMPTY, key)
+        state.top.visual[:] = visual.permute(1, 2, 3, 0)
+        state.top.text[:] = text.permute(1, 2, 3, 0)
+        for kind, name in enumerate(("peak_visual", "peak_text")):
+            peak = tensor(name).to(torch.int32)
+            state.top.peak[..., kind] = torch.where(peak == NO_PEAK, -1, peak)
+        # The maps are those of the best M, and the entries lie best first.
+        state.maps.key[:] = state.top.key[..., : manifest.maps]
+        state.maps.visual[:] = tensor("maps_visual")
+        state.maps.text[:] = tensor("maps_text")
+        totals = state.totals
+        totals.maximum[:] = tensor("maximum")
+        totals.content_maximum[:] = tensor("content_maximum")
+        totals.sums[:] = tensor("sums")
+        totals.histogram[:] = tensor("histogram").to(torch.int64)
+        totals.tokens = [manifest.visual_tokens, manifest.text_tokens]
+        return state
+
+    def worst(self, layer: int) -> Tensor:
+        """The key that a sample must exceed to be among the top N as of the last merge: int64 (F,)."""
+        return self.top.key[layer, :, -1]
+
+    def flush(self) -> None:
+        """Merge what is pending into the top N."""
+        if self.waiting:
+            merge_pending(self.top, self.pending, self.waiting)
+            self.waiting = 0
+
+    def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
+        """The state as the arrays of a store with this manifest (``core/store/reader.py``), less ``sample_lines``."""
+        self.flush()
+        self.maps.sort()
+        # Put in order on the host: the device's memory may be full.
+        visual = self.top.visual.cpu().permute(3, 0, 1, 2).contiguous().numpy()  # (8, L, F, N)
+        text = self.top.text.cpu().permute(3, 0, 1, 2).contiguous().numpy()
+        peaks = self.top.peak.cpu().numpy()
+        peaks = np.where(peaks < 0, NO_PEAK, peaks).astype(np.uint16)
+        totals = self.totals
+        return finished(
+            manifest,
+            {
+                "top_sample": key_sample(self.top.key).to(torch.int32).cpu().numpy(),
+                "top_visual": visual,
+                "top_text": text,
+                "peak_visual": np.ascontiguousarray(peaks[..., 0]),
+                "peak_text": np.ascontiguousarray(peaks[..., 1]),
+                "maps_visual": self.maps.visual.cpu().numpy(),
+                "maps_text": self.maps.text.cpu().numpy(),
+                "maximum": totals.maximum.cpu().numpy(),
+                "content_maximum": totals.content_maximum.cpu().numpy(),
+                "sums": totals.sums.cpu().numpy(),
+                "histogram": totals.histogram.cpu().numpy().astype(np.uint32),
+            },
+        )
+
+
+def finished(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The same with what follows from them: moments, and votes at the manifest's thresholds."""
+    thresholds = manifest.thresholds.value()
+    labels = label_neurons(
+        arrays["top_visual"][thresholds.n_v - 1],
+        arrays["top_text"][thresholds.n_t - 1],
+        arrays["maximum"],
+        manifest.valid,
+        thresholds,
+    )
+    counts = np.array([manifest.visual_tokens, manifest.text_tokens], dtype=np.float64)[:, None, None, None]
+    with np.errstate(invalid="ignore"):
+        moments = (arrays["sums"] / counts).astype(np.float32)
+    return {**arrays, "moments": moments, "votes": labels.votes}

@@ -1,0 +1,59 @@
+"""Which samples an explanation is scored on: never one that it was written from."""
+
+import hashlib
+from collections.abc import Collection
+
+import numpy as np
+
+from vlmscope.core.base.demo import image_path
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.scoring.protocol import HeldOut
+from vlmscope.core.store.reader import ScanStore
+
+LOCAL_RANKS, LOCAL_RANDOM = range(2, 41, 2), 20  #: of backends that cost nothing
+PAID_RANKS, PAID_RANDOM = range(2, 11, 2), 5
+
+
+def seed_of(scan_id: str, neuron: Neuron, purpose: str = "") -> int:
+    """The seed of everything random about a neuron: the same on every machine, and for every backend."""
+    text = f"{scan_id} {neuron} {purpose}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
+def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *, paid: bool = False) -> list[HeldOut]:
+    """The samples to score on: top samples of even ranks, best first, then random ones by index.
+
+    Random ones are drawn outside the top samples. Which they are does not depend on ``written_from``, so that two
+    explanations of a neuron are compared on the same samples. Of a scan in progress only those that it has met: its
+    scores are not those of the whole scan.
+
+    Args:
+        written_from: samples that are left out of both.
+        paid: fewer samples.
+
+    Raises:
+        StoreError: if the scan is damaged.
+    """
+    manifest = store.manifest
+    top = store.arrays["top_sample"][neuron.layer, neuron.index, : manifest.valid].tolist()
+    ranks, count = (PAID_RANKS, PAID_RANDOM) if paid else (LOCAL_RANKS, LOCAL_RANDOM)
+    ranked: list[tuple[int, int | None]] = [(top[rank - 1], rank) for rank in ranks if rank <= len(top)]
+    closed = {*top, *(skip.sample for skip in manifest.skipped)}
+    others = [sample for sample in range(manifest.samples) if sample not in closed and store.met(sample)]
+    drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
+    chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
+    return [_sample(store, sample, rank) for sample, rank in chosen if sample not in written_from]
+
+
+def _sample(store: ScanStore, index: int, rank: int | None) -> HeldOut:
+    manifest, sample = store.manifest, store.sample(index)
+    picture = image_path(manifest.image_root, sample.image)
+    return HeldOut(
+        sample=index,
+        rank=rank,
+        picture=picture if picture.is_file() else None,
+        prompt=manifest.prompt,
+        description=sample.description,
+        tokens=sample.tokens,
+        grid=manifest.grid,
+    )

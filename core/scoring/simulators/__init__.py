@@ -1,0 +1,1 @@
+"""One file for each simulator, and the registry that names them."""

@@ -1,0 +1,102 @@
+"""The perfect detector, for the demo alone: its scenes' boxes are known.
+
+It predicts no text: which words a description has says nothing about what a detector sees.
+"""
+
+import json
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vlmscope.core.base.demo import DEMO, demo_folder, samples_file
+from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.method.patches import Box, CropView, covered
+from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.search_phrases import wanted_words
+from vlmscope.core.store.manifest import Manifest
+
+Scenes = dict[str, tuple[tuple[str, Box], ...]]  #: by picture: the name and the box of each object in it
+
+
+class Oracle:
+    """Each patch's share inside boxes of the objects that the explanation names, times 10; of several names the
+    largest."""
+
+    name = "oracle"
+    kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
+    independent = True
+    paid = False
+
+    def __init__(self, scenes: Scenes, view: CropView) -> None:
+        self._scenes = scenes
+        self._view = view
+        self.names = frozenset(name for objects in scenes.values() for name, _ in objects)
+
+    @classmethod
+    def of_demo(cls, manifest: Manifest) -> "Oracle":
+        """The oracle of the demo's scenes.
+
+        Raises:
+            UsageError: if the scan is not of them.
+            StoreError: if they are damaged.
+        """
+        if manifest.image_root != DEMO:
+            raise UsageError(
+                "The oracle knows the demo's scenes alone.", "Use --backend lens, which works on every scan."
+            )
+        return cls(read_scenes(), CropView.read(demo_folder() / "model"))
+
+    def objects(self, picture: Path) -> frozenset[str]:
+        """What is in a scene."""
+        return frozenset(name for name, _ in self._scenes.get(picture.name, ()))
+
+    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+        """The objects that it names."""
+        return wanted_words(explanation, self.names)
+
+    async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
+        """See ``Simulator``."""
+        wanted = self.looks_for(explanation)
+        if not wanted:
+            return NoPrediction("the explanation names no object of the demo's scenes")
+        if sample.picture is None or sample.picture.name not in self._scenes:
+            return NoPrediction("the picture is none of the demo's scenes")
+        try:
+            with Image.open(sample.picture) as image:
+                width, height = image.size
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            return NoPrediction(f"the picture cannot be opened: {error}")
+        found = np.zeros(sample.grid, dtype=np.float32)
+        for name in wanted:
+            placed = [
+                self._view.box(box, height, width) for one, box in self._scenes[sample.picture.name] if one == name
+            ]
+            if placed:
+                boxes, size = [box for box, _ in placed], placed[0][1]
+                found = np.maximum(found, covered(boxes, size, sample.grid))
+        return Prediction(visual=found * np.float32(SCALE))
+
+
+@cache
+def read_scenes() -> Scenes:
+    """The demo's scenes, by the name of the picture's file.
+
+    Raises:
+        StoreError: if they cannot be read.
+    """
+    try:
+        lines = samples_file().read_text(encoding="utf-8").splitlines()
+        found: Scenes = {}
+        for record in map(json.loads, lines):
+            found[Path(record["image"]).name] = tuple((one["name"], _box(*one["box"])) for one in record["objects"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{samples_file()} is damaged: {error}.", "Install vlmscope again.") from error
+    return found
+
+
+def _box(x0: float, y0: float, x1: float, y1: float) -> Box:
+    return float(x0), float(y0), float(x1), float(y1)

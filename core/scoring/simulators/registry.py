@@ -1,0 +1,88 @@
+"""The backends that there are, by name, and what each needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlmscope.core.base.config import Config
+from vlmscope.core.base.demo import DEMO
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.scoring.protocol import ModelSide, Simulator
+from vlmscope.core.scoring.simulators.api_text import ApiText
+from vlmscope.core.scoring.simulators.grounded_sam2 import GroundedSam2, SegmentSide
+from vlmscope.core.scoring.simulators.lens import Lens
+from vlmscope.core.scoring.simulators.oracle import Oracle
+from vlmscope.core.store.reader import ScanStore
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from vlmscope.core.explain.cost import Ledger
+    from vlmscope.core.llm.client import Chat
+
+    class Model(ModelSide, SegmentSide, Protocol):
+        """The model process with all that simulators ask it: ``vlmscope.core.worker.process.ModelProcess``."""
+
+
+DEFAULT = Lens.name  #: it needs nothing but the model
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What simulators are made of.
+
+    Attributes:
+        chat, ledger: for those that ask an API; whoever opened the chat closes it.
+    """
+
+    store: ScanStore
+    model: "Model"
+    config: Config
+    chat: "Chat | None" = None
+    ledger: "Ledger | None" = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One backend: what it does, in a few words, and how it is made."""
+
+    means: str
+    make: Callable[[Tools], Simulator]
+    demo_only: bool = False
+
+
+def _api_text(tools: Tools) -> Simulator:
+    if tools.chat is None or tools.ledger is None:
+        raise UsageError("api-text needs an API.", "Set OPENAI_API_KEY, or OPENAI_BASE_URL.")
+    return ApiText(tools.chat, tools.ledger)
+
+
+BACKENDS: dict[str, Backend] = {
+    Lens.name: Backend("the model itself; patches and words", lambda tools: Lens.of(tools.store, tools.model)),
+    GroundedSam2.name: Backend(
+        "the paper's: detector and masks; patches", lambda tools: GroundedSam2(tools.config.simulate, tools.model)
+    ),
+    ApiText.name: Backend("the paper's: an API; words (costs money)", _api_text),
+    Oracle.name: Backend(
+        "the demo's known boxes; patches", lambda tools: Oracle.of_demo(tools.store.manifest), demo_only=True
+    ),
+}
+
+
+def usable(store: ScanStore) -> tuple[str, ...]:
+    """The backends that make sense on this scan."""
+    demo = store.manifest.image_root == DEMO
+    return tuple(name for name, backend in BACKENDS.items() if demo or not backend.demo_only)
+
+
+def make_simulator(name: str, tools: Tools) -> Simulator:
+    """The backend of this name.
+
+    Raises:
+        UsageError: if there is none of this name, or it cannot work on this scan.
+        StoreError: if the scan lacks what it needs.
+    """
+    backend = BACKENDS.get(name.strip().lower())
+    if backend is None:
+        raise UsageError(f"{name!r} is no backend.", f"Backends: {', '.join(BACKENDS)}.")
+    return backend.make(tools)

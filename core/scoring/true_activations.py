@@ -1,0 +1,60 @@
+"""The true activations of a neuron over a sample, computed exactly by the model: stored maps have 8 bits and few."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import Cancelled, WorkerError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.correlation import TokenKind
+from vlmscope.core.method.heatmap import norm
+from vlmscope.core.scoring.protocol import HeldOut, ModelSide
+from vlmscope.core.worker.asking import ask
+from vlmscope.core.worker.messages import MapRequest, Phase
+
+REASON_LENGTH = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Norms, 0 to 10.
+
+    Attributes:
+        visual: float32 (rows, columns). text: float32 (tokens,).
+    """
+
+    visual: NDArray[np.float32]
+    text: NDArray[np.float32]
+
+    def of(self, kind: TokenKind) -> NDArray[np.float32]:
+        return self.visual if kind is TokenKind.VISUAL else self.text
+
+
+async def true_norms(model: ModelSide, neuron: Neuron, maximum: float, sample: HeldOut) -> Truth | str:
+    """The sample's exact norms, or why it has none (it cannot be decoded, the model does not fit the scan).
+
+    Args:
+        maximum: gmax, the activation whose norm is 10.
+
+    Raises:
+        Cancelled: if the model was stopped.
+        WorkerError: if the model process has gone: no other sample would fare better.
+    """
+    if sample.picture is None:
+        return "its picture is not here"
+    request = MapRequest(neuron, str(sample.picture), sample.prompt, sample.description, sample.sample)
+    try:
+        answer = await ask(model.map, request)
+    except Cancelled:
+        raise
+    except WorkerError as error:
+        if model.status.phase is Phase.FAILED:
+            raise
+        return plain(error.message, REASON_LENGTH)
+    if answer.visual.shape != sample.grid or answer.text.shape != (len(sample.tokens),):
+        return "the model's map does not fit the scan: another model made it"
+    if not (np.isfinite(answer.visual).all() and np.isfinite(answer.text).all()):
+        return "an activation is not finite"
+    return Truth(norm(answer.visual, maximum), norm(answer.text, maximum))

@@ -1,0 +1,130 @@
+"""Concepts on disk: the folder ``concepts`` of a scan; ``core/method/concepts.py`` says what is in it."""
+
+import contextlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
+from vlmscope.core.method.words import NO_WORD
+from vlmscope.core.store.array_file import open_array
+from vlmscope.core.store.manifest import Manifest
+
+FOLDER = "concepts"
+WORDS = "words.json"
+AGAIN = "Make them again: vlmscope concepts SCAN --again"
+
+
+class _Words(BaseModel):
+    """``words.json``. ``frequency`` says of each word how many of the ``descriptions`` have it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["vlmscope-concepts"] = "vlmscope-concepts"
+    schema_version: Literal[1] = 1
+    scan_id: str  #: the manifest's
+    descriptions: NonNegativeInt
+    words: tuple[str, ...]
+    frequency: tuple[PositiveInt, ...]
+
+
+def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None:
+    """Write ``concepts`` into the new folder ``folder``.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    words = _Words(
+        scan_id=manifest.scan_id,
+        descriptions=concepts.descriptions,
+        words=concepts.words,
+        frequency=tuple(concepts.frequency.tolist()),
+    )
+    folder.mkdir()
+    (folder / WORDS).write_text(words.model_dump_json(indent=0) + "\n", encoding="utf-8")
+    for name in ("word", "strength", "purity_hits"):
+        np.save(folder / f"{name}.npy", getattr(concepts, name), allow_pickle=False)
+
+
+def replace_concepts(scan: Path, concepts: Concepts, manifest: Manifest) -> None:
+    """Put ``concepts`` into the finished scan ``scan``, in the place of those it may have: whole, or not at all.
+
+    Raises:
+        StoreError: if the scan's folder cannot be written.
+    """
+    suffix = secrets.token_hex(4)
+    new, old, place = scan / f".concepts.{suffix}.partial", scan / f".concepts.{suffix}.old", scan / FOLDER
+    try:
+        write_concepts(new, concepts, manifest)
+        if place.exists():
+            place.replace(old)
+        new.replace(place)
+    except OSError as error:
+        if old.exists() and not place.exists():
+            with contextlib.suppress(OSError):
+                old.replace(place)
+        raise StoreError(
+            f"{place} cannot be written: {error.strerror}.", "Copy the scan to a folder that you may write to."
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_writable(scan: Path) -> None:
+    """Find out before any work whether ``replace_concepts`` can succeed.
+
+    Raises:
+        StoreError: if the scan's folder cannot be written.
+    """
+    if not os.access(scan, os.W_OK | os.X_OK):
+        raise StoreError(f"{scan} is no folder that you may write to.", "Copy the scan to one that you may write to.")
+
+
+def read_concepts(scan: Path, manifest: Manifest) -> Concepts | None:
+    """The concepts of the scan in the folder ``scan``, mapped into memory; None where it has none.
+
+    Raises:
+        StoreError: if they are damaged, of another schema version, or of another scan.
+    """
+    folder = scan / FOLDER
+    if not folder.exists():
+        return None
+    words = _read_words(folder / WORDS, manifest)
+    shape = (manifest.model.layers, manifest.model.neurons)
+    word = open_array(folder / "word.npy", np.uint16, (*shape, KEPT), AGAIN)
+    if ((word >= len(words.words)) & (word != NO_WORD)).any():
+        raise StoreError(f"{folder / 'word.npy'} is damaged: it names words that {WORDS} lacks.", AGAIN)
+    return Concepts(
+        words=words.words,
+        frequency=np.array(words.frequency, dtype=np.int64),
+        descriptions=words.descriptions,
+        looked_at=min(PURITY_SAMPLES, manifest.valid),
+        word=word,
+        strength=open_array(folder / "strength.npy", np.float16, (*shape, KEPT), AGAIN),
+        purity_hits=open_array(folder / "purity_hits.npy", np.uint8, shape, AGAIN),
+    )
+
+
+def _read_words(path: Path, manifest: Manifest) -> _Words:
+    try:
+        words = _Words.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing.", AGAIN) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}.", AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StoreError(f"{path} is damaged: {where}: {first['msg']}.", AGAIN) from error
+    if len(words.words) != len(words.frequency) or max(words.frequency, default=0) > words.descriptions:
+        raise StoreError(f"{path} is damaged: words and frequencies do not belong together.", AGAIN)
+    if words.scan_id != manifest.scan_id:
+        raise StoreError(f"{path} belongs to another scan.", AGAIN)
+    return words

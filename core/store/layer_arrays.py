@@ -1,0 +1,102 @@
+"""A scan's arrays layer by layer: for whoever makes a whole scan without ever holding it whole."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.reader import array_shapes
+
+#: Which axis of an array is the layers' (``core/store/reader.py`` has the shapes).
+LAYER_AXIS: Mapping[str, int] = {
+    "top_sample": 0,
+    "top_visual": 1,
+    "top_text": 1,
+    "peak_visual": 0,
+    "peak_text": 0,
+    "maps_visual": 0,
+    "maps_text": 0,
+    "maximum": 0,
+    "content_maximum": 0,
+    "moments": 2,
+    "histogram": 1,
+    "votes": 0,
+    "sums": 2,
+}
+
+
+def of_layer(name: str, array: NDArray[Any], layer: int) -> NDArray[Any]:
+    """One layer of the array ``name``, its axis kept; read into memory where ``array`` is mapped."""
+    return np.array(array[(slice(None),) * LAYER_AXIS[name] + (slice(layer, layer + 1),)])
+
+
+def layer_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Name, dtype and shape of one layer of every array that has layers: the scan's with 1 for them."""
+    return {
+        name: (dtype, tuple(1 if axis == LAYER_AXIS[name] else size for axis, size in enumerate(shape)))
+        for name, (dtype, shape) in array_shapes(manifest).items()
+        if name in LAYER_AXIS
+    }
+
+
+class LayerArrays:
+    """A context manager that writes the arrays of a scan into a new folder; all layers must be put before it ends.
+
+    The files are written, not mapped: where the disk is full, a mapped file would end the process without a word.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Make the files.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        folder.mkdir()
+        self._layers = manifest.model.layers
+        self._shapes = layer_shapes(manifest)
+        self._files: dict[str, BinaryIO] = {}
+        self._begin: dict[str, int] = {}
+        whole = array_shapes(manifest)
+        for name in self._shapes:
+            dtype, shape = whole[name]
+            file = self._files[name] = (folder / f"{name}.npy").open("wb")
+            descr = npy.dtype_to_descr(np.dtype(dtype))
+            npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            self._begin[name] = file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            try:
+                if error is None:
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                file.close()
+
+    def put(self, layer: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write one layer; the shapes are those of ``layer_shapes``.
+
+        Raises:
+            ValueError: if an array is of another dtype or shape.
+            OSError: if it cannot be written.
+        """
+        for name, (dtype, shape) in self._shapes.items():
+            array = arrays[name]
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
+            rows = np.ascontiguousarray(array).reshape(int(np.prod(shape[: LAYER_AXIS[name]])), -1)
+            file, size = self._files[name], rows.shape[1] * rows.itemsize
+            for outer, row in enumerate(rows):
+                file.seek(self._begin[name] + (outer * self._layers + layer) * size)
+                file.write(row.data)

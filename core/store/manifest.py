@@ -1,0 +1,181 @@
+"""The manifest of a scan: what was computed, from what, by what. One JSON file, ``manifest.json``."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
+
+FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
+SCHEMA: Literal[2] = 2
+MANIFEST = "manifest.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelInfo(_Frozen):
+    """The scanned model. ``name`` is what ``from_pretrained`` takes: a hub name, a folder, or ``demo``.
+
+    A control's name says that its weights are random, and loads nothing: the trained model's activations are not its.
+    """
+
+    name: str
+    revision: str | None
+    architecture: str  #: e.g. "llava + llama"
+    dtype: str
+    layers: int = Field(gt=0)
+    neurons: int = Field(gt=0)  #: FFN units of one layer
+
+
+class Skipped(_Frozen):
+    """A sample that was left out, and why."""
+
+    sample: int
+    image: str
+    reason: str
+
+
+class ThresholdsInfo(_Frozen):
+    T_v: float = Field(ge=0, le=10)
+    n_v: int = Field(ge=1, le=VISUAL_KEPT)
+    T_t: float = Field(ge=0, le=10)
+    n_t: int = Field(ge=1, le=TEXT_KEPT)
+    high_confidence: float = Field(ge=0, le=1)
+
+    @classmethod
+    def of(cls, thresholds: Thresholds) -> "ThresholdsInfo":
+        return cls(**vars(thresholds))
+
+    def value(self) -> Thresholds:
+        return Thresholds(**self.model_dump())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in self.model_dump().items())
+
+
+class ControlInfo(_Frozen):
+    """What a control (core/analysis/control.py) belongs to, and the seed of its weights.
+
+    The same seed gives the same weights on the same kind of device, in the same dtype, with the same versions of torch
+    and transformers: the weights are drawn there.
+    """
+
+    scan_id: str  #: of the scan whose samples, prompt and architecture it has
+    seed: int = Field(ge=0)
+
+    def __str__(self) -> str:
+        return f"of {self.scan_id[:16]}, seed {self.seed}"
+
+
+class ShardInfo(_Frozen):
+    """One of several scans that share the samples: the ``number``-th of ``of`` takes every ``of``-th sample."""
+
+    number: PositiveInt  #: from 1
+    of: PositiveInt
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.number > self.of:
+            raise ValueError(f"shard {self.number} of {self.of}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def has(self, sample: int) -> bool:
+        """Whether the sample of this index is its own."""
+        return sample % self.of == self.number - 1
+
+
+class Progress(_Frozen):
+    """How far a scan is that is not whole: one in progress, an interrupted one, or a shard.
+
+    Samples are met in the order of core/scan/order.py; those that no description can be tokenised of come first.
+    """
+
+    done: int = Field(ge=0)  #: samples met, skipped ones too
+    of: int = Field(ge=0)  #: samples to be met: all, or the shard's
+    batch: PositiveInt  #: samples that go through the model together as of now: less than at first after an OOM
+    shard: ShardInfo | None
+    samples_bytes: int = Field(ge=0)  #: of samples.jsonl, and
+    crops_bytes: int = Field(ge=0)  #: of crops.bin, that belong to it; what follows is cut off on resuming
+    updated: str  #: ISO 8601, UTC
+
+
+class Manifest(_Frozen):
+    """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
+
+    format: Literal["vlmscope-scan"] = FORMAT
+    schema_version: Literal[2] = SCHEMA
+    scan_id: str  #: SHA-256 over model, hook point, prompt, N and ``data_id``; the same scan made again has the same
+    created: str  #: ISO 8601, UTC
+    model: ModelInfo
+    hook: HookPoint
+    question: str
+    prompt: str  #: the very text before the description, the image token unexpanded
+    data: str  #: where the samples came from, as named by the user
+    image_root: str | None  #: the folder that sample images are relative to; ``demo`` for the demo's
+    data_id: str  #: SHA-256 over the images' names and the descriptions that came with them
+    data_sha256: str  #: over names, images' bytes and descriptions; empty until the scan is whole
+    batch: PositiveInt  #: samples of a batch, as planned: it decides the order of the samples
+    samples: int = Field(ge=0)  #: samples read, skipped ones too
+    scanned: int = Field(ge=0)  #: samples that count
+    skipped: tuple[Skipped, ...] = ()
+    top_n: int = Field(gt=0)
+    maps: int = Field(ge=0)  #: M, top samples whose maps are kept
+    grid: tuple[PositiveInt, PositiveInt]  #: rows and columns of the visual tokens
+    text_tokens_max: int = Field(ge=0)  #: tokens of the longest description
+    visual_tokens: int = Field(ge=0)  #: visual tokens seen in all
+    text_tokens: int = Field(ge=0)  #: text tokens seen in all
+    thresholds: ThresholdsInfo  #: those of the stored votes and labels
+    arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
+    versions: dict[str, str]
+    control: ControlInfo | None = None  #: None where the weights are the model's own
+    progress: Progress | None = None  #: None where the scan is whole
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do: a whole scan, or a shard that has met all its samples."""
+        progress = self.progress
+        return progress is None or (progress.shard is not None and progress.done == progress.of)
+
+    @property
+    def valid(self) -> int:
+        """Entries in each neuron's top-N: min(N, samples that count)."""
+        return min(self.top_n, self.scanned)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``folder``'s manifest.
+
+    Raises:
+        StoreError: if the folder is no scan, is of another schema version, or its manifest is damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{folder} is no scan: it has no {MANIFEST}.",
+            "Name a folder that 'vlmscope scan --out' made, or 'demo'.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from error
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        if where == "schema_version":
+            raise StoreError(
+                f"{folder} has schema version {first['input']!r}; this vlmscope reads version {SCHEMA}.",
+                "Open it with the vlmscope that made it, or scan again.",
+            ) from error
+        raise StoreError(
+            f"{path} is damaged: {where}: {first['msg']}.", "Copy the scan again from where it was made."
+        ) from error

@@ -1,0 +1,306 @@
+"""A scan on disk, read without a model, a GPU or the original images.
+
+    SCAN/
+      manifest.json            what was computed from what; replaced last, so what it names is whole
+      samples.jsonl            one line a sample, as they were met: image, its SHA-256, description, tokens, its crop
+      crops.bin                JPEGs, one after another: the crop that the model saw, small
+      arrays-.../              L layers, F neurons, N top samples, M maps, V patches, T tokens at most, S samples
+        sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not met yet
+        top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
+        top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
+        top_text.npy           float32 (4, L, F, N)   the same over text tokens
+        peak_visual.npy        uint16  (L, F, N)      the patch of the largest visual activation
+        peak_text.npy          uint16  (L, F, N)      the description token of the largest text activation
+        maps_visual.npy        uint8   (L, F, M, V)   activation / score * 255, negatives 0
+        maps_text.npy          uint8   (L, F, M, T)
+        maximum.npy            float32 (L, F)         over all token positions: gmax
+        content_maximum.npy    float32 (L, F)         over visual and text tokens
+        moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
+        histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/method/distribution.py
+        votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
+        sums.npy               float64 (2, 2, L, F)   only where the scan is not whole: what moments are means of
+      concepts/                may be missing; core/method/concepts.py says what is in it
+
+The k-th statistics are the outermost axis, so that relabelling reads two contiguous blocks. A sample's score is its
+largest visual or text activation: max(top_visual[0], top_text[0]).
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.distribution import BINS, Distribution
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Labels, Thresholds, label_neurons, sample_votes
+from vlmscope.core.store.array_file import open_array
+from vlmscope.core.store.manifest import Manifest, read_manifest
+from vlmscope.core.store.sample_log import CROPS, SAMPLES
+
+if TYPE_CHECKING:
+    from vlmscope.core.method.concepts import Concepts
+
+NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its description, as scanned."""
+
+    index: int
+    image: str  #: path relative to the manifest's ``image_root``
+    description: str
+    tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
+
+
+@dataclass(frozen=True)
+class TopSample:
+    """One of a neuron's top samples.
+
+    Attributes:
+        rank: from 0.
+        sample: its index in the data.
+        score: largest activation over its visual and text tokens.
+        visual, text: float32 (8,), (4,), largest activations in order; -inf where there are fewer tokens.
+        vote: its own vote at the thresholds asked for.
+        peak_patch, peak_token: where the largest visual and text activation lie, or None.
+        visual_map: float32 (rows, columns), approximate activations read from 8 bits, or None where not kept.
+        text_map: float32 (tokens,), likewise.
+    """
+
+    rank: int
+    sample: int
+    score: float
+    visual: NDArray[np.float32]
+    text: NDArray[np.float32]
+    vote: Label
+    peak_patch: int | None
+    peak_token: int | None
+    visual_map: NDArray[np.float32] | None
+    text_map: NDArray[np.float32] | None
+
+
+def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Name, dtype and shape of every array of a scan."""
+    layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
+    patches = manifest.grid[0] * manifest.grid[1]
+    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "sample_lines": (np.int64, (manifest.samples, 2)),
+        "top_sample": (np.int32, (layers, neurons, n)),
+        "top_visual": (np.float32, (VISUAL_KEPT, layers, neurons, n)),
+        "top_text": (np.float32, (TEXT_KEPT, layers, neurons, n)),
+        "peak_visual": (np.uint16, (layers, neurons, n)),
+        "peak_text": (np.uint16, (layers, neurons, n)),
+        "maps_visual": (np.uint8, (layers, neurons, m, patches)),
+        "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
+        "maximum": (np.float32, (layers, neurons)),
+        "content_maximum": (np.float32, (layers, neurons)),
+        "moments": (np.float32, (2, 2, layers, neurons)),
+        "histogram": (np.uint32, (2, layers, neurons, BINS)),
+        "votes": (np.uint16, (layers, neurons, 4)),
+    }
+    if manifest.progress is not None:
+        shapes["sums"] = (np.float64, (2, 2, layers, neurons))
+    return shapes
+
+
+class ScanStore:
+    """A scan opened for reading; arrays are memory-mapped, so opening costs the same for 5 thousand and 500."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open ``folder``.
+
+        Raises:
+            StoreError: if it is no scan, damaged, or of another schema version.
+        """
+        self.folder = folder
+        self.manifest = manifest = read_manifest(folder)
+        arrays = folder / manifest.arrays
+        self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
+        self._lines = self.arrays["sample_lines"]
+        crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
+        for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
+            try:
+                found = (folder / name).stat().st_size
+            except OSError as error:
+                raise StoreError(f"{folder / name} is missing.", "Copy the scan again.") from error
+            if found < size:
+                raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
+        self._record = lru_cache(maxsize=512)(self._read_record)
+        self._visual = manifest.grid[0] * manifest.grid[1]
+
+    @property
+    def layers(self) -> int:
+        return self.manifest.model.layers
+
+    @property
+    def neurons(self) -> int:
+        """FFN units of one layer."""
+        return self.manifest.model.neurons
+
+    @property
+    def maximum(self) -> NDArray[np.float32]:
+        """gmax of every neuron, float32 (L, F)."""
+        return self.arrays["maximum"]
+
+    def met(self, index: int) -> bool:
+        """Whether the scan has come to the sample of this index yet, or, for a shard, ever will have."""
+        return bool(self._lines[index, 1])
+
+    def record(self, index: int) -> dict[str, Any]:
+        """The line of this sample as it was written, for one that was met.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        return self._record(index)
+
+    @property
+    def has_concepts(self) -> bool:
+        """Whether the scan has concepts, without reading them; one that is not whole has none."""
+        return self.manifest.progress is None and (self.folder / "concepts").is_dir()
+
+    @cached_property
+    def concepts(self) -> "Concepts | None":
+        """The concepts of every neuron, or None where the scan has none.
+
+        Raises:
+            StoreError: if they are damaged.
+        """
+        from vlmscope.core.store.concept_files import read_concepts  # the first paint needs none
+
+        return None if self.manifest.progress is not None else read_concepts(self.folder, self.manifest)
+
+    def stored_labels(self) -> Labels:
+        """The labels at the scan's own thresholds: reads the votes alone."""
+        return Labels.from_votes(
+            np.asarray(self.arrays["votes"]), self.manifest.valid, self.manifest.thresholds.value()
+        )
+
+    def labels(self, thresholds: Thresholds) -> Labels:
+        """The labels of all neurons at any thresholds."""
+        return label_neurons(
+            self.arrays["top_visual"][thresholds.n_v - 1],
+            self.arrays["top_text"][thresholds.n_t - 1],
+            self.maximum,
+            self.manifest.valid,
+            thresholds,
+        )
+
+    def sample(self, index: int) -> Sample:
+        """The sample of this index in the data.
+
+        Raises:
+            StoreError: if its line is damaged.
+        """
+        record = self._record(index)
+        return Sample(index, record["image"], record["description"], tuple(record["tokens"]))
+
+    def crop(self, index: int) -> bytes:
+        """The crop that the model saw, as a small JPEG.
+
+        Raises:
+            StoreError: if the file cannot be read, or is shorter than it should be.
+        """
+        start, length = self._record(index)["crop"]
+        path = self.folder / CROPS
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read(length)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
+        if len(data) < length:
+            raise StoreError(f"{path} is truncated.", "Copy the scan again.")
+        return data
+
+    def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
+        """The vote of each of the neuron's top samples: uint8 (valid,)."""
+        at = (neuron.layer, neuron.index, slice(self.manifest.valid))
+        return sample_votes(
+            self.arrays["top_visual"][(thresholds.n_v - 1, *at)],
+            self.arrays["top_text"][(thresholds.n_t - 1, *at)],
+            np.asarray(self.maximum[neuron.layer, neuron.index]),
+            thresholds,
+        )
+
+    def scores(self, neuron: Neuron) -> NDArray[np.float32]:
+        """The scores of the neuron's top samples, best first: float32 (valid,)."""
+        at = (0, neuron.layer, neuron.index, slice(self.manifest.valid))
+        scores: NDArray[np.float32] = np.maximum(self.arrays["top_visual"][at], self.arrays["top_text"][at])
+        return scores
+
+    def top_sample(self, neuron: Neuron, rank: int, thresholds: Thresholds) -> TopSample:
+        """The neuron's ``rank``-th top sample, from 0; ``rank`` must be below ``manifest.valid``."""
+        layer, index = neuron.layer, neuron.index
+        sample = int(self.arrays["top_sample"][layer, index, rank])
+        visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
+        text = np.array(self.arrays["top_text"][:, layer, index, rank])
+        score = float(max(visual[0], text[0]))
+        visual_map = text_map = None
+        if rank < self.manifest.maps:
+            scale = np.float32(max(score, 0.0) / 255)
+            tokens = len(self.sample(sample).tokens)
+            visual_map = (self.arrays["maps_visual"][layer, index, rank] * scale).reshape(self.manifest.grid)
+            text_map = self.arrays["maps_text"][layer, index, rank, :tokens] * scale
+        peak_patch = int(self.arrays["peak_visual"][layer, index, rank])
+        peak_token = int(self.arrays["peak_text"][layer, index, rank])
+        return TopSample(
+            rank=rank,
+            sample=sample,
+            score=score,
+            visual=visual,
+            text=text,
+            vote=Label(int(self.votes(neuron, thresholds)[rank])),
+            peak_patch=None if peak_patch == NO_PEAK else peak_patch,
+            peak_token=None if peak_token == NO_PEAK else peak_token,
+            visual_map=visual_map,
+            text_map=text_map,
+        )
+
+    def peak_tokens(self, neuron: Neuron) -> list[tuple[str, int]]:
+        """The words at the neuron's text peaks over its top samples, most frequent first, with their counts.
+
+        Only peaks with a positive activation count.
+
+        Raises:
+            StoreError: if the scan's parts contradict each other.
+        """
+        at = (neuron.layer, neuron.index)
+        counts: dict[str, int] = {}
+        for rank in range(self.manifest.valid):
+            token = int(self.arrays["peak_text"][(*at, rank)])
+            if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
+                continue
+            tokens = self.sample(int(self.arrays["top_sample"][(*at, rank)])).tokens
+            if token >= len(tokens):
+                raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
+            counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+    def distribution(self, neuron: Neuron, kind: Label) -> Distribution:
+        """The activation's distribution over all tokens of ``kind`` (``VISUAL`` or ``TEXT``)."""
+        which = (Label.VISUAL, Label.TEXT).index(kind)
+        mean, mean_square = (float(x) for x in self.arrays["moments"][which, :, neuron.layer, neuron.index])
+        count = (self.manifest.visual_tokens, self.manifest.text_tokens)[which]
+        histogram = np.array(self.arrays["histogram"][which, neuron.layer, neuron.index])
+        share = 1 - float(histogram[0]) / count if count else float("nan")
+        return Distribution(count, mean, mean_square, share, histogram)
+
+    def _read_record(self, index: int) -> dict[str, Any]:
+        start, end = (int(at) for at in self._lines[index])
+        path = self.folder / SAMPLES
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                record = json.loads(file.read(end - start))
+            if not {"image", "description", "tokens", "crop"} <= record.keys():
+                raise ValueError("a field is missing")
+        except (OSError, ValueError, AttributeError) as error:
+            raise StoreError(f"{path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+        return dict(record)

@@ -1,0 +1,162 @@
+"""The shards of one scan: several processes or machines share its samples, and what they made belongs together."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
+from vlmscope.core.store.settings import settings_of
+
+#: What may differ from shard to shard: as many samples go through a GPU together as fit into it, and the same images
+#: may lie elsewhere on another machine: their names and descriptions are compared, by ``data_id``.
+_MAY_DIFFER = ("--shard", "--batch", "--images")
+_SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
+_PART = re.compile(r"(\d+)-of-(\d+)")
+
+
+def parse_shard(text: str) -> ShardInfo:
+    """``2/8`` is the second of eight.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    found = _SHARD.fullmatch(text.strip())
+    try:
+        if found:
+            return ShardInfo(number=int(found[1]), of=int(found[2]))
+    except ValidationError:
+        pass
+    raise UsageError(f"{text!r} is no shard.", "Write 1/8 for the first of eight, 8/8 for the last.")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that torchrun started.
+
+    Attributes:
+        number: from 0. of: how many there are, on all machines.
+        local: from 0, on this machine.
+    """
+
+    number: int
+    of: int
+    local: int
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """What torchrun says in the environment; None for a process alone."""
+        try:
+            found = cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        except (KeyError, ValueError):
+            return None
+        return found if found.of > 1 else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that talks and merges."""
+        return self.number == 0
+
+    @property
+    def shard(self) -> ShardInfo:
+        """Which samples it meets."""
+        return ShardInfo(number=self.number + 1, of=self.of)
+
+    def __str__(self) -> str:
+        return f"rank {self.number}"
+
+
+def shards_folder(out: Path) -> Path:
+    """Where the processes of one run keep their shards until they are merged into ``out``."""
+    return out.parent / f"{out.name}.shards"
+
+
+def shard_folder(out: Path, shard: ShardInfo) -> Path:
+    """The folder of one of them."""
+    return shards_folder(out) / f"{shard.number}-of-{shard.of}"
+
+
+def shard_folders(out: Path) -> dict[Path, int]:
+    """The folders of shards that are there, with how many there are to be."""
+    folder = shards_folder(out)
+    if not folder.is_dir():
+        return {}
+    return {path: int(found[2]) for path in sorted(folder.iterdir()) if (found := _PART.fullmatch(path.name))}
+
+
+def check_shards(folders: Sequence[Path]) -> list[Path]:
+    """The folders in the order of their numbers, if they are the finished shards of one scan, each of them once.
+
+    Raises:
+        UsageError: if there is no folder.
+        StoreError: if they are not; says which is why.
+    """
+    if not folders:
+        raise UsageError("There is nothing to merge.", "Name the folder of every shard.")
+    shards = [
+        (folder, manifest, _shard(folder, manifest)) for folder in folders for manifest in [read_manifest(folder)]
+    ]
+    first, one, whole = shards[0]
+    for folder, manifest, shard in shards[1:]:
+        if shard.of != whole.of:
+            raise StoreError(f"{first} is shard {whole}, {folder} shard {shard}.", "Name the shards of one scan.")
+        if differ := _differing(first, one, folder, manifest):
+            raise StoreError(
+                f"{first} and {folder} were made with different settings. {'. '.join(differ)}.",
+                "Scan one of them again with the other's settings.",
+            )
+        if (manifest.scan_id, manifest.grid) != (one.scan_id, one.grid):
+            raise StoreError(
+                f"{first} and {folder} are no shards of one scan: the models differ.", "Name the shards of one scan."
+            )
+    found: dict[int, Path] = {}
+    for folder, _, shard in shards:
+        if shard.number in found:
+            raise StoreError(f"{found[shard.number]} and {folder} are both shard {shard}.", "Name each shard once.")
+        found[shard.number] = folder
+    if missing := [number for number in range(1, whole.of + 1) if number not in found]:
+        names = ", ".join(f"{number}/{whole.of}" for number in missing)
+        raise StoreError(
+            f"Shard {names} is missing." if len(missing) == 1 else f"Shards {names} are missing.",
+            f"Name all {whole.of} shards; one that was not made yet: vlmscope scan --shard {missing[0]}/{whole.of}",
+        )
+    return [found[number] for number in range(1, whole.of + 1)]
+
+
+def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> list[str]:
+    """Which settings differ that decide the numbers, for people."""
+    if one.data_id != other.data_id:
+        return ["--images: other names or descriptions"]
+    own, theirs = settings_of(one), settings_of(other)
+    return [
+        f"{name}: {own[name]} in {first}, {theirs[name]} in {second}"
+        for name in own
+        if name not in _MAY_DIFFER and own[name] != theirs[name]
+    ]
+
+
+def _shard(folder: Path, manifest: Manifest) -> ShardInfo:
+    """Which shard it is.
+
+    Raises:
+        StoreError: if it is none, or not finished.
+    """
+    progress = manifest.progress
+    if progress is None:
+        raise StoreError(f"{folder} is a whole scan, no shard.", "Name the folders that 'vlmscope scan --shard' made.")
+    if progress.shard is None:
+        raise StoreError(
+            f"{folder} is a scan of all samples that was not finished, no shard.",
+            "Go on with it: the same 'vlmscope scan' with --resume",
+        )
+    if not manifest.is_done:
+        raise StoreError(
+            f"{folder}, shard {progress.shard}, has met {progress.done} of {progress.of} samples.",
+            f"Go on with it: the same 'vlmscope scan --shard {progress.shard}' with --resume",
+        )
+    return progress.shard

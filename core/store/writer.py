@@ -1,0 +1,194 @@
+"""Writing a scan that is whole at once; ``core/store/checkpoints.py`` writes one that goes on."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.method.concepts import Concepts
+from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
+from vlmscope.core.store.concept_files import write_concepts
+from vlmscope.core.store.layer_arrays import LayerArrays
+from vlmscope.core.store.manifest import MANIFEST, Manifest
+from vlmscope.core.store.reader import array_shapes
+from vlmscope.core.store.sample_log import SampleLog
+
+SAMPLE_BYTES = 10_000  #: about what the crop of a photograph takes, and a sample's line in the log
+
+
+def check_out(out: Path) -> None:
+    """Find out before any work whether a scan can be written to ``out``.
+
+    Raises:
+        StoreError: if something is there already, or no folder can be made there.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise StoreError(f"{out} exists already.", "Name another folder with --out, or remove it first.")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"{parent} is no folder that you may write to.", "Name another folder with --out.")
+
+
+def check_space(out: Path, manifest: Manifest) -> None:
+    """Find out before any work whether a scan like this, and a checkpoint of it beside, fit on the disk.
+
+    A quota does not show here; the first checkpoint, written before the first batch, meets it.
+
+    Raises:
+        StoreError: if they do not.
+    """
+    samples = manifest.samples if manifest.progress is None else manifest.progress.of
+    check_free(
+        out,
+        2 * arrays_bytes(manifest) + samples * SAMPLE_BYTES,
+        " while the scan goes on",
+        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --top-n.",
+    )
+
+
+def arrays_bytes(manifest: Manifest) -> int:
+    """What the arrays of a scan take."""
+    return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in array_shapes(manifest).values())
+
+
+def check_free(
+    out: Path,
+    needed: int,
+    when: str = "",
+    mend: str = "Free some space, or name a folder on another disk with --out.",
+) -> None:
+    """Find out before any work whether so many bytes fit on the disk of ``out``.
+
+    Raises:
+        StoreError: if they do not; it says ``when`` they are needed.
+    """
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise StoreError(f"{out} needs {needed / 1e6:,.1f} MB{when}; {free / 1e6:,.1f} MB are free.", mend)
+
+
+def write_arrays(
+    folder: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], lines: NDArray[np.int64]
+) -> None:
+    """Write a scan's arrays into the new folder ``folder`` and have them on the disk.
+
+    Raises:
+        ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
+        OSError: if they cannot be written.
+    """
+    folder.mkdir()
+    for name, (dtype, shape) in array_shapes(manifest).items():
+        array = lines if name == "sample_lines" else arrays[name]
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
+        _write_array(folder / f"{name}.npy", array)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest in the place of the one that may be there: whole, or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    partial = folder / f".{MANIFEST}.{secrets.token_hex(4)}"
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(manifest.model_dump_json(indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / MANIFEST)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+class StoreWriter:
+    """A context manager that makes a whole scan's folder; leaving it without ``finish`` leaves nothing behind.
+
+    It is written into a hidden folder beside the target, renamed when whole. Samples are added in order of their index,
+    skipped ones too.
+    """
+
+    def __init__(self, out: Path, samples: int) -> None:
+        """Prepare to write ``out``.
+
+        Raises:
+            StoreError: if ``out`` exists already or its parent cannot be written.
+        """
+        check_out(out)
+        self.out = out
+        self.folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+        self._samples = samples
+        self._added = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True)
+            self._log = SampleLog.new(self.folder, self._samples)
+        except OSError as error:
+            raise StoreError(
+                f"{self.out.parent} cannot be written: {error.strerror}.", "Name another folder with --out."
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise unwritten(self.out, error) from error
+
+    def add_sample(
+        self, image: str, description: str, tokens: Sequence[str], crop: bytes, sha256: str | None = None
+    ) -> None:
+        """Append one sample; a skipped one has no tokens and an empty crop."""
+        self._log.add(self._added, image, description, tokens, crop, sha256)
+        self._added += 1
+
+    def layers(self, manifest: Manifest) -> LayerArrays:
+        """Write the arrays layer by layer: a context manager; ``finish`` is then given none."""
+        return LayerArrays(self.folder / manifest.arrays, manifest)
+
+    def finish(
+        self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]] | None, concepts: Concepts | None = None
+    ) -> None:
+        """Write arrays, manifest and concepts if there are any, then rename the folder into place.
+
+        Args:
+            arrays: None if ``layers`` has written them.
+
+        Raises:
+            ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
+        """
+        self._log.sync()
+        if arrays is None:
+            _write_array(self.folder / manifest.arrays / "sample_lines.npy", self._log.lines)
+        else:
+            write_arrays(self.folder / manifest.arrays, manifest, arrays, self._log.lines)
+        if concepts is not None:
+            write_concepts(self.folder / CONCEPTS, concepts, manifest)
+        write_manifest(self.folder, manifest)
+        if self.out.exists():
+            self.out.rmdir()
+        self.folder.replace(self.out)
+
+
+def unwritten(out: Path, error: OSError) -> StoreError:
+    """What to say when the disk refuses."""
+    return StoreError(f"{out} could not be written: {error.strerror}.", "Free some space, or name another folder.")

@@ -1,0 +1,334 @@
+"""The screen's side of the model process: starts it, asks it, stops it, and says how it is. No torch here.
+
+Notable:
+- A request loads the model when it is off. After a failure (a crash, a load that failed, a stop that had to kill) only
+  ``restart`` does, so that stepping on does not silently load 14 GB again.
+- One request runs, at most one waits; a later one replaces the one that waits.
+- All state changes happen between two awaits, in the event loop's thread; there is nothing to lock. A process that has
+  been given up is forgotten at once (``self._link`` is another or None) and what it still says is dropped.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from vlmscope.core.base.errors import Cancelled, WorkerError
+from vlmscope.core.base.text import plain
+from vlmscope.core.worker import wire
+from vlmscope.core.worker.link import COMMAND, WorkerLink
+from vlmscope.core.worker.log import worker_log
+from vlmscope.core.worker.messages import (
+    DescribeAnswer,
+    DescribeRequest,
+    LensAnswer,
+    LensRequest,
+    MapAnswer,
+    MapRequest,
+    ModelSpec,
+    ModelStatus,
+    Phase,
+    PromotedAnswer,
+    PromotedRequest,
+    SegmentAnswer,
+    SegmentRequest,
+)
+from vlmscope.core.worker.worker_messages import Cancel, Failed, Loaded, Loading
+
+STOP_GRACE_S = 2.0  #: how long a request may take to notice that it was stopped
+END_GRACE_S = 10.0  #: how long a killed process may take to be gone before another is started beside it
+CLOSE_GRACE_S = 1.0
+DETAIL_LENGTH = 200
+RESTART = ":restart loads the model again"
+
+Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer, LensAnswer, SegmentAnswer)
+
+
+class Superseded(WorkerError):  # noqa: N818  # as Cancelled
+    """Raised to a waiting request that a later one has replaced."""
+
+    title = "Superseded"
+
+
+@dataclass(eq=False)
+class _Job:
+    """A request on its way."""
+
+    request: MapRequest | DescribeRequest | PromotedRequest | LensRequest | SegmentRequest
+    detail: str
+    answer: asyncio.Future[wire.Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    number: int = 0
+    stopped: bool = False
+
+    def finish(self, answer: wire.Frame | WorkerError) -> None:
+        """Tell whoever waits, if somebody still does."""
+        self.over.set()
+        if self.answer.done():
+            return
+        if isinstance(answer, WorkerError):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+class ModelProcess:
+    """The one model process of a screen. Its methods are called in the event loop's thread."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        on_status: Callable[[ModelStatus], None],
+        idle_unload_s: float = 900.0,
+        *,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """Nothing is started before the first request.
+
+        Args:
+            on_status: called in the event loop at each change, until ``close``.
+            idle_unload_s: seconds without a request after which the model is unloaded; 0 keeps it.
+            command: what to start; tests have workers of their own.
+        """
+        self.spec = spec
+        self._on_status = on_status
+        self._idle_unload_s = idle_unload_s
+        self._command = command
+        self._status = ModelStatus(Phase.OFF)
+        self._link: WorkerLink | None = None
+        self._lives: set[asyncio.Task[None]] = set()
+        self._running: _Job | None = None
+        self._waiting: _Job | None = None
+        self._number = 0
+        self._idle: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def status(self) -> ModelStatus:
+        return self._status
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if one is started."""
+        return None if self._link is None else self._link.pid
+
+    async def map(self, request: MapRequest) -> MapAnswer:
+        """One neuron's exact activation over one sample; loads the model if it is off.
+
+        Raises:
+            Superseded: if a later request came before this one's turn.
+            Cancelled: if it was stopped.
+            WorkerError: if the request or the process failed; ``title`` is the failure's own.
+        """
+        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
+        return await self._ask(_Job(request, f"{request.neuron} on {picture}"), MapAnswer)
+
+    async def describe(self, request: DescribeRequest) -> DescribeAnswer:
+        """The model's own words about a picture; loads the model if it is off. Raises as ``map`` does."""
+        return await self._ask(_Job(request, f"describing {_name(request.image)}"), DescribeAnswer)
+
+    async def promoted(self, request: PromotedRequest) -> PromotedAnswer:
+        """Which tokens a neuron writes; loads the model if it is off. Raises as ``map`` does."""
+        return await self._ask(_Job(request, f"what {request.neuron} writes"), PromotedAnswer)
+
+    async def lens(self, request: LensRequest) -> LensAnswer:
+        """What the model would say at each position, of a few words; loads the model if it is off. Raises as ``map``
+        does."""
+        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
+        return await self._ask(_Job(request, f"lens on {picture}"), LensAnswer)
+
+    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
+        """Where the things are that phrases name; loads the model if it is off, and at first the detector and the
+        segmenter. Raises as ``map`` does."""
+        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
+        return await self._ask(_Job(request, f"segmenting {picture}"), SegmentAnswer)
+
+    async def stop(self) -> None:
+        """Stop what runs, softly; what does not notice within two seconds is killed, and the model with it.
+
+        Loading cannot be stopped softly: it is killed at once.
+        """
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.finish(Cancelled("stopped"))
+        link, job = self._link, self._running
+        if link is None:
+            return
+        if not link.loaded:
+            self._give_up(ModelStatus(Phase.FAILED, f"loading was stopped; {RESTART}"), _stopped())
+            await self._gone(END_GRACE_S)
+        elif job is not None:
+            job.stopped = True
+            link.send(Cancel(), job.number)
+            try:
+                await asyncio.wait_for(job.over.wait(), STOP_GRACE_S)
+            except TimeoutError:
+                if self._running is job:
+                    detail = "stopped; the model must be loaded again (:restart)"
+                    self._give_up(ModelStatus(Phase.FAILED, detail), _stopped(f"{RESTART}."))
+                    await self._gone(END_GRACE_S)
+
+    async def restart(self) -> None:
+        """End the process if there is one, and load the model anew. Returns before it is loaded: ``status`` tells."""
+        if self._closed:
+            return
+        self._give_up(None, _stopped())
+        self._start()
+
+    async def unload(self) -> None:
+        """End the process, so that its memory is free on return. The next request loads the model again."""
+        self._give_up(ModelStatus(Phase.OFF, "unloaded"), _stopped())
+        await self._gone(END_GRACE_S)
+
+    async def close(self) -> None:
+        """End the process for good, on quitting. Takes a second at most; ``on_status`` is not called any more."""
+        self._closed = True
+        self._give_up(ModelStatus(Phase.OFF), _stopped())
+        await self._gone(CLOSE_GRACE_S)
+
+    async def _ask(self, job: _Job, kind: type[Answer]) -> Answer:
+        if self._closed:
+            raise WorkerError("The model process is closed.")
+        if self._status.phase is Phase.FAILED:
+            raise WorkerError(f"The model is not loaded: {self._status.detail}.", f"{RESTART}.")
+        replaced, self._waiting = self._waiting, job
+        if replaced is not None:
+            replaced.finish(Superseded("A later request took its place."))
+        if self._link is None:
+            self._start()
+        else:
+            self._next()
+        try:
+            return wire.unpack(await job.answer, kind)
+        except asyncio.CancelledError:
+            self._withdraw(job)
+            raise
+
+    def _withdraw(self, job: _Job) -> None:
+        """Nobody waits for ``job`` any more."""
+        if self._waiting is job:
+            self._waiting = None
+        elif self._running is job and self._link is not None:
+            self._link.send(Cancel(), job.number)
+        if job.answer.done() and not job.answer.cancelled():
+            job.answer.exception()  # else asyncio complains that nobody looked
+
+    def _start(self) -> None:
+        self._tell(ModelStatus(Phase.STARTING, "starting the model process"))
+        link = self._link = WorkerLink(self._command)
+        life = asyncio.get_running_loop().create_task(self._live(link, frozenset(self._lives)))
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+
+    async def _live(self, link: WorkerLink, earlier: frozenset[asyncio.Task[None]]) -> None:
+        """One process, from its start to its end; ``earlier`` ones free their memory first."""
+        reason = "failed on the screen's side"
+        try:
+            if earlier:
+                await asyncio.wait(earlier, timeout=END_GRACE_S)
+            reason = await link.run(self.spec, lambda frame: self._receive(link, frame))
+        finally:
+            if self._link is link:
+                reason = plain(reason, DETAIL_LENGTH)
+                mend = f"{RESTART}; what it printed is in {worker_log()}."
+                failed = Failed(WorkerError.title, f"The model process {reason}.", mend)
+                self._give_up(ModelStatus(Phase.FAILED, f"the model process {reason}; {RESTART}"), failed)
+
+    def _receive(self, link: WorkerLink, frame: wire.Frame) -> None:
+        if self._link is not link:
+            return
+        job = self._running
+        if frame.kind == Loading.__name__:
+            loading = wire.unpack(frame, Loading)
+            self._tell(ModelStatus(Phase.LOADING, plain(loading.detail, DETAIL_LENGTH), loading.progress))
+        elif frame.kind == Loaded.__name__:
+            link.loaded = True
+            self._next()
+        elif frame.kind == Failed.__name__ and frame.number == 0:
+            failed = wire.unpack(frame, Failed)
+            detail = f"{plain(failed.message, DETAIL_LENGTH).rstrip('.')}; {RESTART}"
+            self._give_up(ModelStatus(Phase.FAILED, detail), failed)
+        elif job is None or frame.number != job.number:
+            raise wire.FrameError("an answer to no request")
+        else:
+            self._running = None
+            if job.stopped:
+                job.finish(Cancelled("stopped"))
+            else:
+                job.finish(_error(wire.unpack(frame, Failed)) if frame.kind == Failed.__name__ else frame)
+            self._next()
+
+    def _next(self) -> None:
+        """Let the waiting request run, if nothing else does; else rest."""
+        if self._link is None or not self._link.loaded or self._running is not None:
+            return
+        self._rest(False)
+        job, self._waiting = self._waiting, None
+        if job is not None:
+            self._number += 1
+            job.number = self._number
+            try:
+                self._link.send(job.request, job.number)
+            except wire.FrameError as error:
+                job.finish(error)
+                job = None
+        self._running = job
+        if job is None:
+            self._rest(True)
+            self._tell(ModelStatus(Phase.READY))
+        else:
+            self._tell(ModelStatus(Phase.BUSY, job.detail))
+
+    def _rest(self, idle: bool) -> None:
+        """Start or stop waiting for the time at which an idle model is unloaded."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if idle and self._idle_unload_s > 0:
+            detail = f"unloaded after {_duration(self._idle_unload_s)} idle"
+            unload = ModelStatus(Phase.OFF, detail)
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(self._idle_unload_s, self._give_up, unload, _stopped())
+
+    def _give_up(self, status: ModelStatus | None, why: Failed) -> None:
+        """Kill and forget the process, if there is one; requests fail for the reason ``why``."""
+        self._rest(False)
+        link, self._link = self._link, None
+        jobs, self._running, self._waiting = (self._running, self._waiting), None, None
+        if link is not None:
+            link.kill()
+        if status is not None:
+            self._tell(status)
+        for job in jobs:
+            if job is not None:
+                job.finish(_error(why))
+
+    async def _gone(self, timeout: float) -> None:
+        """Wait until every process that was given up has ended."""
+        if self._lives:
+            await asyncio.wait(set(self._lives), timeout=timeout)
+
+    def _tell(self, status: ModelStatus) -> None:
+        if status != self._status:
+            self._status = status
+            if not self._closed:
+                self._on_status(status)
+
+
+def _stopped(mend: str = "") -> Failed:
+    return Failed(Cancelled.title, "stopped", mend, stopped=True)
+
+
+def _error(failed: Failed) -> WorkerError:
+    error = (Cancelled if failed.stopped else WorkerError)(failed.message, failed.mend)
+    error.title = failed.title
+    return error
+
+
+def _name(path: str) -> str:
+    return plain(Path(path).name, 60)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"

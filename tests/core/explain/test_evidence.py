@@ -1,0 +1,158 @@
+"""What an explanation is written from: odd ranks, exact where the pictures are, else what the scan keeps."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.explain_parts import FakeMaps, picture, with_pictures
+from vlmscope.core.base.errors import ApiError, Cancelled, WorkerError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.explain.evidence import complete, gather
+from vlmscope.core.method.labels import Label
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import MapAnswer, MapRequest
+from vlmscope.core.worker.process import Superseded
+
+NEURON = Neuron(3, 17)
+
+
+def test_odd_ranks_as_many_as_there_are(scan: Path) -> None:
+    store = ScanStore(scan)
+    found = gather(store, NEURON, Label.VISUAL)
+    assert (found.neuron, found.label, found.note) == (NEURON, Label.VISUAL, "")
+    assert found.maximum == store.maximum[3, 17]
+    assert [sample.rank for sample in found.samples] == [1, 3, 5, 7]  # the scan has 8
+    assert [sample.sample for sample in found.samples] == store.arrays["top_sample"][3, 17, [0, 2, 4, 6]].tolist()
+    for sample in found.samples:
+        kept = store.sample(sample.sample)
+        assert (sample.description, sample.tokens) == (kept.description, kept.tokens)
+        assert sample.crop == store.crop(sample.sample)
+        assert sample.picture is None
+    assert [sample.usable for sample in found.samples] == [True, True, False, False]  # maps of the first 3 are kept
+    assert not found.wants_model
+
+
+async def test_without_pictures_only_stored_maps_serve_and_the_note_says_so(scan: Path) -> None:
+    store = ScanStore(scan)
+    maps = FakeMaps(store)
+    found = await complete(gather(store, NEURON, Label.VISUAL), store, maps)
+    assert maps.requests == []
+    assert [sample.rank for sample in found.samples] == [1, 3]
+    top = store.top_sample(NEURON, 2, store.manifest.thresholds.value())
+    assert found.samples[1].visual is not None
+    assert top.visual_map is not None
+    np.testing.assert_array_equal(found.samples[1].visual, top.visual_map)
+    assert found.note == (
+        "2 of 4 samples, activations read from 8 bits: the scan keeps 3 maps and its pictures are not here"
+    )
+
+
+async def test_with_pictures_all_are_exact(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+    gathered = gather(store, NEURON, Label.TEXT)
+    assert gathered.wants_model
+    maps = FakeMaps(store)
+    found = await complete(gathered, store, maps)
+    assert [sample.rank for sample in found.samples] == [1, 3, 5, 7]
+    assert found.note == ""
+    assert not found.wants_model
+    for sample, request in zip(found.samples, maps.requests, strict=True):
+        kept = store.sample(sample.sample)
+        assert request == MapRequest(
+            NEURON, str(tmp_path / kept.image), store.manifest.prompt, kept.description, sample.sample, crop=True
+        )
+        assert sample.exact
+        assert sample.crop == picture(seed=sample.sample)
+        assert sample.visual is not None
+        assert (sample.visual == sample.sample).all()
+
+
+async def test_a_request_that_gave_way_is_asked_again(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+    waits: list[float] = []
+    left = [Superseded("later"), Superseded("later")]
+
+    async def give_way(_: MapRequest) -> None:
+        if left:
+            raise left.pop()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    maps = FakeMaps(store, give_way)
+    found = await complete(gather(store, NEURON, Label.TEXT), store, maps, sleep=sleep)
+    assert len(found.samples) == 4
+    assert len(maps.requests) == 6
+    assert maps.requests[0] == maps.requests[1] == maps.requests[2]
+    assert len(waits) == 2
+
+
+async def test_what_the_model_cannot_answer_falls_back_to_the_scan(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+
+    async def fail(_: MapRequest) -> None:
+        raise WorkerError("out of\x1b memory.")
+
+    found = await complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store, fail))
+    assert [sample.rank for sample in found.samples] == [1, 3]
+    assert "the model gave none (out of  memory)" in found.note
+
+
+async def test_one_missing_picture_costs_one_sample(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+    last = store.sample(int(store.arrays["top_sample"][3, 17, 6]))
+    (tmp_path / last.image).unlink()
+    found = await complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store))
+    assert [sample.rank for sample in found.samples] == [1, 3, 5]
+    assert found.note.startswith("3 of 4 samples: ")
+
+
+async def test_another_models_maps_are_refused(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+
+    class Other(FakeMaps):
+        async def map(self, request: MapRequest) -> MapAnswer:
+            answer = await super().map(request)
+            return MapAnswer(answer.neuron, answer.image, answer.sample, answer.visual, answer.text[1:])
+
+    found = await complete(gather(store, NEURON, Label.TEXT), store, Other(store))
+    assert not any(sample.exact for sample in found.samples)
+    assert "another model made it" in found.note
+
+
+async def test_nothing_to_show_is_an_error_with_its_mend(scan_copy: Path) -> None:
+    store = ScanStore(scan_copy)
+    store.manifest = store.manifest.model_copy(update={"maps": 0, "image_root": "/gone"})
+    with pytest.raises(ApiError, match="no activations to show: the scan keeps no maps and its pictures") as caught:
+        await complete(gather(store, NEURON, Label.TEXT), store, None)
+    assert "/gone" in caught.value.mend
+    store.manifest = store.manifest.model_copy(update={"scanned": 0})
+    with pytest.raises(ApiError, match="no top samples"):
+        await complete(gather(store, NEURON, Label.TEXT), store, None)
+
+
+async def test_stopping_the_model_stops(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+
+    async def stop(_: MapRequest) -> None:
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        await complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store, stop))
+
+
+async def test_cancelling_reaches_the_model(scan: Path, tmp_path: Path) -> None:
+    store = with_pictures(tmp_path, scan)
+    asked = asyncio.Event()
+
+    async def hang(_: MapRequest) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store, hang)))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

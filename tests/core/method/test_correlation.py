@@ -1,0 +1,275 @@
+"""Scores: against arithmetic with fractions, and the properties that must hold."""
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import NotebookError
+from vlmscope.core.method.correlation import (
+    Correlation,
+    Group,
+    IntervalKind,
+    Pooled,
+    Scored,
+    TokenKind,
+    correlation,
+    pool,
+)
+from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
+
+norms = st.floats(0, 10, width=32, allow_subnormal=True)
+PLANNED = {Group.TOP: 4, Group.TOP_AND_RANDOM: 8}
+
+
+def slow(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
+    """Pearson's correlation in exact fractions, but for the last square root."""
+    a, b = ([Fraction(float(v)) for v in values.ravel()] for values in (x, y))
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    cross = sum((p - mean_a) * (q - mean_b) for p, q in zip(a, b, strict=True))
+    squares = sum((p - mean_a) ** 2 for p in a) * sum((q - mean_b) ** 2 for q in b)
+    if squares == 0:
+        return None
+    return math.copysign(math.sqrt(Fraction(cross * cross) / squares), cross)
+
+
+def pairs(size: int = 12) -> st.SearchStrategy[NDArray[np.float32]]:
+    return hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(1, size)), elements=norms)
+
+
+def scored(seed: int, samples: int = 8, tokens: int = 9) -> list[Scored]:
+    """Half of them top samples; the prediction follows the truth a little."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for at in range(samples):
+        truth = rng.uniform(0, 10, tokens).astype(np.float32)
+        prediction = (truth * rng.uniform(0, 1) + rng.uniform(0, 10, tokens)).astype(np.float32)
+        found.append(Scored(at + 100, 2 * at + 2 if at < samples // 2 else None, truth, prediction))
+    return found
+
+
+@given(pairs())
+def test_the_correlation_is_that_of_exact_fractions(both: NDArray[np.float32]) -> None:
+    expected = slow(both[0], both[1])
+    found = correlation(both[0], both[1])
+    if expected is None:
+        assert found.value is None
+        assert found.reason
+    else:
+        assert found.value == pytest.approx(expected, abs=1e-9)
+        assert found.reason == ""
+
+
+@given(pairs(), st.integers(-3, 3), st.integers(-8, 8))
+def test_positive_affine_changes_of_the_prediction_leave_it(both: NDArray[np.float32], power: int, shift: int) -> None:
+    changed = both[1].astype(np.float64) * 3.0**power + shift
+    assume(len(np.unique(changed)) == len(np.unique(both[1])))  # the change itself must not round values together
+    spread = np.ptp(both[1])
+    assume(spread == 0 or spread > 1e-3)
+    before, after = correlation(both[0], both[1]).value, correlation(both[0], changed).value
+    assert (before is None) == (after is None)
+    if before is not None and after is not None:
+        assert after == pytest.approx(before, abs=1e-6)
+        turned = correlation(both[0], -changed).value
+        assert turned == pytest.approx(-before, abs=1e-6)
+
+
+@given(st.floats(-(2.0**100), 2.0**100, width=32), pairs(200))
+def test_a_constant_has_no_score_and_a_reason(value: float, both: NDArray[np.float32]) -> None:
+    varied = both[0]
+    assume(varied.min() != varied.max())
+    # The mean of many equal values is rounded: deviations from it need not be 0.
+    constant = np.full(varied.shape, value, dtype=np.float32)
+    assert correlation(varied, constant).value is None
+    assert "predicted activation is" in correlation(varied, constant).reason
+    assert "true activation is" in correlation(constant, varied).reason
+
+
+def test_a_rounded_mean_fools_nobody() -> None:
+    constant = np.full(1000, 0.1)
+    assert np.ptp(constant - constant.mean()) == 0 and (constant - constant.mean())[0] != 0  # what would fool
+    assert correlation(constant, np.arange(1000.0)).value is None
+    least = np.full(1000, 1.0)
+    least[7] = np.nextafter(1.0, 2.0)  # differs, by the least that there is
+    peak = np.zeros(1000)
+    peak[7] = 1
+    assert correlation(least, peak).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e300])
+def test_no_square_overflows_or_vanishes(factor: float) -> None:
+    x = np.array([0.0, 1.0, 2.0, 3.0])
+    y = np.array([0.0, 1.0, 4.0, 2.0])
+    expected = np.corrcoef(x, y)[0, 1]
+    assert correlation(x * factor, y).value == pytest.approx(expected)
+    assert correlation(x, y * factor).value == pytest.approx(expected)
+
+
+def test_no_tokens_and_nonsense_have_reasons() -> None:
+    empty = np.empty(0, dtype=np.float32)
+    assert correlation(empty, empty) == Correlation(None, "there are no tokens")
+    bad = np.array([1.0, np.nan, 2.0])
+    assert correlation(bad, np.arange(3.0)) == Correlation(None, "a value is not finite")
+    with pytest.raises(ValueError, match="3 true values, 2 predicted"):
+        correlation(np.arange(3.0), np.arange(2.0))
+
+
+@given(st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_the_order_of_samples_is_irrelevant(seed: int, random: object) -> None:
+    samples = scored(seed, 40)
+    shuffled = list(samples)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 40}
+    for group in Group:
+        assert pool(samples, group, planned, 3) == pool(shuffled, group, planned, 3)
+
+
+@given(st.integers(0, 1000))
+def test_the_pooled_score_is_that_of_all_tokens_together(seed: int) -> None:
+    samples = scored(seed)
+    top = samples[:4]
+    for group, used in ((Group.TOP, top), (Group.TOP_AND_RANDOM, samples)):
+        found = pool(samples, group, PLANNED, 0)
+        truth, prediction = (np.concatenate([getattr(s, name) for s in used]) for name in ("truth", "prediction"))
+        assert found.score == pytest.approx(slow(truth, prediction))
+        assert (found.tokens, found.counted, found.planned) == (truth.size, len(used), len(used))
+
+
+def test_it_is_not_the_mean_of_the_parts() -> None:
+    # Within each sample they rise together; over both they do not.
+    low = Scored(0, 2, np.array([0.0, 1.0]), np.array([9.0, 10.0]))
+    high = Scored(1, 4, np.array([9.0, 10.0]), np.array([0.0, 1.0]))
+    found = pool([low, high], Group.TOP, {Group.TOP: 2, Group.TOP_AND_RANDOM: 2}, 0)
+    assert found.score is not None
+    assert found.score < -0.9
+    assert found.interval is not None
+    assert list(found.interval) == pytest.approx([1, 1])
+    assert found.interval_kind is IntervalKind.RANGE
+
+
+def test_a_group_takes_its_own_samples() -> None:
+    samples = scored(1)
+    top = pool(samples, Group.TOP, PLANNED, 0)
+    assert top == pool(samples[:4], Group.TOP, PLANNED, 0)
+    assert top.score != pool(samples, Group.TOP_AND_RANDOM, PLANNED, 0).score
+
+
+def test_missing_samples_are_left_out_and_counted() -> None:
+    samples = scored(2, 10)  # 5 top, 5 random
+    planned = {Group.TOP: 5, Group.TOP_AND_RANDOM: 10}
+    kept = [samples[0], samples[2], samples[4], *samples[5:8]]
+    found = pool(kept, Group.TOP_AND_RANDOM, planned, 0)
+    truth, prediction = (np.concatenate([getattr(s, name) for s in kept]) for name in ("truth", "prediction"))
+    assert found.score == pytest.approx(slow(truth, prediction))
+    assert (found.counted, found.planned) == (6, 10)
+    few = pool(kept[1:], Group.TOP_AND_RANDOM, planned, 0)  # 2 of 5 top samples are no headline
+    assert few.score is None
+    assert few.interval is None
+    assert few.reason == "2 of 5 top samples could be scored, less than 60%"
+    few = pool(kept[:-1], Group.TOP_AND_RANDOM, planned, 0)
+    assert few.reason == "2 of 5 random samples could be scored, less than 60%"
+    assert pool(kept[:-1], Group.TOP, planned, 0).score is not None  # the top ones alone still are
+    assert pool([], Group.TOP, {Group.TOP: 0, Group.TOP_AND_RANDOM: 0}, 0).reason.startswith("there are no top samples")
+
+
+def test_an_interval_of_twenty_samples_is_a_bootstrap_over_samples() -> None:
+    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 40}
+    samples = scored(5, 40)
+    found = pool(samples, Group.TOP, planned, 11)
+    assert found.interval_kind is IntervalKind.BOOTSTRAP
+    assert found.interval is not None
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(2000):
+        chosen = [samples[at] for at in rng.integers(0, 20, 20)]
+        draws.append(
+            np.corrcoef(
+                np.concatenate([one.truth for one in chosen]), np.concatenate([one.prediction for one in chosen])
+            )[0, 1]
+        )
+    assert found.interval == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.02)
+    assert found == pool(samples, Group.TOP, planned, 11)
+    assert found.interval != pool(samples, Group.TOP, planned, 12).interval
+    nineteen = pool(samples[:19], Group.TOP, planned, 11)
+    assert nineteen.interval_kind is IntervalKind.RANGE
+    values = [correlation(one.truth, one.prediction).value for one in samples[:19]]
+    assert nineteen.interval == (min(v for v in values if v is not None), max(v for v in values if v is not None))
+
+
+def test_tokens_of_a_sample_move_together() -> None:
+    """Samples that repeat one token a hundred times tell no more than samples of one token."""
+    rng = np.random.default_rng(0)
+    pairs = rng.uniform(0, 10, (20, 2))
+    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 20}
+    once, often = (
+        pool(
+            [Scored(at, at + 1, np.full(n, x), np.full(n, y)) for at, (x, y) in enumerate(pairs)], Group.TOP, planned, 0
+        )
+        for n in (1, 100)
+    )
+    assert once.interval == pytest.approx(often.interval)
+
+
+def test_draws_that_are_constant_give_no_interval() -> None:
+    quiet = [Scored(at, at + 1, np.zeros(3), np.ones(3)) for at in range(19)]
+    loud = Scored(19, 20, np.arange(3.0), np.arange(3.0))
+    found = pool([*quiet, loud], Group.TOP, {Group.TOP: 20, Group.TOP_AND_RANDOM: 20}, 0)
+    assert found.score is not None
+    assert found.interval is None  # a third of the draws lack the one that varies
+    assert found.interval_kind is None
+
+
+def report() -> ScoreReport:
+    samples = scored(3)
+    pooled = {group: replace(pool(samples, group, PLANNED, 0), baseline=0.125, baselines=3) for group in Group}
+    missing = Pooled(None, "why", None, None, 4, 0, 0)
+    return ScoreReport(
+        backend="lens",
+        independent=False,
+        explanation="trains",
+        phrases=("train",),
+        pooled={TokenKind.VISUAL: pooled, TokenKind.TEXT: dict.fromkeys(Group, missing)},
+        samples=(
+            SampleScore(3, 2, {TokenKind.VISUAL: Correlation(0.5), TokenKind.TEXT: Correlation(None, "none")}),
+            SampleScore(9, None, {TokenKind.VISUAL: Correlation(-1.0)}),
+        ),
+        failures=(Failure(4, 4, None, "gone"), Failure(9, None, TokenKind.TEXT, "no text")),
+        note="n",
+    )
+
+
+def test_a_report_survives_json() -> None:
+    one = report()
+    body = json.loads(json.dumps(one.to_body(), allow_nan=False))
+    assert ScoreReport.from_body(body) == one
+    visual = body["scores"]["visual"]["top+random"]
+    assert {"pooled", "interval", "interval_kind", "baseline"} <= visual.keys()
+    assert body["scores"]["text"]["top"]["pooled"] is None
+    assert body["failures"][0] == {"sample": 4, "rank": 4, "kind": None, "reason": "gone"}
+    assert body["samples"][1]["rank"] is None
+    assert body["counts"] == {"scored": 2, "failed": 2}
+
+
+def test_the_headline_has_random_samples_where_there_are_any() -> None:
+    one = report()
+    assert one.headline(TokenKind.VISUAL) == one.pooled[TokenKind.VISUAL][Group.TOP_AND_RANDOM]
+    top = one.pooled[TokenKind.TEXT][Group.TOP]
+    assert one.headline(TokenKind.TEXT) == top
+    assert replace(one, pooled={}).headline(TokenKind.TEXT) is None
+
+
+@pytest.mark.parametrize("key", ["backend", "scores", "samples", "failures", "format"])
+def test_a_body_of_something_else_is_refused(key: str) -> None:
+    body = report().to_body()
+    for broken in ({k: v for k, v in body.items() if k != key}, body | {key: 7 if key != "backend" else None}):
+        if key == "backend" and key in broken:
+            continue
+        with pytest.raises(NotebookError, match="cannot be read"):
+            ScoreReport.from_body(broken)

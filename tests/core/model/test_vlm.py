@@ -1,0 +1,177 @@
+"""Loading, encoding and refusing models, on tiny ones with random weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPVisionConfig, GPTNeoXConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig
+
+from tests.support.tiny import make_model
+from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.model.devices import free_memory
+from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.scan.reduction import neuron_maps
+
+QUESTION = "Could you describe the image?"
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def vlm(folder: Path) -> Vlm:
+    return Vlm.load(str(folder))
+
+
+def test_encoding_is_the_processors_own(vlm: Vlm) -> None:
+    prompt = vlm.prompt(QUESTION)
+    assert prompt == "USER: <image>\nCould you describe the image? ASSISTANT:"
+    text = "The image shows a red train, on the left."
+    encoded = vlm.encode(prompt, f"  {text}\n")
+    whole = vlm.processor(text=f"{prompt} {text}", images=PICTURE, return_tensors="pt")
+    assert encoded.input_ids.tolist() == whole["input_ids"][0].tolist()
+    assert torch.equal(vlm.pixels(PICTURE), whole["pixel_values"][0])
+    assert encoded.input_ids[encoded.visual].tolist() == [4] * 9
+    assert "".join(encoded.tokens) == text
+    assert len(encoded.tokens) == encoded.text.stop - encoded.text.start
+    spoken = vlm.processor.tokenizer.decode(encoded.input_ids[encoded.text]).strip()
+    assert spoken.replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("text", ["é", "🚂 train", "[/bold] \x1b[31m", "日本語のテキスト"])
+def test_tokens_of_any_text_join_to_it(vlm: Vlm, text: str) -> None:
+    assert "".join(vlm.encode(vlm.prompt(QUESTION), text).tokens) == text
+
+
+def test_descriptions_that_cannot_be_measured_are_refused(vlm: Vlm) -> None:
+    prompt = vlm.prompt(QUESTION)
+    for text, reason in ((" \n", "empty"), ("word " * 200, "too long"), ("an <image> here", "image token")):
+        with pytest.raises(SamplesError, match=reason):
+            vlm.encode(prompt, text)
+
+
+def test_the_crop_is_what_the_model_sees(vlm: Vlm) -> None:
+    """40 x 30 is resized to 32 x 24 and cropped to the middle 24 x 24; normalisation is undone exactly."""
+    resized = PICTURE.resize((32, 24), Image.Resampling.BICUBIC).crop((4, 0, 28, 24))
+    crop = np.asarray(vlm.crop(vlm.pixels(PICTURE)), dtype=int)
+    assert crop.shape == (24, 24, 3)
+    assert np.abs(crop - np.asarray(resized, dtype=int)).max() <= 1
+
+
+def test_a_literal_prompt_template(vlm: Vlm) -> None:
+    assert vlm.prompt("What?", "Look: <image> {question} Say:") == "Look: <image> What? Say:"
+    with pytest.raises(ModelError, match="0 times"):
+        vlm.prompt("What?", "no image here")
+    with pytest.raises(ModelError, match="2 times"):
+        vlm.prompt("<image>?", "<image> {question}")
+
+
+def test_info_names_a_folder_absolutely(vlm: Vlm, folder: Path) -> None:
+    assert vlm.info.name == str(folder.resolve())
+    assert (vlm.info.layers, vlm.info.neurons, vlm.info.architecture) == (3, 48, "llava + llama")
+
+
+def test_half_precision_is_kept_when_asked_for(folder: Path) -> None:
+    loaded = Vlm.load(str(folder), dtype="bfloat16")
+    assert loaded.info.dtype == "bfloat16"
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.bfloat16}
+    encoded = loaded.encode(loaded.prompt(QUESTION), "a red train")
+    visual, _ = neuron_maps(loaded, HookPoint.GATE, Neuron(1, 5), encoded, loaded.pixels(PICTURE))
+    assert np.array_equal(visual, torch.from_numpy(visual).bfloat16().float().numpy())  # no digits made up
+
+
+def test_a_pass_can_be_stopped(vlm: Vlm) -> None:
+    encoded = vlm.encode(vlm.prompt(QUESTION), "a red train")
+    asked: list[int] = []
+
+    def after_two() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    with pytest.raises(Cancelled):
+        neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, vlm.pixels(PICTURE), after_two)
+    assert len(asked) == 3
+    visual, _ = neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, vlm.pixels(PICTURE))  # no hook is left behind
+    assert visual.shape == (3, 3)
+
+
+def test_describing_can_be_stopped(vlm: Vlm) -> None:
+    with pytest.raises(Cancelled):
+        vlm.describe([PICTURE], vlm.prompt(QUESTION), lambda: True)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Vlm.load(str(folder)).model.parameters()
+    needed = sum(weight.numel() * 4 for weight in weights)
+    monkeypatch.setattr("vlmscope.core.model.vlm.free_memory", lambda: needed - 1)
+    with pytest.raises(ModelError, match=r"needs .* GB of memory as float32") as caught:
+        Vlm.load(str(folder))
+    assert "--dtype bfloat16" in caught.value.mend
+    assert Vlm.load(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16  # half of it
+    with pytest.raises(ModelError, match=r"needs .* GB"):
+        Vlm.random(str(folder), 0)
+    for enough in (needed, None):
+        monkeypatch.setattr("vlmscope.core.model.vlm.free_memory", lambda enough=enough: enough)
+        Vlm.load(str(folder))
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    free = free_memory()
+    assert free is None or 1e6 < free < 1e14
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Vlm.load(str(tmp_path / "nothing"))
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (bare / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ModelError, match=r"bare.*cannot be loaded"):
+        Vlm.load(str(bare))
+    (bare / "model.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelError, match=r"bare.*cannot be loaded"):
+        Vlm.load(str(bare))
+    (bare / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Vlm.load(str(bare))
+
+
+def test_models_whose_tokens_form_no_grid_are_refused(tmp_path: Path) -> None:
+    LlavaNextConfig().save_pretrained(tmp_path / "next")
+    with pytest.raises(ModelError, match=r"(?s)llava_next.*plain grid"):
+        Vlm.load(str(tmp_path / "next"))
+    with pytest.raises(ModelError, match="class token"):
+        Vlm.load(str(make_model(tmp_path / "full", strategy="full")))
+    (tmp_path / "llama").mkdir()
+    (tmp_path / "llama" / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ModelError, match="'llama', not 'llava'"):
+        Vlm.load(str(tmp_path / "llama"))
+
+
+def test_a_decoder_without_gated_ffn_is_refused() -> None:
+    text = GPTNeoXConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, vocab_size=60
+    )
+    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, image_token_index=4))
+    processor: Any = None
+    with pytest.raises(ModelError, match="not gated"):
+        Vlm(model, processor, "neox")
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cuda:7", "auto"), ("abacus", "auto"), ("cpu", "float12")])
+def test_unknown_devices_and_dtypes_are_refused(folder: Path, device: str, dtype: str) -> None:
+    with pytest.raises(ModelError, match=device if device != "cpu" else dtype):
+        Vlm.load(str(folder), device=device, dtype=dtype)

@@ -1,0 +1,61 @@
+"""A process that is killed at any moment loses nothing that it had been told was saved."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.notebook_model import SCAN, Model, differences, step_at, take
+from vlmscope.core.notebook.notebook import Notebook
+
+ROOT = Path(__file__).parents[3]
+SEED = 20260301
+KILLS = 60
+
+
+def run_and_kill(path: Path, number: int, draw: random.Random) -> list[int]:
+    """Start the triage at step ``number``, kill it at a random moment; return the steps that it had acknowledged."""
+    command = [sys.executable, "-P", "-m", "tests.support.notebook_model", str(path), str(SEED), str(number)]
+    with subprocess.Popen(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline() for _ in range(draw.randrange(20))]
+        for _ in range(draw.randrange(30_000)):  # somewhere between two answers: up to about a commit's length
+            pass
+        process.kill()
+        lines = b"".join([*seen, process.stdout.read()]).split(b"\n")
+    return [int(line) for line in lines[:-1]]  # the last is empty, or was cut
+
+
+@pytest.mark.slow
+def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
+    path, model, draw = tmp_path / "notes.sqlite", Model(), random.Random(SEED)
+    done = interrupted = unacknowledged = 0
+    for _ in range(KILLS):
+        acknowledged = run_and_kill(path, done, draw)
+        assert acknowledged == list(range(done, done + len(acknowledged)))
+        for number in acknowledged:
+            take(model, step_at(SEED, number))
+        done += len(acknowledged)
+        interrupted += path.with_name("notes.sqlite-journal").exists()
+        with Notebook.open(path, SCAN) as notebook:
+            if differences(notebook, model) or event_count(path) != model.events:
+                take(model, step_at(SEED, done))
+                done += 1
+                unacknowledged += 1
+            assert differences(notebook, model) == []
+            assert event_count(path) == model.events
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert done > KILLS
+    assert interrupted, "no kill fell into a commit: this test shows nothing"
+    print(f"{KILLS} kills, {done} steps, {interrupted} within a commit, {unacknowledged} saved but not acknowledged")
+
+
+def event_count(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        return int(db.execute("SELECT count(*) FROM events").fetchone()[0])

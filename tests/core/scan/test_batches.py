@@ -1,0 +1,91 @@
+"""The largest batch, and the reduction by kernels against the one by torch, through a whole scan."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vlmscope.core.scan.batches
+from tests.core.scan.test_kernels import RUNS, interpreted  # noqa: F401  # a fixture
+from tests.core.scan.test_resume import Small, silent
+from tests.support.tiny import make_images, make_model
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.data.images import load_image
+from vlmscope.core.data.samples import read_data
+from vlmscope.core.model.vlm import Tap, Vlm
+from vlmscope.core.scan.batches import PENDING, largest_batch
+from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.state import ScanState, StateShape
+from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.settings import ScanOptions
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2 with a closing token"])
+def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
+    folder = tmp_path_factory.mktemp("model")
+    return Vlm.load(str(make_model(folder, request.param.split()[0], end="closing" in request.param)))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_images(tmp_path_factory.mktemp("data"), 14)
+
+
+@pytest.mark.parametrize(("most", "found"), [(64, 16), (12, 8), (8, 8), (7, 4), (1, 1)])
+def test_the_largest_batch_that_fits(
+    vlm: Vlm, images: Path, most: int, found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power of two; of thirteen samples all fit into a batch of sixteen."""
+    data = read_data(str(images), 13)
+    prompt = vlm.prompt("Could you describe the image?")
+    encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
+    shape = StateShape(vlm.layers, vlm.neurons, 5, 2, vlm.grid[0] * vlm.grid[1], 60, PENDING)
+    state = ScanState(shape)
+    Small(vlm, most, monkeypatch)
+    assert largest_batch(vlm, state, encoded, HookPoint.GATE) == found
+    fresh = ScanState(shape)
+    assert state.waiting == 0 and torch.equal(state.top.key, fresh.top.key)
+    assert torch.equal(state.maps.key, fresh.maps.key) and torch.equal(state.maps.visual, fresh.maps.visual)
+
+
+@pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("interpreted")
+def test_the_kernels_give_the_very_scan(
+    vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven samples, of which one has an activation that is not finite in its last layer only."""
+    data = read_data(str(images), 7)
+    marked = vlm.pixels(load_image(data.root / data.sources[6].image))
+    whole = vlm.forward
+
+    def forward(input_ids: torch.Tensor, pixels: torch.Tensor, taps: dict[int, Tap], hook: HookPoint) -> None:
+        last = max(taps)
+
+        def spoil(activation: torch.Tensor) -> None:
+            spoilt = activation.clone()
+            spoilt[(pixels == marked).flatten(1).all(dim=1), 3, 5] = torch.inf
+            taps[last](spoilt)
+
+        whole(input_ids, pixels, {**taps, last: spoil}, hook)
+
+    monkeypatch.setattr(vlm, "forward", forward)
+    options = ScanOptions(top_n=4, maps=2, batch=3)
+    made = []
+    for fused in (False, True):
+        monkeypatch.setattr(vlmscope.core.scan.batches, "is_fused", lambda _, fused=fused: fused)
+        out = tmp_path / str(fused)
+        manifest = scan(vlm, data, out, replace(options, save_samples=4), silent)
+        assert [skipped.sample for skipped in manifest.skipped] == [6]
+        made.append(ScanStore(out))
+    by_torch, by_kernel = made
+    for name in array_shapes(by_torch.manifest):
+        a, b = by_torch.arrays[name], by_kernel.arrays[name]
+        if name == "moments":  # sums in another order
+            assert np.allclose(a, b, rtol=1e-5, atol=1e-6)
+        else:
+            assert np.array_equal(a, b), name
+    assert "vlmscope.core.scan.kernels_triton" in sys.modules

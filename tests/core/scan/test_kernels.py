@@ -1,0 +1,380 @@
+"""The scan's kernels: torch's against lists and loops, Triton's against torch's.
+
+Without a GPU Triton's interpreter runs the kernels, slowly: cases share a launch, as neurons of one batch.
+"""
+
+import os
+import subprocess
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.support.reference_reduction import reduce_torch
+from vlmscope.core.method.distribution import BINS, EDGES
+from vlmscope.core.scan.kernels import (
+    Reduced,
+    Spans,
+    fused_available,
+    fused_works,
+    insert_maps_fused,
+    insert_maps_torch,
+    reduce_fused,
+)
+from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
+
+ROOT = Path(__file__).parents[3]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+INF = float("inf")
+# Older interpreters ask of numpy what it no longer does.
+RUNS = fused_available() and (DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7))
+fused = pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
+# The interpreter is numpy, which warns of what a GPU computes in silence.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.*")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interpreted() -> Iterator[None]:
+    """The kernels as Triton's interpreter runs them, where there is no GPU, whatever was imported before."""
+    name = "vlmscope.core.scan.kernels_triton"
+    before = sys.modules.pop(name, None)
+    with pytest.MonkeyPatch.context() as patch:
+        if DEVICE == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield
+    sys.modules.pop(name, None)
+    if before is not None:
+        sys.modules[name] = before
+
+
+def spans(visual: slice, text_start: int, text_stop: list[int], stop: list[int]) -> Spans:
+    stops = (torch.tensor(x, dtype=torch.int32, device=DEVICE) for x in (text_stop, stop))
+    return Spans(visual, text_start, *stops)
+
+
+def activations(batch: int, tokens: int, neurons: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """Neurons of every sort: (B, T, F)."""
+    g = torch.Generator().manual_seed(seed)
+    a = torch.randn((batch, tokens, neurons), generator=g)
+    sorts = torch.arange(neurons) % 10
+    a[..., sorts == 1] = a[..., sorts == 1].round()  # ties, zeros of both signs
+    a[..., sorts == 2] = torch.randint(0, 2, a[..., sorts == 2].shape, generator=g).float()
+    a[..., sorts == 3] = -a[..., sorts == 3].abs() - 0.25
+    a[..., sorts == 4] = 1.5
+    a[..., sorts == 5] = -1.5
+    a[..., sorts == 6] = -0.0
+    a[..., sorts == 7] *= 2.0 ** torch.randint(-14, 10, a[..., sorts == 7].shape, generator=g)
+    a[..., sorts == 8] = torch.nn.functional.silu(a[..., sorts == 8])
+    return a.to(dtype).to(DEVICE)
+
+
+def bin_of(value: float) -> int:
+    return bisect_right(EDGES.tolist(), value) if value >= 2.0**-127 else 0
+
+
+def by_hand(activation: Tensor, spans: Spans) -> Reduced:
+    """What ``reduce_torch`` returns, one value at a time."""
+    batch, _tokens, neurons = activation.shape
+    out = Reduced.empty(batch, neurons)
+    for b, (text_stop, stop) in enumerate(zip(spans.text_stop.tolist(), spans.stop.tolist(), strict=True)):
+        for f in range(neurons):
+            row = activation[b, :stop, f].tolist()
+            out.maximum[b, f] = max(row)
+            for k, (part, kept) in enumerate(
+                [(row[spans.visual], out.visual), (row[spans.text_start : text_stop], out.text)]
+            ):
+                most = kept.shape[1]
+                kept[b, :, f] = torch.tensor((sorted(part, reverse=True) + [-INF] * most)[:most])
+                out.peak[b, k, f] = part.index(max(part)) if part else -1
+                out.sums[b, k, 0, f] = sum(part)
+                out.sums[b, k, 1, f] = sum(x * x for x in part)
+                for x in part:
+                    out.histogram[k, f, bin_of(x)] += 1
+    return out
+
+
+def assert_same(one: Reduced, other: Reduced, tokens: int) -> None:
+    for name in ("maximum", "visual", "text", "peak", "histogram", "finite"):
+        torch.testing.assert_close(getattr(one, name).cpu(), getattr(other, name).cpu(), rtol=0, atol=0, msg=name)
+    sums, squares = ((one.sums - other.sums.to(DEVICE)).abs()[:, :, power].cpu() for power in (0, 1))
+    expected = other.sums.cpu()[:, :, 1]
+    assert (squares <= 1e-5 * expected).all()
+    assert (sums <= 1e-5 * (tokens * expected).sqrt()).all()  # a sum is at most that, whatever its signs
+
+
+def fused_reduction(activation: Tensor, where: Spans) -> Reduced:
+    out = Reduced.empty(activation.shape[0], activation.shape[2], DEVICE)
+    reduce_fused(activation, where, out)
+    return out
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tensor, Spans]:
+    batch, neurons = draw(st.integers(1, 2)), draw(st.integers(1, 10))
+    before, patches, between = (draw(st.integers(0, n)) for n in (2, 14, 2))
+    start = before + patches + between
+    words = draw(st.lists(st.integers(0, 6), min_size=batch, max_size=batch))
+    after = draw(st.lists(st.integers(0, 1), min_size=batch, max_size=batch))
+    text_stop = [start + n for n in words]
+    stop = [n + more for n, more in zip(text_stop, after, strict=True)]
+    a = activations(batch, max(stop) + 1, neurons, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 99)))
+    # An empty sequence has no maximum.
+    stop = [max(n, 1) for n in stop]
+    return a, spans(slice(before, before + patches), start, text_stop, stop)
+
+
+@settings(max_examples=40)
+@given(batches())
+def test_torch_reduces_as_lists_do(made: tuple[Tensor, Spans]) -> None:
+    activation, where = made
+    assert_same(reduce_torch(activation, where), by_hand(activation, where), activation.shape[1])
+
+
+def test_the_bins_are_those_of_the_distribution() -> None:
+    values = [*EDGES, *(EDGES * (1 - 2**-20)), -0.0, -1.0, 1e-45, 5e-39, 6e-39, 2e-38, 1e15]
+    activation = torch.tensor(values, dtype=torch.float32, device=DEVICE)[None, :, None]
+    where = spans(slice(0, len(values)), len(values), [len(values)], [len(values)])
+    assert_same(reduce_torch(activation, where), by_hand(activation, where), 1000)
+
+
+@fused
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fused_equals_torch_and_writes_nowhere_else(dtype: torch.dtype) -> None:
+    activation = activations(3, 30, 70, dtype)  # two blocks of neurons, the second not full
+    activation[0, -1] = INF  # padding
+    where = spans(slice(3, 13), 15, [26, 15, 18], [28, 16, 18])
+    expected = reduce_torch(activation, where)
+    around = Reduced(
+        maximum=torch.full((5, 2, 70), 99.0, device=DEVICE),
+        visual=torch.full((2, 5, 8, 70), 99.0, device=DEVICE),
+        text=torch.full((2, 5, 5, 70), 99.0, device=DEVICE),
+        peak=torch.full((2, 5, 2, 70), 99, dtype=torch.int32, device=DEVICE),
+        sums=torch.full((2, 2, 5, 70, 2), 99.0, device=DEVICE).transpose(3, 4).contiguous(),
+        histogram=torch.full((2, 2, 70, BINS), 3, dtype=torch.int32, device=DEVICE),
+        finite=torch.ones(5, dtype=torch.bool, device=DEVICE),
+    )
+    around.finite[3] = False
+    out = Reduced(
+        maximum=around.maximum[1:4, 1],
+        visual=around.visual[1, 1:4],
+        text=around.text[1, 1:4, 1:],
+        peak=around.peak[1, 1:4],
+        sums=around.sums.permute(2, 0, 1, 3, 4)[1:4, :, :, 1],
+        histogram=around.histogram[:, 1],
+        finite=around.finite[1:4],
+    )
+    reduce_fused(activation, where, out)
+    assert out.finite.tolist() == [True, True, False]  # what was false stays so
+    assert_same(replace(out, histogram=out.histogram - 3, finite=expected.finite), expected, 30)
+    for part, mine in ((around.maximum, out.maximum), (around.visual, out.visual), (around.text, out.text)):
+        assert (part == 99).sum() == part.numel() - mine.numel()
+    assert (around.sums == 99).sum() == around.sums.numel() - out.sums.numel()
+    assert (around.peak == 99).sum() == around.peak.numel() - out.peak.numel()
+    assert (around.histogram[:, 0] == 3).all()
+
+
+@fused
+@settings(max_examples=5, derandomize=True)
+@given(batches())
+def test_fused_equals_torch_whatever_the_spans(made: tuple[Tensor, Spans]) -> None:
+    activation, where = made
+    assert_same(fused_reduction(activation, where), reduce_torch(activation, where), activation.shape[1])
+
+
+@fused
+@pytest.mark.parametrize("where", [(slice(0, 0), 0, [0], [2]), (slice(1, 4), 4, [6], [6]), (slice(2, 2), 3, [8], [8])])
+def test_fused_without_tokens_of_a_kind_or_with_few(where: tuple[slice, int, list[int], list[int]]) -> None:
+    activation = activations(1, 8, 10, torch.float32)
+    assert_same(fused_reduction(activation, spans(*where)), reduce_torch(activation, spans(*where)), 8)
+
+
+@fused
+def test_counters_hold_more_tokens_than_their_bits() -> None:
+    activation = activations(1, 530, 10, torch.bfloat16)
+    activation[..., 9] = 100.0  # all in the last bin
+    where = spans(slice(0, 270), 270, [530], [530])
+    assert_same(fused_reduction(activation, where), reduce_torch(activation, where), 530)
+
+
+@fused
+@pytest.mark.parametrize("reduction", [reduce_torch, fused_reduction])
+def test_only_the_sample_with_no_number_is_bad(reduction: Callable[[Tensor, Spans], Reduced]) -> None:
+    clean = activations(6, 14, 66, torch.bfloat16)
+    where = spans(slice(2, 6), 8, [11] * 6, [12] * 6)
+    activation = clean.clone()
+    activation[1, 3, 65] = torch.nan  # visual
+    activation[2, 0, 0] = INF  # before
+    activation[3, 9, 7] = -INF  # text
+    activation[4, 11, 1] = torch.nan  # after the description
+    activation[5, 12, 2], activation[5, 13, 3] = torch.nan, INF  # padding
+    found = reduction(activation, where)
+    assert found.finite.tolist() == [True, False, False, False, False, True]
+    expected = reduce_torch(clean, where)
+    for name in ("maximum", "visual", "text", "peak"):
+        assert torch.equal(getattr(found, name)[[0, 5]], getattr(expected, name)[[0, 5]])
+
+
+@fused
+def test_other_strides_are_refused() -> None:
+    activation = activations(1, 8, 10, torch.float32).transpose(1, 2).contiguous().transpose(1, 2)
+    with pytest.raises(ValueError, match="side by side"):
+        fused_reduction(activation, spans(slice(0, 2), 2, [8], [8]))
+
+
+PATCHES, WIDTH, NEURONS = 37, 5, 40  # more patches than are copied at once, not a multiple
+
+
+def empty_maps(entries: int) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        torch.full((NEURONS, entries), EMPTY, device=DEVICE),
+        torch.zeros((NEURONS, entries, PATCHES), dtype=torch.uint8, device=DEVICE),
+        torch.full((NEURONS, entries, WIDTH), 7, dtype=torch.uint8, device=DEVICE),
+    )
+
+
+def map_batches(seed: int) -> list[tuple[Tensor, Spans, Tensor, Tensor, Tensor]]:
+    """Three batches: activation, spans, scores, samples in no order, which are finite."""
+    made = []
+    samples = torch.randperm(9, generator=torch.Generator().manual_seed(seed)).to(DEVICE).view(3, 3)
+    where = spans(slice(2, 2 + PATCHES), 41, [43, 47, 41], [43, 48, 42])  # shorter and longer than WIDTH, none
+    for n in range(3):
+        activation = activations(3, 48, NEURONS, DTYPES[n], seed + n)
+        activation[:, :, 0] = 1e-38 if n != 2 else 0  # 255 over it is no float32
+        found = reduce_torch(activation, where)
+        score = torch.maximum(found.visual[:, 0], found.text[:, 0])
+        finite = torch.tensor([True, n != 1, True], device=DEVICE)
+        made.append((activation, where, score, samples[n], finite))
+    return made
+
+
+@pytest.mark.parametrize("entries", [1, 3, 4, 20])
+def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
+    keys, visual, text = empty_maps(entries)
+    maps: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+    ranked: dict[int, list[tuple[float, int]]] = {f: [] for f in range(NEURONS)}
+    for activation, where, score, samples, finite in map_batches(4):
+        insert_maps_torch(activation, where, score, samples, finite, keys, visual, text)
+        for b, sample in enumerate(samples.tolist()):
+            for f in range(NEURONS):
+                if finite[b]:
+                    ranked[f].append((-score[b, f].item(), sample))
+                best = score[b, f].item()
+                scale = min(255 / best, torch.finfo(torch.float32).max) if best > 0 else 0.0
+                shades = (activation[b, :, f].double().clamp(min=0) * scale).round()
+                words = shades[41 : int(where.text_stop[b])].tolist()
+                maps[f, sample] = (shades[where.visual].int().tolist(), [int(x) for x in words + [0] * 5][:5])
+    for f in range(NEURONS):
+        expected = [sample for _, sample in sorted(ranked[f])][:entries]
+        order = keys[f].argsort(descending=True)
+        found = [sample for sample in key_sample(keys[f, order]).tolist() if sample >= 0]
+        assert found == expected
+        for place, sample in zip(order.tolist(), found, strict=False):
+            for mine, theirs in zip((visual[f, place], text[f, place]), maps[f, sample], strict=True):
+                # Rounded at another place, a half may fall to the other side.
+                assert max(abs(int(a) - b) for a, b in zip(mine, theirs, strict=True)) <= 1
+
+
+def test_the_shade_of_half_is_up() -> None:
+    key, visual, text = (
+        torch.full(shape, EMPTY if n == 0 else 0, dtype=dtype, device=DEVICE)
+        for n, (shape, dtype) in enumerate([((1, 1), torch.int64), ((1, 1, 3), torch.uint8), ((1, 1, 2), torch.uint8)])
+    )
+    activation = torch.tensor([255.0, 2.5, -3.0, 1.4], device=DEVICE).view(1, 4, 1)
+    where = spans(slice(0, 3), 3, [4], [4])
+    score, sample = torch.full((1, 1), 255.0, device=DEVICE), torch.tensor([6], device=DEVICE)
+    good = torch.ones(1, dtype=torch.bool, device=DEVICE)
+    insert_maps_torch(activation, where, score, sample, good, key, visual, text)
+    assert visual.tolist() == [[[255, 3, 0]]] and text.tolist() == [[[1, 0]]]
+    assert torch.equal(key, order_key(score, sample))
+
+
+@fused
+@pytest.mark.parametrize("entries", [0, 1, 3, 4])
+def test_fused_maps_equal_torchs(entries: int) -> None:
+    expected, found = empty_maps(entries), empty_maps(entries)
+    for batch in map_batches(entries):
+        insert_maps_torch(*batch, *expected)
+        insert_maps_fused(*batch, *found)
+        for mine, theirs in zip(best_first(*found), best_first(*expected), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def best_first(key: Tensor, visual: Tensor, text: Tensor) -> list[Tensor]:
+    """Entries lie in no order; where a key is EMPTY there is nothing to compare."""
+    order = key.argsort(dim=1, descending=True)
+    by_row = order[..., None]
+    return [key.gather(1, order), *(x.gather(1, by_row.expand_as(x)) for x in (visual, text))]
+
+
+COMPILE = """
+import json, sys, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from vlmscope.core.scan import kernels_triton
+
+pointers = {
+    "activation": "*bf16", "text_stops": "*i32", "stops": "*i32", "peak": "*i32", "histogram": "*i32",
+    "finite": "*u8", "scores": "*fp32", "samples": "*i64", "keys": "*i64", "maximum": "*fp32", "sums": "*fp32",
+}
+reduced, maps = {"visual": "*fp32", "text": "*fp32"}, {"visual": "*u8", "text": "*u8"}
+for kernel, more, constants, options in (
+    (kernels_triton.reduce_kernel, reduced, {"BLOCK": 64}, {"num_warps": 2, "enable_fp_fusion": True}),
+    (kernels_triton.insert_kernel, maps, {"BLOCK": 32, "TOKENS": 32}, {"num_warps": 4, "enable_fp_fusion": False}),
+):
+    names = kernel.arg_names
+    signature = {n: "constexpr" if n in constants else {**pointers, **more}.get(n, "i32") for n in names}
+    source = ASTSource(kernel, signature, {(names.index(n),): value for n, value in constants.items()})
+    compiled = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=options)
+    print(json.dumps({"bytes": len(compiled.asm["cubin"]), "fused": compiled.asm["ptx"].count("fma.")}))
+"""
+
+
+@fused
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton brings the assembler for Linux")
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_both_kernels_compile_without_a_gpu(architecture: int, tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    env["TRITON_CACHE_DIR"] = str(tmp_path)
+    command = [sys.executable, "-c", COMPILE, str(architecture)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reduced, inserted = (eval(line) for line in done.stdout.splitlines())
+    assert reduced["bytes"] and inserted["bytes"]
+    assert not inserted["fused"]  # a map's byte is rounded twice, as torch rounds it
+
+
+def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler\nlong text")
+
+    monkeypatch.setattr("vlmscope.core.scan.kernels.fused_available", lambda: True)
+    monkeypatch.setattr("vlmscope.core.scan.kernels.reduce_fused", fails)
+    fused_works.cache_clear()
+    try:
+        assert [fused_works(torch.device("cpu")) for _ in range(2)] == [False, False]
+    finally:
+        fused_works.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The scan's GPU kernels cannot run, torch serves instead: Failed to find C compiler"
+    ]
+
+
+def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmscope.core.scan.kernels.find_spec", lambda _: None)
+    fused_works.cache_clear()
+    try:
+        assert not fused_works(torch.device("cpu"))
+    finally:
+        fused_works.cache_clear()

@@ -1,0 +1,168 @@
+"""A scan by two processes that torchrun starts equals that of one; what ends one of them ends both, and is mended."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.core.scan.test_merge import equal, silent
+from tests.support.ranks_scan import MAPS, TOP_N
+from tests.support.tiny import make_images, make_model
+from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError
+from vlmscope.core.data.samples import read_data
+from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.scan.ranks import _begin, _check_shared, _Group, _merge, named, rank_device
+from vlmscope.core.scan.scan import scan
+from vlmscope.core.store.manifest import ShardInfo, read_manifest
+from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.store.shards import Ranks, shard_folder
+
+ROOT = Path(__file__).parents[3]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TWO = Ranks(0, 2, 0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A model, 13 samples of which one is skipped, and their scan by one process."""
+    model = make_model(tmp_path_factory.mktemp("model"))
+    data = make_images(tmp_path_factory.mktemp("data"), 13)
+    (data.parent / "004.png").write_bytes(b"no picture")
+    whole = tmp_path_factory.mktemp("scans") / "whole"
+    scan(Vlm.load(str(model)), read_data(str(data)), whole, ScanOptions(top_n=TOP_N, maps=MAPS, batch=1), silent)
+    return model, data, whole
+
+
+def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TORCHRUN, "tests/support/ranks_scan.py", *arguments],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def die(made: tuple[Path, Path, Path], out: Path, death: str) -> str:
+    """Begin a scan of two processes, of which the second dies when both have met three samples: what stderr says."""
+    model, data, _ = made
+    pipe = out.parent.parent / "pipe"
+    os.mkfifo(pipe)
+    died = torchrun(str(model), str(data), str(out), VLMSCOPE_TEST_DEATH=death, VLMSCOPE_TEST_PIPE=str(pipe))
+    assert died.returncode != 0
+    assert not out.exists()
+    assert "rank 0: Stopped at 3 of 7 samples" in died.stderr
+    return died.stderr
+
+
+def done(out: Path, number: int) -> int:
+    progress = read_manifest(shard_folder(out, ShardInfo(number=number, of=2))).progress
+    assert progress is not None
+    return progress.done
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_scan_of_one(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """One of them is killed first: the run ends with its reason, and what was lacking is made by the next."""
+    model, data, whole = made
+    out = tmp_path / "scans" / "out"
+    assert "SIGKILL" in die(made, out, "killed")
+    assert done(out, 1) == 3
+    resumed = torchrun(str(model), str(data), str(out), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert sorted(resumed.stdout.splitlines()) == ["rank 0 made 12, began with 3", "rank 1 made None, began with 0"]
+    equal(whole, out)
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_the_run_with_its_reason(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "scans" / "out"
+    assert "rank 1: the disk of the images is gone" in die(made, out, "raises")
+    assert (done(out, 1), done(out, 2)) == (3, 3)
+
+
+@pytest.mark.slow
+def test_a_finished_scan_is_left_as_it_is(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    model, data, whole = made
+    out = Path(shutil.copytree(whole, tmp_path / "out"))
+    before = (out / "manifest.json").stat().st_mtime_ns
+    shard_folder(out, ShardInfo(number=1, of=2)).mkdir(parents=True)  # the first process died before it removed them
+    resumed = torchrun(str(model), str(data), str(out), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (out / "manifest.json").stat().st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_shards_that_are_there_are_gone_on_with_only_where_that_is_asked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    token = _begin(out, TWO, resume=False)
+    _check_shared(out, token)
+    assert _begin(out, TWO, resume=False)  # nothing was begun but the folder
+    shard_folder(out, TWO.shard).mkdir()
+    with pytest.raises(StoreError, match=r"out\.shards exists already: a scan that was not finished"):
+        _begin(out, TWO, resume=False)
+    assert _begin(out, TWO, resume=True)
+    with pytest.raises(StoreError, match=r"1-of-2 was begun by 2 processes; these are 3"):
+        _begin(out, Ranks(0, 3, 0), resume=True)
+
+
+def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    model, data, whole = made
+    options = ScanOptions(top_n=TOP_N, batch=1)
+    with pytest.raises(Cancelled):
+        scan(Vlm.load(str(model)), read_data(str(data)), tmp_path / "out", options, silent, stopped=lambda: True)
+    with pytest.raises(StoreError, match="was begun by one process; these are 2"):
+        _begin(tmp_path / "out", TWO, resume=True)
+    assert _begin(whole, TWO, resume=True) == ""
+    with pytest.raises(StoreError, match="exists already"):
+        _begin(whole, TWO, resume=False)
+
+
+def test_machines_that_share_no_disk_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmscope.core.scan.ranks.SEEN_SECONDS", 0)
+    with pytest.raises(StoreError, match="share no disk") as caught:
+        _check_shared(tmp_path / "out", ".shared-0")
+    assert "--shard" in caught.value.mend and "vlmscope merge" in caught.value.mend
+    with pytest.raises(StoreError, match=r"1-of-2 does not show on the machine of rank 0"):
+        _merge(tmp_path / "out", TWO, silent)
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert rank_device(Ranks(1, 2, 1), "auto") == "auto"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert rank_device(Ranks(5, 8, 1), "auto") == "cuda:1"
+    assert rank_device(Ranks(5, 8, 1), "cuda") == "cuda:1"
+    assert rank_device(Ranks(5, 8, 3), "cpu") == "cpu"
+    with pytest.raises(ModelError, match=r"2 GPUs; local rank 3 has none") as caught:
+        rank_device(Ranks(3, 4, 3), "auto")
+    assert "--nproc-per-node 2" in caught.value.mend
+
+
+def test_what_goes_wrong_says_in_which_process() -> None:
+    with pytest.raises(StoreError, match=r"^rank 1: it burns") as caught, named(Ranks(1, 2, 1)):
+        raise StoreError("it burns", "Put it out.")
+    assert str(caught.value) == "rank 1: it burns\nPut it out."
+    with pytest.raises(ZeroDivisionError) as defect, named(Ranks(1, 2, 1)):
+        _ = 1 / 0
+    assert defect.value.__notes__ == ["This was rank 1."]
+
+
+def test_processes_that_do_not_begin_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("vlmscope.core.scan.ranks.BEGUN", timedelta(seconds=1))
+    with pytest.raises(RanksError, match="The 2 processes do not find each other"), _Group(TWO):
+        pass

@@ -1,0 +1,245 @@
+"""The screen's side against real worker processes, with an engine that misbehaves on request."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.watched import FAKE, alive, ask, until, watched
+from vlmscope.core.base.errors import Cancelled, WorkerError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.worker.log import worker_log
+from vlmscope.core.worker.messages import DescribeRequest, MapAnswer, ModelStatus, Phase
+from vlmscope.core.worker.process import Superseded
+
+
+async def test_first_request_starts_loads_and_is_answered() -> None:
+    async with watched() as model:
+        assert model.status == ModelStatus(Phase.OFF)
+        answer = await model.map(ask())
+        np.testing.assert_array_equal(answer.visual, np.full((2, 3), 3, np.float32))
+        np.testing.assert_array_equal(answer.text, [0, 1])
+        assert (answer.neuron, answer.image, answer.sample) == (Neuron(3, 217), "cat.png", 312)
+        assert model.phases == [Phase.STARTING, Phase.LOADING, Phase.BUSY, Phase.READY]
+        assert model.seen[1] == ModelStatus(Phase.LOADING, "reading weights", 0.5)
+        assert model.seen[2].detail == "L3/N217 on #312"
+        first = model.process
+        assert os.getsid(first) == first  # ctrl+c in the terminal is not for it
+        await model.map(ask(sample=None))
+        assert model.process == first
+        assert model.seen[-2].detail == "L3/N217 on cat.png"
+        description = await model.describe(DescribeRequest("a/cat\x1b.png", "What?"))
+        assert (description.prompt, description.tokens, description.crop) == (
+            "<image> What?",
+            ("A ", "cat."),
+            b"\xff\0",
+        )
+        assert model.seen[-2].detail == "describing cat .png"
+
+
+async def test_the_latest_waiting_request_wins() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("soft", sample=1)))
+        await model.begin("soft")
+        second = asyncio.create_task(model.map(ask(sample=2)))
+        third = asyncio.create_task(model.describe(DescribeRequest("cat.png", "What?")))
+        fourth = asyncio.create_task(model.map(ask(sample=4)))
+        for replaced in (second, third):
+            with pytest.raises(Superseded):
+                await replaced
+        assert not running.done()
+        assert not fourth.done()
+        running.cancel()
+        assert (await fourth).sample == 4
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_requests_while_loading_supersede_each_other() -> None:
+    async with watched() as model:
+        first = asyncio.create_task(model.map(ask(sample=1)))
+        await model.reach(Phase.STARTING)
+        second = asyncio.create_task(model.map(ask(sample=2)))
+        with pytest.raises(Superseded):
+            await first
+        assert (await second).sample == 2
+        assert model.phases.count(Phase.BUSY) == 1
+
+
+async def test_soft_stop_keeps_the_process() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("soft")))
+        await model.begin("soft")
+        waiting = asyncio.create_task(model.map(ask()))
+        await asyncio.sleep(0)
+        pid = model.process
+        started = time.monotonic()
+        await model.stop()
+        assert time.monotonic() - started < 2
+        for task in (running, waiting):
+            with pytest.raises(Cancelled, match="stopped"):
+                await task
+        assert model.status.phase is Phase.READY
+        await model.map(ask())
+        assert model.process == pid
+
+
+async def test_an_answer_that_comes_after_the_stop_is_not_given() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("late")))
+        await model.begin("late")
+        await model.stop()
+        with pytest.raises(Cancelled):
+            await running
+        assert model.status.phase is Phase.READY
+
+
+async def test_stop_when_nothing_runs_changes_nothing() -> None:
+    async with watched() as model:
+        await model.stop()
+        assert model.seen == []
+        await model.map(ask())
+        seen = list(model.seen)
+        await model.stop()
+        assert model.seen == seen
+
+
+async def test_noise_goes_to_the_log() -> None:
+    async with watched() as model:
+        answer = await model.map(ask("noise"))
+        assert answer.sample == 312
+        log = worker_log().read_text()
+        for noise in ("noise from Python", "noise on 1", "noise on 2", "noise from C"):
+            assert noise in log
+
+
+async def test_cancelling_the_caller_stops_the_work_softly() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("soft")))
+        await model.begin("soft")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await model.reach(Phase.READY)
+        waiting = asyncio.create_task(model.map(ask("soft")))
+        await model.begin("soft")
+        withdrawn = asyncio.create_task(model.map(ask("abort")))
+        await asyncio.sleep(0)
+        withdrawn.cancel()
+        waiting.cancel()
+        await model.reach(Phase.READY)
+        await model.map(ask())  # "abort" never ran
+
+
+async def test_a_request_cancelled_as_it_fails_leaves_no_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    async with watched("slow") as model:
+        waiting = asyncio.create_task(model.map(ask()))
+        await model.reach(Phase.LOADING)
+        unloading = asyncio.create_task(model.unload())
+        await asyncio.sleep(0)  # the request has failed, and who waits for it does not know yet
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        assert waiting.cancelled()
+        del waiting
+        await unloading
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_an_idle_model_is_unloaded_and_loads_again() -> None:
+    async with watched(idle_unload_s=0.05) as model:
+        await model.map(ask())
+        pid = model.process
+        status = await model.reach(Phase.OFF)
+        assert status.detail == "unloaded after 0.05 s idle"
+        await until(lambda: not alive(pid))
+        assert (await model.map(ask())).sample == 312
+
+
+async def test_a_busy_model_is_not_idle() -> None:
+    async with watched(idle_unload_s=0.3) as model:
+        await model.map(ask())  # from now on it is idle
+        running = asyncio.create_task(model.map(ask("soft")))
+        done, _ = await asyncio.wait({running}, timeout=0.6)
+        assert not done
+        assert model.status.phase is Phase.BUSY
+        running.cancel()
+
+
+async def test_unload_frees_and_the_next_request_loads() -> None:
+    async with watched() as model:
+        await model.map(ask())
+        pid = model.process
+        await model.unload()
+        assert not alive(pid)
+        assert model.status == ModelStatus(Phase.OFF, "unloaded")
+        assert (await model.map(ask())).sample == 312
+        running = asyncio.create_task(model.map(ask("hang")))
+        await model.begin("hang")
+        await model.unload()
+        with pytest.raises(WorkerError, match="stopped"):
+            await running
+
+
+async def test_a_new_process_waits_until_the_old_one_has_given_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("hang")))
+        await model.begin("hang")
+        old, there = model.process, []
+        spawn = asyncio.create_subprocess_exec
+
+        async def watch(*args: str, **options: Any) -> asyncio.subprocess.Process:
+            there.append(Path(f"/proc/{old}").exists())
+            return await spawn(*args, **options)
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", watch)
+        await model.restart()
+        with pytest.raises(WorkerError, match="stopped"):
+            await running
+        await model.reach(Phase.READY)
+        assert there == [False]
+
+
+async def test_restart_replaces_a_hung_process_once() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.map(ask("hang")))
+        await model.begin("hang")
+        old = model.process
+        await asyncio.gather(model.restart(), model.restart())
+        with pytest.raises(WorkerError, match="stopped"):
+            await running
+        await model.reach(Phase.READY)
+        assert not alive(old)
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+        if children.exists():
+            assert [pid for pid in map(int, children.read_text().split()) if alive(pid)] == [model.process]
+
+
+def test_the_screens_side_loads_neither_torch_nor_transformers_nor_textual() -> None:
+    script = """
+import sys
+import vlmscope.core.worker.process
+print([name for name in ("torch", "transformers", "textual", "PIL") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=FAKE.parents[2]
+    )
+    assert done.stdout.strip() == "[]"
+
+
+async def test_answers_are_of_the_request(tmp_path: Path) -> None:
+    """Many requests in a row, each answer its own."""
+    async with watched() as model:
+        for layer in range(50):
+            answer: MapAnswer = await model.map(ask(sample=layer, layer=layer))
+            assert answer.sample == layer
+            assert answer.visual[0, 0] == layer

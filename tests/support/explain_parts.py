@@ -1,0 +1,87 @@
+"""Evidence and connections for the tests of explanations."""
+
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.support.api_server import ApiServer
+from vlmscope.core.base.config import Api
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.explain.evidence import Evidence, SampleEvidence
+from vlmscope.core.llm.client import Chat
+from vlmscope.core.method.labels import Label
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import MapAnswer, MapRequest
+
+TOKENS = ("A", " red", " train", ".")
+
+
+def picture(side: int = 24, seed: int = 0) -> bytes:
+    """A PNG of noise."""
+    rng = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def sample(
+    rank: int = 1, tokens: tuple[str, ...] = TOKENS, index: int = 7, text: list[float] | None = None
+) -> SampleEvidence:
+    """A sample with exact activations of a neuron whose maximum is 4."""
+    rng = np.random.default_rng(rank)
+    return SampleEvidence(
+        rank=rank,
+        sample=index,
+        picture=None,
+        description="".join(tokens),
+        tokens=tokens,
+        crop=picture(seed=rank),
+        visual=rng.random((4, 4), dtype=np.float32) * 5 - 1,
+        text=np.array([0.0, 1.0, 4.0, -1.0] if text is None else text, dtype=np.float32),
+        exact=True,
+    )
+
+
+def evidence(label: Label = Label.MULTIMODAL, index: int = 17, samples: tuple[SampleEvidence, ...] = ()) -> Evidence:
+    """Complete evidence of one neuron; two samples if none are given."""
+    return Evidence(Neuron(3, index), label, 4.0, samples or (sample(1), sample(3, index=9)))
+
+
+def chat_with(server: ApiServer, **settings: object) -> Chat:
+    """A connection whose waits take no time."""
+
+    async def no_time(_: float) -> None:
+        return
+
+    return Chat(Api.model_validate({"base_url": server.url, **settings}), sleep=no_time)
+
+
+class FakeMaps:
+    """Exact maps that follow from neuron and sample; may do something first."""
+
+    def __init__(self, store: ScanStore, first: Callable[[MapRequest], Awaitable[None]] | None = None) -> None:
+        self.requests: list[MapRequest] = []
+        self._store = store
+        self._first = first
+
+    async def map(self, request: MapRequest) -> MapAnswer:
+        self.requests.append(request)
+        if self._first is not None:
+            await self._first(request)
+        assert request.sample is not None
+        tokens = len(self._store.sample(request.sample).tokens)
+        visual = np.full(self._store.manifest.grid, request.sample, np.float32)
+        text = np.arange(tokens, dtype=np.float32)
+        return MapAnswer(request.neuron, request.image, request.sample, visual, text, picture(seed=request.sample))
+
+
+def with_pictures(folder: Path, scan: Path) -> ScanStore:
+    """The scan with its pictures at hand, in ``folder``."""
+    store = ScanStore(scan)
+    store.manifest = store.manifest.model_copy(update={"image_root": str(folder)})
+    for index in range(store.manifest.samples):
+        (folder / store.sample(index).image).write_bytes(picture(seed=index))
+    return store

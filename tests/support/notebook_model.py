@@ -1,0 +1,227 @@
+"""A notebook in plain Python to compare with, random triage for both, and a program that triages until it is killed."""
+
+import random
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
+from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedScore, TriageCounts, Verdict
+
+SCAN = "5ca9" * 16
+DATE = "2026-03-01T12:00:00+00:00"
+NEURONS = (Neuron(0, 0), Neuron(0, 3), Neuron(27, 3900))
+VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
+NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
+TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
+NAMES = ("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "undo", "redo")
+WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 6, 4)
+
+Step = tuple[str, Neuron, int]  # what to do, to which neuron, and a number that decides the rest
+
+
+class Book(Protocol):
+    """What a notebook and its model have in common."""
+
+    def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> object: ...
+    def set_note(self, neuron: Neuron, note: str) -> object: ...
+    def set_tags(self, neuron: Neuron, tags: Collection[str]) -> object: ...
+    def set_bookmark(self, neuron: Neuron, bookmark: bool) -> object: ...
+    def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> object: ...
+    def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int: ...
+    def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None: ...
+    def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
+    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
+    def undo(self) -> object: ...
+    def redo(self) -> object: ...
+
+
+def own(number: int) -> Explanation:
+    return Explanation(f"mine {number}", Source.USER, DATE)
+
+
+def by_api(number: int) -> Explanation:
+    return Explanation(
+        f"cars {number}",
+        Source.API,
+        DATE,
+        pattern_found=number % 2 == 0,
+        visual_phrases=("car", "wheel"),
+        text_cue="car\ud800",
+        confidence=Confidence.MEDIUM,
+        model="gpt",
+        prompt_version="explain-1",
+        samples=(number, 2, 3),
+        input_tokens=900,
+        output_tokens=40,
+        cost_usd=0.0125,
+    )
+
+
+def failed(number: int) -> FailedExplanation:
+    return FailedExplanation(f"refused {number}", True, "gpt", DATE, 900, 1, None)
+
+
+def take(book: Book, step: Step) -> None:
+    """One step of triage."""
+    name, neuron, number = step
+    said = book.explanations(neuron) if name in ("choose", "score") else ()
+    match name:
+        case "verdict":
+            book.set_verdict(neuron, VERDICTS[number % len(VERDICTS)])
+        case "note":
+            book.set_note(neuron, NOTES[number % len(NOTES)])
+        case "tags":
+            book.set_tags(neuron, TAGS[number % len(TAGS)])
+        case "bookmark":
+            book.set_bookmark(neuron, number % 2 == 0)
+        case "choose":
+            book.choose_explanation(neuron, said[number % len(said)].id if said and number % 4 else None)
+        case "own":
+            book.add_explanation(neuron, own(number))
+        case "api":
+            book.add_explanation(neuron, by_api(number))
+        case "failure":
+            book.add_failure(neuron, failed(number))
+        case "score" if said:
+            book.add_score(said[number % len(said)].id, "clip", {"r": None, "n": number, "by": [0.5]}, DATE)
+        case "undo":
+            book.undo()
+        case "redo":
+            book.redo()
+
+
+class Model:
+    """The same in dictionaries; undo is a list of earlier states."""
+
+    def __init__(self) -> None:
+        self.now: dict[tuple[str, object], object] = {}
+        self.past: list[dict[tuple[str, object], object]] = []
+        self.future: list[dict[tuple[str, object], object]] = []
+        self.said: list[tuple[int, Neuron, Explanation]] = []
+        self.failed: list[tuple[int, Neuron, FailedExplanation]] = []
+        self.scored: list[SavedScore] = []
+        self.events = 0
+
+    def _set(self, name: str, of: object, value: object, default: object) -> None:
+        if self.now.get((name, of), default) != value:
+            self.past.append(self.now)
+            self.future.clear()
+            self.now = {**self.now, (name, of): value}
+            self.events += 1
+
+    def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> None:
+        self._set("verdict", neuron, verdict, None)
+
+    def set_note(self, neuron: Neuron, note: str) -> None:
+        self._set("note", neuron, note, "")
+
+    def set_tags(self, neuron: Neuron, tags: Collection[str]) -> None:
+        clean = {tag.casefold(): tag for tag in sorted(tags, reverse=True) if tag.strip()}
+        self._set("tags", neuron, tuple(clean[key] for key in sorted(clean)), ())
+
+    def set_bookmark(self, neuron: Neuron, bookmark: bool) -> None:
+        self._set("bookmark", neuron, bookmark, False)
+
+    def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> None:
+        self._set("lead", neuron, explanation_id, None)
+
+    def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int:
+        event = self.events + 1
+        if explanation.source is Source.USER:
+            self._set("own", event, True, False)
+        self.events = event
+        self.said.append((event, neuron, explanation))
+        return event
+
+    def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None:
+        self.events += 1
+        self.failed.append((self.events, neuron, failure))
+
+    def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int:
+        self.events += 1
+        neuron = next(neuron for event, neuron, _ in self.said if event == explanation_id)
+        self.scored.append(SavedScore(self.events, neuron, explanation_id, backend, created, body))
+        return self.events
+
+    def undo(self) -> None:
+        if self.past:
+            self.future.append(self.now)
+            self.now = self.past.pop()
+
+    def redo(self) -> None:
+        if self.future:
+            self.past.append(self.now)
+            self.now = self.future.pop()
+
+    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
+        shown = [
+            (event, one)
+            for event, of, one in reversed(self.said)
+            if of == neuron and (one.source is not Source.USER or self.now.get(("own", event)))
+        ]
+        lead = self.now.get(("lead", neuron)) or (shown[0][0] if shown else None)
+        first = [SavedExplanation(event, neuron, one, True) for event, one in shown if event == lead]
+        return (*first, *(SavedExplanation(event, neuron, one, False) for event, one in shown if event != lead))
+
+    def entry(self, neuron: Neuron) -> Entry:
+        said = self.explanations(neuron)
+        ids = [one.id for one in said]
+        later = [failure for event, of, failure in self.failed if of == neuron and event > max(ids, default=0)]
+        verdict, note, tags = (self.now.get((name, neuron)) for name in ("verdict", "note", "tags"))
+        return Entry(
+            neuron,
+            verdict if isinstance(verdict, Verdict) else None,
+            str(note or ""),
+            tags if isinstance(tags, tuple) else (),
+            bool(self.now.get(("bookmark", neuron))),
+            said,
+            later[-1] if later else None,
+            tuple(score for score in reversed(self.scored) if score.explanation_id in ids),
+        )
+
+    def marks(self) -> dict[Neuron, Mark]:
+        marks = {}
+        for neuron in NEURONS:
+            entry = self.entry(neuron)
+            failed = any(of == neuron for _, of, _ in self.failed)
+            has = (bool(entry.note), bool(entry.tags), bool(entry.explanations), bool(entry.scores), failed)
+            if any((entry.verdict, entry.bookmark, *has)):
+                marks[neuron] = Mark(entry.verdict, entry.bookmark, *has)
+        return marks
+
+    def counts(self) -> TriageCounts:
+        given = [self.now.get(("verdict", neuron)) for neuron in NEURONS]
+        return TriageCounts(*(given.count(verdict) for verdict in VERDICTS[1:]))
+
+
+def differences(notebook: Notebook, model: Model) -> list[str]:
+    """What a notebook holds that its model does not, or the other way round."""
+    pairs: list[tuple[str, object, object]] = [
+        (f"{neuron}", notebook.entry(neuron), model.entry(neuron)) for neuron in NEURONS
+    ]
+    pairs.append(("marks", notebook.marks(), model.marks()))
+    pairs.append(("counts", notebook.counts(), model.counts()))
+    return [f"{name}: {found} instead of {expected}" for name, found, expected in pairs if found != expected]
+
+
+def step_at(seed: int, number: int) -> Step:
+    """A step of the scripted triage: the same in every process."""
+    draw = random.Random(seed * 1_000_003 + number)
+    return draw.choices(NAMES, WEIGHTS)[0], draw.choice(NEURONS), draw.randrange(1000)
+
+
+def triage_until_killed(path: Path, seed: int, number: int) -> None:
+    """Take step after step, and print the number of each when it has returned."""
+    with Notebook.open(path, SCAN) as notebook:
+        while True:
+            take(notebook, step_at(seed, number))
+            print(number, flush=True)
+            number += 1
+
+
+if __name__ == "__main__":
+    triage_until_killed(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,238 @@
+"""Search, filter, sort, thresholds, and commands that are wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from textual.widgets import Input
+
+from tests.support.screen_app import running
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.dialogs.choice import ORDERS
+from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.state import Order
+
+
+@pytest.mark.parametrize("line", ["/L2/N5", "/2.5", "/2:5", "/2 5", ":2.5", ":L2/N5"])
+async def test_an_address_in_any_spelling_goes_there(scan: Path, line: str) -> None:
+    async with running(scan) as on:
+        await on.type(line)
+        await on.settled()
+        assert on.neuron == Neuron(2, 5)
+
+
+async def test_a_number_is_an_index_of_this_layer(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("]")
+        await on.type("/30")
+        assert on.neuron == Neuron(1, 30)
+
+
+async def test_a_label_search_steps_through_its_matches(scan: Path) -> None:
+    store = ScanStore(scan)
+    hits = np.flatnonzero(store.stored_labels().label[0] == Label.TEXT)
+    assert len(hits) > 2
+    after = [int(hit) for hit in hits if hit > 0]
+    async with running(scan) as on:
+        await on.type("/text")
+        assert on.neuron.index == after[0]
+        await on.press("n")
+        assert on.neuron.index == after[1]
+        await on.press("N")
+        assert on.neuron.index == after[0]
+
+
+@pytest.mark.parametrize("line", ["/9.1", ":9.1", "/999", ":0.999"])
+async def test_an_address_outside_the_model_is_refused(scan: Path, line: str) -> None:
+    async with running(scan) as on:
+        await on.type(line)
+        await on.until(lambda: "outside" in on.notes)
+        assert on.neuron == Neuron(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (":frobnicate", "is no command"),
+        (":Tv lots", "is no number"),
+        (":Tv 11", "not a number from 0 to 10"),
+        (":nv 9", "whole number from 1 to 8"),
+        (":nv 1.5", "no whole number"),
+        (":Tv", "is no number"),
+        (":label sideways", "is no label"),
+        (":sort sideways", "is no order"),
+        (":theme none-such", "is no theme"),
+        (":image", "No picture was named"),
+        (":image /nowhere/at/all.png", "no picture at"),
+        (":image 'open quote", "cannot be read"),
+        (":restart now", "takes no words"),
+    ],
+)
+async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path, line: str, says: str) -> None:
+    async with running(scan) as on:
+        before = on.browse.state
+        await on.type(line)
+        await on.until(lambda: says in on.notes)
+        assert on.browse.state == before
+
+
+async def test_an_unknown_command_names_those_there_are(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":frobnicate")
+        await on.until(lambda: "is no command" in on.notes)
+        for name in ("Tv", "label", "image", "restart", "unload", "theme"):
+            assert name in on.notes
+
+
+async def test_a_threshold_relabels_everything_at_once(scan: Path) -> None:
+    store = ScanStore(scan)
+    wanted = Thresholds(T_v=9.5)
+    labels = store.labels(wanted)
+    changed = np.argwhere(labels.label != store.stored_labels().label)
+    assert len(changed)
+    neuron = Neuron(*(int(part) for part in changed[0]))
+    async with running(scan, start=neuron) as on:
+        title = on.title
+        before = on.page.splitlines()[0]
+        await on.type(":Tv 9.5")
+        await on.until(lambda: on.browse.labels.thresholds == wanted)
+        await on.pilot.pause()
+        label = Label(int(labels.label[neuron.layer, neuron.index]))
+        assert "Tv 9.5 " in on.title
+        assert on.title != title
+        assert on.page.splitlines()[0] != before
+        assert f"{label.letter} {label.word}" in on.page.splitlines()[0]
+        assert "9.5" in on.page.splitlines()[3]
+        assert f" {label.letter} " in on.list.line_text(neuron.index)
+        vote = Label(int(store.votes(neuron, wanted)[0]))
+        assert f"vote {vote.letter} {vote.word}" in on.page
+
+
+async def test_each_threshold_has_its_command(scan: Path) -> None:
+    async with running(scan) as on:
+        for line in (":nv 5", ":Tt 2.5", ":nt 3", ":firm 0.6", ":Tv 1"):
+            await on.type(line)
+        assert on.browse.labels.thresholds == Thresholds(1.0, 5, 2.5, 3, 0.6)
+
+
+async def test_the_last_of_two_quick_thresholds_wins_though_labels_come_from_a_thread(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmscope.tui.browse.session.SMALL", 0)
+    async with running(scan) as on:
+        on.browse.relabel(Thresholds(T_v=9))
+        on.browse.relabel(Thresholds(T_v=1))
+        await on.until(lambda: on.browse.state.thresholds.T_v == 1)
+        await on.until(lambda: not on.browse._relabelling)
+        await on.pilot.pause()
+        assert on.browse.labels.thresholds.T_v == 1
+
+
+async def test_the_filter_keeps_one_label(scan: Path) -> None:
+    store = ScanStore(scan)
+    kept = np.flatnonzero(store.stored_labels().label[0] == Label.MULTIMODAL)
+    async with running(scan) as on:
+        await on.press("f")
+        await on.press("m")
+        await on.settled()
+        assert len(on.browse._selection) == len(kept)
+        assert on.neuron.index in kept
+        assert f"{len(kept)} neurons · multimodal" in on.screen
+        await on.press("G")
+        assert on.neuron.index == kept[-1]
+        await on.press("f")
+        await on.press("a")
+        assert len(on.browse._selection) == store.neurons
+
+
+async def test_the_filter_takes_all_layers_and_high_confidence(scan: Path) -> None:
+    labels = ScanStore(scan).stored_labels()
+    async with running(scan) as on:
+        await on.type(":layers all")
+        await on.type(":label firm")
+        assert len(on.browse._selection) == int(labels.high_confidence.sum())
+        await on.press("G")
+        await on.settled()
+        last = np.flatnonzero(labels.high_confidence.ravel())[-1]
+        assert on.neuron == Neuron(int(last) // 32, int(last) % 32)
+        assert f"▸ {on.neuron}" in on.screen
+
+
+async def test_brackets_step_over_layers_in_a_list_of_all_layers(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":layers all")
+        await on.press("]")
+        assert on.neuron == Neuron(1, 0)
+
+
+async def test_an_empty_list_says_so_and_the_page_stays(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":Tv 0")
+        await on.type(":nv 1")
+        await on.type(":Tt 0")
+        await on.type(":nt 1")
+        await on.type(":label unknown")
+        await on.until(lambda: len(on.browse._selection) == 0)
+        await on.press("j")
+        assert "No neuron here is unknown" in on.screen
+        assert "not in this filter" in on.page
+
+
+@pytest.mark.parametrize("order", list(Order))
+async def test_sorting(scan: Path, order: Order) -> None:
+    store = ScanStore(scan)
+    labels = store.stored_labels()
+    columns = Columns(store, labels, None)
+    by = {
+        Order.INDEX: -np.arange(32),
+        Order.MAXIMUM: store.maximum[0],
+        Order.MARGIN: columns.margin[:32],
+        Order.CONCEPT: np.zeros(32),
+        Order.SCORE: np.zeros(32),
+        Order.CLEAREST: columns.clearness[:32] + 10.0 * labels.high_confidence[0],
+        Order.FRAGILE: 10.0 * columns.fragile[:32] - columns.margin[:32],
+    } | {Order(label.word): labels.votes[0, :, label] for label in Label}
+    async with running(scan) as on:
+        await on.press("o")
+        await on.press(next(letter for letter, of in ORDERS.items() if of is order))
+        await on.until(lambda: on.browse.state.order is order)
+        await on.press("g")
+        values = [float(by[order][on.browse._selection.at(row).index]) for row in range(32)]
+        assert values == sorted(values, reverse=True)
+        assert on.neuron == on.browse._selection.at(0)
+
+
+async def test_the_prompt_remembers_and_leaves(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":1.3")
+        await on.press("colon")
+        await on.until(lambda: on.app.focused is not None)
+        await on.press("up", "enter")
+        assert on.neuron == Neuron(1, 3)
+        await on.press("colon")
+        await on.until(lambda: on.app.focused is not None)
+        await on.press("j", "escape")
+        await on.until(lambda: on.app.focused is None)
+        assert on.neuron == Neuron(1, 3)
+        await on.press("j")
+        assert on.neuron == Neuron(1, 4)
+
+
+async def test_letters_typed_at_once_after_the_colon_are_all_in_the_line(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("colon", "3", "full_stop", "3", "0", "enter")
+        await on.settled()
+        assert on.neuron == Neuron(3, 30)
+        assert on.notes == ""
+
+
+async def test_keys_that_open_a_line_are_letters_in_it(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("colon", "p", "slash", "colon", "j")
+        box = on.app.focused
+        assert isinstance(box, Input)
+        assert box.value == "p/:j"
+        await on.press("escape")
+        assert on.neuron == Neuron(0, 0)

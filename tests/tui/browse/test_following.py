@@ -1,0 +1,330 @@
+"""The screen follows a scan in progress: it goes on with what there is, and nothing that the user did is lost."""
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from tests.support.growing import Growing
+from tests.support.made_control import make_control
+from tests.support.screen_app import Driver, running
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Label
+from vlmscope.core.store.manifest import ShardInfo
+from vlmscope.core.store.progress import open_scan
+from vlmscope.tui.dialogs.note import NoteScreen
+from vlmscope.tui.shares.screen import SharesScreen
+from vlmscope.tui.views.state import Filter, Mode, Order, Pane
+from vlmscope.tui.widgets.layer_strip import FoldedStrip
+
+
+@pytest.fixture
+def growing(scan: Path, tmp_path: Path) -> Growing:
+    """As of 5 of 12 samples."""
+    growing = Growing(scan, tmp_path / "scan")
+    growing.save(5)
+    return growing
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmscope.tui.browse.follow.FOLLOW_S", 0.02)
+
+
+async def caught_up(driver: Driver, done: int) -> None:
+    await driver.until(lambda: driver.browse.store.manifest.scanned == done)
+    await driver.settled()
+
+
+async def test_the_title_says_how_far_it_is_and_follows(growing: Growing) -> None:
+    async with running(growing.out, name="mine") as driver:
+        assert "mine · synthetic · gate · scanning 5 of 12 (41 %) · N 8" in driver.title
+        assert "sample 1 of 5" in driver.screen
+        growing.save(6)
+        await caught_up(driver, 6)
+        assert "scanning 6 of 12 (50 %)" in driver.title
+        assert "sample 1 of 6" in driver.screen
+        growing.close()
+        await driver.until(lambda: "stopped at 6 of 12" in driver.title)
+        assert not driver.notes
+
+
+async def test_so_do_the_lines_of_a_small_screen(growing: Growing) -> None:
+    async with running(growing.out, size=(80, 24)) as driver:
+        assert "scanning 5 of 12 (41 %)" in driver.title
+        growing.save(6)
+        await caught_up(driver, 6)
+        assert "scanning 6 of 12 (50 %)" in driver.title
+        assert "6 of 12" in driver.browse.query_one(FoldedStrip).text
+        driver.browse.link._process().tell("ready")  # type: ignore[attr-defined]
+        await driver.until(lambda: "model: ready" in driver.title)
+        assert "scanning" in driver.title
+
+
+async def test_a_shard_says_which_it_is_and_its_end_is_no_more_looked_for(scan: Path, tmp_path: Path) -> None:
+    shard = Growing(scan, tmp_path / "shard", ShardInfo(number=2, of=3))
+    shard.save(3)
+    async with running(shard.out) as driver:
+        assert "shard 2/3 scanning 3 of 4 (75 %)" in driver.title
+        shard.save(4)
+        await caught_up(driver, 4)
+        assert "shard 2/3 done, 4 of 4" in driver.title
+        assert driver.browse._watch is None
+
+
+async def test_labels_and_all_that_follows_from_them_are_new(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.type(":sort fragile")
+        before = driver.browse
+        labels, counts, columns, firm = before.labels, before._counts, before.columns, before._firmness
+        growing.save(9, lean=0.3)
+        await caught_up(driver, 9)
+        assert before.labels is not labels
+        assert before.labels.valid == 8
+        assert before._counts != counts
+        assert before.columns is not columns
+        assert before.columns.store is before.store
+        assert before._firmness is not firm
+        assert before._facts is not None
+        assert sum(count for _, count in before._facts.peaks) == 8
+        assert "fragile" in vars(before.columns), "what the order reads was computed in the thread"
+        at = before.state.neuron
+        assert f"{at}" in driver.page
+        neuron = (at.layer, at.index)
+        stored = open_scan(growing.out).stored_labels()
+        assert before.labels.label[neuron] == stored.label[neuron]
+        assert Label(int(stored.label[neuron])).word in driver.page
+
+
+async def test_thresholds_of_the_screen_stay(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.type(":Tv 4")
+        growing.save(7, lean=0.9)
+        await caught_up(driver, 7)
+        assert driver.browse.labels.thresholds.T_v == 4
+        assert driver.browse.state.thresholds.T_v == 4
+        expected = driver.browse.store.labels(driver.browse.state.thresholds)
+        assert (driver.browse.labels.label == expected.label).all()
+        assert "Tv 4" in driver.title
+
+
+async def test_labels_that_were_asked_of_the_checkpoint_before_are_dropped(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        old = driver.browse.columns
+        growing.save(7, lean=0.5)
+        await caught_up(driver, 7)
+        new = driver.browse.labels
+        driver.browse.take_labels(old)
+        assert driver.browse.labels is new
+
+
+async def test_what_the_user_chose_stays(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.browse.set_filter(Filter(all_layers=True))
+        await driver.type(":sort maximum")
+        await driver.type("/unknown")
+        await driver.type(":2.17")
+        await driver.press("l", "l", "m")
+        await driver.settled()
+        state, cursor = driver.browse.state, driver.browse._cursor
+        assert (state.neuron, state.rank, state.search, state.order) == (Neuron(2, 17), 2, "unknown", Order.MAXIMUM)
+        top = driver.list.scroll_offset.y
+        assert top > 0
+        growing.save(7, lean=0.7)
+        await caught_up(driver, 7)
+        assert driver.browse.state == state
+        assert driver.browse._cursor == cursor
+        assert driver.list.scroll_offset.y == top
+        assert driver.browse.listed
+
+
+async def test_the_cursor_stays_on_its_line_when_rows_come_and_go_above_it(growing: Growing) -> None:
+    async with running(growing.out, size=(140, 20)) as driver:
+        browse = driver.browse
+        kept = Filter(label=Label.TEXT, all_layers=True)
+        await browse.set_filter(kept)
+        rows = len(browse._selection)
+        browse.go_row(rows // 2)
+        await driver.settled()
+        at, cursor = browse.state.neuron, browse._cursor
+        assert cursor is not None
+        line = cursor - driver.list.scroll_offset.y
+        assert driver.list.scroll_offset.y > 0
+        growing.save(6, lean=0.6)  # more of them are text
+        await caught_up(driver, 6)
+        assert browse.state.neuron == at
+        assert browse.state.filter == kept
+        assert browse._cursor is not None
+        assert browse._cursor != cursor, "rows came above it"
+        assert browse._cursor - driver.list.scroll_offset.y == line
+
+
+async def test_a_neuron_that_is_no_longer_in_the_list_stays_on_the_page(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.browse.set_filter(Filter(label=Label.VISUAL))
+        at = driver.neuron
+        growing.save(6, lean=0.0)
+        await caught_up(driver, 6)
+        assert driver.neuron == at
+        assert not driver.browse.listed
+        assert len(driver.browse._selection) == 0
+        assert str(at) in driver.page
+
+
+async def test_a_list_that_was_scrolled_away_by_the_mouse_stays_there(growing: Growing) -> None:
+    async with running(growing.out, size=(140, 16)) as driver:
+        await driver.browse.set_filter(Filter(all_layers=True))
+        driver.list.scroll_to(y=60, animate=False, immediate=True)
+        growing.save(6, lean=0.8)
+        await caught_up(driver, 6)
+        assert driver.list.scroll_offset.y == 60
+
+
+async def test_a_sample_that_the_model_was_asked_for_keeps_its_map(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        driver.browse.answers[Neuron(0, 0), 3, "x"] = None  # type: ignore[assignment]
+        growing.save(6)
+        await caught_up(driver, 6)
+        assert (Neuron(0, 0), 3, "x") in driver.browse.answers
+
+
+async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.press("j", "i")
+        await driver.until(lambda: isinstance(driver.app.screen, NoteScreen))
+        await driver.press(*"trains")
+        growing.save(6)
+        await caught_up(driver, 6)
+        assert isinstance(driver.app.screen, NoteScreen)
+        assert driver.app.screen.query_one(TextArea).text == "trains"
+        await driver.press(*"ets", "escape")
+        await driver.until(lambda: Neuron(0, 1) in driver.browse.noted.marks)
+        entry = await driver.browse.notebook.write(lambda notebook: notebook.entry(Neuron(0, 1)))
+        assert entry.note == "trainsets"
+        assert entry.neuron == driver.neuron
+
+
+async def test_verdicts_and_an_open_prompt_stay(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.press("1")
+        await driver.until(lambda: bool(driver.browse.noted.marks))
+        await driver.press("colon", *"Tv")
+        growing.save(6)
+        await caught_up(driver, 6)
+        box = driver.app.focused
+        assert isinstance(box, Input)
+        assert box.value == "Tv"
+        await driver.press(*" 3", "enter")
+        assert driver.browse.state.thresholds.T_v == 3
+        assert driver.browse.marks[Neuron(0, 0)].startswith("✓")
+        assert "triaged 1 of" in driver.browse.progress
+
+
+async def test_what_covers_the_page_stays(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        await driver.press("v")
+        growing.save(6)
+        await caught_up(driver, 6)
+        assert driver.browse.state.mode is Mode.STATISTICS
+        assert driver.browse.state.pane is Pane.PAGE
+        await driver.press("V")
+        await driver.until(lambda: isinstance(driver.app.screen, SharesScreen))
+        growing.save(8)
+        await caught_up(driver, 8)
+        assert isinstance(driver.app.screen, SharesScreen)
+        await driver.press("escape")
+        assert "scanning 8 of 12" in driver.title
+
+
+async def test_a_held_key_comes_first(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        driver.browse._stale = True
+        growing.save(6)
+        await driver.until(lambda: driver.browse._looking)
+        for _ in range(5):
+            await driver.pilot.pause(0.02)
+        assert driver.browse.store.manifest.scanned == 5
+        driver.browse.settle()
+        await caught_up(driver, 6)
+
+
+async def test_the_pictures_norms_follow_the_maximum(growing: Growing) -> None:
+    """The same sample of the same neuron is drawn anew when the neuron's maximum has grown."""
+    async with running(growing.out) as driver:
+        before = driver.browse._evidence
+        assert before is not None
+        assert before.visual is not None
+        shown = driver.screen
+        growing.source.arrays["maximum"] = growing.source.arrays["maximum"] * 4
+        growing.save(5)
+        await driver.until(lambda: driver.browse._evidence is not before)
+        await driver.settled()
+        after = driver.browse._evidence
+        assert after is not None
+        assert after.visual is not None
+        assert after.key == before.key
+        assert after.visual.max() == pytest.approx(before.visual.max() / 4)
+        assert driver.screen != shown
+        boxes = [key for key in driver.browse.query_one("#page")._pictures if key[0] == "activation"]  # type: ignore[attr-defined]
+        assert len({key[3] for key in boxes}) == 2
+
+
+async def test_a_whole_scan_says_so_and_is_no_longer_looked_at(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        assert "found when the scan is whole" in driver.screen
+        await driver.type("/train")
+        await driver.until(lambda: "when the scan is whole" in driver.notes)
+        growing.finish()
+        await caught_up(driver, 12)
+        assert "· gate · 12 samples · N 8" in driver.title
+        assert "The scan is whole." in driver.notes
+        assert driver.browse._watch is None
+        assert driver.browse._looks is not None
+        assert driver.browse._looks._task is None or driver.browse._looks._task.done()
+        assert driver.browse.concepts is not None
+        assert driver.browse.worded
+        assert "found when" not in driver.screen
+        (growing.out / "manifest.json").unlink()
+        await driver.browse.look_for_more()
+        assert "cannot be read" not in driver.notes
+
+
+async def test_a_whole_scan_is_not_looked_at_at_all(scan: Path) -> None:
+    async with running(scan) as driver:
+        assert driver.browse._looks is None
+
+
+async def test_a_folder_that_vanishes_is_told_once_and_what_was_read_stays(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        away = growing.out.with_name("away")
+        growing.out.rename(away)
+        await driver.until(lambda: "cannot be read any more" in driver.notes)
+        for _ in range(5):
+            await driver.browse.look_for_more()
+        assert driver.notes.count("cannot be read any more") == 1
+        await driver.press("j")
+        assert driver.neuron == Neuron(0, 1)
+        away.rename(growing.out)
+        growing.save(7)
+        await caught_up(driver, 7)
+        assert "7 of 12" in driver.title
+
+
+async def test_a_checkpoint_that_is_damaged_is_told_and_the_next_one_is_taken(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        named = growing.save(6)
+        (growing.out / named.arrays / "votes.npy").write_bytes(b"")
+        await driver.until(lambda: "votes.npy" in driver.notes)
+        assert driver.browse.store.manifest.scanned == 5
+        growing.save(7)
+        await caught_up(driver, 7)
+
+
+async def test_a_control_that_is_made_meanwhile_is_found(growing: Growing) -> None:
+    async with running(growing.out) as driver:
+        assert driver.browse.control is None
+        make_control(growing.out)
+        growing.finish()
+        await caught_up(driver, 12)
+        await driver.until(lambda: driver.browse.control is not None)
+        assert "control" in driver.title

@@ -1,0 +1,109 @@
+"""The registry of keys: everything in it works, is explained, and can be remapped."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.screen_app import running
+from vlmscope.core.base.config import Config
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.tui import keys
+from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.command_line import VERBS
+from vlmscope.tui.dialogs.help import HelpScreen, help_text
+
+
+def test_ids_and_keys_are_unique_and_explained() -> None:
+    assert len({action.id for action in keys.ACTIONS}) == len(keys.ACTIONS)
+    spelled = [key for action in keys.ACTIONS for key in action.keys.split(",")]
+    assert len(set(spelled)) == len(spelled)
+    for action in keys.ACTIONS:
+        assert action.tip
+        assert action.short
+        assert action.binding().id == action.id
+        assert action.binding().tooltip == action.tip
+
+
+@pytest.mark.parametrize("action", keys.ACTIONS, ids=lambda action: action.id)
+def test_every_action_exists(action: keys.Action) -> None:
+    name = action.call.split("(")[0]
+    assert name == "app.quit" or callable(getattr(BrowseScreen, f"action_{name}"))
+
+
+def test_every_hint_names_an_action() -> None:
+    for ids, _ in (*keys.HINTS, *keys.LAST_HINTS):
+        assert set(ids) <= set(keys.BY_ID)
+
+
+async def test_help_lists_every_action_and_command(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("question_mark")
+        assert isinstance(on.app.screen, HelpScreen)
+        text = help_text({}, on.browse.palette).plain
+        for action in keys.ACTIONS:
+            assert action.tip in text
+        for verb in VERBS.values():
+            assert verb.usage in text
+        await on.press("escape")
+        assert not isinstance(on.app.screen, HelpScreen)
+
+
+async def test_the_palette_lists_every_action(scan: Path) -> None:
+    async with running(scan) as on:
+        titles = " ".join(command.title for command in on.app.get_system_commands(on.app.screen))
+        for action in keys.ACTIONS:
+            assert action.short in titles
+
+
+async def test_a_palette_command_runs(scan: Path) -> None:
+    async with running(scan) as on:
+        commands = {command.title: command for command in on.app.get_system_commands(on.app.screen)}
+        commands["next neuron (j)"].callback()
+        await on.until(lambda: on.neuron == Neuron(0, 1))
+
+
+async def test_remapped_keys_work_and_are_shown_and_the_old_ones_do_not(scan: Path) -> None:
+    async with running(scan, config=Config(keys={"neuron.next": "w", "search": "ctrl+f"})) as on:
+        await on.press("w")
+        assert on.neuron == Neuron(0, 1)
+        await on.press("j")
+        assert on.neuron == Neuron(0, 1)
+        assert "w/k neuron" in on.keys
+        assert "ctrl+f search" in on.keys
+        assert re.search(r"\n +w +Go to the next neuron", help_text(on.app._config.keys, on.browse.palette).plain)
+
+
+async def test_an_unknown_id_in_the_settings_is_named(scan: Path) -> None:
+    async with running(scan, config=Config(keys={"neuron.nextt": "w"})) as on:
+        await on.until(lambda: "neuron.nextt" in on.notes)
+
+
+async def test_ctrl_c_kills_nothing_and_says_how_to_quit(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("ctrl+c")
+        await on.until(lambda: "q quits" in on.notes)
+        assert on.app.is_running
+
+
+async def test_q_quits(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.pilot.press("q")
+        await on.until(lambda: on.app._exit)
+    assert on.app.return_code == 0
+
+
+async def test_a_click_on_the_footer_does_what_its_key_does(scan: Path) -> None:
+    async with running(scan) as on:
+        at = on.keys.index("j/k")
+        await on.pilot.click("#keys", offset=(at, 0))
+        await on.until(lambda: on.neuron == Neuron(0, 1))
+
+
+async def test_keys_still_move_after_a_command_and_the_help(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":1.3")
+        await on.press("question_mark")
+        await on.press("escape")
+        await on.press("j")
+        assert on.neuron == Neuron(1, 4)

@@ -1,0 +1,245 @@
+"""Sizes, themes, no colour, hostile text: what the screen looks like where it is hardest."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vlmscope.core.store.synthetic
+from tests.support.screen_app import Driver, running
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Label
+from vlmscope.core.store.synthetic import write_synthetic_scan
+from vlmscope.tui.views.evidence import Evidence
+from vlmscope.tui.views.state import Mode
+from vlmscope.tui.widgets.half_blocks import half_blocks
+from vlmscope.tui.widgets.page.frame import frame
+from vlmscope.tui.widgets.page.head import sample_line
+from vlmscope.tui.widgets.page.page import Page
+from vlmscope.tui.widgets.palette import LABEL_COLOURS, contrast, readable
+
+
+def assert_fits(on: Driver, width: int, height: int) -> None:
+    lines = on.screen.split("\n")
+    assert len(lines) == height
+    assert {len(line) for line in lines} == {width}
+
+
+async def test_80x24_list_and_page_take_turns(scan: Path) -> None:
+    async with running(scan, size=(80, 24)) as on:
+        assert_fits(on, 80, 24)
+        lines = on.screen.split("\n")
+        assert re.search(r"small +V \d+%  T \d+%  M \d+%", lines[0])
+        assert lines[1].startswith(" layers ")
+        assert "gate · 12 samples · N 8" in lines[1]
+        assert "N     label" in on.screen
+        assert "origin" not in on.screen
+        assert on.keys.lstrip().startswith("enter page")
+        await on.press("enter")
+        await on.settled()
+        assert "N     label" not in on.screen
+        assert "origin" in on.screen
+        assert on.keys.lstrip().startswith("tab list")
+        assert_fits(on, 80, 24)
+        await on.press("tab")
+        assert "N     label" in on.screen
+        await on.press("tab")
+        assert "origin" in on.screen
+        await on.press("escape")
+        assert "N     label" in on.screen
+
+
+async def test_80x24_pictures_are_24x12_side_by_side() -> None:
+    room = frame(78, 21, Mode.PICTURES, 40)
+    assert room.picture == (24, 12)
+    assert room.beside >= 20
+    assert room.words >= 4
+
+
+async def test_140x40_shows_all_three_panes(scan: Path) -> None:
+    async with running(scan, size=(140, 40)) as on:
+        assert_fits(on, 140, 40)
+        for word in ("by layer", "N     label", "origin", "activation", "peaks", "patches"):
+            assert word in on.screen
+        assert "vlmscope  small · synthetic · gate · 12 samples · N 8" in on.title
+        assert "model: not loaded" in on.title
+        assert " layers " not in on.screen
+
+
+async def test_200x60_uses_the_room(scan: Path) -> None:
+    async with running(scan, size=(200, 60)) as on:
+        assert_fits(on, 200, 60)
+        assert " V   T   M   · " in on.screen.replace("    ", "   ")
+        page = on.browse.query_one(Page)
+        room = frame(page.size.width, page.size.height, Mode.PICTURES, 40)
+        assert room.picture[0] >= 48
+        assert room.facts >= 9
+
+
+@pytest.mark.parametrize("size", [(60, 15), (100, 30), (118, 35), (30, 8)])
+async def test_odd_sizes_break_nothing(scan: Path, size: tuple[int, int]) -> None:
+    async with running(scan, size=size) as on:
+        assert_fits(on, *size)
+        for key in ("enter", "z", "v", "v", "m", "tab"):
+            await on.press(key)
+        await on.settled()
+        assert_fits(on, *size)
+
+
+async def test_a_resize_lays_everything_out_anew(scan: Path) -> None:
+    async with running(scan, size=(140, 40)) as on:
+        await on.pilot.resize_terminal(80, 24)
+        await on.until(lambda: "by layer" not in on.screen)
+        assert_fits(on, 80, 24)
+        await on.pilot.resize_terminal(140, 40)
+        await on.until(lambda: "by layer" in on.screen)
+        assert_fits(on, 140, 40)
+
+
+async def test_zoom_gives_the_pictures_the_screen_and_back(scan: Path) -> None:
+    async with running(scan) as on:
+        before = on.page
+        await on.press("z")
+        await on.settled()
+        assert "N     label" not in on.screen
+        assert "origin" in on.screen
+        await on.press("j")
+        await on.settled()
+        assert "L0/N1 " in on.screen
+        await on.press("k", "escape")
+        await on.settled()
+        assert on.page == before
+
+
+async def test_statistics_show_both_kinds_and_follow_the_neuron(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("v")
+        await on.settled()
+        assert "origin" not in on.page
+        for word in ("patches 192 ·", "words 480 ·", "active", "mean", "sd", "max "):
+            assert word in on.page
+        before = on.page
+        await on.press("j")
+        await on.settled()
+        assert on.page != before
+        await on.press("v")
+        await on.settled()
+        assert "origin" in on.page
+
+
+async def test_m_goes_through_the_colour_maps(scan: Path) -> None:
+    async with running(scan) as on:
+        seen = []
+        for _ in range(4):
+            seen.append(next(word for word in ("fade", "viridis", "grey") if f" {word} " in on.page))
+            await on.press("m")
+            await on.settled()
+        assert seen == ["fade", "viridis", "grey", "fade"]
+
+
+async def test_no_colour_is_readable_without_any(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with running(scan) as on:
+        assert on.browse.palette.colourless
+        assert re.search(r"\[\w+\]\d", on.page), "words bear their norms"
+        assert re.search(r"[:=+*#%@]{8,}", on.page), "pictures are glyphs"
+        assert "▄" not in "".join(on.page.splitlines()[5:20])
+        assert re.search(r"1 +[VTM·] .{6}[VTM·]{10,}", on.list.line_text(1)), "bars are letters"
+        for strip in on.app.screen._compositor.render_strips(on.app.size):
+            for segment in strip:
+                assert segment.style is None or segment.style.color is None or segment.style.color.is_default
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "solarized-light", "nord", "textual-ansi"])
+async def test_themes(scan: Path, theme: str) -> None:
+    async with running(scan) as on:
+        if theme not in on.app.available_themes:
+            theme = "ansi-dark"
+        await on.type(f":theme {theme}")
+        await on.until(lambda: on.app.theme == theme)
+        await on.pilot.pause()
+        palette = on.browse.palette
+        assert palette.dark == on.app.current_theme.dark
+        for label in Label:
+            colour = palette.label(label).color
+            assert colour is not None
+            assert colour.triplet is not None
+            assert contrast((colour.triplet.red, colour.triplet.green, colour.triplet.blue), palette.background) >= 4
+
+
+def test_label_colours_are_kept_where_they_can_be_read() -> None:
+    assert [readable(colour, (0, 0, 0)) for colour in LABEL_COLOURS] == list(LABEL_COLOURS)
+    assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in LABEL_COLOURS)
+
+
+HOSTILE = ("[/bold]", "[red]x", "\x1b[31mESC", "\x07bell", "\u202egnp.exe", "שלום", "\ttab", "a\nb", "漢字")
+
+
+async def test_hostile_captions_show_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlmscope.core.store.synthetic, "WORDS", HOSTILE)
+    folder = tmp_path / "[b]hostile[/b]"
+    write_synthetic_scan(folder, layers=2, neurons=8, samples=6, top_n=4, maps=2, grid=(4, 4), image=32)
+    async with running(folder, name="[b]\x1b[31mhostile[/b]") as on:
+        page = on.page
+        for word in ("[/bold]", "[red]x", "[31mESC", "gnp.exe", "שלום", "a↵b", "漢字"):
+            assert word in page
+        for bad in ("\x1b", "\x07", "\u202e", "\t"):
+            assert bad not in on.screen
+        assert "[b] [31mhostile[/b]" in on.title
+        for key in ("j", "l", "v", "v", "z", "]"):
+            await on.press(key)
+        await on.settled()
+        for bad in ("\x1b", "\x07", "\u202e"):
+            assert bad not in on.screen
+
+
+async def test_hostile_file_names_show_as_text(scan: Path) -> None:
+    async with running(scan) as on:
+        evidence = Evidence(
+            Neuron(0, 0), on.browse.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
+        )
+        line = sample_line(evidence, 8, on.browse.palette, 80).text
+        assert "[b] ]0;title  x.jpg" in line
+
+
+async def test_hostile_typing_is_answered_as_text(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":[/b]\u202e[red]")
+        await on.until(lambda: "is no command" in on.notes)
+        assert "[red]" in on.notes
+        assert "\u202e" not in on.screen
+
+
+async def test_a_damaged_crop_is_said_where_the_picture_would_be(scan_copy: Path) -> None:
+    (scan_copy / "crops.bin").write_bytes(b"\0" * (scan_copy / "crops.bin").stat().st_size)
+    async with running(scan_copy) as on:
+        assert "no picture" in on.page
+        await on.press("j", "l")
+        await on.settled()
+        assert "L0/N1 " in on.page
+
+
+async def test_a_damaged_line_is_told_and_the_screen_lives(scan_copy: Path) -> None:
+    path = scan_copy / "samples.jsonl"
+    path.write_bytes(b"x" * path.stat().st_size)
+    async with running(scan_copy) as on:
+        await on.until(lambda: "damaged" in on.notes)
+        await on.press("j", "]")
+        assert on.neuron == Neuron(1, 1)
+
+
+def test_half_blocks_join_equal_neighbours_and_keep_colours_near() -> None:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
+    pixels[:2, :3] = (250, 0, 0)
+    pixels[2:, :] = (0, 120, 250)
+    lines = half_blocks(Image.fromarray(pixels))
+    assert [line.cell_length for line in lines] == [6, 6]
+    assert [len(list(line)) for line in lines] == [2, 1]
+    first = next(iter(lines[0])).style
+    assert first is not None
+    assert first.bgcolor is not None
+    assert first.bgcolor.triplet is not None
+    assert max(abs(a - b) for a, b in zip(first.bgcolor.triplet, (250, 0, 0), strict=True)) <= 12

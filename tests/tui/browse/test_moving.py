@@ -1,0 +1,159 @@
+"""Stepping through neurons, layers and samples."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.screen_app import Driver, running
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.browse.session import REST_S
+from vlmscope.tui.widgets.neuron_list import NeuronList
+
+
+async def test_opens_on_the_first_neuron_with_its_evidence(scan: Path) -> None:
+    store = ScanStore(scan)
+    async with running(scan) as on:
+        assert on.neuron == Neuron(0, 0)
+        top = store.top_sample(Neuron(0, 0), 0, store.manifest.thresholds.value())
+        assert re.match(r" *L0/N0  [VTM·] (visual|text|multimodal|unknown)", on.page)
+        assert f"sample 1 of 8 · #{top.sample} " in on.page
+        assert f"vote {top.vote.letter} {top.vote.word}" in on.page
+        assert store.sample(top.sample).tokens[0].strip() in on.page
+
+
+async def test_opens_at_an_address(scan: Path) -> None:
+    async with running(scan, start=Neuron(2, 7)) as on:
+        assert on.neuron == Neuron(2, 7)
+        assert "L2/N7 " in on.page
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("j", "L0/N1"),
+        ("down j", "L0/N2"),
+        ("j j k", "L0/N1"),
+        ("k", "L0/N0"),
+        ("G", "L0/N31"),
+        ("G j", "L0/N31"),
+        ("end g", "L0/N0"),
+        ("]", "L1/N0"),
+        ("j j ] ]", "L2/N2"),
+        ("] [", "L0/N0"),
+        ("[", "L0/N0"),
+        ("] ] ] ]", "L3/N0"),
+    ],
+)
+async def test_keys_move(scan: Path, keys: str, expected: str) -> None:
+    async with running(scan) as on:
+        await on.press(*keys.split())
+        await on.settled()
+        assert str(on.neuron) == expected
+        assert on.page.startswith(f" {expected} ") or on.page.startswith(f"{expected} ")
+
+
+async def test_half_pages_move_by_half_of_what_is_seen(scan: Path) -> None:
+    async with running(scan, size=(140, 20)) as on:
+        half = on.list.page_rows // 2
+        assert half > 2
+        await on.press("ctrl+d")
+        assert on.neuron.index == half
+        await on.press("ctrl+u")
+        assert on.neuron.index == 0
+
+
+async def test_the_cursor_stays_in_view(scan: Path) -> None:
+    async with running(scan, size=(140, 20)) as on:
+        for _ in range(25):
+            await on.press("j")
+        await on.settled()
+        assert "▸   25" in on.screen
+        await on.press("g")
+        await on.settled()
+        assert "▸    0" in on.screen
+
+
+async def test_samples_step_and_a_new_neuron_begins_at_its_first(scan: Path) -> None:
+    store = ScanStore(scan)
+    async with running(scan) as on:
+        await on.press("l", "l")
+        await on.settled()
+        second = int(store.arrays["top_sample"][0, 0, 2])
+        assert f"sample 3 of 8 · #{second} " in on.page
+        await on.press("h")
+        await on.settled()
+        assert "sample 2 of 8" in on.page
+        await on.press("j")
+        await on.settled()
+        assert "sample 1 of 8" in on.page
+
+
+async def test_samples_end_at_the_first_and_the_last(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("h")
+        assert on.browse.state.rank == 0
+        await on.press(*["l"] * 12)
+        assert on.browse.state.rank == 7
+
+
+async def test_held_keys_leave_the_old_picture_dimmed_with_its_own_address(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmscope.tui.browse.session.REST_S", 0.4)
+    assert REST_S < 0.4
+    async with running(scan) as on:
+        await on.until(lambda: not on.browse._stale)
+        await on.press("j")
+        await on.press("j", "j")
+        assert on.neuron == Neuron(0, 3)
+        assert "L0/N3 " in on.page.splitlines()[0]
+        assert "still L0/N" in on.page
+        assert "sample 1 of" not in on.page
+        height = len(on.page.splitlines())
+        await on.settled()
+        assert "still L0/N" not in on.page
+        assert "sample 1 of 8" in on.page
+        assert abs(len(on.page.splitlines()) - height) <= 1
+
+
+async def test_a_click_on_a_row_goes_there(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.pilot.click(NeuronList, offset=(10, 6))
+        await on.settled()
+        assert on.neuron == Neuron(0, 4)
+
+
+async def test_a_click_on_a_layer_goes_there(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.pilot.click("#layers", offset=(5, 3))
+        await on.settled()
+        assert on.neuron == Neuron(2, 0)
+
+
+async def step_and_count(on: Driver) -> int:
+    rows = 0
+    original = on.list._row
+
+    def counted(position: int, width: int) -> object:
+        nonlocal rows
+        rows += 1
+        return original(position, width)
+
+    on.list._row = counted  # type: ignore[method-assign, assignment]
+    await on.press("j")
+    await on.settled()
+    return rows
+
+
+async def test_a_step_makes_two_rows_not_all(scan: Path) -> None:
+    async with running(scan) as on:
+        assert 1 <= await step_and_count(on) <= 4
+
+
+async def test_copying_the_address(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("j", "y")
+        assert on.app.clipboard == "L0/N1"
+        assert "L0/N1" in on.notes

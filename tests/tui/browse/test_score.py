@@ -1,0 +1,192 @@
+"""Scores on the screen: chosen, computed, shown side by side, kept, stopped. The model is a stand-in, the rest real."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.api_server import ApiServer, api_server, completion
+from tests.support.screen_app import Driver, running
+from tests.support.worded import concepts_of
+from vlmscope.core.base.config import Api, Config
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.values import SavedScore
+from vlmscope.core.scoring.report import ScoreReport
+from vlmscope.core.store.concept_files import replace_concepts
+from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.dialogs.choice import ChoiceScreen
+from vlmscope.tui.dialogs.confirm import ConfirmScreen
+from vlmscope.tui.views.state import Mode
+from vlmscope.tui.widgets.page.score import note_of
+
+
+@pytest.fixture
+def pictured(scan_copy: Path, tmp_path: Path) -> Path:
+    """The small scan with pictures, and with concepts of two neurons."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(12):
+        Image.new("RGB", (40, 40), (index, 120, 200)).save(pictures / f"image_{index:04}.jpg")
+    manifest = read_manifest(scan_copy).model_copy(update={"image_root": str(pictures)})
+    (scan_copy / "manifest.json").write_text(manifest.model_dump_json())
+    store = ScanStore(scan_copy)
+    placed = {(0, 0): (("train", 9.0), ("dog", 4.0)), (1, 2): (("dog", 7.0),), (2, 2): (("river", 6.0),)}
+    replace_concepts(scan_copy, concepts_of(store, placed), store.manifest)
+    return scan_copy
+
+
+def scores(scan: Path, neuron: Neuron) -> tuple[SavedScore, ...]:
+    scan_id = read_manifest(scan).scan_id
+    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as kept:
+        return kept.scores(neuron)
+
+
+async def score_by(on: Driver, letter: str) -> None:
+    await on.press("S")
+    await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+    await on.press(letter)
+
+
+async def idle(on: Driver) -> None:
+    await on.until(lambda: not on.browse.working)
+
+
+async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> None:
+    async with running(pictured) as on:
+        await on.press("S")
+        await on.until(lambda: "lens: the model itself" in on.screen)
+        assert "grounded-sam2" in on.screen
+        assert "api-text" in on.screen
+        assert "oracle" not in on.screen  # the demo's alone
+        await on.press("l")
+        await on.until(lambda: on.browse.state.mode is Mode.SCORE)
+        for shown in (
+            "“concept words: train",
+            "not independent",
+            "patches, top samples:",
+            "words, top and random:",
+            "example 1 of",
+            "origin",
+            "ground truth",
+            "prediction",
+        ):
+            assert shown in on.page
+        assert "n/a: " in on.page  # the stand-in's truth is constant: no score, and never 0
+        await on.press("l")
+        assert "example 2 of" in on.page
+        await on.press("h", "h")
+        assert "example 1 of" in on.page
+        await on.until(lambda: on.list.line_text(0)[1:10] == "    0   s")
+        await on.press("s")
+        assert on.browse.state.mode is Mode.PICTURES
+        assert "score     by lens (not independent):  patches n/a: " in on.page
+        await on.press("e")
+        assert "score     by lens (not independent):" in on.page
+    (saved,) = scores(pictured, Neuron(0, 0))
+    assert saved.backend == "lens"
+    async with running(pictured, start=Neuron(0, 0)) as on:
+        await on.until(lambda: on.browse._notebook_read)
+        await on.press("s")
+        await on.until(lambda: "S computes them again" in on.page)
+        assert "“concept words: train" in on.page
+        await on.press("j")
+        await on.settled()
+        await on.until(lambda: "no score yet" in on.page)
+
+
+async def test_ones_own_words_are_scored(pictured: Path) -> None:
+    async with running(pictured, start=Neuron(3, 3)) as on:
+        await on.type(":words dog beside a river")
+        await on.until(lambda: on.browse.state.mode is Mode.SCORE)
+        assert "“dog beside a river”" in on.page
+        assert "looks for: dog, river" in on.page
+    assert len(scores(pictured, Neuron(3, 3))) == 1
+
+
+async def test_what_cannot_be_scored_says_why(pictured: Path) -> None:
+    async with running(pictured, start=Neuron(3, 3)) as on:
+        await on.type(":words zebras")
+        await on.until(lambda: "can look for nothing in 'zebras'" in on.notes)
+        await idle(on)
+        assert on.models == []
+        await on.type(":words")
+        await on.until(lambda: "No words were given" in on.notes)
+
+
+async def test_without_words_there_is_nothing_to_score(scan: Path) -> None:
+    async with running(scan) as on:
+        await score_by(on, "l")
+        await on.until(lambda: "no concept words" in on.notes)
+        await idle(on)
+        assert "none yet" in on.page
+
+
+async def test_without_pictures_there_is_no_truth_and_no_score(scan_copy: Path) -> None:
+    store = ScanStore(scan_copy)
+    replace_concepts(scan_copy, concepts_of(store, {(0, 0): (("train", 9.0),)}), store.manifest)
+    async with running(scan_copy) as on:
+        await score_by(on, "l")
+        await on.until(lambda: "its picture is not here" in on.notes)
+        await idle(on)
+    assert scores(scan_copy, Neuron(0, 0)) == ()
+
+
+async def test_escape_stops_it_and_keeps_nothing(pictured: Path) -> None:
+    async with running(pictured) as on:
+        await on.press("w")
+        await on.until(lambda: "against dog cake" in on.page)
+        on.models[0].hold.clear()
+        await score_by(on, "l")
+        await on.until(lambda: "scoring by lens" in on.page)
+        assert "esc stop" in on.keys
+        await on.press("S")
+        await on.until(lambda: "being scored already" in on.notes)
+        await on.press("escape")
+        await idle(on)
+        await on.until(lambda: "scoring by lens" not in on.page)
+        assert on.browse.state.mode is Mode.PICTURES
+    assert scores(pictured, Neuron(0, 0)) == ()
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with api_server() as server:
+        yield server
+
+
+async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) -> None:
+    api.otherwise = completion("no JSON")
+    async with running(pictured) as on:
+        await score_by(on, "a")
+        await on.until(lambda: "OPENAI_API_KEY" in on.notes)
+    async with running(pictured, config=Config(api=Api(base_url=api.url))) as on:
+        await score_by(on, "a")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+        await on.press("n")
+        await on.pilot.pause()
+        assert not on.browse.working
+        assert api.bodies == []
+        await score_by(on, "a")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+        assert "At most $" in on.screen
+        await on.press("y")
+        await on.until(lambda: bool(api.bodies))
+        await idle(on)
+        assert on.browse.state.mode is Mode.PICTURES  # no answer was of use: no score
+        assert "$" in on.title
+    assert scores(pictured, Neuron(0, 0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("independent", "note", "said"),
+    [
+        (True, "", "independent of the inspected model"),
+        (True, "the scan was not whole", "independent of the inspected model; the scan was not whole"),
+        (False, "not independent", "not independent"),
+    ],
+)
+def test_what_to_know_of_a_score_is_one_line(independent: bool, note: str, said: str) -> None:
+    assert note_of(ScoreReport("any", independent, "apples", (), {}, note=note)) == said

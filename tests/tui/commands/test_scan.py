@@ -1,0 +1,175 @@
+"""``vlmscope scan`` and ``vlmscope bench scan``, as a user types them, on a tiny random model."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.processes import INTERRUPTIBLE
+from tests.support.tiny import make_images, make_model
+from vlmscope.core.scan.batches import BatchRunner, Met
+from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.__main__ import main
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_images(tmp_path_factory.mktemp("data"), 12))
+
+
+def scan(model: str, images: str, out: Path, *more: str) -> int:
+    return main(["scan", "--model", model, "--images", images, "--out", str(out), *more])
+
+
+def test_a_scan_is_made_and_can_be_opened(
+    model: str, images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "scan"
+    assert scan(model, images, out, "--hook", "gate_up", "--top-n", "5", "--Tv", "1.5", "--limit", "10") == 0
+    said = capsys.readouterr()
+    assert "scanned 10 of 10 samples" in said.err and f"vlmscope open {out}" in said.err
+    assert "Tv 1.5" in said.out and "scanned" not in said.out
+    manifest = ScanStore(out).manifest
+    assert (manifest.hook, manifest.top_n, manifest.samples) == ("gate_up", 5, 10)
+    assert manifest.thresholds.T_v == 1.5
+    assert main(["labels", str(out), "--json"]) == 0
+    assert sum(json.loads(capsys.readouterr().out)["total"].values()) == 3 * 48
+    assert main(["show", str(out), "L1/N7", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["neuron"] == "L1/N7" and len(shown["samples"]) == 5
+
+
+def test_skipped_samples_are_named(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_images(tmp_path / "data", 5)
+    (tmp_path / "data" / "003.png").write_bytes(b"\x89PNG broken")
+    assert scan(model, str(path), tmp_path / "scan") == 0
+    said = capsys.readouterr().err
+    assert "scanned 4 of 5 samples" in said and "skipped #3 003.png" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (["--Tv", "11"], 2, "Tv is 11"),
+        (["--Tv", "many"], 2, "many"),
+        (["--hook", "down"], 2, "down"),
+        (["--batch", "0"], 2, "batch"),
+        (["--dtype", "float12"], 1, "float12"),
+        (["--device", "abacus"], 1, "abacus"),
+        (["--images", "nowhere.jsonl"], 1, "nowhere.jsonl"),
+        (["--model", "nothing/here"], 1, "nothing/here"),
+        (["--prompt-template", "no picture"], 1, "0 times"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_remains(
+    model: str,
+    images: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    code: int,
+    words: str,
+) -> None:
+    assert scan(model, images, tmp_path / "scan", *more) == code
+    said = capsys.readouterr()
+    assert words in said.err and said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_found_before_the_model_loads(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    assert scan("nothing/here", images, tmp_path) == 1
+    said = capsys.readouterr().err
+    assert "exists already" in said and "nothing/here" not in said
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_scan_that_is_stopped_is_saved_and_goes_on(
+    model: str,
+    images: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    sent: signal.Signals,
+    code: int,
+) -> None:
+    pieces = BatchRunner.pieces
+
+    def stopped(self: BatchRunner, *args: Any) -> Iterator[list[Met]]:
+        os.kill(os.getpid(), sent)
+        return pieces(self, *args)
+
+    out = tmp_path / "a scan"
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchRunner, "pieces", stopped)
+        assert scan(model, images, out, "--batch", "2") == code
+    said = capsys.readouterr().err
+    assert "Stopped at 2 of 12 samples; they are saved in" in said and "Traceback" not in said
+    assert scan(model, images, out, "--batch", "2") == 1
+    assert "exists already" in capsys.readouterr().err
+    assert scan("other/model", images, out, "--batch", "2", "--top-n", "7", "--resume") == 1  # before it is loaded
+    said = capsys.readouterr().err
+    assert "--model: " in said and "now other/model" in said and "--top-n: 50, now 7" in said
+    assert scan(model, images, out, "--batch", "2", "--resume") == 0
+    captured = capsys.readouterr()
+    assert "scanned 12 of 12 samples" in captured.err and "high-confidence" in captured.out
+    assert read_manifest(out).progress is None
+    assert scan(model, images, out, "--batch", "2", "--resume") == 0
+    captured = capsys.readouterr()
+    assert "is finished: nothing is left to do" in captured.err and "loading" not in captured.err
+    assert "high-confidence" in captured.out
+
+
+def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
+    """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
+    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 120))
+    command = [*INTERRUPTIBLE, "scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1"]
+    process = subprocess.Popen([*command, "--save-samples", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(2400):
+            if (out / "manifest.json").exists() and read_manifest(out).scanned:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    again = shlex.split(next(line for line in said.splitlines() if "Go on with: " in line).partition(": ")[2])
+    assert again[0] == "vlmscope" and again[-1] == "--resume"
+    assert main(again[1:]) == 0
+    assert read_manifest(out).progress is None
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "all", "2.5"])
+def test_a_batch_is_a_number_or_auto(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scan("demo", "demo", tmp_path / "out", "--batch", size) == 2
+    assert "--batch" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_benchmark_prints_its_figures(model: str, images: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", model, "--images", images, "--samples", "6", "--repeats", "1", "--json"]
+    assert main(["bench", "scan", *options]) == 0
+    (figures,) = json.loads(capsys.readouterr().out)
+    assert figures["samples"] == 6 and figures["scan_s"] > 0 and figures["forward_s"] > 0
+    assert figures["ratio"] == pytest.approx(figures["scan_s"] / figures["forward_s"])
+    assert figures["samples_per_s"] == pytest.approx(6 / figures["scan_s"])

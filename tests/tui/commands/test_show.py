@@ -1,0 +1,295 @@
+"""``vlmscope show``: one neuron as text, JSON and picture."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.cells import cell_len
+from rich.console import Console
+
+from vlmscope.core.analysis.firmness import firmness
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.notebook.notebook import notebook_path
+from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.writer import StoreWriter
+from vlmscope.tui.__main__ import main
+from vlmscope.tui.commands.show import Page
+from vlmscope.tui.commands.show_text import as_lines
+
+NEURON = Neuron(3, 17)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
+    assert main(["show", *args, "--json"]) == 0
+    captured = capsys.readouterr()
+    found: dict[str, Any] = json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    return found
+
+
+def test_json_is_what_the_store_holds(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, found = ScanStore(scan), run_json(capsys, str(scan), "L3/N17")
+    labels = store.labels(Thresholds())
+    assert found["neuron"] == "L3/N17"
+    assert found["label"] == Label(int(labels.label[3, 17])).word
+    assert list(found["p"].values()) == labels.fractions[3, 17].tolist()
+    assert list(found["p"]) == ["visual", "text", "multimodal", "unknown"]
+    assert found["high_confidence"] == bool(labels.high_confidence[3, 17])
+    assert np.float32(found["maximum"]) == store.maximum[3, 17]
+    assert [entry["rank"] for entry in found["samples"]] == list(range(1, 9))
+    for rank, entry in enumerate(found["samples"]):
+        top = store.top_sample(NEURON, rank, Thresholds())
+        sample = store.sample(top.sample)
+        assert (entry["sample"], entry["image"], entry["description"]) == (
+            sample.index,
+            sample.image,
+            sample.description,
+        )
+        assert (np.float32(entry["score"]), entry["vote"]) == (np.float32(top.score), top.vote.word)
+    assert "sample" not in found
+
+
+def test_how_firm_the_label_is(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    thresholds = Thresholds(T_v=4.5, T_t=3.5)
+    firm = firmness(store, store.labels(thresholds))
+    for neuron in (NEURON, Neuron(*np.argwhere(firm.fragile)[0].tolist())):
+        one = firm.of(neuron)
+        args = [str(scan), str(neuron), "--Tv", "4.5", "--Tt", "3.5"]
+        assert run_json(capsys, *args)["firmness"] == {
+            "margin": one.margin,
+            "sign_p": one.sign_p,
+            "interval": [one.low, one.high],
+            "fragile": one.fragile,
+        }
+        assert main(["show", *args]) == 0
+        line = capsys.readouterr().out.splitlines()[1]
+        assert line.startswith(f"firm: margin {one.margin:.2f}".replace("0.", "."))
+        interval = f"95 % interval {one.low:.2f} to {one.high:.2f}".replace("0.", ".")
+        assert f"({interval}), {'fragile' if one.fragile else 'not fragile'}" in line
+        assert f"sign test p {one.sign_p:.2g}, share" in line
+
+
+@pytest.mark.parametrize("spelling", ["3:17", "3.17", "L3 17", "l3/n17"])
+def test_every_spelling_of_an_address_is_taken(scan: Path, capsys: pytest.CaptureFixture[str], spelling: str) -> None:
+    assert run_json(capsys, str(scan), spelling)["neuron"] == "L3/N17"
+
+
+def test_votes_follow_the_thresholds(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(capsys, str(scan), "L3/N17", "--Tv", "10", "--Tt", "10")
+    assert found["label"] == "unknown"
+    assert {entry["vote"] for entry in found["samples"]} == {"unknown"}
+    assert found["p"]["unknown"] == 1.0
+
+
+def test_one_sample_comes_with_its_maps(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 1, Thresholds())
+    found = run_json(capsys, str(scan), "L3/N17", "--sample", "2")["sample"]
+    assert found["rank"] == 2
+    assert found["tokens"] == list(store.sample(top.sample).tokens)
+    assert top.visual_map is not None
+    assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), top.visual_map)
+    assert top.peak_patch is not None
+    assert found["peak_patch"] == [top.peak_patch // 4, top.peak_patch % 4]
+
+
+def test_a_map_that_is_not_stored_is_null(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(capsys, str(scan), "L3/N17", "--sample", "4")["sample"]
+    assert found["visual_map"] is None
+    assert found["text_map"] is None
+
+
+def write_hostile_scan(out: Path, like: Path, scanned: int = 1, description: str | None = None) -> None:
+    """One sample whose texts attack a terminal; activations that JSON has no number for."""
+    manifest = read_manifest(like).model_copy(update={"samples": 1, "scanned": scanned})
+    arrays = {name: np.zeros(shape, dtype=dtype) for name, (dtype, shape) in array_shapes(manifest).items()}
+    arrays["top_visual"][:] = -np.inf
+    arrays["moments"][:] = np.nan
+    arrays["top_text"][0] = 1.0
+    arrays["maximum"][:] = 2.0
+    tokens = ["\x1b[2J", "[/red]", "\u202e", "caf\udce9"] if description is None else [description]
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "JPEG")
+    with StoreWriter(out, 1) as writer:
+        writer.add_sample("\x1b]0;x\x07\udcff.jpg", "".join(tokens), tokens, buffer.getvalue())
+        writer.finish(manifest, arrays)
+
+
+def test_what_json_has_no_number_for_is_null_and_text_is_verbatim(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_hostile_scan(tmp_path / "hostile", scan)
+    found = run_json(capsys, str(tmp_path / "hostile"), "L0/N0")
+    assert found["samples"][0]["visual"] == [None] * 8
+    assert found["statistics"]["visual"]["mean"] is None
+    assert found["samples"][0]["image"] == "\x1b]0;x\x07\udcff.jpg"
+    assert found["samples"][0]["description"] == "\x1b[2J[/red]\u202ecaf\udce9"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_hostile_text_reaches_no_terminal(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    write_hostile_scan(tmp_path / "hostile", scan)
+    assert main(["show", str(tmp_path / "hostile"), "L0/N0", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e", "\udcff"} & set(out)
+    assert "[/red]" in out
+
+
+def test_a_scan_of_no_samples_shows_that_there_are_none(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_hostile_scan(tmp_path / "none", scan, scanned=0)
+    found = run_json(capsys, str(tmp_path / "none"), "L0/N0")
+    assert found["samples"] == []
+    assert set(found["p"].values()) == {None}
+    assert main(["show", str(tmp_path / "none"), "L0/N0"]) == 0
+    assert main(["show", str(tmp_path / "none"), "L0/N0", "--sample", "1"]) == 2
+
+
+def test_text_in_a_pipe_has_glyphs_and_no_colours(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(scan), "L3/N17", "--sample", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "▀" not in out
+    assert "sample 2 of 8" in out
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 1, Thresholds())
+    framed = [line for line in out.splitlines() if line.startswith("|")]
+    assert [len(line) for line in framed] == [10] * 4
+    assert top.visual_map is not None
+    norms = norm(top.visual_map, float(store.maximum[3, 17]))
+    assert ["".join(pair) for pair in zip(framed[0][1:-1:2], framed[0][2:-1:2], strict=True)] == [
+        2 * " .:-=+*#%@"[min(int(value), 9)] for value in norms[0]
+    ]
+
+
+def test_the_list_of_samples_is_as_long_as_asked(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def ranks(*args: str) -> list[str]:
+        assert main(["show", str(scan), "L3/N17", *args]) == 0
+        listed = capsys.readouterr().out.partition("rank  sample")[2].splitlines()[1:]
+        return [line.split()[0] for line in listed]
+
+    assert ranks() == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert ranks("--top", "2") == ["1", "2", "and"]
+    assert ranks("--top", "0") == ["and"]
+
+
+def test_on_a_terminal_no_sample_takes_two_lines(scan: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    write_hostile_scan(wide, scan, description="火车" * 60)
+    listed = lines_on(wide, neuron=Neuron(0, 0), no_color=True).partition("rank  sample")[2].splitlines()[1:]
+    assert len(listed) == 1
+    assert cell_len(listed[0]) <= 80
+    assert listed[0].endswith("…")
+
+
+def test_a_rank_without_a_map_says_which_have_one(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(scan), "L3/N17", "--sample", "5"]) == 0
+    assert "maps are stored for samples 1 to 3" in capsys.readouterr().out
+
+
+def lines_on(scan: Path, neuron: Neuron = NEURON, **terminal: object) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, **terminal)  # type: ignore[arg-type]
+    page = Page.of(ScanStore(scan), neuron, Thresholds())
+    with console.capture() as captured:
+        for line in as_lines(page, page.samples[0], 10, ColourMap.FADE, console):
+            console.print(line, soft_wrap=bool(line.no_wrap))
+    return captured.get()
+
+
+def test_a_terminal_with_colours_gets_a_picture(scan: Path) -> None:
+    shown = lines_on(scan, color_system="truecolor")
+    assert "▀" in shown
+    assert "38;2;" in shown
+    assert "38;5;" in lines_on(scan, color_system="256")
+
+
+def test_no_color_gets_glyphs(scan: Path) -> None:
+    shown = lines_on(scan, color_system="truecolor", no_color=True)
+    assert "▀" not in shown
+    assert "38;" not in shown
+    assert "norm 0 to 10" in shown
+
+
+def test_words_above_the_threshold_stand_in_brackets(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 0, Thresholds())
+    assert top.text_map is not None
+    above = norm(top.text_map, float(store.maximum[3, 17])) > 3
+    expected = [
+        f"[{token.strip()}]" if strong else token.strip()
+        for token, strong in zip(store.sample(top.sample).tokens, above, strict=True)
+    ]
+    assert 0 < above.sum() < len(above)
+    assert main(["show", str(scan), "L3/N17"]) == 0
+    assert " ".join(expected) in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("colour_map", list(ColourMap))
+def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour_map: ColourMap) -> None:
+    file = tmp_path / "out.png"
+    assert main(["show", str(scan), "L3/N17", "--sample", "3", "--png", str(file), "--colour-map", colour_map]) == 0
+    with Image.open(file) as found:
+        assert found.format == "PNG"
+        picture = found.convert("RGB")
+    store = ScanStore(scan)
+    top = store.top_sample(NEURON, 2, Thresholds())
+    crop = open_crop(store.crop(top.sample))
+    assert top.visual_map is not None
+    small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
+    factor = picture.height // crop.height
+    assert factor > 1
+    assert picture.height == factor * crop.height
+    left = picture.crop((0, 0, factor * crop.width, picture.height)).resize(crop.size, Image.Resampling.NEAREST)
+    right = picture.crop((picture.width - factor * crop.width, 0, picture.width, picture.height))
+    assert np.array_equal(np.asarray(left), np.asarray(crop))
+    assert np.array_equal(np.asarray(right.resize(crop.size, Image.Resampling.NEAREST)), np.asarray(small))
+
+
+def test_the_picture_is_talked_about_on_stderr(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.png"
+    assert main(["show", str(scan), "L3/N17", "--png", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(file) in captured.err
+    assert main(["show", str(scan), "L3/N17", "--png", str(file), "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+
+
+def test_a_picture_goes_down_a_pipe(scan: Path) -> None:
+    command = [sys.executable, "-m", "vlmscope.tui", "show", str(scan), "L3/N17", "--png", "/dev/stdout"]
+    found = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, check=True)
+    with Image.open(io.BytesIO(found.stdout)) as picture:
+        assert picture.format == "PNG"
+        picture.load()
+
+
+def test_the_notebook_is_shown(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", str(scan), "L1/N2", "keep", "--note", "a [clear] one\x1b[31m", "--tag", "trains"]) == 0
+    capsys.readouterr()
+    assert main(["show", str(scan), "L1/N2"]) == 0
+    assert "noted: keep  #trains  a [clear] one" in capsys.readouterr().out
+    assert main(["show", str(scan), "L1/N2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["notebook"]["verdict"], found["notebook"]["tags"], found["published"]) == ("keep", ["trains"], None)
+
+
+def test_a_notebook_that_cannot_be_read_hides_nothing_else(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = notebook_path(ScanStore(scan).manifest.scan_id, scan, "data")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 100)
+    assert main(["show", str(scan), "L1/N2"]) == 0
+    captured = capsys.readouterr()
+    assert "L1/N2" in captured.out
+    assert "without the notebook" in captured.err

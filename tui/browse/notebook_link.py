@@ -1,0 +1,77 @@
+"""The screen's talk with the scan's notebook: in a thread of its own, so that no disk ever holds up a key."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from vlmscope.core.notebook.notebook import Notebook
+
+Result = TypeVar("Result")
+
+
+class NotebookLink:
+    """One notebook; its calls run one after the other. It is opened, and made, only when something needs it."""
+
+    def __init__(self, scan_id: str, scan_folder: Path, setting: str) -> None:
+        """Nothing is opened yet; ``setting`` is the user's ``notebooks``."""
+        self._scan_id = scan_id
+        self._scan_folder = scan_folder
+        self._setting = setting
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook")
+        self._notebook: Notebook | None = None
+
+    async def read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
+        """What ``call`` reads, or ``empty`` if there is no notebook yet: looking at a scan makes no files.
+
+        Raises:
+            NotebookError: if the notebook cannot be used.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, call, empty)
+
+    async def write(self, call: "Callable[[Notebook], Result]") -> Result:
+        """What ``call`` returns after it has changed the notebook; it is on the disk then.
+
+        Raises:
+            NotebookError: if the notebook cannot be used or made; nothing is changed then.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, call)
+
+    def second(self) -> "Notebook":
+        """Another connection to the same notebook, for long reading in another thread; close it afterwards.
+
+        Raises:
+            NotebookError: if it cannot be opened.
+        """
+        from vlmscope.core.notebook.notebook import Notebook, notebook_path
+
+        path = notebook_path(self._scan_id, self._scan_folder, self._setting)
+        return Notebook.open(path, self._scan_id)
+
+    async def close(self) -> None:
+        """Finish what was asked for, and close."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
+        if self._notebook is None:
+            from vlmscope.core.notebook.notebook import notebook_path
+
+            if not notebook_path(self._scan_id, self._scan_folder, self._setting).exists():
+                return empty
+        return self._write(call)
+
+    def _write(self, call: "Callable[[Notebook], Result]") -> Result:
+        if self._notebook is None:
+            from vlmscope.core.notebook.notebook import Notebook, notebook_path
+
+            path = notebook_path(self._scan_id, self._scan_folder, self._setting)
+            self._notebook = Notebook.open(path, self._scan_id)
+        return call(self._notebook)
+
+    def _close(self) -> None:
+        if self._notebook is not None:
+            self._notebook.close()
+            self._notebook = None

@@ -1,0 +1,30 @@
+"""The scan that a command was given, opened for reading; of one in progress it is said how far it is."""
+
+import sys
+
+from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.text import plain
+from vlmscope.core.store.manifest import Progress
+from vlmscope.core.store.progress import open_scan, so_far
+from vlmscope.core.store.reader import ScanStore
+
+
+def opened(scan: str, *, among_others: bool = False) -> ScanStore:
+    """Open the scan that the user named; if it is not whole, say so on stderr, by name if there are others.
+
+    Raises:
+        StoreError: if it cannot be read, or has met no sample yet.
+    """
+    store = open_scan(scan_folder(scan))
+    progress = store.manifest.progress
+    if progress is not None:
+        print(f"{plain(scan)}: {so_far(progress)}" if among_others else so_far(progress), file=sys.stderr)
+    return store
+
+
+def progress_json(progress: Progress | None) -> dict[str, object] | None:
+    """How far a scan is, as JSON has it; null for a whole one."""
+    if progress is None:
+        return None
+    shard = {} if progress.shard is None else {"shard": str(progress.shard)}
+    return {"done": progress.done, "of": progress.of, **shard}

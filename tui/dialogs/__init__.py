@@ -1,0 +1,1 @@
+"""Small screens that ask one question or show one text."""

@@ -1,0 +1,103 @@
+"""All keys and commands, made from the registries: what is remapped shows as remapped."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from vlmscope.core.method.labels import Label
+from vlmscope.tui.command_line import VERBS
+from vlmscope.tui.keys import ACTIONS, Group, keys_of
+from vlmscope.tui.widgets.layer_strip import FOOT
+from vlmscope.tui.widgets.palette import Palette
+
+_LABEL_HELP = {
+    Label.VISUAL: "enough patches above Tv, too few words above Tt",
+    Label.TEXT: "enough words above Tt, too few patches above Tv",
+    Label.MULTIMODAL: "both",
+    Label.UNKNOWN: "neither",
+}
+
+
+def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
+    """The help, one entry a line."""
+    text = Text()
+
+    def line(left: str, right: str, look: Style = palette.text) -> None:
+        text.append(f"  {left:<16}", palette.accent)
+        text.append(f" {right}\n", look)
+
+    def head(word: str) -> None:
+        text.append(f"\n{word}\n", palette.strong)
+
+    text.append(
+        "A sample votes by its norms, 0 to 10, where 10 is the neuron's maximum over all data.\n", palette.muted
+    )
+    for label in Label:
+        text.append(f"  {label.letter} ", palette.label(label) + palette.strong)
+        text.append(f"{label.word:<14}", palette.label(label))
+        text.append(f" {_LABEL_HELP[label]}\n", palette.text)
+    line("firm, ●", "more than 80 % of the top samples vote alike (:firm changes that)")
+    line("≈", "read off a stored 8-bit map; votes and scores are exact")
+    line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
+    line("writes", "tokens that its output weights promote: a first-order reading")
+    line("scanning, stopped", "in the title: the scan is not whole; all is on the samples so far, and follows the scan")
+    line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
+    line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
+    line("", "explained, scored, a request for an explanation failed")
+    for group in Group:
+        head(group)
+        for action in ACTIONS:
+            if action.group is group:
+                line(" ".join(keys_of(action.id, remapped)), action.tip)
+    head("Commands, after :")
+    line("27.3900", "go to a neuron; L27/N3900, 27:3900 and '27 3900' too")
+    for verb in VERBS.values():
+        line(verb.usage, verb.help)
+    return text
+
+
+class HelpScreen(ModalScreen[None]):
+    """The help, scrollable."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "leave", "Leave", show=False),
+        Binding("j", "down", "Down", show=False),
+        Binding("k", "up", "Up", show=False),
+        Binding("ctrl+d,space", "page_down", "Page down", show=False),
+        Binding("ctrl+u", "page_up", "Page up", show=False),
+    ]
+
+    def __init__(self, remapped: Mapping[str, str], palette: Palette) -> None:
+        super().__init__()
+        self._text = help_text(remapped, palette)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help") as box:
+            box.border_title = "vlmscope · keys and commands"
+            box.border_subtitle = "j k scroll · esc closes"
+            yield Static(self._text, markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#help").focus()
+
+    def action_leave(self) -> None:
+        self.dismiss()
+
+    def action_down(self) -> None:
+        self.query_one("#help").scroll_relative(y=1, animate=False)
+
+    def action_up(self) -> None:
+        self.query_one("#help").scroll_relative(y=-1, animate=False)
+
+    def action_page_down(self) -> None:
+        self.query_one("#help").scroll_page_down(animate=False)
+
+    def action_page_up(self) -> None:
+        self.query_one("#help").scroll_page_up(animate=False)

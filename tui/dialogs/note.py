@@ -1,0 +1,70 @@
+"""Writing a note: a box of text over the screen; every pause keeps a draft, so that nothing typed is ever lost."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import TextArea
+
+from vlmscope.tui.widgets.prompt_line import drained
+
+DRAFT_AFTER_S = 0.3  #: how long typing must pause before the draft is written
+
+
+class NoteScreen(ModalScreen[str | None]):
+    """Ends with the note, or None if it was not changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+s", "leave(True)", "Save", show=False, priority=True),
+        Binding("ctrl+g", "leave(False)", "Leave it as it was", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, text: str, draft: Path) -> None:
+        super().__init__()
+        self._title = title
+        self._before = text
+        self._draft = draft
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        box = TextArea(self._before, soft_wrap=True, show_line_numbers=False, id="note", compact=True)
+        box.border_title = self._title
+        box.border_subtitle = "esc saves · ctrl+g leaves it as it was"
+        yield box
+
+    def on_mount(self) -> None:
+        box = self.query_one(TextArea)
+        box.move_cursor(box.document.end)
+        box.focus()
+
+    def on_text_area_changed(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DRAFT_AFTER_S, self._write_draft)
+
+    def _write_draft(self) -> None:
+        text = self.query_one(TextArea).text
+        if text == self._before and not self._draft.exists():
+            return
+        # A draft that cannot be written is no reason to stop typing: the note itself is saved on leaving.
+        with contextlib.suppress(OSError):
+            self._draft.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._draft.with_name(f".{self._draft.name}.{os.getpid()}")
+            partial.write_text(text, encoding="utf-8", errors="surrogatepass")
+            partial.replace(self._draft)
+
+    async def action_leave(self, save: bool) -> None:
+        box = self.query_one(TextArea)
+        await drained(box)  # what was typed before this key is in the text
+        if not save:
+            with contextlib.suppress(OSError):
+                self._draft.unlink(missing_ok=True)
+            self.dismiss(None)
+            return
+        self._write_draft()
+        self.dismiss(box.text if box.text != self._before or self._draft.exists() else None)

@@ -1,1 +1,0 @@
-"""Whole screens, and what the browse screen knows: its state, its selection of neurons, its talk with the model."""

@@ -1,0 +1,1 @@
+"""Frozen values that the screen is painted from. None imports Textual."""

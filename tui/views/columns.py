@@ -1,0 +1,116 @@
+"""What the list is filtered and sorted by, beyond labels: from the scan, its concepts, and the notebook.
+
+Everything is indexed by a neuron's flat number, ``layer * F + index``; costly columns are made when first needed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Labels
+from vlmscope.core.store.reader import ScanStore
+
+if TYPE_CHECKING:
+    from vlmscope.core.method.concepts import Concepts
+    from vlmscope.core.notebook.values import Mark
+
+VERDICTS = ("", "keep", "reject", "unsure")  #: by their number in ``Noted.verdict``
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What the notebook says of all neurons, as columns. All of (L * F,).
+
+    Attributes:
+        marks: of every neuron of which there is anything.
+        verdict: uint8, a place in ``VERDICTS``.
+        explained, scored, bookmarked: bool.
+        score: float32, pooled; nan where there is none.
+    """
+
+    marks: "Mapping[Neuron, Mark]"
+    verdict: NDArray[np.uint8]
+    explained: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+    bookmarked: NDArray[np.bool_]
+    score: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, marks: "Mapping[Neuron, Mark]", scores: Mapping[Neuron, float], layers: int, neurons: int) -> "Noted":
+        """Columns from a notebook's marks; neurons that the model does not have are left out."""
+        size = layers * neurons
+        verdict = np.zeros(size, dtype=np.uint8)
+        explained, scored, bookmarked = (np.zeros(size, dtype=np.bool_) for _ in range(3))
+        score = np.full(size, np.nan, dtype=np.float32)
+        for neuron, mark in marks.items():
+            if neuron.layer < layers and neuron.index < neurons:
+                at = neuron.layer * neurons + neuron.index
+                verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
+                explained[at], scored[at], bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+        for neuron, value in scores.items():
+            if neuron.layer < layers and neuron.index < neurons:
+                score[neuron.layer * neurons + neuron.index] = value
+        return cls(marks, verdict, explained, scored, bookmarked, score)
+
+    def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int) -> "Noted":
+        """The same with another mark of one neuron; its score stays."""
+        at = neuron.layer * neurons + neuron.index
+        changed = Noted(
+            {**self.marks, neuron: mark},
+            self.verdict.copy(),
+            self.explained.copy(),
+            self.scored.copy(),
+            self.bookmarked.copy(),
+            self.score,
+        )
+        changed.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
+        changed.explained[at], changed.scored[at], changed.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+        return changed
+
+    @property
+    def triaged(self) -> tuple[int, int, int]:
+        """How many neurons are kept, rejected, unsure."""
+        counts = np.bincount(self.verdict, minlength=len(VERDICTS))
+        return int(counts[1]), int(counts[2]), int(counts[3])
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What the scan says of all neurons; a new one is made when the labels change. All of (L * F,)."""
+
+    store: ScanStore
+    labels: Labels
+    concepts: "Concepts | None"
+
+    @cached_property
+    def margin(self) -> NDArray[np.float32]:
+        """The leading fraction less the second's."""
+        votes = np.sort(self.labels.votes.reshape(-1, 4), axis=-1).astype(np.float32)
+        margin: NDArray[np.float32] = (votes[:, 3] - votes[:, 2]) / np.float32(max(self.labels.valid, 1))
+        return margin
+
+    @cached_property
+    def strength(self) -> NDArray[np.float32]:
+        """Of the leading concept; 0 where there is none."""
+        if self.concepts is None:
+            return np.zeros(self.labels.label.size, dtype=np.float32)
+        return self.concepts.strength[..., 0].astype(np.float32).ravel()
+
+    @cached_property
+    def clearness(self) -> NDArray[np.float32]:
+        """``vlmscope.core.analysis.clearness``."""
+        from vlmscope.core.analysis.clearness import clearness
+
+        return clearness(self.store, self.labels).ravel()
+
+    @cached_property
+    def fragile(self) -> NDArray[np.bool_]:
+        """Whether a threshold moved by a tenth would change the label."""
+        from vlmscope.core.analysis.firmness import fragile
+
+        return fragile(self.store, self.labels).ravel()

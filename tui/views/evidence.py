@@ -1,0 +1,174 @@
+"""What one neuron does on one picture, gathered for the page: from the scan, from the model, or from both.
+
+Numbers of a stored sample's vote are exact (order statistics); norms of its stored maps are read from 8 bits and count
+as approximate; the model's answers are exact.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import norm, open_crop
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds, sample_votes
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import MapAnswer
+from vlmscope.tui.views.state import OwnPicture
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One neuron on one picture.
+
+    Attributes:
+        rank: among the neuron's top samples, from 0; None for the user's own picture.
+        sample: index in the data; None for the user's own picture.
+        image: the picture's file, as the scan or the user names it.
+        score: largest activation over visual and text tokens, or None while not known.
+        crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` says why.
+        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` says why.
+        words: norms of the tokens, float32 (tokens,), likewise.
+        exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
+        vote: its own vote, or None while not known.
+        visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
+        peak_patch, peak_token: where the largest activations lie.
+    """
+
+    neuron: Neuron
+    thresholds: Thresholds
+    rank: int | None
+    sample: int | None
+    image: str
+    tokens: tuple[str, ...] = ()
+    score: float | None = None
+    crop: Image.Image | None = None
+    crop_problem: str = ""
+    visual: NDArray[np.float32] | None = None
+    words: NDArray[np.float32] | None = None
+    map_problem: str = ""
+    exact: bool = False
+    vote: Label | None = None
+    visual_norm: float | None = None
+    text_norm: float | None = None
+    peak_patch: int | None = None
+    peak_token: int | None = None
+
+    @property
+    def key(self) -> tuple[Neuron, int | None, str]:
+        """Which neuron on which picture: an answer with another key is not for this."""
+        return self.neuron, self.sample, self.image
+
+    @property
+    def name(self) -> str:
+        """The picture's file name."""
+        return PurePath(self.image).name
+
+
+@lru_cache(maxsize=64)
+def _decode(data: bytes) -> Image.Image:
+    return open_crop(data)
+
+
+def _crop(store: ScanStore, sample: int) -> tuple[Image.Image | None, str]:
+    try:
+        return _decode(store.crop(sample)), ""
+    except StoreError as error:
+        return None, error.message
+
+
+def _norm(activation: float, maximum: float) -> float | None:
+    """The norm of one activation; None for -inf, which stands for a token that there is not."""
+    if activation == -np.inf:
+        return None
+    return float(norm(np.array([activation], dtype=np.float32), maximum)[0])
+
+
+def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thresholds) -> Evidence:
+    """The neuron on its ``rank``-th top sample, from the scan alone.
+
+    Raises:
+        StoreError: if the sample's line is damaged.
+    """
+    top = store.top_sample(neuron, rank, thresholds)
+    sample = store.sample(top.sample)
+    maximum = float(store.maximum[neuron.layer, neuron.index])
+    crop, problem = _crop(store, top.sample)
+    return Evidence(
+        neuron=neuron,
+        thresholds=thresholds,
+        rank=rank,
+        sample=top.sample,
+        image=sample.image,
+        tokens=sample.tokens,
+        score=top.score,
+        crop=crop,
+        crop_problem=problem,
+        visual=None if top.visual_map is None else norm(top.visual_map, maximum),
+        words=None if top.text_map is None else norm(top.text_map, maximum),
+        vote=top.vote,
+        visual_norm=_norm(float(top.visual[thresholds.n_v - 1]), maximum),
+        text_norm=_norm(float(top.text[thresholds.n_t - 1]), maximum),
+        peak_patch=top.peak_patch,
+        peak_token=top.peak_token,
+    )
+
+
+def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Evidence:
+    """The neuron on the user's own picture, before its map is there."""
+    crop, problem = None, "the model has not seen it yet"
+    if own.crop:
+        try:
+            crop, problem = _decode(own.crop), ""
+        except StoreError as error:
+            problem = error.message
+    return Evidence(
+        neuron=neuron,
+        thresholds=thresholds,
+        rank=None,
+        sample=None,
+        image=own.image,
+        tokens=own.tokens,
+        crop=crop,
+        crop_problem=problem,
+    )
+
+
+def with_map(evidence: Evidence, answer: MapAnswer, maximum: float) -> Evidence:
+    """``evidence`` with the model's own numbers; for the user's picture they give score and vote too."""
+    words = answer.text[: len(evidence.tokens)]
+    shown = replace(
+        evidence,
+        visual=norm(answer.visual, maximum),
+        words=norm(words, maximum),
+        exact=True,
+        map_problem="",
+    )
+    if evidence.rank is not None:
+        return shown
+    thresholds = evidence.thresholds
+    visual = _largest(answer.visual, VISUAL_KEPT)
+    text = _largest(words, TEXT_KEPT)
+    nth_v, nth_t = visual[thresholds.n_v - 1], text[thresholds.n_t - 1]
+    vote = sample_votes(nth_v[None], nth_t[None], np.asarray(maximum, dtype=np.float32), thresholds)[0]
+    return replace(
+        shown,
+        score=float(max(visual[0], text[0])),
+        vote=Label(int(vote)),
+        visual_norm=_norm(float(nth_v), maximum),
+        text_norm=_norm(float(nth_t), maximum),
+        peak_patch=int(np.argmax(answer.visual)) if answer.visual.size else None,
+        peak_token=int(np.argmax(words)) if words.size else None,
+    )
+
+
+def _largest(activations: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The ``count`` largest, in order; -inf where there are fewer."""
+    filled = np.full(count, -np.inf, dtype=np.float32)
+    flat = np.sort(activations.ravel())[::-1][:count]
+    filled[: len(flat)] = flat
+    return filled

@@ -1,0 +1,99 @@
+"""Which neurons the list holds, in which order: index arrays over the scan, nothing else.
+
+A neuron's flat number is ``layer * F + index``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.tui.views.columns import VERDICTS, Columns, Noted
+from vlmscope.tui.views.state import Decided, Filter, Order
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The list's rows: flat neuron numbers in display order, int64 (rows,)."""
+
+    rows: NDArray[np.int64]
+    neurons: int  #: FFN units of one layer
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, position: int) -> Neuron:
+        layer, index = divmod(int(self.rows[position]), self.neurons)
+        return Neuron(layer, index)
+
+    def position(self, neuron: Neuron) -> int | None:
+        """The row of ``neuron``, or None if the list does not hold it."""
+        found = np.flatnonzero(self.rows == neuron.layer * self.neurons + neuron.index)
+        return int(found[0]) if len(found) else None
+
+    def nearest(self, neuron: Neuron, direction: int = 1) -> int | None:
+        """The row whose address is nearest to ``neuron``; on equal distance, the one that lies in ``direction``."""
+        if not len(self.rows):
+            return None
+        away = self.rows - (neuron.layer * self.neurons + neuron.index)
+        return int(np.argmin(2 * np.abs(away) - (np.sign(away) == direction)))
+
+
+def select(columns: Columns, noted: Noted, kept: Filter, order: Order, layer: int) -> Selection:
+    """The rows for a filter and an order; equal neurons stay in the order of their addresses.
+
+    Args:
+        layer: the layer to list, unless the filter takes more.
+    """
+    labels = columns.labels
+    layers, neurons = labels.label.shape
+    first, last = kept.layers or ((0, layers - 1) if kept.all_layers else (layer, layer))
+    chosen = slice(min(first, layers) * neurons, min(last + 1, layers) * neurons)
+    mask = np.ones(max(chosen.stop - chosen.start, 0), dtype=np.bool_)
+    if kept.label is not None:
+        mask &= labels.label.ravel()[chosen] == kept.label
+    if kept.high_confidence:
+        mask &= labels.high_confidence.ravel()[chosen]
+    if kept.verdict is not None:
+        mask &= _decided(noted.verdict[chosen], kept.verdict)
+    for wanted, has in (
+        (kept.explained, noted.explained),
+        (kept.scored, noted.scored),
+        (kept.bookmarked, noted.bookmarked),
+    ):
+        if wanted:
+            mask &= has[chosen]
+    if kept.fragile:
+        mask &= columns.fragile[chosen]
+    rows = np.flatnonzero(mask).astype(np.int64) + chosen.start
+    if order is not Order.INDEX:
+        keys = [-np.nan_to_num(column[rows].astype(np.float64), nan=-np.inf) for column in _by(columns, noted, order)]
+        rows = rows[np.lexsort(keys[::-1])]
+    return Selection(rows, neurons)
+
+
+def _decided(verdict: NDArray[np.uint8], wanted: Decided) -> NDArray[np.bool_]:
+    if wanted in (Decided.NONE, Decided.ANY):
+        decided: NDArray[np.bool_] = verdict > 0
+        return decided if wanted is Decided.ANY else ~decided
+    same: NDArray[np.bool_] = verdict == VERDICTS.index(wanted)
+    return same
+
+
+def _by(columns: Columns, noted: Noted, order: Order) -> list[NDArray[Any]]:
+    """The columns that sort, the first one first; each (L * F,), the larger the earlier."""
+    labels = columns.labels
+    if order.label is not None:
+        return [labels.votes.reshape(-1, 4)[:, order.label]]
+    makers: dict[Order, Callable[[], list[NDArray[Any]]]] = {
+        Order.MAXIMUM: lambda: [columns.store.maximum.ravel()],
+        Order.MARGIN: lambda: [columns.margin],
+        Order.CONCEPT: lambda: [columns.strength],
+        Order.SCORE: lambda: [noted.score],
+        Order.CLEAREST: lambda: [labels.high_confidence.ravel(), columns.clearness],
+        Order.FRAGILE: lambda: [columns.fragile, -columns.margin],
+    }
+    return makers[order]()

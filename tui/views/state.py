@@ -1,0 +1,137 @@
+"""What the browse screen shows, as one frozen value: widgets are painted from it, actions replace it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.core.method.labels import Label, Thresholds
+
+
+class Order(StrEnum):
+    """How the list is sorted. All but INDEX: largest first; neurons that lack the value come last."""
+
+    INDEX = "index"
+    MAXIMUM = "maximum"
+    VISUAL = "visual"
+    TEXT = "text"
+    MULTIMODAL = "multimodal"
+    UNKNOWN = "unknown"
+    MARGIN = "margin"
+    CONCEPT = "concept"
+    SCORE = "score"
+    CLEAREST = "clearest"
+    FRAGILE = "fragile"
+
+    @property
+    def label(self) -> Label | None:
+        """Whose fraction sorts, if one does."""
+        return Label[self.name] if self.name in Label.__members__ else None
+
+    @property
+    def means(self) -> str:
+        """For a person who chooses."""
+        if self.label is not None:
+            return f"fraction {self}"
+        return {
+            Order.MARGIN: "margin of the leading fraction",
+            Order.CONCEPT: "strength of the concept",
+            Order.CLEAREST: "clearest first",
+            Order.FRAGILE: "fragile labels first",
+        }.get(self, str(self))
+
+
+class Decided(StrEnum):
+    """Which verdicts the list keeps."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    UNSURE = "unsure"
+    NONE = "untriaged"
+    ANY = "triaged"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which neurons the list holds.
+
+    ``layers``: first and last layer of a range, which is listed whole; None for the layer of the neuron on the page, or
+    all of them if ``all_layers``.
+    """
+
+    label: Label | None = None
+    high_confidence: bool = False
+    all_layers: bool = False
+    verdict: Decided | None = None
+    explained: bool = False
+    scored: bool = False
+    bookmarked: bool = False
+    fragile: bool = False
+    layers: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the list is the same whichever layer is on the page."""
+        return self.all_layers or self.layers is not None
+
+    def __str__(self) -> str:
+        words = [
+            self.label.word if self.label is not None else "",
+            "firm" if self.high_confidence else "",
+            self.verdict or "",
+            *(name for name in ("explained", "scored", "bookmarked", "fragile") if getattr(self, name)),
+        ]
+        return " ".join(word for word in words if word) or "all"
+
+
+class Mode(StrEnum):
+    """What the page's middle shows."""
+
+    PICTURES = "pictures"
+    STATISTICS = "statistics"
+    MEANING = "meaning"
+    SCORE = "score"
+    ZOOM = "zoom"
+
+
+class Pane(StrEnum):
+    """Which pane has the screen where only one fits."""
+
+    LIST = "list"
+    PAGE = "page"
+
+
+@dataclass(frozen=True)
+class OwnPicture:
+    """The user's own picture with the model's words for it; stepping neurons stays on it.
+
+    ``prompt`` is empty until the model has described the picture.
+    """
+
+    image: str
+    question: str
+    prompt: str = ""
+    description: str = ""
+    tokens: tuple[str, ...] = ()
+    crop: bytes = b""
+
+    @property
+    def described(self) -> bool:
+        return bool(self.prompt)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that decides what is on the screen, besides the scan itself and the model's answers."""
+
+    neuron: Neuron
+    thresholds: Thresholds
+    rank: int = 0
+    order: Order = Order.INDEX
+    filter: Filter = Filter()
+    colour_map: ColourMap = ColourMap.FADE
+    mode: Mode = Mode.PICTURES
+    pane: Pane = Pane.LIST
+    own: OwnPicture | None = None
+    search: str = ""
+    example: int = 0  #: of the score page

@@ -1,0 +1,143 @@
+"""Origin, ground truth and prediction side by side, as the paper's figures have them, with the score and its limits."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.strip import Strip
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.heatmap import open_crop
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.tui.views.evidence import Evidence
+from vlmscope.tui.views.score import ScoreView
+from vlmscope.tui.widgets.lines import Part, beside, blank, row
+from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageView
+from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
+from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS
+from vlmscope.tui.widgets.page.words import words
+from vlmscope.tui.widgets.palette import Palette
+
+if TYPE_CHECKING:
+    from vlmscope.core.scoring.simulation import Example
+
+
+def score_page(view: PageView, score: ScoreView | None, width: int, height: int, palette: Palette) -> list[Strip]:
+    """The page's score: numbers, then one sample after the other."""
+    if score is None:
+        return [row([("no score yet: S simulates the neuron from its explanation", palette.muted)], width)]
+    if score.report is None:
+        return [row([(f"its score cannot be read: {plain(score.problem)}", palette.warning)], width)]
+    lines = _numbers(score.report, palette, width)
+    if not score.examples:
+        note = (
+            "the pictures are not kept: S computes them again"
+            if score.leads
+            else "the pictures are not kept: c makes this explanation lead, then S computes them again"
+        )
+        return [*lines, *blank(width), row([(note, palette.muted)], width)][:height]
+    return [*lines, *_example(view, score, score.examples[score.at], width, height - len(lines), palette)][:height]
+
+
+def note_of(report: ScoreReport) -> str:
+    """What a reader of the score should know, in one line."""
+    own = "independent of the inspected model" if report.independent else ""
+    return "; ".join(filter(None, [own, report.note]))
+
+
+def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
+    said = textwrap.shorten(plain(report.explanation), max(width - 4, 20), placeholder=" …")
+    phrases = f"looks for: {', '.join(plain(phrase) for phrase in report.phrases)}" if report.phrases else ""
+    lines = [
+        row([(f"“{said}” ", palette.strong)], width),
+        row([(f"by {report.backend}", palette.text), (f" · {phrases}" if phrases else "", palette.muted)], width),
+        row([(plain(note_of(report)), palette.muted)], width),
+    ]
+    for kind, groups in report.pooled.items():
+        for group, found in groups.items():
+            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
+            lines += [row([(line, palette.text)], width) for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+    if report.failures:
+        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+        failed = len({failure.sample for failure in report.failures})
+        lines.append(row([(f"{failed} samples failed: {plain('; '.join(reasons))}", palette.warning)], width))
+    return lines
+
+
+def _example(
+    view: PageView, score: ScoreView, example: "Example", width: int, height: int, palette: Palette
+) -> list[Strip]:
+    sample = example.sample
+    rank = f"rank {sample.rank}" if sample.rank is not None else "random"
+    parts: list[Part] = [
+        (f"example {score.at + 1} of {len(score.examples or ())}", palette.strong),
+        (f" · {rank} · #{sample.sample}", palette.muted),
+    ]
+    own = next((one for one in (score.report.samples if score.report else ()) if one.sample == sample.sample), None)
+    for kind, value in (own.values if own is not None else {}).items():
+        shown = f"{value.value:.2f}" if value.value is not None else f"n/a ({value.reason})"
+        parts.append((f" · {KINDS[kind]} {shown}", palette.text))
+    if example.reason:
+        parts.append((f" · {plain(example.reason)}", palette.warning))
+    cells = max((width - SCALE - 3 * GAP) // 3, 4)
+    rows = max(min(cells // 2, height - 6), 1)
+    size = (cells, rows)
+    truth = example.truth
+    predicted = example.prediction
+    heads: list[tuple[list[Strip], int]] = [
+        ([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")
+    ]
+    blocks: list[tuple[list[Strip], int]] = [
+        (_origin(view, score, size, palette), cells),
+        (_map(view, score, truth.visual if truth else None, "no truth", size, palette), cells),
+        (_map(view, score, predicted.visual if predicted else None, "not predicted", size, palette), cells),
+        (scale(rows, view.colour_map, palette), SCALE),
+    ]
+    lines = [row(parts, width), *beside(heads, 1, GAP), *beside(blocks, rows, GAP)]
+    rest = height - len(lines)
+    true = truth.text if truth is not None else None
+    told = words(sample.tokens, true, 3.0, palette, width).lines
+    if predicted is None or predicted.text is None:
+        return [*lines, *told[:rest]]
+    half = max(rest // 2 - 1, 1)
+    again = words(sample.tokens, predicted.text, 3.0, palette, width).lines
+    return [*lines, *told[:half], row([("predicted:", palette.muted)], width), *again[:half]]
+
+
+def _evidence(view: PageView, score: ScoreView, norms: NDArray[np.float32] | None, problem: str) -> Evidence:
+    try:
+        crop, trouble = (open_crop(score.crop), "") if score.crop else (None, "the scan has none")
+    except StoreError as error:
+        crop, trouble = None, error.message
+    assert score.examples is not None
+    return Evidence(
+        neuron=view.neuron,
+        thresholds=Thresholds(),
+        rank=None,
+        sample=score.examples[score.at].sample.sample,
+        image="",
+        crop=crop,
+        crop_problem=trouble,
+        visual=norms,
+        map_problem=problem,
+    )
+
+
+def _origin(view: PageView, score: ScoreView, size: tuple[int, int], palette: Palette) -> list[Strip]:
+    return origin_box(_evidence(view, score, None, ""), size, palette, stale=False)
+
+
+def _map(
+    view: PageView,
+    score: ScoreView,
+    norms: NDArray[np.float32] | None,
+    problem: str,
+    size: tuple[int, int],
+    palette: Palette,
+) -> list[Strip]:
+    if norms is None:
+        return message_box(problem, *size, palette)
+    return activation_box(_evidence(view, score, norms, ""), size, view.colour_map, palette, stale=False, waiting="")

@@ -1,0 +1,132 @@
+"""The description, every token shaded by its activation: the paper's green, or brackets and a digit without colour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
+
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.heatmap import GREEN, RGB, shade
+from vlmscope.tui.widgets.lines import Part, row
+from vlmscope.tui.widgets.palette import Palette, ink, style
+
+_LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
+_LEAST = 0.5  # norms below this look like none: without colour, brackets around every word would hide the text
+
+
+@dataclass(frozen=True)
+class Words:
+    """Lines of shaded words, and the one that holds the largest activation."""
+
+    lines: list[Strip]
+    peak: int
+
+
+def spell(token: str) -> str:
+    """A token as it is shown: line breaks as ``↵``, everything else harmless."""
+    return plain(token.replace("\r\n", "↵").replace("\n", "↵"))
+
+
+def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Style:
+    strong = Style(bold=True if peak else None, underline=True if norm > threshold else None)
+    if palette.colourless:
+        return Style(bold=True) + strong if norm >= _LEAST else Style()
+    if norm < _LEAST:
+        return strong
+    background = shade(norm, palette.background, GREEN if palette.dark else _LIGHT_GREEN)
+    return style(ink(background), background) + strong
+
+
+def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Part]:
+    """Leading blanks are not shaded, so that shaded neighbours stay apart."""
+    text = spell(token)
+    body = text.lstrip()
+    lead = text[: len(text) - len(body)]
+    if norm is None:
+        return [(lead, palette.text), (body, palette.text)]
+    if not body:
+        body, lead = (lead[-1:] if norm < _LEAST else "␣"), lead[:-1]
+    if palette.colourless and norm >= _LEAST:
+        body = f"[{body}]{min(round(norm), 10)}"
+    return [(lead, palette.text), (body, _look(norm, threshold, palette, peak=peak))]
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """``text`` in pieces of at most ``width`` cells."""
+    pieces, piece = [], ""
+    for character in text:
+        if piece and cell_len(piece + character) > width:
+            pieces.append(piece)
+            piece = ""
+        piece += character
+    return [*pieces, piece]
+
+
+def words(
+    tokens: tuple[str, ...], norms: NDArray[np.float32] | None, threshold: float, palette: Palette, width: int
+) -> Words:
+    """Lay tokens out over lines of ``width`` cells; a token that continues a word stays with it where it fits.
+
+    Args:
+        norms: float32 (tokens,), or None while there is no map.
+        threshold: T_t; tokens above it are underlined, the same that count for the vote.
+    """
+    peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
+    lines: list[list[Part]] = [[]]
+    used, peak_line = 0, 0
+    word: list[tuple[bool, list[Part]]] = []  # tokens since the last blank: they wrap together
+
+    def put() -> None:
+        nonlocal used, peak_line
+        size = sum(cell_len(text) for _, parts in word for text, _ in parts)
+        lead = len(word[0][1][0][0]) if word and word[0][1] and not word[0][1][0][0].strip() else 0
+        if used and used + size > width and size - lead <= width:
+            lines.append([])
+            used = 0
+        for is_peak, parts in word:
+            for text, look in parts:
+                if not used and not text.strip():
+                    continue  # a line does not begin with the blank it was broken at
+                for piece in _pieces(text, width):
+                    if used + cell_len(piece) > width:
+                        lines.append([])
+                        used = 0
+                    lines[-1].append((piece, look))
+                    used += cell_len(piece)
+            if is_peak:
+                peak_line = len(lines) - 1
+        word.clear()
+
+    for at, token in enumerate(tokens):
+        norm = float(norms[at]) if norms is not None and at < len(norms) else None
+        if word and token[:1].isspace():
+            put()
+        word.append((at == peak_token, _parts(token, norm, threshold, palette, peak=at == peak_token)))
+    put()
+    return Words([row(line, width) for line in lines], peak_line)
+
+
+def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Strip]:
+    """``height`` lines around the peak, moved by ``scroll`` lines; says at its ends how much is hidden."""
+    total = len(shown.lines)
+    if total <= height or height < 1:
+        return shown.lines[: max(height, 0)]
+    first = window_start(shown, height, scroll)
+    lines = list(shown.lines[first : first + height])
+    hidden_after = total - first - height
+    for at, count, arrow in ((0, first, "↑"), (-1, hidden_after, "↓")):
+        if count:
+            note = f" {arrow}{count}"
+            width = lines[at].cell_length
+            lines[at] = Strip.join([lines[at].crop(0, width - len(note)), row([(note, palette.muted)], len(note))])
+    return lines
+
+
+def window_start(shown: Words, height: int, scroll: int) -> int:
+    """The first line shown."""
+    last = max(len(shown.lines) - height, 0)
+    centred = 0 if shown.peak < height - 1 else shown.peak - height // 2
+    return min(max(min(max(centred, 0), last) + scroll, 0), last)
