@@ -13,8 +13,8 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.scan.reduction import neuron_maps
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions

@@ -8,6 +8,10 @@ import re
 
 # C0 and C1 controls, DEL, and the bidirectional formatting characters (Unicode UAX #9): none has a width of its own.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u2028\u2029]")
+_NOT_PRINTED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u2028\u2029\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def plain(text: str, limit: int | None = None) -> str:
@@ -18,3 +22,9 @@ def plain(text: str, limit: int | None = None) -> str:
     if limit is not None and len(clean) > limit:
         return clean[: max(0, limit - 1)] + "…"
     return clean
+
+
+def escaped(text: str) -> str:
+    """``text`` on one line without control characters: JSON's escapes for them and for the backslash."""
+    text = text.replace("\\", "\\\\")
+    return _NOT_PRINTED.sub(lambda match: _SHORT.get(match[0], f"\\u{ord(match[0]):04x}"), text)

@@ -1,20 +1,16 @@
 """What the model answered about a neuron, read and checked."""
 
-import json
-import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vlmscope.core.base.text import plain
+from vlmscope.core.llm.answers import WrongAnswer, read_json
 from vlmscope.core.notebook.explanation import Confidence
 
 TEXT_LENGTH = 1000
 PHRASE_LENGTH = 100
 PHRASES = 20
-
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
-_FENCE = re.compile(r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 
 def _clean(value: object) -> object:
@@ -40,28 +36,6 @@ class Answer(BaseModel):
     visual_phrases: Annotated[tuple[Phrase, ...], Field(max_length=PHRASES)]
     text_cue: Sentence
     confidence: Annotated[Confidence, BeforeValidator(_lower)]
-
-
-class WrongAnswer(ValueError):  # noqa: N818  # never shown as an error: it is asked to be mended
-    """Says what is wrong with an answer."""
-
-
-def read_json(text: str) -> object:
-    """The JSON of a model's answer; a code fence around it, and thoughts before it, do no harm.
-
-    Raises:
-        WrongAnswer: if it is none.
-    """
-    text = _THOUGHTS.sub("", text)
-    fenced = _FENCE.match(text)
-    try:
-        found: object = json.loads(fenced[1] if fenced else text)
-        return found
-    except json.JSONDecodeError as error:
-        raise WrongAnswer(f"it is no JSON: {error}") from None
-    except (RecursionError, ValueError):
-        # Nested too deep, or a number of thousands of digits.
-        raise WrongAnswer("it is no JSON that could be read") from None
 
 
 def read_answer(text: str) -> Answer:

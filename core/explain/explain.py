@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.explain.answer import Answer, WrongAnswer, read_answer
+from vlmscope.core.explain.answer import Answer, read_answer
 from vlmscope.core.explain.cache import ExplainCache, cache_key
-from vlmscope.core.explain.cost import Estimate, Ledger, estimate
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import PROMPT_VERSION, build_request
 from vlmscope.core.llm.access import base_url
+from vlmscope.core.llm.answers import WRONG_ANSWER_LENGTH, WrongAnswer
+from vlmscope.core.llm.budget import Estimate, Ledger, estimate_request
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.messages import ChatAnswer, ChatRequest
 from vlmscope.core.llm.prices import PriceTag, price_of, undated
 from vlmscope.core.llm.retry import REASON_LENGTH
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
-
-WRONG_ANSWER_LENGTH = 4000  #: of an answer that is sent back to be mended
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ async def _converse(request: ChatRequest, samples: tuple[int, ...], chat: Chat, 
     bill = _Bill(price_of(settings.model, settings.prices), settings.model)
     asked, cut, mended = request, False, False
     while True:
-        wanted = estimate(asked, settings)
+        wanted = estimate_request(asked, settings)
         try:
             with ledger.reserve(wanted):
                 answer = await chat.ask(asked)

@@ -5,7 +5,6 @@ GPT-4o is shown top samples with their activations. Change ``PROMPT_VERSION`` wi
 """
 
 import io
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.config import Api
+from vlmscope.core.base.text import escaped
 from vlmscope.core.explain.evidence import Evidence, SampleEvidence
 from vlmscope.core.llm.messages import ChatRequest, ImagePart, Json, TextPart
 from vlmscope.core.llm.prices import output_cap
@@ -65,8 +65,6 @@ there are none.
 "text_cue": which words or kinds of words of the description it responds to; "" if none.
 "confidence": "low", "medium" or "high"."""
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u2028\u2029\ud800-\udfff]")
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 Part = TextPart | ImagePart
 
@@ -79,12 +77,6 @@ def has_images(label: Label) -> bool:
 def has_tokens(label: Label) -> bool:
     """A visual neuron is explained by pictures alone, its captions given without numbers."""
     return label is not Label.VISUAL
-
-
-def escaped(text: str) -> str:
-    """``text`` on one line without control characters: JSON's escapes for them and for the backslash."""
-    text = text.replace("\\", "\\\\")
-    return _UNSAFE.sub(lambda match: _SHORT.get(match[0], f"\\u{ord(match[0]):04x}"), text)
 
 
 def integer_acts(activation: NDArray[np.float32], maximum: float) -> list[int]:

@@ -9,10 +9,10 @@ from typing import Protocol
 from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, StopRun, StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.cost import Ledger
 from vlmscope.core.explain.evidence import Evidence, Maps, complete
 from vlmscope.core.explain.explain import explain
 from vlmscope.core.explain.prompt import PROMPT_VERSION
+from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.prices import undated
 from vlmscope.core.method.labels import Label

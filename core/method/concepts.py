@@ -11,7 +11,7 @@ They are words that co-occur, no explanation by a model. Kept with a scan, besid
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.words import NO_WORD, WordCounts, count_words, singular, words_of
-from vlmscope.core.store.manifest import Manifest
 
 KEPT = 5  #: K, words of one neuron
 PURITY_SAMPLES = 20  #: top samples that purity looks at
@@ -175,9 +174,7 @@ def least_count(top: int) -> int:
     return min(top, max(2, -(-top // 10)))
 
 
-def find_concepts(
-    top_sample: NDArray[np.int32], manifest: Manifest, descriptions: list[str], progress: Progress
-) -> Concepts:
+def find_concepts(top_sample: NDArray[np.int32], descriptions: Sequence[str | None], progress: Progress) -> Concepts:
     """The words that stand out for every neuron: 352,256 neurons take less than two minutes.
 
     Kept are the ``KEPT`` strongest of the words that ``least_count`` top samples have and whose z-score is above
@@ -185,15 +182,14 @@ def find_concepts(
 
     Args:
         top_sample: int32 (L, F, N), the scan's.
-        descriptions: of all samples, those skipped too.
+        descriptions: of all samples; None for a skipped one.
 
     Raises:
         StoreError: if a top sample is none of the samples.
     """
-    skipped = {skip.sample for skip in manifest.skipped}
-    top = manifest.valid
-    counts = count_words([None if i in skipped else d for i, d in enumerate(descriptions)], least_count(top))
-    layers, neurons = top_sample.shape[:2]
+    layers, neurons, kept = top_sample.shape
+    top = min(kept, sum(description is not None for description in descriptions))
+    counts = count_words(descriptions, least_count(top))
     total = layers * neurons
     word = np.full((total, KEPT), NO_WORD, dtype=np.uint16)
     strength = np.zeros((total, KEPT), dtype=np.float16)

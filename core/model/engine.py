@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vlmscope.core.base.stopping import Stopped
 from vlmscope.core.data.images import crop_jpeg, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -22,8 +23,6 @@ from vlmscope.core.worker.messages import (
 if TYPE_CHECKING:
     from vlmscope.core.model.segmentation import Segmentation
     from vlmscope.core.model.vlm import Vlm
-
-Stopped = Callable[[], bool]
 
 
 class Report(Protocol):
@@ -64,7 +63,7 @@ class VlmEngine:
             UsageError: if the model has no such neuron.
             SamplesError: if the picture or the description cannot be used.
         """
-        from vlmscope.core.scan.reduction import neuron_maps
+        from vlmscope.core.model.maps import neuron_maps
 
         neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
         pixels = self.vlm.pixels(load_image(Path(request.image)))

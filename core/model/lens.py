@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import Cancelled, UsageError
-from vlmscope.core.model.vlm import Encoded, Vlm, never
+from vlmscope.core.base.stopping import never
+from vlmscope.core.model.vlm import Encoded, Vlm
 
 
 def lens(

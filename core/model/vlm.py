@@ -36,16 +36,12 @@ from transformers.utils import logging as transformers_logging
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.stopping import never
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.store.manifest import ModelInfo
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Tap = Callable[[Tensor], None]
-
-
-def never() -> bool:
-    """The ``cancelled`` of work that nobody stops."""
-    return False
 
 
 @dataclass(frozen=True)

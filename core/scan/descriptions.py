@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache, Descriptions
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
-from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Vlm, never
+from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Vlm
 from vlmscope.core.scan.prefetch import read_ahead
 
 DESCRIBING = "describing"

@@ -73,9 +73,8 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: Progress) -> Manif
                 arrays.put(layer, merge_layer(stores, merged, layer))
                 progress("merging layers", layer + 1, layers)
         top_sample = open_array(writer.folder / merged.arrays / "top_sample.npy", *array_shapes(merged)["top_sample"])
-        concepts = find_concepts(
-            top_sample, merged, descriptions, lambda done, total: progress("finding concepts", done, total)
-        )
+        known = merged.without_skipped(descriptions)
+        concepts = find_concepts(top_sample, known, lambda done, total: progress("finding concepts", done, total))
         writer.finish(merged, None, concepts)
     return merged
 

@@ -11,14 +11,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmscope.core.base.errors import Cancelled
-from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
-from vlmscope.core.model.vlm import Encoded, Vlm, never
+from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, Spans, insert_maps_fused, insert_maps_torch, reduce_fused
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.scan.top_samples import EMPTY, order_key
@@ -252,42 +249,3 @@ def histogram(a: Tensor) -> Tensor:
     bins = upper.sub_(BITS_OFFSET).clamp_(1, BINS - 1).mul_(positive)
     bins += torch.arange(0, neurons * BINS, BINS, device=a.device, dtype=torch.int32)
     return torch.bincount(bins.flatten(), minlength=neurons * BINS).view(neurons, BINS)
-
-
-class _Done(Exception):  # noqa: N818  # ends a pass early; it is no error
-    pass
-
-
-def neuron_maps(
-    vlm: Vlm,
-    hook: HookPoint,
-    neuron: Neuron,
-    encoded: Encoded,
-    pixels: Tensor,
-    cancelled: Callable[[], bool] = never,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One neuron's exact activations over one sample, by a pass that ends after its layer.
-
-    Returns:
-        float32 (rows, columns) over the patches, and float32 (tokens,) over the description.
-
-    Raises:
-        Cancelled: when ``cancelled`` turns true, which is read before every layer.
-    """
-    taken: list[Tensor] = []
-
-    def take(activation: Tensor) -> None:
-        taken.append(activation[0, :, neuron.index].float().cpu())
-        raise _Done
-
-    def check() -> None:
-        if cancelled():
-            raise Cancelled(f"The pass for {neuron} was stopped.")
-
-    try:
-        with vlm.before_layers(check):
-            vlm.forward(encoded.input_ids[None], pixels[None], {neuron.layer: take}, hook)
-    except _Done:
-        pass
-    row = taken[0].numpy()
-    return row[encoded.visual].reshape(vlm.grid), row[encoded.text]

@@ -133,8 +133,7 @@ class ScanRun:
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
-            manifest,
-            [source.description or "" for source in data.sources],
+            manifest.without_skipped([source.description or "" for source in data.sources]),
             lambda found, total: self.progress("finding concepts", found, total),
         )
         return self.folder.finish(manifest, arrays, concepts)

@@ -16,10 +16,11 @@ import torch
 
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
+from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
-from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm, never
+from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
 from vlmscope.core.scan.batches import BATCH, LARGEST, PENDING
 from vlmscope.core.scan.descriptions import Progress, describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun

@@ -1,5 +1,6 @@
 """The manifest of a scan: what was computed, from what, by what. One JSON file, ``manifest.json``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -143,6 +144,11 @@ class Manifest(_Frozen):
         """Whether nothing is left to do: a whole scan, or a shard that has met all its samples."""
         progress = self.progress
         return progress is None or (progress.shard is not None and progress.done == progress.of)
+
+    def without_skipped(self, descriptions: Sequence[str]) -> list[str | None]:
+        """The descriptions of all samples, None in place of a skipped one's."""
+        skipped = {skip.sample for skip in self.skipped}
+        return [None if index in skipped else one for index, one in enumerate(descriptions)]
 
     @property
     def valid(self) -> int:

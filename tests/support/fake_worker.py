@@ -15,7 +15,8 @@ import threading
 import numpy as np
 
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
-from vlmscope.core.model.engine import Report, Stopped
+from vlmscope.core.base.stopping import Stopped
+from vlmscope.core.model.engine import Report
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.messages import (

@@ -43,7 +43,7 @@ class Growing:
         manifest = self._manifest(len(self.mine)).model_copy(update={"progress": None, "data_sha256": "ab"})
         arrays = self._arrays(manifest, lean)
         words = [self.source.sample(index).description for index in self.mine]
-        concepts = find_concepts(arrays["top_sample"], manifest, words, lambda done, of: None)
+        concepts = find_concepts(arrays["top_sample"], manifest.without_skipped(words), lambda done, of: None)
         manifest = self.folder.finish(manifest, arrays, concepts)
         self.close()
         return manifest

@@ -20,9 +20,9 @@ from vlmscope.tui.keys import keys_of
 from vlmscope.tui.messages import Explained, ExplainFailed
 
 if TYPE_CHECKING:
-    from vlmscope.core.explain.cost import Estimate, Ledger
     from vlmscope.core.explain.evidence import Evidence
     from vlmscope.core.explain.explain import Answered
+    from vlmscope.core.llm.budget import Estimate, Ledger
     from vlmscope.core.llm.client import Chat
 
 
@@ -57,7 +57,7 @@ class ExplainScreen(ControlledScreen):
         ledger = self._ledger
         if ledger is None or not (ledger.spent_usd or ledger.unpriced):
             return ""
-        from vlmscope.core.explain.cost import dollars
+        from vlmscope.core.llm.budget import dollars
 
         unpriced = f" + {ledger.unpriced} of unknown price" if ledger.unpriced else ""
         return f"{dollars(ledger.spent_usd)}{unpriced}" if ledger.spent_usd else unpriced.removeprefix(" + ")
@@ -114,8 +114,8 @@ class ExplainScreen(ControlledScreen):
         self.app.push_screen(ConfirmScreen(f"explain {evidence.neuron}", lines), answered)
 
     def _offer(self, evidence: "Evidence", wanted: "Estimate") -> list[str]:
-        from vlmscope.core.explain.cost import dollars
         from vlmscope.core.llm.access import base_url
+        from vlmscope.core.llm.budget import dollars
 
         settings = self.config.api
         tokens = f"{wanted.input_tokens:,} tokens in and {wanted.output_tokens_at_most:,} out"
@@ -179,7 +179,7 @@ class ExplainScreen(ControlledScreen):
     @property
     def ledger(self) -> "Ledger":
         """What this session has cost."""
-        from vlmscope.core.explain.cost import Ledger
+        from vlmscope.core.llm.budget import Ledger
 
         if self._ledger is None:
             self._ledger = Ledger(self.config.api.budget_usd)

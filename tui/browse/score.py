@@ -69,8 +69,8 @@ class ScoreScreen(ExplainScreen):
 
     async def _ask_to_score(self, backend: str) -> None:
         """What scoring by an API costs at most, and whether to go on."""
-        from vlmscope.core.explain.cost import dollars
         from vlmscope.core.llm.access import base_url, key_problem
+        from vlmscope.core.llm.budget import dollars
         from vlmscope.core.scoring.held_out import held_out
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
         from vlmscope.core.scoring.simulators.api_text import estimate_samples

@@ -69,8 +69,7 @@ def _find(store: ScanStore) -> Concepts:
         report("finding concepts", 0, 0)  # counting words comes first
         return find_concepts(
             store.arrays["top_sample"],
-            store.manifest,
-            descriptions,
+            store.manifest.without_skipped(descriptions),
             lambda done, total: report("finding concepts", done, total),
         )
 

@@ -16,10 +16,11 @@ from vlmscope.core.base.config import Api, load_config
 from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.cost import Ledger, dollars, estimate, total
+from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence, complete, gather
 from vlmscope.core.explain.run import RunEnd, known_explanation, run
 from vlmscope.core.llm.access import base_url, key_problem
+from vlmscope.core.llm.budget import Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.notebook import Notebook, notebook_path

@@ -11,10 +11,10 @@ from rich.text import Text
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
 from vlmscope.core.base.text import plain
-from vlmscope.core.explain.cost import Estimate, dollars, estimate, total
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.explain.run import Result, RunEnd, Status
+from vlmscope.core.llm.budget import Estimate, dollars, estimate_request, total
 from vlmscope.core.llm.messages import ChatRequest, Json, wire_body
 from vlmscope.tui.commands.shared import output
 
@@ -107,7 +107,7 @@ class DryRun:
             UsageError: if ``out`` cannot be written.
         """
         request = build_request(evidence, self._settings)
-        cost = estimate(request, self._settings)
+        cost = estimate_request(request, self._settings)
         self._estimates.append(cost)
         self._notes += [evidence.note] if evidence.note else []
         entry: Json = {

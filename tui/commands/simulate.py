@@ -13,8 +13,8 @@ from vlmscope.core.base.config import Config, load_config
 from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.explain.cost import Ledger, dollars, total
 from vlmscope.core.llm.access import key_problem
+from vlmscope.core.llm.budget import Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.notebook.explanation import Explanation

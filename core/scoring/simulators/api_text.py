@@ -24,12 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
-from vlmscope.core.base.text import plain
-from vlmscope.core.explain.answer import WrongAnswer, read_json
-from vlmscope.core.explain.cost import Estimate, Ledger, estimate, total
-from vlmscope.core.explain.explain import WRONG_ANSWER_LENGTH
-from vlmscope.core.explain.prompt import escaped
+from vlmscope.core.base.text import escaped, plain
 from vlmscope.core.llm.access import base_url
+from vlmscope.core.llm.answers import WRONG_ANSWER_LENGTH, WrongAnswer, read_json
+from vlmscope.core.llm.budget import Estimate, Ledger, estimate_request, total
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.messages import ChatAnswer, ChatRequest, Json, TextPart
 from vlmscope.core.llm.prices import output_cap, price_of
@@ -151,7 +149,7 @@ class ApiText:
     async def _ask(self, request: ChatRequest) -> ChatAnswer:
         """One answer, booked; where the server does not say what it used, the budget is charged the estimate."""
         settings = self._chat.settings
-        wanted = estimate(request, settings)
+        wanted = estimate_request(request, settings)
         with self._ledger.reserve(wanted):
             answer = await self._chat.ask(request)
             tag = price_of(settings.model, settings.prices)
@@ -181,7 +179,7 @@ def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api
 
 def estimate_samples(explanation: Explanation, samples: Sequence[HeldOut], settings: Api) -> Estimate:
     """What predicting these samples will cost at most, if none of it is in the cache and nothing is to be mended."""
-    return total(estimate(build_request(explanation, sample.tokens, settings), settings) for sample in samples)
+    return total(estimate_request(build_request(explanation, sample.tokens, settings), settings) for sample in samples)
 
 
 def read_activations(text: str, tokens: int) -> list[int]:

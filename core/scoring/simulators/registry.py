@@ -17,7 +17,7 @@ from vlmscope.core.store.reader import ScanStore
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from vlmscope.core.explain.cost import Ledger
+    from vlmscope.core.llm.budget import Ledger
     from vlmscope.core.llm.client import Chat
 
     class Model(ModelSide, SegmentSide, Protocol):

@@ -16,12 +16,13 @@ from tests.support.api_server import GOOD, KEY, ApiServer, Gate, Reply, api_serv
 from tests.support.explain_parts import chat_with, evidence, picture, sample
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
-from vlmscope.core.explain.answer import WrongAnswer, read_answer
+from vlmscope.core.explain.answer import read_answer
 from vlmscope.core.explain.cache import ExplainCache, cache_key
-from vlmscope.core.explain.cost import Estimate, Ledger, dollars, estimate
 from vlmscope.core.explain.explain import Answered, explain
 from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.llm import client as chat_module
+from vlmscope.core.llm.answers import WrongAnswer
+from vlmscope.core.llm.budget import Estimate, Ledger, dollars, estimate_request
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 
@@ -273,7 +274,7 @@ async def test_the_budget_stops_before_the_request(server: ApiServer) -> None:
 
 async def test_the_budget_counts_repairs_too(server: ApiServer) -> None:
     async with chat_with(server) as chat:
-        one = estimate(build_request(evidence(Label.TEXT), chat.settings), chat.settings).usd
+        one = estimate_request(build_request(evidence(Label.TEXT), chat.settings), chat.settings).usd
     assert one is not None
     server.otherwise = completion("trains", usage=(3000, 400))
     found = failure(await answered(server, ledger=Ledger(one * 1.2)))

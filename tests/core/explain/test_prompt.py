@@ -12,9 +12,10 @@ from PIL import Image
 from tests.support.explain_parts import evidence, picture, sample
 from vlmscope.core.base.config import Api, Price
 from vlmscope.core.explain.answer import Answer
-from vlmscope.core.explain.cost import estimate, total
+from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, integer_acts, token_lines
+from vlmscope.core.llm.budget import estimate_request, total
 from vlmscope.core.llm.messages import TextPart, wire_body
 from vlmscope.core.llm.prices import image_tokens, last_day, output_cap, price_of
 from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
@@ -131,7 +132,7 @@ def test_the_estimate_before_the_maps_is_an_upper_bound() -> None:
             known.maximum,
             tuple(type(one)(**{**vars(one), "visual": None, "text": None}) for one in known.samples),
         )
-        before, after = estimate(unknown, Api()), estimate(build_request(known, Api()), Api())
+        before, after = estimate(unknown, Api()), estimate_request(build_request(known, Api()), Api())
         assert before.images == after.images == (0 if label is Label.TEXT else 4)
         assert before.input_tokens >= after.input_tokens
         assert before.usd is not None
@@ -143,7 +144,7 @@ def test_the_estimate_by_hand() -> None:
     request = build_request(evidence(Label.VISUAL), Api())
     words = [request.system, "Sample 1 of 2", "Description: A red train.", "Sample 2 of 2", "Description: A red train."]
     tokens = sum(-(-len(text) // 2) for text in words) + 4 * 255 + 200
-    found = estimate(request, Api())
+    found = estimate_request(request, Api())
     assert (found.input_tokens, found.output_tokens_at_most, found.images) == (tokens, 1000, 4)
     assert found.usd == pytest.approx((tokens * 2.5 + 1000 * 10) / 1e6)
     assert found.price_date == "2026-06"

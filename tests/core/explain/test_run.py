@@ -15,10 +15,10 @@ from vlmscope.core.analysis.pick import clearest_of_label, clearest_of_layers
 from vlmscope.core.base.errors import Cancelled, StopRun
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.cost import Ledger
 from vlmscope.core.explain.evidence import gather
 from vlmscope.core.explain.run import Result, RunEnd, known_explanation, run
 from vlmscope.core.llm import client as chat_module
+from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.messages import ChatAnswer, ChatRequest
 from vlmscope.core.method.labels import Label

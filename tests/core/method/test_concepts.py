@@ -29,7 +29,8 @@ def quiet(_done: int, _total: int) -> None:
 
 
 def find(top_sample: NDArray[np.int32], descriptions: list[str], skipped: tuple[int, ...] = ()) -> Concepts:
-    return find_concepts(top_sample, manifest_of(top_sample, len(descriptions), skipped), descriptions, quiet)
+    known = [None if i in skipped else words for i, words in enumerate(descriptions)]
+    return find_concepts(top_sample, known, quiet)
 
 
 def slow(top: list[int], descriptions: list[str], skipped: tuple[int, ...]) -> Expected:
@@ -137,9 +138,7 @@ def test_nothing_stands_out_where_there_is_nothing_to_compare(samples: list[str]
 
 
 def test_a_scan_of_no_samples_has_no_concepts() -> None:
-    found = find_concepts(
-        np.full((1, 2, 4), -1, dtype=np.int32), manifest_of(np.zeros((1, 2, 0), dtype=np.int32), 0, ()), [], quiet
-    )
+    found = find_concepts(np.full((1, 2, 4), -1, dtype=np.int32), [], quiet)
     assert found.of(Neuron(0, 1)).purity == 0.0
     assert not found.find("dog").any()
 
@@ -157,7 +156,7 @@ def test_progress_ends_at_all_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 1)
     told: list[tuple[int, int]] = []
     top = np.array([[[0, 1], [5, 6], [10, 11]]], dtype=np.int32)
-    find_concepts(top, manifest_of(top, len(ANIMALS), ()), ANIMALS, lambda *at: told.append(at))
+    find_concepts(top, ANIMALS, lambda *at: told.append(at))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
@@ -236,7 +235,7 @@ def test_a_scan_without_concepts_has_none_until_they_are_put_there(scan_copy: Pa
     before = {path: path.read_bytes() for path in scan_copy.rglob("*") if path.is_file()}
     for words in (["dog", "cat"], ["fish", "bird"]):
         descriptions = [words[i % 2] for i in range(store.manifest.samples)]
-        found = find_concepts(store.arrays["top_sample"], store.manifest, descriptions, quiet)
+        found = find_concepts(store.arrays["top_sample"], store.manifest.without_skipped(descriptions), quiet)
         replace_concepts(scan_copy, found, store.manifest)
         stored = ScanStore(scan_copy).concepts
         assert stored is not None
@@ -337,7 +336,7 @@ def test_the_demos_concepts_are_those_of_its_scan() -> None:
     folder = Path(__file__).parents[3] / "sample_data" / "scan"
     store = ScanStore(folder)
     descriptions = [store.sample(i).description for i in range(store.manifest.samples)]
-    expected = find_concepts(store.arrays["top_sample"], read_manifest(folder), descriptions, quiet)
+    expected = find_concepts(store.arrays["top_sample"], read_manifest(folder).without_skipped(descriptions), quiet)
     found = store.concepts
     assert found is not None and found.words == expected.words
     for name in ("frequency", "word", "strength", "purity_hits"):

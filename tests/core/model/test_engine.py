@@ -17,9 +17,9 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.server import failure
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.scan.reduction import neuron_maps
 from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.log import worker_log
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, ModelSpec, Phase

@@ -21,8 +21,9 @@ from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import SIDE, TEXT_LENGTH, make_detector, make_segmenter
 from tests.support.watched import watched
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
+from vlmscope.core.base.stopping import Stopped, never
 from vlmscope.core.data.images import load_image
-from vlmscope.core.model.engine import Stopped, VlmEngine
+from vlmscope.core.model.engine import VlmEngine
 from vlmscope.core.model.segmentation import (
     Boxes,
     Detector,
@@ -34,7 +35,7 @@ from vlmscope.core.model.segmentation import (
     sam2_pixels,
 )
 from vlmscope.core.model.server import failure
-from vlmscope.core.model.vlm import Vlm, never
+from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentRequest
 

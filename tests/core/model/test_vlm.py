@@ -14,8 +14,8 @@ from tests.support.tiny import make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.devices import free_memory
+from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.scan.reduction import neuron_maps
 
 QUESTION = "Could you describe the image?"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))

@@ -11,10 +11,11 @@ from PIL import Image
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.errors import Cancelled, ModelError
+from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, Source, read_data
-from vlmscope.core.model.vlm import Vlm, never
+from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.descriptions import Progress, describe_missing
 
 PROMPT = "USER: <image> Could you describe the image? ASSISTANT:"

@@ -17,9 +17,9 @@ from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.descriptions import describe_missing
-from vlmscope.core.scan.reduction import neuron_maps
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions

@@ -15,9 +15,9 @@ from tests.support.api_server import KEY, ApiServer, Gate, Reply, api_server, co
 from tests.support.explain_parts import chat_with
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.errors import BudgetReached, StopRun
-from vlmscope.core.explain.answer import WrongAnswer
-from vlmscope.core.explain.cost import Ledger
 from vlmscope.core.llm import client as chat_module
+from vlmscope.core.llm.answers import WrongAnswer
+from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, TokenKind
 from vlmscope.core.scoring.simulators import api_text

@@ -17,7 +17,7 @@ from vlmscope.core.store.settings import ScanOptions
 
 
 def of_store(store: ScanStore, descriptions: list[str]) -> Concepts:
-    return find_concepts(store.arrays["top_sample"], store.manifest, descriptions, lambda *_: None)
+    return find_concepts(store.arrays["top_sample"], store.manifest.without_skipped(descriptions), lambda *_: None)
 
 
 def test_a_finished_scan_has_its_concepts(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""One neuron's exact activations over one sample."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.base.stopping import never
+from vlmscope.core.model.vlm import Encoded, Vlm
+
+
+class _Done(Exception):  # noqa: N818  # ends a pass early; it is no error
+    pass
+
+
+def neuron_maps(
+    vlm: Vlm,
+    hook: HookPoint,
+    neuron: Neuron,
+    encoded: Encoded,
+    pixels: Tensor,
+    cancelled: Callable[[], bool] = never,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One neuron's exact activations over one sample, by a pass that ends after its layer.
+
+    Returns:
+        float32 (rows, columns) over the patches, and float32 (tokens,) over the description.
+
+    Raises:
+        Cancelled: when ``cancelled`` turns true, which is read before every layer.
+    """
+    taken: list[Tensor] = []
+
+    def take(activation: Tensor) -> None:
+        taken.append(activation[0, :, neuron.index].float().cpu())
+        raise _Done
+
+    def check() -> None:
+        if cancelled():
+            raise Cancelled(f"The pass for {neuron} was stopped.")
+
+    try:
+        with vlm.before_layers(check):
+            vlm.forward(encoded.input_ids[None], pixels[None], {neuron.layer: take}, hook)
+    except _Done:
+        pass
+    row = taken[0].numpy()
+    return row[encoded.visual].reshape(vlm.grid), row[encoded.text]
