@@ -71,7 +71,7 @@ def _run(args: list[str]) -> int:
 
 def _report(error: VlmscopeError) -> None:
     _say(f"vlmscope: {error.title}")
-    for line in (*error.message.splitlines(), *error.mend.splitlines()):
+    for line in (*error.message.splitlines(), *error.hint.splitlines()):
         _say(f"  {plain(line)}")
 
 

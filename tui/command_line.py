@@ -63,7 +63,7 @@ class OwnWords:
 
 
 @dataclass(frozen=True)
-class Published:
+class ShowPublished:
     """Choose one of the paper's neurons."""
 
 
@@ -81,7 +81,9 @@ class Do:
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Published | ShowShares | Do
+Command = (
+    GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowPublished | ShowShares | Do
+)
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def _own_words(words: list[str], _state: State) -> Command:
 def _published(words: list[str], _state: State) -> Command:
     if words:
         raise UsageError(":published takes no words after it.", "Write :published.")
-    return Published()
+    return ShowPublished()
 
 
 def _stats(words: list[str], _state: State) -> Command:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from textual.binding import Binding
 
 
-class Group(StrEnum):
+class KeyGroup(StrEnum):
     """Where the help lists an action."""
 
     MOVE = "Move"
@@ -38,7 +38,7 @@ class Action:
     call: str
     short: str
     tip: str
-    group: Group
+    group: KeyGroup
 
     def binding(self) -> Binding:
         # A priority binding runs before the next key is dispatched. Others run when their event has bubbled up: of keys
@@ -47,96 +47,100 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list", Group.MOVE),
-    Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron", Group.MOVE),
-    Action("layer.next", "]", "layer(1)", "next layer", "Go to the next layer, same index", Group.MOVE),
-    Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index", Group.MOVE),
-    Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample", Group.MOVE),
-    Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample", Group.MOVE),
-    Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron", Group.MOVE),
-    Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", Group.MOVE),
-    Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", Group.MOVE),
-    Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", Group.MOVE),
+    Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list", KeyGroup.MOVE),
+    Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron", KeyGroup.MOVE),
+    Action("layer.next", "]", "layer(1)", "next layer", "Go to the next layer, same index", KeyGroup.MOVE),
+    Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index", KeyGroup.MOVE),
+    Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample", KeyGroup.MOVE),
+    Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample", KeyGroup.MOVE),
+    Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron", KeyGroup.MOVE),
+    Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", KeyGroup.MOVE),
+    Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", KeyGroup.MOVE),
+    Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", KeyGroup.MOVE),
     Action(
         "search",
         "/",
         "search",
         "search",
         "Find words (of concepts, notes ...), an address, a label",
-        Group.FIND,
+        KeyGroup.FIND,
     ),
-    Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", Group.FIND),
-    Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", Group.FIND),
+    Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", KeyGroup.FIND),
+    Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", KeyGroup.FIND),
     Action(
         "filter",
         "f",
         "filter",
         "filter",
         "Keep neurons by label, verdict, firmness ...; all layers",
-        Group.FIND,
+        KeyGroup.FIND,
     ),
-    Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ...", Group.FIND),
-    Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey", Group.LOOK),
-    Action("statistics", "v", "statistics", "statistics", "Show the activation's distribution by kind", Group.LOOK),
-    Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside", Group.LOOK),
-    Action("meaning", "e", "meaning", "meaning", "Show concepts, tokens and every explanation in full", Group.LOOK),
-    Action("zoom", "z", "zoom", "zoom", "Give the pictures the whole screen", Group.LOOK),
-    Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down", Group.LOOK),
-    Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up", Group.LOOK),
-    Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", Group.LOOK),
-    Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", Group.LOOK),
-    Action("score", "s", "score_page", "score page", "Show truth and prediction side by side; h l step", Group.LOOK),
-    Action("choose", "c", "choose", "choose explanation", "Choose which explanation leads", Group.LOOK),
-    Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", Group.LOOK),
-    Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)", Group.MODEL),
+    Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ...", KeyGroup.FIND),
+    Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey", KeyGroup.LOOK),
+    Action("statistics", "v", "statistics", "statistics", "Show the activation's distribution by kind", KeyGroup.LOOK),
+    Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside", KeyGroup.LOOK),
+    Action("meaning", "e", "meaning", "meaning", "Show concepts, tokens and every explanation in full", KeyGroup.LOOK),
+    Action("zoom", "z", "zoom", "zoom", "Give the pictures the whole screen", KeyGroup.LOOK),
+    Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down", KeyGroup.LOOK),
+    Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up", KeyGroup.LOOK),
+    Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", KeyGroup.LOOK),
+    Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", KeyGroup.LOOK),
+    Action("score", "s", "score_page", "score page", "Show truth and prediction side by side; h l step", KeyGroup.LOOK),
+    Action("choose", "c", "choose", "choose explanation", "Choose which explanation leads", KeyGroup.LOOK),
+    Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", KeyGroup.LOOK),
+    Action(
+        "explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)", KeyGroup.MODEL
+    ),
     Action(
         "simulate",
         "S",
         "simulate",
         "score",
         "Score the explanation by simulating (an API costs money)",
-        Group.MODEL,
+        KeyGroup.MODEL,
     ),
-    Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes", Group.MODEL),
-    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", Group.MODEL),
-    Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", Group.TRIAGE),
-    Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject", Group.TRIAGE),
-    Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure", Group.TRIAGE),
-    Action("verdict.clear", "4", "verdict(4)", "clear verdict", "Take the verdict back", Group.TRIAGE),
+    Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes", KeyGroup.MODEL),
+    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", KeyGroup.MODEL),
+    Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", KeyGroup.TRIAGE),
+    Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject", KeyGroup.TRIAGE),
+    Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure", KeyGroup.TRIAGE),
+    Action("verdict.clear", "4", "verdict(4)", "clear verdict", "Take the verdict back", KeyGroup.TRIAGE),
     Action(
         "next_untriaged",
         "full_stop",
         "next_untriaged",
         "next untriaged",
         "Go to the next neuron without a verdict",
-        Group.TRIAGE,
+        KeyGroup.TRIAGE,
     ),
-    Action("note", "i", "note", "note", "Write a note", Group.TRIAGE),
-    Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR", Group.TRIAGE),
-    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", Group.TRIAGE),
-    Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark", Group.TRIAGE),
+    Action("note", "i", "note", "note", "Write a note", KeyGroup.TRIAGE),
+    Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR", KeyGroup.TRIAGE),
+    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", KeyGroup.TRIAGE),
+    Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark", KeyGroup.TRIAGE),
     Action(
         "undo",
         "u",
         "undo",
         "undo",
         "Undo the last verdict, note, tags, bookmark or choice",
-        Group.TRIAGE,
+        KeyGroup.TRIAGE,
     ),
-    Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone", Group.TRIAGE),
-    Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown", Group.TRIAGE),
-    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", Group.TRIAGE),
-    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", Group.PROGRAM),
-    Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", Group.PROGRAM),
-    Action("help", "?", "help", "help", "List all keys and commands", Group.PROGRAM),
-    Action("quit", "q", "app.quit", "quit", "Quit vlmscope", Group.PROGRAM),
+    Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone", KeyGroup.TRIAGE),
+    Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown", KeyGroup.TRIAGE),
+    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", KeyGroup.TRIAGE),
+    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", KeyGroup.PROGRAM),
+    Action(
+        "back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", KeyGroup.PROGRAM
+    ),
+    Action("help", "?", "help", "help", "List all keys and commands", KeyGroup.PROGRAM),
+    Action("quit", "q", "app.quit", "quit", "Quit vlmscope", KeyGroup.PROGRAM),
 )
 
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
 #: The footer, first things first: as many as fit are shown. Each entry: ids whose keys stand together, and a word.
-Hint = tuple[tuple[str, ...], str]
-HINTS: tuple[Hint, ...] = (
+FooterItem = tuple[tuple[str, ...], str]
+FOOTER: tuple[FooterItem, ...] = (
     (("neuron.next", "neuron.previous"), "neuron"),
     (("layer.previous", "layer.next"), "layer"),
     (("sample.previous", "sample.next"), "sample"),
@@ -157,7 +161,7 @@ HINTS: tuple[Hint, ...] = (
     (("copy_address",), "copy"),
 )
 #: Always there, at the footer's end.
-LAST_HINTS: tuple[Hint, ...] = ((("help",), "help"), (("quit",), "quit"))
+FOOTER_END: tuple[FooterItem, ...] = ((("help",), "help"), (("quit",), "quit"))
 
 _NAMES = {
     "escape": "esc",
@@ -189,7 +193,7 @@ def keys_of(action_id: str, remapped: Mapping[str, str]) -> list[str]:
     return [_NAMES.get(key.strip(), key.strip()) for key in keys.split(",")]
 
 
-def hint_keys(ids: Iterable[str], remapped: Mapping[str, str]) -> str:
+def footer_keys(ids: Iterable[str], remapped: Mapping[str, str]) -> str:
     """What the footer shows for actions that stand together: ``j/k``, ``[ ]``."""
     firsts = [keys_of(action_id, remapped)[0] for action_id in ids]
     return (" " if firsts[0] == "[" else "/").join(firsts)

@@ -15,7 +15,7 @@ from pathlib import Path
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.errors import SamplesError, UsageError
-from vlmscope.core.data.samples import Data, Source
+from vlmscope.core.data.samples import Data, ListedImage
 from vlmscope.core.store.manifest import MANIFEST, Manifest
 from vlmscope.core.store.progress import check_whole
 from vlmscope.core.store.reader import ScanStore
@@ -82,11 +82,11 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
     if manifest.control is not None:
         raise UsageError(f"{store.folder} is itself a control.", "Name the scan that it belongs to.")
     check_whole(store, "A control takes")
-    mend = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
+    hint = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
     if images is not None:
         name, root = manifest.data if manifest.data != DEMO else str(images), images.expanduser().resolve()
     elif manifest.image_root is None:
-        raise SamplesError(f"{store.folder} does not say where its images lie.", mend)
+        raise SamplesError(f"{store.folder} does not say where its images lie.", hint)
     else:
         name = manifest.data
         root = demo_folder() if manifest.image_root == DEMO else Path(manifest.image_root)
@@ -96,7 +96,7 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
     if missing:
         raise SamplesError(
             f"Of the {len(samples)} images of {store.folder}, {len(missing)} are not in {root}, {missing[0]} first.",
-            mend,
+            hint,
         )
     # A sample that the scan skipped stays in its place, so that the others keep their numbers.
-    return Data(name, root, tuple(Source(sample.image, sample.description) for sample in samples))
+    return Data(name, root, tuple(ListedImage(sample.image, sample.description) for sample in samples))

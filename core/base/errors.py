@@ -23,19 +23,19 @@ class VlmscopeError(Exception):
 
     Args:
         message: what is wrong, naming the file or value.
-        mend: what the user can do about it; may be empty.
+        hint: what the user can do about it; may be empty.
     """
 
     title = "vlmscope cannot go on"
     exit_code = 1
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.mend}" if self.mend else self.message
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
 class UsageError(VlmscopeError):

@@ -15,7 +15,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProces
 from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.bench.architectures import SIZES, Architecture, Sizes
-from vlmscope.core.data.listings import Source
+from vlmscope.core.data.listings import ListedImage
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Vlm
 
@@ -139,7 +139,7 @@ def made_data(name: Architecture, folder: Path, samples: int, seed: int) -> Data
         noise = rng.integers(0, 256, (PHOTO[1] // 8, PHOTO[0] // 8, 3), dtype=np.uint8)
         file = f"{index:06}.jpg"
         Image.fromarray(noise).resize(PHOTO, Image.Resampling.BICUBIC).save(folder / file, quality=90)
-        sources.append(Source(file, made_description(rng, name)))
+        sources.append(ListedImage(file, made_description(rng, name)))
     return Data(f"made up (seed {seed})", folder, tuple(sources))
 
 

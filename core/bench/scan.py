@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.bench.baseline_two_pass import two_pass
 from vlmscope.core.bench.flops import forward_flop
@@ -19,8 +20,8 @@ from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, Ready, prefetch
-from vlmscope.core.scan.descriptions import Progress, describe_missing
+from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, Ready, ready_images
+from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.reduction import Batch
 from vlmscope.core.scan.scan import scan
@@ -83,7 +84,7 @@ def bench_scan(
     data: Data,
     options: ScanOptions,
     repeats: int,
-    progress: Progress,
+    progress: OnProgress,
     *,
     against_two_pass: bool = False,
 ) -> ScanFigures:
@@ -159,7 +160,7 @@ def bench_scan(
 class _Clock:
     """Seconds of each part, and one count of samples over all parts for who watches."""
 
-    def __init__(self, progress: Progress, samples: int) -> None:
+    def __init__(self, progress: OnProgress, samples: int) -> None:
         self._progress, self._samples, self._done = progress, samples, 0
 
     def report(self, what: str, done: int, total: int) -> None:
@@ -202,7 +203,7 @@ def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> l
         SamplesError: if an image cannot be read any more.
     """
     found = []
-    for indices, images in prefetch(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
+    for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
         ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
         ready = []
         for image in images:

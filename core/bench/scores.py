@@ -17,7 +17,7 @@ import numpy as np
 
 from vlmscope.core.base.demo import DEMO, image_path, scan_folder
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.correlation import Group, TokenKind
+from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.candidates import concept_explanation
@@ -71,7 +71,7 @@ class Constant:
     independent = True
     paid = False
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The whole text."""
         return (explanation.text,)
 
@@ -137,8 +137,8 @@ def shuffled_explanations(
     order = np.random.default_rng(seed_of(store.manifest.scan_id, neuron, "shuffled")).permutation(len(others))
     found: dict[tuple[str, ...], Explanation] = {}
     for at in order.tolist():
-        words = {*others[at].visual_phrases, *oracle.looks_for(others[at])}
-        if not words & own and elsewhere.intersection(oracle.looks_for(others[at])):
+        words = {*others[at].visual_phrases, *oracle.search_phrases(others[at])}
+        if not words & own and elsewhere.intersection(oracle.search_phrases(others[at])):
             found.setdefault(others[at].visual_phrases, others[at])
     return list(found.values())[:SHUFFLED]
 
@@ -174,7 +174,7 @@ async def bench_scores(
             samples: list[HeldOut] = samples,
         ) -> list[float | None]:
             found = await pooled_scores(
-                store, neuron, words, simulator, remembering, samples, TokenKind.VISUAL, Group.TOP_AND_RANDOM
+                store, neuron, words, simulator, remembering, samples, TokenKind.VISUAL, ScoredGroup.TOP_AND_RANDOM
             )
             return [one.score for one in found]
 

@@ -24,7 +24,7 @@ class Captions(StrEnum):
 
 
 @dataclass(frozen=True)
-class Source:
+class ListedImage:
     """One image, still on disk. ``description`` is None where the model has to write one; it may be empty."""
 
     image: str  #: path relative to the data's root
@@ -32,7 +32,7 @@ class Source:
     place: str = field(default="", compare=False)  #: where it is listed: "samples.jsonl, line 7"; "" in a folder
 
 
-def read_file(path: Path, captions: Captions | None = None) -> list[Source]:
+def read_file(path: Path, captions: Captions | None = None) -> list[ListedImage]:
     """The images that ``path`` lists, in its order.
 
     A file that ends in ``.json`` is one JSON: COCO's ``{"images": [{"id", "file_name"}], "annotations": [{"id",
@@ -61,7 +61,7 @@ def read_file(path: Path, captions: Captions | None = None) -> list[Source]:
     return _lines(path, text, captions)
 
 
-def _lines(path: Path, text: str, captions: Captions | None) -> list[Source]:
+def _lines(path: Path, text: str, captions: Captions | None) -> list[ListedImage]:
     sources = []
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
         if not line.strip():
@@ -74,7 +74,7 @@ def _lines(path: Path, text: str, captions: Captions | None) -> list[Source]:
     return sources
 
 
-def _whole(path: Path, content: Any, captions: Captions | None) -> list[Source]:
+def _whole(path: Path, content: Any, captions: Captions | None) -> list[ListedImage]:
     if isinstance(content, list):
         return [_record(path, f"entry [{i}]", record, captions) for i, record in enumerate(content)]
     if isinstance(content, dict) and isinstance(content.get("images"), list):
@@ -82,7 +82,7 @@ def _whole(path: Path, content: Any, captions: Captions | None) -> list[Source]:
     return [_record(path, "line 1", content, captions)]
 
 
-def _record(path: Path, place: str, record: Any, captions: Captions | None) -> Source:
+def _record(path: Path, place: str, record: Any, captions: Captions | None) -> ListedImage:
     """One of our own records, or one of LLaVA's."""
     image = record.get("image") if isinstance(record, dict) else None
     description = record.get("description") if isinstance(record, dict) else None
@@ -109,7 +109,7 @@ def _answer(path: Path, place: str, turns: Any) -> str | None:
     return None
 
 
-def _coco(path: Path, content: dict[str, Any], captions: Captions | None) -> list[Source]:
+def _coco(path: Path, content: dict[str, Any], captions: Captions | None) -> list[ListedImage]:
     texts = _coco_captions(path, content.get("annotations", [])) if captions is Captions.OWN else {}
     sources = []
     for i, image in enumerate(content["images"]):
@@ -141,11 +141,11 @@ def _coco_captions(path: Path, annotations: Any) -> dict[int | str, str]:
     return {image: caption for image, (_, caption) in first.items()}
 
 
-def _source(path: Path, place: str, image: str, description: str | None) -> Source:
+def _source(path: Path, place: str, image: str, description: str | None) -> ListedImage:
     try:
         (description or "").encode()
     except UnicodeEncodeError as error:  # JSON can say "\ud83d"; no tokenizer takes it
         raise SamplesError(
             f"{path}, {place}: the description has half a character: {error.reason}.", "Write the description anew."
         ) from None
-    return Source(image, description, f"{path.name}, {place}")
+    return ListedImage(image, description, f"{path.name}, {place}")

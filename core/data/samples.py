@@ -10,9 +10,9 @@ from pathlib import Path
 from vlmscope.core.base.demo import DEMO, samples_file
 from vlmscope.core.base.errors import SamplesError, UsageError
 from vlmscope.core.data.images import SUFFIXES
-from vlmscope.core.data.listings import RECORD, Captions, Source, read_file
+from vlmscope.core.data.listings import RECORD, Captions, ListedImage, read_file
 
-__all__ = ["Captions", "Data", "Source", "read_data"]
+__all__ = ["Captions", "Data", "ListedImage", "read_data"]
 
 SIBLINGS = ("train2017", "val2017")  #: COCO's folders of images; its JSON lies beside them, or in annotations/
 LOOKED_AT = 1000  #: images looked for in a folder before the next is tried
@@ -30,7 +30,7 @@ class Data:
 
     name: str
     root: Path
-    sources: tuple[Source, ...]
+    sources: tuple[ListedImage, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -80,7 +80,7 @@ def read_data(
     notes: list[str] = []
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        sources = [Source(p.relative_to(path).as_posix(), None) for p in found]
+        sources = [ListedImage(p.relative_to(path).as_posix(), None) for p in found]
         if not sources:
             raise _no_images(name, path)
     else:
@@ -93,9 +93,9 @@ def read_data(
     return Data(name, path if path.is_dir() else _root(path, sources, image_root), tuple(sources), tuple(notes))
 
 
-def _once(sources: list[Source]) -> tuple[list[Source], list[str]]:
+def _once(sources: list[ListedImage]) -> tuple[list[ListedImage], list[str]]:
     """The sources whose image is not listed before, and a note on each of the others."""
-    first: dict[str, Source] = {}
+    first: dict[str, ListedImage] = {}
     notes = []
     for source in sources:
         before = first.setdefault(os.path.normpath(source.image), source)
@@ -105,7 +105,7 @@ def _once(sources: list[Source]) -> tuple[list[Source], list[str]]:
     return list(first.values()), notes
 
 
-def _root(path: Path, sources: list[Source], given: Path | None) -> Path:
+def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
     """The folder that a file's images are relative to.
 
     Raises:

@@ -26,7 +26,7 @@ Sentence = Annotated[str, BeforeValidator(_clean), Field(max_length=TEXT_LENGTH)
 Phrase = Annotated[str, BeforeValidator(_clean), Field(min_length=1, max_length=PHRASE_LENGTH)]
 
 
-class Answer(BaseModel):
+class ExplanationAnswer(BaseModel):
     """The fields of ``vlmscope.core.explain.prompt.SCHEMA``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,14 +38,14 @@ class Answer(BaseModel):
     confidence: Annotated[Confidence, BeforeValidator(_lower)]
 
 
-def read_answer(text: str) -> Answer:
+def read_answer(text: str) -> ExplanationAnswer:
     """Read a model's answer.
 
     Raises:
         WrongAnswer: if it is no JSON, or not of the form that was asked for.
     """
     try:
-        return Answer.model_validate(read_json(text))
+        return ExplanationAnswer.model_validate(read_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

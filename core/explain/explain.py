@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.explain.answer import Answer, read_answer
+from vlmscope.core.explain.answer import ExplanationAnswer, read_answer
 from vlmscope.core.explain.cache import ExplainCache, cache_key
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import PROMPT_VERSION, build_request
@@ -70,7 +70,7 @@ class _Bill:
         )
         return Answered(failure, warning=self.warning)
 
-    def explained(self, answer: Answer, samples: tuple[int, ...]) -> Explanation:
+    def explained(self, answer: ExplanationAnswer, samples: tuple[int, ...]) -> Explanation:
         return Explanation(
             text=answer.explanation,
             source=Source.API,

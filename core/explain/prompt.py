@@ -66,7 +66,7 @@ there are none.
 "confidence": "low", "medium" or "high"."""
 
 
-Part = TextPart | ImagePart
+MessagePart = TextPart | ImagePart
 
 
 def has_images(label: Label) -> bool:
@@ -105,7 +105,7 @@ def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
     Raises:
         StoreError: if a crop cannot be decoded.
     """
-    parts: list[Part] = []
+    parts: list[MessagePart] = []
     for number, sample in enumerate(evidence.samples, 1):
         assert sample.visual is not None
         assert sample.text is not None
@@ -135,7 +135,7 @@ def words(label: Label, sample: SampleEvidence, acts: Sequence[int]) -> str:
     return token_lines(sample.tokens, acts)
 
 
-def _pictures(number: int, sample: SampleEvidence, norms: NDArray[np.float32]) -> list[Part]:
+def _pictures(number: int, sample: SampleEvidence, norms: NDArray[np.float32]) -> list[MessagePart]:
     from PIL import Image
 
     crop = open_crop(sample.crop).resize((SIDE, SIDE), Image.Resampling.NEAREST)

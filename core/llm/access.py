@@ -53,7 +53,7 @@ def key_problem(settings: Api) -> str:
     return ""
 
 
-def scrubbed(text: str) -> str:
+def redacted(text: str) -> str:
     """``text`` without the key."""
     key = api_key()
     return text.replace(key, "[key]") if len(key) >= SECRET_LENGTH else text

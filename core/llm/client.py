@@ -21,10 +21,10 @@ from pydantic import BaseModel, Field, ValidationError
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, key_problem, scrubbed
+from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, key_problem, redacted
 from vlmscope.core.llm.messages import PLAIN_TEXT, ChatAnswer, ChatRequest, wire_body
 from vlmscope.core.llm.prices import last_day
-from vlmscope.core.llm.retry import REASON_LENGTH, Remedy, Trouble, judge, wait_s
+from vlmscope.core.llm.retry import REASON_LENGTH, ApiFailure, NextStep, classify_error, wait_s
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -118,16 +118,16 @@ class Chat:
             outcome = await self._once(client, request, step, warning)
             if isinstance(outcome, ChatAnswer):
                 return outcome
-            if outcome.remedy is Remedy.STOP:
-                raise StopRun(outcome.reason, outcome.mend)
-            if outcome.remedy is Remedy.STEP_DOWN and step < PLAIN_TEXT:
+            if outcome.remedy is NextStep.STOP:
+                raise StopRun(outcome.reason, outcome.hint)
+            if outcome.remedy is NextStep.STEP_DOWN and step < PLAIN_TEXT:
                 _steps[endpoint] = max(_steps.get(endpoint, 0), step + 1)
                 continue
-            if outcome.remedy is not Remedy.TRY_AGAIN:
-                raise ApiError(f"{outcome.reason}.", outcome.mend)
+            if outcome.remedy is not NextStep.TRY_AGAIN:
+                raise ApiError(f"{outcome.reason}.", outcome.hint)
             tried += 1
             if tried == TRIES:
-                raise ApiError(f"No answer in {TRIES} tries: {outcome.reason}.", outcome.mend)
+                raise ApiError(f"No answer in {TRIES} tries: {outcome.reason}.", outcome.hint)
             await self._sleep(wait_s(tried, outcome.wait_s, self._chance()))
 
     async def _open(self) -> "AsyncOpenAI":
@@ -136,7 +136,9 @@ class Chat:
                 self._client = await asyncio.to_thread(_make_client, base_url(self.settings), self.settings.timeout_s)
             return self._client
 
-    async def _once(self, client: "AsyncOpenAI", request: ChatRequest, step: int, warning: str) -> ChatAnswer | Trouble:
+    async def _once(
+        self, client: "AsyncOpenAI", request: ChatRequest, step: int, warning: str
+    ) -> ChatAnswer | ApiFailure:
         """One HTTP request. What went wrong is returned, so that no exception carries what the server echoed."""
         import openai
 
@@ -145,18 +147,18 @@ class Chat:
                 raw = await client.chat.completions.with_raw_response.create(**wire_body(request, step))
                 return _read(raw.text, request, warning)
         except (TimeoutError, openai.APITimeoutError):
-            return Trouble(Remedy.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
+            return ApiFailure(NextStep.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
         except openai.APIConnectionError as error:
             host = urlsplit(base_url(self.settings)).netloc.rpartition("@")[2]
-            return Trouble(Remedy.TRY_AGAIN, f"no connection to {host} ({_reason(error.__cause__ or error)})")
+            return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {host} ({_reason(error.__cause__ or error)})")
         except openai.APIStatusError as error:
             codes = [str(code) for code in (error.code, error.type) if code]
-            trouble = judge(error.status_code, codes, error.param or "", _said(error), error.response.headers)
-            if trouble.remedy is not Remedy.REFUSED:
+            trouble = classify_error(error.status_code, codes, error.param or "", _said(error), error.response.headers)
+            if trouble.remedy is not NextStep.REFUSED:
                 return trouble
             return ChatAnswer("", "content_filter", trouble.reason, request.model, 0, 0, warning)
         except (openai.OpenAIError, ValueError) as error:
-            return Trouble(Remedy.FAIL, _reason(error))
+            return ApiFailure(NextStep.FAIL, _reason(error))
 
     async def _warning(self, client: "AsyncOpenAI", model: str) -> str:
         """Of a model that is near its end, once; the server is asked only about a model that we know nothing of."""
@@ -184,14 +186,14 @@ def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
     return AsyncOpenAI(base_url=url, api_key=api_key() or PLACEHOLDER, max_retries=0, timeout=timeout_s)
 
 
-def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | Trouble:
-    text = scrubbed(text)  # a server may echo what it was sent
+def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | ApiFailure:
+    text = redacted(text)  # a server may echo what it was sent
     try:
         found = _Completion.model_validate_json(text)
     except ValidationError:
         seen = plain(text, 80).strip()
-        return Trouble(
-            Remedy.FAIL,
+        return ApiFailure(
+            NextStep.FAIL,
             f"The server answered something else than a completion: {seen or 'nothing'}",
             "Check that OPENAI_BASE_URL, or base_url in the settings, ends as the server wants it, often in /v1.",
         )
@@ -213,12 +215,12 @@ def _said(error: "APIStatusError") -> str:
     """The server's own words, without the client's frame around them."""
     body = error.body
     if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return scrubbed(body["message"])
-    return scrubbed(error.message)
+        return redacted(body["message"])
+    return redacted(error.message)
 
 
 def _reason(error: BaseException) -> str:
-    return plain(scrubbed(str(error)), REASON_LENGTH).rstrip(".") or type(error).__name__
+    return plain(redacted(str(error)), REASON_LENGTH).rstrip(".") or type(error).__name__
 
 
 async def _look_up(client: "AsyncOpenAI", model: str) -> str:

@@ -18,7 +18,7 @@ _FILTERED = {"content_filter", "content_policy_violation"}
 _FORMAT = ("response_format", "json_schema", "json_object", "structured output", "guided")
 
 
-class Remedy(Enum):
+class NextStep(Enum):
     """What follows from a trouble."""
 
     TRY_AGAIN = auto()
@@ -29,22 +29,24 @@ class Remedy(Enum):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ApiFailure:
     """A request that got no answer.
 
     Attributes:
         reason: for a person, one line.
-        mend: what to do about it; may be empty.
+        hint: what to do about it; may be empty.
         wait_s: how long the server asks to wait; 0 where it does not say.
     """
 
-    remedy: Remedy
+    remedy: NextStep
     reason: str
-    mend: str = ""
+    hint: str = ""
     wait_s: float = 0.0
 
 
-def judge(status: int, codes: Collection[str], param: str, message: str, headers: Mapping[str, str]) -> Trouble:
+def classify_error(
+    status: int, codes: Collection[str], param: str, message: str, headers: Mapping[str, str]
+) -> ApiFailure:
     """What an HTTP error means.
 
     Args:
@@ -54,8 +56,8 @@ def judge(status: int, codes: Collection[str], param: str, message: str, headers
     """
     said = plain(message, REASON_LENGTH).strip().rstrip(".") or f"HTTP {status}"
     if _QUOTA & set(codes) or status == 402:
-        return Trouble(
-            Remedy.STOP,
+        return ApiFailure(
+            NextStep.STOP,
             f"The quota of the key in OPENAI_API_KEY is used up: {said}.",
             "Add credit to the account, or set OPENAI_API_KEY to another key.",
         )
@@ -63,14 +65,16 @@ def judge(status: int, codes: Collection[str], param: str, message: str, headers
         what = (
             "refuses the key in OPENAI_API_KEY" if status == 401 else "does not allow this to the key in OPENAI_API_KEY"
         )
-        return Trouble(Remedy.STOP, f"The server {what}: {said}.", "Set OPENAI_API_KEY to a key with these rights.")
+        return ApiFailure(
+            NextStep.STOP, f"The server {what}: {said}.", "Set OPENAI_API_KEY to a key with these rights."
+        )
     if status in _TRY_AGAIN or status >= 500:
-        return Trouble(Remedy.TRY_AGAIN, f"HTTP {status}: {said}", wait_s=retry_after(headers))
+        return ApiFailure(NextStep.TRY_AGAIN, f"HTTP {status}: {said}", wait_s=retry_after(headers))
     if _FILTERED & set(codes):
-        return Trouble(Remedy.REFUSED, said)
+        return ApiFailure(NextStep.REFUSED, said)
     if status in (400, 422) and (param.startswith("response_format") or any(it in message.lower() for it in _FORMAT)):
-        return Trouble(Remedy.STEP_DOWN, f"HTTP {status}: {said}")
-    return Trouble(Remedy.FAIL, f"HTTP {status}: {said}")
+        return ApiFailure(NextStep.STEP_DOWN, f"HTTP {status}: {said}")
+    return ApiFailure(NextStep.FAIL, f"HTTP {status}: {said}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

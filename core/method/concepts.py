@@ -11,12 +11,13 @@ They are words that co-occur, no explanation by a model. Kept with a scan, besid
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.words import NO_WORD, WordCounts, count_words, singular, words_of
@@ -29,8 +30,6 @@ PRIOR = 0.2  #: what the prior weighs, as a share of the top samples: ten descri
 LEAST_STRENGTH = 1.96
 BLOCK = 400_000  #: word ids counted at once
 SIMILAR = 5  #: words proposed for one that is not there
-
-Progress = Callable[[int, int], None]  #: neurons done, of how many
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def least_count(top: int) -> int:
     return min(top, max(2, -(-top // 10)))
 
 
-def find_concepts(top_sample: NDArray[np.int32], descriptions: Sequence[str | None], progress: Progress) -> Concepts:
+def find_concepts(top_sample: NDArray[np.int32], descriptions: Sequence[str | None], progress: OnCount) -> Concepts:
     """The words that stand out for every neuron: 352,256 neurons take less than two minutes.
 
     Kept are the ``KEPT`` strongest of the words that ``least_count`` top samples have and whose z-score is above

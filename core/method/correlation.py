@@ -27,7 +27,7 @@ class TokenKind(StrEnum):
     TEXT = "text"
 
 
-class Group(StrEnum):
+class ScoredGroup(StrEnum):
     """On which samples: an explanation that is too broad ties on top samples and separates on random ones."""
 
     TOP = "top"
@@ -50,7 +50,7 @@ class Correlation:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredSample:
     """The truth and the prediction of one sample's tokens of one kind, both of the same size, in any shape.
 
     Attributes:
@@ -133,7 +133,12 @@ def _below_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def pool(
-    samples: Sequence[Scored], group: Group, planned: Mapping[Group, int], seed: int, *, interval: bool = True
+    samples: Sequence[ScoredSample],
+    group: ScoredGroup,
+    planned: Mapping[ScoredGroup, int],
+    seed: int,
+    *,
+    interval: bool = True,
 ) -> Pooled:
     """The score over all tokens of ``samples`` that belong to ``group``.
 
@@ -142,12 +147,12 @@ def pool(
         planned: how many were to be scored: the top samples, and the top and random ones together.
         seed: of the bootstrap.
     """
-    random = group is Group.TOP_AND_RANDOM
+    random = group is ScoredGroup.TOP_AND_RANDOM
     ordered = sorted(samples, key=lambda one: (one.rank is None, one.rank or 0, one.sample))
     top = [one for one in ordered if one.rank is not None]
     others = [one for one in ordered if one.rank is None] if random else []
     used = top + others
-    wanted_top, wanted_others = planned[Group.TOP], planned[Group.TOP_AND_RANDOM] - planned[Group.TOP]
+    wanted_top, wanted_others = planned[ScoredGroup.TOP], planned[ScoredGroup.TOP_AND_RANDOM] - planned[ScoredGroup.TOP]
     wanted = wanted_top + (wanted_others if random else 0)
     tokens = sum(one.truth.size for one in used)
     lacking = _lacking("top", len(top), wanted_top)
@@ -166,7 +171,7 @@ def pool(
     return Pooled(found.value, found.reason, ends, kind if ends else None, wanted, len(used), tokens)
 
 
-def _joined(samples: Sequence[Scored], name: str) -> NDArray[np.float64]:
+def _joined(samples: Sequence[ScoredSample], name: str) -> NDArray[np.float64]:
     parts = [np.asarray(getattr(one, name), dtype=np.float64).ravel() for one in samples]
     return np.concatenate(parts) if parts else np.empty(0)
 
@@ -179,13 +184,13 @@ def _lacking(what: str, counted: int, planned: int) -> str:
     return ""
 
 
-def _range(samples: Sequence[Scored]) -> tuple[float, float] | None:
+def _range(samples: Sequence[ScoredSample]) -> tuple[float, float] | None:
     found = [correlation(one.truth, one.prediction).value for one in samples]
     values = [value for value in found if value is not None]
     return (min(values), max(values)) if len(values) > 1 else None
 
 
-def _bootstrap(top: Sequence[Scored], others: Sequence[Scored], seed: int) -> tuple[float, float] | None:
+def _bootstrap(top: Sequence[ScoredSample], others: Sequence[ScoredSample], seed: int) -> tuple[float, float] | None:
     """The percentile interval of the pooled correlation, samples drawn anew with replacement within each group.
 
     A sample's tokens move together: they are not independent. Of each sample only its size and five sums are needed,
@@ -214,7 +219,7 @@ def _bootstrap(top: Sequence[Scored], others: Sequence[Scored], seed: int) -> tu
     return float(low), float(high)
 
 
-def _sums(samples: Sequence[Scored]) -> NDArray[np.float64]:
+def _sums(samples: Sequence[ScoredSample]) -> NDArray[np.float64]:
     """Of each sample: tokens, and the sums of x, y, x², y² and xy; float64 (S, 6)."""
     ends = np.cumsum([0, *(one.truth.size for one in samples)])
     x, y = (_scaled(_joined(samples, name)) for name in ("truth", "prediction"))
@@ -222,7 +227,7 @@ def _sums(samples: Sequence[Scored]) -> NDArray[np.float64]:
     return np.stack([terms[a:b].sum(axis=0) for a, b in pairwise(ends)])
 
 
-def _varies(samples: Sequence[Scored], name: str, counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _varies(samples: Sequence[ScoredSample], name: str, counts: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Of each draw, whether its values are not all the same: exactly, by the least and the largest."""
     parts = [np.asarray(getattr(one, name), dtype=np.float64) for one in samples]
     low = np.array([part.min() if part.size else np.inf for part in parts])

@@ -125,15 +125,15 @@ def open_crop(data: bytes) -> "Image.Image":
     """
     from PIL import Image
 
-    mend = "Copy the scan again from where it was made."
+    hint = "Copy the scan again from where it was made."
     try:
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         if image.width * image.height > MAX_PIXELS:
-            raise StoreError(f"A crop of {image.width} x {image.height} pixels is no crop: it is too large.", mend)
+            raise StoreError(f"A crop of {image.width} x {image.height} pixels is no crop: it is too large.", hint)
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise StoreError(f"A crop cannot be decoded: {error}.", mend) from error
+        raise StoreError(f"A crop cannot be decoded: {error}.", hint) from error
 
 
 def shade(norm: float, base: RGB = WHITE, full: RGB = GREEN) -> RGB:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vlmscope.core.base.stopping import Stopped
+from vlmscope.core.base.callbacks import Stopped
 from vlmscope.core.data.images import crop_jpeg, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vlmscope.core.model.vlm import Vlm
 
 
-class Report(Protocol):
+class OnLoading(Protocol):
     """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
 
     def __call__(self, detail: str, progress: float | None = None) -> None: ...
@@ -131,7 +131,7 @@ class VlmEngine:
         torch.cuda.empty_cache()
 
 
-def load_vlm(spec: ModelSpec, report: Report) -> VlmEngine:
+def load_vlm(spec: ModelSpec, report: OnLoading) -> VlmEngine:
     """Load the model that ``spec`` names.
 
     Raises:
@@ -152,7 +152,7 @@ def load_vlm(spec: ModelSpec, report: Report) -> VlmEngine:
     return VlmEngine(vlm, spec)
 
 
-def _report_weights(report: Report) -> None:
+def _report_weights(report: OnLoading) -> None:
     """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
     from transformers.utils import logging
 

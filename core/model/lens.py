@@ -10,13 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlmscope.core.base.callbacks import not_cancelled
 from vlmscope.core.base.errors import Cancelled, UsageError
-from vlmscope.core.base.stopping import never
 from vlmscope.core.model.vlm import Encoded, Vlm
 
 
 def lens(
-    vlm: Vlm, encoded: Encoded, pixels: torch.Tensor, words: Sequence[str], cancelled: Callable[[], bool] = never
+    vlm: Vlm,
+    encoded: Encoded,
+    pixels: torch.Tensor,
+    words: Sequence[str],
+    cancelled: Callable[[], bool] = not_cancelled,
 ) -> tuple[tuple[int, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities of the words' first tokens, by a softmax over these C tokens, each counted once.
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmscope.core.base.callbacks import not_cancelled
 from vlmscope.core.base.errors import Cancelled
 from vlmscope.core.base.neuron import HookPoint, Neuron
-from vlmscope.core.base.stopping import never
 from vlmscope.core.model.vlm import Encoded, Vlm
 
 
@@ -22,7 +22,7 @@ def neuron_maps(
     neuron: Neuron,
     encoded: Encoded,
     pixels: Tensor,
-    cancelled: Callable[[], bool] = never,
+    cancelled: Callable[[], bool] = not_cancelled,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One neuron's exact activations over one sample, by a pass that ends after its layer.
 

@@ -40,7 +40,7 @@ from vlmscope.core.worker.messages import SegmentAnswer, SegmentRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vlmscope.core.base.stopping import Stopped
+    from vlmscope.core.base.callbacks import Stopped
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from vlmscope.core.base.errors import Cancelled, VlmscopeError, WorkerError
-from vlmscope.core.model.engine import Engine, Report, load_vlm
+from vlmscope.core.model.engine import Engine, OnLoading, load_vlm
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import open_worker_log, worker_log
 from vlmscope.core.worker.messages import (
@@ -33,7 +33,7 @@ from vlmscope.core.worker.messages import (
 )
 from vlmscope.core.worker.worker_messages import Cancel, Failed, Loaded, Loading
 
-Load = Callable[[ModelSpec, Report], Engine]
+Load = Callable[[ModelSpec, OnLoading], Engine]
 log = logging.getLogger("vlmscope.worker")
 
 PR_SET_PDEATHSIG = 1
@@ -136,7 +136,7 @@ def failure(error: Exception) -> Failed:
             "another --device, then :restart.",
         )
     if isinstance(error, VlmscopeError):
-        return Failed(error.title, error.message, error.mend, isinstance(error, Cancelled))
+        return Failed(error.title, error.message, error.hint, isinstance(error, Cancelled))
     reason = f"{type(error).__name__}: {error}"
     return Failed(WorkerError.title, reason[:2000], f"The traceback is in {worker_log()}.")
 

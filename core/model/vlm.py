@@ -33,15 +33,15 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from vlmscope.core.base.callbacks import not_cancelled
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.base.stopping import never
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.store.manifest import ModelInfo
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
-Tap = Callable[[Tensor], None]
+Hook = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -254,13 +254,13 @@ class Vlm:
         return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
 
     @torch.inference_mode()
-    def forward(self, input_ids: Tensor, pixels: Tensor, taps: dict[int, Tap], hook: HookPoint) -> None:
+    def forward(self, input_ids: Tensor, pixels: Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
         """One pass over a right-padded batch, calling ``taps[layer]`` with that layer's activation (B, T, F).
 
         Args:
             input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
         """
-        with self._tapped(taps, hook):
+        with self._hooked(hooks, hook):
             self.model.model(
                 input_ids=input_ids.to(self.device),
                 pixel_values=pixels.to(self.device, self.model.dtype),
@@ -268,7 +268,9 @@ class Vlm:
             )
 
     @torch.inference_mode()
-    def describe(self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = never) -> list[str]:
+    def describe(
+        self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
+    ) -> list[str]:
         """Let the model go on after ``prompt``, greedily, at most 300 tokens for each image.
 
         Raises:
@@ -304,7 +306,7 @@ class Vlm:
         return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
 
     @torch.inference_mode()
-    def written_logits(self, layer: int, index: int) -> Tensor:
+    def logit_effect(self, layer: int, index: int) -> Tensor:
         """What one unit of a neuron's output adds to every token's logit, to first order: float32 (V,).
 
         The neuron's ``down_proj`` column through the final norm's scale and the language-model head, as the logit lens
@@ -370,14 +372,14 @@ class Vlm:
                 handle.remove()
 
     @contextmanager
-    def _tapped(self, taps: dict[int, Tap], hook: HookPoint) -> Iterator[None]:
+    def _hooked(self, hooks: dict[int, Hook], hook: HookPoint) -> Iterator[None]:
         handles = []
-        for layer, tap in taps.items():
+        for layer, take in hooks.items():
             ffn = self._ffns[layer]
             if hook is HookPoint.GATE:
-                handles.append(ffn.act_fn.register_forward_hook(lambda _m, _in, out, tap=tap: tap(out)))
+                handles.append(ffn.act_fn.register_forward_hook(lambda _m, _in, out, take=take: take(out)))
             else:
-                handles.append(ffn.down_proj.register_forward_pre_hook(lambda _m, args, tap=tap: tap(args[0])))
+                handles.append(ffn.down_proj.register_forward_pre_hook(lambda _m, args, take=take: take(args[0])))
         try:
             yield
         finally:

@@ -26,10 +26,10 @@ from vlmscope.core.notebook.values import (
     Entry,
     Kind,
     Mark,
+    NotebookText,
     Resume,
     SavedExplanation,
     SavedScore,
-    Text,
     TriageCounts,
     Verdict,
 )
@@ -222,7 +222,7 @@ class Notebook(AbstractContextManager["Notebook"]):
         with self._file.reading() as db:
             return reads.marks(db)
 
-    def texts(self) -> Iterator[Text]:
+    def texts(self) -> Iterator[NotebookText]:
         """All notes, tags and explanations, to search in; as they are now, however slowly they are taken."""
         with self._file.reading() as db:
             return reads.texts(db)

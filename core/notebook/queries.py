@@ -20,10 +20,10 @@ from vlmscope.core.notebook.values import (
     Entry,
     Kind,
     Mark,
+    NotebookText,
     Resume,
     SavedExplanation,
     SavedScore,
-    Text,
     TriageCounts,
     Verdict,
 )
@@ -141,20 +141,20 @@ def _mark(bits: int) -> Mark:
     return Mark(_VERDICTS[bits & 3], *flags)
 
 
-def texts(db: sqlite3.Connection) -> Iterator[Text]:
+def texts(db: sqlite3.Connection) -> Iterator[NotebookText]:
     """All notes, tags and explanations. They are read before this returns: the transaction may then end."""
     notes = db.execute("SELECT layer, idx, note FROM neurons WHERE note IS NOT NULL").fetchall()
     tags = db.execute("SELECT layer, idx, tag FROM tags").fetchall()
     said = db.execute("SELECT layer, idx, text, source FROM explanations WHERE NOT removed").fetchall()
 
-    def each() -> Iterator[Text]:
+    def each() -> Iterator[NotebookText]:
         for layer, index, note in notes:
-            yield Text(Neuron(layer, index), Kind.NOTE, unpacked(note))
+            yield NotebookText(Neuron(layer, index), Kind.NOTE, unpacked(note))
         for layer, index, tag in tags:
-            yield Text(Neuron(layer, index), Kind.TAGS, unpacked(tag))
+            yield NotebookText(Neuron(layer, index), Kind.TAGS, unpacked(tag))
         for layer, index, text, source in said:
             kind = Kind.OWN_EXPLANATION if source == Source.USER else Kind.EXPLANATION
-            yield Text(Neuron(layer, index), kind, unpacked(text))
+            yield NotebookText(Neuron(layer, index), kind, unpacked(text))
 
     return each()
 

@@ -113,7 +113,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Text:
+class NotebookText:
     """Words to search in; ``kind`` is NOTE, TAGS (one tag), OWN_EXPLANATION or EXPLANATION."""
 
     neuron: Neuron

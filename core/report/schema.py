@@ -28,7 +28,7 @@ def _whole(value: object) -> object:
 
 
 #: From outside. Half a character (of a mis-encoded file name) becomes a question mark: UTF-8 has none.
-Text = Annotated[str, BeforeValidator(_whole)]
+WholeText = Annotated[str, BeforeValidator(_whole)]
 
 
 class _Frozen(BaseModel):
@@ -38,8 +38,8 @@ class _Frozen(BaseModel):
 class ModelPart(_Frozen):
     """The scanned model."""
 
-    name: Text
-    revision: Text | None
+    name: WholeText
+    revision: WholeText | None
     architecture: str
     dtype: str
     layers: int
@@ -50,19 +50,19 @@ class SkippedPart(_Frozen):
     """A sample that the scan left out."""
 
     sample: int
-    image: Text
-    reason: Text
+    image: WholeText
+    reason: WholeText
 
 
 class ScanPart(_Frozen):
     """The scan that the report was made from; fields as in its ``manifest.json``."""
 
     scan_id: str
-    created: Text
+    created: WholeText
     model: ModelPart
     hook: str
-    question: Text
-    data: Text
+    question: WholeText
+    data: WholeText
     data_sha256: str
     samples: int
     scanned: int
@@ -94,7 +94,7 @@ class Votes(_Frozen):
 class ConceptPart(_Frozen):
     """A word that stands out in the top samples' descriptions, and its z-score."""
 
-    word: Text
+    word: WholeText
     strength: float | None
 
 
@@ -115,7 +115,7 @@ class ConceptsPart(_Frozen):
 class TokenPart(_Frozen):
     """A token, and what one unit of activation adds to its logit, but for the norm's division."""
 
-    token: Text
+    token: WholeText
     logit: float | None
 
 
@@ -130,9 +130,9 @@ class PublishedPart(_Frozen):
     """What arXiv 2502.18485 says of the neuron."""
 
     label: LabelWord
-    text: Text
-    figure: Text
-    images: tuple[Text, ...]
+    text: WholeText
+    figure: WholeText
+    images: tuple[WholeText, ...]
 
 
 class FigurePart(_Frozen):
@@ -145,21 +145,21 @@ class FigurePart(_Frozen):
         planned, counted: samples.
     """
 
-    name: Text
+    name: WholeText
     pooled: float | None
     interval: tuple[float, float] | None = None
-    interval_kind: Text = ""
+    interval_kind: WholeText = ""
     baseline: float | None = None
     planned: int | None = None
     counted: int | None = None
-    reason: Text = ""
+    reason: WholeText = ""
 
 
 class ScorePart(_Frozen):
     """A score of an explanation; ``body`` is as its backend wrote it."""
 
-    backend: Text
-    created: Text
+    backend: WholeText
+    created: WholeText
     figures: tuple[FigurePart, ...]
     body: dict[str, JsonValue]
 
@@ -177,29 +177,29 @@ class ExplanationPart(_Frozen):
 
     id: int  #: in the notebook: what ``vlmscope simulate --explanation`` takes
     leads: bool
-    text: Text
+    text: WholeText
     pattern_found: bool
     source: Source
-    model: Text
-    prompt_version: Text
+    model: WholeText
+    prompt_version: WholeText
     confidence: Confidence | None
-    visual_phrases: tuple[Text, ...]
-    text_cue: Text
+    visual_phrases: tuple[WholeText, ...]
+    text_cue: WholeText
     samples: tuple[int, ...]
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
-    created: Text
+    created: WholeText
     scores: tuple[ScorePart, ...]
 
 
 class FailurePart(_Frozen):
     """The newest request for an explanation, if it gave none."""
 
-    reason: Text
+    reason: WholeText
     refused: bool
-    model: Text
-    created: Text
+    model: WholeText
+    created: WholeText
 
 
 class NotedPart(_Frozen):
@@ -210,8 +210,8 @@ class NotedPart(_Frozen):
     index: int
     verdict: Verdict | None
     bookmark: bool
-    tags: tuple[Text, ...]
-    note: Text
+    tags: tuple[WholeText, ...]
+    note: WholeText
     explanations: tuple[ExplanationPart, ...]  #: the leading one first, then the newest first
     failure: FailurePart | None
 
@@ -219,7 +219,7 @@ class NotedPart(_Frozen):
 class WordPart(_Frozen):
     """A token of a description and its norm, 0 to 10, read off the stored map: approximate."""
 
-    token: Text
+    token: WholeText
     norm: float
 
 
@@ -236,8 +236,8 @@ class SamplePart(_Frozen):
 
     rank: int
     sample: int
-    image: Text
-    description: Text
+    image: WholeText
+    description: WholeText
     score: float | None
     vote: LabelWord
     words: tuple[WordPart, ...]

@@ -13,7 +13,7 @@ from vlmscope.core.store.reader import ScanStore
 
 
 @dataclass(frozen=True)
-class Choice:
+class NeuronChoice:
     """What must be true of a neuron, all of it.
 
     Attributes:
@@ -34,7 +34,7 @@ def chosen(
     store: ScanStore,
     notebook: Notebook | None,
     thresholds: Thresholds,
-    choice: Choice,
+    choice: NeuronChoice,
     named: Sequence[Neuron] | None = None,
 ) -> tuple[Neuron, ...]:
     """The neurons of which ``choice`` is true, by layer and index, each once.
@@ -65,7 +65,7 @@ def chosen(
     return tuple(found)
 
 
-def _marked(mark: Mark, choice: Choice) -> bool:
+def _marked(mark: Mark, choice: NeuronChoice) -> bool:
     """What the marks alone can tell."""
     if choice.verdicts is not None and mark.verdict not in choice.verdicts:
         return False

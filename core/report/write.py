@@ -11,12 +11,13 @@ import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import ReportError, StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
@@ -30,8 +31,6 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import check_out
 
 SAMPLES = 3  #: reported of a neuron unless told otherwise
-
-Progress = Callable[[int, int], None]  #: neurons done, of how many; may raise, and nothing remains
 
 
 class Format(StrEnum):
@@ -71,7 +70,7 @@ def check_report_folder(out: Path) -> None:
     try:
         check_out(out)
     except StoreError as error:
-        raise ReportError(error.message, error.mend) from error
+        raise ReportError(error.message, error.hint) from error
     except OSError as error:
         raise ReportError(f"{out} cannot be used: {error.strerror}.", "Name another folder.") from error
 
@@ -86,7 +85,7 @@ def write_report(
     *,
     when: datetime,
     samples: int = SAMPLES,
-    progress: Progress = lambda _done, _total: None,
+    progress: OnCount = lambda _done, _total: None,
 ) -> Written:
     """Write a report on ``neurons``, by layer and index, each once; or nothing at all.
 

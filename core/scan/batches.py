@@ -16,7 +16,7 @@ from vlmscope.core.data.images import crop_jpeg, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.kernels import fused_works
-from vlmscope.core.scan.prefetch import read_ahead
+from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.reduction import Batch, BatchReduction
 from vlmscope.core.scan.state import ScanState
 
@@ -36,7 +36,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Met:
+class ProcessedSample:
     """What became of a sample: ``image`` is None if it could not be read, ``trouble`` says why it does not count."""
 
     index: int
@@ -49,7 +49,7 @@ def is_fused(vlm: Vlm) -> bool:
     return vlm.device.type == "cuda" and fused_works(vlm.device)
 
 
-def prefetch(
+def ready_images(
     vlm: Vlm, data: Data, batches: Sequence[list[int]], ahead: int = 2
 ) -> Generator[tuple[list[int], list[Ready | SamplesError]]]:
     """The batches with their images, which threads decode and preprocess, ``ahead`` batches before the model."""
@@ -67,7 +67,7 @@ def prefetch(
             return SamplesError(f"{path} cannot be read: {error.strerror}")
 
     depth = ahead * max(map(len, batches), default=1)
-    with closing(read_ahead(prepare, chain.from_iterable(batches), depth, THREADS)) as images:
+    with closing(prefetch(prepare, chain.from_iterable(batches), depth, THREADS)) as images:
         for batch in batches:
             yield batch, [image for _, image in islice(images, len(batch))]
 
@@ -83,7 +83,7 @@ class BatchRunner:
 
     def pieces(
         self, indices: list[int], images: Sequence[Ready | SamplesError], encoded: Mapping[int, Encoded]
-    ) -> Iterator[list[Met]]:
+    ) -> Iterator[list[ProcessedSample]]:
         """Add a batch to the state, in pieces of at most ``size`` samples; says after each what became of them.
 
         Raises:
@@ -95,7 +95,7 @@ class BatchRunner:
             piece = indices[start : start + self.size]
             ready = {index: image for index in piece if isinstance(image := found[index], Ready)}
             try:
-                bad = self._run({index: encoded[index] for index in ready}, ready)
+                non_finite = self._run({index: encoded[index] for index in ready}, ready)
             except torch.OutOfMemoryError as error:
                 if len(piece) == 1:
                     raise ModelError(
@@ -107,7 +107,7 @@ class BatchRunner:
                 error.__traceback__ = None
                 torch.cuda.empty_cache()
                 continue
-            yield [self._met(index, found[index], index in bad) for index in piece]
+            yield [self._processed(index, found[index], index in non_finite) for index in piece]
             start += len(piece)
 
     def _run(self, encoded: dict[int, Encoded], ready: Mapping[int, Ready]) -> set[int]:
@@ -118,24 +118,24 @@ class BatchRunner:
             reduction = BatchReduction(self.state, batch, self.fused)
             stacked = torch.stack([ready[index].pixels for index in batch.samples.tolist()])
             try:
-                self.vlm.forward(batch.input_ids(), stacked, reduction.taps(), self.hook)
-                bad = reduction.bad()
+                self.vlm.forward(batch.input_ids(), stacked, reduction.hooks(), self.hook)
+                non_finite = reduction.non_finite()
             except BaseException:
-                reduction.take_back()
+                reduction.rollback()
                 raise
-            if not bad:
+            if not non_finite:
                 reduction.commit()
                 break
-            reduction.take_back()
-            dropped.update(int(batch.samples[place]) for place in bad)
-            batch = batch.without(bad)
+            reduction.rollback()
+            dropped.update(int(batch.samples[place]) for place in non_finite)
+            batch = batch.without(non_finite)
         return dropped
 
     @staticmethod
-    def _met(index: int, image: Ready | SamplesError, bad: bool) -> Met:
+    def _processed(index: int, image: Ready | SamplesError, non_finite: bool) -> ProcessedSample:
         if isinstance(image, SamplesError):
-            return Met(index, None, image.message)
-        return Met(index, image, "it has an activation that is not finite" if bad else None)
+            return ProcessedSample(index, None, image.message)
+        return ProcessedSample(index, image, "it has an activation that is not finite" if non_finite else None)
 
 
 def largest_batch(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: HookPoint) -> int:
@@ -160,8 +160,8 @@ def _fits(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: Hook
     try:
         reduction = BatchReduction(state, batch, is_fused(vlm))
         blank = torch.zeros((len(encoded), 3, vlm.image_size, vlm.image_size))
-        vlm.forward(batch.input_ids(), blank, reduction.taps(), hook)
-        reduction.bad()  # waits for the GPU
+        vlm.forward(batch.input_ids(), blank, reduction.hooks(), hook)
+        reduction.non_finite()  # waits for the GPU
     except torch.OutOfMemoryError as error:
         error.__traceback__ = None  # its frames hold what did not fit
         return False

@@ -14,17 +14,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from vlmscope.core.base.callbacks import OnProgress, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
-from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache, Descriptions
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Vlm
-from vlmscope.core.scan.prefetch import read_ahead
+from vlmscope.core.scan.prefetch import prefetch
 
 DESCRIBING = "describing"
 THREADS = 4
-Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ def describe_missing(
     data: Data,
     prompt: str,
     batch: int,
-    progress: Progress,
-    stopped: Callable[[], bool] = never,
+    progress: OnProgress,
+    stopped: Callable[[], bool] = not_cancelled,
     cache: DescriptionCache | None = None,
     mine: Sequence[int] | None = None,
 ) -> Data:
@@ -72,7 +71,7 @@ def describe_missing(
     with opened as kept:
         if kept.texts:
             # Before the model begins, so that a scan that goes on does not seem to begin anew.
-            with closing(read_ahead(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
+            with closing(prefetch(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
                 for index, digest in found:
                     _go_on(stopped)
                     if digest is not None and digest in kept.texts:
@@ -82,7 +81,7 @@ def describe_missing(
         todo = [i for i in missing if i not in digests]
         writer = _Writer(vlm, prompt, batch, kept, stopped)
         # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
-        with closing(read_ahead(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
+        with closing(prefetch(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
             for index, picture in pictures:
                 _go_on(stopped)
                 done += 1

@@ -241,15 +241,15 @@ def _either(a: tl.tensor, b: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _worst(keys: tl.tensor, lane: tl.tensor, entries: tl.tensor) -> tuple[tl.tensor, ...]:
+def _threshold_key(keys: tl.tensor, lane: tl.tensor, entries: tl.tensor) -> tuple[tl.tensor, ...]:
     """The smallest of each neuron's keys and the first place where it lies."""
-    worst = tl.load(keys, mask=lane, other=0)
+    threshold_key = tl.load(keys, mask=lane, other=0)
     place = lane.to(tl.int32) * 0
     for entry in range(1, entries):
         key = tl.load(keys + entry, mask=lane, other=0)
-        place = tl.where(key < worst, entry, place)
-        worst = tl.minimum(worst, key)
-    return worst, place
+        place = tl.where(key < threshold_key, entry, place)
+        threshold_key = tl.minimum(threshold_key, key)
+    return threshold_key, place
 
 
 @triton.jit
@@ -294,13 +294,13 @@ def insert_kernel(
     wide = neuron.to(tl.int64)
     rows = keys + wide * keys_neuron
     zero = tl.full((BLOCK,), 0, tl.int32)
-    worst, place = _worst(rows, lane, entries)
+    threshold_key, place = _threshold_key(rows, lane, entries)
     for sample in range(batch):
         score = tl.load(scores + sample * scores_sample + neuron, mask=lane, other=0.0)
         bits = tl.where(score == 0.0, 0.0, score).to(tl.int32, bitcast=True)  # -0.0 is 0.0
         bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
         key = (bits.to(tl.int64) << 32) | (0xFFFFFFFF - tl.load(samples + sample))
-        better = lane & (key > worst) & (tl.load(finite + sample) + zero != 0)
+        better = lane & (key > threshold_key) & (tl.load(finite + sample) + zero != 0)
         if tl.reduce(better.to(tl.int32), 0, _either) != 0:
             base = activation + sample * tl.cast(activation_sample, tl.int64) + wide
             # No larger than the largest number: 0 times infinity would be no number.
@@ -324,4 +324,4 @@ def insert_kernel(
             tl.debug_barrier()
             tl.store(rows + place, key, mask=better)
             tl.debug_barrier()
-            worst, place = _worst(rows, lane, entries)
+            threshold_key, place = _threshold_key(rows, lane, entries)

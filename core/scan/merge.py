@@ -5,7 +5,7 @@ Every neuron's top samples are the best of its shards' by the total order of ``t
 keys of one layer are in memory, and of everything else one layer of one shard.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import SamplesError, StoreError
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.scan.state import finished
@@ -25,8 +26,6 @@ from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import NO_PEAK, ScanStore, array_shapes
 from vlmscope.core.store.shards import check_shards
 from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, check_out
-
-Progress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
 
 _OF_SAMPLES = ("top_visual", "top_text", "peak_visual", "peak_text")
 _MAPS = ("maps_visual", "maps_text")
@@ -41,7 +40,7 @@ _EMPTY: dict[str, float] = {
 }
 
 
-def merge_scans(folders: Sequence[Path], out: Path, progress: Progress) -> Manifest:
+def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Manifest:
     """Merge the shards of one scan, in any order, into the folder ``out``, and return its manifest.
 
     What comes out is what one process would have made of the same activations.
@@ -136,7 +135,7 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
     return torch.where(sample < 0, EMPTY, order_key(torch.from_numpy(score), sample))
 
 
-def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: Progress) -> tuple[list[str], str]:
+def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
     """Copy every sample from the shard that met it; returns all descriptions, and the SHA-256 over the data.
 
     Raises:
@@ -146,7 +145,7 @@ def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: Pr
     descriptions, digest = [], DataDigest()
     for index in range(samples):
         store = stores[index % len(stores)]
-        if not store.met(index):
+        if not store.processed(index):
             raise StoreError(f"{store.folder} has not met sample {index}, which is its own.", "Copy the scan again.")
         record = store.record(index)
         image, description, sha256 = record["image"], record["description"], record.get("sha256")

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def read_ahead(work: Callable[[int], T], items: Iterable[int], depth: int, threads: int) -> Generator[tuple[int, T]]:
+def prefetch(work: Callable[[int], T], items: Iterable[int], depth: int, threads: int) -> Generator[tuple[int, T]]:
     """Each item with what ``work`` makes of it, in order; ``threads`` threads are at most ``depth`` items ahead."""
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="ahead") as pool:
         try:

@@ -19,8 +19,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
-from vlmscope.core.scan.merge import Progress, merge_scans
+from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
 from vlmscope.core.store.shards import Ranks, shard_folder, shard_folders, shards_folder
 from vlmscope.core.store.writer import check_out
@@ -32,7 +33,7 @@ _SHARED = ".shared-"  #: how the name of the file begins by which the processes 
 OTHER_WAY = "Or scan each shard by itself with --shard, and bring them together with 'vlmscope merge'."
 
 #: Scans into a folder: a shard, going on with what is there, or where the scan is whole and there is none, ``out``.
-ScanPart = Callable[[Path, ShardInfo | None], Manifest]
+ScanShard = Callable[[Path, ShardInfo | None], Manifest]
 
 
 def rank_device(ranks: Ranks, asked: str) -> str:
@@ -66,7 +67,7 @@ def named(ranks: Ranks) -> Generator[None]:
 
 
 def scan_by_ranks(
-    ranks: Ranks, out: Path, scan_part: ScanPart, progress: Progress, *, resume: bool = False
+    ranks: Ranks, out: Path, scan_part: ScanShard, progress: OnProgress, *, resume: bool = False
 ) -> Manifest | None:
     """Scan this process's shard; the first process then merges all into ``out``. All processes must call it.
 
@@ -207,7 +208,7 @@ def _check_shared(out: Path, token: str) -> None:
         )
 
 
-def _merge(out: Path, ranks: Ranks, progress: Progress) -> Manifest:
+def _merge(out: Path, ranks: Ranks, progress: OnProgress) -> Manifest:
     """Merge the shards of all processes.
 
     Raises:

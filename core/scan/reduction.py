@@ -55,7 +55,7 @@ class Batch:
 
 
 class BatchReduction:
-    """What one batch adds to the state. ``taps`` go to ``Vlm.forward``; then ``bad``, then ``commit``.
+    """What one batch adds to the state. ``hooks`` go to ``Vlm.forward``; then ``non_finite``, then ``commit``.
 
     Two ways give the same. On a GPU the fused kernels of ``kernels.py`` read each activation once and never wait for
     the host; they take the order statistics of every sample. On the CPU those cost most: torch takes them only where
@@ -98,10 +98,10 @@ class BatchReduction:
             at = torch.arange(self.text_start, self.text_start + self.width)
             self.no_text = (at >= ends[:, None]).to(device)  # (B, longest description)
 
-    def taps(self) -> dict[int, Callable[[Tensor], None]]:
+    def hooks(self) -> dict[int, Callable[[Tensor], None]]:
         return {layer: partial(self._reduce, layer) for layer in range(len(self.reached))}
 
-    def bad(self) -> set[int]:
+    def non_finite(self) -> set[int]:
         """The places in the batch of samples with a non-finite activation; if there are any, take it back."""
         return {i for i, finite in enumerate(self.finite.tolist()) if not finite}
 
@@ -118,7 +118,7 @@ class BatchReduction:
             totals.tokens[kind] += self.tokens[kind]
         self.state.waiting += self.size
 
-    def take_back(self) -> None:
+    def rollback(self) -> None:
         """Leave the state as it was before the batch."""
         self.state.maps.restore()
 
@@ -189,7 +189,7 @@ class BatchReduction:
         """
         pending = self.state.pending
         key = order_key(content, self.samples[:, None])  # (B, F)
-        candidate = key > self.state.worst(layer)
+        candidate = key > self.state.threshold_key(layer)
         pending.key[layer, self.places] = key.where(candidate, EMPTY)
         place, neuron = candidate.nonzero(as_tuple=True)
         patches = visual.transpose(1, 2)[place, neuron]  # (K, V)

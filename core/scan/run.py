@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import Cancelled, SamplesError
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.model.vlm import Encoded, Vlm
-from vlmscope.core.scan.batches import BatchRunner, Met, largest_batch, prefetch
-from vlmscope.core.scan.descriptions import Progress
+from vlmscope.core.scan.batches import BatchRunner, ProcessedSample, largest_batch, ready_images
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.checkpoints import ScanFolder
@@ -56,7 +56,7 @@ class ScanRun:
         state: ScanState,
         manifest: Manifest,
         sha256: dict[int, str | None],
-        progress: Progress,
+        progress: OnProgress,
     ) -> None:
         """Go on from ``manifest``, whose numbers ``state`` holds; ``sha256``: of the images met, by sample."""
         self.vlm, self.prepared, self.options = vlm, prepared, options
@@ -90,16 +90,16 @@ class ScanRun:
         encoded, of = self.prepared.encoded, len(self.prepared.mine)
         for index, reason in self.prepared.unusable.items():
             if index not in self.sha256:
-                self._add(Met(index, None, reason))
+                self._add(ProcessedSample(index, None, reason))
         order = scan_order({index: e.shape for index, e in encoded.items()}, self.manifest.batch)
         left = [rest for batch in order if (rest := [index for index in batch if index not in self.sha256])]
         runner = BatchRunner(self.vlm, self.state, self.options.hook, self.size)
         self.progress("scanning", self.done, of)
-        with contextlib.closing(prefetch(self.vlm, self.prepared.data, left)) as ready:
+        with contextlib.closing(ready_images(self.vlm, self.prepared.data, left)) as ready:
             for indices, images in ready:
                 for piece in runner.pieces(indices, images, encoded):
-                    for met in piece:
-                        self._add(met)
+                    for processed in piece:
+                        self._add(processed)
                     self.size = runner.size
                     self.progress("scanning", self.done, of)
                     if stopped():
@@ -154,28 +154,28 @@ class ScanRun:
         elif self.done > self.saved.done:
             self.save()
 
-    def _add(self, met: Met) -> None:
+    def _add(self, processed: ProcessedSample) -> None:
         """Note a sample that was met.
 
         Raises:
             StoreError: if the disk refuses: then the state has what the log lacks, and must not be saved.
         """
-        source, image = self.prepared.data.sources[met.index], met.image
-        if met.trouble is not None:
-            self.skipped[met.index] = met.trouble
-        counts = met.trouble is None and image is not None
+        source, image = self.prepared.data.sources[processed.index], processed.image
+        if processed.trouble is not None:
+            self.skipped[processed.index] = processed.trouble
+        counts = processed.trouble is None and image is not None
         try:
             self.folder.log.add(
-                met.index,
+                processed.index,
                 source.image,
                 source.description or "",
-                self.prepared.encoded[met.index].tokens if counts else (),
+                self.prepared.encoded[processed.index].tokens if counts else (),
                 image.crop if counts and image is not None else b"",
                 None if image is None else image.sha256,
             )
         except OSError as error:
             raise unwritten(self.folder.out, error) from error
-        self.sha256[met.index] = None if image is None else image.sha256
+        self.sha256[processed.index] = None if image is None else image.sha256
 
     def _save_is_due(self) -> bool:
         wait = max(self.options.save_seconds, min(self.saved.seconds / SAVE_SHARE, LONGEST_SECONDS))

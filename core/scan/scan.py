@@ -14,20 +14,19 @@ from pathlib import Path
 
 import torch
 
+from vlmscope.core.base.callbacks import OnProgress, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
-from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
 from vlmscope.core.scan.batches import BATCH, LARGEST, PENDING
-from vlmscope.core.scan.descriptions import Progress, describe_missing
+from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.scan.state import ScanState, StateShape
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.manifest import MANIFEST, Manifest, ThresholdsInfo, read_manifest
-from vlmscope.core.store.manifest import Progress as HowFar
+from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
 from vlmscope.core.store.writer import check_out, check_space
@@ -38,10 +37,10 @@ def scan(
     data: Data,
     out: Path,
     options: ScanOptions,
-    progress: Progress,
+    progress: OnProgress,
     *,
     resume: bool = False,
-    stopped: Callable[[], bool] = never,
+    stopped: Callable[[], bool] = not_cancelled,
     cache: DescriptionCache | None = None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
@@ -97,7 +96,7 @@ def _prepare(
     data: Data,
     prompt: str,
     options: ScanOptions,
-    progress: Progress,
+    progress: OnProgress,
     stopped: Callable[[], bool],
     cache: DescriptionCache | None,
     store: ScanStore | None,
@@ -105,7 +104,7 @@ def _prepare(
     """Describe and tokenise the samples; those that ``store`` has met keep the words that they were scanned with."""
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     if store is not None:
-        data = data.described({i: store.sample(i).description for i in mine if store.met(i)})
+        data = data.described({i: store.sample(i).description for i in mine if store.processed(i)})
     # On the CPU nothing runs out of memory in time, and a stop would lose all of a large batch.
     batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
     described = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
@@ -133,7 +132,7 @@ def _begun(
     folder: ScanFolder,
     header: Manifest,
     store: ScanStore | None,
-    progress: Progress,
+    progress: OnProgress,
 ) -> ScanRun:
     """The run, with its state on the device, and a first checkpoint on the disk."""
     pending = max(header.batch, PENDING)
@@ -148,7 +147,7 @@ def _begun(
             f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.",
             "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
         ) from error
-    sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.met(i)}
+    sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
     run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)
     if store is None:
         run.begin()
@@ -186,7 +185,7 @@ def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Mani
         arrays="arrays-0",
         versions=_versions(),
         control=options.control,
-        progress=HowFar(
+        progress=Progress(
             done=0,
             of=len(mine),
             batch=batch,

@@ -113,7 +113,7 @@ class ScanState:
         totals.tokens = [manifest.visual_tokens, manifest.text_tokens]
         return state
 
-    def worst(self, layer: int) -> Tensor:
+    def threshold_key(self, layer: int) -> Tensor:
         """The key that a sample must exceed to be among the top N as of the last merge: int64 (F,)."""
         return self.top.key[layer, :, -1]
 

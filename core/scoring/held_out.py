@@ -39,7 +39,7 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     ranks, count = (PAID_RANKS, PAID_RANDOM) if paid else (LOCAL_RANKS, LOCAL_RANDOM)
     ranked: list[tuple[int, int | None]] = [(top[rank - 1], rank) for rank in ranks if rank <= len(top)]
     closed = {*top, *(skip.sample for skip in manifest.skipped)}
-    others = [sample for sample in range(manifest.samples) if sample not in closed and store.met(sample)]
+    others = [sample for sample in range(manifest.samples) if sample not in closed and store.processed(sample)]
     drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
     chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
     return [_sample(store, sample, rank) for sample, rank in chosen if sample not in written_from]

@@ -84,7 +84,7 @@ class Simulator(Protocol):
     @property
     def paid(self) -> bool: ...
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """What of the explanation it can look for, to be shown; empty if it can predict nothing from it."""
         ...
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmscope.core.base.errors import NotebookError
-from vlmscope.core.method.correlation import Correlation, Group, IntervalKind, Pooled, TokenKind
+from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, ScoredGroup, TokenKind
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ScoreReport:
     independent: bool
     explanation: str
     phrases: tuple[str, ...]
-    pooled: Mapping[TokenKind, Mapping[Group, Pooled]]
+    pooled: Mapping[TokenKind, Mapping[ScoredGroup, Pooled]]
     samples: tuple[SampleScore, ...] = ()
     failures: tuple[Failure, ...] = ()
     note: str = ""
@@ -55,7 +55,7 @@ class ScoreReport:
         found = self.pooled.get(kind)
         if found is None:
             return None
-        top, both = found[Group.TOP], found[Group.TOP_AND_RANDOM]
+        top, both = found[ScoredGroup.TOP], found[ScoredGroup.TOP_AND_RANDOM]
         return both if both.planned > top.planned else top
 
     def to_body(self) -> dict[str, object]:
@@ -104,7 +104,7 @@ class ScoreReport:
                 explanation=str(body["explanation"]),
                 phrases=tuple(str(phrase) for phrase in body["phrases"]),
                 pooled={
-                    TokenKind(kind): {Group(group): _pooled_from(one) for group, one in groups.items()}
+                    TokenKind(kind): {ScoredGroup(group): _pooled_from(one) for group, one in groups.items()}
                     for kind, groups in body["scores"].items()
                 },
                 samples=tuple(_sample_from(one) for one in body["samples"]),

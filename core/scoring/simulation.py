@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.correlation import Correlation, Group, Pooled, Scored, TokenKind, correlation, pool
+from vlmscope.core.method.correlation import (
+    Correlation,
+    Pooled,
+    ScoredGroup,
+    ScoredSample,
+    TokenKind,
+    correlation,
+    pool,
+)
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
@@ -14,7 +22,7 @@ from vlmscope.core.scoring.protocol import HeldOut, ModelSide, NoPrediction, Pre
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.scoring.true_activations import Truth, true_norms
-from vlmscope.core.store.progress import so_far
+from vlmscope.core.store.progress import progress_text
 from vlmscope.core.store.reader import ScanStore
 
 BASELINES = 10  #: other neurons' explanations at most
@@ -48,7 +56,7 @@ class Outcome:
 class _Tally:
     """What becomes of one explanation, sample by sample."""
 
-    scored: dict[TokenKind, list[Scored]]
+    scored: dict[TokenKind, list[ScoredSample]]
     failures: list[Failure] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
 
@@ -69,7 +77,7 @@ class _Tally:
             elif not np.isfinite(found).all():
                 reason = f"the {kind} prediction is not finite"
             else:
-                scored.append(Scored(sample.sample, sample.rank, true, found))
+                scored.append(ScoredSample(sample.sample, sample.rank, true, found))
             if reason:
                 self.failures.append(Failure(sample.sample, sample.rank, kind, reason))
                 reasons.append(reason)
@@ -101,7 +109,7 @@ async def score_explanation(
     tallies = await _simulate(store, neuron, everything, simulator, model, samples, on_sample)
     planned = _planned(samples)
     seed = seed_of(store.manifest.scan_id, neuron, "bootstrap")
-    pooled: dict[TokenKind, Mapping[Group, Pooled]] = {}
+    pooled: dict[TokenKind, Mapping[ScoredGroup, Pooled]] = {}
     first, others = tallies[0], tallies[1:]
     for kind in _ordered(simulator.kinds):
         pooled[kind] = {
@@ -109,13 +117,13 @@ async def score_explanation(
                 _explained(pool(first.scored[kind], group, planned, seed), first.failures, kind),
                 [pool(other.scored[kind], group, planned, seed, interval=False).score for other in others],
             )
-            for group in Group
+            for group in ScoredGroup
         }
     report = ScoreReport(
         backend=simulator.name,
         independent=simulator.independent,
         explanation=explanation.text,
-        phrases=simulator.looks_for(explanation),
+        phrases=simulator.search_phrases(explanation),
         pooled=pooled,
         samples=_sample_scores(samples, first),
         failures=tuple(first.failures),
@@ -129,7 +137,7 @@ def _note(store: ScanStore, simulator: Simulator) -> str:
     notes = [] if simulator.independent else ["not independent: the inspected model is asked about itself"]
     progress = store.manifest.progress
     if progress is not None:  # more samples may bring other top ones, and so another score
-        notes.append(f"the scan was not whole, {so_far(progress)}")
+        notes.append(f"the scan was not whole, {progress_text(progress)}")
     return "; ".join(notes)
 
 
@@ -141,7 +149,7 @@ async def pooled_scores(
     model: ModelSide,
     samples: Sequence[HeldOut],
     kind: TokenKind,
-    group: Group,
+    group: ScoredGroup,
 ) -> list[Pooled]:
     """The scores of several explanations on the same samples, without intervals. Raises as ``score_explanation``."""
     tallies = await _simulate(store, neuron, explanations, simulator, model, samples, lambda _done, _of: None)
@@ -167,16 +175,16 @@ def baseline_explanations(
     if concepts is None or simulator.paid:
         return []
     own = {concept.word for concept in concepts.of(neuron).words} | set(wanted_words(explanation, concepts.words))
-    own |= set(simulator.looks_for(explanation))
+    own |= set(simulator.search_phrases(explanation))
     total = store.layers * store.neurons
     drawn = np.random.default_rng(seed_of(store.manifest.scan_id, neuron, "baseline")).permutation(total)
     found: list[Explanation] = []
     for flat in drawn[:CANDIDATES].tolist():
         other = Neuron(*divmod(flat, store.neurons))
         candidate = None if other == neuron else said(other) or concept_explanation(store, other, explanation.created)
-        if candidate is None or not simulator.looks_for(candidate):
+        if candidate is None or not simulator.search_phrases(candidate):
             continue
-        words = {*wanted_words(candidate, concepts.words), *simulator.looks_for(candidate)}
+        words = {*wanted_words(candidate, concepts.words), *simulator.search_phrases(candidate)}
         if not words & own:
             found.append(candidate)
         if len(found) == BASELINES:
@@ -212,9 +220,9 @@ async def _simulate(
     return tallies
 
 
-def _planned(samples: Sequence[HeldOut]) -> dict[Group, int]:
+def _planned(samples: Sequence[HeldOut]) -> dict[ScoredGroup, int]:
     top = sum(sample.rank is not None for sample in samples)
-    return {Group.TOP: top, Group.TOP_AND_RANDOM: len(samples)}
+    return {ScoredGroup.TOP: top, ScoredGroup.TOP_AND_RANDOM: len(samples)}
 
 
 def _ordered(kinds: Collection[TokenKind]) -> list[TokenKind]:

@@ -88,13 +88,13 @@ def _age(progress: Progress) -> timedelta:
     return datetime.now(UTC) - (updated if updated.tzinfo is not None else updated.replace(tzinfo=UTC))
 
 
-def so_far(progress: Progress) -> str:
+def progress_text(progress: Progress) -> str:
     """How far a scan is, as commands say it."""
     shard = "" if progress.shard is None else f"shard {progress.shard}, "
     return f"so far: {shard}{progress.done:,} of {progress.of:,} samples"
 
 
-def in_words(progress: Progress, scanning: bool) -> tuple[str, ...]:
+def progress_title(progress: Progress, scanning: bool) -> tuple[str, ...]:
     """How far a scan is, as titles say it: the longest first, the last one always short.
 
     Args:

@@ -148,7 +148,7 @@ class ScanStore:
         """gmax of every neuron, float32 (L, F)."""
         return self.arrays["maximum"]
 
-    def met(self, index: int) -> bool:
+    def processed(self, index: int) -> bool:
         """Whether the scan has come to the sample of this index yet, or, for a shard, ever will have."""
         return bool(self._lines[index, 1])
 

@@ -62,7 +62,7 @@ def check_free(
     out: Path,
     needed: int,
     when: str = "",
-    mend: str = "Free some space, or name a folder on another disk with --out.",
+    hint: str = "Free some space, or name a folder on another disk with --out.",
 ) -> None:
     """Find out before any work whether so many bytes fit on the disk of ``out``.
 
@@ -72,7 +72,7 @@ def check_free(
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(parent).free
     if free < needed:
-        raise StoreError(f"{out} needs {needed / 1e6:,.1f} MB{when}; {free / 1e6:,.1f} MB are free.", mend)
+        raise StoreError(f"{out} needs {needed / 1e6:,.1f} MB{when}; {free / 1e6:,.1f} MB are free.", hint)
 
 
 def write_arrays(

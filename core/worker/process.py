@@ -231,8 +231,8 @@ class ModelProcess:
         finally:
             if self._link is link:
                 reason = plain(reason, DETAIL_LENGTH)
-                mend = f"{RESTART}; what it printed is in {worker_log()}."
-                failed = Failed(WorkerError.title, f"The model process {reason}.", mend)
+                hint = f"{RESTART}; what it printed is in {worker_log()}."
+                failed = Failed(WorkerError.title, f"The model process {reason}.", hint)
                 self._give_up(ModelStatus(Phase.FAILED, f"the model process {reason}; {RESTART}"), failed)
 
     def _receive(self, link: WorkerLink, frame: wire.Frame) -> None:
@@ -316,12 +316,12 @@ class ModelProcess:
                 self._on_status(status)
 
 
-def _stopped(mend: str = "") -> Failed:
-    return Failed(Cancelled.title, "stopped", mend, stopped=True)
+def _stopped(hint: str = "") -> Failed:
+    return Failed(Cancelled.title, "stopped", hint, stopped=True)
 
 
 def _error(failed: Failed) -> WorkerError:
-    error = (Cancelled if failed.stopped else WorkerError)(failed.message, failed.mend)
+    error = (Cancelled if failed.stopped else WorkerError)(failed.message, failed.hint)
     error.title = failed.title
     return error
 

@@ -34,5 +34,5 @@ class Failed:
 
     title: str
     message: str
-    mend: str
+    hint: str
     stopped: bool = False

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlmscope.sample_data.recipe.scenes import Group, Scene
+from vlmscope.sample_data.recipe.scenes import ObjectGroup, Scene
 from vlmscope.sample_data.recipe.words import (
     CLASSES,
     COLOUR_NAMES,
@@ -19,7 +19,7 @@ OTHER_WORDS = ("Describe this picture.", "What do you see in the image?", "What 
 Rng = np.random.Generator
 
 
-def phrase(group: Group) -> str:
+def phrase(group: ObjectGroup) -> str:
     """E.g. ``two large red cars``, ``a small dog``."""
     plural = CLASSES[group.name][0]
     words = [w for w in (("small", "", "large")[group.size], group.colour or "") if w]
@@ -27,7 +27,7 @@ def phrase(group: Group) -> str:
     return " ".join([article(words[0]) if group.count == 1 else NUMBERS[group.count - 1], *words])
 
 
-def _sentence(group: Group, first: bool) -> str:
+def _sentence(group: ObjectGroup, first: bool) -> str:
     what, where = phrase(group), PLACES[group.place]
     verb = "is" if group.count == 1 else "are"
     forms = [f"There {verb} {what} {where}.", f"{where.capitalize()} there {verb} {what}."]

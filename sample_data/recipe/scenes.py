@@ -20,7 +20,7 @@ TEST_SEEDS = 1 << 40  #: held-out scenes have seeds from here on, those of train
 
 
 @dataclass(frozen=True)
-class Group:
+class ObjectGroup:
     """Equal objects at one place: ``size`` 0 to 2, ``place`` 0 to 8 row by row, boxes (x0, y0, x1, y1) in pixels."""
 
     name: str
@@ -40,7 +40,7 @@ class Scene:
 
     picture: NDArray[np.uint8]
     background: str
-    groups: tuple[Group, ...]
+    groups: tuple[ObjectGroup, ...]
     owner: NDArray[np.int8]
 
 
@@ -90,7 +90,7 @@ def make_scene(seed: int) -> Scene:
     wanted = int(rng.choice(4, p=GROUP_SHARES)) + 1
     names = rng.choice(NAMES, wanted, replace=False)
     places = sorted(int(p) for p in rng.choice(9, wanted, replace=False))
-    groups: list[Group] = []
+    groups: list[ObjectGroup] = []
     for name, place in zip(names, places, strict=True):
         for _ in range(6):  # until it hides little of the others; then it is left out
             count = int(rng.choice(3, p=COUNT_SHARES)) + 1
@@ -113,5 +113,5 @@ def make_scene(seed: int) -> Scene:
             part += (sprite[..., :3] - part) * alpha
             owner[y : y + side, x : x + side][alpha[..., 0] > 0.5] = len(groups)
         boxes = tuple((x, y, x + side, y + side) for x, y in corners)
-        groups.append(Group(str(name), count, size, colour, place, boxes))
+        groups.append(ObjectGroup(str(name), count, size, colour, place, boxes))
     return Scene(picture.clip(0, 255).astype(np.uint8), background, tuple(groups), owner)

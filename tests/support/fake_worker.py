@@ -14,9 +14,9 @@ import threading
 
 import numpy as np
 
+from vlmscope.core.base.callbacks import Stopped
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
-from vlmscope.core.base.stopping import Stopped
-from vlmscope.core.model.engine import Report
+from vlmscope.core.model.engine import OnLoading
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.messages import (
@@ -107,7 +107,7 @@ class FakeEngine:
                 os.write(STRAY, wire.write(wire.pack(Failed("Wrong", "another's answer", ""), 99)))
 
 
-def load(spec: ModelSpec, report: Report) -> FakeEngine:
+def load(spec: ModelSpec, report: OnLoading) -> FakeEngine:
     """``spec.name`` decides."""
     report("reading weights", 0.5)
     match spec.name:

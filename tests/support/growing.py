@@ -74,10 +74,10 @@ class Growing:
         layers, neurons, n = arrays["top_sample"].shape
         valid = manifest.valid
         # The samples met so far, in another order for each neuron.
-        met = np.array(self.mine[: manifest.scanned], dtype=np.int32)
+        processed = np.array(self.mine[: manifest.scanned], dtype=np.int32)
         arrays["top_sample"] = np.full((layers, neurons, n), -1, dtype=np.int32)
         for at in range(layers * neurons if valid else 0):
-            arrays["top_sample"][divmod(at, neurons)][:valid] = np.roll(met, at)[:valid]
+            arrays["top_sample"][divmod(at, neurons)][:valid] = np.roll(processed, at)[:valid]
         arrays["top_visual"] *= np.float32(lean)
         thresholds = manifest.thresholds.value()
         arrays["votes"] = label_neurons(

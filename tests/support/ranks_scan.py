@@ -59,10 +59,10 @@ def main(model: str, samples: str, out: str, *resume: str) -> int:
 
 def _stopped(ranks: Ranks, asked: list[int]) -> Callable[[], bool]:
     death = os.environ.get("VLMSCOPE_TEST_DEATH")
-    met = iter(range(1, 1000))
+    processed = iter(range(1, 1000))
 
     def stopped() -> bool:
-        if death and next(met) == 3:
+        if death and next(processed) == 3:
             pipe = Path(os.environ["VLMSCOPE_TEST_PIPE"])
             if ranks.is_first:
                 told, tells = os.pipe()

@@ -113,14 +113,14 @@ class FindingScreen(ScoreScreen):
         if not found.word:
             return f"No neuron of this list is {plain(self.state.search)}."
         similar = self.concepts.similar(found.word) if self.concepts is not None else ()
-        hint = f" Similar words: {', '.join(similar)}." if similar else ""
+        item = f" Similar words: {', '.join(similar)}." if similar else ""
         kinds = [
             found.label.word if found.label is not None else "",
             "firm" if found.firm else "",
             str(self.state.filter),
         ]
         which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
-        return plain(f"No{which} neuron has {found.word!r} among its concepts or in its texts.{hint}", 200)
+        return plain(f"No{which} neuron has {found.word!r} among its concepts or in its texts.{item}", 200)
 
     async def action_filter(self) -> None:
         from vlmscope.tui.dialogs.choice import ChoiceScreen, filter_choices

@@ -7,7 +7,7 @@ from textual.timer import Timer
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.store.progress import ScanWatch, can_go_on, in_words
+from vlmscope.core.store.progress import ScanWatch, can_go_on, progress_title
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.session import REST_S, compute
@@ -33,7 +33,7 @@ class FollowingScreen(TriageScreen):
     @property
     def how_far(self) -> tuple[str, ...]:
         progress = self.store.manifest.progress
-        return () if progress is None else in_words(progress, self._watch is not None and self._watch.scanning)
+        return () if progress is None else progress_title(progress, self._watch is not None and self._watch.scanning)
 
     def on_mount(self) -> None:
         # (Textual calls the base classes' on_mount as well.)

@@ -21,7 +21,9 @@ from vlmscope.tui.messages import Described, DescribeFailed, MapArrived, MapFail
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 ASK_AFTER_S = 0.15  #: how long the cursor rests before the model is asked
 
@@ -43,7 +45,7 @@ class ModelTalkScreen(StatefulScreen):
         """Show a failure with its mend."""
         self.app.notify(plain_lines(error), title=error.title, severity="error", markup=False)
 
-    def want_map(self, evidence: "Evidence") -> None:
+    def want_map(self, evidence: "PictureView") -> None:
         """Ask the model for a map that the scan does not hold, once the cursor has rested."""
         if evidence.key not in self.problems and not evidence.map_problem:
             self.set_timer(ASK_AFTER_S, lambda: self._ask(evidence.key))

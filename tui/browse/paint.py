@@ -21,7 +21,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, Phase
 from vlmscope.tui.browse.model_link import ClientFactory, ModelLink
 from vlmscope.tui.browse.views import LayerCounts, page_view, title_view
-from vlmscope.tui.keys import HINTS, Hint
+from vlmscope.tui.keys import FOOTER, FooterItem
 from vlmscope.tui.messages import ControlCounted
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.meaning import Meaning
@@ -37,7 +37,7 @@ from vlmscope.tui.widgets.palette import make_palette
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
 
 REST_S = 0.12  #: keys that come faster than this are a held key
 SMALL = 20_000  #: neurons that are relabelled at once; more of them in a thread
@@ -74,7 +74,7 @@ class PaintedScreen(Screen[None]):
         self.control: ControlCounted | None = None
         self._cursor = self._selection.position(self.state.neuron)
         self._wanted = self.state.thresholds
-        self._evidence: Evidence | None = None
+        self._evidence: PictureView | None = None
         self._facts: Facts | None = None
         self.meaning: Meaning | None = None
         self.marks: Mapping[Neuron, str] = {}
@@ -88,7 +88,7 @@ class PaintedScreen(Screen[None]):
     def _take_store(self, store: ScanStore) -> None:
         """Read from ``store`` from now on."""
         self.store = store
-        self.worded = store.has_concepts
+        self.has_concepts = store.has_concepts
         self._firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
 
     def compose(self) -> ComposeResult:
@@ -126,7 +126,7 @@ class PaintedScreen(Screen[None]):
         self.query_one(FoldedStrip).present(layers, self.palette)
         self._paint_list()
         self._paint_page()
-        self.query_one(KeyBar).present(self.hints(), self.palette)
+        self.query_one(KeyBar).present(self.footer(), self.palette)
 
     def _notes(self) -> tuple[str, ...]:
         """What the folded strip says of model and data, the longest first."""
@@ -176,9 +176,9 @@ class PaintedScreen(Screen[None]):
                 labels=self.labels,
                 maximum=self.store.maximum,
                 cursor=self._cursor,
-                inside=self.listed,
+                cursor_is_page=self.listed,
                 all_layers=state.filter.whole,
-                worded=self.worded,
+                has_concepts=self.has_concepts,
                 concepts=self.concepts,
                 marks=self.marks,
                 empty=f"No neuron here is {state.filter}: f changes the filter.",
@@ -243,13 +243,13 @@ class PaintedScreen(Screen[None]):
         share = f" {100 * status.progress:.0f}%" if loading and status.progress is not None else ""
         return f"asking the model: {status.phase}{share}" if loading else "asking the model"
 
-    def hints(self) -> tuple[Hint, ...]:
+    def footer(self) -> tuple[FooterItem, ...]:
         """What the footer says first, just now."""
-        first: list[Hint] = []
+        first: list[FooterItem] = []
         if self.working:
             first.append((("back",), "stop"))
         elif self.state.own is not None:
             first.append((("back",), f"leave {plain(self.state.own.image.rpartition('/')[2], 20)}"))
         if self.has_class("-narrow"):
             first.append((("page",), "page") if self.state.pane is Pane.LIST else (("pane",), "list"))
-        return (*first, *HINTS[:2])
+        return (*first, *FOOTER[:2])

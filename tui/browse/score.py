@@ -146,7 +146,7 @@ class ScoreScreen(ExplainScreen):
             chat = await self._connect() if backend == ApiText.name else None
             tools = Tools(self.store, self.background, self.config, chat, self.ledger)
             simulator = await asyncio.to_thread(make_simulator, backend, tools)
-            if not simulator.looks_for(found):
+            if not simulator.search_phrases(found):
                 raise UsageError(
                     f"{backend} can look for nothing in {plain(found.text, 60)!r}: it knows none of these words.",
                     "Use words of the scan's concepts.",

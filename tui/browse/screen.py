@@ -206,7 +206,7 @@ class BrowseScreen(FollowingScreen):
                 self._set_theme(name)
             case command_line.OwnWords(text):
                 self.own_words(text)
-            case command_line.Published():
+            case command_line.ShowPublished():
                 self.choose_published()
             case command_line.ShowShares(scans):
                 self.show_shares(scans)

@@ -23,7 +23,9 @@ from vlmscope.tui.views.state import Order, State
 from vlmscope.tui.widgets.neuron_list import NeuronList
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 REST_S = 0.12  #: keys that come faster than this are a held key
 SMALL = 20_000  #: neurons that are relabelled at once; more of them in a thread
@@ -102,10 +104,10 @@ class StatefulScreen(PaintedScreen):
         if self._evidence is not None and self._evidence.visual is None:
             self.want_map(self._evidence)
 
-    def want_map(self, evidence: "Evidence") -> None:
+    def want_map(self, evidence: "PictureView") -> None:
         """The scan has no map of this; the screen with a model asks for one."""
 
-    def gather(self) -> "Evidence | None":
+    def gather(self) -> "PictureView | None":
         """The evidence for the state of now, with the model's answer if there is one."""
         from vlmscope.tui.views.evidence import own_evidence, stored_evidence, with_map
 

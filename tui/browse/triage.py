@@ -159,7 +159,7 @@ class TriageScreen(FindingScreen):
         try:
             await self._change(neuron, lambda notebook: notebook.set_note(neuron, text))
         except VlmscopeError as error:
-            raise NotebookError(error.message, f"{error.mend} What you wrote is kept in {draft}.") from error
+            raise NotebookError(error.message, f"{error.hint} What you wrote is kept in {draft}.") from error
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
     def action_note_editor(self) -> None:

@@ -15,7 +15,9 @@ from vlmscope.tui.widgets.bars import TitleView
 from vlmscope.tui.widgets.page.frame import Facts, PageView
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 LayerCounts = tuple[tuple[int, int, int, int], ...]
 
@@ -78,7 +80,7 @@ def page_view(
     *,
     listed: bool,
     firmness: NeuronFirmness | None,
-    evidence: "Evidence | None",
+    evidence: "PictureView | None",
     facts: Facts | None,
     meaning: Meaning | None,
     score: ScoreView | None,

@@ -48,7 +48,7 @@ print(fused_works(torch.device("cuda:0")))
 """
 
 
-class State(StrEnum):
+class Severity(StrEnum):
     """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is mended."""
 
     OK = "ok"
@@ -58,13 +58,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``mend`` is empty where nothing is to be done."""
+    """One thing that was looked at. ``hint`` is empty where nothing is to be done."""
 
     area: str
     name: str
     value: str
-    state: State = State.OK
-    mend: str = ""
+    state: Severity = Severity.OK
+    hint: str = ""
 
 
 def doctor(*, json: JsonOption = False) -> None:
@@ -74,7 +74,7 @@ def doctor(*, json: JsonOption = False) -> None:
         output.write_json({"findings": [vars(found) for found in findings]})
     else:
         output.write_lines(output.console(), as_lines(findings))
-    if any(found.state is State.BROKEN for found in findings):
+    if any(found.state is Severity.BROKEN for found in findings):
         raise typer.Exit(1)
 
 
@@ -90,12 +90,12 @@ def as_lines(findings: list[Finding]) -> list[Text]:
         if found.area != area:
             area = found.area
             lines.append(Text(area, style="bold", no_wrap=True))
-        mark = {State.OK: " ", State.LIMIT: "!", State.BROKEN: "✗"}[found.state]
+        mark = {Severity.OK: " ", Severity.LIMIT: "!", Severity.BROKEN: "✗"}[found.state]
         lines.append(Text(f"{mark} {found.name:<{width}}  {plain(found.value)}", no_wrap=True))
-        if found.mend:
-            lines.append(Text(f"  {'':{width}}  -> {plain(found.mend)}", no_wrap=True))
-    broken = sum(found.state is State.BROKEN for found in findings)
-    limits = sum(found.state is State.LIMIT for found in findings)
+        if found.hint:
+            lines.append(Text(f"  {'':{width}}  -> {plain(found.hint)}", no_wrap=True))
+    broken = sum(found.state is Severity.BROKEN for found in findings)
+    limits = sum(found.state is Severity.LIMIT for found in findings)
     lines.append(Text(f"\n{broken} broken (✗), {limits} limited (!)", no_wrap=True))
     return lines
 
@@ -111,8 +111,8 @@ def _versions() -> list[Finding]:
         ("openai", "explanations"),
     ):
         here = _version(package)
-        mend = "" if here else f"For {purpose}: pip install {package}"
-        found.append(Finding(area, package, here or "missing", State.OK if here else State.LIMIT, mend))
+        hint = "" if here else f"For {purpose}: pip install {package}"
+        found.append(Finding(area, package, here or "missing", Severity.OK if here else Severity.LIMIT, hint))
     return found
 
 
@@ -124,9 +124,9 @@ def _version(package: str) -> str | None:
 
 
 def _devices() -> list[Finding]:
-    area, mend = "Devices", "Browsing a scan works without it. For models: pip install torch"
+    area, hint = "Devices", "Browsing a scan works without it. For models: pip install torch"
     if importlib.util.find_spec("torch") is None:
-        return [Finding(area, "torch", "missing", State.LIMIT, mend)]
+        return [Finding(area, "torch", "missing", Severity.LIMIT, hint)]
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
@@ -134,9 +134,9 @@ def _devices() -> list[Finding]:
         torch_version, cuda, devices, mps = json_text.loads(answer.stdout.strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
-        return [Finding(area, "torch", f"does not load: {last}", State.LIMIT, mend)]
+        return [Finding(area, "torch", f"does not load: {last}", Severity.LIMIT, hint)]
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        return [Finding(area, "torch", f"does not answer: {error}", State.LIMIT, mend)]
+        return [Finding(area, "torch", f"does not answer: {error}", Severity.LIMIT, hint)]
     build = f"built for CUDA {cuda}" if cuda else "built without CUDA"
     found = [Finding(area, "torch", f"{torch_version}, {build}")]
     for index, (name, free, total) in enumerate(devices):
@@ -147,8 +147,8 @@ def _devices() -> list[Finding]:
         found.append(Finding(area, "mps", "available"))
     if not devices and shutil.which("nvidia-smi"):
         what = "the driver is too old for it" if cuda else "this torch is the CPU build"
-        mend = "Install a torch for your driver: https://pytorch.org/get-started/locally/"
-        found.append(Finding(area, "cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", State.LIMIT, mend))
+        hint = "Install a torch for your driver: https://pytorch.org/get-started/locally/"
+        found.append(Finding(area, "cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", Severity.LIMIT, hint))
     elif not devices and not mps:
         found.append(Finding(area, "cuda", "none: the model runs on the CPU"))
     return found
@@ -157,8 +157,8 @@ def _devices() -> list[Finding]:
 def _kernels() -> Finding:
     area, name, slower = "Devices", "scan kernels", "plain torch serves, slower"
     if importlib.util.find_spec("triton") is None:
-        return Finding(area, name, f"no Triton: {slower}", State.LIMIT, "pip install triton")
-    mend = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
+        return Finding(area, name, f"no Triton: {slower}", Severity.LIMIT, "pip install triton")
+    hint = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_KERNELS],
@@ -172,7 +172,7 @@ def _kernels() -> Finding:
         works = False
     if works:
         return Finding(area, name, "Triton runs them")
-    return Finding(area, name, f"Triton cannot run them: {slower}", State.LIMIT, mend)
+    return Finding(area, name, f"Triton cannot run them: {slower}", Severity.LIMIT, hint)
 
 
 def _terminal() -> list[Finding]:
@@ -181,11 +181,13 @@ def _terminal() -> list[Finding]:
     columns, rows = shutil.get_terminal_size()
     found = [Finding(area, "stdout", "a terminal" if is_terminal else "no terminal")]
     small = is_terminal and (columns < 80 or rows < 24)
-    mend = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
-    found.append(Finding(area, "size", f"{columns} x {rows}", State.LIMIT if small else State.OK, mend))
+    hint = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
+    found.append(Finding(area, "size", f"{columns} x {rows}", Severity.LIMIT if small else Severity.OK, hint))
     dumb = is_terminal and os.environ.get("TERM") == "dumb"
-    mend = "Set TERM to your terminal's name, such as xterm-256color." if dumb else ""
-    found.append(Finding(area, "TERM", os.environ.get("TERM", "not set"), State.BROKEN if dumb else State.OK, mend))
+    hint = "Set TERM to your terminal's name, such as xterm-256color." if dumb else ""
+    found.append(
+        Finding(area, "TERM", os.environ.get("TERM", "not set"), Severity.BROKEN if dumb else Severity.OK, hint)
+    )
     found += [Finding(area, name, os.environ.get(name, "not set")) for name in ("COLORTERM", "NO_COLOR")]
     colours = output.console().color_system or "none"
     found.append(Finding(area, "colours", {"truecolor": "16 million", "256": "256"}.get(colours, colours)))
@@ -195,7 +197,7 @@ def _terminal() -> list[Finding]:
     found.append(Finding(area, "inside", ", ".join(inside) or "neither tmux, screen nor ssh"))
     if "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower():
         found.append(
-            Finding(area, "encoding", str(sys.stdout.encoding), State.LIMIT, "Set LANG to a UTF-8 locale: C.UTF-8.")
+            Finding(area, "encoding", str(sys.stdout.encoding), Severity.LIMIT, "Set LANG to a UTF-8 locale: C.UTF-8.")
         )
     return found
 
@@ -206,7 +208,7 @@ def _places() -> list[Finding]:
         load_config()
         found = [Finding(area, "config", f"{path}{'' if path.exists() else ' (none: defaults)'}")]
     except VlmscopeError as error:
-        found = [Finding(area, "config", error.message, State.BROKEN, error.mend)]
+        found = [Finding(area, "config", error.message, Severity.BROKEN, error.hint)]
     places: tuple[tuple[str, Callable[[], Path], str], ...] = (
         ("data", data_folder, "XDG_DATA_HOME"),
         ("cache", cache_folder, "XDG_CACHE_HOME"),
@@ -217,8 +219,8 @@ def _places() -> list[Finding]:
         if _can_be_written(path):
             found.append(Finding(area, name, str(path)))
         else:
-            mend = f"Make it writable, or name another place in {variable}."
-            found.append(Finding(area, name, f"{path} cannot be written", State.BROKEN, mend))
+            hint = f"Make it writable, or name another place in {variable}."
+            found.append(Finding(area, name, f"{path} cannot be written", Severity.BROKEN, hint))
     return found
 
 
@@ -237,7 +239,7 @@ def _demo() -> list[Finding]:
         size = f"{manifest.model.layers} layers of {manifest.model.neurons} neurons, {manifest.scanned} samples"
         return [*found, Finding(area, "scan", size)]
     except VlmscopeError as error:
-        return [Finding(area, "scan", error.message, State.BROKEN, "Install vlmscope again.")]
+        return [Finding(area, "scan", error.message, Severity.BROKEN, "Install vlmscope again.")]
 
 
 def _api() -> list[Finding]:
@@ -248,11 +250,11 @@ def _api() -> list[Finding]:
         settings = load_config().api
         parts = urlsplit(base_url(settings))
     except VlmscopeError as error:
-        return [*found, Finding(area, "server", error.message, State.LIMIT, error.mend)]
+        return [*found, Finding(area, "server", error.message, Severity.LIMIT, error.hint)]
     found.append(Finding(area, "server", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"))
     problem = key_problem(settings)
     if problem:
-        found.append(Finding(area, "requests", "cannot be sent", State.LIMIT, problem))
+        found.append(Finding(area, "requests", "cannot be sent", Severity.LIMIT, problem))
     day = last_day(settings.model)
     if parts.hostname == urlsplit(OPENAI).hostname and day:
         found.append(Finding(area, "model", f"{settings.model}, which leaves OpenAI's API on {day}"))

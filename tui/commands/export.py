@@ -16,7 +16,7 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
-from vlmscope.core.report.select import Choice, chosen
+from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
 from vlmscope.tui.commands.shared.open_arg import opened
 from vlmscope.tui.commands.shared.options import (
@@ -127,7 +127,7 @@ def _choice(
     tag: str | None,
     bookmarked: bool,
     named: list[Neuron] | None,
-) -> Choice:
+) -> NeuronChoice:
     if verdict is not None and verdict not in VERDICTS:
         raise UsageError(f"--verdict is {verdict!r}, no verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
     if label is not None and label not in LABELS:
@@ -136,7 +136,7 @@ def _choice(
         raise UsageError("--tag is empty.", "Name one of your tags.")
     if verdict is None and tag is None and not bookmarked and named is None:
         verdict = Verdict.KEEP.value
-    return Choice(
+    return NeuronChoice(
         verdicts=None if verdict is None else VERDICTS[verdict],
         label=None if label is None else LABELS[label],
         high_confidence=high_confidence,
@@ -145,11 +145,11 @@ def _choice(
     )
 
 
-def _nothing(scan: str, choice: Choice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:
+def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:
     """Why there is nothing to report, and what to do."""
     if named is None and (notebook is None or not notebook.marks()):
         what = "Nothing was noted on this scan yet"
-    elif choice == Choice(verdicts=VERDICTS[Verdict.KEEP]):
+    elif choice == NeuronChoice(verdicts=VERDICTS[Verdict.KEEP]):
         what = "No neuron of this scan is kept"
     else:
         what = "No neuron is all that was asked for"

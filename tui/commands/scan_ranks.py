@@ -4,10 +4,11 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.store.manifest import Manifest, ShardInfo
 from vlmscope.core.store.shards import Ranks
 from vlmscope.tui.commands.scan_run import Job, check_job, run_job
-from vlmscope.tui.commands.shared.progress_bars import Report, progress, talk_to_user
+from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 
 def run_ranks(job: Job, ranks: Ranks) -> Manifest | None:
@@ -32,7 +33,7 @@ def run_ranks(job: Job, ranks: Ranks) -> Manifest | None:
             part = replace(mine, out=folder, options=replace(job.options, shard=shard))
             return check_job(part) or run_job(part)
 
-        bars: list[Report] = []
+        bars: list[OnProgress] = []
 
         def merging(what: str, done: int, total: int) -> None:
             if not bars:  # only now: the scan's own bars have gone

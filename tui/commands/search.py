@@ -98,7 +98,7 @@ def search(
     elif hits:
         output.write_lines(output.console(), as_table(hits[:limit]))
     if not hits:
-        print(_hint(concepts, query, label, total), file=sys.stderr)
+        print(_item(concepts, query, label, total), file=sys.stderr)
     elif len(hits) > limit:
         print(f"and {len(hits) - limit} more: --limit {len(hits)}", file=sys.stderr)
 
@@ -147,7 +147,7 @@ def _as_json(hit: Hit) -> dict[str, object]:
     }
 
 
-def _hint(concepts: Concepts, query: str, label: str | None, total: int) -> str:
+def _item(concepts: Concepts, query: str, label: str | None, total: int) -> str:
     """Why there is nothing, and what to try."""
     if total:
         return f"No {label} neuron has {plain(query)!r} among its concepts, but {total} of other labels have."

@@ -50,7 +50,7 @@ class PictureError(VlmscopeError):
 
 
 @dataclass(frozen=True)
-class Page:
+class ShownNeuron:
     """All that is shown of one neuron.
 
     Attributes:
@@ -71,7 +71,7 @@ class Page:
     entry: Entry
 
     @classmethod
-    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds, entry: Entry | None = None) -> "Page":
+    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds, entry: Entry | None = None) -> "ShownNeuron":
         labels = _label_one(store, neuron, thresholds)
         return cls(
             store=store,
@@ -141,7 +141,7 @@ def show(
     thresholds = replaced(
         store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
     )
-    page = Page.of(store, neuron, thresholds, _entry(store, neuron))
+    page = ShownNeuron.of(store, neuron, thresholds, _entry(store, neuron))
     picked = _pick(page, rank)
     if png is not None:
         _write_png(png, _picture(page, picked, colour_map))
@@ -168,7 +168,7 @@ def _entry(store: ScanStore, neuron: Neuron) -> Entry:
         return Entry(neuron)
 
 
-def as_json(page: Page, picked: TopSample | None) -> dict[str, object]:
+def as_json(page: ShownNeuron, picked: TopSample | None) -> dict[str, object]:
     """The whole page; with ``picked`` that sample's tokens and maps too."""
     store, manifest = page.store, page.store.manifest
     result: dict[str, object] = {
@@ -239,7 +239,7 @@ def _label_one(store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> Labe
     )
 
 
-def _pick(page: Page, rank: int | None) -> TopSample | None:
+def _pick(page: ShownNeuron, rank: int | None) -> TopSample | None:
     """The sample of this rank, counted from 1; the first one if none is named, None if there are no samples at all."""
     if rank is None:
         return page.samples[0] if page.samples else None
@@ -251,14 +251,14 @@ def _pick(page: Page, rank: int | None) -> TopSample | None:
     return page.samples[rank - 1]
 
 
-def _picture(page: Page, picked: TopSample | None, colour_map: ColourMap) -> Image.Image:
+def _picture(page: ShownNeuron, picked: TopSample | None, colour_map: ColourMap) -> Image.Image:
     """Origin and activation side by side, enlarged so that single patches stay sharp."""
     kept = page.store.manifest.maps
     if picked is None or picked.visual_map is None:
         which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
-        mend = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
+        hint = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
         raise PictureError(
-            f"{page.neuron}: {which}.", f"{mend} On the screen (vlmscope open) the model computes any map."
+            f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
     crop = open_crop(page.store.crop(picked.sample))
     factor = max(1, round(PNG_SIDE / crop.height))

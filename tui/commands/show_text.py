@@ -17,7 +17,7 @@ from vlmscope.core.store.reader import TopSample
 from vlmscope.tui.commands.concepts import as_words, share
 from vlmscope.tui.commands.labels import p_text
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.show import Page
+from vlmscope.tui.commands.show import ShownNeuron
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 NOTE = 500  #: characters of a note
@@ -25,7 +25,9 @@ PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
 
-def as_lines(page: Page, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
+def as_lines(
+    page: ShownNeuron, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console
+) -> list[Text]:
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
     lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
@@ -42,7 +44,7 @@ def _line(text: str = "") -> Text:
     return Text(text, no_wrap=True)
 
 
-def _head(page: Page) -> Text:
+def _head(page: ShownNeuron) -> Text:
     line = _line()
     line.append(f"{page.neuron}  ", style="bold")
     line.append(f"{page.label.letter} {page.label.word}", style=f"bold {output.COLOURS[page.label]}")
@@ -54,7 +56,7 @@ def _head(page: Page) -> Text:
     return line
 
 
-def _firmness(page: Page) -> Text:
+def _firmness(page: ShownNeuron) -> Text:
     firm = page.firmness
     interval = f"95 % interval {share(firm.low)} to {share(firm.high)}"
     parts = [
@@ -66,7 +68,7 @@ def _firmness(page: Page) -> Text:
     return _line(f"firm: {', '.join(parts)}")
 
 
-def _source(page: Page) -> Text:
+def _source(page: ShownNeuron) -> Text:
     manifest, at = page.store.manifest, page.thresholds
     return _line(
         f"{plain(manifest.model.name)} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
@@ -74,7 +76,7 @@ def _source(page: Page) -> Text:
     )
 
 
-def _concepts(page: Page) -> list[Text]:
+def _concepts(page: ShownNeuron) -> list[Text]:
     found = page.concepts
     if found is None:
         return []
@@ -83,7 +85,7 @@ def _concepts(page: Page) -> list[Text]:
     return [_line(f"concepts: {as_words(found)}  purity {share(found.purity)} (base {share(found.base_rate)})")]
 
 
-def _said(page: Page) -> list[Text]:
+def _said(page: ShownNeuron) -> list[Text]:
     """What the paper, the notebook's explanations and the user say."""
     lines, entry = [], page.entry
     if page.published is not None:
@@ -122,7 +124,7 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
     return lines
 
 
-def _sample_head(page: Page, top: TopSample) -> Text:
+def _sample_head(page: ShownNeuron, top: TopSample) -> Text:
     at, maximum = page.thresholds, page.maximum
     visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
     image = plain(page.store.sample(top.sample).image)
@@ -138,7 +140,7 @@ def _norm(activation: float, maximum: float) -> str:
     return f"{min(max(10 * float(activation) / maximum, 0.0), 10.0):.2f}"
 
 
-def _heatmap(page: Page, top: TopSample, colour_map: ColourMap, target: Console) -> list[Text]:
+def _heatmap(page: ShownNeuron, top: TopSample, colour_map: ColourMap, target: Console) -> list[Text]:
     if top.visual_map is None:
         return [_line(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
     norms = norm(top.visual_map, page.maximum)
@@ -175,7 +177,7 @@ def _half_blocks(line: Text, picture: Image.Image, y: int) -> None:
         line.append("▀", style)
 
 
-def _description(page: Page, top: TopSample) -> list[Text]:
+def _description(page: ShownNeuron, top: TopSample) -> list[Text]:
     """The description; words above Tt stand in brackets, and are shaded where there are colours."""
     tokens = page.store.sample(top.sample).tokens
     norms = [0.0] * len(tokens) if top.text_map is None else norm(top.text_map, page.maximum).tolist()
@@ -192,7 +194,7 @@ def _description(page: Page, top: TopSample) -> list[Text]:
     return [text, Text()]
 
 
-def _top_samples(page: Page, count: int, target: Console) -> list[Text]:
+def _top_samples(page: ShownNeuron, count: int, target: Console) -> list[Text]:
     lines = [_line("rank  sample       score  vote  image and description")]
     for top in page.samples[:count]:
         sample = page.store.sample(top.sample)

@@ -163,7 +163,7 @@ def _agree(
 
 def _check(wanted: Explanation, simulator: Simulator, store: ScanStore) -> None:
     """UsageError if the backend can look for nothing in these words."""
-    if simulator.looks_for(wanted):
+    if simulator.search_phrases(wanted):
         return
     similar = () if store.concepts is None else store.concepts.similar(wanted.text)
     raise UsageError(

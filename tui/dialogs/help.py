@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.command_line import VERBS
-from vlmscope.tui.keys import ACTIONS, Group, keys_of
+from vlmscope.tui.keys import ACTIONS, KeyGroup, keys_of
 from vlmscope.tui.widgets.layer_strip import FOOT
 from vlmscope.tui.widgets.palette import Palette
 
@@ -51,7 +51,7 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
     line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
     line("", "explained, scored, a request for an explanation failed")
-    for group in Group:
+    for group in KeyGroup:
         head(group)
         for action in ACTIONS:
             if action.group is group:

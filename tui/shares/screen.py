@@ -28,7 +28,7 @@ from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels, Thresholds
 from vlmscope.core.store.progress import open_scan
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.keys import BY_ID, hint_keys
+from vlmscope.tui.keys import BY_ID, footer_keys
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.widgets.palette import make_palette
 
@@ -167,7 +167,7 @@ class SharesScreen(Screen[None]):
 
     def _keys(self, blocks: int) -> tuple[tuple[str, str, str], ...]:
         def of(*ids: str) -> str:
-            return hint_keys(ids, self._config.keys)
+            return footer_keys(ids, self._config.keys)
 
         keys = [
             ("esc", "back", "leave"),

@@ -22,7 +22,7 @@ from vlmscope.tui.views.state import OwnPicture
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PictureView:
     """One neuron on one picture.
 
     Attributes:
@@ -88,7 +88,7 @@ def _norm(activation: float, maximum: float) -> float | None:
     return float(norm(np.array([activation], dtype=np.float32), maximum)[0])
 
 
-def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thresholds) -> Evidence:
+def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thresholds) -> PictureView:
     """The neuron on its ``rank``-th top sample, from the scan alone.
 
     Raises:
@@ -98,7 +98,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
     sample = store.sample(top.sample)
     maximum = float(store.maximum[neuron.layer, neuron.index])
     crop, problem = _crop(store, top.sample)
-    return Evidence(
+    return PictureView(
         neuron=neuron,
         thresholds=thresholds,
         rank=rank,
@@ -118,7 +118,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
     )
 
 
-def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Evidence:
+def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> PictureView:
     """The neuron on the user's own picture, before its map is there."""
     crop, problem = None, "the model has not seen it yet"
     if own.crop:
@@ -126,7 +126,7 @@ def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Evi
             crop, problem = _decode(own.crop), ""
         except StoreError as error:
             problem = error.message
-    return Evidence(
+    return PictureView(
         neuron=neuron,
         thresholds=thresholds,
         rank=None,
@@ -138,7 +138,7 @@ def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Evi
     )
 
 
-def with_map(evidence: Evidence, answer: MapAnswer, maximum: float) -> Evidence:
+def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> PictureView:
     """``evidence`` with the model's own numbers; for the user's picture they give score and vote too."""
     words = answer.text[: len(evidence.tokens)]
     shown = replace(

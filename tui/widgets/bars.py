@@ -8,7 +8,7 @@ from rich.style import Style
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.worker.messages import ModelStatus, Phase
-from vlmscope.tui.keys import BY_ID, HINTS, LAST_HINTS, Hint, hint_keys
+from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
 from vlmscope.tui.widgets.lines import Lines, Part, row
 from vlmscope.tui.widgets.numbers import percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
@@ -122,9 +122,9 @@ class KeyBar(Lines):
     def __init__(self, remapped: Mapping[str, str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self._remapped = remapped
-        self._view: tuple[tuple[Hint, ...], Palette] | None = None
+        self._view: tuple[tuple[FooterItem, ...], Palette] | None = None
 
-    def present(self, first: tuple[Hint, ...], palette: Palette) -> None:
+    def present(self, first: tuple[FooterItem, ...], palette: Palette) -> None:
         """Show ``first`` (what matters most just now), then the usual hints, and help and quit at the end."""
         if (first, palette) != self._view:
             self._view = (first, palette)
@@ -135,11 +135,11 @@ class KeyBar(Lines):
             return
         first, palette = self._view
         width = self.size.width
-        last = [part for hint in LAST_HINTS for part in self._hint(hint, palette)]
+        last = [part for item in FOOTER_END for part in self._item(item, palette)]
         used = 1 + sum(len(text) for text, _ in last)
         parts: list[Part] = [(" ", palette.text)]
-        for hint in [*first, *(hint for hint in HINTS if hint[0] not in {ids for ids, _ in first})]:
-            shown = self._hint(hint, palette)
+        for item in [*first, *(item for item in FOOTER if item[0] not in {ids for ids, _ in first})]:
+            shown = self._item(item, palette)
             size = sum(len(text) for text, _ in shown)
             if used + size > width:
                 break
@@ -147,9 +147,9 @@ class KeyBar(Lines):
             used += size
         self.show([row([*parts, *last], width)], palette.base)
 
-    def _hint(self, hint: Hint, palette: Palette) -> list[Part]:
-        ids, word = hint
+    def _item(self, item: FooterItem, palette: Palette) -> list[Part]:
+        ids, word = item
         # The last of a pair goes forward, which is what a click most often wants.
         action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
         click = Style.from_meta({"@click": action.call if "." in action.call else f"screen.{action.call}"})
-        return [(hint_keys(ids, self._remapped), palette.accent + click), (f" {word}  ", palette.muted + click)]
+        return [(footer_keys(ids, self._remapped), palette.accent + click), (f" {word}  ", palette.muted + click)]

@@ -57,9 +57,9 @@ class ListView:
         labels: of all neurons, (L, F).
         maximum: float32 (L, F).
         cursor: the row with the cursor, or None.
-        inside: whether the cursor's row is the neuron on the page, or only the row nearest to it.
+        cursor_is_page: whether the cursor's row is the neuron on the page, or only the row nearest to it.
         all_layers: rows bear whole addresses.
-        worded: whether there is a column of concepts. concepts: of all neurons, or None while they are not read.
+        has_concepts: whether there is a column of concepts. concepts: of all neurons, or None while they are not read.
         marks: up to four characters beside the address of each neuron that somebody has worked on.
         empty: what to say if there are no rows.
     """
@@ -68,9 +68,9 @@ class ListView:
     labels: Labels
     maximum: NDArray[np.float32]
     cursor: int | None
-    inside: bool
+    cursor_is_page: bool
     all_layers: bool
-    worded: bool
+    has_concepts: bool
     concepts: "Concepts | None"
     marks: Mapping[Neuron, str]
     empty: str
@@ -183,7 +183,7 @@ class NeuronList(ScrollView, can_focus=False):
         view = self.view
         whole = view is not None and view.all_layers
         room = width - (16 if whole else 10) - 18
-        if view is None or not view.worded:
+        if view is None or not view.has_concepts:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
             return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)
@@ -214,7 +214,7 @@ class NeuronList(ScrollView, can_focus=False):
         counts = [int(count) for count in view.labels.votes[at]]
         chosen = position == view.cursor
         look = palette.strong if chosen else palette.text
-        pointer = "▸" if chosen and view.inside else "›" if chosen else " "
+        pointer = "▸" if chosen and view.cursor_is_page else "›" if chosen else " "
         address = f" {neuron!s:<10}" if view.all_layers else f"{neuron.index:>5}"
         firm = "●" if view.labels.high_confidence[at] else " "
         columns = self._columns(width)

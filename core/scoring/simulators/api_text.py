@@ -96,7 +96,7 @@ class ApiText:
         self._ledger = ledger
         self._cache = cache or SimulateCache()
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The very words that are sent."""
         return tuple(filter(None, (escaped(explanation.text.strip()), escaped(explanation.text_cue.strip()))))
 
@@ -106,7 +106,7 @@ class ApiText:
         Raises:
             StopRun, BudgetReached: if no further request would be answered.
         """
-        if not self.looks_for(explanation):
+        if not self.search_phrases(explanation):
             return NoPrediction("the explanation is empty")
         if not sample.tokens:
             return NoPrediction("the description has no tokens")

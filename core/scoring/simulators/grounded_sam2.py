@@ -47,7 +47,7 @@ class GroundedSam2:
         self._settings = settings
         self._model = model
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The phrases that the detector is given."""
         return detector_phrases(explanation)
 
@@ -57,7 +57,7 @@ class GroundedSam2:
         Raises:
             WorkerError: as in ``Simulator``, and if the detector or the segmenter cannot be loaded, or memory is short.
         """
-        phrases = self.looks_for(explanation)
+        phrases = self.search_phrases(explanation)
         if not phrases:
             return NoPrediction("the explanation names nothing that a detector could look for")
         if sample.picture is None:

@@ -66,13 +66,13 @@ class Lens:
         """The lens of a scan's model. Raises as ``Lens``."""
         return cls(store.concepts, model, DEMO_DELAY if store.manifest.model.name == DEMO else 0)
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The concept words that it names."""
         return wanted_words(explanation, self._places)
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
         """See ``Simulator``."""
-        wanted = self.looks_for(explanation)
+        wanted = self.search_phrases(explanation)
         if not wanted:
             return NoPrediction("the explanation has no word in common with the scan's concepts")
         table = await self._table(sample)

@@ -54,13 +54,13 @@ class Oracle:
         """What is in a scene."""
         return frozenset(name for name, _ in self._scenes.get(picture.name, ()))
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The objects that it names."""
         return wanted_words(explanation, self.names)
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
         """See ``Simulator``."""
-        wanted = self.looks_for(explanation)
+        wanted = self.search_phrases(explanation)
         if not wanted:
             return NoPrediction("the explanation names no object of the demo's scenes")
         if sample.picture is None or sample.picture.name not in self._scenes:

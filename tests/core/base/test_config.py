@@ -50,7 +50,7 @@ def test_a_wrong_setting_is_named(content: str, named: str) -> None:
         load_config()
     assert named in caught.value.message
     assert str(config_file()) in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00"])

@@ -38,4 +38,4 @@ def test_an_installation_without_a_demo_says_so(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(StoreError) as caught:
         demo.scan_folder("demo")
     assert "demo" in caught.value.message
-    assert "Install" in caught.value.mend
+    assert "Install" in caught.value.hint

@@ -38,7 +38,7 @@ def test_anything_else_is_wrong_use_and_named(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Neuron.parse(text)
     assert repr(text) in caught.value.message
-    assert "L27/N3900" in caught.value.mend
+    assert "L27/N3900" in caught.value.hint
     assert caught.value.exit_code == 2
 
 
@@ -65,5 +65,5 @@ def test_an_address_outside_the_model_names_its_size(neuron: Neuron) -> None:
     with pytest.raises(UsageError) as caught:
         neuron.check_within(6, 768)
     assert str(neuron) in caught.value.message
-    assert "from 0 to 5" in caught.value.mend
-    assert "from 0 to 767" in caught.value.mend
+    assert "from 0 to 5" in caught.value.hint
+    assert "from 0 to 767" in caught.value.hint

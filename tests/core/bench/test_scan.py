@@ -258,8 +258,8 @@ def test_made_weights_give_activations_that_are_finite_and_differ(dtype: str, tm
     encoded = vlm.encode(vlm.prompt(QUESTION), data.sources[0].description or "")
     pixels = vlm.pixels(load_image(tmp_path / data.sources[0].image))
     taken: list[torch.Tensor] = []
-    taps = dict.fromkeys(range(vlm.layers), lambda activation: taken.append(activation.float()))
-    vlm.forward(encoded.input_ids[None], pixels[None], taps, HookPoint.GATE)
+    hooks = dict.fromkeys(range(vlm.layers), lambda activation: taken.append(activation.float()))
+    vlm.forward(encoded.input_ids[None], pixels[None], hooks, HookPoint.GATE)
     assert len(taken) == 3
     for activation in taken:
         assert activation.isfinite().all()

@@ -126,7 +126,7 @@ def test_images_that_lie_nowhere_are_named_before_anything_is_loaded(tmp_path: P
     path = write(tmp_path / "detail_23k.json", LLAVA)
     with pytest.raises(SamplesError, match=r"000000000030\.jpg, is in .*train2017 or val2017") as failure:
         read_data(path)
-    assert "--image-root" in failure.value.mend
+    assert "--image-root" in failure.value.hint
     with pytest.raises(SamplesError, match=r"is in .*nowhere\."):
         read_data(path, image_root=tmp_path / "nowhere")
 
@@ -180,7 +180,7 @@ def test_what_is_wrong_in_a_json_is_named_with_its_place_and_its_mend(tmp_path: 
     path = write(touch(tmp_path, "a.png") / "data.json", content)
     with pytest.raises(SamplesError, match=words) as failure:
         read_data(path, captions=OWN)
-    assert path in failure.value.message and failure.value.mend
+    assert path in failure.value.message and failure.value.hint
 
 
 @pytest.mark.parametrize("content", [COCO | {"annotations": [{"bbox": []}]}, {"images": COCO["images"]}])
@@ -213,7 +213,7 @@ def test_a_folder_without_images_says_which_would_be_some(tmp_path: Path) -> Non
     touch(tmp_path, "notes.txt")
     with pytest.raises(SamplesError, match="holds no images") as failure:
         read_data(str(tmp_path))
-    assert ".webp" in failure.value.mend
+    assert ".webp" in failure.value.hint
 
 
 def test_a_dataset_saved_by_datasets_is_told_how_to_become_a_folder(tmp_path: Path) -> None:
@@ -221,6 +221,6 @@ def test_a_dataset_saved_by_datasets_is_told_how_to_become_a_folder(tmp_path: Pa
     split = touch(tmp_path / "train", "data-00000-of-00001.arrow", "dataset_info.json", "state.json")
     with pytest.raises(SamplesError, match="library 'datasets'") as failure:
         read_data(str(tmp_path))
-    code = failure.value.mend.partition("\n")[2]
+    code = failure.value.hint.partition("\n")[2]
     compile(code, "mend", "exec")
     assert f"load_from_disk({str(split)!r})" in code

@@ -127,7 +127,7 @@ async def test_nothing_to_show_is_an_error_with_its_mend(scan_copy: Path) -> Non
     store.manifest = store.manifest.model_copy(update={"maps": 0, "image_root": "/gone"})
     with pytest.raises(ApiError, match="no activations to show: the scan keeps no maps and its pictures") as caught:
         await complete(gather(store, NEURON, Label.TEXT), store, None)
-    assert "/gone" in caught.value.mend
+    assert "/gone" in caught.value.hint
     store.manifest = store.manifest.model_copy(update={"scanned": 0})
     with pytest.raises(ApiError, match="no top samples"):
         await complete(gather(store, NEURON, Label.TEXT), store, None)

@@ -267,7 +267,7 @@ async def test_the_budget_stops_before_the_request(server: ApiServer) -> None:
     assert server.bodies == []
     assert "$0.0200" in caught.value.message
     assert "$0.0100 is spent" in caught.value.message
-    assert "budget_usd" in caught.value.mend
+    assert "budget_usd" in caught.value.hint
     assert ledger.spent_usd == 0.01
     await answered(server, ledger=Ledger(0))  # no limit
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.support.explain_parts import evidence, picture, sample
 from vlmscope.core.base.config import Api, Price
-from vlmscope.core.explain.answer import Answer
+from vlmscope.core.explain.answer import ExplanationAnswer
 from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, integer_acts, token_lines
@@ -119,7 +119,7 @@ def test_the_same_evidence_gives_the_same_request() -> None:
 
 
 def test_the_schema_is_the_validators() -> None:
-    assert SCHEMA["required"] == list(SCHEMA["properties"]) == list(Answer.model_fields)
+    assert SCHEMA["required"] == list(SCHEMA["properties"]) == list(ExplanationAnswer.model_fields)
     assert SCHEMA["additionalProperties"] is False
 
 

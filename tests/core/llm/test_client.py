@@ -171,7 +171,7 @@ async def test_what_ends_the_run(server: ApiServer, reply: Reply, said: str) -> 
         await ask(server, reply, waits=waits)
     assert said in caught.value.message
     assert "OPENAI_API_KEY" in caught.value.message
-    assert "OPENAI_API_KEY" in caught.value.mend
+    assert "OPENAI_API_KEY" in caught.value.hint
     assert KEY not in str(caught.value)
     assert len(server.bodies) == 1
     assert waits.seconds == []
@@ -221,7 +221,7 @@ async def test_refusals_come_back_as_refusals(server: ApiServer) -> None:
 async def test_an_answer_that_is_no_completion(server: ApiServer, text: str) -> None:
     with pytest.raises(ApiError, match="something else than a completion") as caught:
         await ask(server, raw(text))
-    assert "OPENAI_BASE_URL" in caught.value.mend
+    assert "OPENAI_BASE_URL" in caught.value.hint
     assert len(server.bodies) == 1
 
 

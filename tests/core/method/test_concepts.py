@@ -282,7 +282,7 @@ def damaged(folder: Path, manifest: Manifest, named: str) -> None:
     with pytest.raises(StoreError) as caught:
         read_concepts(folder, manifest)
     assert named in caught.value.message
-    assert "--again" in caught.value.mend
+    assert "--again" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["words.json", "word.npy", "strength.npy", "purity_hits.npy"])

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.method.correlation import (
     Correlation,
-    Group,
     IntervalKind,
     Pooled,
-    Scored,
+    ScoredGroup,
+    ScoredSample,
     TokenKind,
     correlation,
     pool,
@@ -26,7 +26,7 @@ from vlmscope.core.method.correlation import (
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 
 norms = st.floats(0, 10, width=32, allow_subnormal=True)
-PLANNED = {Group.TOP: 4, Group.TOP_AND_RANDOM: 8}
+PLANNED = {ScoredGroup.TOP: 4, ScoredGroup.TOP_AND_RANDOM: 8}
 
 
 def slow(x: NDArray[np.float32], y: NDArray[np.float32]) -> float | None:
@@ -44,14 +44,14 @@ def pairs(size: int = 12) -> st.SearchStrategy[NDArray[np.float32]]:
     return hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(1, size)), elements=norms)
 
 
-def scored(seed: int, samples: int = 8, tokens: int = 9) -> list[Scored]:
+def scored(seed: int, samples: int = 8, tokens: int = 9) -> list[ScoredSample]:
     """Half of them top samples; the prediction follows the truth a little."""
     rng = np.random.default_rng(seed)
     found = []
     for at in range(samples):
         truth = rng.uniform(0, 10, tokens).astype(np.float32)
         prediction = (truth * rng.uniform(0, 1) + rng.uniform(0, 10, tokens)).astype(np.float32)
-        found.append(Scored(at + 100, 2 * at + 2 if at < samples // 2 else None, truth, prediction))
+        found.append(ScoredSample(at + 100, 2 * at + 2 if at < samples // 2 else None, truth, prediction))
     return found
 
 
@@ -126,8 +126,8 @@ def test_the_order_of_samples_is_irrelevant(seed: int, random: object) -> None:
     samples = scored(seed, 40)
     shuffled = list(samples)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 40}
-    for group in Group:
+    planned = {ScoredGroup.TOP: 20, ScoredGroup.TOP_AND_RANDOM: 40}
+    for group in ScoredGroup:
         assert pool(samples, group, planned, 3) == pool(shuffled, group, planned, 3)
 
 
@@ -135,7 +135,7 @@ def test_the_order_of_samples_is_irrelevant(seed: int, random: object) -> None:
 def test_the_pooled_score_is_that_of_all_tokens_together(seed: int) -> None:
     samples = scored(seed)
     top = samples[:4]
-    for group, used in ((Group.TOP, top), (Group.TOP_AND_RANDOM, samples)):
+    for group, used in ((ScoredGroup.TOP, top), (ScoredGroup.TOP_AND_RANDOM, samples)):
         found = pool(samples, group, PLANNED, 0)
         truth, prediction = (np.concatenate([getattr(s, name) for s in used]) for name in ("truth", "prediction"))
         assert found.score == pytest.approx(slow(truth, prediction))
@@ -144,9 +144,9 @@ def test_the_pooled_score_is_that_of_all_tokens_together(seed: int) -> None:
 
 def test_it_is_not_the_mean_of_the_parts() -> None:
     # Within each sample they rise together; over both they do not.
-    low = Scored(0, 2, np.array([0.0, 1.0]), np.array([9.0, 10.0]))
-    high = Scored(1, 4, np.array([9.0, 10.0]), np.array([0.0, 1.0]))
-    found = pool([low, high], Group.TOP, {Group.TOP: 2, Group.TOP_AND_RANDOM: 2}, 0)
+    low = ScoredSample(0, 2, np.array([0.0, 1.0]), np.array([9.0, 10.0]))
+    high = ScoredSample(1, 4, np.array([9.0, 10.0]), np.array([0.0, 1.0]))
+    found = pool([low, high], ScoredGroup.TOP, {ScoredGroup.TOP: 2, ScoredGroup.TOP_AND_RANDOM: 2}, 0)
     assert found.score is not None
     assert found.score < -0.9
     assert found.interval is not None
@@ -156,33 +156,35 @@ def test_it_is_not_the_mean_of_the_parts() -> None:
 
 def test_a_group_takes_its_own_samples() -> None:
     samples = scored(1)
-    top = pool(samples, Group.TOP, PLANNED, 0)
-    assert top == pool(samples[:4], Group.TOP, PLANNED, 0)
-    assert top.score != pool(samples, Group.TOP_AND_RANDOM, PLANNED, 0).score
+    top = pool(samples, ScoredGroup.TOP, PLANNED, 0)
+    assert top == pool(samples[:4], ScoredGroup.TOP, PLANNED, 0)
+    assert top.score != pool(samples, ScoredGroup.TOP_AND_RANDOM, PLANNED, 0).score
 
 
 def test_missing_samples_are_left_out_and_counted() -> None:
     samples = scored(2, 10)  # 5 top, 5 random
-    planned = {Group.TOP: 5, Group.TOP_AND_RANDOM: 10}
+    planned = {ScoredGroup.TOP: 5, ScoredGroup.TOP_AND_RANDOM: 10}
     kept = [samples[0], samples[2], samples[4], *samples[5:8]]
-    found = pool(kept, Group.TOP_AND_RANDOM, planned, 0)
+    found = pool(kept, ScoredGroup.TOP_AND_RANDOM, planned, 0)
     truth, prediction = (np.concatenate([getattr(s, name) for s in kept]) for name in ("truth", "prediction"))
     assert found.score == pytest.approx(slow(truth, prediction))
     assert (found.counted, found.planned) == (6, 10)
-    few = pool(kept[1:], Group.TOP_AND_RANDOM, planned, 0)  # 2 of 5 top samples are no headline
+    few = pool(kept[1:], ScoredGroup.TOP_AND_RANDOM, planned, 0)  # 2 of 5 top samples are no headline
     assert few.score is None
     assert few.interval is None
     assert few.reason == "2 of 5 top samples could be scored, less than 60%"
-    few = pool(kept[:-1], Group.TOP_AND_RANDOM, planned, 0)
+    few = pool(kept[:-1], ScoredGroup.TOP_AND_RANDOM, planned, 0)
     assert few.reason == "2 of 5 random samples could be scored, less than 60%"
-    assert pool(kept[:-1], Group.TOP, planned, 0).score is not None  # the top ones alone still are
-    assert pool([], Group.TOP, {Group.TOP: 0, Group.TOP_AND_RANDOM: 0}, 0).reason.startswith("there are no top samples")
+    assert pool(kept[:-1], ScoredGroup.TOP, planned, 0).score is not None  # the top ones alone still are
+    assert pool([], ScoredGroup.TOP, {ScoredGroup.TOP: 0, ScoredGroup.TOP_AND_RANDOM: 0}, 0).reason.startswith(
+        "there are no top samples"
+    )
 
 
 def test_an_interval_of_twenty_samples_is_a_bootstrap_over_samples() -> None:
-    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 40}
+    planned = {ScoredGroup.TOP: 20, ScoredGroup.TOP_AND_RANDOM: 40}
     samples = scored(5, 40)
-    found = pool(samples, Group.TOP, planned, 11)
+    found = pool(samples, ScoredGroup.TOP, planned, 11)
     assert found.interval_kind is IntervalKind.BOOTSTRAP
     assert found.interval is not None
     rng = np.random.default_rng(0)
@@ -195,9 +197,9 @@ def test_an_interval_of_twenty_samples_is_a_bootstrap_over_samples() -> None:
             )[0, 1]
         )
     assert found.interval == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.02)
-    assert found == pool(samples, Group.TOP, planned, 11)
-    assert found.interval != pool(samples, Group.TOP, planned, 12).interval
-    nineteen = pool(samples[:19], Group.TOP, planned, 11)
+    assert found == pool(samples, ScoredGroup.TOP, planned, 11)
+    assert found.interval != pool(samples, ScoredGroup.TOP, planned, 12).interval
+    nineteen = pool(samples[:19], ScoredGroup.TOP, planned, 11)
     assert nineteen.interval_kind is IntervalKind.RANGE
     values = [correlation(one.truth, one.prediction).value for one in samples[:19]]
     assert nineteen.interval == (min(v for v in values if v is not None), max(v for v in values if v is not None))
@@ -207,10 +209,13 @@ def test_tokens_of_a_sample_move_together() -> None:
     """Samples that repeat one token a hundred times tell no more than samples of one token."""
     rng = np.random.default_rng(0)
     pairs = rng.uniform(0, 10, (20, 2))
-    planned = {Group.TOP: 20, Group.TOP_AND_RANDOM: 20}
+    planned = {ScoredGroup.TOP: 20, ScoredGroup.TOP_AND_RANDOM: 20}
     once, often = (
         pool(
-            [Scored(at, at + 1, np.full(n, x), np.full(n, y)) for at, (x, y) in enumerate(pairs)], Group.TOP, planned, 0
+            [ScoredSample(at, at + 1, np.full(n, x), np.full(n, y)) for at, (x, y) in enumerate(pairs)],
+            ScoredGroup.TOP,
+            planned,
+            0,
         )
         for n in (1, 100)
     )
@@ -218,9 +223,9 @@ def test_tokens_of_a_sample_move_together() -> None:
 
 
 def test_draws_that_are_constant_give_no_interval() -> None:
-    quiet = [Scored(at, at + 1, np.zeros(3), np.ones(3)) for at in range(19)]
-    loud = Scored(19, 20, np.arange(3.0), np.arange(3.0))
-    found = pool([*quiet, loud], Group.TOP, {Group.TOP: 20, Group.TOP_AND_RANDOM: 20}, 0)
+    quiet = [ScoredSample(at, at + 1, np.zeros(3), np.ones(3)) for at in range(19)]
+    loud = ScoredSample(19, 20, np.arange(3.0), np.arange(3.0))
+    found = pool([*quiet, loud], ScoredGroup.TOP, {ScoredGroup.TOP: 20, ScoredGroup.TOP_AND_RANDOM: 20}, 0)
     assert found.score is not None
     assert found.interval is None  # a third of the draws lack the one that varies
     assert found.interval_kind is None
@@ -228,14 +233,14 @@ def test_draws_that_are_constant_give_no_interval() -> None:
 
 def report() -> ScoreReport:
     samples = scored(3)
-    pooled = {group: replace(pool(samples, group, PLANNED, 0), baseline=0.125, baselines=3) for group in Group}
+    pooled = {group: replace(pool(samples, group, PLANNED, 0), baseline=0.125, baselines=3) for group in ScoredGroup}
     missing = Pooled(None, "why", None, None, 4, 0, 0)
     return ScoreReport(
         backend="lens",
         independent=False,
         explanation="trains",
         phrases=("train",),
-        pooled={TokenKind.VISUAL: pooled, TokenKind.TEXT: dict.fromkeys(Group, missing)},
+        pooled={TokenKind.VISUAL: pooled, TokenKind.TEXT: dict.fromkeys(ScoredGroup, missing)},
         samples=(
             SampleScore(3, 2, {TokenKind.VISUAL: Correlation(0.5), TokenKind.TEXT: Correlation(None, "none")}),
             SampleScore(9, None, {TokenKind.VISUAL: Correlation(-1.0)}),
@@ -259,8 +264,8 @@ def test_a_report_survives_json() -> None:
 
 def test_the_headline_has_random_samples_where_there_are_any() -> None:
     one = report()
-    assert one.headline(TokenKind.VISUAL) == one.pooled[TokenKind.VISUAL][Group.TOP_AND_RANDOM]
-    top = one.pooled[TokenKind.TEXT][Group.TOP]
+    assert one.headline(TokenKind.VISUAL) == one.pooled[TokenKind.VISUAL][ScoredGroup.TOP_AND_RANDOM]
+    top = one.pooled[TokenKind.TEXT][ScoredGroup.TOP]
     assert one.headline(TokenKind.TEXT) == top
     assert replace(one, pooled={}).headline(TokenKind.TEXT) is None
 

@@ -96,7 +96,7 @@ async def test_a_model_that_does_not_exist(tmp_path: Path) -> None:
         with pytest.raises(WorkerError, match="cannot be loaded") as caught:
             await model.describe(DescribeRequest("cat.png", QUESTION))
         assert caught.value.title == "The model cannot be used"
-        assert caught.value.mend
+        assert caught.value.hint
         assert model.status.phase is Phase.FAILED
         assert "Traceback" in worker_log().read_text()
 
@@ -123,8 +123,8 @@ def test_a_model_that_says_nothing_is_no_failure(folder: Path, vlm: Vlm, monkeyp
 def test_a_full_gpu_is_explained() -> None:
     told = failure(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
     assert told.title == "Out of memory"
-    assert ":unload" in told.mend
-    assert "float16" in told.mend or "dtype" in told.mend
+    assert ":unload" in told.hint
+    assert "float16" in told.hint or "dtype" in told.hint
 
 
 @pytest.mark.slow

@@ -20,8 +20,8 @@ from transformers import Sam2Model
 from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import SIDE, TEXT_LENGTH, make_detector, make_segmenter
 from tests.support.watched import watched
+from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
-from vlmscope.core.base.stopping import Stopped, never
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.engine import VlmEngine
 from vlmscope.core.model.segmentation import (
@@ -113,7 +113,7 @@ class Known:
 def test_a_known_box_is_pooled_to_the_patches_it_covers() -> None:
     # A crop of 3 x 2 patches of 8 x 8 pixels: wider than high, so that swapped axes cannot pass.
     known = Known(corners((12, 0, 24, 8)), [0.5])
-    answer = known.segmentation().segment(request(), noise(24, 16), (2, 3), never)
+    answer = known.segmentation().segment(request(), noise(24, 16), (2, 3), not_cancelled)
     assert answer.weights.dtype == np.float32
     np.testing.assert_array_equal(answer.weights, np.array([[0, 0.25, 0.5], [0, 0, 0]], np.float32))
     assert (answer.image, answer.sample, answer.labels) == ("nowhere/000.png", 5, ("red train",))
@@ -123,7 +123,7 @@ def test_a_known_box_is_pooled_to_the_patches_it_covers() -> None:
 def test_a_transposed_map_would_be_noticed() -> None:
     """On a square crop and grid, where shapes tell nothing: a thing at the top right is no thing at the bottom left."""
     known = Known(corners((20, 0, 24, 4)), [1.0])
-    weights = known.segmentation().segment(request(), noise(24, 24), (3, 3), never).weights
+    weights = known.segmentation().segment(request(), noise(24, 24), (3, 3), not_cancelled).weights
     assert weights[0, 2] == 0.25
     assert weights.sum() == 0.25
 
@@ -148,7 +148,7 @@ def test_patches_that_divide_pixels_keep_the_area(grid: tuple[int, int]) -> None
 
 def test_a_picture_without_detections_is_a_map_of_zeros_and_no_work_for_the_segmenter() -> None:
     known = Known(corners(), [])
-    answer = known.segmentation().segment(request(), noise(24, 16), (2, 3), never)
+    answer = known.segmentation().segment(request(), noise(24, 16), (2, 3), not_cancelled)
     np.testing.assert_array_equal(answer.weights, np.zeros((2, 3), np.float32))
     assert (answer.boxes.shape, answer.scores.shape, answer.labels) == ((0, 4), (0,), ())
     assert [name for name, _ in known.loaded] == ["nowhere/detector"]
@@ -175,19 +175,19 @@ def test_models_are_loaded_when_needed_and_kept() -> None:
     segmentation = known.segmentation()
     assert known.loaded == []
     for _ in range(3):
-        segmentation.segment(request(), noise(), (2, 3), never)
+        segmentation.segment(request(), noise(), (2, 3), not_cancelled)
     assert known.loaded == [("nowhere/detector", CPU), ("nowhere/segmenter", CPU)]
-    assert known.asked[0] == (("red train", "dog"), EVERYTHING, 0.0, never)
-    segmentation.segment(replace(request(), segmenter="other"), noise(), (2, 3), never)
+    assert known.asked[0] == (("red train", "dog"), EVERYTHING, 0.0, not_cancelled)
+    segmentation.segment(replace(request(), segmenter="other"), noise(), (2, 3), not_cancelled)
     assert known.loaded[2:] == [("other", CPU)]
-    segmentation.segment(replace(request(), detector="other", device="cpu"), noise(), (2, 3), never)
+    segmentation.segment(replace(request(), detector="other", device="cpu"), noise(), (2, 3), not_cancelled)
     assert known.loaded[3:] == [("other", CPU), ("nowhere/segmenter", CPU)]
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
     known = Known(corners(), [])
     with pytest.raises(ModelError, match="cuda:99"):
-        known.segmentation().segment(replace(request(), device="cuda:99"), noise(), (2, 3), never)
+        known.segmentation().segment(replace(request(), device="cuda:99"), noise(), (2, 3), not_cancelled)
 
 
 @pytest.mark.parametrize("reads", [0, 1, 2])
@@ -237,7 +237,7 @@ def test_masks_are_those_of_the_whole_model_box_by_box(folder: Path, segmenter: 
     rng = np.random.default_rng(3)
     low, high = rng.random((40, 2)) * 0.5, 0.5 + rng.random((40, 2)) * 0.5  # more than fit into one pass
     boxes = (np.concatenate([low, high], axis=1) * [44, 30, 44, 30]).astype(np.float32)
-    masks = segmenter.masks(crop, boxes, never)
+    masks = segmenter.masks(crop, boxes, not_cancelled)
     assert masks.shape == (40, 30, 44)
     assert masks.dtype == np.bool_
     assert 0.02 < masks.mean() < 0.98
@@ -251,7 +251,7 @@ def test_masks_are_those_of_the_whole_model_box_by_box(folder: Path, segmenter: 
         logits = torch.nn.functional.interpolate(out.pred_masks[0], (30, 44), mode="bilinear")[0, 0].numpy()
         sure = np.abs(logits) > 1e-5
         np.testing.assert_array_equal(masks[at][sure], logits[sure] > 0)
-    assert segmenter.masks(crop, corners(), never).shape == (0, 30, 44)
+    assert segmenter.masks(crop, corners(), not_cancelled).shape == (0, 30, 44)
 
 
 def test_other_boxes_in_the_same_picture_do_not_look_again(
@@ -266,11 +266,11 @@ def test_other_boxes_in_the_same_picture_do_not_look_again(
 
     monkeypatch.setattr(segmenter._model, "get_image_embeddings", watched_look)
     one, other = noise(seed=8), noise(seed=9)
-    first = segmenter.masks(one, corners((0, 0, 20, 20)), never)
-    segmenter.masks(one, corners((5, 5, 40, 25)), never)
+    first = segmenter.masks(one, corners((0, 0, 20, 20)), not_cancelled)
+    segmenter.masks(one, corners((5, 5, 40, 25)), not_cancelled)
     assert len(looked) == 1
-    segmenter.masks(other, corners((0, 0, 20, 20)), never)
-    np.testing.assert_array_equal(segmenter.masks(one, corners((0, 0, 20, 20)), never), first)
+    segmenter.masks(other, corners((0, 0, 20, 20)), not_cancelled)
+    np.testing.assert_array_equal(segmenter.masks(one, corners((0, 0, 20, 20)), not_cancelled), first)
     assert len(looked) == 3
 
 
@@ -280,20 +280,20 @@ def test_the_hubs_sam2_are_stored_as_models_of_video(tmp_path: Path) -> None:
     weights = load_file(stored / "model.safetensors")
     key = "mask_decoder.iou_token.weight"
     assert torch.equal(found._model.state_dict()[key], weights[key])
-    assert found.masks(noise(), corners((0, 0, 20, 20)), never).shape == (1, 30, 44)
+    assert found.masks(noise(), corners((0, 0, 20, 20)), not_cancelled).shape == (1, 30, 44)
 
 
 def test_boxes_answer_to_the_thresholds_and_lie_in_the_crop(detector: Detector) -> None:
     crop = noise(44, 30)
-    found = detector.boxes(crop, ["red train", "dog"], EVERYTHING, EVERYTHING, never)
+    found = detector.boxes(crop, ["red train", "dog"], EVERYTHING, EVERYTHING, not_cancelled)
     assert len(found.scores) == len(found.labels) == len(found.corners) > 3
     assert (found.corners >= 0).all()
     assert (found.corners <= [44, 30, 44, 30]).all()
     assert {word for label in found.labels for word in label.split()} <= {"red", "train", "dog"}
     middle = float(np.sort(found.scores)[-3])
-    fewer = detector.boxes(crop, ["red train", "dog"], middle, EVERYTHING, never)
+    fewer = detector.boxes(crop, ["red train", "dog"], middle, EVERYTHING, not_cancelled)
     assert len(fewer.scores) == (found.scores > middle).sum() > 0
-    none = detector.boxes(crop, ["red train", "dog"], 0.999, 0.0, never)
+    none = detector.boxes(crop, ["red train", "dog"], 0.999, 0.0, not_cancelled)
     assert (none.corners.shape, none.scores.shape, none.labels) == ((0, 4), (0,), ())
 
 
@@ -304,11 +304,11 @@ def test_phrases_that_are_too_long_together_are_looked_for_one_after_the_other(d
     assert len(groups) > 1
     assert [phrase for group in groups for phrase in group] == phrases
     assert all(detector._length(group) <= TEXT_LENGTH for group in groups)
-    parts = [detector.boxes(crop, group, EVERYTHING, 0.0, never) for group in groups]
-    whole = detector.boxes(crop, phrases, EVERYTHING, 0.0, never)
+    parts = [detector.boxes(crop, group, EVERYTHING, 0.0, not_cancelled) for group in groups]
+    whole = detector.boxes(crop, phrases, EVERYTHING, 0.0, not_cancelled)
     np.testing.assert_array_equal(whole.corners, np.concatenate([part.corners for part in parts]))
     endless = " ".join(["train"] * 100)  # cut by the tokenizer
-    assert len(detector.boxes(crop, [endless], EVERYTHING, 0.0, never).corners) > 0
+    assert len(detector.boxes(crop, [endless], EVERYTHING, 0.0, not_cancelled).corners) > 0
 
 
 async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
@@ -317,7 +317,7 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
     assert picture.size == (40, 30)
     crop = vlm.crop(vlm.pixels(picture))
     assert crop.size == (24, 24)
-    expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), never)
+    expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), not_cancelled)
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
     async with watched(str(folder / "model"), command=COMMAND) as model:
@@ -330,7 +330,7 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
         with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
             await model.segment(replace(request(folder), detector="nowhere/detector"))
         assert caught.value.title == ModelError.title
-        assert "[simulate]" in caught.value.mend
+        assert "[simulate]" in caught.value.hint
         with pytest.raises(WorkerError, match="does not exist"):
             await model.segment(replace(request(folder), image="none.png"))
         nothing = await model.segment(replace(request(folder), box_threshold=0.999))
@@ -345,7 +345,7 @@ def test_memory_that_is_short_frees_both_models(
     folder: Path, monkeypatch: pytest.MonkeyPatch, segmenter: Segmenter
 ) -> None:
     engine = VlmEngine(Vlm.load(str(folder / "model"), device="cpu"), ModelSpec("tiny"))
-    engine.segment(request(folder), never)
+    engine.segment(request(folder), not_cancelled)
     assert engine._segmentation is not None
     assert isinstance(engine._segmentation._detector, tuple)
     assert isinstance(engine._segmentation._segmenter, tuple)
@@ -360,24 +360,24 @@ def test_memory_that_is_short_frees_both_models(
     monkeypatch.setattr(Segmenter, "masks", full)
     del one, other
     with pytest.raises(torch.OutOfMemoryError) as caught:
-        engine.segment(request(folder), never)
+        engine.segment(request(folder), not_cancelled)
     told = failure(caught.value)
     assert told.title == "Out of memory"
-    assert ":unload" in told.mend
+    assert ":unload" in told.hint
     caught.value.__traceback__ = None  # as in the worker, where the exception is gone by then
     del caught
     engine.free()
     gc.collect()
     assert [ref() for ref in held] == [None, None]
     monkeypatch.undo()
-    assert engine.segment(request(folder), never).weights.shape == (3, 3)
+    assert engine.segment(request(folder), not_cancelled).weights.shape == (3, 3)
 
 
 def test_a_folder_that_is_none_or_has_no_weights(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded as the detector") as caught:
         Detector(str(tmp_path / "none"), CPU)
     assert str(tmp_path / "none") in caught.value.message
-    assert "folder as 'detector' under [simulate]" in caught.value.mend
+    assert "folder as 'detector' under [simulate]" in caught.value.hint
     for role, load in (("detector", Detector), ("segmenter", Segmenter)):
         copy = Path(shutil.copytree(folder / role, tmp_path / role))
         (copy / "model.safetensors").unlink()
@@ -408,7 +408,7 @@ def test_without_the_hub_the_model_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="nobody/no-such-detector cannot be loaded as the detector") as caught:
         Detector("nobody/no-such-detector", CPU)
-    assert caught.value.mend.startswith("Download it")
+    assert caught.value.hint.startswith("Download it")
 
 
 def test_code_of_a_model_is_never_run(folder: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
     monkeypatch.setattr("vlmscope.core.model.vlm.free_memory", lambda: needed - 1)
     with pytest.raises(ModelError, match=r"needs .* GB of memory as float32") as caught:
         Vlm.load(str(folder))
-    assert "--dtype bfloat16" in caught.value.mend
+    assert "--dtype bfloat16" in caught.value.hint
     assert Vlm.load(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16  # half of it
     with pytest.raises(ModelError, match=r"needs .* GB"):
         Vlm.random(str(folder), 0)

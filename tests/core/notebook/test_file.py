@@ -159,7 +159,7 @@ def test_a_newer_notebook_is_refused_and_left_alone(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(NotebookError, match="newer vlmscope") as caught:
         Notebook.open(path, SCAN)
-    assert caught.value.mend == "Update vlmscope."
+    assert caught.value.hint == "Update vlmscope."
     assert path.read_bytes() == before
 
 
@@ -189,7 +189,7 @@ def test_a_text_file_is_refused(path: Path) -> None:
     with pytest.raises(NotebookError, match="no SQLite database") as caught:
         Notebook.open(path, SCAN)
     assert str(path) in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
@@ -203,7 +203,7 @@ def test_a_damaged_notebook_is_refused(path: Path, damage: str) -> None:
     with pytest.raises(NotebookError, match="damaged") as caught:
         Notebook.open(path, SCAN)
     assert str(path) in caught.value.message
-    assert "recover" in caught.value.mend
+    assert "recover" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_lock_that_lasts_is_told_and_nothing_is_written(path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(NotebookError, match="Another vlmscope holds") as caught:
             notebook.set_verdict(A, Verdict.KEEP)
-        assert "Try again" in caught.value.mend
+        assert "Try again" in caught.value.hint
         assert notebook.entry(A) == Entry(A)  # reading goes on
         other.execute("COMMIT")
         other.execute("BEGIN EXCLUSIVE")
@@ -324,7 +324,7 @@ def test_a_notebook_that_may_only_be_read_is_read() -> None:
             assert not notebook.changed()
             with pytest.raises(NotebookError, match="may not be written") as caught:
                 notebook.set_verdict(A, None)
-            assert "`notebooks`" in caught.value.mend
+            assert "`notebooks`" in caught.value.hint
             assert notebook.entry(A).verdict is Verdict.KEEP
 
 
@@ -339,7 +339,7 @@ def test_a_folder_that_takes_no_journal_is_told_at_the_first_change() -> None:
         with Notebook.open(path, SCAN) as notebook:
             with pytest.raises(NotebookError, match="not be written") as caught:
                 notebook.set_verdict(A, None)
-            assert "`notebooks`" in caught.value.mend
+            assert "`notebooks`" in caught.value.hint
             assert notebook.entry(A).verdict is Verdict.KEEP
 
 
@@ -351,7 +351,7 @@ def test_a_folder_that_may_not_be_written_is_named(inside: str) -> None:
         with pytest.raises(NotebookError, match="made") as caught:
             Notebook.open(folder / inside, SCAN)
         assert str((folder / inside).parent) in caught.value.message
-        assert "`notebooks`" in caught.value.mend
+        assert "`notebooks`" in caught.value.hint
 
 
 def test_a_file_in_the_way_of_the_folder_is_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from vlmscope.core.notebook import notebook as module
 from vlmscope.core.notebook.events import NOTE_LIMIT, clean_tags
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
-from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, Resume, Text, TriageCounts, Verdict
+from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, NotebookText, Resume, TriageCounts, Verdict
 
 A, B, C = NEURONS
 HOSTILE = [
@@ -259,11 +259,11 @@ def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
     texts = notebook.texts()
     notebook.set_note(A, "later")  # a search that is still being read locks nobody out
     assert set(texts) == {
-        Text(A, Kind.NOTE, "note"),
-        Text(C, Kind.TAGS, "t1"),
-        Text(C, Kind.TAGS, "t2"),
-        Text(B, Kind.EXPLANATION, "cars 4"),
-        Text(B, Kind.OWN_EXPLANATION, "mine 5"),
+        NotebookText(A, Kind.NOTE, "note"),
+        NotebookText(C, Kind.TAGS, "t1"),
+        NotebookText(C, Kind.TAGS, "t2"),
+        NotebookText(B, Kind.EXPLANATION, "cars 4"),
+        NotebookText(B, Kind.OWN_EXPLANATION, "mine 5"),
     }
 
 

@@ -25,7 +25,7 @@ from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.report.collect import PROMOTED, collect
 from vlmscope.core.report.pictures import GAP, SIDE, picture
 from vlmscope.core.report.schema import Report
-from vlmscope.core.report.select import Choice, chosen
+from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import Format, check_report_folder, neuron_markdown, write_report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
@@ -274,21 +274,21 @@ def test_a_published_neuron_has_the_papers_words(store: ScanStore, monkeypatch: 
 
 
 CHOICES = [
-    (Choice(verdicts=(Verdict.KEEP,)), KEPT),
-    (Choice(verdicts=(Verdict.REJECT,)), (REJECTED,)),
-    (Choice(verdicts=(Verdict.UNSURE,)), ()),
-    (Choice(verdicts=tuple(Verdict)), tuple(sorted((*KEPT, REJECTED)))),
-    (Choice(bookmarked=True), (KEPT[0], UNDECIDED)),
-    (Choice(tag=" RAILS "), (KEPT[0], REJECTED)),
-    (Choice(tag="rail"), ()),
-    (Choice(tag="rails", verdicts=(Verdict.REJECT,)), (REJECTED,)),
-    (Choice(), tuple(sorted((*KEPT, REJECTED, UNDECIDED)))),
+    (NeuronChoice(verdicts=(Verdict.KEEP,)), KEPT),
+    (NeuronChoice(verdicts=(Verdict.REJECT,)), (REJECTED,)),
+    (NeuronChoice(verdicts=(Verdict.UNSURE,)), ()),
+    (NeuronChoice(verdicts=tuple(Verdict)), tuple(sorted((*KEPT, REJECTED)))),
+    (NeuronChoice(bookmarked=True), (KEPT[0], UNDECIDED)),
+    (NeuronChoice(tag=" RAILS "), (KEPT[0], REJECTED)),
+    (NeuronChoice(tag="rail"), ()),
+    (NeuronChoice(tag="rails", verdicts=(Verdict.REJECT,)), (REJECTED,)),
+    (NeuronChoice(), tuple(sorted((*KEPT, REJECTED, UNDECIDED)))),
 ]
 
 
 @pytest.mark.parametrize(("choice", "expected"), CHOICES)
 def test_neurons_are_chosen_by_what_the_notebook_says(
-    store: ScanStore, notebook: Notebook, choice: Choice, expected: tuple[Neuron, ...]
+    store: ScanStore, notebook: Notebook, choice: NeuronChoice, expected: tuple[Neuron, ...]
 ) -> None:
     assert chosen(store, notebook, OWN, choice) == expected
 
@@ -306,20 +306,20 @@ def test_neurons_are_chosen_by_their_label(store: ScanStore, notebook: Notebook)
                 if labels.label[one.layer, one.index] == label
                 and (labels.high_confidence[one.layer, one.index] or not firm)
             )
-            choice = Choice(label=label, high_confidence=firm)
+            choice = NeuronChoice(label=label, high_confidence=firm)
             assert chosen(store, notebook, thresholds, choice, everything[::-1]) == expected
 
 
 def test_without_a_notebook_only_named_neurons_are_found(store: ScanStore) -> None:
-    assert chosen(store, None, OWN, Choice()) == ()
-    assert chosen(store, None, OWN, Choice(), [Neuron(1, 2), Neuron(0, 1), Neuron(1, 2)]) == (
+    assert chosen(store, None, OWN, NeuronChoice()) == ()
+    assert chosen(store, None, OWN, NeuronChoice(), [Neuron(1, 2), Neuron(0, 1), Neuron(1, 2)]) == (
         Neuron(0, 1),
         Neuron(1, 2),
     )
-    assert chosen(store, None, OWN, Choice(verdicts=(Verdict.KEEP,)), [Neuron(1, 2)]) == ()
-    assert chosen(store, None, OWN, Choice(tag="x"), [Neuron(1, 2)]) == ()
+    assert chosen(store, None, OWN, NeuronChoice(verdicts=(Verdict.KEEP,)), [Neuron(1, 2)]) == ()
+    assert chosen(store, None, OWN, NeuronChoice(tag="x"), [Neuron(1, 2)]) == ()
     with pytest.raises(UsageError, match="L4/N0 lies outside"):
-        chosen(store, None, OWN, Choice(), [Neuron(4, 0)])
+        chosen(store, None, OWN, NeuronChoice(), [Neuron(4, 0)])
 
 
 def test_an_empty_folder_is_taken_any_other_is_refused(store: ScanStore, tmp_path: Path) -> None:

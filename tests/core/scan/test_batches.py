@@ -15,7 +15,7 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.vlm import Tap, Vlm
+from vlmscope.core.model.vlm import Hook, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState, StateShape
@@ -62,15 +62,15 @@ def test_the_kernels_give_the_very_scan(
     marked = vlm.pixels(load_image(data.root / data.sources[6].image))
     whole = vlm.forward
 
-    def forward(input_ids: torch.Tensor, pixels: torch.Tensor, taps: dict[int, Tap], hook: HookPoint) -> None:
-        last = max(taps)
+    def forward(input_ids: torch.Tensor, pixels: torch.Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
+        last = max(hooks)
 
         def spoil(activation: torch.Tensor) -> None:
             spoilt = activation.clone()
             spoilt[(pixels == marked).flatten(1).all(dim=1), 3, 5] = torch.inf
-            taps[last](spoilt)
+            hooks[last](spoilt)
 
-        whole(input_ids, pixels, {**taps, last: spoil}, hook)
+        whole(input_ids, pixels, {**hooks, last: spoil}, hook)
 
     monkeypatch.setattr(vlm, "forward", forward)
     options = ScanOptions(top_n=4, maps=2, batch=3)

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from tests.support.tiny import make_images, make_model
+from vlmscope.core.base.callbacks import OnProgress, not_cancelled
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.errors import Cancelled, ModelError
-from vlmscope.core.base.stopping import never
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
-from vlmscope.core.data.samples import Data, Source, read_data
+from vlmscope.core.data.samples import Data, ListedImage, read_data
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.scan.descriptions import Progress, describe_missing
+from vlmscope.core.scan.descriptions import describe_missing
 
 PROMPT = "USER: <image> Could you describe the image? ASSISTANT:"
 
@@ -38,7 +38,9 @@ class Watched(Vlm):
     fit = 1 << 30
     before: Callable[[], None] | None = None
 
-    def describe(self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = never) -> list[str]:
+    def describe(
+        self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
+    ) -> list[str]:
         self.calls.append(len(images))
         if self.before is not None:
             self.before()
@@ -80,7 +82,7 @@ def quiet(what: str, done: int, total: int) -> None:
     """A progress that nobody watches."""
 
 
-def run(vlm: Vlm, data: Data, batch: int = 3, progress: Progress = quiet) -> list[str | None]:
+def run(vlm: Vlm, data: Data, batch: int = 3, progress: OnProgress = quiet) -> list[str | None]:
     return words(describe_missing(vlm, data, PROMPT, batch, progress))
 
 
@@ -147,7 +149,7 @@ def test_images_are_known_by_their_bytes(vlm: Watched, data: Data, tmp_path: Pat
     for name in names:
         (data.root / name).rename(data.root / f"moved-{name}")
     Image.new("RGB", (40, 30), "red").save(data.root / f"moved-{names[2]}")
-    moved = Data("moved", data.root, tuple(Source(f"moved-{name}", None) for name in reversed(names)))
+    moved = Data("moved", data.root, tuple(ListedImage(f"moved-{name}", None) for name in reversed(names)))
     found = run(vlm, moved)[::-1]
     assert vlm.calls == [1]
     assert found[:2] + found[3:] == first[:2] + first[3:]

@@ -155,7 +155,7 @@ def refused(folders: Sequence[Path], out: Path, words: str) -> StoreError:
 def test_missing_and_double_shards_are_named(three: list[Path], tmp_path: Path) -> None:
     one, two, last = three
     error = refused([one, two], tmp_path / "out", "^Shard 3/3 is missing")
-    assert "--shard 3/3" in error.mend
+    assert "--shard 3/3" in error.hint
     refused([last], tmp_path / "out", "^Shards 1/3, 2/3 are missing")
     shutil.copytree(two, tmp_path / "again")
     refused([one, two, last, tmp_path / "again"], tmp_path / "out", "shard 2 and .*again are both shard 2/3")
@@ -173,7 +173,7 @@ def test_what_is_no_finished_shard_is_named(
     with pytest.raises(Cancelled):
         scan(vlm, data, tmp_path / "third", options, silent, stopped=lambda: next(calls) == 1)
     error = refused([one, two, tmp_path / "third"], tmp_path / "out", r"third, shard 3/3, has met \d of 6 samples")
-    assert "--shard 3/3' with --resume" in error.mend
+    assert "--shard 3/3' with --resume" in error.hint
     scan(vlm, data, tmp_path / "third", options, silent, resume=True)
     merge_scans([one, two, tmp_path / "third"], tmp_path / "out", silent)
     equal(whole, tmp_path / "out")

@@ -130,7 +130,7 @@ def test_machines_that_share_no_disk_are_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("vlmscope.core.scan.ranks.SEEN_SECONDS", 0)
     with pytest.raises(StoreError, match="share no disk") as caught:
         _check_shared(tmp_path / "out", ".shared-0")
-    assert "--shard" in caught.value.mend and "vlmscope merge" in caught.value.mend
+    assert "--shard" in caught.value.hint and "vlmscope merge" in caught.value.hint
     with pytest.raises(StoreError, match=r"1-of-2 does not show on the machine of rank 0"):
         _merge(tmp_path / "out", TWO, silent)
 
@@ -145,7 +145,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert rank_device(Ranks(5, 8, 3), "cpu") == "cpu"
     with pytest.raises(ModelError, match=r"2 GPUs; local rank 3 has none") as caught:
         rank_device(Ranks(3, 4, 3), "auto")
-    assert "--nproc-per-node 2" in caught.value.mend
+    assert "--nproc-per-node 2" in caught.value.hint
 
 
 def test_what_goes_wrong_says_in_which_process() -> None:

@@ -95,8 +95,8 @@ def test_a_stopped_scan_says_where_it_stands_and_goes_on(
     assert saved.progress is not None and 0 < saved.progress.done < SAMPLES and not saved.is_done
     assert saved.progress.done == saved.scanned + len(saved.skipped)
     so_far = ScanStore(out)
-    assert sum(so_far.met(index) for index in range(SAMPLES)) == saved.progress.done
-    assert set(np.unique(so_far.arrays["top_sample"])) - {-1} <= {i for i in range(SAMPLES) if so_far.met(i)}
+    assert sum(so_far.processed(index) for index in range(SAMPLES)) == saved.progress.done
+    assert set(np.unique(so_far.arrays["top_sample"])) - {-1} <= {i for i in range(SAMPLES) if so_far.processed(i)}
     assert so_far.stored_labels().counts().sum() == so_far.layers * so_far.neurons
     scan(vlm, read_data(str(images)), out, options, silent, resume=True)
     assert_equal(ScanStore(out), whole)
@@ -242,7 +242,7 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(
     with pytest.raises(StoreError, match="No space left") as caught:
         scan(vlm, read_data(str(images)), out, OPTIONS, silent)
     monkeypatch.undo()
-    assert "Free some space" in caught.value.mend
+    assert "Free some space" in caught.value.hint
     saved = ScanStore(out)
     assert saved.manifest.progress is not None and saved.manifest.progress.done == 5  # the first batch, and the empty
     assert len([path for path in out.iterdir() if path.name.startswith("arrays-")]) <= 2
@@ -315,18 +315,18 @@ def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_pa
     (tmp_path / "data" / "samples.jsonl").unlink()
     (tmp_path / "data" / "004.png").write_bytes(b"no picture")
     out, data = tmp_path / "scan", read_data(str(tmp_path / "data"))
-    met = 0
+    processed = 0
 
     def progress(what: str, done: int, total: int) -> None:
-        nonlocal met
-        met = done if what == "scanning" else 0
+        nonlocal processed
+        processed = done if what == "scanning" else 0
 
     with pytest.raises(Cancelled):
-        scan(vlm, data, out, replace(OPTIONS, batch=2), progress, stopped=lambda: met >= 4)
+        scan(vlm, data, out, replace(OPTIONS, batch=2), progress, stopped=lambda: processed >= 4)
     so_far = ScanStore(out)
     assert "no picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
-    gone = next(index for index in range(9) if not so_far.met(index))
-    words = {index: so_far.sample(index).description for index in range(9) if so_far.met(index)}
+    gone = next(index for index in range(9) if not so_far.processed(index))
+    words = {index: so_far.sample(index).description for index in range(9) if so_far.processed(index)}
     (tmp_path / "data" / data.sources[gone].image).unlink()
     # Nor are the words that the model wrote kept anywhere but in the scan.
     cache = DescriptionCache(tmp_path / "another cache")
@@ -423,7 +423,7 @@ def test_a_disk_too_small_is_found_before_the_first_batch(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(StoreError, match=r"needs .* MB while the scan goes on") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
-    assert "--maps" in caught.value.mend
+    assert "--maps" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
@@ -446,13 +446,13 @@ class Small:
         self.sizes: list[int] = []
         forward = vlm.forward
 
-        def small(input_ids: torch.Tensor, pixels: torch.Tensor, taps: object, hook: object) -> None:
+        def small(input_ids: torch.Tensor, pixels: torch.Tensor, hooks: object, hook: object) -> None:
             self.sizes.append(len(input_ids))
             if len(input_ids) > most:
-                first = dict(list(taps.items())[:1])  # type: ignore[attr-defined]
+                first = dict(list(hooks.items())[:1])  # type: ignore[attr-defined]
                 forward(input_ids, pixels, first, hook)  # type: ignore[arg-type]  # one layer was done already
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            forward(input_ids, pixels, taps, hook)  # type: ignore[arg-type]
+            forward(input_ids, pixels, hooks, hook)  # type: ignore[arg-type]
 
         monkeypatch.setattr(vlm, "forward", small)
 
@@ -491,7 +491,7 @@ def test_what_the_scan_keeps_does_not_fit(
     monkeypatch.setattr("vlmscope.core.scan.scan.ScanState", full)
     with pytest.raises(ModelError, match="What the scan keeps does not fit") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
-    assert "--maps" in caught.value.mend
+    assert "--maps" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

@@ -116,9 +116,9 @@ async def test_what_kind_of_simulator_it_is(server: ApiServer) -> None:
         found = ApiText(chat, Ledger(0))
         assert (found.name, found.independent, found.paid) == ("api-text", True, True)
         assert set(found.kinds) == {TokenKind.TEXT}
-        assert found.looks_for(TRAINS) == ("trains", "words for trains")
+        assert found.search_phrases(TRAINS) == ("trains", "words for trains")
         empty = Explanation(" ", Source.USER, "")
-        assert found.looks_for(empty) == ()
+        assert found.search_phrases(empty) == ()
         assert isinstance(await found.simulate(empty, held()), NoPrediction)
         assert isinstance(await found.simulate(TRAINS, held(())), NoPrediction)
     assert server.bodies == []

@@ -59,7 +59,7 @@ def test_what_kind_of_simulator_it_is() -> None:
     found: Simulator = GroundedSam2(Simulate(), FakeSide())
     assert (found.name, found.independent, found.paid) == ("grounded-sam2", True, False)
     assert set(found.kinds) == {TokenKind.VISUAL}
-    assert found.looks_for(TRAINS) == ("red train", "track")
+    assert found.search_phrases(TRAINS) == ("red train", "track")
 
 
 async def test_the_patches_weights_times_ten() -> None:
@@ -201,7 +201,7 @@ def ordering(order: str) -> Explanation:
 @pytest.mark.parametrize(
     ("order", "check"),
     [
-        ("memory", lambda error: error.title == "Out of memory" and ":unload" in error.mend),
+        ("memory", lambda error: error.title == "Out of memory" and ":unload" in error.hint),
         ("abort", lambda error: "model process" in error.message),
         ("error", lambda error: "wrong device" in error.message),
     ],

@@ -15,7 +15,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import ModelError, StoreError, UsageError, WorkerError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.correlation import Group, TokenKind
+from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.patches import CropView, covered, pooled
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
@@ -293,7 +293,7 @@ async def test_a_neuron_of_apples_is_explained_by_apples(demo: ScanStore) -> Non
     outcome = await score_explanation(demo, NEURON, right, oracle, FakeModel(oracle, [lost]), baselines=baselines)
     report = outcome.report
     assert list(report.pooled) == [TokenKind.VISUAL]
-    both = report.pooled[TokenKind.VISUAL][Group.TOP_AND_RANDOM]
+    both = report.pooled[TokenKind.VISUAL][ScoredGroup.TOP_AND_RANDOM]
     assert both.score is not None and both.score > 0.9
     assert both.baseline is not None and both.baseline < 0.2
     assert (both.planned, both.counted) == (40, 39)
@@ -327,9 +327,9 @@ async def test_too_few_samples_are_no_headline(demo: ScanStore) -> None:
     broken = [one.sample for one in held_out(demo, NEURON, ()) if one.rank is None][:9]
     report = (await score_explanation(demo, NEURON, said("apple"), oracle, FakeModel(oracle, broken))).report
     visual = report.pooled[TokenKind.VISUAL]
-    assert visual[Group.TOP].score is not None
-    assert visual[Group.TOP_AND_RANDOM].score is None
-    assert "11 of 20 random samples" in visual[Group.TOP_AND_RANDOM].reason
+    assert visual[ScoredGroup.TOP].score is not None
+    assert visual[ScoredGroup.TOP_AND_RANDOM].score is None
+    assert "11 of 20 random samples" in visual[ScoredGroup.TOP_AND_RANDOM].reason
 
 
 class Odd:
@@ -337,7 +337,7 @@ class Odd:
 
     name, kinds, independent, paid = "odd", frozenset(TokenKind), True, False
 
-    def looks_for(self, explanation: Explanation) -> tuple[str, ...]:
+    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         return ("odd",)
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction:
@@ -348,8 +348,11 @@ class Odd:
 async def test_predictions_that_do_not_fit_are_failures(demo: ScanStore) -> None:
     report = (await score_explanation(demo, NEURON, said("x"), Odd(), FakeModel(Oracle.of_demo(demo.manifest)))).report
     assert not report.samples
-    assert report.pooled[TokenKind.VISUAL][Group.TOP].reason == "the visual prediction is of shape (3, 3), not (12, 12)"
-    assert report.pooled[TokenKind.TEXT][Group.TOP].reason == "the text prediction is not finite"
+    assert (
+        report.pooled[TokenKind.VISUAL][ScoredGroup.TOP].reason
+        == "the visual prediction is of shape (3, 3), not (12, 12)"
+    )
+    assert report.pooled[TokenKind.TEXT][ScoredGroup.TOP].reason == "the text prediction is not finite"
     assert len(report.failures) == 80
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.correlation import Group, Pooled, TokenKind
+from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
@@ -29,7 +29,7 @@ def report(score: float | None, backend: str = "lens", kind: TokenKind = TokenKi
         baseline=None,
         baselines=0,
     )
-    return ScoreReport(backend, False, "trains", ("train",), {kind: dict.fromkeys(Group, pooled)})
+    return ScoreReport(backend, False, "trains", ("train",), {kind: dict.fromkeys(ScoredGroup, pooled)})
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def refusal(folder: Path) -> StoreError:
     with pytest.raises(StoreError) as caught:
         read_manifest(folder)
     assert str(folder) in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 
@@ -61,7 +61,7 @@ def test_another_schema_version_says_which(scan_copy: Path, version: object) -> 
     change(scan_copy, lambda content: content.update(schema_version=version))
     error = refusal(scan_copy)
     assert f"schema version {version!r}" in error.message
-    assert "vlmscope that made it" in error.mend
+    assert "vlmscope that made it" in error.hint
 
 
 @pytest.mark.parametrize(

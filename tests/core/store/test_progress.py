@@ -20,9 +20,9 @@ from vlmscope.core.store.progress import (
     being_scanned,
     can_go_on,
     check_whole,
-    in_words,
     open_scan,
-    so_far,
+    progress_text,
+    progress_title,
 )
 from vlmscope.core.store.reader import ScanStore
 
@@ -54,15 +54,15 @@ SECOND = ShardInfo(number=2, of=8)
     ],
 )
 def test_titles_say_how_far_it_is(at: Progress, scanning: bool, words: str) -> None:
-    found = in_words(at, scanning)
+    found = progress_title(at, scanning)
     assert found[0] == words
     assert sorted(found, key=len, reverse=True) == list(found)
     assert len(found[-1]) <= 18
 
 
 def test_commands_say_how_far_it_is() -> None:
-    assert so_far(progress(4200, 23000)) == "so far: 4,200 of 23,000 samples"
-    assert so_far(progress(7, 2875, SECOND)) == "so far: shard 2/8, 7 of 2,875 samples"
+    assert progress_text(progress(4200, 23000)) == "so far: 4,200 of 23,000 samples"
+    assert progress_text(progress(7, 2875, SECOND)) == "so far: shard 2/8, 7 of 2,875 samples"
 
 
 def test_the_lock_tells_who_goes_on(growing: Growing) -> None:
@@ -98,12 +98,12 @@ def test_where_no_lock_can_be_asked_the_age_tells(growing: Growing, monkeypatch:
 def test_a_scan_that_has_met_nothing_is_not_opened(growing: Growing) -> None:
     with pytest.raises(StoreError, match="has just begun") as caught:
         open_scan(growing.out)
-    assert "in a minute" in caught.value.mend
+    assert "in a minute" in caught.value.hint
     assert ScanStore(growing.out).manifest.scanned == 0, "resuming opens it"
     growing.close()
     with pytest.raises(StoreError, match="before its first sample") as caught:
         open_scan(growing.out)
-    assert "--resume" in caught.value.mend
+    assert "--resume" in caught.value.hint
     with pytest.raises(StoreError, match="is no scan"):
         open_scan(growing.out / "nowhere")
 
@@ -141,14 +141,14 @@ def test_what_takes_a_whole_scan_refuses(growing: Growing, scan: Path, tmp_path:
     growing.save(5)
     with pytest.raises(StoreError, match=r"5 of 12 samples. That takes a whole scan") as caught:
         check_whole(open_scan(growing.out), "That takes")
-    assert "--resume" in caught.value.mend
+    assert "--resume" in caught.value.hint
     with pytest.raises(StoreError, match="A control takes a whole"):
         control_data(open_scan(growing.out))
     shard = Growing(scan, tmp_path / "shard", ShardInfo(number=2, of=3))
     assert shard.save(4).is_done
     with pytest.raises(StoreError, match="shard 2/3 of a scan") as caught:
         check_whole(open_scan(shard.out), "That takes")
-    assert "vlmscope merge" in caught.value.mend
+    assert "vlmscope merge" in caught.value.hint
 
 
 def test_held_out_samples_were_met(growing: Growing) -> None:
@@ -156,7 +156,7 @@ def test_held_out_samples_were_met(growing: Growing) -> None:
     store = open_scan(growing.out)
     found = held_out(store, Neuron(0, 3), ())
     assert any(sample.rank is None for sample in found)
-    assert all(store.met(sample.sample) for sample in found)
+    assert all(store.processed(sample.sample) for sample in found)
 
 
 def test_a_scan_in_progress_has_no_concepts_whatever_lies_there(growing: Growing) -> None:

@@ -35,7 +35,7 @@ def refusal(folder: Path, named: str) -> StoreError:
     with pytest.raises(StoreError) as caught:
         ScanStore(folder)
     assert named in caught.value.message
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 

@@ -73,7 +73,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing_behind(tmp_path: Path) -> N
 
     with pytest.raises(StoreError, match="No space left on device") as caught:
         fail()
-    assert caught.value.mend
+    assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +124,7 @@ def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="may write to") as caught:
         write()
-    assert "--out" in caught.value.mend
+    assert "--out" in caught.value.hint
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

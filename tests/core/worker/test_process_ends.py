@@ -27,12 +27,12 @@ async def test_hard_stop_kills_and_says_so(prompt: str) -> None:
         assert not alive(pid)
         with pytest.raises(WorkerError, match="stopped") as caught:
             await running
-        assert ":restart" in caught.value.mend
+        assert ":restart" in caught.value.hint
         assert model.status.phase is Phase.FAILED
         assert "the model must be loaded again (:restart)" in model.status.detail
         with pytest.raises(WorkerError, match="not loaded") as caught:
             await model.map(ask())
-        assert ":restart" in caught.value.mend
+        assert ":restart" in caught.value.hint
         await model.restart()
         assert (await model.map(ask())).sample == 312
 
@@ -60,7 +60,7 @@ async def test_a_crash_fails_the_request_and_restart_works() -> None:
         for task in (running, waiting):
             with pytest.raises(WorkerError, match="killed by SIGABRT") as caught:
                 await task
-            assert str(worker_log()) in caught.value.mend
+            assert str(worker_log()) in caught.value.hint
         assert model.status.phase is Phase.FAILED
         assert "SIGABRT" in model.status.detail
         assert ":restart" in model.status.detail
@@ -91,15 +91,15 @@ async def test_failures_come_with_their_reason_and_keep_the_process() -> None:
         with pytest.raises(WorkerError, match="no picture") as caught:
             await model.map(ask("refuse"))
         assert caught.value.title == "The samples cannot be used"
-        assert caught.value.mend == "Use another."
+        assert caught.value.hint == "Use another."
         with pytest.raises(WorkerError, match="RuntimeError: a tensor is on the wrong device") as caught:
             await model.map(ask("error"))
-        assert str(worker_log()) in caught.value.mend
+        assert str(worker_log()) in caught.value.hint
         assert 'raise RuntimeError("a tensor is on the wrong device")' in worker_log().read_text()
         with pytest.raises(WorkerError) as caught:
             await model.map(ask("memory"))
         assert caught.value.title == "Out of memory"
-        assert ":unload" in caught.value.mend
+        assert ":unload" in caught.value.hint
         assert model.status.phase is Phase.READY
         await model.map(ask())
         assert "freed" in worker_log().read_text()

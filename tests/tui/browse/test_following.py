@@ -282,7 +282,7 @@ async def test_a_whole_scan_says_so_and_is_no_longer_looked_at(growing: Growing)
         assert driver.browse._looks is not None
         assert driver.browse._looks._task is None or driver.browse._looks._task.done()
         assert driver.browse.concepts is not None
-        assert driver.browse.worded
+        assert driver.browse.has_concepts
         assert "found when" not in driver.screen
         (growing.out / "manifest.json").unlink()
         await driver.browse.look_for_more()

@@ -32,7 +32,7 @@ def test_every_action_exists(action: keys.Action) -> None:
 
 
 def test_every_hint_names_an_action() -> None:
-    for ids, _ in (*keys.HINTS, *keys.LAST_HINTS):
+    for ids, _ in (*keys.FOOTER, *keys.FOOTER_END):
         assert set(ids) <= set(keys.BY_ID)
 
 

@@ -10,7 +10,7 @@ from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.synthetic import write_synthetic_scan
-from vlmscope.tui.views.evidence import Evidence
+from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.half_blocks import half_blocks
 from vlmscope.tui.widgets.page.frame import frame
@@ -195,7 +195,7 @@ async def test_hostile_captions_show_as_text(tmp_path: Path, monkeypatch: pytest
 
 async def test_hostile_file_names_show_as_text(scan: Path) -> None:
     async with running(scan) as on:
-        evidence = Evidence(
+        evidence = PictureView(
             Neuron(0, 0), on.browse.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
         )
         line = sample_line(evidence, 8, on.browse.palette, 80).text

@@ -15,7 +15,7 @@ from vlmscope.core.store.reader import ScanStore
 
 
 @pytest.fixture
-def worded(scan_copy: Path) -> Path:
+def has_concepts(scan_copy: Path) -> Path:
     """The small scan with concepts of three neurons."""
     store = ScanStore(scan_copy)
     placed = {
@@ -32,8 +32,8 @@ async def go(on: Driver, address: str) -> None:
     await on.settled()
 
 
-async def test_concepts_stand_in_the_list_and_on_the_page(worded: Path) -> None:
-    async with running(worded) as on:
+async def test_concepts_stand_in_the_list_and_on_the_page(has_concepts: Path) -> None:
+    async with running(has_concepts) as on:
         assert on.list.line_text(3).endswith("train, dog")
         await go(on, "0.3")
         assert "concepts  train 9.0 · dog 4.0  purity .75 (base .17)" in on.page
@@ -51,16 +51,16 @@ async def test_a_scan_without_concepts_says_how_to_get_them(scan: Path) -> None:
         assert on.neuron == Neuron(0, 0)
 
 
-async def test_at_80_columns_concepts_stand_beside_the_pictures(worded: Path) -> None:
-    async with running(worded, size=(80, 24), start=Neuron(0, 3)) as on:
+async def test_at_80_columns_concepts_stand_beside_the_pictures(has_concepts: Path) -> None:
+    async with running(has_concepts, size=(80, 24), start=Neuron(0, 3)) as on:
         assert ".75 pure" in on.page
         assert "none yet: E asks" in on.page
         await on.press("tab")
         assert on.list.line_text(3).endswith("train, dog")
 
 
-async def test_a_word_goes_to_the_strongest_neuron_of_any_layer_and_n_goes_on(worded: Path) -> None:
-    async with running(worded) as on:
+async def test_a_word_goes_to_the_strongest_neuron_of_any_layer_and_n_goes_on(has_concepts: Path) -> None:
+    async with running(has_concepts) as on:
         await on.type("/Trains")
         await on.until(lambda: on.neuron == Neuron(2, 7))
         await on.until(lambda: "Trains: 1 of 3, strongest first." in on.notes)
@@ -69,11 +69,11 @@ async def test_a_word_goes_to_the_strongest_neuron_of_any_layer_and_n_goes_on(wo
             await on.until(lambda neuron=neuron: on.neuron == neuron)  # type: ignore[misc]
 
 
-async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(worded: Path) -> None:
-    labels = ScanStore(worded).stored_labels().label
+async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(has_concepts: Path) -> None:
+    labels = ScanStore(has_concepts).stored_labels().label
     label = Label(int(labels[0, 3]))
     other = next(one for one in Label if one not in (label, Label(int(labels[2, 7])), Label(int(labels[3, 1]))))
-    async with running(worded) as on:
+    async with running(has_concepts) as on:
         await on.type(f"/train {label.word}")
         found = [
             neuron
@@ -88,8 +88,8 @@ async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(worded: Pat
         assert on.neuron == here
 
 
-async def test_a_word_that_is_not_there_names_similar_ones(worded: Path) -> None:
-    async with running(worded) as on:
+async def test_a_word_that_is_not_there_names_similar_ones(has_concepts: Path) -> None:
+    async with running(has_concepts) as on:
         await on.type("/traim")
         await on.until(lambda: "Similar words: train" in on.notes)
         await on.type("/zebra[/bold]")
@@ -97,9 +97,9 @@ async def test_a_word_that_is_not_there_names_similar_ones(worded: Path) -> None
         assert on.neuron == Neuron(0, 0)
 
 
-async def test_damaged_concepts_are_told_and_browsing_goes_on(worded: Path) -> None:
-    (worded / "concepts" / "word.npy").write_bytes(b"nothing")
-    async with running(worded) as on:
+async def test_damaged_concepts_are_told_and_browsing_goes_on(has_concepts: Path) -> None:
+    (has_concepts / "concepts" / "word.npy").write_bytes(b"nothing")
+    async with running(has_concepts) as on:
         await on.until(lambda: "word.npy" in on.notes)
         await on.press("j")
         assert on.neuron == Neuron(0, 1)

@@ -14,7 +14,7 @@ import pytest
 from vlmscope.core.base import demo
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands import doctor
-from vlmscope.tui.commands.doctor import Finding, State, examine
+from vlmscope.tui.commands.doctor import Finding, Severity, examine
 
 GIB = 2**30
 
@@ -68,8 +68,8 @@ def test_a_key_is_never_shown(
 
 def test_a_missing_key_limits_explanations_only() -> None:
     requests = found("requests")
-    assert requests.state is State.LIMIT
-    assert "OPENAI_API_KEY" in requests.mend
+    assert requests.state is Severity.LIMIT
+    assert "OPENAI_API_KEY" in requests.hint
 
 
 def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
@@ -87,16 +87,16 @@ def test_a_model_near_its_end_is_said() -> None:
 def test_a_server_that_is_no_url_is_a_limit_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "sk-a-key-in-the-wrong-place")
     server = found("server")
-    assert server.state is State.LIMIT
+    assert server.state is Severity.LIMIT
     assert "OPENAI_BASE_URL" in server.value
-    assert "sk-a-key" not in server.value + server.mend
+    assert "sk-a-key" not in server.value + server.hint
 
 
 @pytest.mark.slow
 def test_torch_answers_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     torch = found("torch")
-    assert torch.state is State.OK
+    assert torch.state is Severity.OK
     assert importlib.metadata.version("torch") in torch.value
 
 
@@ -113,8 +113,8 @@ def test_missing_torch_limits_models_only(monkeypatch: pytest.MonkeyPatch, capsy
 
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     monkeypatch.setattr(doctor, "version", without_transformers)
-    assert "pip install torch" in found("torch").mend
-    assert "pip install transformers" in found("transformers").mend
+    assert "pip install torch" in found("torch").hint
+    assert "pip install transformers" in found("transformers").hint
     assert main(["doctor"]) == 0
     assert "missing" in capsys.readouterr().out
 
@@ -122,10 +122,10 @@ def test_missing_torch_limits_models_only(monkeypatch: pytest.MonkeyPatch, capsy
 def test_a_terminal_that_cannot_draw_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    assert found("TERM").state is State.OK
+    assert found("TERM").state is Severity.OK
     monkeypatch.setenv("TERM", "dumb")
-    assert found("TERM").state is State.BROKEN
-    assert "xterm-256color" in found("TERM").mend
+    assert found("TERM").state is Severity.BROKEN
+    assert "xterm-256color" in found("TERM").hint
 
 
 def test_a_torch_that_does_not_load_gives_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_torch_that_does_not_load_gives_its_reason(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(subprocess, "run", run)
     torch = found("torch")
-    assert (torch.state, torch.value) == (State.LIMIT, "does not load: OSError: libcudart.so.12: not found")
+    assert (torch.state, torch.value) == (Severity.LIMIT, "does not load: OSError: libcudart.so.12: not found")
 
 
 def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +153,14 @@ def test_devices_are_listed_with_their_free_memory(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("answer", "state", "said"),
-    [("True\n", State.OK, "Triton runs them"), ("False\n", State.LIMIT, "cannot"), (None, State.LIMIT, "cannot")],
+    [
+        ("True\n", Severity.OK, "Triton runs them"),
+        ("False\n", Severity.LIMIT, "cannot"),
+        (None, Severity.LIMIT, "cannot"),
+    ],
 )
 def test_the_scan_kernels_are_tried_where_there_is_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, answer: str | None, state: State, said: str
+    monkeypatch: pytest.MonkeyPatch, answer: str | None, state: Severity, said: str
 ) -> None:
     """None: the process that tries them crashes, and what torch has answered stands."""
 
@@ -171,15 +175,15 @@ def test_the_scan_kernels_are_tried_where_there_is_a_gpu(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     kernels = found("scan kernels")
     assert kernels.state is state and said in kernels.value
-    assert found("torch").state is State.OK
+    assert found("torch").state is Severity.OK
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "triton" else True)
-    assert (found("scan kernels").state, found("scan kernels").mend) == (State.LIMIT, "pip install triton")
+    assert (found("scan kernels").state, found("scan kernels").hint) == (Severity.LIMIT, "pip install triton")
 
 
 @pytest.mark.slow
 def test_the_kernels_are_asked_in_a_process_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert doctor._kernels().state is (State.OK if torch_sees_a_gpu() else State.LIMIT)
+    assert doctor._kernels().state is (Severity.OK if torch_sees_a_gpu() else Severity.LIMIT)
 
 
 def torch_sees_a_gpu() -> bool:
@@ -191,7 +195,7 @@ def torch_sees_a_gpu() -> bool:
 def test_a_cpu_build_beside_a_gpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/nvidia-smi")
     cuda = found("cuda")
-    assert cuda.state is State.LIMIT
+    assert cuda.state is Severity.LIMIT
     assert "CPU build" in cuda.value
 
 
@@ -199,15 +203,15 @@ def test_an_invalid_settings_file_is_broken(own_home: Path, capsys: pytest.Captu
     (own_home / "config.toml").write_text("colour = 1")
     assert main(["doctor"]) == 1
     assert "colour" in capsys.readouterr().out
-    assert found("config").state is State.BROKEN
+    assert found("config").state is Severity.BROKEN
 
 
 def test_a_place_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file" / "data"))
     data = found("data")
-    assert data.state is State.BROKEN
-    assert "XDG_DATA_HOME" in data.mend
+    assert data.state is Severity.BROKEN
+    assert "XDG_DATA_HOME" in data.hint
 
 
 def test_looking_makes_no_folders(own_home: Path) -> None:
@@ -218,4 +222,4 @@ def test_looking_makes_no_folders(own_home: Path) -> None:
 
 def test_a_damaged_demo_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "scan_folder", lambda _: tmp_path)
-    assert found("scan").state is State.BROKEN
+    assert found("scan").state is Severity.BROKEN

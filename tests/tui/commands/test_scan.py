@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.processes import INTERRUPTIBLE
 from tests.support.tiny import make_images, make_model
-from vlmscope.core.scan.batches import BatchRunner, Met
+from vlmscope.core.scan.batches import BatchRunner, ProcessedSample
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
@@ -113,7 +113,7 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
 ) -> None:
     pieces = BatchRunner.pieces
 
-    def stopped(self: BatchRunner, *args: Any) -> Iterator[list[Met]]:
+    def stopped(self: BatchRunner, *args: Any) -> Iterator[list[ProcessedSample]]:
         os.kill(os.getpid(), sent)
         return pieces(self, *args)
 

@@ -22,7 +22,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore, array_shapes
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
-from vlmscope.tui.commands.show import Page
+from vlmscope.tui.commands.show import ShownNeuron
 from vlmscope.tui.commands.show_text import as_lines
 
 NEURON = Neuron(3, 17)
@@ -201,7 +201,7 @@ def test_a_rank_without_a_map_says_which_have_one(scan: Path, capsys: pytest.Cap
 
 def lines_on(scan: Path, neuron: Neuron = NEURON, **terminal: object) -> str:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, **terminal)  # type: ignore[arg-type]
-    page = Page.of(ScanStore(scan), neuron, Thresholds())
+    page = ShownNeuron.of(ScanStore(scan), neuron, Thresholds())
     with console.capture() as captured:
         for line in as_lines(page, page.samples[0], 10, ColourMap.FADE, console):
             console.print(line, soft_wrap=bool(line.no_wrap))

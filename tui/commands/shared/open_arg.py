@@ -5,7 +5,7 @@ import sys
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.text import plain
 from vlmscope.core.store.manifest import Progress
-from vlmscope.core.store.progress import open_scan, so_far
+from vlmscope.core.store.progress import open_scan, progress_text
 from vlmscope.core.store.reader import ScanStore
 
 
@@ -18,7 +18,7 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
     store = open_scan(scan_folder(scan))
     progress = store.manifest.progress
     if progress is not None:
-        print(f"{plain(scan)}: {so_far(progress)}" if among_others else so_far(progress), file=sys.stderr)
+        print(f"{plain(scan)}: {progress_text(progress)}" if among_others else progress_text(progress), file=sys.stderr)
     return store
 
 

@@ -1,7 +1,7 @@
 """stderr is talk: notes to whoever waits, and how far a command is."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-Report = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
+from vlmscope.core.base.callbacks import OnProgress
 
 
 def talk_to_user() -> Console:
@@ -30,7 +30,7 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(talk: Console, *, who: str = "", hidden: bool = False) -> Iterator[Report]:
+def progress(talk: Console, *, who: str = "", hidden: bool = False) -> Iterator[OnProgress]:
     """Bars, one for each thing that is done; ``who`` is put before each."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk, disable=hidden) as bars:

@@ -13,7 +13,9 @@ from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.state import Mode
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 SCALE = 5  #: cells of the 0-10 scale: a number, a blank, two cells of colour
 GAP = 1
@@ -59,7 +61,7 @@ class PageView:
     colour_map: ColourMap
     mode: Mode
     listed: bool
-    evidence: "Evidence | None"
+    evidence: "PictureView | None"
     facts: Facts | None
     meaning: Meaning | None
     score: ScoreView | None
@@ -69,7 +71,7 @@ class PageView:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PageFrame:
     """How many cells each part gets. ``picture``: width and height of each of the two boxes."""
 
     width: int
@@ -91,7 +93,7 @@ def words_lines(tokens: int, width: int) -> int:
     return max(LEAST_WORDS, -(-tokens * 11 // (2 * max(width, 1))) + 1)
 
 
-def frame(width: int, height: int, mode: Mode, tokens: int) -> Frame:
+def frame(width: int, height: int, mode: Mode, tokens: int) -> PageFrame:
     """Divide the page: pictures as large as they can be, but never at the cost of the words.
 
     Args:
@@ -101,13 +103,13 @@ def frame(width: int, height: int, mode: Mode, tokens: int) -> Frame:
     if mode is Mode.ZOOM:
         rows = max(min((widest + 1) // 2, height - HEAD - 2), 1)
         size = (min(widest, 2 * rows), rows)
-        return Frame(width, height, size, 0, max(height - HEAD - rows, 0), 0)
+        return PageFrame(width, height, size, 0, max(height - HEAD - rows, 0), 0)
     rows = max(min(widest // 2, height - HEAD - LEAST_WORDS), 1)
     beside = width - 2 * 2 * rows - SCALE - 3 * GAP
     if beside >= LEAST_BESIDE:
-        return Frame(width, height, (2 * rows, rows), beside, max(height - HEAD - rows, 0), 0)
+        return PageFrame(width, height, (2 * rows, rows), beside, max(height - HEAD - rows, 0), 0)
     rows = max(min(widest // 2, height - HEAD - LEAST_WORDS - FACTS), 1)
     rest = max(height - HEAD - rows, 0)
     facts = min(rest - LEAST_WORDS, FACTS_WANTED) if rest >= FACTS + LEAST_WORDS else 0
     words = min(rest - facts, words_lines(tokens, width - 4))
-    return Frame(width, height, (min(widest, 2 * rows), rows), 0, words, rest - words)
+    return PageFrame(width, height, (min(widest, 2 * rows), rows), 0, words, rest - words)

@@ -14,7 +14,9 @@ from vlmscope.tui.widgets.page.frame import PageView
 from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 _CHOSEN = Style(reverse=True, bold=True)
 
@@ -66,7 +68,7 @@ def votes_line(view: PageView, palette: Palette, width: int) -> Strip:
     return row(parts, width)
 
 
-def sample_line(evidence: "Evidence", valid: int, palette: Palette, width: int) -> Strip:
+def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int) -> Strip:
     """Which picture it is."""
     parts: list[Part] = []
     if evidence.rank is None:
@@ -86,7 +88,7 @@ def _kind(value: float | None, threshold: float, number: int, word: str, *, abov
     return f"{ordinal(number)} {word} {against(value, threshold, above=above)}"
 
 
-def vote_line(evidence: "Evidence", waiting: str, palette: Palette, width: int) -> Strip:
+def vote_line(evidence: "PictureView", waiting: str, palette: Palette, width: int) -> Strip:
     """The sample's own vote and the numbers behind it, as norms against the thresholds."""
     if evidence.vote is None:
         return row([(f"no vote yet: {plain(evidence.map_problem) or waiting or 'no map'}", palette.muted)], width)

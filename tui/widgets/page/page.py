@@ -9,14 +9,16 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.lines import Lines, beside, blank, row
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside, statistics
-from vlmscope.tui.widgets.page.frame import GAP, SCALE, Frame, PageView, frame
+from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, PageView, frame
 from vlmscope.tui.widgets.page.head import firmness_line, neuron_line, sample_line, vote_line, votes_line
 from vlmscope.tui.widgets.page.meaning import meaning_page
 from vlmscope.tui.widgets.page.words import Words, window, window_start, words
 from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import Evidence
+    from vlmscope.tui.views.evidence import PictureView
+
+    pass
 
 _CACHED = 64  # pictures kept as strips: stepping back and forth decodes nothing
 
@@ -99,7 +101,7 @@ class Page(Lines):
             lines += self._sample(view, view.evidence, room, palette)
         self.show(lines[:height], palette.base)
 
-    def _sample(self, view: PageView, evidence: "Evidence", room: Frame, palette: Palette) -> list[Strip]:
+    def _sample(self, view: PageView, evidence: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.
         from vlmscope.tui.widgets.page.pictures import captions, scale
 
@@ -134,8 +136,8 @@ class Page(Lines):
     def _box(
         self,
         which: str,
-        evidence: "Evidence",
-        room: Frame,
+        evidence: "PictureView",
+        room: PageFrame,
         colour_map: ColourMap,
         palette: Palette,
         *,

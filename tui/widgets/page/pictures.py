@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import ColourMap, colours, glyph, glyph_rows, overlay
-from vlmscope.tui.views.evidence import Evidence
+from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.widgets.half_blocks import fade, fit, half_blocks, luminance_glyphs
 from vlmscope.tui.widgets.lines import Part, blank, row
 from vlmscope.tui.widgets.page.frame import SCALE
@@ -36,12 +36,12 @@ def message_box(text: str, width: int, height: int, palette: Palette) -> list[St
     return _centred([row([(f"{line:^{width - 2}}", palette.muted)], width) for line in lines], width, height)
 
 
-def no_map(evidence: Evidence, waiting: str) -> str:
+def no_map(evidence: PictureView, waiting: str) -> str:
     """Why there is no map."""
     return f"no map: {evidence.map_problem}" if evidence.map_problem else waiting or "no map yet"
 
 
-def origin_box(evidence: Evidence, size: tuple[int, int], palette: Palette, *, stale: bool) -> list[Strip]:
+def origin_box(evidence: PictureView, size: tuple[int, int], palette: Palette, *, stale: bool) -> list[Strip]:
     """The picture that the model saw."""
     if evidence.crop is None:
         return message_box(f"no picture: {evidence.crop_problem}", *size, palette)
@@ -54,7 +54,7 @@ def origin_box(evidence: Evidence, size: tuple[int, int], palette: Palette, *, s
 
 
 def activation_box(
-    evidence: Evidence, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool, waiting: str
+    evidence: PictureView, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool, waiting: str
 ) -> list[Strip]:
     """Where in the picture the neuron fires."""
     if evidence.visual is None:
@@ -96,7 +96,7 @@ def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:
 
 
 def captions(
-    evidence: Evidence | None, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool
+    evidence: PictureView | None, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool
 ) -> tuple[Strip, Strip]:
     """The lines above the two boxes; a picture that is out of date bears its own address."""
     width = size[0]

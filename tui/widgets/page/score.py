@@ -12,7 +12,7 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scoring.report import ScoreReport, score_words
-from vlmscope.tui.views.evidence import Evidence
+from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.widgets.lines import Part, beside, blank, row
 from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageView
@@ -107,13 +107,13 @@ def _example(
     return [*lines, *told[:half], row([("predicted:", palette.muted)], width), *again[:half]]
 
 
-def _evidence(view: PageView, score: ScoreView, norms: NDArray[np.float32] | None, problem: str) -> Evidence:
+def _evidence(view: PageView, score: ScoreView, norms: NDArray[np.float32] | None, problem: str) -> PictureView:
     try:
         crop, trouble = (open_crop(score.crop), "") if score.crop else (None, "the scan has none")
     except StoreError as error:
         crop, trouble = None, error.message
     assert score.examples is not None
-    return Evidence(
+    return PictureView(
         neuron=view.neuron,
         thresholds=Thresholds(),
         rank=None,

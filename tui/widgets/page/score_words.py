@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from vlmscope.core.method.correlation import Group, TokenKind
+from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.scoring.report import score_words
 from vlmscope.tui.widgets.lines import row
 from vlmscope.tui.widgets.palette import Palette
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vlmscope.core.scoring.report import ScoreReport
 
 KINDS = {TokenKind.VISUAL: "patches", TokenKind.TEXT: "words"}
-GROUPS = {Group.TOP: "top samples", Group.TOP_AND_RANDOM: "top and random"}
+GROUPS = {ScoredGroup.TOP: "top samples", ScoredGroup.TOP_AND_RANDOM: "top and random"}
 
 
 def score_parts(report: "ScoreReport") -> list[str]:
