@@ -17,14 +17,22 @@ from vlmscope.core.worker.messages import PromotedAnswer
 SCHEMA = 1
 
 
-def _file(model: ModelInfo, neuron: Neuron, count: int) -> Path:
+def _folder(model: ModelInfo, count: int) -> Path:
     identity = json.dumps([SCHEMA, count, model.model_dump()], sort_keys=True)
-    return (
-        cache_folder()
-        / "promoted"
-        / hashlib.sha256(identity.encode()).hexdigest()[:24]
-        / f"{neuron.layer}-{neuron.index}.json"
-    )
+    return cache_folder() / "promoted" / hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+
+def _file(model: ModelInfo, neuron: Neuron, count: int) -> Path:
+    return _folder(model, count) / f"{neuron.layer}-{neuron.index}.json"
+
+
+def kept_promoted(model: ModelInfo, count: int) -> frozenset[Neuron]:
+    """The neurons of which something was kept."""
+    try:
+        names = [path.stem.split("-") for path in _folder(model, count).glob("[0-9]*-[0-9]*.json")]
+        return frozenset(Neuron(int(layer), int(index)) for layer, index in names)
+    except (OSError, ValueError):
+        return frozenset()
 
 
 def load_promoted(model: ModelInfo, neuron: Neuron, count: int) -> PromotedAnswer | None:

@@ -1,17 +1,15 @@
-"""The screen's talk with the model process: started on first need, never waited for.
+"""The screen's side of the model process, which is started on first need and never waited for by a key.
 
-Every request becomes a task of its own; its answer, or its failure, comes back as one message that says what it is
-for, so that the screen can drop what it no longer shows.
+Requests have two lanes. What the screen shows: of the requests that wait, the latest wins. Background work: first come,
+first served.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Protocol, TypeVar
-
-from textual.message import Message
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Protocol
 
 from vlmscope.core.base.config import Config
-from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -28,22 +26,6 @@ from vlmscope.core.worker.messages import (
     SegmentAnswer,
     SegmentRequest,
 )
-from vlmscope.tui.messages import (
-    Described,
-    DescribeFailed,
-    MapArrived,
-    MapFailed,
-    PromotedArrived,
-    PromotedFailed,
-    StatusChanged,
-)
-from vlmscope.tui.views.state import OwnPicture
-
-if TYPE_CHECKING:
-    from vlmscope.core.base.neuron import Neuron
-
-
-Answer = TypeVar("Answer")
 
 
 class ModelClient(Protocol):
@@ -65,6 +47,13 @@ class ModelClient(Protocol):
 ClientFactory = Callable[[ModelSpec, Callable[[ModelStatus], None], float], ModelClient]
 
 
+class Lane(Enum):
+    """Whose request it is."""
+
+    SCREEN = auto()
+    BACKGROUND = auto()
+
+
 def start_process(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> ModelClient:
     """The real model process; imported only now, because browsing does not need it."""
     from vlmscope.core.worker.process import ModelProcess
@@ -73,11 +62,10 @@ def start_process(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idl
 
 
 class ModelLink:
-    """Asks the model on behalf of the screen."""
+    """Asks the model; loads it if it is off."""
 
-    def __init__(
-        self, manifest: Manifest, config: Config, post: Callable[[Message], object], factory: ClientFactory
-    ) -> None:
+    def __init__(self, manifest: Manifest, config: Config, factory: ClientFactory) -> None:
+        """Nothing is started yet."""
         self._spec = ModelSpec(
             name=manifest.model.name,
             revision=manifest.model.revision,
@@ -86,11 +74,11 @@ class ModelLink:
             hook=manifest.hook,
         )
         self._idle_unload_s = config.idle_unload_minutes * 60
-        self._post = post
         self._factory = factory
         self._client: ModelClient | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._asked = 0
+        self._asked = dict.fromkeys(Lane, 0)
+        self._turn = asyncio.Lock()
+        self.listeners: list[Callable[[], None]] = []  #: called at each change of ``status``, ``asking`` or ``busy``
 
     @property
     def status(self) -> ModelStatus:
@@ -98,79 +86,73 @@ class ModelLink:
         return self._client.status if self._client is not None else ModelStatus(Phase.OFF)
 
     @property
-    def working(self) -> bool:
-        """Whether a request is on its way."""
-        return self._asked > 0
+    def asking(self) -> bool:
+        """Whether the screen's lane waits for an answer."""
+        return self._asked[Lane.SCREEN] > 0
 
-    def _process(self) -> ModelClient:
-        if self._client is None:
-            self._client = self._factory(self._spec, self._say, self._idle_unload_s)
-        return self._client
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return any(self._asked.values())
 
-    def _say(self, status: ModelStatus) -> None:
-        self._post(StatusChanged(status))
-
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def map(self, neuron: "Neuron", image: str, prompt: str, description: str, sample: int | None) -> None:
-        """Ask for a map; ``MapArrived`` or ``MapFailed`` follows."""
-        self._run(self._map(MapRequest(neuron, image, prompt, description, sample)))
-
-    async def _map(self, request: MapRequest) -> None:
-        message: Message
-        self._asked += 1
-        try:
-            message = MapArrived(await self._process().map(request))
-        except VlmscopeError as error:
-            message = MapFailed(request.neuron, request.sample, request.image, error)
-        finally:
-            self._asked -= 1
-        self._post(message)
-
-    def describe(self, own: OwnPicture) -> None:
-        """Let the model describe a picture; ``Described`` or ``DescribeFailed`` follows."""
-        self._run(self._describe(own))
-
-    async def _describe(self, own: OwnPicture) -> None:
-        message: Message
-        self._asked += 1
-        try:
-            message = Described(own, await self._process().describe(DescribeRequest(own.image, own.question)))
-        except VlmscopeError as error:
-            message = DescribeFailed(own, error)
-        finally:
-            self._asked -= 1
-        self._post(message)
-
-    def promoted(self, neuron: "Neuron", count: int) -> None:
-        """Ask what a neuron writes; ``PromotedArrived`` or ``PromotedFailed`` follows."""
-        self._run(self._promoted(PromotedRequest(neuron, count)))
-
-    async def _promoted(self, request: PromotedRequest) -> None:
-        message: Message
-        self._asked += 1
-        try:
-            message = PromotedArrived(await self._process().promoted(request))
-        except VlmscopeError as error:
-            message = PromotedFailed(request.neuron, error)
-        finally:
-            self._asked -= 1
-        self._post(message)
-
-    async def waited_for(self, call: Callable[[ModelClient], Awaitable[Answer]]) -> Answer:
-        """What ``call`` asks the model, for whoever waits for it; loads the model if it is off.
+    async def ask(self, request: Any, lane: Lane = Lane.SCREEN) -> Any:
+        """The model's answer to a request.
 
         Raises:
             VlmscopeError: as the model process's ``map``.
         """
-        self._asked += 1
+        self._count(lane, 1)
         try:
-            return await call(self._process())
+            if lane is Lane.SCREEN:
+                return await self._call(request)
+            async with self._turn:
+                return await self._call(request)
         finally:
-            self._asked -= 1
+            self._count(lane, -1)
+
+    async def _call(self, request: Any) -> Any:
+        client = self.client
+        match request:
+            case MapRequest():
+                return await client.map(request)
+            case DescribeRequest():
+                return await client.describe(request)
+            case PromotedRequest():
+                return await client.promoted(request)
+            case LensRequest():
+                return await client.lens(request)
+            case _:
+                return await client.segment(request)
+
+    async def map(self, request: MapRequest) -> MapAnswer:
+        """A map for background work."""
+        answer: MapAnswer = await self.ask(request, Lane.BACKGROUND)
+        return answer
+
+    async def lens(self, request: LensRequest) -> LensAnswer:
+        """A lens for background work."""
+        answer: LensAnswer = await self.ask(request, Lane.BACKGROUND)
+        return answer
+
+    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
+        """A segmentation for background work."""
+        answer: SegmentAnswer = await self.ask(request, Lane.BACKGROUND)
+        return answer
+
+    def _count(self, lane: Lane, by: int) -> None:
+        self._asked[lane] += by
+        self._changed()
+
+    def _changed(self, _status: ModelStatus | None = None) -> None:
+        for listener in self.listeners:
+            listener()
+
+    @property
+    def client(self) -> ModelClient:
+        """The model process's client, made now if it was not needed before."""
+        if self._client is None:
+            self._client = self._factory(self._spec, self._changed, self._idle_unload_s)
+        return self._client
 
     async def stop(self) -> None:
         """Stop what the model is doing for us."""
@@ -183,7 +165,7 @@ class ModelLink:
         Raises:
             VlmscopeError: if it cannot be started.
         """
-        await self._process().restart()
+        await self.client.restart()
 
     async def unload(self) -> None:
         """Free the model's memory."""
@@ -192,7 +174,6 @@ class ModelLink:
 
     async def close(self) -> None:
         """End the process; nothing answers any more."""
-        for task in set(self._tasks):
-            task.cancel()
+        self.listeners.clear()
         if self._client is not None:
             await self._client.close()

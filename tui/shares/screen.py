@@ -28,6 +28,7 @@ from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels, Thresholds
 from vlmscope.core.store.progress import open_scan
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.keys import BY_ID, footer_keys
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.widgets.palette import make_palette
@@ -141,7 +142,8 @@ class SharesScreen(Screen[None]):
 
     def _know(self, at: int, scan: _Compared) -> None:
         self._scans[at] = scan
-        self._paint()
+        if self.is_attached:  # it may have been left meanwhile
+            self._paint()
 
     # -- painting ------------------------------------------------------------------------------------------------
 
@@ -205,4 +207,4 @@ class SharesScreen(Screen[None]):
         self.app.push_screen(HelpScreen(self._config.keys, self._palette))
 
     def action_leave(self) -> None:
-        self.dismiss()
+        end(self)

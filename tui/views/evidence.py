@@ -21,7 +21,7 @@ from vlmscope.core.worker.messages import MapAnswer
 from vlmscope.tui.views.state import OwnPicture
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PictureView:
     """One neuron on one picture.
 

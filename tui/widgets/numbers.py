@@ -77,7 +77,7 @@ def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str =
     parts: list[Part] = []
     for label, cells in zip(Label, bar_cells(counts, width), strict=True):
         glyph = label.letter if palette.colourless else glyphs[label is Label.UNKNOWN]
-        parts.append((glyph * cells, palette.label(label)))
+        parts.append((glyph * cells, palette.labels[label]))
     used = sum(len(text) for text, _ in parts)
     return [*parts, (" " * (width - used), palette.muted)]
 
@@ -88,7 +88,7 @@ def short_shares(counts: Sequence[int], palette: Palette) -> list[Part]:
     words = [percent(count, whole).removesuffix("%") if whole else "…" for count in counts]
     last = len(words) - 1
     return [
-        (f"{label.letter}{word}{'%' if at == last else ' '}", palette.label(label))
+        (f"{label.letter}{word}{'%' if at == last else ' '}", palette.labels[label])
         for at, (label, word) in enumerate(zip(Label, words, strict=True))
     ]
 

@@ -6,13 +6,13 @@ weight, underline and reverse carry what colour would, and labels are told by th
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
 from vlmscope.core.method.heatmap import RGB
-from vlmscope.core.method.labels import Label
 
 #: Visual, text, multimodal, unknown.
 LABEL_COLOURS: tuple[RGB, ...] = ((0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0x8A, 0x8A, 0x8A))
@@ -27,7 +27,7 @@ class Palette:
     colourless: bool
     background: RGB
     foreground: RGB
-    labels: tuple[Style, ...]
+    labels: tuple[Style, ...]  #: by ``Label``
     base: Style  #: what everything stands on
     text: Style
     strong: Style
@@ -36,10 +36,8 @@ class Palette:
     cursor: Style  #: the row that the cursor is on
     warning: Style
 
-    def label(self, label: Label) -> Style:
-        return self.labels[label]
 
-
+@lru_cache(maxsize=4096)
 def style(foreground: RGB | None, background: RGB | None = None, *, bold: bool | None = None) -> Style:
     """A Rich style from plain colours."""
     return Style(
@@ -77,6 +75,7 @@ def readable(colour: RGB, background: RGB, least: float = CONTRAST) -> RGB:
     return target
 
 
+@lru_cache(maxsize=4096)
 def ink(background: RGB) -> RGB:
     """Black or white, whichever reads better on ``background``."""
     return max(((0, 0, 0), (255, 255, 255)), key=lambda colour: contrast(colour, background))

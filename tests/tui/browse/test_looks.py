@@ -161,7 +161,7 @@ async def test_themes(scan: Path, theme: str) -> None:
         palette = on.browse.palette
         assert palette.dark == on.app.current_theme.dark
         for label in Label:
-            colour = palette.label(label).color
+            colour = palette.labels[label].color
             assert colour is not None
             assert colour.triplet is not None
             assert contrast((colour.triplet.red, colour.triplet.green, colour.triplet.blue), palette.background) >= 4
@@ -196,7 +196,7 @@ async def test_hostile_captions_show_as_text(tmp_path: Path, monkeypatch: pytest
 async def test_hostile_file_names_show_as_text(scan: Path) -> None:
     async with running(scan) as on:
         evidence = PictureView(
-            Neuron(0, 0), on.browse.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
+            Neuron(0, 0), on.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
         )
         line = sample_line(evidence, 8, on.browse.palette, 80).text
         assert "[b] ]0;title  x.jpg" in line

@@ -8,7 +8,7 @@ import pytest
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.browse.session import REST_S
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.widgets.neuron_list import NeuronList
 
 
@@ -93,18 +93,14 @@ async def test_samples_step_and_a_new_neuron_begins_at_its_first(scan: Path) -> 
 async def test_samples_end_at_the_first_and_the_last(scan: Path) -> None:
     async with running(scan) as on:
         await on.press("h")
-        assert on.browse.state.rank == 0
+        assert on.state.rank == 0
         await on.press(*["l"] * 12)
-        assert on.browse.state.rank == 7
+        assert on.state.rank == 7
 
 
-async def test_held_keys_leave_the_old_picture_dimmed_with_its_own_address(
-    scan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vlmscope.tui.browse.session.REST_S", 0.4)
-    assert REST_S < 0.4
-    async with running(scan) as on:
-        await on.until(lambda: not on.browse._stale)
+async def test_held_keys_leave_the_old_picture_dimmed_with_its_own_address(scan: Path) -> None:
+    async with running(scan, pace=Pace(rest_s=0.4)) as on:
+        await on.until(lambda: not on.scene.stale)
         await on.press("j")
         await on.press("j", "j")
         assert on.neuron == Neuron(0, 3)

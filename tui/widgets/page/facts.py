@@ -7,16 +7,16 @@ from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS, EDGES, Distribution
 from vlmscope.tui.views.meaning import Meaning
+from vlmscope.tui.views.page import Facts
 from vlmscope.tui.widgets.lines import Part, beside, blank, row
 from vlmscope.tui.widgets.numbers import activation, spark
-from vlmscope.tui.widgets.page.frame import Facts
 from vlmscope.tui.widgets.page.meaning import (
     concepts_line,
     decided_line,
     explanation_lines,
     meaning_beside,
+    promoted_line,
     score_lines,
-    writes_line,
 )
 from vlmscope.tui.widgets.page.words import spell
 from vlmscope.tui.widgets.palette import Palette
@@ -99,10 +99,10 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
     else:
         decided = decided_line(meaning, palette, width)
         noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
-        others = 4 + len(noted) + len(sparks)  # the blank, concepts, writes, peaks
+        others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
         said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
-        concepts, writes = concepts_line(meaning, palette, width), writes_line(meaning, palette, width)
-        lines = [*blank(width), concepts, *said, *noted, peaks, writes]
+        concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
+        lines = [*blank(width), concepts, *said, *noted, peaks, promoted]
     rest = height - len(lines)
     if rest < TALL + 1:
         return [*lines, *sparks][:height]

@@ -6,11 +6,10 @@ from rich.style import Style
 from textual.strip import Strip
 
 from vlmscope.core.analysis.firmness import NeuronFirmness
-from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
+from vlmscope.tui.views.page import PageView
 from vlmscope.tui.widgets.lines import Part, row
 from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal
-from vlmscope.tui.widgets.page.frame import PageView
 from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ def neuron_line(view: PageView, palette: Palette, width: int) -> Strip:
     parts: list[Part] = [(f"{view.neuron}  ", palette.strong)]
     if not view.listed:
         parts.append(("not in this filter  ", palette.warning))
-    parts.append((f"{view.label.letter} {view.label.word}", palette.label(view.label) + palette.strong))
+    parts.append((f"{view.label.letter} {view.label.word}", palette.labels[view.label] + palette.strong))
     parts.append(("  ", palette.text))
     for label, count in zip(Label, view.counts, strict=True):
-        look = palette.label(label) if label is view.label else palette.muted
+        look = palette.labels[label] if label is view.label else palette.muted
         parts.append((f"{label.letter} {fraction(count / max(view.valid, 1))} ", look))
     best = max(view.counts)
     firm = "firm" if view.firm else "tie" if sorted(view.counts)[-2] == best else "weak"
@@ -62,7 +61,7 @@ def votes_line(view: PageView, palette: Palette, width: int) -> Strip:
     first = min(max(0, rank - room // 2), max(0, len(view.votes) - room))
     parts: list[Part] = [(head, palette.muted), ("‹" if first else " ", palette.muted)]
     for at, vote in enumerate(view.votes[first : first + room], start=first):
-        look = palette.label(vote)
+        look = palette.labels[vote]
         parts.append((vote.letter, look + _CHOSEN if at == view.rank else look))
     parts.append(("›" if first + room < len(view.votes) else "", palette.muted))
     return row(parts, width)
@@ -78,7 +77,7 @@ def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: in
         parts.append((f" · #{evidence.sample}", palette.muted))
     if evidence.score is not None:
         parts.append((f" · score {activation(evidence.score)}", palette.text))
-    parts.append((f" · {plain(evidence.name)}", palette.muted))
+    parts.append((f" · {evidence.name}", palette.muted))
     return row(parts, width)
 
 
@@ -91,7 +90,7 @@ def _kind(value: float | None, threshold: float, number: int, word: str, *, abov
 def vote_line(evidence: "PictureView", waiting: str, palette: Palette, width: int) -> Strip:
     """The sample's own vote and the numbers behind it, as norms against the thresholds."""
     if evidence.vote is None:
-        return row([(f"no vote yet: {plain(evidence.map_problem) or waiting or 'no map'}", palette.muted)], width)
+        return row([(f"no vote yet: {evidence.map_problem or waiting or 'no map'}", palette.muted)], width)
     vote, thresholds = evidence.vote, evidence.thresholds
     visual = _kind(
         evidence.visual_norm, thresholds.T_v, thresholds.n_v, "patch", above=vote in (Label.VISUAL, Label.MULTIMODAL)
@@ -102,7 +101,7 @@ def vote_line(evidence: "PictureView", waiting: str, palette: Palette, width: in
     return row(
         [
             ("vote ", palette.muted),
-            (f"{vote.letter} {vote.word}", palette.label(vote)),
+            (f"{vote.letter} {vote.word}", palette.labels[vote]),
             (f"  ({visual} · {text})", palette.text),
         ],
         width,

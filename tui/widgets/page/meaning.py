@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Part, blank, row
+from vlmscope.tui.widgets.lines import Part, blank, row, short
 from vlmscope.tui.widgets.numbers import fraction
 from vlmscope.tui.widgets.palette import Palette
 
@@ -48,7 +47,7 @@ def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     note = f"  {_purity(meaning)}"
     used = _HEAD + len(note)
     for at, concept in enumerate(found.words):
-        text, number = plain(concept.word, _WORD), f" {concept.strength:.1f}"
+        text, number = short(concept.word, _WORD), f" {concept.strength:.1f}"
         if at and used + 3 + len(text) + len(number) > width:
             break
         used += len(text) + len(number) + (3 if at else 0)
@@ -58,20 +57,20 @@ def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
 
 def _tokens(words: tuple[str, ...]) -> str:
     """Spelled tokens, each spelling once."""
-    seen = dict.fromkeys(plain(word, _WORD).strip() or "␣" for word in words)
+    seen = dict.fromkeys(short(word, _WORD).strip() or "␣" for word in words)
     return " ".join(list(seen)[:_TOKENS])
 
 
-def writes_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
+def promoted_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     """The tokens that it promotes and suppresses."""
-    parts: list[Part] = [_head("writes", palette)]
-    if meaning.writes is None:
-        note = meaning.writes_note or f"{meaning.writes_key} asks the model"
-        return row([*parts, (plain(note), palette.muted)], width)
+    parts: list[Part] = [_head("promotes", palette)]
+    if meaning.promoted is None:
+        note = meaning.promoted_note or f"{meaning.promoted_key} asks the model"
+        return row([*parts, (note, palette.muted)], width)
     half = max((width - _HEAD - 10) // 2, 8)
-    parts.append((plain(_tokens(meaning.writes.top), half), palette.text))
+    parts.append((short(_tokens(meaning.promoted.top), half), palette.text))
     parts.append(("  against ", palette.muted))
-    parts.append((plain(_tokens(meaning.writes.bottom), half), palette.muted))
+    parts.append((short(_tokens(meaning.promoted.bottom), half), palette.muted))
     return row(parts, width)
 
 
@@ -82,15 +81,15 @@ def _by(explanation: Explanation) -> str:
         case Source.CONCEPTS:
             return "its concepts"
         case Source.BORROWED:
-            return f"borrowed from {plain(explanation.model, 20)}"
+            return f"borrowed from {short(explanation.model, 20)}"
         case Source.PAPER:
             return "the paper"
     sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
-    return f"{plain(explanation.model, 40)}{sure}"
+    return f"{short(explanation.model, 40)}{sure}"
 
 
 def _said(explanation: Explanation) -> str:
-    return plain(explanation.text) if explanation.pattern_found else f"no pattern found: {plain(explanation.text)}"
+    return explanation.text if explanation.pattern_found else f"no pattern found: {explanation.text}"
 
 
 def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: int) -> list[Strip]:
@@ -112,7 +111,7 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
         text, look = f"no notebook: {meaning.entry_problem}", palette.warning
     else:
         text, look = f"none yet: {meaning.explain_key} asks", palette.muted
-    lines = textwrap.wrap(plain(text), max(width - _HEAD, 8)) or [""]
+    lines = textwrap.wrap(text, max(width - _HEAD, 8)) or [""]
     if by:
         if len(lines[-1]) + len(by) + 3 + _HEAD <= width:
             lines[-1] = f"{lines[-1]} "
@@ -155,8 +154,8 @@ def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None
     if entry.bookmark:
         parts.append(("bookmarked  ", palette.text))
     if entry.tags:
-        parts.append((f"#{' #'.join(plain(tag) for tag in entry.tags)}  ", palette.accent))
-    parts.append((plain(entry.note[:_NOTE]), palette.text))
+        parts.append((f"#{' #'.join(tag for tag in entry.tags)}  ", palette.accent))
+    parts.append((entry.note[:_NOTE], palette.text))
     return row(parts, width)
 
 
@@ -171,7 +170,7 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     rest = replace(meaning, entry=replace(entry, note=""))
     head = decided_line(rest, palette, width)
     shown = entry.note[:_LONGEST_NOTE]
-    lines = [piece for text in shown.splitlines() for piece in textwrap.wrap(plain(text), width - 4) or [""]]
+    lines = [piece for text in shown.splitlines() for piece in textwrap.wrap(text, width - 4) or [""]]
     if len(entry.note) > _LONGEST_NOTE:
         lines.append(f"… {len(entry.note) - _LONGEST_NOTE:,} characters more")
     body = [row([(f"  {text}", palette.text)], width) for text in lines]
@@ -187,7 +186,7 @@ def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) 
     else:
         for at, concept in enumerate(found.words[:3]):
             note = f" {fraction(found.purity)} pure" if at == 0 else f" {concept.strength:.1f}"
-            strip = row([(plain(concept.word, _WORD), palette.text)], max(width - len(note), 1))
+            strip = row([(short(concept.word, _WORD), palette.text)], max(width - len(note), 1))
             lines.append(Strip.join([strip, row([(note, palette.muted)], len(note))]))
     shown = explanation_lines(meaning, palette, width + _HEAD, max(height - len(lines) - 1, 1))
     lines.append(row([("explained", palette.muted)], width))
@@ -203,7 +202,7 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
     lines.append(row([_head("", palette), ("words that co-occur, no explanation by a model", palette.muted)], width))
     lines += blank(width)
-    lines += _writes(meaning, palette, width)
+    lines += _promoted(meaning, palette, width)
     lines += blank(width)
     if meaning.published is not None:
         found = meaning.published
@@ -213,12 +212,12 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
         lines += blank(width)
     entry = meaning.entry
     if meaning.asking:
-        lines.append(row([(plain(meaning.asking), palette.accent)], width))
+        lines.append(row([(meaning.asking, palette.accent)], width))
     if meaning.entry_problem:
-        lines.append(row([(f"no notebook: {plain(meaning.entry_problem)}", palette.warning)], width))
+        lines.append(row([(f"no notebook: {meaning.entry_problem}", palette.warning)], width))
     if entry is not None and entry.failure is not None:
         what = "refused" if entry.failure.refused else "failed"
-        head = f"{what} · {plain(entry.failure.model, 40)} · {_time(entry.failure.created)}"
+        head = f"{what} · {short(entry.failure.model, 40)} · {_time(entry.failure.created)}"
         lines.append(row([(head, palette.warning)], width))
         lines += _wrapped(entry.failure.reason, palette, width)
         lines += blank(width)
@@ -240,11 +239,11 @@ def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) ->
     return [line for report in reports for line in score_lines_wrapped(report, palette, width, _HEAD)]
 
 
-def _writes(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
-    if meaning.writes is None:
-        return [writes_line(meaning, palette, width)]
+def _promoted(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    if meaning.promoted is None:
+        return [promoted_line(meaning, palette, width)]
     lines = []
-    for name, words in (("writes", meaning.writes.top), ("against", meaning.writes.bottom)):
+    for name, words in (("promotes", meaning.promoted.top), ("against", meaning.promoted.bottom)):
         lines.append(row([_head(name, palette), (_tokens(words), palette.text)], width))
     note = "a first-order reading of its output weights; the up projection may turn one into the other"
     lines += [row([_head("", palette), (line, palette.muted)], width) for line in textwrap.wrap(note, width - _HEAD)]
@@ -252,11 +251,11 @@ def _writes(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
 
 
 def _wrapped(text: str, palette: Palette, width: int) -> list[Strip]:
-    return [row([("  ", palette.text), (line, palette.text)], width) for line in textwrap.wrap(plain(text), width - 4)]
+    return [row([("  ", palette.text), (line, palette.text)], width) for line in textwrap.wrap(text, width - 4)]
 
 
 def _time(created: str) -> str:
-    return plain(created.replace("T", " ")[:16])
+    return created.replace("T", " ")[:16]
 
 
 def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
@@ -266,11 +265,11 @@ def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]
     lines = [row(parts, width), *_wrapped(_said(explanation), palette, width)]
     for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):
         if value:
-            lines.append(row([(f"  {name}: ", palette.muted), (plain(value), palette.text)], width))
+            lines.append(row([(f"  {name}: ", palette.muted), (value, palette.text)], width))
     origin = [_time(explanation.created)]
     if explanation.source is Source.API:
         cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
         tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
         origin += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
-    wrapped = textwrap.wrap(plain(" · ".join(origin)), width - 4)
+    wrapped = textwrap.wrap(" · ".join(origin), width - 4)
     return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in wrapped)]

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from textual.strip import Strip
 
 from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.tui.views.page import PageView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.lines import Lines, beside, blank, row
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside, statistics
-from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, PageView, frame
+from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, frame
 from vlmscope.tui.widgets.page.head import firmness_line, neuron_line, sample_line, vote_line, votes_line
 from vlmscope.tui.widgets.page.meaning import meaning_page
 from vlmscope.tui.widgets.page.words import Words, window, window_start, words
@@ -96,7 +97,7 @@ class Page(Lines):
 
             lines += [*blank(width), *score_page(view, view.score, width, height - len(lines) - 1, palette)]
         elif view.evidence is None:
-            lines.append(row([("…", palette.muted)], width))
+            lines.append(row([(view.problem.partition("\n")[0] or "…", palette.muted)], width))
         else:
             lines += self._sample(view, view.evidence, room, palette)
         self.show(lines[:height], palette.base)

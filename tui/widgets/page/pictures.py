@@ -7,7 +7,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import ColourMap, colours, glyph, glyph_rows, overlay
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.widgets.half_blocks import fade, fit, half_blocks, luminance_glyphs
@@ -32,7 +31,7 @@ def _centred(strips: list[Strip], width: int, height: int) -> list[Strip]:
 
 def message_box(text: str, width: int, height: int, palette: Palette) -> list[Strip]:
     """Why there is no picture, where the picture would be."""
-    lines = textwrap.wrap(plain(text), max(width - 2, 4))[:height]
+    lines = textwrap.wrap(text, max(width - 2, 4))[:height]
     return _centred([row([(f"{line:^{width - 2}}", palette.muted)], width) for line in lines], width, height)
 
 
@@ -104,7 +103,7 @@ def captions(
         return row([("origin", palette.muted)], width), row([("activation", palette.muted)], width)
     if stale:
         which = f"#{evidence.sample}" if evidence.sample is not None else evidence.name
-        note = row([(f"still {evidence.neuron} {plain(which)}", palette.warning)], width)
+        note = row([(f"still {evidence.neuron} {which}", palette.warning)], width)
         return note, note
     left: list[Part] = [("origin", palette.muted)]
     right: list[Part] = [("activation ", palette.muted)]

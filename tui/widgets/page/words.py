@@ -27,7 +27,7 @@ class Words:
 
 def spell(token: str) -> str:
     """A token as it is shown: line breaks as ``↵``, everything else harmless."""
-    return plain(token.replace("\r\n", "↵").replace("\n", "↵"))
+    return token if token.isprintable() else plain(token.replace("\r\n", "↵").replace("\n", "↵"))
 
 
 def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Style:

@@ -1,0 +1,13 @@
+"""How a dialog ends: once, whatever keys are still on their way to it."""
+
+from typing import TypeVar
+
+from textual.screen import Screen
+
+Result = TypeVar("Result")
+
+
+def end(screen: Screen[Result], result: Result | None = None) -> None:
+    """End ``screen`` with ``result``; keys of the same burst, or a key that repeats, come too late."""
+    if screen.is_attached and screen.is_current:
+        screen.dismiss(result)
