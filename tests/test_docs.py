@@ -15,8 +15,9 @@ from typer.main import get_command
 from vlmscope.core.base.config import Config
 from vlmscope.core.bench.scan import ScanFigures
 from vlmscope.core.scoring.simulators.registry import BACKENDS
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.log import worker_log
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.cli import app
@@ -75,7 +76,7 @@ def commands() -> dict[str, Any]:
 
 def leaves() -> dict[str, Any]:
     """Every command that runs something, those of ``bench`` by both words."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in commands().items():
         inner = getattr(command, "commands", {})
         found |= {f"{name} {word}": one for word, one in inner.items()} or {name: command}
