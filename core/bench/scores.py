@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmscope.core.base.demo import DEMO, image_path, scan_folder
+from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label
@@ -124,7 +124,7 @@ def named_in(store: ScanStore, oracle: Oracle, samples: Sequence[int]) -> frozen
     for at in samples:
         sample = store.sample(at)
         found |= set(known_words(sample.description, store.concepts.words))
-        found |= oracle.objects(image_path(store.manifest.image_root, sample.image))
+        found |= oracle.objects(sample.picture)
     return frozenset(found)
 
 

@@ -31,7 +31,7 @@ CANDIDATES = 300  #: neurons looked at for them
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class PredictedSample:
     """One sample as it is shown: origin, truth, prediction.
 
     Attributes:
@@ -50,7 +50,7 @@ class Outcome:
     """A report, and what it was made from."""
 
     report: ScoreReport
-    examples: tuple[Example, ...]
+    examples: tuple[PredictedSample, ...]
 
 
 @dataclass
@@ -59,11 +59,11 @@ class _Tally:
 
     scored: dict[TokenKind, list[ScoredSample]]
     failures: list[Failure] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[PredictedSample] = field(default_factory=list)
 
     def fail(self, sample: HeldOut, reason: str, truth: Truth | None = None) -> None:
         self.failures.append(Failure(sample.sample, sample.rank, None, reason))
-        self.examples.append(Example(sample, truth, None, reason))
+        self.examples.append(PredictedSample(sample, truth, None, reason))
 
     def add(self, sample: HeldOut, truth: Truth, prediction: Prediction) -> None:
         reasons = []
@@ -82,7 +82,7 @@ class _Tally:
             if reason:
                 self.failures.append(Failure(sample.sample, sample.rank, kind, reason))
                 reasons.append(reason)
-        self.examples.append(Example(sample, truth, prediction, "; ".join(reasons)))
+        self.examples.append(PredictedSample(sample, truth, prediction, "; ".join(reasons)))
 
 
 async def score_explanation(
