@@ -18,19 +18,20 @@ from vlmscope.core.method.correlation import (
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
-from vlmscope.core.scoring.protocol import HeldOut, ModelSide, NoPrediction, Prediction, Simulator
+from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.scoring.true_activations import Truth, true_norms
 from vlmscope.core.store.progress import progress_text
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks
 
 BASELINES = 10  #: other neurons' explanations at most
 CANDIDATES = 300  #: neurons looked at for them
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class PredictedSample:
     """One sample as it is shown: origin, truth, prediction.
 
     Attributes:
@@ -49,7 +50,7 @@ class Outcome:
     """A report, and what it was made from."""
 
     report: ScoreReport
-    examples: tuple[Example, ...]
+    examples: tuple[PredictedSample, ...]
 
 
 @dataclass
@@ -58,11 +59,11 @@ class _Tally:
 
     scored: dict[TokenKind, list[ScoredSample]]
     failures: list[Failure] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[PredictedSample] = field(default_factory=list)
 
     def fail(self, sample: HeldOut, reason: str, truth: Truth | None = None) -> None:
         self.failures.append(Failure(sample.sample, sample.rank, None, reason))
-        self.examples.append(Example(sample, truth, None, reason))
+        self.examples.append(PredictedSample(sample, truth, None, reason))
 
     def add(self, sample: HeldOut, truth: Truth, prediction: Prediction) -> None:
         reasons = []
@@ -81,7 +82,7 @@ class _Tally:
             if reason:
                 self.failures.append(Failure(sample.sample, sample.rank, kind, reason))
                 reasons.append(reason)
-        self.examples.append(Example(sample, truth, prediction, "; ".join(reasons)))
+        self.examples.append(PredictedSample(sample, truth, prediction, "; ".join(reasons)))
 
 
 async def score_explanation(
@@ -89,7 +90,7 @@ async def score_explanation(
     neuron: Neuron,
     explanation: Explanation,
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     *,
     baselines: Sequence[Explanation] = (),
     on_sample: Callable[[int, int], None] = lambda _done, _of: None,
@@ -146,7 +147,7 @@ async def pooled_scores(
     neuron: Neuron,
     explanations: Sequence[Explanation],
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     samples: Sequence[HeldOut],
     kind: TokenKind,
     group: ScoredGroup,
@@ -197,7 +198,7 @@ async def _simulate(
     neuron: Neuron,
     explanations: Sequence[Explanation],
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     samples: Sequence[HeldOut],
     on_sample: Callable[[int, int], None],
 ) -> list[_Tally]:

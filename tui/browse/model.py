@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
+from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import MapKey, Session
@@ -14,9 +14,6 @@ from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import OwnPicture
-
-if TYPE_CHECKING:
-    from vlmscope.core.worker.messages import DescribeAnswer, MapAnswer
 
 
 class ModelControl:
@@ -87,10 +84,8 @@ class ModelControl:
         return MapRequest(neuron, str(path), manifest.prompt, description, index)
 
     async def _ask(self, key: MapKey, request: MapRequest) -> None:
-        from vlmscope.core.worker.process import Superseded
-
         try:
-            answer: MapAnswer = await self._link.ask(request)
+            answer = await self._link.ask(request)
         except Superseded:
             self._asked.discard(key)
             self.want_map()
@@ -125,7 +120,7 @@ class ModelControl:
 
     async def _describe(self, own: OwnPicture) -> None:
         try:
-            answer: DescribeAnswer = await self._link.ask(DescribeRequest(own.image, own.question))
+            answer = await self._link.ask(DescribeRequest(own.image, own.question))
         except VlmscopeError as error:
             if self._session.state.own != own:
                 return

@@ -1,57 +1,13 @@
-"""The screen's side of the model process, which is started on first need and never waited for by a key.
+"""The screen's side of the model process, which is started on first need and never waited for by a key."""
 
-Requests have two lanes. What the screen shows: of the requests that wait, the latest wins. Background work: first come,
-first served.
-"""
-
-import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import Any, Protocol
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.worker.messages import (
-    DescribeAnswer,
-    DescribeRequest,
-    LensAnswer,
-    LensRequest,
-    MapAnswer,
-    MapRequest,
-    ModelSpec,
-    ModelStatus,
-    Phase,
-    PromotedAnswer,
-    PromotedRequest,
-    SegmentAnswer,
-    SegmentRequest,
-)
-
-
-class ModelClient(Protocol):
-    """``vlmscope.core.worker.process.ModelProcess``, or a stand-in for it."""
-
-    @property
-    def status(self) -> ModelStatus: ...
-    async def map(self, request: MapRequest) -> MapAnswer: ...
-    async def describe(self, request: DescribeRequest) -> DescribeAnswer: ...
-    async def promoted(self, request: PromotedRequest) -> PromotedAnswer: ...
-    async def lens(self, request: LensRequest) -> LensAnswer: ...
-    async def segment(self, request: SegmentRequest) -> SegmentAnswer: ...
-    async def stop(self) -> None: ...
-    async def restart(self) -> None: ...
-    async def unload(self) -> None: ...
-    async def close(self) -> None: ...
-
+from vlmscope.core.worker.client import A, Lane, ModelClient
+from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase, Request
 
 ClientFactory = Callable[[ModelSpec, Callable[[ModelStatus], None], float], ModelClient]
-
-
-class Lane(Enum):
-    """Whose request it is."""
-
-    SCREEN = auto()
-    BACKGROUND = auto()
 
 
 def start_process(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> ModelClient:
@@ -77,7 +33,6 @@ class ModelLink:
         self._factory = factory
         self._client: ModelClient | None = None
         self._asked = dict.fromkeys(Lane, 0)
-        self._turn = asyncio.Lock()
         self.listeners: list[Callable[[], None]] = []  #: called at each change of ``status``, ``asking`` or ``busy``
 
     @property
@@ -95,49 +50,13 @@ class ModelLink:
         """Whether anybody waits for an answer."""
         return any(self._asked.values())
 
-    async def ask(self, request: Any, lane: Lane = Lane.SCREEN) -> Any:
-        """The model's answer to a request.
-
-        Raises:
-            VlmscopeError: as the model process's ``map``.
-        """
+    async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
+        """As ``vlmscope.core.worker.client.Asks``."""
         self._count(lane, 1)
         try:
-            if lane is Lane.SCREEN:
-                return await self._call(request)
-            async with self._turn:
-                return await self._call(request)
+            return await self.client.ask(request, lane)
         finally:
             self._count(lane, -1)
-
-    async def _call(self, request: Any) -> Any:
-        client = self.client
-        match request:
-            case MapRequest():
-                return await client.map(request)
-            case DescribeRequest():
-                return await client.describe(request)
-            case PromotedRequest():
-                return await client.promoted(request)
-            case LensRequest():
-                return await client.lens(request)
-            case _:
-                return await client.segment(request)
-
-    async def map(self, request: MapRequest) -> MapAnswer:
-        """A map for background work."""
-        answer: MapAnswer = await self.ask(request, Lane.BACKGROUND)
-        return answer
-
-    async def lens(self, request: LensRequest) -> LensAnswer:
-        """A lens for background work."""
-        answer: LensAnswer = await self.ask(request, Lane.BACKGROUND)
-        return answer
-
-    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
-        """A segmentation for background work."""
-        answer: SegmentAnswer = await self.ask(request, Lane.BACKGROUND)
-        return answer
 
     def _count(self, lane: Lane, by: int) -> None:
         self._asked[lane] += by

@@ -4,7 +4,8 @@ import asyncio
 
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.worker.messages import Phase, PromotedAnswer, PromotedRequest
+from vlmscope.core.worker.client import Superseded
+from vlmscope.core.worker.messages import Phase, PromotedRequest
 from vlmscope.core.worker.promoted_cache import save_promoted
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import PROMOTED, Session
@@ -61,10 +62,8 @@ class PromotedControl:
             self._tasks.run_task(self._asking(neuron))
 
     async def _asking(self, neuron: Neuron) -> None:
-        from vlmscope.core.worker.process import Superseded
-
         try:
-            answer: PromotedAnswer = await self._link.ask(PromotedRequest(neuron, PROMOTED))
+            answer = await self._link.ask(PromotedRequest(neuron, PROMOTED))
         except Superseded:
             self._asked.discard(neuron)
             self._post(Repaint(self._session.note_promoted(neuron, "")))

@@ -11,7 +11,7 @@ from vlmscope.core.store.reader import ScanStore
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.core.scoring.report import ScoreReport
-    from vlmscope.core.scoring.simulation import Example, Outcome
+    from vlmscope.core.scoring.simulation import Outcome, PredictedSample
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class ScoreView:
 
     neuron: Neuron
     report: "ScoreReport | None"
-    examples: "tuple[Example, ...] | None"
+    examples: "tuple[PredictedSample, ...] | None"
     at: int
     crop: bytes = b""
     problem: str = ""
