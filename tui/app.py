@@ -18,7 +18,6 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
-from vlmscope.tui.browse.tasks import told
 
 
 class VlmscopeApp(App[None]):
@@ -96,7 +95,7 @@ class VlmscopeApp(App[None]):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        with told(self.browse.post):
+        with self.browse.guard():
             return await super().run_action(action, default_namespace, namespaces)
         return True
 

@@ -6,7 +6,6 @@ from typing import Literal
 
 from textual.message import Message
 
-from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.scene import Changed
 
@@ -72,13 +71,6 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Something went wrong; the screen goes on."""
-
-    error: VlmscopeError
-
-
-@dataclass(frozen=True)
 class Copy:
     """Text for the clipboard."""
 
@@ -113,5 +105,5 @@ class AskConfirm:
 
 
 Ask = AskChoice | AskConfirm
-Said = Repaint | LoadPage | NewCheckpoint | Notice | Failure | Copy | Ask
+Said = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
 Post = Callable[[Said], None]  #: how controllers say it; in the event loop's thread

@@ -7,6 +7,7 @@ from vlmscope.core.base.errors import ApiError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -118,12 +119,12 @@ class ExplainControl:
         task.add_done_callback(lambda _: self._over(neuron))
 
     def _show(self, neuron: Neuron, what: str) -> None:
-        self._post(Repaint(self._session.set_doing(DOING, neuron, f"{what} ({self._stop_key} stops)")))
+        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, f"{what} ({self._stop_key} stops)")))
 
     def _over(self, neuron: Neuron) -> None:
         self._running.pop(neuron, None)
-        changed = self._session.set_doing(DOING, neuron, "") | self._session.set_spent(self._api.spent)
-        self._post(Repaint(changed))
+        self._post(Repaint(incoming.set_spent(self._session, self._api.spent)))
+        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, "")))
 
     async def _explain(self, evidence: "Evidence", *, again: bool) -> None:
         """One explanation from beginning to end; it is in the notebook before it is on the screen."""
@@ -148,7 +149,7 @@ class ExplainControl:
         for warning in (answered.warning, whole.note):
             if warning:
                 self._post(Notice(warning, None, severity="warning"))
-        self._post(Repaint(session.take_entry(entry)))
+        self._post(Repaint(incoming.take_entry(session, entry)))
         if neuron != session.state.neuron:
             what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
             self._post(Notice(f"{neuron} {what}."))

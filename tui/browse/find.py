@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
-from vlmscope.tui.browse import moves
+from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -77,7 +77,7 @@ class FindControl:
             return
         store = self._session.store
         columns = Columns(store, store.labels(thresholds), scene.columns.concepts)
-        self._post(Repaint(self._session.take_labels(columns)))
+        self._post(Repaint(incoming.take_labels(self._session, columns)))
 
     async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
         store, concepts, state = self._session.store, self._session.scene.columns.concepts, self._session.state
@@ -87,7 +87,7 @@ class FindControl:
             compute(columns, state.filter, state.order)
             return columns
 
-        self._post(Repaint(self._session.take_labels(await asyncio.to_thread(work))))
+        self._post(Repaint(incoming.take_labels(self._session, await asyncio.to_thread(work))))
 
     # -- search --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.progress import ScanWatch, can_go_on
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.session import Session, count
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import NewCheckpoint, Notice, Post, Repaint
@@ -29,7 +30,7 @@ class FollowControl:
         self._control: ScanStore | None = None
         self._counting: Thresholds | None = None
         if self._watch is not None:
-            session.set_scanning(self._watch.scanning)
+            incoming.set_scanning(session, self._watch.scanning)
 
     @property
     def following(self) -> bool:
@@ -49,7 +50,7 @@ class FollowControl:
             if store is not None:
                 await self._go_on_with(store, watch)
             else:
-                self._post(Repaint(self._session.set_scanning(watch.scanning)))
+                self._post(Repaint(incoming.set_scanning(self._session, watch.scanning)))
             self._trouble = ""
         except (StoreError, OSError) as error:
             trouble = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
@@ -72,7 +73,7 @@ class FollowControl:
         if not can_go_on(store.manifest):
             self._watch = None
             self._post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
-        session.set_scanning(self._watch is not None and watch.scanning)
+        incoming.set_scanning(session, self._watch is not None and watch.scanning)
         self._post(NewCheckpoint(columns))
         if self._control is None or self._control.manifest.progress is not None:
             await self.find_control()  # it may have been begun, or gone on, in the meantime
@@ -104,7 +105,7 @@ class FollowControl:
         from vlmscope.core.analysis.statistics import labels_at
 
         counts = await asyncio.to_thread(lambda: count(labels_at(control, at)))
-        self._post(Repaint(self._session.set_control(ControlCounts(at, counts))))
+        self._post(Repaint(incoming.set_control(self._session, ControlCounts(at, counts))))
 
 
 def _label(store: ScanStore, thresholds: Thresholds, state: State) -> Columns:

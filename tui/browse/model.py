@@ -8,6 +8,7 @@ from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import MapKey, Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -32,7 +33,7 @@ class ModelControl:
     def _link_changed(self) -> None:
         session, status = self._session, self._link.status
         before = session.scene.status.phase
-        self._post(Repaint(session.set_model(status, asking=self._link.asking, busy=self._link.busy)))
+        self._post(Repaint(incoming.set_model(session, status, asking=self._link.asking, busy=self._link.busy)))
         if status.phase is before:
             return
         if status.phase is Phase.FAILED:
@@ -60,7 +61,7 @@ class ModelControl:
             return
         request = self._request(key)
         if isinstance(request, str):
-            self._post(Repaint(self._session.no_map(key, request)))
+            self._post(Repaint(incoming.no_map(self._session, key, request)))
         elif request is not None:
             self._asked.add(key)
             await self._ask(key, request)
@@ -91,10 +92,10 @@ class ModelControl:
             self.want_map()
         except VlmscopeError as error:
             self._asked.discard(key)
-            self._post(Repaint(self._session.no_map(key, str(error))))
+            self._post(Repaint(incoming.no_map(self._session, key, str(error))))
         else:
             self._asked.discard(key)
-            self._post(Repaint(self._session.take_map(answer, key[2])))
+            self._post(Repaint(incoming.take_map(self._session, answer, key[2])))
 
     # -- the user's own picture ----------------------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class ModelControl:
         if not file.is_file():
             raise UsageError(f"There is no picture at {file}.", "Check the path; quote it if it has blanks.")
         own = OwnPicture(str(file.resolve()), question or self._session.store.manifest.question)
-        changed = self._session.show_own(own)
+        changed = incoming.show_own(self._session, own)
         self._asked = {key for key in self._asked if key[1] is not None}
         self._tasks.run_task(self._describe(own))
         return changed
@@ -116,7 +117,7 @@ class ModelControl:
     def leave_image(self) -> Changed:
         """Go back to the neuron's own samples."""
         self._asked = {key for key in self._asked if key[1] is not None}
-        return self._session.leave_own()
+        return incoming.leave_own(self._session)
 
     async def _describe(self, own: OwnPicture) -> None:
         try:

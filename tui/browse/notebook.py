@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -29,7 +30,7 @@ class NotebookControl:
         layers, neurons = self._session.store.layers, self._session.store.neurons
         none = Noted.of({}, {}, layers, neurons)
         noted = await self._link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
-        self._post(Repaint(self._session.take_noted(noted)))
+        self._post(Repaint(incoming.take_noted(self._session, noted)))
         await self.read_entry()
 
     async def told_once(self, work: Coroutine[None, None, None]) -> None:
@@ -54,7 +55,7 @@ class NotebookControl:
             entry = Entry(neuron)
         else:
             entry = await self._link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        self._post(Repaint(session.show_entry(entry)))
+        self._post(Repaint(incoming.show_entry(session, entry)))
 
     def choose_explanation(self) -> AskChoice | None:
         """Ask which explanation leads."""

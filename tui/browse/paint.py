@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.progress import progress_title
+from vlmscope.core.worker.messages import Phase
 from vlmscope.tui.keys import FOOTER, FooterItem
 from vlmscope.tui.views.columns import Noted
 from vlmscope.tui.views.layers import LayersView
@@ -133,10 +134,16 @@ def page_view(scene: Scene) -> PageView:
         meaning=scene.meaning,
         score=scene.score,
         stale=scene.stale,
-        waiting=scene.waiting,
+        waiting=_waiting(scene) if scene.asking else "",
         problem=scene.problem,
         tokens=store.manifest.text_tokens_max,
     )
+
+
+def _waiting(scene: Scene) -> str:
+    """What the empty box says while the model works."""
+    loading = scene.status.phase in (Phase.STARTING, Phase.LOADING)
+    return f"asking the model: {scene.status.phase}" if loading else "asking the model"
 
 
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:

@@ -7,6 +7,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import Phase, PromotedRequest
 from vlmscope.core.worker.promoted_cache import save_promoted
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import PROMOTED, Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -35,7 +36,7 @@ class PromotedControl:
             return
         if phase in (Phase.READY, Phase.STARTING):
             for neuron in self._failed:
-                self._post(Repaint(self._session.note_promoted(neuron, "")))
+                self._post(Repaint(incoming.note_promoted(self._session, neuron, "")))
             self._failed.clear()
         if phase is Phase.READY and not self._session.scene.stale:
             self._ask(self._session.state.neuron)
@@ -45,10 +46,9 @@ class PromotedControl:
         self._failed.discard(self._session.state.neuron)
         self._ask(self._session.state.neuron)
 
-    def ask_if_loaded(self) -> None:
-        """Ask about the page's neuron once the cursor has rested, if the model is there anyhow."""
-        if self._phase in (Phase.READY, Phase.BUSY):
-            self._tasks.run_task(self._ask_when_rested(self._session.state.neuron))
+    def ask_when_rested(self) -> None:
+        """Ask about the page's neuron once the cursor has rested."""
+        self._tasks.run_task(self._ask_when_rested(self._session.state.neuron))
 
     async def _ask_when_rested(self, neuron: Neuron) -> None:
         await asyncio.sleep(self._ask_after_s)
@@ -58,7 +58,7 @@ class PromotedControl:
         known = neuron in self._session.promoted or neuron in self._asked or neuron in self._failed
         if neuron == self._session.state.neuron and not known:
             self._asked.add(neuron)
-            self._post(Repaint(self._session.note_promoted(neuron, "asking the model")))
+            self._post(Repaint(incoming.note_promoted(self._session, neuron, "asking the model")))
             self._tasks.run_task(self._asking(neuron))
 
     async def _asking(self, neuron: Neuron) -> None:
@@ -66,13 +66,13 @@ class PromotedControl:
             answer = await self._link.ask(PromotedRequest(neuron, PROMOTED))
         except Superseded:
             self._asked.discard(neuron)
-            self._post(Repaint(self._session.note_promoted(neuron, "")))
+            self._post(Repaint(incoming.note_promoted(self._session, neuron, "")))
             await self._ask_when_rested(neuron)
         except VlmscopeError as error:
             self._asked.discard(neuron)
             self._failed.add(neuron)
-            self._post(Repaint(self._session.note_promoted(neuron, " ".join(str(error).splitlines()))))
+            self._post(Repaint(incoming.note_promoted(self._session, neuron, " ".join(str(error).splitlines()))))
         else:
             self._asked.discard(neuron)
-            self._post(Repaint(self._session.take_promoted(answer)))
+            self._post(Repaint(incoming.take_promoted(self._session, answer)))
             await asyncio.to_thread(save_promoted, self._session.store.manifest.model, answer, PROMOTED)

@@ -8,6 +8,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import ApiError, SamplesError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -129,12 +130,12 @@ class ScoreControl:
         self._running.add_done_callback(lambda _: self._over(neuron))
 
     def _show(self, neuron: Neuron, what: str) -> None:
-        self._post(Repaint(self._session.set_doing(DOING, neuron, f"{what} ({self._stop_key} stops)")))
+        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, f"{what} ({self._stop_key} stops)")))
 
     def _over(self, neuron: Neuron) -> None:
         self._running = None
-        changed = self._session.set_doing(DOING, neuron, "") | self._session.set_spent(self._api.spent)
-        self._post(Repaint(changed))
+        self._post(Repaint(incoming.set_spent(self._session, self._api.spent)))
+        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, "")))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
@@ -184,7 +185,7 @@ class ScoreControl:
 
     def _take(self, entry: "Entry", outcome: "Outcome") -> Changed:
         session = self._session
-        changed = session.take_entry(entry, _headline(entry), outcome)
+        changed = incoming.take_entry(session, entry, _headline(entry), outcome)
         if entry.neuron == session.state.neuron:
             return changed | session.change_state(mode=Mode.SCORE, example=0, pane=Pane.PAGE)
         self._post(Notice(f"{entry.neuron} is scored."))

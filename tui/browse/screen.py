@@ -21,8 +21,9 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import command_line, keys
-from vlmscope.tui.browse import moves
+from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.explain import ExplainControl
 from vlmscope.tui.browse.find import FindControl
@@ -37,7 +38,7 @@ from vlmscope.tui.browse.place import PlaceControl
 from vlmscope.tui.browse.promoted import PromotedControl
 from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import AskKeys, Session
-from vlmscope.tui.browse.tasks import Tasks, told
+from vlmscope.tui.browse.tasks import Tasks, UnexpectedError
 from vlmscope.tui.browse.triage import TriageControl
 from vlmscope.tui.command_line import Command, read_command
 from vlmscope.tui.messages import (
@@ -45,7 +46,6 @@ from vlmscope.tui.messages import (
     AskChoice,
     AskConfirm,
     Copy,
-    Failure,
     LayerChosen,
     LineEntered,
     LineLeft,
@@ -95,8 +95,8 @@ class BrowseScreen(Screen[None]):
         )
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
         self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
-        self.tasks = Tasks(self.post)  #: ended before the program is
-        self.requests = Tasks(self.post)  #: what can be stopped, and is when the program ends
+        self.tasks = Tasks(self.guard)  #: ended before the program is
+        self.requests = Tasks(self.guard)  #: what can be stopped, and is when the program ends
         self.model_link = ModelLink(store.manifest, config, factory)
         self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.api_link = ApiLink(config.api)
@@ -149,8 +149,8 @@ class BrowseScreen(Screen[None]):
         self.call_after_refresh(self._begin_reading)
 
     def _begin_reading(self) -> None:
-        with told(self.post):
-            self.show(self.session.take_concepts())
+        with self.guard():
+            self.show(incoming.take_concepts(self.session))
         self.tasks.run_task(self.notebook.told_once(self._read_notebook()))
         self.tasks.run_task(self.follow.find_control())
         self.set_interval(self.pace.look_s, self.look)
@@ -206,17 +206,17 @@ class BrowseScreen(Screen[None]):
 
     def _load_page(self) -> Changed:
         self._place = _place_of(self.session.state)
-        with told(self.post):
+        with self.guard():
             changed = self.session.load_page()
-            scene = self.session.scene
+            scene, neuron = self.session.scene, self.session.state.neuron
             if scene.problem:
                 self.post(Notice(scene.problem, None, StoreError.title, "error"))
             if scene.picture is not None and scene.picture.visual is None:
                 self.model.want_map()
             if scene.entry is None:
                 self.tasks.run_task(self.notebook.told_once(self.notebook.read_entry()))
-            if scene.meaning is not None and scene.meaning.promoted is None:
-                self.promoted.ask_if_loaded()
+            if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
+                self.promoted.ask_when_rested()
             return changed
         return Changed.PAGE
 
@@ -240,6 +240,17 @@ class BrowseScreen(Screen[None]):
     def on_resize(self) -> None:
         self._paint(Changed.KEYS)
 
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """The one place where failures end, of actions, of what comes in and of background work: the user is told."""
+        try:
+            yield
+        except VlmscopeError as error:
+            self.notify_error(error)
+        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in ways that nobody has listed)
+            what = f"{type(error).__name__}: {error}"
+            self.notify_error(UnexpectedError(what, "The screen goes on. Please report this."))
+
     # -- what the controllers say --------------------------------------------------------------------------------
 
     def post(self, said: Said) -> None:
@@ -259,13 +270,11 @@ class BrowseScreen(Screen[None]):
             case NewCheckpoint(columns):
                 neurons, cursor = self.query_one(NeuronList), self.session.scene.cursor
                 line = None if cursor is None else cursor - neurons.scroll_offset.y
-                self.show(self.session.replace_store(columns) | self._load_page())
+                self.show(incoming.replace_store(self.session, columns) | self._load_page())
                 if line is not None:
                     neurons.put_cursor_on(line)
             case Notice(text, timeout, title, severity):
                 self._notify(text, title=title, severity=severity, timeout=timeout)
-            case Failure(error):
-                self.notify_error(error)
             case Copy(text):
                 self.app.copy_to_clipboard(text)
             case AskChoice() | AskConfirm():
@@ -282,7 +291,7 @@ class BrowseScreen(Screen[None]):
     def notify_error(self, error: VlmscopeError) -> None:
         """Show a failure with its hint."""
         if isinstance(error, NotebookError):
-            self.show(self.session.set_entry_problem(error.message))
+            self.show(incoming.set_entry_problem(self.session, error.message))
         self._notify(str(error), error.title, "error", None)
 
     def _open(self, question: Ask) -> Awaitable[None]:
@@ -302,7 +311,7 @@ class BrowseScreen(Screen[None]):
         )
 
     def _answered(self, go_on: Callable[[], None]) -> None:
-        with told(self.post):
+        with self.guard():
             go_on()
 
     async def _ask(self, question: Ask | None) -> None:
@@ -533,7 +542,7 @@ class BrowseScreen(Screen[None]):
     async def _line_entered(self, message: LineEntered) -> None:
         self.query_one("#keys").display = True
         session, text = self.session, message.text
-        with told(self.post):
+        with self.guard():
             match message.prompt:
                 case "search":
                     self.show(self.find.search(text))

@@ -1,34 +1,23 @@
-"""Work beside the keys, and the one place where whatever goes wrong, in it or in an action, is caught and told."""
+"""Work beside the keys."""
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 from vlmscope.core.base.errors import VlmscopeError
-from vlmscope.tui.messages import Failure, Post
 
 
 class UnexpectedError(VlmscopeError):
     title = "Something unexpected went wrong"
 
 
-@contextlib.contextmanager
-def told(post: Post) -> Iterator[None]:
-    """Tell the user of any failure of what is done inside; the screen goes on."""
-    try:
-        yield
-    except VlmscopeError as error:
-        post(Failure(error))
-    except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in ways that nobody has listed)
-        post(Failure(UnexpectedError(f"{type(error).__name__}: {error}", "The screen goes on; please report it.")))
-
-
 class Tasks:
     """The background tasks of one screen."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        """``guard`` tells the user what goes wrong inside."""
+        self._guard = guard
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -44,7 +33,7 @@ class Tasks:
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        with told(self._post):
+        with self._guard():
             await work
 
     def cancel(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -60,7 +61,7 @@ class TriageControl:
             call(notebook)
             return notebook.entry(neuron)
 
-        self._post(Repaint(self._session.take_entry(await self._notebook.write(write))))
+        self._post(Repaint(incoming.take_entry(self._session, await self._notebook.write(write))))
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
@@ -117,7 +118,7 @@ class TriageControl:
         changed = Changed.NOTHING
         if change.neuron != self._session.state.neuron:
             changed = self._session.go(change.neuron)
-        self._post(Repaint(changed | self._session.take_entry(entry)))
+        self._post(Repaint(changed | incoming.take_entry(self._session, entry)))
         self._post(Notice(f"{done}: {what_changed(change)}"))
 
     # -- notes ---------------------------------------------------------------------------------------------------

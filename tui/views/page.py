@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.analysis.firmness import NeuronFirmness
-from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
-from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.meaning import Meaning
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.state import Mode
@@ -27,21 +25,6 @@ class Facts:
     visual: Distribution
     text: Distribution
     content_maximum: float
-
-
-def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
-    """What is known of the neuron as a whole; no peaks if a sample's line is damaged, which its picture reports."""
-    try:
-        peaks = tuple(store.peak_tokens(neuron))
-    except StoreError:  # a damaged line, or a peak that lies outside its description
-        peaks = ()
-    return Facts(
-        neuron=neuron,
-        peaks=peaks,
-        visual=store.distribution(neuron, Label.VISUAL),
-        text=store.distribution(neuron, Label.TEXT),
-        content_maximum=float(store.arrays["content_maximum"][neuron.layer, neuron.index]),
-    )
 
 
 @dataclass(frozen=True, eq=False)

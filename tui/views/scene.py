@@ -1,6 +1,6 @@
-"""All that the screen shows, as one frozen value, and which parts of the screen depend on what of it."""
+"""All that the screen shows, as one frozen value, and the parts that the screen consists of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING
@@ -51,6 +51,7 @@ class Scene:
         columns: the scan, its labels and its concepts.
         counts: of the labels, by layer.
         selection: the list's rows. cursor: one of them, or None where there are none.
+        listed: whether the cursor's row is the page's neuron, and not only the row nearest to it.
         noted: what the notebook holds on all neurons. marks: the list's cells for it.
         control: None where the scan has none, or it is not counted yet.
         stale: whether the page's picture, facts and words are those of a neuron or sample that was left.
@@ -58,7 +59,8 @@ class Scene:
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
         status: the model's.
-        asking: whether the screen waits for an answer of the model. busy: whether anything else does, too.
+        asking: whether the page waits for an answer of the model.
+        working: whether anything is on its way that can be stopped.
         doing: what is being done to a neuron in the background, by what it is and the neuron.
         spent: on requests to an API, in this session.
         scanning: whether somebody is at work on a scan that is not whole.
@@ -71,6 +73,7 @@ class Scene:
     counts: LayerCounts
     selection: Selection
     cursor: int | None
+    listed: bool
     noted: Noted
     marks: Mapping[Neuron, str]
     control: ControlCounts | None = None
@@ -85,90 +88,7 @@ class Scene:
     score: ScoreView | None = None
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)
     asking: bool = False
-    busy: bool = False
+    working: bool = False
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
-
-    @property
-    def listed(self) -> bool:
-        """Whether the list holds the neuron on the page."""
-        return self.cursor is not None and self.selection.at(self.cursor) == self.state.neuron
-
-    @property
-    def working(self) -> bool:
-        """Whether anything is on its way that can be stopped."""
-        return self.busy or bool(self.doing)
-
-    @property
-    def waiting(self) -> str:
-        """What the empty box says while the model works."""
-        if not self.asking or (self.picture is not None and self.picture.visual is not None):
-            return ""
-        loading = self.status.phase in (Phase.STARTING, Phase.LOADING)
-        return f"asking the model: {self.status.phase}" if loading else "asking the model"
-
-
-# A value that holds arrays counts as another one if it is another object: comparing it would cost more than painting.
-_DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
-    Changed.TITLE: lambda scene: (
-        id(scene.columns.store),
-        scene.counts,
-        scene.control,
-        scene.state.thresholds,
-        scene.status,
-        scene.spent,
-        scene.scanning,
-    ),
-    Changed.LAYERS: lambda scene: (
-        id(scene.columns.store),
-        scene.counts,
-        scene.control,
-        scene.state.thresholds,
-        scene.state.neuron.layer,
-        scene.noted.triaged,
-        scene.scanning,
-    ),
-    Changed.LIST: lambda scene: (
-        id(scene.columns.store),
-        id(scene.columns.labels),
-        id(scene.columns.concepts),
-        scene.has_concepts,
-        id(scene.selection),
-        scene.cursor,
-        scene.listed,
-        id(scene.marks),
-        scene.noted.triaged,
-        scene.state.filter,
-        scene.state.order,
-        scene.state.neuron.layer,
-    ),
-    Changed.PAGE: lambda scene: (
-        id(scene.columns.store),
-        id(scene.columns.labels),
-        scene.listed,
-        scene.stale,
-        id(scene.picture),
-        scene.problem,
-        scene.firmness,
-        id(scene.facts),
-        id(scene.meaning),
-        id(scene.score),
-        scene.waiting,
-        scene.state.neuron,
-        scene.state.rank,
-        scene.state.own is None,
-        scene.state.mode,
-        scene.state.colour_map,
-    ),
-    Changed.KEYS: lambda scene: (scene.working, scene.state.own, scene.state.pane, scene.state.mode),
-}
-
-
-def changed_parts(old: Scene, new: Scene) -> Changed:
-    """The parts of the screen that show something else."""
-    changed = Changed.NOTHING
-    for part, depends in _DEPENDS.items():
-        if depends(old) != depends(new):
-            changed |= part
-    return changed

@@ -10,6 +10,7 @@ from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.messages import RowChosen
 from vlmscope.tui.views.rows import ListView
@@ -61,7 +62,7 @@ class NeuronList(ScrollView, can_focus=False):
         touched: set[int] = set()
         if old is None or not same_palette or not _same_rows(old, view):
             self._rows.clear()
-            self.virtual_size = self.size.with_height(len(view.selection) + 1)
+            self.virtual_size = self.size.with_height(len(view.selection.rows) + 1)
             self.refresh()
         else:
             if (old.cursor, old.cursor_is_page) != (view.cursor, view.cursor_is_page):
@@ -79,7 +80,7 @@ class NeuronList(ScrollView, can_focus=False):
     def on_resize(self) -> None:
         self._rows.clear()
         if self.view is not None:
-            self.virtual_size = self.size.with_height(len(self.view.selection) + 1)
+            self.virtual_size = self.size.with_height(len(self.view.selection.rows) + 1)
             self._follow()
 
     @property
@@ -105,7 +106,7 @@ class NeuronList(ScrollView, can_focus=False):
             target = view.cursor - margin
         if not top - rows < target < top + rows:
             target = view.cursor - rows // 2  # a far jump: the neighbours on both sides in view
-        target = min(max(target, 0), max(len(view.selection) - rows, 0))
+        target = min(max(target, 0), max(len(view.selection.rows) - rows, 0))
         if target != top:
             self.scroll_to(y=target, animate=False, immediate=True)
 
@@ -113,7 +114,7 @@ class NeuronList(ScrollView, can_focus=False):
         """Scroll so that the cursor is on this line below the head, even one out of sight, as far as the list goes."""
         view = self.view
         if view is not None and view.cursor is not None:
-            top = min(max(view.cursor - line, 0), max(len(view.selection) - self.page_rows, 0))
+            top = min(max(view.cursor - line, 0), max(len(view.selection.rows) - self.page_rows, 0))
             if top != self.scroll_offset.y:
                 self.scroll_to(y=top, animate=False, immediate=True)
 
@@ -122,7 +123,7 @@ class NeuronList(ScrollView, can_focus=False):
         if at is None or at.y == 0 or self.view is None:
             return
         position = at.y - 1 + self.scroll_offset.y
-        if position < len(self.view.selection):
+        if position < len(self.view.selection.rows):
             self.post_message(RowChosen(position))
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
@@ -145,9 +146,9 @@ class NeuronList(ScrollView, can_focus=False):
         position = y - 1 + self.scroll_offset.y
         if y == 0:
             strip = self._head(width, palette)
-        elif not len(view.selection) and y == 2:
+        elif not len(view.selection.rows) and y == 2:
             strip = row([(f" {view.empty}", palette.muted)], width)
-        elif position < len(view.selection):
+        elif position < len(view.selection.rows):
             return self._kept_row(position, width)
         else:
             strip = Strip.blank(width)
@@ -192,8 +193,8 @@ class NeuronList(ScrollView, can_focus=False):
     def _row(self, position: int, width: int) -> Strip:
         view, palette = self.view, self._palette
         assert view is not None and palette is not None
-        neuron = view.selection.at(position)
-        at = (neuron.layer, neuron.index)
+        at = divmod(int(view.selection.rows[position]), view.selection.neurons)
+        neuron = Neuron(*at)
         label = Label(int(view.labels.label[at]))
         counts = [int(count) for count in view.labels.votes[at]]
         chosen = position == view.cursor

@@ -1,7 +1,11 @@
 """How numbers are written on the screen: short, and never so rounded that they contradict what is said of them."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from vlmscope.core.method.distribution import BINS, Distribution
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.widgets.lines import Part
 from vlmscope.tui.widgets.palette import Palette
@@ -99,3 +103,14 @@ def spark(values: list[float]) -> str:
     if top <= 0:
         return " " * len(values)
     return "".join(_EIGHTHS[0 if value <= 0 else max(1, round(8 * value / top))] for value in values)
+
+
+def heights(distribution: Distribution, bins: int = BINS) -> list[float]:
+    """Height of each bin: logarithmic, because nearly all tokens are in the first."""
+    merged = distribution.histogram.astype(np.float64).reshape(bins, -1).sum(axis=1)
+    return [float(value) for value in np.log1p(merged)]
+
+
+def share_active(value: float) -> str:
+    """How many tokens are above 0."""
+    return "none seen" if math.isnan(value) else f"{100 * value:.0f}% active" if value >= 0.01 else "<1% active"

@@ -12,10 +12,13 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from vlmscope.core.method.heatmap import RGB
+from vlmscope.core.method.heatmap import GREEN, RGB, shade
+from vlmscope.core.method.norm import TOP
 
 #: Visual, text, multimodal, unknown.
 LABEL_COLOURS: tuple[RGB, ...] = ((0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0x8A, 0x8A, 0x8A))
+SHADES = 4  #: of a word's background for a norm of 1: the eye tells no more apart
+_LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
 CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
 
@@ -35,6 +38,7 @@ class Palette:
     accent: Style
     cursor: Style  #: the row that the cursor is on
     warning: Style
+    shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
 
 
 @lru_cache(maxsize=4096)
@@ -79,6 +83,11 @@ def readable(colour: RGB, background: RGB, least: float = CONTRAST) -> RGB:
 def ink(background: RGB) -> RGB:
     """Black or white, whichever reads better on ``background``."""
     return max(((0, 0, 0), (255, 255, 255)), key=lambda colour: contrast(colour, background))
+
+
+def _shades(background: RGB, full: RGB) -> tuple[Style, ...]:
+    colours = (shade(level / SHADES, background, full) for level in range(int(TOP) * SHADES + 1))
+    return tuple(style(ink(colour), colour) for colour in colours)
 
 
 def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
@@ -131,4 +140,5 @@ def make_palette(app: App[None]) -> Palette:
         accent=style(accent, bold=True),
         cursor=style(None, cursor),
         warning=style(readable(_theme_colour(app, "warning", (255, 166, 43)), background), bold=True),
+        shades=_shades(background, GREEN if dark else _LIGHT_GREEN),
     )

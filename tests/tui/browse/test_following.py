@@ -17,6 +17,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.store.manifest import ShardInfo
 from vlmscope.core.store.progress import open_scan
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.shares.screen import SharesScreen
@@ -64,7 +65,8 @@ async def test_so_do_the_lines_of_a_small_screen(growing: Growing) -> None:
         await caught_up(driver, 6)
         assert "scanning 6 of 12 (50 %)" in driver.title
         assert "6 of 12" in driver.browse.query_one(FoldedStrip).text
-        driver.browse.model_link.client.tell(Phase.READY)
+        _ = driver.browse.model_link.client
+        driver.models[0].tell(Phase.READY)
         await driver.until(lambda: "model: ready" in driver.title)
         assert "scanning" in driver.title
 
@@ -121,7 +123,7 @@ async def test_labels_that_were_asked_of_the_checkpoint_before_are_dropped(growi
         growing.save(7, lean=0.5)
         await caught_up(driver, 7)
         new = driver.scene.columns.labels
-        driver.session.take_labels(old)
+        incoming.take_labels(driver.session, old)
         assert driver.scene.columns.labels is new
 
 

@@ -12,10 +12,9 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
-from vlmscope.tui.widgets.half_blocks import half_blocks
 from vlmscope.tui.widgets.page.frame import frame
-from vlmscope.tui.widgets.page.head import sample_line
-from vlmscope.tui.widgets.page.page import Page
+from vlmscope.tui.widgets.page.page import Page, sample_line
+from vlmscope.tui.widgets.page.pictures import half_blocks
 from vlmscope.tui.widgets.palette import LABEL_COLOURS, contrast, readable
 
 

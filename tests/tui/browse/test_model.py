@@ -11,6 +11,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.worker.messages import MapAnswer, Phase
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.views.scene import Changed
 
@@ -220,7 +221,7 @@ async def test_a_late_answer_for_a_picture_that_was_left_is_dropped(scan: Path, 
         await on.press("escape")
         await on.settled()
         late = MapAnswer(on.neuron, str(picture), None, np.ones((4, 4), np.float32), np.ones(5, np.float32))
-        assert on.session.take_map(late, late.image) is Changed.NOTHING
+        assert incoming.take_map(on.session, late, late.image) is Changed.NOTHING
         assert on.session.answers == {}
         assert "sample 1 of 8" in on.page
 

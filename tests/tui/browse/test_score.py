@@ -100,8 +100,8 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
 async def test_ones_own_words_are_scored(pictured: Path) -> None:
     async with running(pictured, start=Neuron(3, 3)) as on:
         await on.type(":words dog beside a river")
-        await on.until(lambda: on.state.mode is Mode.SCORE)
-        assert "“dog beside a river”" in on.page
+        await on.until(lambda: "“dog beside a river”" in on.page)
+        assert on.state.mode is Mode.SCORE
         assert "looks for: dog, river" in on.page
     assert len(scores(pictured, Neuron(3, 3))) == 1
 
