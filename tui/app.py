@@ -1,11 +1,13 @@
 """The Textual app: one scan, one browse screen, one model process that starts when it is first needed."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.events import Event, Key
 from textual.screen import Screen
@@ -18,6 +20,14 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+
+
+class Palette(CommandPalette):
+    """Textual's command palette; a page of no matches is not a reason to end."""
+
+    def _action_command_list(self, action: str) -> None:
+        with contextlib.suppress(KeyError):  # of Textual 8.2: its list counts no lines where nothing matches
+            super()._action_command_list(action)
 
 
 class VlmscopeApp(App[None]):
@@ -79,6 +89,10 @@ class VlmscopeApp(App[None]):
             call = action.call if "." in action.call else f"screen.{action.call}"
             yield SystemCommand(title, action.tip, lambda call=call: self.call_next(self.run_action, call))
         yield SystemCommand("theme", "Change the theme", self.action_change_theme)
+
+    def action_command_palette(self) -> None:
+        if not CommandPalette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help_quit(self) -> None:
         """ctrl+c kills nothing by surprise; it says how to leave."""

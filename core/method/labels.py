@@ -39,6 +39,10 @@ class Label(IntEnum):
         return "VTM·"[self]
 
 
+#: Safe for colour-blind eyes (Okabe and Ito, 2008): wherever there is a colour, the letter beside it means the same.
+COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """The method's four thresholds and the share above which a label counts as high-confidence.

@@ -388,16 +388,16 @@ class BrowseScreen(Screen[None]):
         after = Mode.PICTURES if self.session.state.mode is mode else mode
         self.show(self.session.change_state(mode=after, pane=Pane.PAGE, **changes))
 
-    def action_shares(self) -> None:
-        self._show_shares(())
+    async def action_shares(self) -> None:
+        await self._show_shares(())
 
-    def _show_shares(self, others: tuple[str, ...]) -> None:
+    async def _show_shares(self, others: tuple[str, ...]) -> None:
         """Show the label shares by layer, and those of other scans beside."""
         from vlmscope.tui.shares.screen import SharesScreen
 
         scene, at = self.session.scene, self.session.wanted
         labels = scene.columns.labels if scene.columns.labels.thresholds == at else None
-        self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
+        await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
         self.query_one(Page).scroll_words(by)
@@ -427,10 +427,10 @@ class BrowseScreen(Screen[None]):
         elif state.pane is Pane.PAGE:
             self.show(self.session.change_state(pane=Pane.LIST))
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+        await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
 
     # -- finding -------------------------------------------------------------------------------------------------
 
@@ -583,7 +583,7 @@ class BrowseScreen(Screen[None]):
             case command_line.ShowPublished():
                 await self._ask(self.find.choose_published())
             case command_line.ShowShares(scans):
-                self._show_shares(scans)
+                await self._show_shares(scans)
             case command_line.Do(action):
                 await self.run_action(action)
 

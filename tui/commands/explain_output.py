@@ -16,6 +16,7 @@ from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.explain.run import Result, RunEnd, Status
 from vlmscope.core.llm.budget import Estimate, dollars, estimate_request, total
 from vlmscope.core.llm.messages import ChatRequest, Json, wire_body
+from vlmscope.core.method.labels import COLOURS
 from vlmscope.tui.commands.shared import output
 
 REQUEST, ESTIMATE = "request.json", "estimate.json"
@@ -61,7 +62,7 @@ def _line(result: Result) -> Text:
     found = result.explanation
     assert found is not None
     line = Text(f"{result.neuron!s:<12}", no_wrap=True)
-    line.append(f"{result.label.word:<11}", style=output.COLOURS[result.label])
+    line.append(f"{result.label.word:<11}", style=COLOURS[result.label])
     line.append(plain(found.text if found.pattern_found else f"no pattern: {found.text}"))
     more = [found.confidence.value] if found.confidence else []
     more += [f"looks for: {', '.join(found.visual_phrases)}"] if found.visual_phrases else []

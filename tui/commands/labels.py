@@ -13,7 +13,7 @@ from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, 
 from vlmscope.core.analysis.statistics import ScanStatistics, labels_at, scan_statistics
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label, Labels, Thresholds
+from vlmscope.core.method.labels import COLOURS, Label, Labels, Thresholds
 from vlmscope.core.store.manifest import Progress
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
@@ -238,7 +238,7 @@ def _entry_lines(entries: list[_Entry]) -> list[Text]:
     lines = [_plain(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
     for neuron, label, sure, _, firm in entries:
         line = _plain(f"{neuron!s:<{width}}  ")
-        line.append(f"{label.letter} {label.word}{'!' if sure else ''}".ljust(13), style=output.COLOURS[label])
+        line.append(f"{label.letter} {label.word}{'!' if sure else ''}".ljust(13), style=COLOURS[label])
         share = "-" if firm.share is None else f"{firm.share:.2f}"
         line.append(f"  {share:>5}  {firm.low:.2f} to {firm.high:.2f}  {firm.margin:>7.2f}  {p_text(firm.sign_p):>7}")
         line.append("  fragile" if firm.fragile else "")
@@ -262,7 +262,7 @@ def _row(name: str, counts: Counts, firm: Counts, marked: Counts | None) -> Text
     line = _plain(f"{name:>5}" + "".join(f"{vars(counts)[which.word]:>10}" for which in Label) + f"{firm.total:>17}")
     line.append("  " if marked is None else f"{marked.total:>9}  ")
     for which, cells in bar(counts, BAR):
-        line.append(which.letter * cells, style=output.COLOURS[which])
+        line.append(which.letter * cells, style=COLOURS[which])
     return line
 
 

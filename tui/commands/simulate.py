@@ -16,7 +16,7 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.llm.access import key_problem
 from vlmscope.core.llm.budget import Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.scoring.candidates import borrowed, own_explanation
@@ -295,7 +295,7 @@ def _as_json(result: Result, label: Label) -> dict[str, object]:
 
 def _line(result: Result, report: ScoreReport, label: Label) -> Text:
     line = Text(f"{result.neuron!s:<12}", no_wrap=True)
-    line.append(f"{label.word:<11}", style=output.COLOURS[label])
+    line.append(f"{label.word:<11}", style=COLOURS[label])
     for kind in report.pooled:
         found = report.headline(kind)
         if found is not None:

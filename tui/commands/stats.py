@@ -24,7 +24,7 @@ from vlmscope.core.analysis.statistics import (
 )
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.labels import bar, counts_of
 from vlmscope.tui.commands.shared import output
@@ -235,7 +235,7 @@ def _layers(scan: ScanStatistics) -> list[Text]:
     for layer in [*range(scan.layers), None]:
         line = _plain(f"{'all' if layer is None else layer:>5}{_shares_text(scan, layer)}  ")
         for which, cells in bar(counts_of(of_layer(scan.counts, layer)), BAR):
-            line.append(which.letter * cells, style=output.COLOURS[which])
+            line.append(which.letter * cells, style=COLOURS[which])
         if control is not None:
             line.append(f"{'':9}" + "".join(_percent(part, 7) for part in shares(of_layer(control.counts, layer)))[2:])
         lines.append(line)

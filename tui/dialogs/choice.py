@@ -1,5 +1,6 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -73,11 +74,23 @@ def order_choices(now: Order) -> list[Choice]:
     return [Choice(letter, order.means, now is order) for letter, order in ORDERS.items()]
 
 
+class Choices(OptionList):
+    """Textual's list; in a terminal without room for a line, a page further is nowhere, not a KeyError (8.2)."""
+
+    def action_page_down(self) -> None:
+        with contextlib.suppress(KeyError):
+            super().action_page_down()
+
+    def action_page_up(self) -> None:
+        with contextlib.suppress(KeyError):
+            super().action_page_up()
+
+
 class ChoiceScreen(ModalScreen[str | None]):
     """Ends with the letter of the chosen entry, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "Leave", show=False),
+        Binding("escape,q", "leave", "Leave", show=False, priority=True),
         Binding("j", "down", "Down", show=False),
         Binding("k", "up", "Up", show=False),
     ]
@@ -92,7 +105,7 @@ class ChoiceScreen(ModalScreen[str | None]):
             Option(f" {choice.letter}  {'●' if choice.now else ' '} {plain(choice.text)} ", id=f"choice-{at}")
             for at, choice in enumerate(self._choices)
         ]
-        box = OptionList(*options, id="choices", markup=False)
+        box = Choices(*options, id="choices", markup=False)
         box.border_title = plain(self._title)
         box.border_subtitle = "a letter, or enter · esc"
         yield box

@@ -18,8 +18,8 @@ class ConfirmScreen(ModalScreen[bool]):
     """Ends with whether the user agreed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "agree", "Yes", show=False),
-        Binding("n,escape,q", "refuse", "No", show=False),
+        Binding("y,enter", "agree", "Yes", show=False, priority=True),
+        Binding("n,escape,q", "refuse", "No", show=False, priority=True),
     ]
 
     def __init__(self, title: str, lines: Sequence[str]) -> None:

@@ -1,4 +1,7 @@
-"""How a dialog ends: once, whatever keys are still on their way to it."""
+"""How a dialog ends: once, whatever keys are still on their way to it.
+
+Keys that end a dialog have priority: they run before the next key is dispatched, which is for the screen below.
+"""
 
 from typing import TypeVar
 

@@ -68,7 +68,7 @@ class HelpScreen(ModalScreen[None]):
     """The help, scrollable."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "leave", "Leave", show=False),
+        Binding("escape,q,question_mark", "leave", "Leave", show=False, priority=True),
         Binding("j", "down", "Down", show=False),
         Binding("k", "up", "Up", show=False),
         Binding("ctrl+d,space", "page_down", "Page down", show=False),

@@ -69,7 +69,7 @@ class SharesScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(BY_ID[name].keys, call, show=False, id=name) for name, call in _CALLS.items()),
         Binding("f", "firm", "Firm only", show=False),
-        Binding("escape,q", "leave", "Leave", show=False),
+        Binding("escape,q", "leave", "Leave", show=False, priority=True),
     ]
 
     def __init__(

@@ -8,14 +8,14 @@ import pytest
 import vlmscope.core.store.synthetic
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.page.frame import frame
 from vlmscope.tui.widgets.page.page import Page, sample_line
 from vlmscope.tui.widgets.page.pictures import half_blocks
-from vlmscope.tui.widgets.palette import LABEL_COLOURS, contrast, readable
+from vlmscope.tui.widgets.palette import contrast, readable, rgb
 
 
 def assert_fits(on: Driver, width: int, height: int) -> None:
@@ -167,8 +167,9 @@ async def test_themes(scan: Path, theme: str) -> None:
 
 
 def test_label_colours_are_kept_where_they_can_be_read() -> None:
-    assert [readable(colour, (0, 0, 0)) for colour in LABEL_COLOURS] == list(LABEL_COLOURS)
-    assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in LABEL_COLOURS)
+    colours = [rgb(colour) for colour in COLOURS.values()]
+    assert [readable(colour, (0, 0, 0)) for colour in colours] == colours
+    assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in colours)
 
 
 HOSTILE = ("[/bold]", "[red]x", "\x1b[31mESC", "\x07bell", "\u202egnp.exe", "שלום", "\ttab", "a\nb", "漢字")

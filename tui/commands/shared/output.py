@@ -11,12 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.method.labels import Label
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
-
-#: Safe for colour-blind eyes (Okabe and Ito); the letter beside it says the same.
-COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
 
 
 def write(text: str) -> None:
