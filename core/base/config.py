@@ -53,7 +53,7 @@ class Api(Frozen):
     budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
-    prices: dict[str, Price] = {}  #: before the built-in table
+    prices: dict[str, Price] = Field(default={})  #: before the built-in table
 
 
 class Simulate(Frozen):
@@ -77,7 +77,7 @@ class Config(Frozen):
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()
-    keys: dict[str, str] = {}  #: action id to key, to remap
+    keys: dict[str, str] = Field(default={})  #: action id to key, to remap
 
 
 def load_config() -> Config:
