@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-#: Folders and files that keep to it; at last ``core``, ``tui``, ``sample_data``, ``docs`` and the documents beside them.
+#: Folders and files that keep to it; in the end ``core``, ``tui``, ``sample_data``, ``docs`` and the documents beside.
 SWEPT = ("core/__init__.py", "tui/__init__.py", "tui/app.py", "tui/keys.py", "tui/messages.py", "tui/shares")
 OLD = re.compile(
     r"\b(anew|likewise|whoever|whosoever|whatsoever|mend(s|ed|ing)?|of now|is no (?!longer\b|more\b|less\b)|is nobody"
@@ -21,14 +21,14 @@ TEXT = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", t
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines to read: all of a document; of code the comments and strings."""
+    """The lines to read: all of a document; of code the comments and strings, without the names in f-strings."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         yield from enumerate(text.splitlines(), 1)
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in TEXT:
-            yield from enumerate(token.string.splitlines(), token.start[0])
+            yield from enumerate(re.sub("{[^{}\n]*}", "", token.string).splitlines(), token.start[0])
 
 
 def old_turns(path: Path) -> list[str]:
