@@ -9,7 +9,7 @@ from typing import Protocol
 from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, StopRun, StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.evidence import Evidence, Maps, complete
+from vlmscope.core.explain.evidence import Evidence, complete
 from vlmscope.core.explain.explain import explain
 from vlmscope.core.explain.prompt import PROMPT_VERSION
 from vlmscope.core.llm.budget import Ledger
@@ -19,7 +19,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.values import SavedExplanation
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import MapAnswer, MapRequest
+from vlmscope.core.worker.client import Asks
 
 
 class Records(Protocol):
@@ -86,18 +86,6 @@ def is_by(explanation: Explanation, model: str) -> bool:
     )
 
 
-class _OneByOne:
-    """Maps for several neurons at once: the model process holds one waiting request, and the latest would win."""
-
-    def __init__(self, maps: Maps) -> None:
-        self._maps = maps
-        self._turn = asyncio.Lock()
-
-    async def map(self, request: MapRequest) -> MapAnswer:
-        async with self._turn:
-            return await self._maps.map(request)
-
-
 async def run(
     evidence: Sequence[Evidence],
     store: ScanStore,
@@ -106,7 +94,7 @@ async def run(
     ledger: Ledger,
     records: Records | None,
     *,
-    maps: Maps | None,
+    model: Asks | None,
     at_once: int,
     again: bool = False,
     on_result: Callable[[Result], None] = lambda _: None,
@@ -117,6 +105,7 @@ async def run(
     their results are kept. If the task is cancelled, they are dropped, and all finished ones are kept.
 
     Args:
+        model: computes exact maps; None leaves the scan's own.
         records: where results go as they come; None keeps none.
         at_once: requests in the air at the same time.
         again: ask, and pay, for neurons that were explained already, too.
@@ -125,7 +114,6 @@ async def run(
     Raises:
         NotebookError: if ``records`` cannot be written.
     """
-    serial = None if maps is None else _OneByOne(maps)
     results: dict[int, Result] = {}
     waiting = iter(enumerate(evidence))
     stopped: list[ApiError | Cancelled] = []
@@ -135,7 +123,7 @@ async def run(
         if known is not None:
             return Result(item.neuron, item.label, Status.SKIPPED, known, "explained already")
         try:
-            whole = await complete(item, store, serial)
+            whole = await complete(item, store, model)
             answered = await explain(whole, chat, cache, ledger, again=again)
         except (StopRun, BudgetReached):
             raise

@@ -182,10 +182,10 @@ async def _dry_run(
 ) -> None:
     bar = _Bar(talk, len(evidence))
     with bar.bars:
-        async with _model(evidence, spec, bar) as maps:
+        async with _model(evidence, spec, bar) as model:
             for item in evidence:
                 try:
-                    whole = await complete(item, store, maps)
+                    whole = await complete(item, store, model)
                 except ApiError as error:
                     written.fail(item, error)
                 else:
@@ -204,7 +204,7 @@ async def _run(
 ) -> RunEnd:
     bar = _Bar(talk, len(evidence))
     with bar.bars:
-        async with Chat(settings) as chat, _model(evidence, spec, bar) as maps:
+        async with Chat(settings) as chat, _model(evidence, spec, bar) as model:
             return await run(
                 evidence,
                 store,
@@ -212,7 +212,7 @@ async def _run(
                 ExplainCache(),
                 Ledger(settings.budget_usd),
                 notebook,
-                maps=maps,
+                model=model,
                 at_once=settings.requests_at_once,
                 again=again,
                 on_result=lambda _: bar.step(),
