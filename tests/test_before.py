@@ -27,8 +27,9 @@ from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.simulators.api_text import SimulateCache
 from vlmscope.core.scoring.simulators.api_text import build_request as simulate_request
 from vlmscope.core.scoring.simulators.api_text import cache_key as simulate_key
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.worker.promoted_cache import load_promoted
 from vlmscope.tui.__main__ import main
@@ -105,12 +106,12 @@ def test_the_scan() -> None:
     assert store.votes(neuron, labels.thresholds).tolist() == [2, 3, 3, 0]
     assert store.scores(neuron) == pytest.approx([1.3982531, 1.2242166, 1.1349771, 1.0657564])
     assert store.peak_tokens(neuron) == [("Three", 1), ("a", 1), ("at", 1), ("top", 1)]
-    top = store.top_sample(neuron, 0, labels.thresholds)
-    assert (top.sample, top.vote, top.peak_patch, top.peak_token) == (6, Label.MULTIMODAL, 0, 5)
+    top = store.example(neuron, 0, labels.thresholds)
+    assert (top.sample.index, top.vote, top.peak_patch, top.peak_token) == (6, Label.MULTIMODAL, 0, 5)
     assert top.visual_map is not None and top.text_map is not None
     assert top.visual_map.ravel()[:2] == pytest.approx([1.3982531, 0.37835085])
     assert top.text_map[[0, 1, 5]] == pytest.approx([1.189886, 0, 1.3708364])
-    assert store.top_sample(neuron, 2, labels.thresholds).visual_map is None
+    assert store.example(neuron, 2, labels.thresholds).visual_map is None
     sample = store.sample(6)
     assert (sample.image, sample.tokens[:4]) == ("6.png", ("a", " stands", " of", " corner"))
     assert store.crop(6)[:2] == b"\xff\xd8" and len(store.crop(6)) == 503

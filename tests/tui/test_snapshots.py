@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.image import SVGImageSnapshotExtension
-from textual.screen import Screen
 
 from tests.support.api_server import KEY
 from tests.support.screen_app import Driver, running
@@ -36,7 +35,7 @@ def keys(*names: str) -> Callable[[Driver], Awaitable[None]]:
     return press
 
 
-def opens(key: str, screen: type[Screen[object]], *before: str) -> Callable[[Driver], Awaitable[None]]:
+def opens(key: str, screen: type[object], *before: str) -> Callable[[Driver], Awaitable[None]]:
     async def press(on: Driver) -> None:
         await on.press(*before, key)
         await on.until(lambda: isinstance(on.app.screen, screen))
