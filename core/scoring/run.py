@@ -112,7 +112,7 @@ def known_score(records: Records, neuron: Neuron, explanation: Explanation, back
     same = {saved.id for saved in records.explanations(neuron) if _same(saved.explanation, explanation)}
     for saved in records.scores(neuron):
         if saved.backend == backend and saved.explanation_id in same:
-            return ScoreReport.from_body(saved.body)
+            return ScoreReport.from_json(saved.body)
     return None
 
 
@@ -130,7 +130,7 @@ def keep_score(records: Records, neuron: Neuron, explanation: Explanation, repor
         known = records.add_explanation(neuron, explanation)
         if saved and (saved[0].explanation.source.of_the_neuron or not explanation.source.of_the_neuron):
             records.choose_explanation(neuron, saved[0].id)
-    records.add_score(known, report.backend, report.to_body(), now())
+    records.add_score(known, report.backend, report.to_json(), now())
 
 
 async def run(

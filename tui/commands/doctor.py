@@ -20,8 +20,7 @@ from vlmscope.core.base.config import APP, cache_folder, config_file, data_folde
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import OPENAI, api_key, base_url, key_problem
-from vlmscope.core.llm.prices import last_day
+from vlmscope.core.llm.access import api_key, base_url, key_problem
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.options import JsonOption
@@ -255,9 +254,4 @@ def _api() -> list[Finding]:
     problem = key_problem(settings)
     if problem:
         found.append(Finding(area, "requests", "cannot be sent", Severity.LIMIT, problem))
-    day = last_day(settings.model)
-    if parts.hostname == urlsplit(OPENAI).hostname and day:
-        found.append(Finding(area, "model", f"{settings.model}, which leaves OpenAI's API on {day}"))
-    else:
-        found.append(Finding(area, "model", settings.model))
-    return found
+    return [*found, Finding(area, "model", settings.model)]

@@ -1,6 +1,5 @@
 """``vlmscope show``: one neuron as text, as JSON, or as a picture."""
 
-import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
+from vlmscope.core.data import images
 from vlmscope.core.method.concepts import ConceptList
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
@@ -260,9 +260,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    whole = io.BytesIO()  # so that the file is opened only when there is something to put into it
-    picture.save(whole, "PNG")
     try:
-        path.write_bytes(whole.getvalue())
+        path.write_bytes(images.png(picture))
     except OSError as error:
         raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error

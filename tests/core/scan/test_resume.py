@@ -21,6 +21,7 @@ from vlmscope.core.base.errors import Cancelled, ModelError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
@@ -31,6 +32,7 @@ from vlmscope.core.store.manifest import Manifest, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 SAMPLES = 23
 OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1)  # after every batch
@@ -42,7 +44,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))))
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model")))))
 
 
 @pytest.fixture(scope="module")
