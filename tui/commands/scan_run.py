@@ -20,6 +20,7 @@ from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.writer import check_out
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scanned import PROGRAM, say_labels, say_skipped
 from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
@@ -71,26 +72,11 @@ def run_job(job: Job) -> Manifest:
     if len(job.data.notes) > NAMED:
         talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
     talk.print(f"{'loading' if options.control is None else 'making at random'} {job.model}", soft_wrap=True)
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
-    if options.control is None:
-        vlm = Vlm.load(
-            job.model,
-            revision=job.revision,
-            device=job.device,
-            dtype=job.dtype,
-            trust_remote_code=job.trust_remote_code,
-        )
-    else:
-        vlm = Vlm.random(
-            job.model,
-            options.control.seed,
-            revision=job.revision,
-            device=job.device,
-            dtype=job.dtype,
-            trust_remote_code=job.trust_remote_code,
-        )
+    spec = ModelSpec(job.model, job.revision, job.device, job.dtype, options.hook, job.trust_remote_code)
+    vlm = load(spec, seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
     try:
         with _Stop() as stop, progress(talk, who=job.who) as report:

@@ -9,19 +9,16 @@ Notable:
 - An answer that lacks a token is no prediction. It is asked to be mended once; a token is never taken for 0.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
 from vlmscope.core.base.text import escaped, plain
@@ -83,18 +80,17 @@ class ApiText:
     independent = True
     paid = True
 
-    def __init__(self, chat: Chat, ledger: Ledger, cache: "SimulateCache | None" = None) -> None:
+    def __init__(self, chat: Chat, ledger: Ledger) -> None:
         """Nothing is sent yet.
 
         Args:
             chat: whoever opened it closes it.
             ledger: what every answer is booked in, and whose budget ends the run.
-            cache: by default the user's own.
         """
         self.warning = ""
         self._chat = chat
         self._ledger = ledger
-        self._cache = cache or SimulateCache()
+        self._cache = FileCache(cache_folder() / "simulate", private=True)
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The very words that are sent."""
@@ -112,11 +108,12 @@ class ApiText:
             return NoPrediction("the description has no tokens")
         request = build_request(explanation, sample.tokens, self._chat.settings)
         key = cache_key(request, base_url(self._chat.settings))
-        found: list[int] | str | None = self._cache.read(key, len(sample.tokens))
+        count = len(sample.tokens)
+        found: list[int] | str | None = self._cache.read(key, lambda kept: read_activations(kept.decode(), count))
         if found is None:
-            found = await self._converse(request, len(sample.tokens))
+            found = await self._converse(request, count)
             if isinstance(found, list):
-                self._cache.write(key, found)
+                self._cache.write(key, json.dumps({"activations": list(enumerate(found))}).encode())
         return NoPrediction(found) if isinstance(found, str) else Prediction(text=np.array(found, dtype=np.float32))
 
     async def _converse(self, request: ChatRequest, tokens: int) -> list[int] | str:
@@ -211,7 +208,10 @@ def read_activations(text: str, tokens: int) -> list[int]:
 
 
 def cache_key(request: ChatRequest, base_url: str) -> str:
-    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens."""
+    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens.
+
+    Whatever changes a key has every answer paid for again.
+    """
     everything = {
         "cache_version": CACHE_VERSION,
         "prompt_version": PROMPT_VERSION,
@@ -223,34 +223,3 @@ def cache_key(request: ChatRequest, base_url: str) -> str:
         "parts": [part.text for part in request.parts if isinstance(part, TextPart)],
     }
     return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-class SimulateCache:
-    """Validated answers that were paid for, one file for each request; several processes may use it at once.
-
-    A damaged file counts as none.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
-        self.folder = cache_folder() / "simulate" if folder is None else folder
-
-    def read(self, key: str, tokens: int) -> list[int] | None:
-        """The activations of so many tokens, or None."""
-        try:
-            return read_activations((self.folder / f"{key}.json").read_text(encoding="utf-8"), tokens)
-        except (OSError, UnicodeDecodeError, WrongAnswer):
-            return None
-
-    def write(self, key: str, activations: Sequence[int]) -> None:
-        """Keep a validated answer. A folder that cannot be written costs no answer: nothing is kept then."""
-        text = json.dumps({"activations": list(enumerate(activations))})
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                Path(name).replace(self.folder / f"{key}.json")
-            except OSError:
-                Path(name).unlink(missing_ok=True)
