@@ -38,7 +38,7 @@ class Scores:
 
 
 def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
-    """Of every scored neuron the newest score by each backend of the explanation that leads.
+    """The newest score by each backend of every scored neuron's leading explanation.
 
     Words that were tried beside it do not count. A score that cannot be read is left out.
 
