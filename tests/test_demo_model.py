@@ -62,16 +62,16 @@ def test_the_shipped_scan_is_what_the_model_computes(vlm: Vlm, store: ScanStore)
     for layer in range(store.layers):
         for rank in (0, 3):
             neuron = Neuron(layer, (layer * 131 + rank * 57) % store.neurons)
-            top = store.top_sample(neuron, rank, Thresholds())
-            sample = store.sample(top.sample)
+            top = store.example(neuron, rank, Thresholds())
+            sample = top.sample
             picture = load_image(image_path(store.manifest.image_root, sample.image))
             encoded = vlm.encode(prompt, sample.description)
             assert encoded.tokens == sample.tokens
             visual, text = neuron_maps(vlm, store.manifest.hook, neuron, encoded, vlm.pixels(picture))
-            assert max(visual.max(), text.max()) == pytest.approx(top.score, abs=1e-3)
+            assert max(visual.max(), text.max()) == pytest.approx(top.activation, abs=1e-3)
             assert np.allclose(np.sort(visual.ravel())[::-1][:8], top.visual, atol=1e-3)
             assert top.visual_map is not None
-            assert np.allclose(top.visual_map, visual.clip(0), atol=top.score / 255 + 1e-3)
+            assert np.allclose(top.visual_map, visual.clip(0), atol=top.activation / 255 + 1e-3)
 
 
 def test_the_shipped_scan_covers_the_samples(store: ScanStore) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlmscope.core.base.demo import DEMO, image_path, scan_folder
+from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label
@@ -122,7 +122,7 @@ def named_in(store: ScanStore, oracle: Oracle, samples: Sequence[int]) -> frozen
     for at in samples:
         sample = store.sample(at)
         found |= set(known_words(sample.description, store.concepts.words))
-        found |= oracle.objects(image_path(store.manifest.image_root, sample.image))
+        found |= oracle.objects(sample.picture)
     return frozenset(found)
 
 

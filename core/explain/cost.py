@@ -5,7 +5,7 @@ from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import has_images, heading, system_prompt, words
 from vlmscope.core.llm.budget import Estimate, estimate_texts
 from vlmscope.core.llm.prices import output_cap
-from vlmscope.core.method.heatmap import TOP
+from vlmscope.core.method.norm import TOP
 
 
 def estimate(of: Evidence, settings: Api) -> Estimate:

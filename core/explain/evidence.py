@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import ApiError, Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
@@ -91,28 +90,21 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
     Raises:
         StoreError: if the scan is damaged.
     """
-    manifest = store.manifest
-    thresholds = manifest.thresholds.value()
-    samples = []
-    for rank in RANKS:
-        if rank > manifest.valid:
-            break
-        top = store.top_sample(neuron, rank - 1, thresholds)
-        sample = store.sample(top.sample)
-        picture = image_path(manifest.image_root, sample.image)
-        samples.append(
-            SampleEvidence(
-                rank=rank,
-                sample=top.sample,
-                picture=picture if picture.is_file() else None,
-                description=sample.description,
-                tokens=sample.tokens,
-                crop=store.crop(top.sample),
-                visual=top.visual_map,
-                text=top.text_map,
-            )
+    examples = [store.example(neuron, rank - 1) for rank in RANKS if rank <= store.manifest.valid]
+    samples = tuple(
+        SampleEvidence(
+            rank=one.rank + 1,
+            sample=one.sample.index,
+            picture=one.sample.picture_here,
+            description=one.sample.description,
+            tokens=one.sample.tokens,
+            crop=one.crop,
+            visual=one.visual_map,
+            text=one.text_map,
         )
-    return Evidence(neuron, label, float(store.maximum[neuron.layer, neuron.index]), tuple(samples))
+        for one in examples
+    )
+    return Evidence(neuron, label, float(store.maximum[neuron.layer, neuron.index]), samples)
 
 
 async def complete(

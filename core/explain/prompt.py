@@ -16,8 +16,9 @@ from vlmscope.core.base.text import escaped
 from vlmscope.core.explain.evidence import Evidence, SampleEvidence
 from vlmscope.core.llm.messages import ChatRequest, ImagePart, Json, TextPart
 from vlmscope.core.llm.prices import output_cap
-from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.norm import norm
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,7 +1,4 @@
-"""Heatmaps: norms from activations, the overlay of a picture, colours and glyphs of a norm. Only numpy and Pillow.
-
-A norm runs from 0 to 10: the neuron's maximum over the whole data set is 10 (method.md, "Normalisation").
-"""
+"""Heatmaps: the overlay of a picture, colours and glyphs of a norm (core/method/norm.py). Only numpy and Pillow."""
 
 import io
 import math
@@ -12,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.method.norm import TOP
 
 if TYPE_CHECKING:
     from PIL import Image  # loaded by those who have a picture: the screen's first paint has none
 
-TOP = 10.0  #: the norm of the neuron's maximum
 MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is no crop
 GLYPHS = " .:-=+*#%@"  #: one for each whole norm from 0 to 9; 10 counts as 9
 RGB = tuple[int, int, int]
@@ -54,22 +51,6 @@ class ColourMap(StrEnum):
     FADE = "fade"
     VIRIDIS = "viridis"
     GREY = "grey"
-
-
-def norm(activation: NDArray[np.float32], maximum: float) -> NDArray[np.float32]:
-    """``clip(10 * a / gmax, 0, 10)`` (method.md, "Normalisation").
-
-    Args:
-        activation: float32, any shape.
-        maximum: gmax of the neuron over the whole data set.
-
-    Returns:
-        float32 of the same shape; zeros if ``maximum <= 0`` or is no finite number; 0 where an activation is nan.
-    """
-    if not math.isfinite(maximum) or maximum <= 0:
-        return np.zeros(activation.shape, dtype=np.float32)
-    scaled = np.clip(activation.astype(np.float64) * TOP / maximum, 0, TOP)
-    return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
 
 
 def colours(norms: NDArray[np.float32], colour_map: ColourMap) -> NDArray[np.uint8]:

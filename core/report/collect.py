@@ -10,8 +10,7 @@ from vlmscope.core.analysis.published import Published, published
 from vlmscope.core.base.config import APP
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.concepts import ConceptList
-from vlmscope.core.method.heatmap import norm
-from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons
+from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore
 from vlmscope.core.report.schema import (
     ConceptPart,
@@ -35,8 +34,9 @@ from vlmscope.core.report.schema import (
     known,
 )
 from vlmscope.core.report.scores import score_part
+from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import Manifest, ThresholdsInfo
-from vlmscope.core.store.reader import ScanStore, TopSample
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import PromotedAnswer
 from vlmscope.core.worker.promoted_cache import load_promoted
 
@@ -50,18 +50,6 @@ _WORD: Mapping[Label, LabelWord] = {
     Label.MULTIMODAL: "multimodal",
     Label.UNKNOWN: "unknown",
 }
-
-
-def label_one(store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> Labels:
-    """The label of one neuron: arrays of one entry."""
-    at = (neuron.layer, slice(neuron.index, neuron.index + 1))
-    return label_neurons(
-        np.asarray(store.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
-        np.asarray(store.arrays["top_text"][(thresholds.n_t - 1, *at)]),
-        np.asarray(store.maximum[at]),
-        store.manifest.valid,
-        thresholds,
-    )
 
 
 def report_of(manifest: Manifest, thresholds: Thresholds, neurons: tuple[NeuronPart, ...], created: str) -> Report:
@@ -133,8 +121,8 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
         StoreError: if the scan is damaged.
     """
     neuron = entry.neuron.check_within(store.layers, store.neurons)
-    labels = label_one(store, neuron, thresholds)
-    valid, maximum = store.manifest.valid, float(store.maximum[neuron.layer, neuron.index])
+    labels = store.labels_of(neuron, thresholds)
+    valid = store.manifest.valid
     votes = {_WORD[which]: int(labels.votes[0, which]) for which in Label}
     concepts = store.concepts
     promoted = load_promoted(store.manifest.model, neuron, PROMOTED)
@@ -146,13 +134,12 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
         fractions=Shares(**{word: count / valid if valid else None for word, count in votes.items()}),
         votes=Votes(**votes),
         top_samples=valid,
-        maximum=known(maximum),
+        maximum=known(float(store.maximum[neuron.layer, neuron.index])),
         concepts=None if concepts is None else _concepts(concepts.of(neuron)),
         promoted=None if promoted is None else _promoted(promoted),
         published=None if said is None else published_part(said),
         samples=tuple(
-            _sample(store, neuron, store.top_sample(neuron, rank, thresholds), thresholds, maximum)
-            for rank in range(min(samples, valid))
+            _sample(neuron, store.example(neuron, rank, thresholds), thresholds) for rank in range(min(samples, valid))
         ),
     )
 
@@ -201,18 +188,18 @@ def published_part(said: Published) -> PublishedPart:
     return PublishedPart(label=_WORD[said.label], text=said.text, figure=said.figure, images=said.images)
 
 
-def _sample(store: ScanStore, neuron: Neuron, top: TopSample, thresholds: Thresholds, maximum: float) -> SamplePart:
-    sample = store.sample(top.sample)
-    picture = f"{IMAGES}/L{neuron.layer}-N{neuron.index}-{top.rank + 1}.png"
+def _sample(neuron: Neuron, example: Example, thresholds: Thresholds) -> SamplePart:
+    sample, norms = example.sample, example.text_norms
+    picture = f"{IMAGES}/L{neuron.layer}-N{neuron.index}-{example.rank + 1}.png"
     return SamplePart(
-        rank=top.rank + 1,
-        sample=top.sample,
+        rank=example.rank + 1,
+        sample=sample.index,
         image=sample.image,
         description=sample.description,
-        score=known(top.score),
-        vote=_WORD[top.vote],
-        words=() if top.text_map is None else _words(sample.tokens, norm(top.text_map, maximum), thresholds),
-        picture=None if top.visual_map is None else picture,
+        score=known(example.activation),
+        vote=_WORD[example.vote],
+        words=() if norms is None else _words(sample.tokens, norms, thresholds),
+        picture=None if example.visual_map is None else picture,
     )
 
 

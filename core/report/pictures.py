@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
+from vlmscope.core.method.norm import norm
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,7 +8,6 @@ from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.events import folded
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Mark, Verdict
-from vlmscope.core.report.collect import label_one
 from vlmscope.core.store.reader import ScanStore
 
 
@@ -56,7 +55,7 @@ def chosen(
         if choice.tag is not None and (notebook is None or not _tagged(notebook, neuron, choice.tag)):
             continue
         if choice.label is not None or choice.high_confidence:
-            labels = label_one(store, neuron, thresholds)
+            labels = store.labels_of(neuron, thresholds)
             if choice.label not in (None, Label(int(labels.label[0]))):
                 continue
             if choice.high_confidence and not labels.high_confidence[0]:

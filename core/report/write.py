@@ -115,7 +115,7 @@ def write_report(
             progress(done, len(wanted))
             entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
             part = collect(store, entry, thresholds, samples)
-            for file in _write_pictures(folder, store, neuron, part, thresholds):
+            for file in _write_pictures(folder, store, neuron, part):
                 pictures, size = pictures + 1, size + file
             parts.append(part)
         created = when.astimezone(UTC).isoformat(timespec="seconds")
@@ -160,16 +160,14 @@ def neuron_markdown(
     return neuron_text(collect(store, entry if entry.neuron == neuron else Entry(neuron), thresholds, samples))
 
 
-def _write_pictures(
-    folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart, thresholds: Thresholds
-) -> list[int]:
+def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart) -> list[int]:
     """Write the pictures that ``part`` names; return their sizes."""
     sizes = []
     for sample in part.samples:
-        top = store.top_sample(neuron, sample.rank - 1, thresholds)
-        if sample.picture is None or top.visual_map is None:
+        example = store.example(neuron, sample.rank - 1)
+        if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(store.crop(top.sample), top.visual_map, float(store.maximum[neuron.layer, neuron.index]))
+        png = picture(example.crop, example.visual_map, example.maximum)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

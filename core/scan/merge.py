@@ -19,11 +19,10 @@ from vlmscope.core.base.errors import SamplesError, StoreError
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.scan.state import finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
-from vlmscope.core.store.array_file import open_array
+from vlmscope.core.store.arrays import NO_PEAK, array_shapes, layer_shapes, of_layer, open_array
 from vlmscope.core.store.digest import DataDigest
-from vlmscope.core.store.layer_arrays import layer_shapes, of_layer
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.store.reader import NO_PEAK, ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.shards import check_shards
 from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, check_out
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
+from vlmscope.core.store.arrays import NO_PEAK
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.store.reader import NO_PEAK, ScanStore
+from vlmscope.core.store.reader import ScanStore
 
 
 @dataclass(frozen=True)

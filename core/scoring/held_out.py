@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 import numpy as np
 
-from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.scoring.protocol import HeldOut
 from vlmscope.core.store.reader import ScanStore
@@ -47,11 +46,10 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
 
 def _sample(store: ScanStore, index: int, rank: int | None) -> HeldOut:
     manifest, sample = store.manifest, store.sample(index)
-    picture = image_path(manifest.image_root, sample.image)
     return HeldOut(
         sample=index,
         rank=rank,
-        picture=picture if picture.is_file() else None,
+        picture=sample.picture_here,
         prompt=manifest.prompt,
         description=sample.description,
         tokens=sample.tokens,

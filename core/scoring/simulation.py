@@ -30,7 +30,7 @@ CANDIDATES = 300  #: neurons looked at for them
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class PredictedSample:
     """One sample as it is shown: origin, truth, prediction.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcome:
     """A report, and what it was made from."""
 
     report: ScoreReport
-    examples: tuple[Example, ...]
+    examples: tuple[PredictedSample, ...]
 
 
 @dataclass
@@ -58,11 +58,11 @@ class _Tally:
 
     scored: dict[TokenKind, list[ScoredSample]]
     failures: list[Failure] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[PredictedSample] = field(default_factory=list)
 
     def fail(self, sample: HeldOut, reason: str, truth: Truth | None = None) -> None:
         self.failures.append(Failure(sample.sample, sample.rank, None, reason))
-        self.examples.append(Example(sample, truth, None, reason))
+        self.examples.append(PredictedSample(sample, truth, None, reason))
 
     def add(self, sample: HeldOut, truth: Truth, prediction: Prediction) -> None:
         reasons = []
@@ -81,7 +81,7 @@ class _Tally:
             if reason:
                 self.failures.append(Failure(sample.sample, sample.rank, kind, reason))
                 reasons.append(reason)
-        self.examples.append(Example(sample, truth, prediction, "; ".join(reasons)))
+        self.examples.append(PredictedSample(sample, truth, prediction, "; ".join(reasons)))
 
 
 async def score_explanation(

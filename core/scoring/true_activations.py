@@ -9,7 +9,7 @@ from vlmscope.core.base.errors import Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.correlation import TokenKind
-from vlmscope.core.method.heatmap import norm
+from vlmscope.core.method.norm import norm
 from vlmscope.core.scoring.protocol import HeldOut, ModelSide
 from vlmscope.core.worker.asking import ask
 from vlmscope.core.worker.messages import MapRequest, Phase

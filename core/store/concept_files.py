@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
-from vlmscope.core.store.array_file import open_array
+from vlmscope.core.store.arrays import open_array
 from vlmscope.core.store.manifest import Manifest
 
 FOLDER = "concepts"

@@ -26,87 +26,26 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
 import json
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.distribution import BINS, Distribution
-from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Labels, Thresholds, label_neurons, sample_votes
-from vlmscope.core.store.array_file import open_array
-from vlmscope.core.store.manifest import Manifest, read_manifest
+from vlmscope.core.method.distribution import Distribution
+from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
+from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
+from vlmscope.core.store.example import Example, Sample
+from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.sample_log import CROPS, SAMPLES
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
-
-NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with its description, as scanned."""
-
-    index: int
-    image: str  #: path relative to the manifest's ``image_root``
-    description: str
-    tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
-
-
-@dataclass(frozen=True)
-class TopSample:
-    """One of a neuron's top samples.
-
-    Attributes:
-        rank: from 0.
-        sample: its index in the data.
-        score: largest activation over its visual and text tokens.
-        visual, text: float32 (8,), (4,), largest activations in order; -inf where there are fewer tokens.
-        vote: its own vote at the thresholds asked for.
-        peak_patch, peak_token: where the largest visual and text activation lie, or None.
-        visual_map: float32 (rows, columns), approximate activations read from 8 bits, or None where not kept.
-        text_map: float32 (tokens,), likewise.
-    """
-
-    rank: int
-    sample: int
-    score: float
-    visual: NDArray[np.float32]
-    text: NDArray[np.float32]
-    vote: Label
-    peak_patch: int | None
-    peak_token: int | None
-    visual_map: NDArray[np.float32] | None
-    text_map: NDArray[np.float32] | None
-
-
-def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-    """Name, dtype and shape of every array of a scan."""
-    layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
-    patches = manifest.grid[0] * manifest.grid[1]
-    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-        "sample_lines": (np.int64, (manifest.samples, 2)),
-        "top_sample": (np.int32, (layers, neurons, n)),
-        "top_visual": (np.float32, (VISUAL_KEPT, layers, neurons, n)),
-        "top_text": (np.float32, (TEXT_KEPT, layers, neurons, n)),
-        "peak_visual": (np.uint16, (layers, neurons, n)),
-        "peak_text": (np.uint16, (layers, neurons, n)),
-        "maps_visual": (np.uint8, (layers, neurons, m, patches)),
-        "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
-        "maximum": (np.float32, (layers, neurons)),
-        "content_maximum": (np.float32, (layers, neurons)),
-        "moments": (np.float32, (2, 2, layers, neurons)),
-        "histogram": (np.uint32, (2, layers, neurons, BINS)),
-        "votes": (np.uint16, (layers, neurons, 4)),
-    }
-    if manifest.progress is not None:
-        shapes["sums"] = (np.float64, (2, 2, layers, neurons))
-    return shapes
 
 
 class ScanStore:
@@ -131,8 +70,8 @@ class ScanStore:
                 raise StoreError(f"{folder / name} is missing.", "Copy the scan again.") from error
             if found < size:
                 raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
+        self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         self._record = lru_cache(maxsize=512)(self._read_record)
-        self._visual = manifest.grid[0] * manifest.grid[1]
 
     @property
     def layers(self) -> int:
@@ -192,6 +131,17 @@ class ScanStore:
             thresholds,
         )
 
+    def labels_of(self, neuron: Neuron, thresholds: Thresholds) -> Labels:
+        """The label of one neuron at any thresholds: arrays of one entry."""
+        at = (neuron.layer, slice(neuron.index, neuron.index + 1))
+        return label_neurons(
+            np.asarray(self.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
+            np.asarray(self.arrays["top_text"][(thresholds.n_t - 1, *at)]),
+            np.asarray(self.maximum[at]),
+            self.manifest.valid,
+            thresholds,
+        )
+
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data.
 
@@ -199,7 +149,8 @@ class ScanStore:
             StoreError: if its line is damaged.
         """
         record = self._record(index)
-        return Sample(index, record["image"], record["description"], tuple(record["tokens"]))
+        picture = image_path(self.manifest.image_root, record["image"])
+        return Sample(index, record["image"], record["description"], tuple(record["tokens"]), picture)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -208,15 +159,12 @@ class ScanStore:
             StoreError: if the file cannot be read, or is shorter than it should be.
         """
         start, length = self._record(index)["crop"]
-        path = self.folder / CROPS
         try:
-            with path.open("rb") as file:
-                file.seek(start)
-                data = file.read(length)
+            data = self._crops.read(start, length)
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
+            raise StoreError(f"{self._crops.path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
         if len(data) < length:
-            raise StoreError(f"{path} is truncated.", "Copy the scan again.")
+            raise StoreError(f"{self._crops.path} is truncated.", "Copy the scan again.")
         return data
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
@@ -235,32 +183,39 @@ class ScanStore:
         scores: NDArray[np.float32] = np.maximum(self.arrays["top_visual"][at], self.arrays["top_text"][at])
         return scores
 
-    def top_sample(self, neuron: Neuron, rank: int, thresholds: Thresholds) -> TopSample:
-        """The neuron's ``rank``-th top sample, from 0; ``rank`` must be below ``manifest.valid``."""
+    def example(self, neuron: Neuron, rank: int, thresholds: Thresholds | None = None) -> Example:
+        """The neuron on its ``rank``-th top sample, from 0; ``rank`` must be below ``manifest.valid``.
+
+        Args:
+            thresholds: at which the sample votes; None for the scan's own.
+
+        Raises:
+            StoreError: if the sample's line is damaged.
+        """
         layer, index = neuron.layer, neuron.index
-        sample = int(self.arrays["top_sample"][layer, index, rank])
+        sample = self.sample(int(self.arrays["top_sample"][layer, index, rank]))
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
-        score = float(max(visual[0], text[0]))
+        activation = float(max(visual[0], text[0]))
         visual_map = text_map = None
         if rank < self.manifest.maps:
-            scale = np.float32(max(score, 0.0) / 255)
-            tokens = len(self.sample(sample).tokens)
+            scale = np.float32(max(activation, 0.0) / 255)
             visual_map = (self.arrays["maps_visual"][layer, index, rank] * scale).reshape(self.manifest.grid)
-            text_map = self.arrays["maps_text"][layer, index, rank, :tokens] * scale
-        peak_patch = int(self.arrays["peak_visual"][layer, index, rank])
-        peak_token = int(self.arrays["peak_text"][layer, index, rank])
-        return TopSample(
+            text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
+        peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
+        return Example(
             rank=rank,
             sample=sample,
-            score=score,
+            activation=activation,
+            maximum=float(self.maximum[layer, index]),
             visual=visual,
             text=text,
-            vote=Label(int(self.votes(neuron, thresholds)[rank])),
+            vote=Label(int(self.votes(neuron, thresholds or self.manifest.thresholds.value())[rank])),
             peak_patch=None if peak_patch == NO_PEAK else peak_patch,
             peak_token=None if peak_token == NO_PEAK else peak_token,
             visual_map=visual_map,
             text_map=text_map,
+            read_crop=partial(self.crop, sample.index),
         )
 
     def peak_tokens(self, neuron: Neuron) -> list[tuple[str, int]]:
@@ -294,13 +249,12 @@ class ScanStore:
 
     def _read_record(self, index: int) -> dict[str, Any]:
         start, end = (int(at) for at in self._lines[index])
-        path = self.folder / SAMPLES
         try:
-            with path.open("rb") as file:
-                file.seek(start)
-                record = json.loads(file.read(end - start))
+            record = json.loads(self._samples.read(start, end - start))
             if not {"image", "description", "tokens", "crop"} <= record.keys():
                 raise ValueError("a field is missing")
         except (OSError, ValueError, AttributeError) as error:
-            raise StoreError(f"{path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+            raise StoreError(
+                f"{self._samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again."
+            ) from error
         return dict(record)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import Concepts
+from vlmscope.core.store.arrays import LayerArrays, array_shapes
 from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
 from vlmscope.core.store.concept_files import write_concepts
-from vlmscope.core.store.layer_arrays import LayerArrays
 from vlmscope.core.store.manifest import MANIFEST, Manifest
-from vlmscope.core.store.reader import array_shapes
 from vlmscope.core.store.sample_log import SampleLog
 
 SAMPLE_BYTES = 10_000  #: about what the crop of a photograph takes, and a sample's line in the log

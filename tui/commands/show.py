@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from PIL import Image
 
@@ -18,12 +17,13 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import ConceptList
 from vlmscope.core.method.distribution import Distribution
-from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
-from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
+from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import noted, published_part
-from vlmscope.core.store.reader import ScanStore, TopSample
+from vlmscope.core.store.example import Example
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.concepts import as_entry
 from vlmscope.tui.commands.labels import firmness_json
 from vlmscope.tui.commands.shared import output
@@ -67,12 +67,12 @@ class ShownNeuron:
     high_confidence: bool
     votes: tuple[int, ...]
     maximum: float
-    samples: tuple[TopSample, ...]
+    samples: tuple[Example, ...]
     entry: Entry
 
     @classmethod
     def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds, entry: Entry | None = None) -> "ShownNeuron":
-        labels = _label_one(store, neuron, thresholds)
+        labels = store.labels_of(neuron, thresholds)
         return cls(
             store=store,
             neuron=neuron,
@@ -81,7 +81,7 @@ class ShownNeuron:
             high_confidence=bool(labels.high_confidence[0]),
             votes=tuple(int(count) for count in labels.votes[0]),
             maximum=float(store.maximum[neuron.layer, neuron.index]),
-            samples=tuple(store.top_sample(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
+            samples=tuple(store.example(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
             entry=entry or Entry(neuron),
         )
 
@@ -168,7 +168,7 @@ def _entry(store: ScanStore, neuron: Neuron) -> Entry:
         return Entry(neuron)
 
 
-def as_json(page: ShownNeuron, picked: TopSample | None) -> dict[str, object]:
+def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
     """The whole page; with ``picked`` that sample's tokens and maps too."""
     store, manifest = page.store, page.store.manifest
     result: dict[str, object] = {
@@ -194,33 +194,32 @@ def as_json(page: ShownNeuron, picked: TopSample | None) -> dict[str, object]:
         "statistics": {
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)
         },
-        "samples": [_sample_json(store, top) for top in page.samples],
+        "samples": [_sample_json(one, manifest.grid[1]) for one in page.samples],
     }
     if picked is not None:
         visual, text = picked.visual_map, picked.text_map
         result["sample"] = {
-            **_sample_json(store, picked),
-            "tokens": store.sample(picked.sample).tokens,
+            **_sample_json(picked, manifest.grid[1]),
+            "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
         }
     return result
 
 
-def _sample_json(store: ScanStore, top: TopSample) -> dict[str, object]:
-    sample = store.sample(top.sample)
-    columns = store.manifest.grid[1]
+def _sample_json(example: Example, columns: int) -> dict[str, object]:
+    sample = example.sample
     return {
-        "rank": top.rank + 1,
-        "sample": top.sample,
+        "rank": example.rank + 1,
+        "sample": sample.index,
         "image": sample.image,
         "description": sample.description,
-        "score": top.score,
-        "vote": top.vote.word,
-        "visual": top.visual.tolist(),
-        "text": top.text.tolist(),
-        "peak_patch": None if top.peak_patch is None else list(divmod(top.peak_patch, columns)),
-        "peak_token": top.peak_token,
+        "score": example.activation,
+        "vote": example.vote.word,
+        "visual": example.visual.tolist(),
+        "text": example.text.tolist(),
+        "peak_patch": None if example.peak_patch is None else list(divmod(example.peak_patch, columns)),
+        "peak_token": example.peak_token,
     }
 
 
@@ -228,18 +227,7 @@ def _statistics(found: Distribution) -> dict[str, object]:
     return {**vars(found), "histogram": found.histogram.tolist()}
 
 
-def _label_one(store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> Labels:
-    at = (neuron.layer, slice(neuron.index, neuron.index + 1))
-    return label_neurons(
-        np.asarray(store.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
-        np.asarray(store.arrays["top_text"][(thresholds.n_t - 1, *at)]),
-        np.asarray(store.maximum[at]),
-        store.manifest.valid,
-        thresholds,
-    )
-
-
-def _pick(page: ShownNeuron, rank: int | None) -> TopSample | None:
+def _pick(page: ShownNeuron, rank: int | None) -> Example | None:
     """The sample of this rank, counted from 1; the first one if none is named, None if there are no samples at all."""
     if rank is None:
         return page.samples[0] if page.samples else None
@@ -251,19 +239,20 @@ def _pick(page: ShownNeuron, rank: int | None) -> TopSample | None:
     return page.samples[rank - 1]
 
 
-def _picture(page: ShownNeuron, picked: TopSample | None, colour_map: ColourMap) -> Image.Image:
+def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -> Image.Image:
     """Origin and activation side by side, enlarged so that single patches stay sharp."""
     kept = page.store.manifest.maps
-    if picked is None or picked.visual_map is None:
+    norms = None if picked is None else picked.visual_norms
+    if picked is None or norms is None:
         which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
         hint = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
         raise PictureError(
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
-    crop = open_crop(page.store.crop(picked.sample))
+    crop = open_crop(picked.crop)
     factor = max(1, round(PNG_SIDE / crop.height))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
-    activation = overlay(origin, norm(picked.visual_map, page.maximum), colour_map)
+    activation = overlay(origin, norms, colour_map)
     both = Image.new("RGB", (2 * origin.width + PNG_GAP, origin.height), "white")
     both.paste(origin, (0, 0))
     both.paste(activation, (origin.width + PNG_GAP, 0))

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, norm, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.scoring.report import ScoreReport, score_words
-from vlmscope.core.store.reader import TopSample
+from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.concepts import as_words, share
 from vlmscope.tui.commands.labels import p_text
 from vlmscope.tui.commands.shared import output
@@ -25,9 +25,7 @@ PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
 
-def as_lines(
-    page: ShownNeuron, picked: TopSample | None, top: int, colour_map: ColourMap, target: Console
-) -> list[Text]:
+def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
     lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
@@ -124,12 +122,12 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
     return lines
 
 
-def _sample_head(page: ShownNeuron, top: TopSample) -> Text:
+def _sample_head(page: ShownNeuron, top: Example) -> Text:
     at, maximum = page.thresholds, page.maximum
     visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
-    image = plain(page.store.sample(top.sample).image)
+    image = plain(top.sample.image)
     return _line(
-        f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample}  {image}  score {top.score:.4g}"
+        f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  score {top.activation:.4g}"
         f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
     )
 
@@ -140,10 +138,10 @@ def _norm(activation: float, maximum: float) -> str:
     return f"{min(max(10 * float(activation) / maximum, 0.0), 10.0):.2f}"
 
 
-def _heatmap(page: ShownNeuron, top: TopSample, colour_map: ColourMap, target: Console) -> list[Text]:
-    if top.visual_map is None:
+def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Console) -> list[Text]:
+    norms = top.visual_norms
+    if norms is None:
         return [_line(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
-    norms = norm(top.visual_map, page.maximum)
     if not output.has_colours(target):
         # Two glyphs a patch: a cell is about twice as high as wide.
         rows, columns = norms.shape
@@ -152,7 +150,7 @@ def _heatmap(page: ShownNeuron, top: TopSample, colour_map: ColourMap, target: C
         return [*(_line(row) for row in (frame, *body, frame)), _line(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(page.store.crop(top.sample))
+    crop = open_crop(top.crop)
     height = max(2, round(crop.height * width / crop.width / 2) * 2)
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)
@@ -177,10 +175,10 @@ def _half_blocks(line: Text, picture: Image.Image, y: int) -> None:
         line.append("▀", style)
 
 
-def _description(page: ShownNeuron, top: TopSample) -> list[Text]:
+def _description(page: ShownNeuron, top: Example) -> list[Text]:
     """The description; words above Tt stand in brackets, and are shaded where there are colours."""
-    tokens = page.store.sample(top.sample).tokens
-    norms = [0.0] * len(tokens) if top.text_map is None else norm(top.text_map, page.maximum).tolist()
+    tokens, found = top.sample.tokens, top.text_norms
+    norms = [0.0] * len(tokens) if found is None else found.tolist()
     text = Text()
     for token, value in zip(tokens, norms, strict=True):
         word = plain(token)
@@ -197,8 +195,8 @@ def _description(page: ShownNeuron, top: TopSample) -> list[Text]:
 def _top_samples(page: ShownNeuron, count: int, target: Console) -> list[Text]:
     lines = [_line("rank  sample       score  vote  image and description")]
     for top in page.samples[:count]:
-        sample = page.store.sample(top.sample)
-        line = _line(f"{top.rank + 1:>4}  {top.sample:>6}  {top.score:>10.4g}  ")
+        sample = top.sample
+        line = _line(f"{top.rank + 1:>4}  {sample.index:>6}  {top.activation:>10.4g}  ")
         line.append(f"{top.vote.letter:<4}", style=output.COLOURS[top.vote])
         line.append(plain(f"  {sample.image}  {sample.description}"))
         if target.is_terminal:

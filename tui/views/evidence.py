@@ -14,8 +14,10 @@ from PIL import Image
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import norm, open_crop
+from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds, sample_votes
+from vlmscope.core.method.norm import norm
+from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
 from vlmscope.tui.views.state import OwnPicture
@@ -74,9 +76,9 @@ def _decode(data: bytes) -> Image.Image:
     return open_crop(data)
 
 
-def _crop(store: ScanStore, sample: int) -> tuple[Image.Image | None, str]:
+def _crop(example: Example) -> tuple[Image.Image | None, str]:
     try:
-        return _decode(store.crop(sample)), ""
+        return _decode(example.crop), ""
     except StoreError as error:
         return None, error.message
 
@@ -94,27 +96,25 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
     Raises:
         StoreError: if the sample's line is damaged.
     """
-    top = store.top_sample(neuron, rank, thresholds)
-    sample = store.sample(top.sample)
-    maximum = float(store.maximum[neuron.layer, neuron.index])
-    crop, problem = _crop(store, top.sample)
+    example = store.example(neuron, rank, thresholds)
+    crop, problem = _crop(example)
     return PictureView(
         neuron=neuron,
         thresholds=thresholds,
         rank=rank,
-        sample=top.sample,
-        image=sample.image,
-        tokens=sample.tokens,
-        score=top.score,
+        sample=example.sample.index,
+        image=example.sample.image,
+        tokens=example.sample.tokens,
+        score=example.activation,
         crop=crop,
         crop_problem=problem,
-        visual=None if top.visual_map is None else norm(top.visual_map, maximum),
-        words=None if top.text_map is None else norm(top.text_map, maximum),
-        vote=top.vote,
-        visual_norm=_norm(float(top.visual[thresholds.n_v - 1]), maximum),
-        text_norm=_norm(float(top.text[thresholds.n_t - 1]), maximum),
-        peak_patch=top.peak_patch,
-        peak_token=top.peak_token,
+        visual=example.visual_norms,
+        words=example.text_norms,
+        vote=example.vote,
+        visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
+        text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),
+        peak_patch=example.peak_patch,
+        peak_token=example.peak_token,
     )
 
 

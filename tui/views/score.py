@@ -7,7 +7,7 @@ from vlmscope.core.base.neuron import Neuron
 
 if TYPE_CHECKING:
     from vlmscope.core.scoring.report import ScoreReport
-    from vlmscope.core.scoring.simulation import Example
+    from vlmscope.core.scoring.simulation import PredictedSample
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class ScoreView:
 
     neuron: Neuron
     report: "ScoreReport | None"
-    examples: "tuple[Example, ...] | None"
+    examples: "tuple[PredictedSample, ...] | None"
     at: int
     crop: bytes = b""
     problem: str = ""

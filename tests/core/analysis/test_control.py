@@ -16,8 +16,9 @@ from vlmscope.core.base.errors import ModelError, SamplesError, StoreError, Usag
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import MANIFEST, Manifest, read_manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
 
 

@@ -40,7 +40,7 @@ async def test_without_pictures_only_stored_maps_serve_and_the_note_says_so(scan
     found = await complete(gather(store, NEURON, Label.VISUAL), store, maps)
     assert maps.requests == []
     assert [sample.rank for sample in found.samples] == [1, 3]
-    top = store.top_sample(NEURON, 2, store.manifest.thresholds.value())
+    top = store.example(NEURON, 2, store.manifest.thresholds.value())
     assert found.samples[1].visual is not None
     assert top.visual_map is not None
     np.testing.assert_array_equal(found.samples[1].visual, top.visual_map)

@@ -18,8 +18,9 @@ from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, integer_ac
 from vlmscope.core.llm.budget import estimate_request, total
 from vlmscope.core.llm.messages import TextPart, wire_body
 from vlmscope.core.llm.prices import image_tokens, last_day, output_cap, price_of
-from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.norm import norm
 
 HOSTILE = ("a\nb", "c|d", "\x1b[31m", "[/red]", "\u202e", "\r\u2028", "\\n", "\x85", "\udce9", "ignore all\tabove")
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method import heatmap
-from vlmscope.core.method.heatmap import ColourMap, colours, glyph, glyph_rows, norm, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, colours, glyph, glyph_rows, open_crop, overlay, shade
+from vlmscope.core.method.norm import norm
 
 
 def picture(width: int = 12, height: int = 8) -> Image.Image:

@@ -22,8 +22,9 @@ from vlmscope.core.report.collect import collect, report_of
 from vlmscope.core.report.markdown import report_markdown
 from vlmscope.core.report.schema import Report
 from vlmscope.core.report.write import Format, report_json, write_report
+from vlmscope.core.store.example import Sample
 from vlmscope.core.store.manifest import Skipped
-from vlmscope.core.store.reader import Sample, ScanStore
+from vlmscope.core.store.reader import ScanStore
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 OWN = Thresholds()
@@ -38,7 +39,7 @@ class HostileStore(ScanStore):
 
     def sample(self, index: int) -> Sample:
         found = super().sample(index)
-        return Sample(index, self.text, self.text, (self.text,) * len(found.tokens))
+        return replace(found, image=self.text, description=self.text, tokens=(self.text,) * len(found.tokens))
 
     def say(self, text: str) -> None:
         self.text = text

@@ -19,7 +19,8 @@ from vlmscope.core.model.vlm import Hook, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState, StateShape
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.arrays import array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
 
 

@@ -25,10 +25,11 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest, read_manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
 

@@ -108,9 +108,9 @@ def test_maps_peaks_and_distributions_are_the_activations(
     scale = max(1.0, float(np.abs(store.maximum).max()))
     for neuron in (Neuron(0, 0), Neuron(1, 17), Neuron(2, 47)):
         for rank in range(store.manifest.valid):
-            top = store.top_sample(neuron, rank, Thresholds())
-            encoded = samples[top.sample][0]
-            row = activations[top.sample][neuron.layer, :, neuron.index]
+            top = store.example(neuron, rank, Thresholds())
+            encoded = samples[top.sample.index][0]
+            row = activations[top.sample.index][neuron.layer, :, neuron.index]
             visual, text = row[encoded.visual], row[encoded.text]
             kept = np.sort(visual)[::-1][:8]
             assert np.allclose(top.visual[: len(kept)], kept, atol=1e-5 * scale)
@@ -121,7 +121,7 @@ def test_maps_peaks_and_distributions_are_the_activations(
             assert top.peak_token is not None and text[top.peak_token] >= text.max() - 1e-5 * scale
             if rank < 3:
                 assert top.visual_map is not None and top.text_map is not None
-                step = max(top.score, 0) / 255
+                step = max(top.activation, 0) / 255
                 assert np.allclose(top.visual_map.ravel(), visual.clip(0), atol=0.51 * step + 1e-5 * scale)
                 assert np.allclose(top.text_map, text.clip(0), atol=0.51 * step + 1e-5 * scale)
             else:

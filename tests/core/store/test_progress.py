@@ -117,7 +117,7 @@ def test_a_scan_in_progress_is_read_as_any(growing: Growing) -> None:
     np.testing.assert_array_equal(labels.label, store.stored_labels().label)
     assert labels.valid == 5
     for rank in range(5):
-        assert store.crop(store.top_sample(neuron, rank, labels.thresholds).sample)
+        assert store.example(neuron, rank, labels.thresholds).crop
 
 
 def test_a_checkpoint_that_is_replaced_while_it_is_opened_is_opened_anew(

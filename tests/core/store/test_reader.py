@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.norm import norm
+from vlmscope.core.store.arrays import NO_PEAK, array_shapes
 from vlmscope.core.store.manifest import MANIFEST
-from vlmscope.core.store.reader import NO_PEAK, ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 
 NEURON = Neuron(2, 5)
 
@@ -59,27 +61,27 @@ def test_a_neurons_votes_add_up_to_its_labels(scan: Path, thresholds: Thresholds
 def test_a_top_sample_is_what_the_arrays_hold(scan: Path) -> None:
     store = ScanStore(scan)
     at = (NEURON.layer, NEURON.index, 1)
-    top = store.top_sample(NEURON, 1, Thresholds())
-    assert top.sample == store.arrays["top_sample"][at]
+    top = store.example(NEURON, 1, Thresholds())
+    assert top.sample.index == store.arrays["top_sample"][at]
     assert top.visual.tolist() == store.arrays["top_visual"][(slice(None), *at)].tolist()
-    assert top.score == max(top.visual[0], top.text[0]) == store.scores(NEURON)[1]
+    assert top.activation == max(top.visual[0], top.text[0]) == store.scores(NEURON)[1]
     assert top.peak_patch == store.arrays["peak_visual"][at]
     assert top.vote == store.votes(NEURON, Thresholds())[1]
 
 
 def test_maps_are_scaled_by_the_entrys_own_score(scan: Path) -> None:
     store = ScanStore(scan)
-    top = store.top_sample(NEURON, 2, Thresholds())
+    top = store.example(NEURON, 2, Thresholds())
     assert top.visual_map is not None
     assert top.text_map is not None
     raw = np.asarray(store.arrays["maps_visual"][NEURON.layer, NEURON.index, 2])
     assert top.visual_map.shape == store.manifest.grid
-    assert np.allclose(top.visual_map.ravel(), raw.astype(float) / 255 * top.score)
-    assert top.text_map.shape == (len(store.sample(top.sample).tokens),)
+    assert np.allclose(top.visual_map.ravel(), raw.astype(float) / 255 * top.activation)
+    assert top.text_map.shape == (len(top.sample.tokens),)
 
 
 def test_beyond_the_stored_maps_there_is_none(scan: Path) -> None:
-    top = ScanStore(scan).top_sample(NEURON, 3, Thresholds())
+    top = ScanStore(scan).example(NEURON, 3, Thresholds())
     assert top.visual_map is None
     assert top.text_map is None
 
@@ -91,7 +93,7 @@ def test_an_entry_without_a_peak_has_none(scan_copy: Path) -> None:
     replace_array(scan_copy, "peak_visual", no_peak)
     replace_array(scan_copy, "peak_text", no_peak)
     store = ScanStore(scan_copy)
-    top = store.top_sample(NEURON, 0, Thresholds())
+    top = store.example(NEURON, 0, Thresholds())
     assert top.peak_patch is None
     assert top.peak_token is None
     assert sum(count for _, count in store.peak_tokens(NEURON)) == store.manifest.valid - 1
@@ -101,9 +103,9 @@ def test_peak_tokens_are_counted_most_frequent_first(scan: Path) -> None:
     store = ScanStore(scan)
     words = []
     for rank in range(store.manifest.valid):
-        top = store.top_sample(NEURON, rank, Thresholds())
+        top = store.example(NEURON, rank, Thresholds())
         assert top.peak_token is not None
-        words.append(store.sample(top.sample).tokens[top.peak_token].strip())
+        words.append(top.sample.tokens[top.peak_token].strip())
     found = store.peak_tokens(NEURON)
     assert dict(found) == {word: words.count(word) for word in words}
     assert [count for _, count in found] == sorted((count for _, count in found), reverse=True)
@@ -216,3 +218,56 @@ def test_a_peak_outside_its_description_is_a_damaged_scan(scan_copy: Path) -> No
     np.save(path, peaks)
     with pytest.raises(StoreError, match="lacks"):
         ScanStore(scan_copy).peak_tokens(NEURON)
+
+
+def test_an_example_holds_sample_crop_picture_and_norms(scan: Path) -> None:
+    store = ScanStore(scan)
+    found = store.example(NEURON, 2)
+    assert found.sample == store.sample(int(store.arrays["top_sample"][NEURON.layer, NEURON.index, 2]))
+    assert found.crop == store.crop(found.sample.index)
+    assert found.maximum == store.maximum[NEURON.layer, NEURON.index]
+    assert found.vote == store.example(NEURON, 2, store.manifest.thresholds.value()).vote
+    assert (found.sample.picture, found.sample.picture_here) == (Path(found.sample.image), None)
+    assert found.visual_map is not None
+    assert found.text_map is not None
+    for norms, activations in ((found.visual_norms, found.visual_map), (found.text_norms, found.text_map)):
+        assert norms is not None
+        np.testing.assert_array_equal(norms, norm(activations, found.maximum))
+    beyond = store.example(NEURON, 3)
+    assert beyond.visual_norms is None
+    assert beyond.text_norms is None
+
+
+def test_a_picture_that_lies_where_the_scan_has_it_is_here(scan_copy: Path) -> None:
+    path = scan_copy / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_root": str(scan_copy)}))
+    sample = ScanStore(scan_copy).sample(0)
+    assert sample.picture_here is None
+    sample.picture.parent.mkdir(parents=True, exist_ok=True)
+    sample.picture.write_bytes(b"")
+    assert sample.picture_here == scan_copy / sample.image
+
+
+def test_the_label_of_one_neuron_is_that_among_all(scan: Path) -> None:
+    store, thresholds = ScanStore(scan), Thresholds(T_v=6.5, n_v=1)
+    every, one = store.labels(thresholds), store.labels_of(NEURON, thresholds)
+    at = (NEURON.layer, NEURON.index)
+    assert one.label.tolist() == [every.label[at]]
+    assert one.votes.tolist() == [every.votes[at].tolist()]
+    assert one.high_confidence.tolist() == [every.high_confidence[at]]
+
+
+def test_lines_and_crops_come_through_one_descriptor_each_even_when_another_scan_takes_their_place(
+    scan_copy: Path,
+) -> None:
+    store = ScanStore(scan_copy)
+    store.sample(0), store.crop(0)
+    lines, crops = (scan_copy / name for name in ("samples.jsonl", "crops.bin"))
+    expected = ScanStore(scan_copy)
+    samples = [expected.sample(index) for index in range(expected.manifest.samples)]
+    pictures = [expected.crop(index) for index in range(expected.manifest.samples)]
+    for path in (lines, crops):
+        path.unlink()
+        path.write_bytes(b"")
+    assert [store.sample(index) for index in range(store.manifest.samples)] == samples
+    assert [store.crop(index) for index in range(store.manifest.samples)] == pictures

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import Manifest, read_manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import StoreWriter
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=30)  # lone surrogates too

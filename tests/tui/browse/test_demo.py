@@ -41,11 +41,11 @@ async def test_a_visual_neuron_of_the_demo_shows_where_it_fires(demo: Path) -> N
     labels = store.stored_labels()
     share = np.where(labels.label == Label.VISUAL, labels.votes[..., Label.VISUAL], 0)
     layer, index = (int(at) for at in np.unravel_index(int(share.argmax()), share.shape))
-    top = store.top_sample(Neuron(layer, index), 0, labels.thresholds)
+    top = store.example(Neuron(layer, index), 0, labels.thresholds)
     async with running(demo, start=Neuron(layer, index)) as on:
         assert re.search(rf"L{layer}/N{index}  V visual", on.page)
         assert "vote V visual" in on.page or "vote M multimodal" in on.page
-        assert f"· #{top.sample} " in on.page
+        assert f"· #{top.sample.index} " in on.page
         assert re.search(r"peak ≈\d+\.\d", on.page)
         word = max(store.peak_tokens(Neuron(layer, index)), key=lambda item: item[1], default=("", 0))[0]
         assert word in on.page

@@ -1,6 +1,7 @@
 """Stepping through neurons, layers and samples."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ async def test_opens_on_the_first_neuron_with_its_evidence(scan: Path) -> None:
     store = ScanStore(scan)
     async with running(scan) as on:
         assert on.neuron == Neuron(0, 0)
-        top = store.top_sample(Neuron(0, 0), 0, store.manifest.thresholds.value())
+        top = store.example(Neuron(0, 0), 0, store.manifest.thresholds.value())
         assert re.match(r" *L0/N0  [VTM·] (visual|text|multimodal|unknown)", on.page)
-        assert f"sample 1 of 8 · #{top.sample} " in on.page
+        assert f"sample 1 of 8 · #{top.sample.index} " in on.page
         assert f"vote {top.vote.letter} {top.vote.word}" in on.page
-        assert store.sample(top.sample).tokens[0].strip() in on.page
+        assert top.sample.tokens[0].strip() in on.page
 
 
 async def test_opens_at_an_address(scan: Path) -> None:
@@ -157,3 +158,23 @@ async def test_copying_the_address(scan: Path) -> None:
         await on.press("j", "y")
         assert on.app.clipboard == "L0/N1"
         assert "L0/N1" in on.notes
+
+
+async def test_a_step_opens_two_files_at_most(scan: Path) -> None:
+    opened: list[str] = []
+    counting = False
+
+    def listen(event: str, arguments: tuple[object, ...]) -> None:
+        if counting and event == "open":
+            opened.append(str(arguments[0]))
+
+    async with running(scan) as on:
+        sys.addaudithook(listen)  # stays for good, but hears nothing when the test is over
+        for step in range(1, 6):
+            counting = True
+            await on.press("j")
+            await on.settled()
+            counting = False
+            assert on.neuron == Neuron(0, step)
+            assert len(opened) <= 2, opened
+            opened.clear()

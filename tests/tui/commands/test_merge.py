@@ -12,7 +12,7 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
-from vlmscope.core.store.layer_arrays import LayerArrays
+from vlmscope.core.store.arrays import LayerArrays
 from vlmscope.core.store.manifest import ShardInfo
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.tui.__main__ import main

@@ -15,11 +15,13 @@ from rich.console import Console
 
 from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, norm, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.norm import norm
 from vlmscope.core.notebook.notebook import notebook_path
+from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import read_manifest
-from vlmscope.core.store.reader import ScanStore, array_shapes
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show import ShownNeuron
@@ -46,14 +48,14 @@ def test_json_is_what_the_store_holds(scan: Path, capsys: pytest.CaptureFixture[
     assert np.float32(found["maximum"]) == store.maximum[3, 17]
     assert [entry["rank"] for entry in found["samples"]] == list(range(1, 9))
     for rank, entry in enumerate(found["samples"]):
-        top = store.top_sample(NEURON, rank, Thresholds())
-        sample = store.sample(top.sample)
+        top = store.example(NEURON, rank, Thresholds())
+        sample = top.sample
         assert (entry["sample"], entry["image"], entry["description"]) == (
             sample.index,
             sample.image,
             sample.description,
         )
-        assert (np.float32(entry["score"]), entry["vote"]) == (np.float32(top.score), top.vote.word)
+        assert (np.float32(entry["score"]), entry["vote"]) == (np.float32(top.activation), top.vote.word)
     assert "sample" not in found
 
 
@@ -92,10 +94,10 @@ def test_votes_follow_the_thresholds(scan: Path, capsys: pytest.CaptureFixture[s
 
 def test_one_sample_comes_with_its_maps(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ScanStore(scan)
-    top = store.top_sample(NEURON, 1, Thresholds())
+    top = store.example(NEURON, 1, Thresholds())
     found = run_json(capsys, str(scan), "L3/N17", "--sample", "2")["sample"]
     assert found["rank"] == 2
-    assert found["tokens"] == list(store.sample(top.sample).tokens)
+    assert found["tokens"] == list(top.sample.tokens)
     assert top.visual_map is not None
     assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), top.visual_map)
     assert top.peak_patch is not None
@@ -164,7 +166,7 @@ def test_text_in_a_pipe_has_glyphs_and_no_colours(scan: Path, capsys: pytest.Cap
     assert "▀" not in out
     assert "sample 2 of 8" in out
     store = ScanStore(scan)
-    top = store.top_sample(NEURON, 1, Thresholds())
+    top = store.example(NEURON, 1, Thresholds())
     framed = [line for line in out.splitlines() if line.startswith("|")]
     assert [len(line) for line in framed] == [10] * 4
     assert top.visual_map is not None
@@ -224,12 +226,12 @@ def test_no_color_gets_glyphs(scan: Path) -> None:
 
 def test_words_above_the_threshold_stand_in_brackets(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ScanStore(scan)
-    top = store.top_sample(NEURON, 0, Thresholds())
+    top = store.example(NEURON, 0, Thresholds())
     assert top.text_map is not None
     above = norm(top.text_map, float(store.maximum[3, 17])) > 3
     expected = [
         f"[{token.strip()}]" if strong else token.strip()
-        for token, strong in zip(store.sample(top.sample).tokens, above, strict=True)
+        for token, strong in zip(top.sample.tokens, above, strict=True)
     ]
     assert 0 < above.sum() < len(above)
     assert main(["show", str(scan), "L3/N17"]) == 0
@@ -244,8 +246,8 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
         assert found.format == "PNG"
         picture = found.convert("RGB")
     store = ScanStore(scan)
-    top = store.top_sample(NEURON, 2, Thresholds())
-    crop = open_crop(store.crop(top.sample))
+    top = store.example(NEURON, 2, Thresholds())
+    crop = open_crop(top.crop)
     assert top.visual_map is not None
     small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
     factor = picture.height // crop.height

@@ -22,7 +22,7 @@ from vlmscope.tui.widgets.page.words import words
 from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
-    from vlmscope.core.scoring.simulation import Example
+    from vlmscope.core.scoring.simulation import PredictedSample
 
 
 def score_page(view: PageView, score: ScoreView | None, width: int, height: int, palette: Palette) -> list[Strip]:
@@ -68,7 +68,7 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
 
 
 def _example(
-    view: PageView, score: ScoreView, example: "Example", width: int, height: int, palette: Palette
+    view: PageView, score: ScoreView, example: "PredictedSample", width: int, height: int, palette: Palette
 ) -> list[Strip]:
     sample = example.sample
     rank = f"rank {sample.rank}" if sample.rank is not None else "random"

@@ -1,4 +1,4 @@
-"""A scan's arrays layer by layer: for whoever makes a whole scan without ever holding it whole."""
+"""The arrays of a scan on disk: their shapes, opened and checked, and written layer by layer."""
 
 import os
 from collections.abc import Mapping
@@ -10,10 +10,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.method.distribution import BINS
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.store.reader import array_shapes
 
-#: Which axis of an array is the layers' (``core/store/reader.py`` has the shapes).
+COPY_AGAIN = "Copy the scan again from where it was made."
+NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
+
+#: Which axis of an array is the layers' (``array_shapes`` has the rest).
 LAYER_AXIS: Mapping[str, int] = {
     "top_sample": 0,
     "top_visual": 1,
@@ -29,6 +34,51 @@ LAYER_AXIS: Mapping[str, int] = {
     "votes": 0,
     "sums": 2,
 }
+
+
+def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Name, dtype and shape of every array of a scan."""
+    layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
+    patches = manifest.grid[0] * manifest.grid[1]
+    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "sample_lines": (np.int64, (manifest.samples, 2)),
+        "top_sample": (np.int32, (layers, neurons, n)),
+        "top_visual": (np.float32, (VISUAL_KEPT, layers, neurons, n)),
+        "top_text": (np.float32, (TEXT_KEPT, layers, neurons, n)),
+        "peak_visual": (np.uint16, (layers, neurons, n)),
+        "peak_text": (np.uint16, (layers, neurons, n)),
+        "maps_visual": (np.uint8, (layers, neurons, m, patches)),
+        "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
+        "maximum": (np.float32, (layers, neurons)),
+        "content_maximum": (np.float32, (layers, neurons)),
+        "moments": (np.float32, (2, 2, layers, neurons)),
+        "histogram": (np.uint32, (2, layers, neurons, BINS)),
+        "votes": (np.uint16, (layers, neurons, 4)),
+    }
+    if manifest.progress is not None:
+        shapes["sums"] = (np.float64, (2, 2, layers, neurons))
+    return shapes
+
+
+def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...], hint: str = COPY_AGAIN) -> NDArray[Any]:
+    """Map ``path``'s array into memory, read-only.
+
+    Raises:
+        StoreError: with ``hint``, if it is missing, damaged, or not of this dtype and shape.
+    """
+    try:
+        # An empty array cannot be mapped; there is nothing in it to map either.
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing.", hint) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path} is damaged or truncated: {error}.", hint) from error
+    if array.dtype != dtype or array.shape != shape:
+        raise StoreError(
+            f"{path} holds {array.dtype} {array.shape}; the manifest promises {np.dtype(dtype)} {shape}.",
+            hint if hint != COPY_AGAIN else f"The parts of this scan do not belong together. {hint}",
+        )
+    return array
 
 
 def of_layer(name: str, array: NDArray[Any], layer: int) -> NDArray[Any]:

@@ -1,0 +1,82 @@
+"""Files: written whole or not at all, and read in parts through one descriptor."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import weakref
+from collections.abc import Generator
+from functools import cached_property
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = False) -> None:
+    """Put ``data`` into the file ``path``: it is written beside and renamed, so no reader ever finds half of it.
+
+    Args:
+        sync: have the bytes on the disk before the rename.
+        private: only the user may read the file; otherwise the umask decides.
+
+    Raises:
+        OSError: if it cannot be written. The file that was there then still is, and nothing else is left.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with open(handle, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Generator[Path]:
+    """A new folder to fill, beside ``target``; it becomes ``target`` where the context ends without an exception.
+
+    An empty folder may be at ``target``. Nothing is left beside it in any case.
+
+    Raises:
+        OSError: if the folder cannot be made or renamed.
+    """
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rmdir()
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class PartReader:
+    """Reads parts of one file through one descriptor, in any number of threads.
+
+    The file is opened at the first read. What is read afterwards is of that file, even where another takes its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def _descriptor(self) -> int:
+        descriptor = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes from ``start`` on, ``length`` of them, or fewer where the file ends before.
+
+        Raises:
+            OSError: if the file cannot be opened or read.
+        """
+        parts = []
+        while length > 0 and (part := os.pread(self._descriptor, length, start)):  # may return less than there is
+            parts.append(part)
+            start, length = start + len(part), length - len(part)
+        return b"".join(parts)
