@@ -20,6 +20,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
@@ -30,7 +31,6 @@ from vlmscope.tui.commands.shared.options import (
     JsonOption,
 )
 from vlmscope.tui.commands.shared.output import row, write_json, write_lines
-from vlmscope.tui.commands.shared.notes import Notes, progress
 
 
 class Against(StrEnum):

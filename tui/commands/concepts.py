@@ -12,8 +12,8 @@ from vlmscope.core.store.concept_files import check_writable, replace_concepts
 from vlmscope.core.store.progress import check_whole, open_scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
+from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument
 
 PURE = 0.8  #: purity from which a neuron is counted as pure
 WORD_WIDTH = 24  #: characters of one word
@@ -45,9 +45,7 @@ def concepts(
     seconds = time.monotonic() - began
     having = int((found.strength[..., 0] > 0).sum())
     total = found.purity_hits.size
-    note(
-        f"{having} of {total} neurons have concepts, {len(found.words)} words are counted: {seconds:.1f} s"
-    )
+    note(f"{having} of {total} neurons have concepts, {len(found.words)} words are counted: {seconds:.1f} s")
     if json:
         output.write_json(
             {

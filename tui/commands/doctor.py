@@ -161,7 +161,9 @@ def _kernels() -> Finding:
     area, name, slower = "Devices", "scan kernels", "plain torch serves, slower"
     if importlib.util.find_spec("triton") is None:
         return Finding(area, name, f"no Triton: {slower}", Severity.LIMIT, "pip install triton")
-    hint = "Triton compiles them at first: it needs a C compiler and a GPU that it supports. A scan reports why it cannot."
+    hint = (
+        "Triton compiles them at first: it needs a C compiler and a GPU that it supports. A scan reports why it cannot."
+    )
     try:
         answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
             [sys.executable, "-P", "-c", _ASK_KERNELS],

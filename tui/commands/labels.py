@@ -5,6 +5,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.text import Text
 
 from vlmscope.core.analysis.firmness import NeuronFirmness, firmness, fragile
@@ -38,7 +39,7 @@ def labels(
     scan: ScanArgument,
     neurons: Annotated[
         bool,
-        typer.Option("--neurons", help="List the neurons, and how firm each label is.", rich_help_panel=LIST),
+        typer.Option("--neurons", help="List the neurons, with the margin of each label.", rich_help_panel=LIST),
     ] = False,
     label: Annotated[
         Label | None,
@@ -79,7 +80,7 @@ def labels(
         output.write_lines(as_table(statistics))
 
 
-def by_label(counts: "np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.float64]]") -> dict[str, float]:
+def by_label(counts: NDArray[np.int64] | NDArray[np.float64]) -> dict[str, float]:
     """Counts or shares of the four labels, (4,), by the label's word."""
     return dict(zip(LABEL_WORDS, counts.tolist(), strict=True))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vlmscope.core.store.writer import check_out
-from vlmscope.tui.commands.scanned import write_labels, note_skipped
+from vlmscope.tui.commands.scanned import note_skipped, write_labels
 from vlmscope.tui.commands.shared.notes import Notes, progress
 
 

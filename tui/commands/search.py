@@ -70,9 +70,7 @@ def search(
     """
     query = " ".join(words)
     if not words_of(query):
-        raise UsageError(
-            f"{query!r} has no word to look for.", "Numbers, single letters and stop words do not count."
-        )
+        raise UsageError(f"{query!r} has no word to look for.", "Numbers, single letters and stop words do not count.")
     store = opened(scan)
     concepts = store.concepts
     if concepts is None:

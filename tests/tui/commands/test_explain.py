@@ -141,7 +141,7 @@ def test_top_k_takes_the_clearest_of_each_layer_and_label_over_all(
         (("L3/N17", "--top-k", "2"), "more than one way"),
         (("--label", "visual", "--top-k", "2"), "more than one way"),
         (("--limit", "2", "--top-k", "2"), "--limit is for --label"),
-        (("--label", "purple"), "no label"),
+        (("--label", "purple"), "not a label"),
         (("L99/N1",), "lies outside"),
         (("nonsense",), "no neuron address"),
         (("L3/N17", "--model", " "), "--model is empty"),

@@ -11,7 +11,8 @@ from typing import get_type_hints
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` as typer wants it: each field of a dataclass among its parameters is an option of its own."""
     signature = inspect.signature(command, eval_str=True)
-    groups = {name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)}
+    annotations = {name: one.annotation for name, one in signature.parameters.items()}
+    groups = {name: of for name, of in annotations.items() if isinstance(of, type) and is_dataclass(of)}
     parameters: list[Parameter] = []
     for name, one in signature.parameters.items():
         if name not in groups:

@@ -101,16 +101,12 @@ DtypeOption = Annotated[
 
 def _norm(option: str, example: str, tokens: str) -> Any:
     help_ = f"Norm above which a {tokens} token is active, 0 to 10."
-    return typer.Option(
-        option, parser=number(option, example), metavar="NORM", help=help_, rich_help_panel=THRESHOLDS
-    )
+    return typer.Option(option, parser=number(option, example), metavar="NORM", help=help_, rich_help_panel=THRESHOLDS)
 
 
 def _count(option: str, example: str, tokens: str, kept: int) -> Any:
     help_ = f"Active {tokens} tokens that make a sample {tokens}, 1 to {kept}."
-    return typer.Option(
-        option, parser=whole(option, example), metavar="COUNT", help=help_, rich_help_panel=THRESHOLDS
-    )
+    return typer.Option(option, parser=whole(option, example), metavar="COUNT", help=help_, rich_help_panel=THRESHOLDS)
 
 
 @dataclass(frozen=True)
