@@ -184,7 +184,7 @@ def _terminal() -> list[Finding]:
     area = "Terminal"
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     columns, rows = shutil.get_terminal_size()
-    found = [Finding(area, "stdout", "a terminal" if is_terminal else "not a terminal")]
+    found = [Finding(area, "stdout", "a terminal" if is_terminal else "no terminal")]
     small = is_terminal and (columns < 80 or rows < 24)
     hint = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
     found.append(Finding(area, "size", f"{columns} x {rows}", Severity.LIMIT if small else Severity.OK, hint))
