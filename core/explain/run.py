@@ -1,6 +1,5 @@
 """Explain many neurons: several requests at once, each result kept as it comes, so that stopping loses nothing."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +8,7 @@ from vlmscope.core.base.batch import BatchEnd, run_batch
 from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, StopRun, StoreError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.evidence import Evidence, Maps, complete
+from vlmscope.core.explain.evidence import Evidence, complete
 from vlmscope.core.explain.explain import Answered, explain
 from vlmscope.core.explain.prompt import PROMPT_VERSION
 from vlmscope.core.llm.budget import Ledger
@@ -19,7 +18,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import MapAnswer, MapRequest
+from vlmscope.core.worker.client import Asks
 
 ENDS = (StopRun, BudgetReached, Cancelled)  #: what ends a run: no further request would succeed
 
@@ -72,18 +71,6 @@ def is_by(explanation: Explanation, model: str) -> bool:
     )
 
 
-class _OneByOne:
-    """Maps for several neurons at once: the model process holds one waiting request, and the latest would win."""
-
-    def __init__(self, maps: Maps) -> None:
-        self._maps = maps
-        self._turn = asyncio.Lock()
-
-    async def map(self, request: MapRequest) -> MapAnswer:
-        async with self._turn:
-            return await self._maps.map(request)
-
-
 async def run(
     evidence: Sequence[Evidence],
     store: ScanStore,
@@ -92,7 +79,7 @@ async def run(
     ledger: Ledger,
     notebook: Notebook | None,
     *,
-    maps: Maps | None,
+    model: Asks | None,
     at_once: int,
     again: bool = False,
     on_result: Callable[[ExplainResult], None] = lambda _: None,
@@ -103,6 +90,7 @@ async def run(
     their results are kept. If the task is cancelled, they are dropped, and all finished ones are kept.
 
     Args:
+        model: computes exact maps; None leaves the scan's own.
         notebook: where results go as they come; None keeps none.
         at_once: requests in the air at the same time.
         again: ask, and pay, for neurons that were explained already, too.
@@ -111,14 +99,13 @@ async def run(
     Raises:
         NotebookError: if ``notebook`` cannot be written.
     """
-    serial = None if maps is None else _OneByOne(maps)
 
     async def one(item: Evidence) -> ExplainResult:
         known = None if again or notebook is None else known_explanation(notebook, item.neuron, chat.settings.model)
         if known is not None:
             return ExplainResult(item.neuron, item.label, ExplainStatus.SKIPPED, known, "explained already")
         try:
-            whole = await complete(item, store, serial)
+            whole = await complete(item, store, model)
             answered = await explain(whole, chat, cache, ledger, again=again)
         except ENDS:
             raise

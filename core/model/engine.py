@@ -1,6 +1,6 @@
 """What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,9 +13,11 @@ from vlmscope.core.worker.messages import (
     LensRequest,
     MapAnswer,
     MapRequest,
+    Message,
     ModelSpec,
     PromotedAnswer,
     PromotedRequest,
+    Request,
     SegmentAnswer,
     SegmentRequest,
 )
@@ -31,18 +33,15 @@ class OnLoading(Protocol):
     def __call__(self, detail: str, progress: float | None = None) -> None: ...
 
 
+#: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
+Handler = Callable[[Any, Stopped], Message]
+
+
 class Engine(Protocol):
-    """A loaded model. Long work reads ``stopped`` now and then and raises ``Cancelled`` when it is true."""
+    """A loaded model: a handler for each type of request."""
 
-    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer: ...
-
-    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
-
-    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer: ...
-
-    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer: ...
-
-    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer: ...
+    @property
+    def handlers(self) -> Mapping[type[Request[Any]], Handler]: ...
 
     def free(self) -> None:
         """Give back memory that is only cached, and models beside the inspected one."""
@@ -55,6 +54,13 @@ class VlmEngine:
         self.vlm = vlm
         self.spec = spec
         self._segmentation: Segmentation | None = None
+        self.handlers: dict[type[Request[Any]], Handler] = {
+            MapRequest: self.map,
+            DescribeRequest: self.describe,
+            PromotedRequest: self.promoted,
+            LensRequest: self.lens,
+            SegmentRequest: self.segment,
+        }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
         """Exact activations of one neuron over one sample.

@@ -23,15 +23,7 @@ from vlmscope.core.base.errors import Cancelled, VlmscopeError, WorkerError
 from vlmscope.core.model.engine import Engine, OnLoading, load_vlm
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import open_worker_log, worker_log
-from vlmscope.core.worker.messages import (
-    DescribeRequest,
-    LensRequest,
-    MapRequest,
-    ModelSpec,
-    PromotedRequest,
-    SegmentRequest,
-)
-from vlmscope.core.worker.worker_messages import Cancel, Failed, Loaded, Loading
+from vlmscope.core.worker.messages import Cancel, Failed, Loaded, Loading, Message, ModelSpec
 
 Load = Callable[[ModelSpec, OnLoading], Engine]
 log = logging.getLogger("vlmscope.worker")
@@ -68,9 +60,9 @@ class _Screen:
         """Whether request ``number`` has been cancelled."""
         return self._stopped >= number
 
-    def send(self, message: object, number: int = 0) -> None:
+    def send(self, message: Message, number: int = 0) -> None:
         """Answer. Ends the process if the screen has gone."""
-        data = wire.write(wire.pack(message, number))
+        data = wire.pack(message, number)
         try:
             with self._writing:
                 self._out.write(data)
@@ -103,19 +95,10 @@ def _answer(screen: _Screen, engine: Engine, frame: wire.Frame) -> None:
     number = frame.number
     full = False
     try:
-        answer: object
         if screen.stopped(number):
             raise Cancelled("Stopped.")
-        if frame.kind == MapRequest.__name__:
-            answer = engine.map(wire.unpack(frame, MapRequest), lambda: screen.stopped(number))
-        elif frame.kind == PromotedRequest.__name__:
-            answer = engine.promoted(wire.unpack(frame, PromotedRequest), lambda: screen.stopped(number))
-        elif frame.kind == LensRequest.__name__:
-            answer = engine.lens(wire.unpack(frame, LensRequest), lambda: screen.stopped(number))
-        elif frame.kind == SegmentRequest.__name__:
-            answer = engine.segment(wire.unpack(frame, SegmentRequest), lambda: screen.stopped(number))
-        else:
-            answer = engine.describe(wire.unpack(frame, DescribeRequest), lambda: screen.stopped(number))
+        request = wire.unpack(frame, *engine.handlers)
+        answer = engine.handlers[type(request)](request, lambda: screen.stopped(number))
         screen.send(answer, number)
     except Exception as error:
         if not isinstance(error, Cancelled):

@@ -12,10 +12,11 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import concept_explanation
-from vlmscope.core.scoring.protocol import ModelSide, Simulator
+from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks
 
 NOTHING_SAID = "it has no explanation in the notebook, and no concept words"
 NO_PATTERN = "its explanation says that there is no pattern"
@@ -119,7 +120,7 @@ async def run(
     neurons: Sequence[Neuron],
     store: ScanStore,
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     notebook: Notebook,
     *,
     wanted: Explanation | None = None,
@@ -160,7 +161,7 @@ async def _one(
     neuron: Neuron,
     store: ScanStore,
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     notebook: Notebook,
     wanted: Explanation | None,
     again: bool,

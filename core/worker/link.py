@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import open_worker_log
-from vlmscope.core.worker.messages import ModelSpec
+from vlmscope.core.worker.messages import Message, ModelSpec
 
 COMMAND = (sys.executable, "-P", "-m", "vlmscope.core.model.server")
 
@@ -65,13 +65,13 @@ class WorkerLink:
             code = await self._reaped()
         return nonsense or _reason(code)
 
-    def send(self, message: object, number: int) -> None:
+    def send(self, message: Message, number: int) -> None:
         """Send ``message``; what a dying process no longer reads is lost.
 
         Raises:
             FrameError: if it is too large.
         """
-        data = wire.write(wire.pack(message, number))
+        data = wire.pack(message, number)
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(data)
 
@@ -106,7 +106,7 @@ class WorkerLink:
                 stdout=subprocess.PIPE,
                 stderr=log,  # explicit: Textual's own stderr has no usable descriptor
                 start_new_session=True,
-                limit=wire.MAX_LINE,
+                limit=1 << 20,
                 env=_environment(),
             )
         finally:

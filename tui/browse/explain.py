@@ -15,7 +15,6 @@ from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.controlled import ControlledScreen
 from vlmscope.tui.browse.model_link import ClientFactory
-from vlmscope.tui.browse.model_side import BackgroundModel
 from vlmscope.tui.keys import keys_of
 from vlmscope.tui.messages import Explained, ExplainFailed
 
@@ -40,7 +39,6 @@ class ExplainScreen(ControlledScreen):
         self._explaining: dict[Neuron, asyncio.Task[None]] = {}
         self._chat: Chat | None = None
         self._ledger: Ledger | None = None
-        self.background = BackgroundModel(self.link)
         self._agreed = False
 
     @property
@@ -161,7 +159,7 @@ class ExplainScreen(ControlledScreen):
 
         neuron, settings = evidence.neuron, self.config.api
         try:
-            whole = await complete(evidence, self.store, self.background if evidence.wants_model else None)
+            whole = await complete(evidence, self.store, self.link if evidence.wants_model else None)
             self._say_doing(neuron, f"asking {plain(settings.model, 40)}")
             answered = await explain(whole, await self._connect(), ExplainCache(), self.ledger, again=again)
             outcome = answered.outcome

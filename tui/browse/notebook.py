@@ -251,7 +251,7 @@ class NotedScreen(ModelTalkScreen):
 
     @on(PromotedFailed)
     def _promoted_failed(self, message: PromotedFailed) -> None:
-        from vlmscope.core.worker.process import Superseded
+        from vlmscope.core.worker.client import Superseded
 
         neuron = message.neuron
         self._writes_asked.discard(neuron)

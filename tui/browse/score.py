@@ -144,7 +144,7 @@ class ScoreScreen(ExplainScreen):
                 )
             found = maybe
             chat = await self._connect() if backend == ApiText.name else None
-            tools = Tools(self.store, self.background, self.config, chat, self.ledger)
+            tools = Tools(self.store, self.link, self.config, chat, self.ledger)
             simulator = await asyncio.to_thread(make_simulator, backend, tools)
             if not simulator.search_phrases(found):
                 raise UsageError(
@@ -157,7 +157,7 @@ class ScoreScreen(ExplainScreen):
                 self._say_doing(neuron, f"scoring by {backend}: {done} of {of} samples")
 
             outcome = await score_explanation(
-                self.store, neuron, found, simulator, self.background, baselines=others, on_sample=progress
+                self.store, neuron, found, simulator, self.link, baselines=others, on_sample=progress
             )
             if not outcome.report.samples:
                 reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))

@@ -120,10 +120,10 @@ async def _dry_run(
 ) -> None:
     bar = RunBar(notes, "explaining", len(evidence))
     with bar.bars:
-        async with _model(evidence, spec, bar) as maps:
+        async with _model(evidence, spec, bar) as model:
             for item in evidence:
                 try:
-                    whole = await complete(item, store, maps)
+                    whole = await complete(item, store, model)
                 except ApiError as error:
                     written.fail(item, error)
                 else:
@@ -142,7 +142,7 @@ async def _run(
 ) -> BatchEnd[ExplainResult]:
     bar = RunBar(notes, "explaining", len(evidence))
     with bar.bars:
-        async with Chat(settings) as chat, _model(evidence, spec, bar) as maps:
+        async with Chat(settings) as chat, _model(evidence, spec, bar) as model:
             return await run(
                 evidence,
                 store,
@@ -150,7 +150,7 @@ async def _run(
                 ExplainCache(),
                 Ledger(settings.budget_usd),
                 notebook,
-                maps=maps,
+                model=model,
                 at_once=settings.requests_at_once,
                 again=again,
                 on_result=bar.step,

@@ -26,6 +26,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.messages import MapRequest
 
 
@@ -51,7 +52,7 @@ async def explain_first(
     count: int = 6,
     *,
     at_once: int = 3,
-    maps: FakeMaps | None = None,
+    model: FakeMaps | None = None,
     ledger: Ledger | None = None,
     again: bool = False,
     label: Label = Label.TEXT,
@@ -66,7 +67,7 @@ async def explain_first(
             ExplainCache(),
             ledger or Ledger(0),
             notebook,
-            maps=maps,
+            model=model,
             at_once=at_once,
             again=again,
             on_result=on_result,
@@ -212,23 +213,13 @@ async def test_a_neuron_without_evidence_fails_alone(server: ApiServer, scan_cop
     assert notebook.failures(Neuron(2, 0)) == ()
 
 
-async def test_maps_are_asked_for_one_by_one(server: ApiServer, scan: Path, tmp_path: Path) -> None:
+async def test_maps_wait_in_the_background_lane(server: ApiServer, scan: Path, tmp_path: Path) -> None:
     store = with_pictures(tmp_path, scan)
-    inside, most = 0, 0
-
-    async def count(_: MapRequest) -> None:
-        nonlocal inside, most
-        inside += 1
-        most = max(most, inside)
-        await asyncio.sleep(0)
-        inside -= 1
-
-    maps = FakeMaps(store, count)
-    end = await explain_first(server, store, None, 4, at_once=4, maps=maps)
+    maps = FakeMaps(store)
+    end = await explain_first(server, store, None, 4, at_once=4, model=maps)
     assert statuses(end) == ["explained"] * 4
     assert end.results[0].note == ""
-    assert len(maps.requests) == 16
-    assert most == 1
+    assert maps.lanes == [Lane.BACKGROUND] * 16
 
 
 async def test_a_stopped_model_ends_the_run(server: ApiServer, scan: Path, tmp_path: Path) -> None:
@@ -237,7 +228,7 @@ async def test_a_stopped_model_ends_the_run(server: ApiServer, scan: Path, tmp_p
     async def stop(_: MapRequest) -> None:
         raise Cancelled("stopped")
 
-    end = await explain_first(server, store, None, 2, maps=FakeMaps(store, stop))
+    end = await explain_first(server, store, None, 2, model=FakeMaps(store, stop))
     assert isinstance(end.stopped, Cancelled)
     assert statuses(end) == ["skipped"] * 2
 

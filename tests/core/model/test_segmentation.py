@@ -4,7 +4,6 @@ import gc
 import shutil
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -321,19 +321,19 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
     async with watched(str(folder / "model"), command=COMMAND) as model:
-        answer = await model.segment(request(folder))
+        answer = await model.ask(request(folder))
         np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
         np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
         assert (answer.labels, answer.sample) == (expected.labels, 5)
         assert answer.boxes.max() <= 24
 
         with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
-            await model.segment(replace(request(folder), detector="nowhere/detector"))
+            await model.ask(replace(request(folder), detector="nowhere/detector"))
         assert caught.value.title == ModelError.title
         assert "[simulate]" in caught.value.hint
         with pytest.raises(WorkerError, match="does not exist"):
-            await model.segment(replace(request(folder), image="none.png"))
-        nothing = await model.segment(replace(request(folder), box_threshold=0.999))
+            await model.ask(replace(request(folder), image="none.png"))
+        nothing = await model.ask(replace(request(folder), box_threshold=0.999))
         np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
         assert model.status.phase is Phase.READY
 

@@ -87,11 +87,11 @@ async def test_the_model_process_answers(decoder: str, tmp_path: Path) -> None:
     expected = lens(local, local.encode(prompt, DESCRIPTION), local.pixels(load_image(tmp_path / "000.png")), WORDS)
     async with watched(str(tmp_path / "model"), command=COMMAND) as model:
         request = LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, WORDS)
-        answer = await model.lens(request)
+        answer = await model.ask(request)
         assert (answer.sample, answer.columns) == (7, expected[0])
         np.testing.assert_allclose(answer.visual, expected[1], rtol=1e-5)
         np.testing.assert_allclose(answer.text, expected[2], rtol=1e-5)
         with pytest.raises(WorkerError, match="words"):
-            await model.lens(LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, ()))
+            await model.ask(LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, ()))
         with pytest.raises(WorkerError, match="does not exist"):
-            await model.lens(LensRequest(str(tmp_path / "none.png"), prompt, DESCRIPTION, 7, WORDS))
+            await model.ask(LensRequest(str(tmp_path / "none.png"), prompt, DESCRIPTION, 7, WORDS))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.asking import Answering
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import ModelError, StoreError, UsageError, WorkerError
@@ -56,12 +57,12 @@ def picture(folder: Path, size: tuple[int, int] = (96, 96)) -> HeldOut:
     return HeldOut(0, 2, folder / "scene.png", "<image>", "An apple.", ("An", " apple."), (12, 12))
 
 
-class FakeModel:
+class FakeModel(Answering):
     """True activations that follow boxes of apples; ``broken`` samples fail, ``dies_at`` ends the process."""
 
     def __init__(self, oracle: Oracle, broken: Collection[int] = (), dies_at: int = -1) -> None:
+        super().__init__()
         self.oracle, self.broken, self.dies_at = oracle, broken, dies_at
-        self.status = ModelStatus(Phase.READY)
         self.maps: list[MapRequest] = []
         self.lenses: list[LensRequest] = []
 

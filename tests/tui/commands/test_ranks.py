@@ -1,4 +1,4 @@
-"""``torchrun -m vlmscope.tui scan`` and ``vlmscope scan --shard`` as a user types them."""
+"""``torchrun --no-python vlmscope scan`` and ``vlmscope scan --shard`` as a user types them."""
 
 import os
 import subprocess
@@ -35,8 +35,8 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
             "--standalone",
             "--nproc-per-node",
             "2",
-            "-m",
-            "tui",
+            "--no-python",
+            str(Path(sys.executable).with_name("vlmscope")),
             *arguments,
         ],
         check=False,
