@@ -103,32 +103,34 @@ def _agree(
 
 
 @asynccontextmanager
-async def _model(evidence: Sequence[Evidence], spec: ModelSpec, bar: RunBar) -> AsyncIterator[ModelProcess | None]:
-    """The scanned model, if there are pictures to show to it; it loads at the first one."""
-    if not any(item.wants_model for item in evidence):
-        yield None
-        return
-    process = ModelProcess(spec, bar.show_model, idle_unload_s=0)
-    try:
-        yield process
-    finally:
-        await process.close()
+async def _at_work(
+    evidence: Sequence[Evidence], spec: ModelSpec, notes: Notes
+) -> AsyncIterator[tuple[RunBar, ModelProcess | None]]:
+    """A bar, and the scanned model if there are pictures to show to it; it loads at the first one."""
+    bar = RunBar(notes, "explaining", len(evidence))
+    process = None
+    if any(item.wants_model for item in evidence):
+        process = ModelProcess(spec, bar.show_model, idle_unload_s=0)
+    with bar.bars:
+        try:
+            yield bar, process
+        finally:
+            if process is not None:
+                await process.close()
 
 
 async def _dry_run(
     evidence: Sequence[Evidence], store: ScanStore, spec: ModelSpec, written: DryRun, notes: Notes
 ) -> None:
-    bar = RunBar(notes, "explaining", len(evidence))
-    with bar.bars:
-        async with _model(evidence, spec, bar) as model:
-            for item in evidence:
-                try:
-                    whole = await complete(item, store, model)
-                except ApiError as error:
-                    written.fail(item, error)
-                else:
-                    written.add(whole)
-                bar.step()
+    async with _at_work(evidence, spec, notes) as (bar, model):
+        for item in evidence:
+            try:
+                whole = await complete(item, store, model)
+            except ApiError as error:
+                written.fail(item, error)
+            else:
+                written.add(whole)
+            bar.step()
 
 
 async def _run(
@@ -140,18 +142,16 @@ async def _run(
     again: bool,
     notes: Notes,
 ) -> BatchEnd[ExplainResult]:
-    bar = RunBar(notes, "explaining", len(evidence))
-    with bar.bars:
-        async with Chat(settings) as chat, _model(evidence, spec, bar) as model:
-            return await run(
-                evidence,
-                store,
-                chat,
-                ExplainCache(),
-                Ledger(settings.budget_usd),
-                notebook,
-                model=model,
-                at_once=settings.requests_at_once,
-                again=again,
-                on_result=bar.step,
-            )
+    async with Chat(settings) as chat, _at_work(evidence, spec, notes) as (bar, model):
+        return await run(
+            evidence,
+            store,
+            chat,
+            ExplainCache(),
+            Ledger(settings.budget_usd),
+            notebook,
+            model=model,
+            at_once=settings.requests_at_once,
+            again=again,
+            on_result=bar.step,
+        )

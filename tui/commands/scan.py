@@ -1,5 +1,6 @@
 """``vlmscope scan``: make a scan, with progress on stderr."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,20 +58,6 @@ def scan(
     shard = None if long.shard is None else parse_shard(long.shard)
     if shard is not None and Ranks.of_environment() is not None:
         raise UsageError("--shard does not go with torchrun: its processes share the samples.", "Leave it out.")
-    if control.control is not None:
-        _check_control(model, images, out, reading, shard)
-        store = ScanStore(scan_folder(control.control))
-        job = _control_job(store, model, images, out, reading, control, long, shard, thresholds)
-        made = run_and_report(job)
-        known = store.manifest
-        whole = made is not None and images.limit is None and made.progress is None and not made.skipped
-        if made is not None and whole and not known.skipped and made.data_sha256 != known.data_sha256:
-            note(f"The images in {job.data.root} are not those that were scanned.")
-        return
-    if model.model is None or images.images is None or out is None:
-        raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
-    if control.seed is not None:
-        raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
     options = ScanOptions(
         hook=reading.hook or HookPoint.GATE,
         top_n=reading.top_n or 50,
@@ -83,19 +70,44 @@ def scan(
         save_samples=long.save_samples,
         shard=shard,
     )
-    run_and_report(
-        Job(
-            model=model.model,
-            revision=model.revision,
-            device=model.device,
-            dtype=model.dtype,
-            trust_remote_code=model.trust_remote_code,
-            data=read_data(images.images, images.limit, images.image_root, images.captions),
-            out=out,
-            options=options,
-            resume=long.resume,
-        )
+    if control.control is None:
+        if not model.name or images.images is None or out is None:
+            raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
+        if control.seed is not None:
+            raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
+        data = read_data(images.images, images.limit, images.image_root, images.captions)
+        run_and_report(Job(model, data, out, options, long.resume))
+        return
+    _check_control(model, images, out, reading, shard)
+    store = ScanStore(scan_folder(control.control))
+    scanned = store.manifest
+    job = Job(
+        replace(
+            model,
+            name=model.name or scanned.model.name,
+            revision=model.revision or (None if model.name else scanned.model.revision),
+            # Activations are compared in the dtype that they have.
+            dtype=scanned.model.dtype if model.dtype == "auto" else model.dtype,
+        ),
+        control_data(store, None if images.images is None else Path(images.images), images.limit),
+        new_control_folder(store) if out is None else out,
+        replace(
+            options,
+            hook=scanned.hook,
+            top_n=scanned.top_n,
+            maps=reading.maps or 0,
+            thresholds=thresholds.of(store),
+            question=scanned.question,
+            prompt_template=scanned.prompt,
+            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0),
+        ),
+        long.resume,
     )
+    made = run_and_report(job)
+    if made is None or images.limit is not None or made.progress is not None or made.skipped or scanned.skipped:
+        return
+    if made.data_sha256 != scanned.data_sha256:
+        note(f"The images in {job.data.root} are not those that were scanned.")
 
 
 def _check_control(
@@ -116,43 +128,3 @@ def _check_control(
         raise UsageError("--image-root does not go with --control.", "Name the folder with --images.")
     if shard is not None and out is None:
         raise UsageError("A shard of a control needs a folder of its own.", "Name it with --out.")
-
-
-def _control_job(
-    store: ScanStore,
-    model: ModelOptions,
-    images: ImageOptions,
-    out: Path | None,
-    reading: ReadingOptions,
-    control: ControlOptions,
-    long: LongScanOptions,
-    shard: ShardInfo | None,
-    thresholds: LabelThresholds,
-) -> Job:
-    """The scan of ``store``'s samples through random weights: what is not given is as in that scan."""
-    manifest = store.manifest
-    options = ScanOptions(
-        hook=manifest.hook,
-        top_n=manifest.top_n,
-        maps=reading.maps or 0,
-        batch=reading.batch,
-        thresholds=thresholds.of(store),
-        question=manifest.question,
-        prompt_template=manifest.prompt,
-        control=ControlInfo(scan_id=manifest.scan_id, seed=control.seed or 0),
-        save_seconds=long.save_seconds,
-        save_samples=long.save_samples,
-        shard=shard,
-    )
-    return Job(
-        model=model.model or manifest.model.name,
-        revision=model.revision or (manifest.model.revision if model.model is None else None),
-        device=model.device,
-        # Activations are compared in the dtype that they have.
-        dtype=manifest.model.dtype if model.dtype == "auto" else model.dtype,
-        trust_remote_code=model.trust_remote_code,
-        data=control_data(store, None if images.images is None else Path(images.images), images.limit),
-        out=new_control_folder(store) if out is None else out,
-        options=options,
-        resume=long.resume,
-    )

@@ -19,10 +19,15 @@ LONG = "Long scans"
 class ModelOptions:
     """The model that is scanned, and how it runs."""
 
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'.", rich_help_panel=MODEL),
-    ] = None
+    name: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = ""
     prompt_template: Annotated[
         str | None,
         typer.Option(

@@ -23,6 +23,7 @@ from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped,
 from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.shards import Ranks
 from vlmscope.core.store.writer import check_out
+from vlmscope.tui.commands.scan_options import ModelOptions
 from vlmscope.tui.commands.scanned import PROGRAM, note_skipped, write_labels
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 
@@ -33,11 +34,7 @@ NAMED = 20  #: images listed twice that are named on stderr
 class Job:
     """What is to be scanned, how and where to."""
 
-    model: str
-    revision: str | None
-    device: str
-    dtype: str
-    trust_remote_code: bool
+    model: ModelOptions
     data: Data
     out: Path
     options: ScanOptions
@@ -68,12 +65,12 @@ def run_job(job: Job) -> Manifest:
         typer.Exit: 130 after Ctrl-C, 143 after SIGTERM; what was scanned is saved, and a note names the next command.
     """
     notes = Notes(quiet=job.quiet)
-    options = job.options
+    model, options = job.model, job.options
     for line in job.data.notes[:NAMED]:
         notes.write(line)
     if len(job.data.notes) > NAMED:
         notes.write(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts")
-    notes.write(f"{'loading' if options.control is None else 'making at random'} {job.model}")
+    notes.write(f"{'loading' if options.control is None else 'making at random'} {model.name}")
     from vlmscope.core.model.vlm import Vlm
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
@@ -81,11 +78,11 @@ def run_job(job: Job) -> Manifest:
     if options.control is not None:
         make = partial(Vlm.random, seed=options.control.seed)
     vlm = make(
-        job.model,
-        revision=job.revision,
-        device=job.device,
-        dtype=job.dtype,
-        trust_remote_code=job.trust_remote_code,
+        model.name,
+        revision=model.revision,
+        device=model.device,
+        dtype=model.dtype,
+        trust_remote_code=model.trust_remote_code,
     )
     cache = DescriptionCache()
     try:
@@ -119,7 +116,7 @@ def run_by_ranks(job: Job, ranks: Ranks) -> Manifest | None:
     with named(ranks), contextlib.ExitStack() as stack:
         mine = replace(
             job,
-            device=rank_device(ranks, job.device),
+            model=replace(job.model, device=rank_device(ranks, job.model.device)),
             resume=True,  # whether that is asked is decided for all processes together
             who=f"{ranks} of {ranks.of}: ",
             quiet=not ranks.is_first,
@@ -217,12 +214,13 @@ def _known_settings(job: Job) -> dict[str, object]:
         "the thresholds": str(ThresholdsInfo.of(options.thresholds)),
     }
     if options.control is None:
-        local = job.model != DEMO and Path(job.model).is_dir()
-        known["--model"] = str(Path(job.model).resolve()) if local else job.model
+        name = job.model.name
+        local = name != DEMO and Path(name).is_dir()
+        known["--model"] = str(Path(name).resolve()) if local else name
     if options.batch is not None:
         known["--batch"] = options.batch
-    if job.dtype != "auto":
-        known["--dtype"] = job.dtype
+    if job.model.dtype != "auto":
+        known["--dtype"] = job.model.dtype
     return known
 
 
