@@ -45,7 +45,7 @@ class ChatRequest:
         parts: what the user's message holds, in order.
         schema_name, schema: of the JSON that is wanted; a strict JSON schema.
         max_output_tokens: the answer is cut there.
-        wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be mended; else empty.
+        wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be corrected; else empty.
     """
 
     model: str

@@ -53,7 +53,7 @@ def pick_explanation(
 ) -> Explanation | None:
     """What to score of a neuron: ``wanted``, else what leads in the notebook, else its concept words.
 
-    Words that the notebook has already are the notebook's own: it knows which samples they were written from.
+    Words that the notebook has already are the notebook's own, with the samples that they were written from.
 
     Raises:
         StoreError: if the scan's concepts are damaged.
@@ -143,11 +143,36 @@ async def run(
         NotebookError: if ``notebook`` cannot be read or written.
     """
 
+    def leading(other: Neuron) -> Explanation | None:
+        saved = notebook.explanations(other)
+        return saved[0].explanation if saved and saved[0].explanation.pattern_found else None
+
+    async def score(neuron: Neuron) -> ScoreResult:
+        explanation = pick_explanation(store, notebook, neuron, wanted)
+        if explanation is None:
+            return ScoreResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
+        if not explanation.pattern_found:
+            return ScoreResult(neuron, ScoreStatus.SKIPPED, explanation, reason=NO_PATTERN)
+        report = None if again else known_score(notebook, neuron, explanation, simulator.name)
+        if report is not None:
+            return ScoreResult(neuron, ScoreStatus.KNOWN, explanation, report)
+        others = baseline_explanations(store, neuron, explanation, simulator, leading) if baseline else []
+        outcome = await score_explanation(
+            store, neuron, explanation, simulator, model, baselines=others, on_sample=on_sample
+        )
+        report = outcome.report
+        if not report.samples:
+            reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+            reason = "; ".join(reasons[:3]) or "there are no samples"
+            return ScoreResult(neuron, ScoreStatus.FAILED, explanation, reason=reason)
+        keep_score(notebook, neuron, explanation, report)
+        return ScoreResult(neuron, ScoreStatus.SCORED, explanation, report)
+
     async def one(neuron: Neuron) -> ScoreResult:
         try:
-            return await _one(neuron, store, simulator, model, notebook, wanted, again, baseline, on_sample)
+            return await score(neuron)
         except StoreError as error:
-            return ScoreResult(neuron, ScoreStatus.FAILED, reason=plain(error.message))
+            return missed(neuron, error)
 
     def missed(neuron: Neuron, error: VlmscopeError | None) -> ScoreResult:
         if error is None:
@@ -155,44 +180,3 @@ async def run(
         return ScoreResult(neuron, ScoreStatus.FAILED, reason=plain(error.message))
 
     return await run_batch(neurons, one, missed, ends=(WorkerError, ApiError), on_result=on_result)
-
-
-async def _one(
-    neuron: Neuron,
-    store: ScanStore,
-    simulator: Simulator,
-    model: Asks,
-    notebook: Notebook,
-    wanted: Explanation | None,
-    again: bool,
-    baseline: bool,
-    on_sample: Callable[[int, int], None],
-) -> ScoreResult:
-    explanation = pick_explanation(store, notebook, neuron, wanted)
-    if explanation is None:
-        return ScoreResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
-    if not explanation.pattern_found:
-        return ScoreResult(
-            neuron, ScoreStatus.SKIPPED, explanation, reason="its explanation says that there is no pattern"
-        )
-    if not again:
-        report = known_score(notebook, neuron, explanation, simulator.name)
-        if report is not None:
-            return ScoreResult(neuron, ScoreStatus.KNOWN, explanation, report)
-
-    def said(other: Neuron) -> Explanation | None:
-        saved = notebook.explanations(other)
-        return saved[0].explanation if saved and saved[0].explanation.pattern_found else None
-
-    others = baseline_explanations(store, neuron, explanation, simulator, said) if baseline else []
-    outcome = await score_explanation(
-        store, neuron, explanation, simulator, model, baselines=others, on_sample=on_sample
-    )
-    report = outcome.report
-    if not report.samples:
-        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
-        return ScoreResult(
-            neuron, ScoreStatus.FAILED, explanation, reason="; ".join(reasons[:3]) or "there are no samples"
-        )
-    keep_score(notebook, neuron, explanation, report)
-    return ScoreResult(neuron, ScoreStatus.SCORED, explanation, report)

@@ -126,15 +126,21 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _answer(code: str) -> str:
+    """What a Python of its own prints."""
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(  # noqa: S603 - our own interpreter, our own text
+        command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
+    )
+    return done.stdout
+
+
 def _devices() -> list[Finding]:
     area, hint = "Devices", "Browsing a scan works without it. For models: pip install torch"
     if importlib.util.find_spec("torch") is None:
         return [Finding(area, "torch", "missing", Severity.LIMIT, hint)]
     try:
-        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
-            [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
-        )
-        torch_version, cuda, devices, mps = json_text.loads(answer.stdout.strip().splitlines()[-1])
+        torch_version, cuda, devices, mps = json_text.loads(_answer(_ASK_TORCH).strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
         return [Finding(area, "torch", f"does not load: {last}", Severity.LIMIT, hint)]
@@ -165,14 +171,7 @@ def _kernels() -> Finding:
         "Triton compiles them at first: it needs a C compiler and a GPU that it supports. A scan reports why it cannot."
     )
     try:
-        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
-            [sys.executable, "-P", "-c", _ASK_KERNELS],
-            capture_output=True,
-            text=True,
-            timeout=TORCH_SECONDS,
-            check=True,
-        )
-        works = answer.stdout.split()[-1:] == ["True"]
+        works = _answer(_ASK_KERNELS).split()[-1:] == ["True"]
     except (OSError, subprocess.SubprocessError):
         works = False
     if works:
@@ -249,7 +248,7 @@ def _demo() -> list[Finding]:
 
 def _api() -> list[Finding]:
     area = "Explanations"
-    # Only whether: a key's value is nobody's to see, and a URL may hold a password.
+    # Only whether: a key's value is not shown, and a URL may hold a password.
     found = [Finding(area, "OPENAI_API_KEY", "set" if api_key() else "not set")]
     try:
         settings = load_config().api

@@ -16,7 +16,7 @@ from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_of, whole
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, whole
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
@@ -34,16 +34,7 @@ def export(
         str | None,
         typer.Option("--verdict", help=f"{', '.join(VERDICTS)}.", metavar="VERDICT", rich_help_panel=WHICH),
     ] = None,
-    label: Annotated[
-        Label | None,
-        typer.Option(
-            "--label",
-            parser=label_of,
-            metavar="LABEL",
-            help=f"{', '.join(LABEL_WORDS)}.",
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
+    label: Annotated[Label | None, label_option(f"{', '.join(LABEL_WORDS)}.", WHICH)] = None,
     high_confidence_only: Annotated[
         bool, typer.Option("--high-confidence-only", help="Of a high-confidence label.", rich_help_panel=WHICH)
     ] = False,

@@ -17,7 +17,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_of
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
 
 BAR = 24  #: cells of a whole bar
 LIST = "Neurons"
@@ -41,16 +41,7 @@ def labels(
         bool,
         typer.Option("--neurons", help="List the neurons, with the margin of each label.", rich_help_panel=LIST),
     ] = False,
-    label: Annotated[
-        Label | None,
-        typer.Option(
-            "--label",
-            parser=label_of,
-            metavar="LABEL",
-            help=f"Only those of this label: {', '.join(LABEL_WORDS)}.",
-            rich_help_panel=LIST,
-        ),
-    ] = None,
+    label: Annotated[Label | None, label_option(f"Only those of this label: {', '.join(LABEL_WORDS)}.", LIST)] = None,
     only_fragile: Annotated[
         bool, typer.Option("--fragile", help="Only those whose label is fragile.", rich_help_panel=LIST)
     ] = False,
@@ -163,8 +154,8 @@ def _list(
     entries = []
     for layer, index in addresses[:limit].tolist():
         at, neuron = (layer, index), Neuron(layer, index)
-        votes, sure = labels.votes[at].tolist(), bool(labels.high_confidence[at])
-        entries.append(_Entry(neuron, labels.of(neuron), sure, votes, firm.of(neuron)))
+        votes, high = labels.votes[at].tolist(), bool(labels.high_confidence[at])
+        entries.append(_Entry(neuron, labels.of(neuron), high, votes, firm.of(neuron)))
     if json:
         output.write_json([_entry_json(entry) for entry in entries])
     elif entries:

@@ -19,7 +19,7 @@ from vlmscope.tui.commands.concepts import as_entry, as_words, share
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_of
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
 
 SHOWN = 20  #: neurons listed unless told otherwise
 
@@ -44,15 +44,7 @@ def search(
             metavar="WORD...", help="What to look for; of several words a neuron must have all.", show_default=False
         ),
     ],
-    label: Annotated[
-        Label | None,
-        typer.Option(
-            "--label",
-            parser=label_of,
-            metavar="LABEL",
-            help=f"Only neurons of this label: {', '.join(LABEL_WORDS)}.",
-        ),
-    ] = None,
+    label: Annotated[Label | None, label_option(f"Only neurons of this label: {', '.join(LABEL_WORDS)}.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="List no more neurons than this.")] = SHOWN,
     json: JsonOption = False,
     thresholds: LabelThresholds,
@@ -103,8 +95,8 @@ def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | Non
     hits = []
     for at in zip(layer[order].tolist(), index[order].tolist(), strict=True):
         neuron = Neuron(*at)
-        sure = bool(labels.high_confidence[at])
-        hits.append(Hit(neuron, labels.of(neuron), sure, float(strength[at]), concepts.of(neuron)))
+        high = bool(labels.high_confidence[at])
+        hits.append(Hit(neuron, labels.of(neuron), high, float(strength[at]), concepts.of(neuron)))
     return hits, total
 
 

@@ -72,7 +72,7 @@ def show(
 
 
 def _entry(store: ScanStore, neuron: Neuron) -> Entry:
-    """What the notebook holds; a notebook that cannot be read is no reason to show nothing."""
+    """What the notebook holds; without it where that cannot be read."""
     try:
         notebook = kept_notebook(store)
         if notebook is None:

@@ -129,16 +129,16 @@ def as_json(scan: ScanStatistics) -> dict[str, object]:
 
 def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
     """One layer, or all: shares of high-confidence labels are among themselves, as in the paper's figure 6."""
-    counts, sure = of_layer(scan.counts, layer), of_layer(scan.high_confidence, layer)
+    counts, high = of_layer(scan.counts, layer), of_layer(scan.high_confidence, layer)
     neurons = int(counts.sum())
     row: dict[str, object] = {
         "neurons": neurons,
         "count": by_label(counts),
         "share": by_label(shares(counts)),
         "high_confidence": {
-            "neurons": int(sure.sum()),
-            "count": by_label(sure),
-            "share": by_label(shares(sure)),
+            "neurons": int(high.sum()),
+            "count": by_label(high),
+            "share": by_label(shares(high)),
         },
     }
     if scan.fragile is not None:
@@ -155,7 +155,7 @@ def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
     for scan in scans:
         for row in scan.both:
             about = [scan.name, row.model, row.hook.value, row.samples, row.seed]
-            part, sure = shares(row.counts), shares(row.high_confidence)
+            part, high = shares(row.counts), shares(row.high_confidence)
             for layer, which in np.ndindex(row.counts.shape):
                 place = (layer, which)
                 lines.writerow(
@@ -167,7 +167,7 @@ def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
                         int(row.counts[place]),
                         _number(float(part[place])),
                         int(row.high_confidence[place]),
-                        _number(float(sure[place])),
+                        _number(float(high[place])),
                         None if row.fragile is None else int(row.fragile[place]),
                     ]
                 )
@@ -223,8 +223,8 @@ def _summary(scans: Sequence[ScanStatistics]) -> list[Text]:
     width = max(len(name) for name, _ in rows)
     lines = [output.row(f"{'':{width}}{letters}{'high':>7}{'frag':>7}   of the high-confidence:{letters[2:]}")]
     for name, row in rows:
-        sure = "".join(_percent(part, 7) for part in shares(of_layer(row.high_confidence, None)))
-        lines.append(output.row(f"{name:<{width}}{_shares_text(row, None)}{'':15}{sure[2:]}"))
+        high = "".join(_percent(part, 7) for part in shares(of_layer(row.high_confidence, None)))
+        lines.append(output.row(f"{name:<{width}}{_shares_text(row, None)}{'':15}{high[2:]}"))
     return lines
 
 

@@ -6,7 +6,7 @@ token's activation. Change ``PROMPT_VERSION`` with anything that the model reads
 Notable:
 - The answer pairs each token's number with its activation: a list of activations alone would shift unseen where the
   model skips a token.
-- An answer that lacks a token is no prediction. It is asked to be mended once; a token is never taken for 0.
+- An answer that lacks a token is not a prediction. The model is asked once to correct it; a token is never taken for 0.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class ApiText:
         """Nothing is sent yet.
 
         Args:
-            chat: whoever opened it closes it.
+            chat: the caller closes it.
             ledger: what every answer is booked in, and whose budget ends the run.
             cache: by default the user's own.
         """
@@ -146,7 +146,7 @@ def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api
 
 
 def estimate_samples(explanation: Explanation, samples: Sequence[HeldOut], settings: Api) -> Estimate:
-    """What predicting these samples will cost at most, if none of it is in the cache and nothing is to be mended."""
+    """What predicting these samples will cost at most, if none of it is in the cache and no answer is wrong."""
     return total(estimate_request(build_request(explanation, sample.tokens, settings), settings) for sample in samples)
 
 
@@ -154,7 +154,7 @@ def read_activations(text: str, tokens: int) -> list[int]:
     """A model's answer as activations in the tokens' order; a code fence around it, and thoughts before it, do no harm.
 
     Raises:
-        WrongAnswer: if it is no JSON, or does not name every token once with an integer from 0 to 10.
+        WrongAnswer: if it is not JSON, or does not name every token once with an integer from 0 to 10.
     """
     pairs = read_json(text, _Pairs).activations
     found: dict[int, int] = {}

@@ -10,7 +10,7 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.commands.shared.options import label_of
+from vlmscope.tui.commands.shared.options import label_option
 
 WHICH = "Which neurons"
 LIMIT = 20  #: of a label, where no other number is given
@@ -27,16 +27,7 @@ class NeuronOptions:
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
     ] = None
-    label: Annotated[
-        Label | None,
-        typer.Option(
-            "--label",
-            parser=label_of,
-            metavar="LABEL",
-            help="The clearest of a label: visual, text, multimodal.",
-            rich_help_panel=WHICH,
-        ),
-    ] = None
+    label: Annotated[Label | None, label_option("The clearest of a label: visual, text, multimodal.", WHICH)] = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),

@@ -60,6 +60,10 @@ def label_of(text: str) -> Label:
     return label
 
 
+def label_option(help_: str, panel: str | None = None) -> Any:
+    return typer.Option("--label", parser=label_of, metavar="LABEL", help=help_, rich_help_panel=panel)
+
+
 def _batch(text: str) -> int | None:
     if text == "auto":
         return None
