@@ -51,7 +51,7 @@ def scan(
     With --control the samples, descriptions, prompt, hook and top-n are those
     of SCAN, and the weights are random: it shows the labels of a network that
     has learnt nothing. It is put beside SCAN, where 'labels' and 'stats' find
-    it. --images and --model say where images and model lie if they have
+    it. --images and --model name the images and the model where they have
     moved. A seed gives the same weights again on the same kind of device, in
     the same dtype, with the same versions of torch and transformers.
     """

@@ -195,7 +195,7 @@ def test_the_oracle_is_for_the_demo(scan: Path, demo: ScanStore) -> None:
     model = FakeModel(Oracle.of_demo(demo.manifest))
     with pytest.raises(UsageError, match="demo's scenes alone"):
         make_simulator("oracle", Tools(ScanStore(scan), cast(Any, model), Config()))
-    with pytest.raises(UsageError, match="no backend"):
+    with pytest.raises(UsageError, match="not a backend"):
         make_simulator("magic", Tools(demo, cast(Any, model), Config()))
 
 
