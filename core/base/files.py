@@ -34,24 +34,40 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
         raise
 
 
+def beside(target: Path) -> Path:
+    """A hidden name that nothing has yet, in ``target``'s folder: for what will take its place."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Generator[Path]:
+def whole_folder(target: Path, *, replace: bool = False) -> Generator[Path]:
     """A new folder to fill, beside ``target``; it becomes ``target`` where the context ends without an exception.
 
-    An empty folder may be at ``target``. Nothing is left beside it in any case.
+    Nothing else is left beside ``target`` in any case.
+
+    Args:
+        replace: a folder that is at ``target`` goes, or is put back where the new one cannot take its place; otherwise
+            only an empty one may be there.
 
     Raises:
         OSError: if the folder cannot be made or renamed.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    partial = beside(target)
+    old = partial.with_suffix(".old")
     try:
         partial.mkdir(parents=True)
         yield partial
-        if target.exists():
+        if replace and target.exists():
+            target.replace(old)
+        elif target.exists():
             target.rmdir()
         partial.replace(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not target.exists():
+            with contextlib.suppress(OSError):
+                old.replace(target)
+        for left in (partial, old) if target.exists() else (partial,):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class PartReader:

@@ -23,7 +23,7 @@ class Estimate:
     Attributes:
         output_tokens_at_most: the answer is cut there.
         usd: None where the model's price is not known.
-        price_date: of the price; empty where it is not known.
+        price_date: what dates the price (``PriceTag.date``); empty where no price is known.
         images: pictures sent.
         requests: how many requests this is the sum of.
     """

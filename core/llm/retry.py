@@ -74,7 +74,8 @@ def classify_error(
         return ApiFailure(NextStep.REFUSED, said)
     if status in (400, 422) and (param.startswith("response_format") or any(it in message.lower() for it in _FORMAT)):
         return ApiFailure(NextStep.STEP_DOWN, f"HTTP {status}: {said}")
-    return ApiFailure(NextStep.FAIL, f"HTTP {status}: {said}")
+    hint = "Look at model and base_url under [api] in the settings." if status == 404 else ""  # a model may have gone
+    return ApiFailure(NextStep.FAIL, f"HTTP {status}: {said}", hint)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -8,6 +8,7 @@ activation does, so no activation but the kept order statistics is needed. Pure 
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 CountArray = NDArray[np.uint16]
+LabelWord = Literal["visual", "text", "multimodal", "unknown"]
+_WORDS: tuple[LabelWord, ...] = get_args(LabelWord)
 
 
 class Label(IntEnum):
@@ -32,8 +35,8 @@ class Label(IntEnum):
     UNKNOWN = 3
 
     @property
-    def word(self) -> str:
-        return self.name.lower()
+    def word(self) -> LabelWord:
+        return _WORDS[self]
 
     @property
     def letter(self) -> str:

@@ -1,10 +1,10 @@
 """What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vlmscope.core.base.callbacks import Stopped
+from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.data.images import crop_jpeg, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -25,12 +25,6 @@ from vlmscope.core.worker.messages import (
 if TYPE_CHECKING:
     from vlmscope.core.model.segmentation import Segmentation
     from vlmscope.core.model.vlm import Vlm
-
-
-class OnLoading(Protocol):
-    """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
-
-    def __call__(self, detail: str, progress: float | None = None) -> None: ...
 
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
@@ -144,38 +138,6 @@ def load_vlm(spec: ModelSpec, report: OnLoading) -> VlmEngine:
         ModelError: if it cannot be loaded.
     """
     report("importing torch and transformers")
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
 
-    report("opening the model; a new one is downloaded first")
-    _report_weights(report)
-    vlm = Vlm.load(
-        spec.name,
-        revision=spec.revision,
-        device=spec.device,
-        dtype=spec.dtype,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    return VlmEngine(vlm, spec)
-
-
-def _report_weights(report: OnLoading) -> None:
-    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
-    from transformers.utils import logging
-
-    def counted(items: Any) -> Iterator[Any]:
-        last = -1.0
-        for done, item in enumerate(items):
-            if done / len(items) >= last + 0.01:
-                last = done / len(items)
-                report("reading weights", last)
-            yield item
-        report("preparing")
-
-    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
-            return counted(args[0])
-        return factory(*args, **kwargs)
-
-    set_hook = getattr(logging, "set_tqdm_hook", None)
-    if set_hook is not None:
-        set_hook(hook)
+    return VlmEngine(load(spec, report), spec)

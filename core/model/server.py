@@ -19,8 +19,9 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.errors import Cancelled, VlmscopeError, WorkerError
-from vlmscope.core.model.engine import Engine, OnLoading, load_vlm
+from vlmscope.core.model.engine import Engine, load_vlm
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import open_worker_log, worker_log
 from vlmscope.core.worker.messages import Cancel, Failed, Loaded, Loading, Message, ModelSpec

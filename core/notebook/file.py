@@ -7,7 +7,7 @@ added (an explanation, a failure, a score) has the event's id.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from vlmscope.core.base.errors import NotebookError
@@ -109,8 +109,11 @@ class NotebookFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Several reads of one moment. It locks writers out, of this process and others, as long as it is open."""
-        with self._in_words(), self._transaction("BEGIN"):
+        """Several reads of one moment. It locks writers out, of this process and others, as long as it is open.
+
+        Inside another ``reading`` or ``writing`` it belongs to that one's moment.
+        """
+        with self._in_words(), nullcontext() if self.connection.in_transaction else self._transaction("BEGIN"):
             yield self.connection
 
     @contextmanager

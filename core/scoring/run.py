@@ -95,7 +95,7 @@ def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, ba
     same = {saved.id for saved in notebook.explanations(neuron) if _same(saved.explanation, explanation)}
     for saved in notebook.scores(neuron):
         if saved.backend == backend and saved.explanation_id in same:
-            return ScoreReport.from_body(saved.body)
+            return ScoreReport.from_json(saved.body)
     return None
 
 
@@ -113,7 +113,7 @@ def keep_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, rep
         known = notebook.add_explanation(neuron, explanation)
         if saved and (saved[0].explanation.source.of_the_neuron or not explanation.source.of_the_neuron):
             notebook.choose_explanation(neuron, saved[0].id)
-    notebook.add_score(known, report.backend, report.to_body(), now())
+    notebook.add_score(known, report.backend, report.to_json(), now())
 
 
 async def run(

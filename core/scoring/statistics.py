@@ -54,7 +54,7 @@ def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
             if saved.explanation_id != leading or saved.backend in found.get(neuron, {}):
                 continue
             try:
-                found.setdefault(neuron, {})[saved.backend] = ScoreReport.from_body(saved.body)
+                found.setdefault(neuron, {})[saved.backend] = ScoreReport.from_json(saved.body)
             except NotebookError:  # another version's: it stays in the notebook
                 continue
     return found

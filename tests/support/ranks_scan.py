@@ -14,12 +14,13 @@ from pathlib import Path
 
 from vlmscope.core.base.errors import SamplesError, VlmscopeError
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.load import load
 from vlmscope.core.scan.ranks import named, scan_by_ranks
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.manifest import Manifest, ShardInfo
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.store.shards import Ranks
+from vlmscope.core.worker.messages import ModelSpec
 
 TOP_N, MAPS = 5, 2
 
@@ -37,7 +38,7 @@ def main(model: str, samples: str, out: str, *resume: str) -> int:
         options = ScanOptions(top_n=TOP_N, maps=MAPS, batch=1, shard=shard)
         before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
         try:
-            return scan(Vlm.load(model), data, folder, options, report, resume=True, stopped=stopped)
+            return scan(load(ModelSpec(model)), data, folder, options, report, resume=True, stopped=stopped)
         finally:
             signal.signal(signal.SIGTERM, before)
 

@@ -145,14 +145,14 @@ def scan(
     if model_config is not None and images is None and (image_root is not None or captions is not None):
         raise UsageError("--image-root and --captions go with --images.", "Made-up data takes neither.")
     from vlmscope.core.bench.scan import bench_scan
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.store.settings import ScanOptions
 
     notes = Notes()
     with tempfile.TemporaryDirectory() as folder:
         if model_config is None:
             data = read_data(images or DEMO, samples, image_root, captions)
-            vlm = Vlm.load(model or DEMO, device=device, dtype=dtype)
+            vlm = load(ModelSpec(model or DEMO, device=device, dtype=dtype))
         else:
             from vlmscope.core.bench.random_models import described, made_data, made_vlm
 

@@ -18,8 +18,7 @@ from rich.text import Text
 from vlmscope.core.base.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
-from vlmscope.core.llm.access import OPENAI, api_key, key_problem, shown_url
-from vlmscope.core.llm.prices import last_day
+from vlmscope.core.llm.access import api_key, key_problem, shown_url
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.options import JsonOption
@@ -259,9 +258,4 @@ def _api() -> list[Finding]:
     problem = key_problem(settings)
     if problem:
         found.append(Finding(area, "requests", "cannot be sent", Severity.LIMIT, problem))
-    day = last_day(settings.model)
-    if server.startswith(OPENAI.removesuffix("/v1")) and day:
-        found.append(Finding(area, "model", f"{settings.model}, which leaves OpenAI's API on {day}"))
-    else:
-        found.append(Finding(area, "model", settings.model))
-    return found
+    return [*found, Finding(area, "model", settings.model)]

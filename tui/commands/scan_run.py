@@ -4,9 +4,7 @@ import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -23,6 +21,7 @@ from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped,
 from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.shards import Ranks
 from vlmscope.core.store.writer import check_out
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
 from vlmscope.tui.commands.scanned import PROGRAM, note_skipped, write_labels
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
@@ -71,19 +70,11 @@ def run_job(job: Job) -> Manifest:
     if len(job.data.notes) > NAMED:
         notes.write(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts")
     notes.write(f"{'loading' if options.control is None else 'making at random'} {model.name}")
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
-    make: Callable[..., Vlm] = Vlm.load
-    if options.control is not None:
-        make = partial(Vlm.random, seed=options.control.seed)
-    vlm = make(
-        model.name,
-        revision=model.revision,
-        device=model.device,
-        dtype=model.dtype,
-        trust_remote_code=model.trust_remote_code,
-    )
+    spec = ModelSpec(model.name, model.revision, model.device, model.dtype, options.hook, model.trust_remote_code)
+    vlm = load(spec, seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
     try:
         with _Stop() as stop, progress(notes, who=job.who) as report:

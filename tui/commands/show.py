@@ -1,6 +1,5 @@
 """``vlmscope show``: one neuron as text, as JSON, or as a picture."""
 
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from PIL import Image
 
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.data import images
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
@@ -176,9 +176,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    whole = io.BytesIO()  # so that the file is opened only when there is something to put into it
-    picture.save(whole, "PNG")
     try:
-        path.write_bytes(whole.getvalue())
+        path.write_bytes(images.png(picture))
     except OSError as error:
         raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error

@@ -106,7 +106,7 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
         if saved.explanation_id != explanation:
             continue
         try:
-            report = ScoreReport.from_body(saved.body)
+            report = ScoreReport.from_json(saved.body)
         except NotebookError:
             continue
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]

@@ -225,7 +225,7 @@ def _as_json(result: ScoreResult, label: Label) -> dict[str, object]:
         "status": result.status.value,
         "explanation": None if result.explanation is None else result.explanation.text,
         "reason": result.reason,
-        "report": None if result.report is None else result.report.to_body(),
+        "report": None if result.report is None else result.report.to_json(),
     }
 
 

@@ -9,18 +9,15 @@ Notable:
 - An answer that lacks a token is not a prediction. The model is asked once to correct it; a token is never taken for 0.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.text import escaped
 from vlmscope.core.llm.access import base_url
@@ -81,18 +78,17 @@ class ApiText:
     independent = True
     paid = True
 
-    def __init__(self, chat: Chat, ledger: Ledger, cache: "SimulateCache | None" = None) -> None:
+    def __init__(self, chat: Chat, ledger: Ledger) -> None:
         """Nothing is sent yet.
 
         Args:
             chat: the caller closes it.
             ledger: what every answer is booked in, and whose budget ends the run.
-            cache: by default the user's own.
         """
         self.warning = ""
         self._chat = chat
         self._ledger = ledger
-        self._cache = cache or SimulateCache()
+        self._cache = FileCache(cache_folder() / "simulate", private=True)
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The very words that are sent."""
@@ -110,20 +106,18 @@ class ApiText:
             return NoPrediction("the description has no tokens")
         request = build_request(explanation, sample.tokens, self._chat.settings)
         key = cache_key(request, base_url(self._chat.settings))
-        found = self._cache.read(key, len(sample.tokens))
+        count = len(sample.tokens)
+        found = self._cache.read(key, lambda kept: read_activations(kept.decode(), count))
         if found is None:
-            answered = await converse(
-                request, lambda text: read_activations(text, len(sample.tokens)), self._chat, self._ledger
-            )
+            answered = await converse(request, lambda text: read_activations(text, count), self._chat, self._ledger)
             self.warning = self.warning or answered.warning
-            if isinstance(answered.outcome, NoAnswer):
-                if answered.outcome.stop is not None:
-                    raise answered.outcome.stop
-                return NoPrediction(
-                    f"refused: {answered.outcome.reason}" if answered.outcome.refused else answered.outcome.reason
-                )
-            found = answered.outcome
-            self._cache.write(key, found)
+            outcome = answered.outcome
+            if isinstance(outcome, NoAnswer):
+                if outcome.stop is not None:
+                    raise outcome.stop
+                return NoPrediction(f"refused: {outcome.reason}" if outcome.refused else outcome.reason)
+            found = outcome
+            self._cache.write(key, json.dumps({"activations": list(enumerate(found))}).encode())
         return Prediction(text=np.array(found, dtype=np.float32))
 
 
@@ -174,7 +168,10 @@ def read_activations(text: str, tokens: int) -> list[int]:
 
 
 def cache_key(request: ChatRequest, base_url: str) -> str:
-    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens."""
+    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens.
+
+    Whatever changes a key has every answer paid for again.
+    """
     everything = {
         "cache_version": CACHE_VERSION,
         "prompt_version": PROMPT_VERSION,
@@ -186,34 +183,3 @@ def cache_key(request: ChatRequest, base_url: str) -> str:
         "parts": [part.text for part in request.parts if isinstance(part, TextPart)],
     }
     return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-class SimulateCache:
-    """Validated answers that were paid for, one file for each request; several processes may use it at once.
-
-    A damaged file counts as none.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
-        self.folder = cache_folder() / "simulate" if folder is None else folder
-
-    def read(self, key: str, tokens: int) -> list[int] | None:
-        """The activations of so many tokens, or None."""
-        try:
-            return read_activations((self.folder / f"{key}.json").read_text(encoding="utf-8"), tokens)
-        except (OSError, UnicodeDecodeError, WrongAnswer):
-            return None
-
-    def write(self, key: str, activations: Sequence[int]) -> None:
-        """Keep a validated answer. A folder that cannot be written costs no answer: nothing is kept then."""
-        text = json.dumps({"activations": list(enumerate(activations))})
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                Path(name).replace(self.folder / f"{key}.json")
-            except OSError:
-                Path(name).unlink(missing_ok=True)

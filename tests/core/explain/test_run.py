@@ -13,6 +13,7 @@ from tests.support.explain_parts import FakeMaps, chat_with, with_pictures
 from vlmscope.core.analysis.clearness import clearness
 from vlmscope.core.analysis.pick import clearest_of_label, clearest_of_layers
 from vlmscope.core.base.batch import BatchEnd
+from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.errors import Cancelled, StopRun
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.cache import ExplainCache
@@ -252,7 +253,7 @@ async def test_cancelling_keeps_what_is_finished_and_nothing_else(
         gate.opened.set()
     assert [len(notebook.explanations(Neuron(2, index))) for index in range(4)] == [1, 0, 0, 0]
     assert notebook.failures(Neuron(2, 1)) == ()
-    assert len(list(ExplainCache().folder.glob("*"))) == 1
+    assert len(list((cache_folder() / "explain").glob("*"))) == 1
     server.otherwise = completion()
     sent = len(server.bodies)
     assert statuses(await explain_first(server, store, notebook, 4)) == ["skipped"] + ["explained"] * 3

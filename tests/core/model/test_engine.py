@@ -17,6 +17,7 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.server import failure
 from vlmscope.core.model.vlm import Vlm
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder / "model"), device="cpu")
+    return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
         assert model.status.phase is Phase.READY
         assert model.process == pid
 
-        demo = Vlm.load("demo", device="cpu")
+        demo = load(ModelSpec("demo", device="cpu"))
         neuron = Neuron(demo.layers - 1, 217)
         answer = await model.ask(MapRequest(neuron, str(picture), told.prompt, told.description, None))
         encoded = demo.encode(told.prompt, told.description)

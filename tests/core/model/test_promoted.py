@@ -12,10 +12,11 @@ from tests.support.watched import watched
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import load_image
+from vlmscope.core.model.load import load
 from vlmscope.core.model.promoted import promoted
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.link import COMMAND
-from vlmscope.core.worker.messages import MapRequest, PromotedRequest
+from vlmscope.core.worker.messages import MapRequest, ModelSpec, PromotedRequest
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder / "model"), device="cpu")
+    return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
 def by_hand(vlm: Vlm, neuron: Neuron) -> list[tuple[float, str]]:

@@ -15,12 +15,13 @@ from tests.support.ranks_scan import MAPS, TOP_N
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.load import load
 from vlmscope.core.scan.ranks import _begin, _check_shared, _Group, _merge, named, rank_device
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.manifest import ShardInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.store.shards import Ranks, shard_folder
+from vlmscope.core.worker.messages import ModelSpec
 
 ROOT = Path(__file__).parents[3]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     data = make_images(tmp_path_factory.mktemp("data"), 13)
     (data.parent / "004.png").write_bytes(b"no picture")
     whole = tmp_path_factory.mktemp("scans") / "whole"
-    scan(Vlm.load(str(model)), read_data(str(data)), whole, ScanOptions(top_n=TOP_N, maps=MAPS, batch=1), silent)
+    scan(load(ModelSpec(str(model))), read_data(str(data)), whole, ScanOptions(top_n=TOP_N, maps=MAPS, batch=1), silent)
     return model, data, whole
 
 
@@ -118,7 +119,7 @@ def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path
     model, data, whole = made
     options = ScanOptions(top_n=TOP_N, batch=1)
     with pytest.raises(Cancelled):
-        scan(Vlm.load(str(model)), read_data(str(data)), tmp_path / "out", options, silent, stopped=lambda: True)
+        scan(load(ModelSpec(str(model))), read_data(str(data)), tmp_path / "out", options, silent, stopped=lambda: True)
     with pytest.raises(StoreError, match="was begun by one process; these are 2"):
         _begin(tmp_path / "out", TWO, resume=True)
     assert _begin(whole, TWO, resume=True) == ""

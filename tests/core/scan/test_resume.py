@@ -22,6 +22,7 @@ from vlmscope.core.base.errors import Cancelled, ModelError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
@@ -32,6 +33,7 @@ from vlmscope.core.store.manifest import Manifest, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = 23
@@ -44,7 +46,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))))
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model")))))
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +145,14 @@ def test_kill_9_at_any_moment(vlm: Vlm, images: Path, whole: ScanStore, tmp_path
         from pathlib import Path
         from vlmscope.core.data.samples import read_data
         from vlmscope.core.scan.scan import scan
+        from vlmscope.core.model.load import load
+        from vlmscope.core.worker.messages import ModelSpec
         from vlmscope.core.model.vlm import Vlm
         from tests.core.scan.test_resume import OPTIONS
         def progress(what, done, total):
             print(what, done, flush=True)
-        scan(Vlm.load({vlm.name!r}), read_data({str(images)!r}), Path({str(out)!r}), OPTIONS, progress, resume=True)
+        vlm, data = load(ModelSpec({vlm.name!r})), read_data({str(images)!r})
+        scan(vlm, data, Path({str(out)!r}), OPTIONS, progress, resume=True)
     """)
     rng = random.Random(5)
     kills = 0

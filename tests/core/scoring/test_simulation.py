@@ -301,7 +301,7 @@ async def test_a_neuron_of_apples_is_explained_by_apples(demo: ScanStore) -> Non
     assert [(one.sample, one.reason) for one in report.failures] == [(lost, f"#{lost} cannot be decoded.")]
     assert len(outcome.examples) == 40
     assert lost not in [one.sample for one in report.samples]
-    assert ScoreReport.from_body(report.to_body()) == report
+    assert ScoreReport.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize("independent", [True, False])
@@ -320,7 +320,7 @@ async def test_a_score_made_while_the_scan_went_on_says_so(
     so_far = "the scan was not whole, so far: 1,200 of 23,000 samples"
     model = "not independent: the inspected model is asked about itself"
     assert [whole.note, partial.note] == (["", so_far] if independent else [model, f"{model}; {so_far}"])
-    assert ScoreReport.from_body(partial.to_body()) == partial
+    assert ScoreReport.from_json(partial.to_json()) == partial
 
 
 async def test_too_few_samples_are_no_headline(demo: ScanStore) -> None:
@@ -367,7 +367,7 @@ async def test_a_run_keeps_scores_and_goes_on_where_it_was(demo: ScanStore, note
     assert "SIGKILL" in end.results[1].reason
     [kept] = notebook.scores(NEURON)
     assert kept.backend == "oracle"
-    assert ScoreReport.from_body(kept.body) == end.results[0].report
+    assert ScoreReport.from_json(kept.body) == end.results[0].report
     [explanation] = notebook.explanations(NEURON)
     assert explanation.explanation.text == "concept words: apple"
     assert not notebook.scores(neurons[1])

@@ -108,7 +108,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
     assert [one["sample"] for one in found["report"]["samples"]] == [one.sample for one in held]
     with notebook_of(DEMO_SCAN) as notebook:
         [kept] = notebook.scores(Neuron(3, 96))
-        assert ScoreReport.from_body(kept.body).to_body() == found["report"]
+        assert ScoreReport.from_json(kept.body).to_json() == found["report"]
         number = kept.explanation_id
     [again], _ = simulated(capsys, *args)
     assert (again["status"], again["report"]) == ("known", found["report"])

@@ -17,7 +17,7 @@ MODEL = "Model"
 IMAGES = "Images"
 SEEDS = 2**63  #: of torch's generator
 THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
-LABEL_WORDS = {label.word: label for label in Label}
+LABEL_WORDS: dict[str, Label] = {label.word: label for label in Label}
 
 
 def number(option: str, example: str) -> Callable[[str], float]:

@@ -1,0 +1,35 @@
+"""A cache: a folder of small files, one for each key."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from vlmscope.core.base.files import write_whole
+
+T = TypeVar("T")
+
+
+class FileCache:
+    """A folder of files ``KEY.json``; several processes may use it at once.
+
+    Some answers in such folders were paid for: a change of a folder, a key or a content asks, and pays, again.
+    """
+
+    def __init__(self, folder: Path, *, private: bool = False) -> None:
+        """``folder`` is made when there is something to keep; ``private`` files are readable by the user alone."""
+        self.folder = folder
+        self._private = private
+
+    def read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
+        """What was kept under ``key``, or None. A damaged file, which ``parse`` does not take, counts as none."""
+        try:
+            return parse((self.folder / f"{key}.json").read_bytes())
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Keep ``data``. A folder that cannot be written costs nothing: nothing is kept then."""
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / f"{key}.json", data, private=self._private)
