@@ -21,12 +21,10 @@ class Answered:
 
     Attributes:
         cached: it was paid for earlier; its tokens and cost are 0 now.
-        warning: for a person, about the model; may be empty.
     """
 
     outcome: Explanation | FailedExplanation
     cached: bool = False
-    warning: str = ""
 
 
 async def explain(
@@ -62,7 +60,7 @@ async def explain(
             output_tokens=found.output_tokens,
             cost_usd=found.cost_usd,
         )
-        return Answered(failure, warning=found.warning)
+        return Answered(failure)
     answer = found.outcome
     explanation = Explanation(
         text=answer.explanation,
@@ -80,4 +78,4 @@ async def explain(
         cost_usd=found.cost_usd,
     )
     cache.write(key, explanation)
-    return Answered(explanation, warning=found.warning)
+    return Answered(explanation)

@@ -41,7 +41,6 @@ class ExplainResult:
         explanation: the new one; of a skipped neuron the one that the notebook has.
         reason: why there is no explanation, or why it was skipped; else empty.
         input_tokens, output_tokens, cost_usd: of this run; None where the price is not known.
-        warning: about the model, once in a run; else empty.
         note: what the evidence lacked; else empty.
     """
 
@@ -53,7 +52,6 @@ class ExplainResult:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
-    warning: str = ""
     note: str = ""
 
 
@@ -140,6 +138,5 @@ def _result(item: Evidence, answered: Answered) -> ExplainResult:
         input_tokens=outcome.input_tokens,
         output_tokens=outcome.output_tokens,
         cost_usd=outcome.cost_usd,
-        warning=answered.warning,
         note=item.note,
     )

@@ -43,7 +43,6 @@ class Conversation(Generic[A]):
         model: the snapshot that answered.
         requests, input_tokens, output_tokens: of all requests together.
         cost_usd: None where the price or the usage of a request is not known.
-        warning: for a person, about the model; may be empty.
     """
 
     outcome: A | NoAnswer
@@ -52,7 +51,6 @@ class Conversation(Generic[A]):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
-    warning: str = ""
 
 
 async def converse(request: ChatRequest, read: Callable[[str], A], chat: Chat, ledger: Ledger) -> Conversation[A]:
@@ -116,7 +114,6 @@ def _booked(
         input_tokens=spent.input_tokens + answer.input_tokens,
         output_tokens=spent.output_tokens + answer.output_tokens,
         cost_usd=None if usd is None or spent.cost_usd is None else spent.cost_usd + usd,
-        warning=spent.warning or answer.warning,
     )
 
 

@@ -71,7 +71,6 @@ class ChatAnswer:
         refusal: why the model or a filter declines; empty if it does not.
         model: as the server names the model that answered.
         input_tokens, output_tokens: as billed; 0 where the server does not say.
-        warning: for a person, at the first use of a model that is near its end; else empty.
     """
 
     text: str
@@ -80,7 +79,6 @@ class ChatAnswer:
     model: str
     input_tokens: int
     output_tokens: int
-    warning: str = ""
 
 
 def wire_body(request: ChatRequest, step: int = 0) -> Json:

@@ -182,9 +182,8 @@ class ExplainScreen(ControlledScreen):
     @on(Explained)
     async def _explained(self, message: Explained) -> None:
         answered: Answered = message.answered
-        for warning in (answered.warning, message.note):
-            if warning:
-                self.app.notify(plain(warning), severity="warning", markup=False)
+        if message.note:
+            self.app.notify(plain(message.note), severity="warning", markup=False)
         self.chore(self.read_marks())
         self._paint_all()
         if message.neuron != self.state.neuron:

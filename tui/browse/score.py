@@ -155,8 +155,6 @@ class ScoreScreen(ExplainScreen):
             if not outcome.report.samples:
                 reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
                 raise NotebookError("; ".join(reasons[:3]) or "There are no samples.", "Nothing was scored.")
-            if isinstance(simulator, ApiText) and simulator.warning:
-                self.app.notify(plain(simulator.warning), severity="warning", markup=False)
             entry = await self.notebook.write(keep)
         except VlmscopeError as error:
             self.post_message(ScoreFailed(neuron, error))

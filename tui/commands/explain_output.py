@@ -69,8 +69,7 @@ def _line(result: ExplainResult, found: Explanation) -> Text:
 
 
 def _write_notes(results: Sequence[ExplainResult], notes: Notes) -> None:
-    said = [result.note for result in results] + [result.warning for result in results]
-    for line in dict.fromkeys(filter(None, said)):
+    for line in dict.fromkeys(result.note for result in results if result.note):
         notes.write(line)
     for result in results:
         if result.status in (ExplainStatus.FAILED, ExplainStatus.REFUSED):

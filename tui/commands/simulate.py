@@ -158,7 +158,7 @@ async def _run(
         if wanted is not None:
             _check(wanted, simulator, store)
         with bar.bars:
-            end = await run(
+            return await run(
                 neurons,
                 store,
                 simulator,
@@ -169,9 +169,6 @@ async def _run(
                 on_result=bar.step,
                 on_sample=bar.show_sample,
             )
-        if isinstance(simulator, ApiText) and simulator.warning:
-            notes.write(simulator.warning)
-        return end
     finally:
         if ledger.spent_usd or ledger.unpriced:
             unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""

@@ -67,11 +67,7 @@ class _Pairs(BaseModel):
 
 
 class ApiText:
-    """A model behind an API predicts each token's activation from the explanation.
-
-    Attributes:
-        warning: for a person, about the model; empty until there is one.
-    """
+    """A model behind an API predicts each token's activation from the explanation."""
 
     name = "api-text"
     kinds: Collection[TokenKind] = frozenset({TokenKind.TEXT})
@@ -85,7 +81,6 @@ class ApiText:
             chat: the caller closes it.
             ledger: what every answer is booked in, and whose budget ends the run.
         """
-        self.warning = ""
         self._chat = chat
         self._ledger = ledger
         self._cache = FileCache(cache_folder() / "simulate", private=True)
@@ -110,7 +105,6 @@ class ApiText:
         found = self._cache.read(key, lambda kept: read_activations(kept.decode(), count))
         if found is None:
             answered = await converse(request, lambda text: read_activations(text, count), self._chat, self._ledger)
-            self.warning = self.warning or answered.warning
             outcome = answered.outcome
             if isinstance(outcome, NoAnswer):
                 if outcome.stop is not None:
