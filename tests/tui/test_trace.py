@@ -72,7 +72,7 @@ async def test_a_step(scan: Path) -> None:
             assert max(trace.paints.values()) == 1
             assert len(trace.files) <= 39
             assert trace.before_store <= 14
-            assert len(trace.opens) <= 10
+            assert len(trace.opens) <= 2
 
 
 async def test_a_verdict(scan: Path) -> None:

@@ -14,10 +14,11 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.data.listings import Captions
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import ControlInfo, Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS, ScanOptions
-from vlmscope.core.store.shards import Ranks, parse_shard
+from vlmscope.core.store.shards import parse_shard
 from vlmscope.tui.commands.scan_ranks import run_ranks
 from vlmscope.tui.commands.scan_run import Job, check_job, run_job, say_result
 from vlmscope.tui.commands.shared.options import (

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnProgress
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import Manifest, ShardInfo
-from vlmscope.core.store.shards import Ranks
 from vlmscope.tui.commands.scan_run import Job, check_job, run_job
 from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 

@@ -150,7 +150,7 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
         return [*(_line(row) for row in (frame, *body, frame)), _line(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(top.crop)
+    crop = open_crop(top.read_crop())
     height = max(2, round(crop.height * width / crop.width / 2) * 2)
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)

@@ -1,12 +1,11 @@
-"""The scan that a command was given, opened for reading; of one in progress it is said how far it is."""
+"""The scan that a command was given, opened for reading; the progress of one that is not whole goes to stderr."""
 
 import sys
 
-from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.text import plain
 from vlmscope.core.store.manifest import Progress
-from vlmscope.core.store.progress import open_scan, progress_text
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import progress_text
+from vlmscope.core.store.reader import ScanStore, open_scan
 
 
 def opened(scan: str, *, among_others: bool = False) -> ScanStore:
@@ -15,7 +14,7 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
     Raises:
         StoreError: if it cannot be read, or has met no sample yet.
     """
-    store = open_scan(scan_folder(scan))
+    store = open_scan(scan)
     progress = store.manifest.progress
     if progress is not None:
         print(f"{plain(scan)}: {progress_text(progress)}" if among_others else progress_text(progress), file=sys.stderr)
@@ -23,7 +22,7 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
 
 
 def progress_json(progress: Progress | None) -> dict[str, object] | None:
-    """How far a scan is, as JSON has it; null for a whole one."""
+    """A scan's progress for JSON; null for a whole one."""
     if progress is None:
         return None
     shard = {} if progress.shard is None else {"shard": str(progress.shard)}
