@@ -6,7 +6,7 @@ The rule that labels neurons labels those of a network that has learnt nothing t
 A control is an ordinary scan whose manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
 weights. It lies beside its scan, as ``<SCAN>.control``, or, where that folder is not the user's to write in (the
 demo's), in the user's data folder as ``controls/<the first 16 digits of scan_id>``; there it is looked for, in that
-order. Nothing here loads a model; ``Vlm.random`` makes the weights.
+order. Nothing here loads a model; ``core.model.load`` makes the weights.
 """
 
 import os

@@ -29,7 +29,7 @@ from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import check_out
 
-SAMPLES = 3  #: reported of a neuron unless told otherwise
+SAMPLES = 3  #: reported of a neuron by default
 
 
 class Format(StrEnum):

@@ -252,7 +252,7 @@ class NotedScreen(ModelTalkScreen):
 
     @on(PromotedFailed)
     def _promoted_failed(self, message: PromotedFailed) -> None:
-        from vlmscope.core.worker.process import Superseded
+        from vlmscope.core.worker.client import Superseded
 
         neuron = message.neuron
         self._writes_asked.discard(neuron)
@@ -287,7 +287,7 @@ def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
     found: dict[int, tuple[ScoreReport, ...]] = {}
     for saved in entry.scores:
         with contextlib.suppress(NotebookError):
-            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_body(saved.body))
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
     return found
 
 

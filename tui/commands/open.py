@@ -74,7 +74,7 @@ def _check_terminal(scan: str) -> None:
     for stream, what in ((sys.__stdin__, "input"), (sys.__stderr__, "stderr")):
         if stream is None or not stream.isatty():
             raise NoTerminalError(
-                f"Its {what} is no terminal.", f"For pipes: vlmscope labels {scan}, vlmscope show {scan} L0/N0."
+                f"Its {what} is not a terminal.", f"For pipes: vlmscope labels {scan}, vlmscope show {scan} L0/N0."
             )
     if os.environ.get("TERM") == "dumb":
         raise NoTerminalError("TERM is dumb.", "Set TERM to your terminal's name, such as xterm-256color.")

@@ -144,7 +144,7 @@ def test_a_truncated_array_is_named(scan_copy: Path) -> None:
     assert "truncated" in refusal(scan_copy, str(path)).message
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 400))
 def test_an_array_cut_anywhere_near_its_head_is_refused(scan_copy: Path, cut: int) -> None:
     path = arrays_folder(scan_copy) / "votes.npy"
