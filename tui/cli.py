@@ -24,7 +24,7 @@ from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
 from vlmscope.tui.commands.labels import labels
 from vlmscope.tui.commands.merge import merge
-from vlmscope.tui.commands.open import open_scan
+from vlmscope.tui.commands.open import open_screen
 from vlmscope.tui.commands.scan import scan
 from vlmscope.tui.commands.search import search
 from vlmscope.tui.commands.shared.groups import grouped
@@ -118,7 +118,7 @@ def screen(
     Without a command, opens the demo.
     """
     if ctx.invoked_subcommand is None:
-        raise typer.Exit(open_scan())
+        raise typer.Exit(open_screen())
 
 
 def open_(
@@ -135,7 +135,7 @@ def open_(
 
     The model loads only when something needs it; --device and --dtype override the settings.
     """
-    raise typer.Exit(open_scan(scan, address, device=device, dtype=dtype))
+    raise typer.Exit(open_screen(scan, address, device=device, dtype=dtype))
 
 
 for panel, commands in {

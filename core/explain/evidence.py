@@ -88,7 +88,7 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
             picture=one.sample.picture_here,
             description=one.sample.description,
             tokens=one.sample.tokens,
-            crop=one.crop,
+            crop=one.read_crop(),
             visual=one.visual_map,
             text=one.text_map,
         )

@@ -162,7 +162,7 @@ def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: Neuron
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(example.crop, example.visual_map, example.maximum)
+        png = picture(example.read_crop(), example.visual_map, example.maximum)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

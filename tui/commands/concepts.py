@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import ConceptList, Concepts, find_concepts
 from vlmscope.core.store.concept_files import check_writable, replace_concepts
-from vlmscope.core.store.progress import check_whole, open_scan
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import check_whole
+from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument
@@ -32,7 +31,7 @@ def concepts(
     explanation by a model. A scan finds them at its end; this is for scans
     that lack them.
     """
-    store = open_scan(scan_folder(scan))
+    store = open_scan(scan)
     check_whole(store, "Concepts take")
     found = None if again else store.concepts
     began = time.monotonic()

@@ -12,10 +12,11 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, ScanOptions
-from vlmscope.core.store.shards import Ranks, parse_shard
+from vlmscope.core.store.shards import parse_shard
 from vlmscope.tui.commands.scan_options import (
     ControlOptions,
     ImageOptions,

@@ -16,10 +16,10 @@ from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import Cancelled
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions, check_resumable
-from vlmscope.core.store.shards import Ranks
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions

@@ -165,7 +165,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
         raise PictureError(
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
-    crop = open_crop(picked.crop)
+    crop = open_crop(picked.read_crop())
     factor = max(1, round(PNG_SIDE / crop.height))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     activation = overlay(origin, norms, colour_map)

@@ -143,7 +143,7 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
         return [*(row(line) for line in (frame, *body, frame)), row(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(top.crop)
+    crop = open_crop(top.read_crop())
     height = max(2, round(crop.height * width / crop.width / 2) * 2)
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)

@@ -247,7 +247,7 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
         picture = found.convert("RGB")
     store = ScanStore(scan)
     top = store.example(NEURON, 2, Thresholds())
-    crop = open_crop(top.crop)
+    crop = open_crop(top.read_crop())
     assert top.visual_map is not None
     small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
     factor = picture.height // crop.height

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from vlmscope.core.base.config import load_config
-from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.store.manifest import Progress
-from vlmscope.core.store.progress import open_scan, progress_text
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import progress_text
+from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.commands.shared.notes import note
 
 
@@ -17,7 +16,7 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
     Raises:
         StoreError: if it cannot be read, or has no sample yet.
     """
-    store = open_scan(scan_folder(scan))
+    store = open_scan(scan)
     progress = store.manifest.progress
     if progress is not None:
         note(f"{scan}: {progress_text(progress)}" if among_others else progress_text(progress))
@@ -43,7 +42,7 @@ def kept_notebook(store: ScanStore) -> Notebook | None:
 
 
 def progress_json(progress: Progress | None) -> dict[str, object] | None:
-    """How far a scan is, as JSON has it; null for a whole one."""
+    """A scan's progress for JSON; null for a whole one."""
     if progress is None:
         return None
     shard = {} if progress.shard is None else {"shard": str(progress.shard)}
