@@ -53,7 +53,7 @@ class Api(Frozen):
     budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
-    prices: dict[str, Price] = Field(default={})  #: before the built-in table
+    prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 
 class Simulate(Frozen):
