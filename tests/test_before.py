@@ -18,19 +18,21 @@ from vlmscope.core.explain.cache import cache_key as explain_key
 from vlmscope.core.explain.evidence import complete, gather
 from vlmscope.core.explain.prompt import build_request as explain_request
 from vlmscope.core.llm.access import base_url
+from vlmscope.core.llm.budget import Ledger
+from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Change, Kind, Mark, Resume, TriageCounts, Verdict
+from vlmscope.core.scoring.protocol import HeldOut, Prediction
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
-from vlmscope.core.scoring.simulators.api_text import SimulateCache
-from vlmscope.core.scoring.simulators.api_text import build_request as simulate_request
-from vlmscope.core.scoring.simulators.api_text import cache_key as simulate_key
+from vlmscope.core.scoring.simulators.api_text import ApiText
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.promoted_cache import load_promoted
 from vlmscope.tui.__main__ import main
 
@@ -148,12 +150,12 @@ def test_the_notebook(files: Path) -> None:
         assert (text.id, text.explanation_id, text.backend) == (20, 12, "api-text")
         assert (lens.id, lens.explanation_id, lens.backend, lens.created) == (19, 10, "lens", WHEN)
         pooled = Pooled(0.25, "", (0.1, 0.4), IntervalKind.BOOTSTRAP, 25, 25, 900)
-        assert ScoreReport.from_body(text.body) == ScoreReport(
-            "api-text", True, "wheels", ("wheels",), {TokenKind.TEXT: dict.fromkeys(ScoredGroup, pooled)}
+        assert ScoreReport.from_json(text.body) == ScoreReport(
+            "api-text", True, "wheels", ("wheels",), {TokenKind.TEXT: dict.fromkeys(ScoredGroup, pooled)}, (), (), ""
         )
         top = Pooled(0.69, "", (0.61, 0.75), IntervalKind.RANGE, 5, 4, 2304, 0.01, 3)
         none = Pooled(None, "2 of 5 top samples could be scored, less than 60%", None, None, 10, 2, 0)
-        assert ScoreReport.from_body(lens.body) == ScoreReport(
+        assert ScoreReport.from_json(lens.body) == ScoreReport(
             "lens",
             False,
             "trains and railway tracks",
@@ -201,8 +203,11 @@ def test_what_was_paid_for_is_not_paid_for_again(files: Path) -> None:
     key = explain_key(explain_request(evidence, settings), base_url(settings), samples)
     assert ExplainCache().read(key) == replace(BY_API, samples=(7,))
     tokens = store.sample(0).tokens
-    key = simulate_key(simulate_request(BY_API, tokens, settings), base_url(settings))
-    assert SimulateCache().read(key, len(tokens)) == list(range(len(tokens)))
+    held = HeldOut(0, 1, None, store.manifest.prompt, store.sample(0).description, tokens, (3, 3))
+    # Nothing listens at the server's address.
+    found = asyncio.run(ApiText(Chat(settings), Ledger(0)).simulate(BY_API, held))
+    assert isinstance(found, Prediction) and found.text is not None
+    assert found.text.tolist() == list(range(len(tokens)))
 
 
 def test_what_the_model_was_asked_is_not_asked_again(files: Path) -> None:
@@ -239,10 +244,10 @@ def assert_like(found: Path, files: Path) -> None:
 
 
 def go_on(data: Data, out: Path, options: ScanOptions) -> Manifest:
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan
 
-    return scan(Vlm.load("model"), data, out, options, lambda *_: None, resume=True)
+    return scan(load(ModelSpec("model")), data, out, options, lambda *_: None, resume=True)
 
 
 @pytest.mark.slow
