@@ -171,9 +171,9 @@ def test_interrupting_keeps_what_is_finished(own_home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("model_here")
 def test_bench_scores_writes_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "scores", "--neurons", "3", "--device", "cpu", "--json"]) == 0
+    assert main(["bench", "scores", "--neurons", "2", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["neurons"] == 3
+    assert found["neurons"] == 2
     assert found["backends"].keys() == {"oracle", "lens"}
     for figures in found["backends"].values():
         assert {"right", "shuffled", "constant", "auc"} <= figures.keys()
