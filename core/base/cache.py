@@ -21,6 +21,15 @@ class FileCache:
         self.folder = folder
         self._private = private
 
+    def kept(self) -> frozenset[str]:
+        """Under which keys something was kept."""
+        try:
+            return frozenset(
+                path.stem for path in self.folder.iterdir() if path.name[0] != "." and path.suffix == ".json"
+            )
+        except OSError:
+            return frozenset()
+
     def read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
         """What was kept under ``key``, or None. A damaged file, which ``parse`` does not take, counts as none."""
         try:

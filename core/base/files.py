@@ -10,6 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 
+def beside(target: Path) -> Path:
+    """A hidden name that nothing has yet, in ``target``'s folder: for what will take its place."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
 def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = False) -> None:
     """Put ``data`` into the file ``path``: it is written beside and renamed, so no reader ever finds half of it.
 
@@ -20,7 +25,7 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
     Raises:
         OSError: if it cannot be written. The file that was there then still is, and nothing else is left.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = beside(path)
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
         with open(handle, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
@@ -32,11 +37,6 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def beside(target: Path) -> Path:
-    """A hidden name that nothing has yet, in ``target``'s folder: for what will take its place."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
 
 
 @contextlib.contextmanager

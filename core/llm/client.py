@@ -13,14 +13,13 @@ import random
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, key_problem, redacted
+from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, host, key_problem, redacted
 from vlmscope.core.llm.messages import PLAIN_TEXT, ChatAnswer, ChatRequest, wire_body
 from vlmscope.core.llm.retry import REASON_LENGTH, ApiFailure, NextStep, classify_error, wait_s
 
@@ -141,8 +140,8 @@ class Chat:
         except (TimeoutError, openai.APITimeoutError):
             return ApiFailure(NextStep.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
         except openai.APIConnectionError as error:
-            host = urlsplit(base_url(self.settings)).netloc.rpartition("@")[2]
-            return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {host} ({_reason(error.__cause__ or error)})")
+            server = host(self.settings)
+            return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {server} ({_reason(error.__cause__ or error)})")
         except openai.APIStatusError as error:
             codes = [str(code) for code in (error.code, error.type) if code]
             trouble = classify_error(error.status_code, codes, error.param or "", _said(error), error.response.headers)

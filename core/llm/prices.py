@@ -31,7 +31,7 @@ _IMAGE_TOKENS = {
     "gpt-5.5": 308,
 }
 _IMAGE_TOKENS_ELSEWHERE = 640  #: of a model not listed: more than any of them but gpt-4o-mini; LLaVA-1.5 takes 576
-_OPEN_WEIGHTS = "gpt-oss"  #: models that others serve: OpenAI's list has somebody's price
+_OPEN_WEIGHTS = "gpt-oss"  #: other servers run these models, at prices of their own or none
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _THINKS = re.compile(r"^(gpt-[5-9]|o\d)")
 

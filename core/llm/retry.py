@@ -95,7 +95,7 @@ def wait_s(tried: int, asked_for: float, chance: float) -> float:
     """How long to wait after ``tried`` tries: doubled each time, with jitter, or as the server asks; never for long.
 
     Args:
-        chance: 0 to 1, drawn anew each time, so that requests that failed together do not return together.
+        chance: 0 to 1, drawn for each wait, so that requests that failed together do not return together.
     """
     back_off = BACK_OFF_S * 2.0 ** (tried - 1) * (1 + chance)
     return min(max(back_off, asked_for), LONGEST_WAIT_S)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
 
 VISUAL_KEPT = 8  #: largest visual activations kept with each top-N entry
 TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
@@ -127,6 +128,10 @@ class Labels:
     def fractions(self) -> NDArray[np.float64]:
         """p_v, p_t, p_m, p_u: float64 (..., 4); 0 where there are no samples."""
         return self.votes / max(self.valid, 1)
+
+    def of(self, neuron: Neuron) -> Label:
+        """One neuron's label, of labels of shape (L, F)."""
+        return Label(int(self.label[neuron.layer, neuron.index]))
 
     def counts(self) -> NDArray[np.int64]:
         """Neurons of each label, by the first axis: int64 (L, 4) for labels of shape (L, F)."""

@@ -1,4 +1,4 @@
-"""What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
+"""A loaded model and its handlers, one for each kind of request. Imports torch only when it loads."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
 
 class VlmEngine:
-    """The engine that users have."""
+    """The handlers on a real model."""
 
     def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
         self.vlm = vlm
@@ -86,7 +86,7 @@ class VlmEngine:
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
-        """Which tokens a neuron writes.
+        """Which tokens a neuron promotes.
 
         Raises:
             UsageError: if the model has no such neuron.
@@ -110,7 +110,7 @@ class VlmEngine:
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
-        """Where the things are that phrases name, on the very crop that the model sees.
+        """Where the things are that phrases name, on the exact crop that the model sees.
 
         Raises:
             ModelError: if the detector or the segmenter cannot be loaded.

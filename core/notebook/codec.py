@@ -19,7 +19,7 @@ _EXPLANATION = TypeAdapter(Explanation)
 _FAILURE = TypeAdapter(FailedExplanation)
 
 
-class BadRecord(Exception):  # noqa: N818  # never leaves the notebook: ``NotebookFile`` turns it into words
+class BadRecord(Exception):  # noqa: N818  # never leaves the notebook: ``NotebookFile`` makes a NotebookError of it
     """A record that this vlmscope could not have written."""
 
 
@@ -36,7 +36,7 @@ def unpacked(value: object) -> str:
     """The text that ``packed`` was given.
 
     Raises:
-        BadRecord: if it was given none.
+        BadRecord: if ``value`` is not a text that ``packed`` gave.
     """
     if isinstance(value, bytes):
         try:
@@ -68,7 +68,7 @@ def from_json(stored: object) -> Any:
     try:
         return json.loads(unpacked(stored))
     except (ValueError, RecursionError) as error:
-        raise BadRecord(f"a record is no JSON: {error}") from error
+        raise BadRecord(f"a record is not JSON: {error}") from error
 
 
 def verdict_from(value: object) -> Verdict | None:

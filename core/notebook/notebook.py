@@ -88,7 +88,7 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
     ) -> None:
         self.close()
 
-    # What a person adds. Each returns what changed, or None if it was so already.
+    # A person's marks. Each call returns what changed, or None if nothing did.
 
     def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> Change | None:
         """Decide on a neuron; None takes the decision back."""
@@ -150,7 +150,7 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             )
         return done
 
-    # What a person, a paper or an API says of a neuron.
+    # Explanations and their scores, by a person, a paper or an API.
 
     def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int:
         """Keep an explanation and return its id. Only a person's own can be undone. UsageError for a cost of NaN."""

@@ -1,4 +1,4 @@
-"""What a report says of a neuron, gathered from the scan, the notebook and the cache of promoted tokens."""
+"""A neuron's part of a report, gathered from the scan, the notebook and the cache of promoted tokens."""
 
 from importlib.metadata import version
 

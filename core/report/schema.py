@@ -1,7 +1,7 @@
 """A report as values: what ``report.json`` holds, and what the Markdown is written from. Schema version 1.
 
 A field may be added within a version; none changes its meaning or goes. Text is as it came from captions, models and
-people: whoever shows it makes it safe. A number that does not exist is None.
+people: the code that shows it makes it safe. A number that does not exist is None.
 """
 
 import math
@@ -146,7 +146,7 @@ class PromotedPart(Part):
 
 
 class PublishedPart(Part):
-    """What arXiv 2502.18485 says of the neuron."""
+    """The neuron in arXiv 2502.18485."""
 
     label: LabelWord
     text: WholeText
@@ -160,7 +160,7 @@ class FigurePart(Part):
     Attributes:
         name: where it stood there, such as ``visual, top``; empty if at the top.
         pooled: None if it is undefined, with the ``reason``.
-        interval: lower and upper end; ``interval_kind`` says of what.
+        interval: lower and upper end; ``interval_kind``: what it is an interval of.
         planned, counted: samples.
     """
 
@@ -184,7 +184,7 @@ class ScorePart(Part):
 
 
 class ExplanationPart(Part):
-    """What somebody says of the neuron; fields as in ``vlmscope.core.notebook.explanation.Explanation``.
+    """An explanation of the neuron; fields as in ``vlmscope.core.notebook.explanation.Explanation``.
 
     Attributes:
         leads: it is the one to show.

@@ -29,7 +29,7 @@ from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import check_out
 
-SAMPLES = 3  #: reported of a neuron unless told otherwise
+SAMPLES = 3  #: reported of a neuron by default
 
 
 class Format(StrEnum):
@@ -162,7 +162,7 @@ def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: Neuron
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(example.crop, example.visual_map, example.maximum)
+        png = picture(example.read_crop(), example.visual_map, example.maximum)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

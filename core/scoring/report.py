@@ -1,4 +1,4 @@
-"""All that is known of one explanation's worth by one backend, and how the notebook keeps it."""
+"""The scores of one explanation by one backend, and their JSON in the notebook."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ _FlatSample = Annotated[SampleScore, BeforeValidator(_nested), WrapSerializer(_f
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """All that is known of one explanation's worth by one backend, as the notebook keeps it.
+    """The scores of one explanation by one backend.
 
     Attributes:
         backend: the simulator's name. independent: false if it asks the inspected model about itself.

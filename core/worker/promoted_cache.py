@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.worker.messages import PromotedAnswer
 
 SCHEMA = 1
+_KEY = re.compile(r"\d+-\d+")
 
 
 def _files(model: ModelInfo, count: int) -> FileCache:
@@ -21,6 +23,11 @@ def _files(model: ModelInfo, count: int) -> FileCache:
 
 def _key(neuron: Neuron) -> str:
     return f"{neuron.layer}-{neuron.index}"
+
+
+def kept_promoted(model: ModelInfo, count: int) -> frozenset[Neuron]:
+    """The neurons of which something was kept."""
+    return frozenset(Neuron(*map(int, key.split("-"))) for key in _files(model, count).kept() if _KEY.fullmatch(key))
 
 
 def load_promoted(model: ModelInfo, neuron: Neuron, count: int) -> PromotedAnswer | None:

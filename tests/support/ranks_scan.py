@@ -25,9 +25,9 @@ from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
 from vlmscope.core.scan.ranks import named, scan_by_ranks
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import Manifest, ShardInfo
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.store.shards import Ranks
 from vlmscope.core.worker.messages import ModelSpec
 
 TOP_N, MAPS = 5, 2

@@ -44,10 +44,12 @@ PAID = """{
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     cache = FileCache(tmp_path / "a" / "b")
     assert cache.read("k", json.loads) is None
+    assert cache.kept() == frozenset()
     cache.write("k", b"[1]")
     cache.write("k", b"[2]")
     assert cache.read("k", json.loads) == [2]
     assert [path.name for path in cache.folder.iterdir()] == ["k.json"]
+    assert cache.kept() == {"k"}
 
 
 def test_private_files_are_the_users_alone(tmp_path: Path) -> None:

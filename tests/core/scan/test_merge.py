@@ -18,10 +18,11 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import MANIFEST, ShardInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.store.shards import Ranks, parse_shard
+from vlmscope.core.store.shards import parse_shard
 from vlmscope.core.worker.messages import ModelSpec
 
 OPTIONS = ScanOptions(top_n=5, batch=1, maps=2)  # alone in its batch, an activation depends on nothing else

@@ -16,9 +16,10 @@ from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
 from vlmscope.core.scan.ranks import _begin, _check_shared, _Group, _merge, named, rank_device
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import ShardInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.store.shards import Ranks, shard_folder
+from vlmscope.core.store.shards import shard_folder
 from vlmscope.core.worker.messages import ModelSpec
 
 TWO = Ranks(0, 2, 0)

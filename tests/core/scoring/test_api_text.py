@@ -195,10 +195,10 @@ WRONG = {
     "triples": ('{"activations": [[0, 1, 2], [1, 1], [2, 1], [3, 1]]}', "activations.0"),
     "no field": ('{"acts": []}', "activations"),
     "no object": ("[1, 2, 3, 4]", "dictionary"),
-    "no JSON": ("The neuron is active on trains.", "no JSON"),
-    "endless digits": ('{"activations": [[0, ' + "9" * 5000 + "]]}", "no JSON that could be read"),
-    "deep": ("[" * 100_000, "no JSON"),
-    "nothing": ("", "no JSON"),
+    "no JSON": ("The neuron is active on trains.", "not JSON"),
+    "endless digits": ('{"activations": [[0, ' + "9" * 5000 + "]]}", "not JSON that could be read"),
+    "deep": ("[" * 100_000, "not JSON"),
+    "nothing": ("", "not JSON"),
 }
 
 

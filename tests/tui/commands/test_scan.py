@@ -138,7 +138,7 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
 
 def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
-    out, images, said = tmp_path / "a scan", str(make_images(tmp_path / "many", 120)), tmp_path / "stderr"
+    out, images, said = tmp_path / "a scan", str(make_images(tmp_path / "many", 40)), tmp_path / "stderr"
     command = ["scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1", "--save-samples", "1"]
 
     def run() -> None:

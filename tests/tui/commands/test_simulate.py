@@ -61,7 +61,7 @@ def simulated(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> 
         (("L0/N1", "--top-k", "2"), "more than one way"),
         (("L0/N1", "--limit", "2"), "--limit is for --label"),
         (("L9/N1",), "L9"),
-        (("L0/N1", "--backend", "magic"), "'magic' is no backend"),
+        (("L0/N1", "--backend", "magic"), "'magic' is not a backend"),
         (("L0/N1", "--backend", "oracle"), "the demo's scenes alone"),
         (("L0/N1", "--explanation", " "), "--explanation is empty"),
         (("L0/N1", "--explanation", "12"), "no explanation 12"),
