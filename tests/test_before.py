@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.description_cache import DescriptionCache
@@ -19,15 +18,16 @@ from vlmscope.core.explain.cache import cache_key as explain_key
 from vlmscope.core.explain.evidence import complete, gather
 from vlmscope.core.explain.prompt import build_request as explain_request
 from vlmscope.core.llm.access import base_url
+from vlmscope.core.llm.budget import Ledger
+from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Change, Kind, Mark, Resume, TriageCounts, Verdict
+from vlmscope.core.scoring.protocol import HeldOut, Prediction
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
-from vlmscope.core.scoring.simulators.api_text import build_request as simulate_request
-from vlmscope.core.scoring.simulators.api_text import cache_key as simulate_key
-from vlmscope.core.scoring.simulators.api_text import read_activations
+from vlmscope.core.scoring.simulators.api_text import ApiText
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -203,9 +203,11 @@ def test_what_was_paid_for_is_not_paid_for_again(files: Path) -> None:
     key = explain_key(explain_request(evidence, settings), base_url(settings), samples)
     assert ExplainCache().read(key) == replace(BY_API, samples=(7,))
     tokens = store.sample(0).tokens
-    key = simulate_key(simulate_request(BY_API, tokens, settings), base_url(settings))
-    cache = FileCache(cache_folder() / "simulate", private=True)
-    assert cache.read(key, lambda kept: read_activations(kept.decode(), len(tokens))) == list(range(len(tokens)))
+    held = HeldOut(0, 1, None, store.manifest.prompt, store.sample(0).description, tokens, (3, 3))
+    # Nothing listens at the server's address.
+    found = asyncio.run(ApiText(Chat(settings), Ledger(0)).simulate(BY_API, held))
+    assert isinstance(found, Prediction) and found.text is not None
+    assert found.text.tolist() == list(range(len(tokens)))
 
 
 def test_what_the_model_was_asked_is_not_asked_again(files: Path) -> None:

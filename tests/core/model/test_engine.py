@@ -1,7 +1,6 @@
 """The real engine in a real model process, against the same arithmetic done here."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -42,13 +41,15 @@ def vlm(folder: Path) -> Vlm:
     return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
-@pytest.fixture
-async def model(folder: Path) -> AsyncIterator[Watched]:
-    async with watched(str(folder / "model"), command=COMMAND) as process:
-        yield process
+async def test_the_model_process_answers_as_the_direct_computation_and_outlives_failures(
+    folder: Path, vlm: Vlm
+) -> None:
+    async with watched(str(folder / "model"), command=COMMAND) as model:
+        await map_and_describe(model, folder, vlm)
+        await failures(model, folder, vlm)
 
 
-async def test_map_and_describe_equal_the_direct_computation(model: Watched, folder: Path, vlm: Vlm) -> None:
+async def map_and_describe(model: Watched, folder: Path, vlm: Vlm) -> None:
     picture = folder / "001.png"
     prompt = vlm.prompt(QUESTION)
     description = "A cake stands on a wooden table."
@@ -78,7 +79,7 @@ async def test_map_and_describe_equal_the_direct_computation(model: Watched, fol
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 
-async def test_failures_of_the_engine_keep_the_model(model: Watched, folder: Path, vlm: Vlm) -> None:
+async def failures(model: Watched, folder: Path, vlm: Vlm) -> None:
     prompt = vlm.prompt(QUESTION)
     picture = str(folder / "000.png")
     for request, title, reason in (

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Sam2Model
 
+from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import SIDE, TEXT_LENGTH, make_detector, make_segmenter
-from tests.support.watched import watched
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
 from vlmscope.core.data.images import load_image
@@ -36,7 +36,6 @@ from vlmscope.core.model.segmentation import (
     sam2_pixels,
 )
 from vlmscope.core.model.server import failure
-from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentRequest
 
 CPU = torch.device("cpu")
@@ -311,7 +310,7 @@ def test_phrases_that_are_too_long_together_are_looked_for_one_after_the_other(d
     assert len(detector.boxes(crop, [endless], EVERYTHING, 0.0, not_cancelled).corners) > 0
 
 
-async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
+async def test_the_engine_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
     vlm = load(ModelSpec(str(folder / "model"), device="cpu"))
     picture = load_image(folder / "000.png")
     assert picture.size == (40, 30)
@@ -320,22 +319,22 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
     expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), not_cancelled)
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
-    async with watched(str(folder / "model"), command=COMMAND) as model:
-        answer = await model.ask(request(folder))
-        np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
-        np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
-        assert (answer.labels, answer.sample) == (expected.labels, 5)
-        assert answer.boxes.max() <= 24
+    model = ModelHere(ModelSpec(str(folder / "model")))
+    answer = await model.ask(request(folder))
+    np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
+    np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
+    assert (answer.labels, answer.sample) == (expected.labels, 5)
+    assert answer.boxes.max() <= 24
 
-        with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
-            await model.ask(replace(request(folder), detector="nowhere/detector"))
-        assert caught.value.title == ModelError.title
-        assert "[simulate]" in caught.value.hint
-        with pytest.raises(WorkerError, match="does not exist"):
-            await model.ask(replace(request(folder), image="none.png"))
-        nothing = await model.ask(replace(request(folder), box_threshold=0.999))
-        np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
-        assert model.status.phase is Phase.READY
+    with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
+        await model.ask(replace(request(folder), detector="nowhere/detector"))
+    assert caught.value.title == ModelError.title
+    assert "[simulate]" in caught.value.hint
+    with pytest.raises(WorkerError, match="does not exist"):
+        await model.ask(replace(request(folder), image="none.png"))
+    nothing = await model.ask(replace(request(folder), box_threshold=0.999))
+    np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
+    assert model.status.phase is Phase.READY
 
 
 # What goes wrong

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.api_server import GOOD, KEY, PRICES, ApiServer, Gate, api_server, completion, error
+from tests.support.model_here import ModelHere
 from tests.support.processes import INTERRUPTIBLE
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.neuron import Neuron
@@ -303,7 +304,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(server: ApiServer, 
 
 @pytest.mark.slow
 def test_the_demo_is_explained_from_exact_maps_and_lossless_crops(
-    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = ["explain", "demo", "--label", "visual", "--limit", "1", "--dry-run", "--out", str(tmp_path)]
     assert main([*args, "--device", "cpu"]) == 0
@@ -318,6 +319,7 @@ def test_the_demo_is_explained_from_exact_maps_and_lossless_crops(
     with Image.open(folder / "sample_1_activation.png") as active:
         assert active.size == (504, 504)
         assert active.convert("L").getextrema()[1] == 255  # somewhere it does not activate
+    monkeypatch.setattr("vlmscope.tui.commands.explain.ModelProcess", ModelHere)  # the first was a real one
     found, _ = explained(capsys, "demo", entry["neuron"], "--yes", "--device", "cpu")
     assert found[0]["status"] == "explained"
     assert found[0]["explanation"]["samples"] == entry["samples"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.model_here import ModelHere
 from tests.support.processes import INTERRUPTIBLE
 from tests.tui.commands.test_search import put
 from vlmscope.core.base.demo import scan_folder
@@ -28,6 +29,13 @@ DEMO_SCAN = scan_folder("demo")
 def notebook_of(scan: Path) -> Notebook:
     scan_id = read_manifest(scan).scan_id
     return Notebook.open(notebook_path(scan_id, scan, "data"), scan_id)
+
+
+@pytest.fixture
+def model_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model process: ``test_interrupting_keeps_what_is_finished`` has a real one."""
+    for command in ("simulate", "bench"):
+        monkeypatch.setattr(f"vlmscope.tui.commands.{command}.ModelProcess", ModelHere)
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
@@ -95,6 +103,7 @@ def test_without_pictures_every_sample_fails_and_nothing_is_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixture[str]) -> None:
     args = ("demo", "L3/N96", "--backend", "oracle", "--device", "cpu")
     [found], _ = simulated(capsys, *args)
@@ -120,6 +129,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_the_lens_is_marked_as_not_independent(capsys: pytest.CaptureFixture[str]) -> None:
     [found], err = simulated(capsys, "demo", "L3/N96", "--explanation", "green apples", "--device", "cpu")
     assert found["report"]["phrases"] == ["green", "apple"]
@@ -159,10 +169,11 @@ def test_interrupting_keeps_what_is_finished(own_home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_bench_scores_writes_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "scores", "--neurons", "3", "--device", "cpu", "--json"]) == 0
+    assert main(["bench", "scores", "--neurons", "2", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["neurons"] == 3
+    assert found["neurons"] == 2
     assert found["backends"].keys() == {"oracle", "lens"}
     for figures in found["backends"].values():
         assert {"right", "shuffled", "constant", "auc"} <= figures.keys()
