@@ -1,4 +1,4 @@
-"""What long work calls between its steps: whether to stop, and how far it is."""
+"""Callbacks of long work, called between its steps: whether to stop, and progress."""
 
 from collections.abc import Callable
 
@@ -8,5 +8,5 @@ OnProgress = Callable[[str, int, int], None]  #: what is being done, how many ar
 
 
 def not_cancelled() -> bool:
-    """The ``cancelled`` of work that nobody stops."""
+    """The ``cancelled`` of work that always runs to its end."""
     return False

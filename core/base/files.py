@@ -18,7 +18,7 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
         private: only the user may read the file; otherwise the umask decides.
 
     Raises:
-        OSError: if it cannot be written. The file that was there then still is, and nothing else is left.
+        OSError: if it cannot be written. The file that was there before stays, and no other is left.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -57,7 +57,7 @@ def whole_folder(target: Path) -> Generator[Path]:
 class PartReader:
     """Reads parts of one file through one descriptor, in any number of threads.
 
-    The file is opened at the first read. What is read afterwards is of that file, even where another takes its name.
+    The file is opened at the first read. Later reads are of that file, even if another takes its name.
     """
 
     def __init__(self, path: Path) -> None:

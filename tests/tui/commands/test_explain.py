@@ -143,7 +143,7 @@ def test_top_k_takes_the_clearest_of_each_layer_and_label_over_all(
         (("--limit", "2", "--top-k", "2"), "--limit is for --label"),
         (("--label", "purple"), "no label"),
         (("L99/N1",), "lies outside"),
-        (("nonsense",), "no neuron address"),
+        (("nonsense",), "not a neuron address"),
         (("L3/N17", "--model", " "), "--model is empty"),
         (("L3/N17", "--out", "x"), "--out is for --dry-run"),
         (("L3/N17", "--Tv", "99"), "Tv is 99"),
