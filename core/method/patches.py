@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import ModelError
 
-Box = tuple[float, float, float, float]  #: x0, y0, x1, y1; x1 and y1 are outside
+Box = tuple[float, float, float, float]  #: x0, y0, x1, y1; x1 and y1 are exclusive
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CropView:
                 crop=(crop["height"], crop["width"]) if crop else None,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"How {model} crops pictures cannot be read: {error}.") from error
+            raise ModelError(f"The crop settings of {model} cannot be read: {error}.") from error
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize."""
@@ -96,7 +96,7 @@ def covered(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int]) 
 
 
 def _edges(found: Sequence[float], length: int, cells: int) -> NDArray[np.float64]:
-    """All coordinates at which something begins or ends, patches included, inside the crop."""
+    """All coordinates inside the crop at which a box or a patch begins or ends."""
     grid = np.arange(cells + 1) * (length / cells)
     return np.unique(np.concatenate([grid, np.clip(np.array(found, dtype=np.float64), 0, length)]))
 
