@@ -1,4 +1,4 @@
-"""A scan by two processes that torchrun starts equals that of one; what ends one of them ends both, and is mended."""
+"""A scan by two processes that torchrun starts equals that of one; an end of one ends both, and can be resumed."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 def die(made: tuple[Path, Path, Path], out: Path, death: str) -> str:
-    """Begin a scan of two processes, of which the second dies when both have met three samples: what stderr says."""
+    """Begin a scan of two processes, the second dies when both have processed three samples; returns stderr."""
     model, data, _ = made
     pipe = out.parent.parent / "pipe"
     os.mkfifo(pipe)
@@ -70,7 +70,7 @@ def done(out: Path, number: int) -> int:
 
 @pytest.mark.slow
 def test_two_processes_make_the_scan_of_one(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """One of them is killed first: the run ends with its reason, and what was lacking is made by the next."""
+    """One of them is killed first: the run ends with its reason, and the next run makes what was missing."""
     model, data, whole = made
     out = tmp_path / "scans" / "out"
     assert "SIGKILL" in die(made, out, "killed")
@@ -101,7 +101,7 @@ def test_a_finished_scan_is_left_as_it_is(made: tuple[Path, Path, Path], tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_shards_that_are_there_are_gone_on_with_only_where_that_is_asked(tmp_path: Path) -> None:
+def test_existing_shards_are_resumed_only_on_request(tmp_path: Path) -> None:
     out = tmp_path / "out"
     token = _begin(out, TWO, resume=False)
     _check_shared(out, token)
@@ -114,7 +114,7 @@ def test_shards_that_are_there_are_gone_on_with_only_where_that_is_asked(tmp_pat
         _begin(out, Ranks(0, 3, 0), resume=True)
 
 
-def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_what_one_process_has_begun_is_not_resumed_by_several(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
     model, data, whole = made
     options = ScanOptions(top_n=TOP_N, batch=1)
     with pytest.raises(Cancelled):
@@ -126,12 +126,12 @@ def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path
         _begin(whole, TWO, resume=False)
 
 
-def test_machines_that_share_no_disk_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_that_share_no_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmscope.core.scan.ranks.SEEN_SECONDS", 0)
     with pytest.raises(StoreError, match="share no disk") as caught:
         _check_shared(tmp_path / "out", ".shared-0")
     assert "--shard" in caught.value.hint and "vlmscope merge" in caught.value.hint
-    with pytest.raises(StoreError, match=r"1-of-2 does not show on the machine of rank 0"):
+    with pytest.raises(StoreError, match=r"1-of-2 is not visible on the machine of rank 0"):
         _merge(tmp_path / "out", TWO, silent)
 
 
@@ -148,7 +148,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert "--nproc-per-node 2" in caught.value.hint
 
 
-def test_what_goes_wrong_says_in_which_process() -> None:
+def test_an_error_names_its_process() -> None:
     with pytest.raises(StoreError, match=r"^rank 1: it burns") as caught, named(Ranks(1, 2, 1)):
         raise StoreError("it burns", "Put it out.")
     assert str(caught.value) == "rank 1: it burns\nPut it out."
@@ -157,7 +157,7 @@ def test_what_goes_wrong_says_in_which_process() -> None:
     assert defect.value.__notes__ == ["This was rank 1."]
 
 
-def test_processes_that_do_not_begin_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_begin_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

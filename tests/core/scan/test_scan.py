@@ -26,7 +26,7 @@ from vlmscope.core.store.settings import ScanOptions
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2", "llama with a closing token"])
@@ -64,7 +64,7 @@ def test_equals_the_two_pass_computation(vlm: Vlm, data: Path, tmp_path: Path, h
         assert np.array_equal(labels.label, expected.label)
         for (layer, index), top in expected.top.items():
             assert store.arrays["top_sample"][layer, index].tolist() == top
-    assert len({*store.stored_labels().label.ravel().tolist()}) > 1  # the data tells labels apart
+    assert len({*store.stored_labels().label.ravel().tolist()}) > 1  # the data has several labels
 
 
 @pytest.mark.parametrize("batch", [2, 7, 64])
