@@ -325,7 +325,7 @@ def test_an_image_that_is_gone_when_the_scan_continues_is_skipped(vlm: Vlm, tmp_
     with pytest.raises(Cancelled):
         scan(vlm, data, out, replace(OPTIONS, batch=2), progress, stopped=lambda: processed >= 4)
     so_far = ScanStore(out)
-    assert "no picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
+    assert "not a picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
     gone = next(index for index in range(9) if not so_far.processed(index))
     words = {index: so_far.sample(index).description for index in range(9) if so_far.processed(index)}
     (tmp_path / "data" / data.sources[gone].image).unlink()
