@@ -1,4 +1,4 @@
-"""What a built wheel holds: everything that the demo needs, and nothing of the tests."""
+"""What a built wheel holds: everything that the demo needs, and nothing of tests and docs."""
 
 import shutil
 import subprocess
@@ -17,10 +17,10 @@ LARGEST = 40 * 2**20  #: bytes; the demo is most of it
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of the source: building in place would leave a folder ``build`` behind."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("core", "tui", "sample_data"):
+    for name in ("core", "tui", "sample_data", "docs"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     build = f"from setuptools.build_meta import build_wheel; build_wheel({str(out)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)

@@ -6,7 +6,7 @@ demo_model.md). Shares of labels mean something only beside the shares of such a
 A control is an ordinary scan. Its manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
 weights. It is beside its scan, as ``<SCAN>.control``. Where the user may not write there, as in the demo, it is in the
 user's data folder, as ``controls/<the first 16 digits of scan_id>``. ``find_control`` tries both, in that order.
-This module does not load a model; ``Vlm.random`` makes the weights.
+This module does not load a model; ``core.model.load`` makes the weights.
 """
 
 import os

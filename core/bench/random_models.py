@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from vlmscope.core.bench.architectures import SIZES, Architecture, Sizes
 from vlmscope.core.data.listings import ListedImage
 from vlmscope.core.data.samples import Data
+from vlmscope.core.model.load import random_vlm
 from vlmscope.core.model.vlm import Vlm
 
 TEMPLATE = (
@@ -33,14 +34,14 @@ PHOTO = (640, 480)  #: pixels of a made-up picture, as most of COCO's
 def made_vlm(name: Architecture, seed: int, *, device: str = "auto", dtype: str = "auto") -> Vlm:
     """A model of that architecture with random weights, drawn on the device: the host holds no copy.
 
-    Device and dtype as in ``Vlm.load``.
+    Device and dtype as in ``ModelSpec``.
 
     Raises:
         ModelError: if it does not fit into the device's memory, or there is no such device.
     """
     sizes = SIZES[name]
     title = f"{name}, random weights (seed {seed})"
-    return Vlm.from_config(model_config(sizes), make_processor(sizes), title, seed, device=device, dtype=dtype)
+    return random_vlm(model_config(sizes), make_processor(sizes), title, seed, device=device, dtype=dtype)
 
 
 def model_config(sizes: Sizes) -> LlavaConfig:
@@ -76,7 +77,7 @@ def model_config(sizes: Sizes) -> LlavaConfig:
 
 def make_processor(sizes: Sizes) -> Any:
     """A processor made in memory, with LLaVA's prompt and CLIP's way to prepare an image."""
-    transformers_logging.set_verbosity(logging.ERROR)  # as in ``Vlm.load``: its hints are not for our callers,
+    transformers_logging.set_verbosity(logging.ERROR)  # as in core/model/load.py: its hints are not for our callers,
     from transformers import CLIPImageProcessor  # and one (no torchvision) comes with this import
 
     text, side = sizes.text, sizes.vision.image

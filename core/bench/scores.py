@@ -12,6 +12,7 @@ Notable:
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,14 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, ModelSide, Prediction, Simulator
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, Prediction, Simulator
 from vlmscope.core.scoring.search_phrases import known_words
 from vlmscope.core.scoring.simulation import pooled_scores
 from vlmscope.core.scoring.simulators.lens import Lens
 from vlmscope.core.scoring.simulators.oracle import Oracle
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus
+from vlmscope.core.worker.client import A, Asks, Lane
+from vlmscope.core.worker.messages import MapRequest, ModelStatus, Request
 
 NEURONS = 60
 LEAST_PURITY = 0.5
@@ -83,21 +85,21 @@ class Constant:
 class _CachedMaps:
     """Asks the model for each map once: all backends are scored against the same true activations."""
 
-    def __init__(self, model: ModelSide) -> None:
+    def __init__(self, model: Asks) -> None:
         self._model = model
-        self._maps: dict[MapRequest, MapAnswer] = {}
+        self._maps: dict[Request[Any], Any] = {}
 
     @property
     def status(self) -> ModelStatus:
         return self._model.status
 
-    async def map(self, request: MapRequest) -> MapAnswer:
+    async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
+        if not isinstance(request, MapRequest):
+            return await self._model.ask(request, lane)
         if request not in self._maps:
-            self._maps[request] = await self._model.map(request)
-        return self._maps[request]
-
-    async def lens(self, request: LensRequest) -> LensAnswer:
-        return await self._model.lens(request)
+            self._maps[request] = await self._model.ask(request, lane)
+        answer: A = self._maps[request]
+        return answer
 
 
 def choose_neurons(store: ScanStore, objects: Collection[str], count: int) -> list[Neuron]:
@@ -144,7 +146,7 @@ def shuffled_explanations(
 
 
 async def bench_scores(
-    model: ModelSide, count: int = NEURONS, on_neuron: Callable[[int, int], None] = lambda _done, _of: None
+    model: Asks, count: int = NEURONS, on_neuron: Callable[[int, int], None] = lambda _done, _of: None
 ) -> BenchScores:
     """Score right, shuffled and constant explanations of the demo's purest visual neurons.
 

@@ -4,11 +4,8 @@ Of the top samples the odd ranks explain; the even ones are held out for scoring
 on a sample that it was written from.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +15,11 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import MapAnswer, MapRequest
-from vlmscope.core.worker.process import Superseded
+from vlmscope.core.worker.client import Asks, Lane
+from vlmscope.core.worker.messages import MapRequest
 
 RANKS = (1, 3, 5, 7, 9)  #: of the top samples that explain, from 1
-ASK_AGAIN_S = 0.25  #: a request that gave way to the screen's lets it be answered first
 REASON_LENGTH = 300
-
-
-class Maps(Protocol):
-    """Whoever computes exact maps: ``vlmscope.core.worker.process.ModelProcess``, or a stand-in for it."""
-
-    async def map(self, request: MapRequest) -> MapAnswer: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +33,7 @@ class SampleEvidence:
         tokens: the description's, spelled; joined they are the description.
         crop: what the model saw: the exact crop as a PNG once the model was asked, before that the scan's JPEG.
         visual: float32 (rows, columns), activations; None where they are not known.
-        text: float32 (tokens,), likewise.
+        text: float32 (tokens,); None where they are not known.
         exact: whether the activations are the model's own answer, not read from the scan's 8 bits.
     """
 
@@ -85,7 +75,7 @@ class Evidence:
 
 
 def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
-    """What the scan knows, without a model: enough for an estimate of the cost.
+    """The scan's own part, without a model: enough for an estimate of the cost.
 
     Raises:
         StoreError: if the scan is damaged.
@@ -98,7 +88,7 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
             picture=one.sample.picture_here,
             description=one.sample.description,
             tokens=one.sample.tokens,
-            crop=one.crop,
+            crop=one.read_crop(),
             visual=one.visual_map,
             text=one.text_map,
         )
@@ -107,16 +97,10 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
     return Evidence(neuron, label, float(store.maximum[neuron.layer, neuron.index]), samples)
 
 
-async def complete(
-    evidence: Evidence,
-    store: ScanStore,
-    maps: Maps | None,
-    *,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Evidence:
+async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> Evidence:
     """The evidence with activations for each of its samples; those that have none are left out, and ``note`` says so.
 
-    Where a sample's picture is at hand, ``maps`` is asked for the exact activations and the lossless crop; elsewhere,
+    Where a sample's picture is at hand, ``model`` is asked for the exact activations and the lossless crop; elsewhere,
     or if the model cannot answer, the scan's own maps serve, where it keeps them.
 
     Raises:
@@ -126,9 +110,9 @@ async def complete(
     found: list[SampleEvidence] = []
     failure = ""
     for sample in evidence.samples:
-        if maps is not None and sample.picture is not None and not sample.exact:
+        if model is not None and sample.picture is not None and not sample.exact:
             try:
-                found.append(await _exact(evidence.neuron, sample, store, maps, sleep))
+                found.append(await _exact(evidence.neuron, sample, store, model))
                 continue
             except Cancelled:
                 raise
@@ -141,17 +125,10 @@ async def complete(
     return replace(evidence, samples=tuple(found), note=_note(evidence, found, store, failure))
 
 
-async def _exact(
-    neuron: Neuron, sample: SampleEvidence, store: ScanStore, maps: Maps, sleep: Callable[[float], Awaitable[None]]
-) -> SampleEvidence:
+async def _exact(neuron: Neuron, sample: SampleEvidence, store: ScanStore, model: Asks) -> SampleEvidence:
     manifest = store.manifest
     request = MapRequest(neuron, str(sample.picture), manifest.prompt, sample.description, sample.sample, crop=True)
-    while True:
-        try:
-            answer = await maps.map(request)
-            break
-        except Superseded:
-            await sleep(ASK_AGAIN_S)
+    answer = await model.ask(request, Lane.BACKGROUND)
     if answer.visual.shape != manifest.grid or answer.text.shape != (len(sample.tokens),):
         raise WorkerError(f"The model's map of sample #{sample.sample} does not fit the scan: another model made it.")
     return replace(sample, crop=answer.crop or sample.crop, visual=answer.visual, text=answer.text, exact=True)

@@ -1,4 +1,4 @@
-"""The score of an explanation: the correlation of true and simulated activations. Pure numpy, float64.
+"""The score of an explanation: the correlation of true and simulated activations, in float64.
 
 Source: method.md, "Activation simulator and score". The pooling, the interval and the share of samples that a score
 needs are our choice. A correlation that does not exist (a constant has none) is None with the reason, never 0.
@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 LEAST_SHARE = 0.6  #: of each group's samples that a score needs
 BOOTSTRAP_FROM = 20  #: samples that a bootstrap interval needs: with five, an interval of 95 % covers 77 %
@@ -45,7 +47,7 @@ class IntervalKind(StrEnum):
 class Correlation:
     """A Pearson correlation, or why there is none (``reason`` is empty where there is one)."""
 
-    value: float | None
+    value: Annotated[float | None, Field(alias="score")]  #: ``score`` in a notebook's JSON
     reason: str = ""
 
 
@@ -78,7 +80,7 @@ class Pooled:
         baselines: how many explanations that mean is over.
     """
 
-    score: float | None
+    score: Annotated[float | None, Field(alias="pooled")]  #: ``pooled`` in a notebook's JSON
     reason: str
     interval: tuple[float, float] | None
     interval_kind: IntervalKind | None

@@ -8,11 +8,13 @@ activation does. So the stored order statistics suffice. Pure numpy.
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
 
 VISUAL_KEPT = 8  #: largest visual activations kept with each top-N entry
 TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
@@ -20,6 +22,8 @@ TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 CountArray = NDArray[np.uint16]
+LabelWord = Literal["visual", "text", "multimodal", "unknown"]
+_WORDS: tuple[LabelWord, ...] = get_args(LabelWord)
 
 
 class Label(IntEnum):
@@ -31,8 +35,8 @@ class Label(IntEnum):
     UNKNOWN = 3
 
     @property
-    def word(self) -> str:
-        return self.name.lower()
+    def word(self) -> LabelWord:
+        return _WORDS[self]
 
     @property
     def letter(self) -> str:
@@ -124,6 +128,10 @@ class Labels:
     def fractions(self) -> NDArray[np.float64]:
         """p_v, p_t, p_m, p_u: float64 (..., 4); 0 where there are no samples."""
         return self.votes / max(self.valid, 1)
+
+    def of(self, neuron: Neuron) -> Label:
+        """One neuron's label, of labels of shape (L, F)."""
+        return Label(int(self.label[neuron.layer, neuron.index]))
 
     def counts(self) -> NDArray[np.int64]:
         """Neurons of each label, by the first axis: int64 (L, 4) for labels of shape (L, F)."""

@@ -65,7 +65,7 @@ class CropView:
         return (self.shortest, longer) if height <= width else (longer, self.shortest)
 
     def box(self, box: Box, height: int, width: int) -> tuple[Box, tuple[int, int]]:
-        """A box of a picture of ``height`` x ``width`` in the crop's pixels (it may lie outside), and the crop's
+        """A box of a picture of ``height`` x ``width`` in the crop's pixels (it may be outside), and the crop's
         height and width."""
         new_height, new_width = self.resized(height, width)
         crop = self.crop or (new_height, new_width)
@@ -75,7 +75,7 @@ class CropView:
 
 
 def covered(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of each patch's area that lies in any of ``boxes``, exactly: float32 (rows, columns), 0 to 1.
+    """The share of each patch's area that is in any of ``boxes``, exactly: float32 (rows, columns), 0 to 1.
 
     Args:
         boxes: in the crop's pixels. size: the crop's height and width. grid: rows and columns of patches.

@@ -1,10 +1,10 @@
-"""What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
+"""A loaded model and its handlers, one for each kind of request. Imports torch only when it loads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vlmscope.core.base.callbacks import Stopped
+from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.data.images import crop_jpeg, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -13,9 +13,11 @@ from vlmscope.core.worker.messages import (
     LensRequest,
     MapAnswer,
     MapRequest,
+    Message,
     ModelSpec,
     PromotedAnswer,
     PromotedRequest,
+    Request,
     SegmentAnswer,
     SegmentRequest,
 )
@@ -25,36 +27,34 @@ if TYPE_CHECKING:
     from vlmscope.core.model.vlm import Vlm
 
 
-class OnLoading(Protocol):
-    """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
-
-    def __call__(self, detail: str, progress: float | None = None) -> None: ...
+#: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
+Handler = Callable[[Any, Stopped], Message]
 
 
 class Engine(Protocol):
-    """A loaded model. Long work reads ``stopped`` now and then and raises ``Cancelled`` when it is true."""
+    """A loaded model: a handler for each type of request."""
 
-    def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer: ...
-
-    def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer: ...
-
-    def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer: ...
-
-    def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer: ...
-
-    def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer: ...
+    @property
+    def handlers(self) -> Mapping[type[Request[Any]], Handler]: ...
 
     def free(self) -> None:
         """Give back memory that is only cached, and models beside the inspected one."""
 
 
 class VlmEngine:
-    """The engine that users have."""
+    """The handlers on a real model."""
 
     def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
         self.vlm = vlm
         self.spec = spec
         self._segmentation: Segmentation | None = None
+        self.handlers: dict[type[Request[Any]], Handler] = {
+            MapRequest: self.map,
+            DescribeRequest: self.describe,
+            PromotedRequest: self.promoted,
+            LensRequest: self.lens,
+            SegmentRequest: self.segment,
+        }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
         """Exact activations of one neuron over one sample.
@@ -86,7 +86,7 @@ class VlmEngine:
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
-        """Which tokens a neuron writes.
+        """Which tokens a neuron promotes.
 
         Raises:
             UsageError: if the model has no such neuron.
@@ -110,7 +110,7 @@ class VlmEngine:
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
-        """Where the things are that phrases name, on the very crop that the model sees.
+        """Where the things are that phrases name, on the exact crop that the model sees.
 
         Raises:
             ModelError: if the detector or the segmenter cannot be loaded.
@@ -138,38 +138,6 @@ def load_vlm(spec: ModelSpec, report: OnLoading) -> VlmEngine:
         ModelError: if it cannot be loaded.
     """
     report("importing torch and transformers")
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
 
-    report("opening the model; a new one is downloaded first")
-    _report_weights(report)
-    vlm = Vlm.load(
-        spec.name,
-        revision=spec.revision,
-        device=spec.device,
-        dtype=spec.dtype,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    return VlmEngine(vlm, spec)
-
-
-def _report_weights(report: OnLoading) -> None:
-    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
-    from transformers.utils import logging
-
-    def counted(items: Any) -> Iterator[Any]:
-        last = -1.0
-        for done, item in enumerate(items):
-            if done / len(items) >= last + 0.01:
-                last = done / len(items)
-                report("reading weights", last)
-            yield item
-        report("preparing")
-
-    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
-            return counted(args[0])
-        return factory(*args, **kwargs)
-
-    set_hook = getattr(logging, "set_tqdm_hook", None)
-    if set_hook is not None:
-        set_hook(hook)
+    return VlmEngine(load(spec, report), spec)

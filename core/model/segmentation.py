@@ -5,7 +5,7 @@ Grounding DINO finds boxes for the phrases (Liu et al., 2023, arXiv 2303.05499),
 (weighted by the box's score, the largest of several, pooled by area) is our own choice.
 
 Notable:
-- Only this file and ``vlm.py`` use transformers' model classes: these models share nothing with a VLM.
+- Only this file and ``load.py`` load transformers' model classes: these models share nothing with a VLM.
 - transformers has SAM 2's image processor only with torchvision, which does not fit every build of torch. So the
   picture is preprocessed here, as that processor does it.
 - Both run in float32: together they are small (0.5 billion parameters), and deformable attention loses much in half

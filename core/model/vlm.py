@@ -1,4 +1,4 @@
-"""Loads and runs a LLaVA-1.5 style model. Only this file and ``segmentation.py`` use transformers' model classes.
+"""A loaded LLaVA-1.5 style model: text and pictures to tokens, passes with hooks, descriptions, logits.
 
 Notable:
 - Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) can be run; others are refused.
@@ -10,34 +10,26 @@ Notable:
 """
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoProcessor,
-    LlavaConfig,
     LlavaForConditionalGeneration,
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.base.callbacks import not_cancelled
-from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.store.manifest import ModelInfo
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
@@ -93,79 +85,6 @@ class Vlm:
         self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)
         self._image_token_id: int = config.image_token_id
         self._ffns = [self._gated_ffn(layer) for layer in range(self.layers)]
-
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        trust_remote_code: bool = False,
-    ) -> Self:
-        """Load ``name``: a hub name, a folder, or ``demo``.
-
-        On a GPU the weights go to it straight from the file. ``device`` is auto, cpu, cuda, cuda:1 or mps; ``dtype``
-        auto (bfloat16 on a GPU that has it, else float16; float32 on the CPU), float32, bfloat16 or float16.
-
-        Raises:
-            ModelError: if there is no such model, it has no weights, or it is not a LLaVA-1.5.
-        """
-        where = resolve_device(device)
-        kind = resolve_dtype(dtype, where)
-        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name, where):
-            config, processor = _read_parts(name, options)
-            _check_memory(name, config, kind, where)
-            model = LlavaForConditionalGeneration.from_pretrained(
-                model_source(name), config=config, dtype=kind, device_map={"": where}, **options
-            )
-        return cls(model, processor, name)
-
-    @classmethod
-    def random(
-        cls,
-        name: str,
-        seed: int,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        trust_remote_code: bool = False,
-    ) -> Self:
-        """The architecture of ``name`` with random weights, as transformers initialises it from its configuration.
-
-        The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of
-        torch and transformers. The program's own random generator is not changed. Arguments as in ``load``.
-
-        Raises:
-            ModelError: as ``load``; weights are not needed.
-        """
-        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name, resolve_device(device)):
-            config, processor = _read_parts(name, options)
-        title = f"{name}, random weights (seed {seed})"
-        return cls.from_config(config, processor, title, seed, device=device, dtype=dtype)
-
-    @classmethod
-    def from_config(
-        cls, config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
-    ) -> Self:
-        """A model of this configuration called ``name``, with random weights drawn as in ``random``.
-
-        Raises:
-            ModelError: if it does not fit into the device's memory, or cannot be scanned.
-        """
-        where = resolve_device(device)
-        kind = resolve_dtype(dtype, where)
-        make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
-        _check_memory(name, config, kind, where)
-        with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
-            torch.manual_seed(seed)
-            with where:
-                model = make._from_config(config, dtype=kind)
-        return cls(model.to(where), processor, name)
 
     @property
     def device(self) -> torch.device:
@@ -397,64 +316,3 @@ class Vlm:
         # An activation function may be one module shared by all layers; a hook needs one for its layer.
         ffn.act_fn = copy.copy(ffn.act_fn)
         return ffn
-
-
-@contextmanager
-def _loading(name: str, where: torch.device) -> Iterator[None]:
-    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
-    # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    except (OSError, ValueError, SafetensorError) as error:
-        # For a missing folder, file or weights, and for broken ones.
-        raise ModelError(
-            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
-            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
-        ) from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise ModelError(
-            f"{name} does not fit into the memory of {where}.",
-            "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
-        ) from error
-
-
-def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
-    """Configuration and processor of ``name``.
-
-    Raises:
-        ModelError: if it is not a LLaVA-1.5. OSError, ValueError: if there is no such model.
-    """
-    source = model_source(name)
-    config = AutoConfig.from_pretrained(source, **options)
-    if not isinstance(config, LlavaConfig):
-        raise ModelError(
-            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
-            "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
-            "OneVision cut the image into tiles, so their visual tokens do not form a plain grid.",
-        )
-    auto: Any = AutoProcessor  # untyped in transformers
-    return config, auto.from_pretrained(source, **options)
-
-
-def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
-    """Check before loading whether the weights fit into the host's memory: otherwise the system kills the process.
-
-    (On a GPU loading fails with an error that can be caught.)
-
-    Raises:
-        ModelError: if they do not.
-    """
-    free = free_memory()
-    if where.type != "cpu" or free is None:
-        return
-    make: Any = LlavaForConditionalGeneration
-    with torch.device("meta"):  # shapes alone
-        weights = make._from_config(config, dtype=kind).parameters()
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    if needed > free:
-        raise ModelError(
-            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
-            f"{free / 1e9:.1f} GB are free.",
-            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
-        )

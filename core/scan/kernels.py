@@ -119,7 +119,7 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
 
     Args:
         activation: bfloat16, float16 or float32 (B, T, F), its neurons contiguous in memory.
-        spans: where the kinds of tokens lie.
+        spans: positions of the kinds of tokens.
         out: written to; neurons (bins in ``histogram``) are contiguous, other strides are free. ``histogram`` is added
             to; in ``finite`` only False is written.
     """
@@ -176,7 +176,7 @@ def insert_maps_torch(
 
     Args:
         activation: bfloat16, float16 or float32 (B, T, F).
-        spans: where the kinds of tokens lie.
+        spans: positions of the kinds of tokens.
         score: float32 (B, F), the largest activation over visual and text tokens.
         sample: int64 (B,), indices in the data.
         finite: bool (B,); samples that are not finite are left out.

@@ -22,8 +22,9 @@ from torch.distributed.rendezvous import rendezvous
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
 from vlmscope.core.scan.merge import merge_scans
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.shards import Ranks, shard_folder, shard_folders, shards_folder
+from vlmscope.core.store.shards import shard_folder, shard_folders, shards_folder
 from vlmscope.core.store.writer import check_out
 
 BEGUN = timedelta(minutes=10)  #: for all processes to begin

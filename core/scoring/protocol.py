@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation
-from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus
 
-__all__ = ["SCALE", "HeldOut", "ModelSide", "NoPrediction", "Prediction", "Simulator", "TokenKind"]
+__all__ = ["SCALE", "HeldOut", "NoPrediction", "Prediction", "Simulator", "TokenKind"]
 
 SCALE = 10.0  #: predictions and truth are norms, from 0 to this (method.md, "Normalisation")
 
@@ -99,14 +98,3 @@ class Simulator(Protocol):
             VlmscopeError: for what ends the run: the model process has gone, it was stopped, a quota is used up.
         """
         ...
-
-
-class ModelSide(Protocol):
-    """The inspected model: ``vlmscope.core.worker.process.ModelProcess``, or a stand-in for it."""
-
-    @property
-    def status(self) -> ModelStatus: ...
-
-    async def map(self, request: MapRequest) -> MapAnswer: ...
-
-    async def lens(self, request: LensRequest) -> LensAnswer: ...

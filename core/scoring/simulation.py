@@ -18,12 +18,13 @@ from vlmscope.core.method.correlation import (
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
-from vlmscope.core.scoring.protocol import HeldOut, ModelSide, NoPrediction, Prediction, Simulator
+from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.scoring.true_activations import Truth, true_norms
 from vlmscope.core.store.progress import progress_text
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks
 
 BASELINES = 10  #: other neurons' explanations at most
 CANDIDATES = 300  #: neurons looked at for them
@@ -89,7 +90,7 @@ async def score_explanation(
     neuron: Neuron,
     explanation: Explanation,
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     *,
     baselines: Sequence[Explanation] = (),
     on_sample: Callable[[int, int], None] = lambda _done, _of: None,
@@ -146,7 +147,7 @@ async def pooled_scores(
     neuron: Neuron,
     explanations: Sequence[Explanation],
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     samples: Sequence[HeldOut],
     kind: TokenKind,
     group: ScoredGroup,
@@ -166,7 +167,7 @@ def baseline_explanations(
 ) -> list[Explanation]:
     """Up to ten other neurons' explanations that share no concept with this one; none for a backend that costs money.
 
-    Which neurons is drawn by the scan and the address; an explanation is what ``said`` knows, or else concept words.
+    Which neurons is drawn by the scan and the address; an explanation is what ``said`` returns, or else concept words.
 
     Raises:
         StoreError: if the scan's concepts are damaged.
@@ -197,7 +198,7 @@ async def _simulate(
     neuron: Neuron,
     explanations: Sequence[Explanation],
     simulator: Simulator,
-    model: ModelSide,
+    model: Asks,
     samples: Sequence[HeldOut],
     on_sample: Callable[[int, int], None],
 ) -> list[_Tally]:

@@ -10,8 +10,8 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.method.norm import norm
-from vlmscope.core.scoring.protocol import HeldOut, ModelSide
-from vlmscope.core.worker.asking import ask
+from vlmscope.core.scoring.protocol import HeldOut
+from vlmscope.core.worker.client import Asks, Lane
 from vlmscope.core.worker.messages import MapRequest, Phase
 
 REASON_LENGTH = 300
@@ -32,7 +32,7 @@ class Truth:
         return self.visual if kind is TokenKind.VISUAL else self.text
 
 
-async def true_norms(model: ModelSide, neuron: Neuron, maximum: float, sample: HeldOut) -> Truth | str:
+async def true_norms(model: Asks, neuron: Neuron, maximum: float, sample: HeldOut) -> Truth | str:
     """The sample's exact norms, or why it has none (it cannot be decoded, the model does not fit the scan).
 
     Args:
@@ -46,7 +46,7 @@ async def true_norms(model: ModelSide, neuron: Neuron, maximum: float, sample: H
         return "its picture is not here"
     request = MapRequest(neuron, str(sample.picture), sample.prompt, sample.description, sample.sample)
     try:
-        answer = await ask(model.map, request)
+        answer = await model.ask(request, Lane.BACKGROUND)
     except Cancelled:
         raise
     except WorkerError as error:

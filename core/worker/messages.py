@@ -1,19 +1,55 @@
-"""What the screen asks the model process, what it answers, and how it says how it is: plain values, no torch.
+"""What travels between the screen and the model process: requests and answers, and what the two sides report.
 
-The screen's side is ``core/worker/process.py``, the other is ``core/model/server.py``.
+Plain values, no torch. The screen's side is ``core/worker/process.py``, the other is ``core/model/server.py``.
+
+A new kind of request is:
+
+1. its value and its answer, here: ``class CountRequest(Request[CountAnswer], frozen=True)``, fields and a ``title``;
+2. its handler: a method ``(request, stopped) -> answer`` of ``core.model.engine.VlmEngine``, named in ``handlers``.
+
+Then ``await client.ask(CountRequest(...))`` is a ``CountAnswer``. Fields are bool, int, float, str, bytes, enums, our
+frozen dataclasses, ``tuple[X, ...]`` of these, ``NDArray[np.float32]`` and ``NDArray[np.uint8]``, or ``| None`` of any.
+
+The screen opens with a ``ModelSpec``. The worker reports ``Loading`` and then ``Loaded`` or ``Failed``, all numbered 0.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Generic, TypeVar, get_args, get_origin
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.base.text import plain
 
 
-@dataclass(frozen=True)
-class ModelSpec:
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whatever travels."""
+
+
+A = TypeVar("A", bound=Message)
+
+
+class Request(Message, Generic[A], frozen=True):
+    """A question to the model whose answer is an ``A``."""
+
+    @property
+    def title(self) -> str:
+        """What the model is busy with while it runs: a few words."""
+        raise NotImplementedError
+
+    @classmethod
+    def answer_type(cls) -> type[A]:
+        """The ``A`` of ``class X(Request[A])``."""
+        bases = getattr(cls, "__orig_bases__", ())
+        found: type[A] = next(get_args(base)[0] for base in bases if get_origin(base) is Request)
+        return found
+
+
+class ModelSpec(Message, frozen=True):
     """Which model the process loads, and how.
 
     Attributes:
@@ -30,28 +66,35 @@ class ModelSpec:
     trust_remote_code: bool = False
 
 
-@dataclass(frozen=True)
-class MapRequest:
-    """One neuron's activation over one sample: a forward pass that ends after the neuron's layer.
+class Cancel(Message, frozen=True):
+    """Stop the request of this frame's number at the next layer or token."""
+
+
+class Loading(Message, frozen=True):
+    """How far loading is; ``progress`` is 0 to 1, or None where unknown."""
+
+    detail: str
+    progress: float | None
+
+
+class Loaded(Message, frozen=True):
+    """The model answers from now on."""
+
+
+class Failed(Message, frozen=True):
+    """The request of this frame's number failed: a ``VlmscopeError``'s fields.
 
     Attributes:
-        image: path of the picture.
-        prompt: the very text before the description, with one image token, as in the manifest.
-        description: the teacher-forced description.
-        sample: index in the data, or None for the user's own picture; comes back with the answer.
-        crop: whether the answer should hold the very crop that the model sees.
+        stopped: it was cancelled, as asked.
     """
 
-    neuron: Neuron
-    image: str
-    prompt: str
-    description: str
-    sample: int | None
-    crop: bool = False
+    title: str
+    message: str
+    hint: str
+    stopped: bool = False
 
 
-@dataclass(frozen=True)
-class MapAnswer:
+class MapAnswer(Message, frozen=True):
     """Exact activations.
 
     Attributes:
@@ -68,20 +111,34 @@ class MapAnswer:
     crop: bytes = b""
 
 
-@dataclass(frozen=True)
-class DescribeRequest:
-    """Let the model answer ``question`` about a picture, greedily."""
-
-    image: str
-    question: str
-
-
-@dataclass(frozen=True)
-class DescribeAnswer:
-    """What the model said.
+class MapRequest(Request[MapAnswer], frozen=True):
+    """One neuron's activation over one sample: a forward pass that ends after the neuron's layer.
 
     Attributes:
-        prompt: the very text before the description, for later ``MapRequest``s.
+        image: path of the picture.
+        prompt: the exact text before the description, with one image token, as in the manifest.
+        description: the teacher-forced description.
+        sample: index in the data, or None for the user's own picture; comes back with the answer.
+        crop: whether the answer should hold the exact crop that the model sees.
+    """
+
+    neuron: Neuron
+    image: str
+    prompt: str
+    description: str
+    sample: int | None
+    crop: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.neuron} on {_picture(self.image, self.sample)}"
+
+
+class DescribeAnswer(Message, frozen=True):
+    """The model's own description.
+
+    Attributes:
+        prompt: the exact text before the description, for later ``MapRequest``s.
         tokens: the description's tokens, spelled; joined they are the description.
         crop: the crop that the model saw, as a JPEG.
     """
@@ -94,16 +151,18 @@ class DescribeAnswer:
     crop: bytes
 
 
-@dataclass(frozen=True)
-class PromotedRequest:
-    """Which tokens a neuron writes: a first-order reading of its output weights."""
+class DescribeRequest(Request[DescribeAnswer], frozen=True):
+    """Let the model answer ``question`` about a picture, greedily."""
 
-    neuron: Neuron
-    count: int
+    image: str
+    question: str
+
+    @property
+    def title(self) -> str:
+        return f"describing {_picture(self.image, None)}"
 
 
-@dataclass(frozen=True)
-class PromotedAnswer:
+class PromotedAnswer(Message, frozen=True):
     """The tokens whose logits the neuron's output moves most, when it is active.
 
     Attributes:
@@ -119,24 +178,18 @@ class PromotedAnswer:
     bottom_logits: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class LensRequest:
-    """What the model would say at each position of a sample, of a few words: a pass through all layers.
+class PromotedRequest(Request[PromotedAnswer], frozen=True):
+    """Which tokens a neuron writes: a first-order reading of its output weights."""
 
-    Attributes:
-        image, prompt, description, sample: as in ``MapRequest``.
-        words: the words that compete, without a space before them.
-    """
+    neuron: Neuron
+    count: int
 
-    image: str
-    prompt: str
-    description: str
-    sample: int | None
-    words: tuple[str, ...]
+    @property
+    def title(self) -> str:
+        return f"what {self.neuron} writes"
 
 
-@dataclass(frozen=True)
-class LensAnswer:
+class LensAnswer(Message, frozen=True):
     """Probabilities of the words' first tokens, among these tokens alone. C: different first tokens.
 
     Attributes:
@@ -152,8 +205,44 @@ class LensAnswer:
     text: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class SegmentRequest:
+class LensRequest(Request[LensAnswer], frozen=True):
+    """What the model would say at each position of a sample, of a few words: a pass through all layers.
+
+    Attributes:
+        image, prompt, description, sample: as in ``MapRequest``.
+        words: the words that compete, without a space before them.
+    """
+
+    image: str
+    prompt: str
+    description: str
+    sample: int | None
+    words: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"lens on {_picture(self.image, self.sample)}"
+
+
+class SegmentAnswer(Message, frozen=True):
+    """What was found. N: boxes; there may be none.
+
+    Attributes:
+        weights: float32 (rows, columns), 0 to 1: how much of each patch of the crop shows it, times the boxes' scores.
+        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that the model sees.
+        scores: float32 (N,), 0 to 1.
+        labels: which words of the phrases each box answers to, as the detector's tokens spell them.
+    """
+
+    image: str
+    sample: int | None
+    weights: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+
+class SegmentRequest(Request[SegmentAnswer], frozen=True):
     """Where in a picture the things are that phrases name.
 
     Attributes:
@@ -173,24 +262,13 @@ class SegmentRequest:
     box_threshold: float
     text_threshold: float
 
+    @property
+    def title(self) -> str:
+        return f"segmenting {_picture(self.image, self.sample)}"
 
-@dataclass(frozen=True)
-class SegmentAnswer:
-    """What was found. N: boxes; there may be none.
 
-    Attributes:
-        weights: float32 (rows, columns), 0 to 1: how much of each patch of the crop shows it, times the boxes' scores.
-        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that the model sees.
-        scores: float32 (N,), 0 to 1.
-        labels: which words of the phrases each box answers to, as the detector's tokens spell them.
-    """
-
-    image: str
-    sample: int | None
-    weights: NDArray[np.float32]
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    labels: tuple[str, ...]
+def _picture(image: str, sample: int | None) -> str:
+    return plain(Path(image).name, 60) if sample is None else f"#{sample}"
 
 
 class Phase(StrEnum):

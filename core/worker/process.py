@@ -1,40 +1,36 @@
-"""The screen's side of the model process: starts it, asks it, stops it, and says how it is. No torch here.
+"""The screen's side of the model process: starts it, asks it, stops it, and reports its status. No torch here.
 
 Notable:
 - A request loads the model when it is off. After a failure (a crash, a load that failed, a stop that had to kill) only
   ``restart`` does, so that stepping on does not silently load 14 GB again.
-- One request runs, at most one waits; a later one replaces the one that waits.
+- One request runs; the others wait in two lanes (``core.worker.client.Lane``). When both wait, the screen's goes
+  first, as a person waits for it. Background work goes on at the first moment at which the screen waits for nothing.
 - All state changes happen between two awaits, in the event loop's thread; there is nothing to lock. A process that has
-  been given up is forgotten at once (``self._link`` is another or None) and what it still says is dropped.
+  been given up is forgotten at once (``self._link`` is another or None) and what it still sends is dropped.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from vlmscope.core.base.errors import Cancelled, WorkerError
 from vlmscope.core.base.text import plain
 from vlmscope.core.worker import wire
+from vlmscope.core.worker.client import Lane, Superseded
 from vlmscope.core.worker.link import COMMAND, WorkerLink
 from vlmscope.core.worker.log import worker_log
 from vlmscope.core.worker.messages import (
-    DescribeAnswer,
-    DescribeRequest,
-    LensAnswer,
-    LensRequest,
-    MapAnswer,
-    MapRequest,
+    Cancel,
+    Failed,
+    Loaded,
+    Loading,
+    Message,
     ModelSpec,
     ModelStatus,
     Phase,
-    PromotedAnswer,
-    PromotedRequest,
-    SegmentAnswer,
-    SegmentRequest,
+    Request,
 )
-from vlmscope.core.worker.worker_messages import Cancel, Failed, Loaded, Loading
 
 STOP_GRACE_S = 2.0  #: how long a request may take to notice that it was stopped
 END_GRACE_S = 10.0  #: how long a killed process may take to be gone before another is started beside it
@@ -42,28 +38,21 @@ CLOSE_GRACE_S = 1.0
 DETAIL_LENGTH = 200
 RESTART = ":restart loads the model again"
 
-Answer = TypeVar("Answer", MapAnswer, DescribeAnswer, PromotedAnswer, LensAnswer, SegmentAnswer)
+A = TypeVar("A", bound=Message)
 
 
-class Superseded(WorkerError):  # noqa: N818  # as Cancelled
-    """Raised to a waiting request that a later one has replaced."""
-
-    title = "Superseded"
-
-
-@dataclass(eq=False)
-class _Job:
+class _Job(Generic[A]):
     """A request on its way."""
 
-    request: MapRequest | DescribeRequest | PromotedRequest | LensRequest | SegmentRequest
-    detail: str
-    answer: asyncio.Future[wire.Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    number: int = 0
-    stopped: bool = False
+    def __init__(self, request: Request[A]) -> None:
+        self.request = request
+        self.answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        self.number = 0
+        self.stopped = False
 
-    def finish(self, answer: wire.Frame | WorkerError) -> None:
-        """Tell whoever waits, if somebody still does."""
+    def finish(self, answer: A | WorkerError) -> None:
+        """Hand the answer to the asker, if there still is one."""
         self.over.set()
         if self.answer.done():
             return
@@ -98,8 +87,8 @@ class ModelProcess:
         self._status = ModelStatus(Phase.OFF)
         self._link: WorkerLink | None = None
         self._lives: set[asyncio.Task[None]] = set()
-        self._running: _Job | None = None
-        self._waiting: _Job | None = None
+        self._running: _Job[Any] | None = None
+        self._lanes: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
         self._number = 0
         self._idle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -113,44 +102,39 @@ class ModelProcess:
         """The process, if one is started."""
         return None if self._link is None else self._link.pid
 
-    async def map(self, request: MapRequest) -> MapAnswer:
-        """One neuron's exact activation over one sample; loads the model if it is off.
+    async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
+        """The answer to ``request``; loads the model if it is off. A cancelled asker withdraws its request.
 
         Raises:
-            Superseded: if a later request came before this one's turn.
+            Superseded: if a later request took its place in the screen's lane.
             Cancelled: if it was stopped.
             WorkerError: if the request or the process failed; ``title`` is the failure's own.
         """
-        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
-        return await self._ask(_Job(request, f"{request.neuron} on {picture}"), MapAnswer)
-
-    async def describe(self, request: DescribeRequest) -> DescribeAnswer:
-        """The model's own words about a picture; loads the model if it is off. Raises as ``map`` does."""
-        return await self._ask(_Job(request, f"describing {_name(request.image)}"), DescribeAnswer)
-
-    async def promoted(self, request: PromotedRequest) -> PromotedAnswer:
-        """Which tokens a neuron writes; loads the model if it is off. Raises as ``map`` does."""
-        return await self._ask(_Job(request, f"what {request.neuron} writes"), PromotedAnswer)
-
-    async def lens(self, request: LensRequest) -> LensAnswer:
-        """What the model would say at each position, of a few words; loads the model if it is off. Raises as ``map``
-        does."""
-        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
-        return await self._ask(_Job(request, f"lens on {picture}"), LensAnswer)
-
-    async def segment(self, request: SegmentRequest) -> SegmentAnswer:
-        """Where the things are that phrases name; loads the model if it is off, and at first the detector and the
-        segmenter. Raises as ``map`` does."""
-        picture = _name(request.image) if request.sample is None else f"#{request.sample}"
-        return await self._ask(_Job(request, f"segmenting {picture}"), SegmentAnswer)
+        if self._closed:
+            raise WorkerError("The model process is closed.")
+        if self._status.phase is Phase.FAILED:
+            raise WorkerError(f"The model is not loaded: {self._status.detail}.", f"{RESTART}.")
+        job, waiting = _Job(request), self._lanes[lane]
+        if lane is Lane.SCREEN and waiting:
+            waiting.pop().finish(Superseded("A later request took its place."))
+        waiting.append(job)
+        if self._link is None:
+            self._start()
+        else:
+            self._next()
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            self._withdraw(job)
+            raise
 
     async def stop(self) -> None:
-        """Stop what runs, softly; what does not notice within two seconds is killed, and the model with it.
+        """Stop what runs, and what waits in either lane.
 
-        Loading cannot be stopped softly: it is killed at once.
+        A request that does not notice within two seconds is killed, and the model with it. Loading cannot be stopped
+        softly: it is killed at once.
         """
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
+        for waiting in self._take_waiting():
             waiting.finish(Cancelled("stopped"))
         link, job = self._link, self._running
         if link is None:
@@ -170,7 +154,7 @@ class ModelProcess:
                     await self._gone(END_GRACE_S)
 
     async def restart(self) -> None:
-        """End the process if there is one, and load the model anew. Returns before it is loaded: ``status`` tells."""
+        """End the process if there is one, and load the model again. Returns before it is loaded: watch ``status``."""
         if self._closed:
             return
         self._give_up(None, _stopped())
@@ -187,35 +171,25 @@ class ModelProcess:
         self._give_up(ModelStatus(Phase.OFF), _stopped())
         await self._gone(CLOSE_GRACE_S)
 
-    async def _ask(self, job: _Job, kind: type[Answer]) -> Answer:
-        if self._closed:
-            raise WorkerError("The model process is closed.")
-        if self._status.phase is Phase.FAILED:
-            raise WorkerError(f"The model is not loaded: {self._status.detail}.", f"{RESTART}.")
-        replaced, self._waiting = self._waiting, job
-        if replaced is not None:
-            replaced.finish(Superseded("A later request took its place."))
-        if self._link is None:
-            self._start()
-        else:
-            self._next()
-        try:
-            return wire.unpack(await job.answer, kind)
-        except asyncio.CancelledError:
-            self._withdraw(job)
-            raise
-
-    def _withdraw(self, job: _Job) -> None:
-        """Nobody waits for ``job`` any more."""
-        if self._waiting is job:
-            self._waiting = None
-        elif self._running is job and self._link is not None:
+    def _withdraw(self, job: _Job[Any]) -> None:
+        """Drop ``job``, whose asker has gone; stop it if it runs."""
+        for lane in self._lanes.values():
+            if job in lane:
+                lane.remove(job)
+        if self._running is job and self._link is not None:
             self._link.send(Cancel(), job.number)
         if job.answer.done() and not job.answer.cancelled():
-            job.answer.exception()  # else asyncio complains that nobody looked
+            job.answer.exception()  # else asyncio warns that it was never retrieved
+
+    def _take_waiting(self) -> list[_Job[Any]]:
+        """Empty both lanes; returns what waited, the screen's first."""
+        jobs = [job for lane in Lane for job in self._lanes[lane]]
+        for lane in self._lanes.values():
+            lane.clear()
+        return jobs
 
     def _start(self) -> None:
-        self._tell(ModelStatus(Phase.STARTING, "starting the model process"))
+        self._set_status(ModelStatus(Phase.STARTING, "starting the model process"))
         link = self._link = WorkerLink(self._command)
         life = asyncio.get_running_loop().create_task(self._live(link, frozenset(self._lives)))
         self._lives.add(life)
@@ -238,47 +212,50 @@ class ModelProcess:
     def _receive(self, link: WorkerLink, frame: wire.Frame) -> None:
         if self._link is not link:
             return
+        if frame.number == 0:
+            self._receive_report(link, wire.unpack(frame, Loading, Loaded, Failed))
+            return
         job = self._running
-        if frame.kind == Loading.__name__:
-            loading = wire.unpack(frame, Loading)
-            self._tell(ModelStatus(Phase.LOADING, plain(loading.detail, DETAIL_LENGTH), loading.progress))
-        elif frame.kind == Loaded.__name__:
-            link.loaded = True
-            self._next()
-        elif frame.kind == Failed.__name__ and frame.number == 0:
-            failed = wire.unpack(frame, Failed)
-            detail = f"{plain(failed.message, DETAIL_LENGTH).rstrip('.')}; {RESTART}"
-            self._give_up(ModelStatus(Phase.FAILED, detail), failed)
-        elif job is None or frame.number != job.number:
+        if job is None or frame.number != job.number:
             raise wire.FrameError("an answer to no request")
+        answer = wire.unpack(frame, Failed, job.request.answer_type())
+        self._running = None
+        if job.stopped:
+            job.finish(Cancelled("stopped"))
         else:
-            self._running = None
-            if job.stopped:
-                job.finish(Cancelled("stopped"))
-            else:
-                job.finish(_error(wire.unpack(frame, Failed)) if frame.kind == Failed.__name__ else frame)
-            self._next()
+            job.finish(_error(answer) if isinstance(answer, Failed) else answer)
+        self._next()
+
+    def _receive_report(self, link: WorkerLink, report: Message) -> None:
+        match report:
+            case Loading(detail, progress):
+                self._set_status(ModelStatus(Phase.LOADING, plain(detail, DETAIL_LENGTH), progress))
+            case Loaded():
+                link.loaded = True
+                self._next()
+            case Failed(message=message):
+                detail = f"{plain(message, DETAIL_LENGTH).rstrip('.')}; {RESTART}"
+                self._give_up(ModelStatus(Phase.FAILED, detail), report)
 
     def _next(self) -> None:
-        """Let the waiting request run, if nothing else does; else rest."""
+        """Let a waiting request run, if nothing else does; else rest."""
         if self._link is None or not self._link.loaded or self._running is not None:
             return
         self._rest(False)
-        job, self._waiting = self._waiting, None
-        if job is not None:
+        while (lane := next((self._lanes[lane] for lane in Lane if self._lanes[lane]), None)) is not None:
+            job = lane.popleft()
             self._number += 1
             job.number = self._number
             try:
                 self._link.send(job.request, job.number)
             except wire.FrameError as error:
                 job.finish(error)
-                job = None
-        self._running = job
-        if job is None:
-            self._rest(True)
-            self._tell(ModelStatus(Phase.READY))
-        else:
-            self._tell(ModelStatus(Phase.BUSY, job.detail))
+                continue
+            self._running = job
+            self._set_status(ModelStatus(Phase.BUSY, job.request.title))
+            return
+        self._rest(True)
+        self._set_status(ModelStatus(Phase.READY))
 
     def _rest(self, idle: bool) -> None:
         """Start or stop waiting for the time at which an idle model is unloaded."""
@@ -295,21 +272,21 @@ class ModelProcess:
         """Kill and forget the process, if there is one; requests fail for the reason ``why``."""
         self._rest(False)
         link, self._link = self._link, None
-        jobs, self._running, self._waiting = (self._running, self._waiting), None, None
+        running, self._running = self._running, None
+        jobs = ([] if running is None else [running]) + self._take_waiting()
         if link is not None:
             link.kill()
         if status is not None:
-            self._tell(status)
+            self._set_status(status)
         for job in jobs:
-            if job is not None:
-                job.finish(_error(why))
+            job.finish(_error(why))
 
     async def _gone(self, timeout: float) -> None:
         """Wait until every process that was given up has ended."""
         if self._lives:
             await asyncio.wait(set(self._lives), timeout=timeout)
 
-    def _tell(self, status: ModelStatus) -> None:
+    def _set_status(self, status: ModelStatus) -> None:
         if status != self._status:
             self._status = status
             if not self._closed:
@@ -324,10 +301,6 @@ def _error(failed: Failed) -> WorkerError:
     error = (Cancelled if failed.stopped else WorkerError)(failed.message, failed.hint)
     error.title = failed.title
     return error
-
-
-def _name(path: str) -> str:
-    return plain(Path(path).name, 60)
 
 
 def _duration(seconds: float) -> str:

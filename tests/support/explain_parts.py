@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support.api_server import ApiServer
+from tests.support.asking import Answering
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.evidence import Evidence, SampleEvidence
@@ -59,10 +60,11 @@ def chat_with(server: ApiServer, **settings: object) -> Chat:
     return Chat(Api.model_validate({"base_url": server.url, **settings}), sleep=no_time)
 
 
-class FakeMaps:
+class FakeMaps(Answering):
     """Exact maps that follow from neuron and sample; may do something first."""
 
     def __init__(self, store: ScanStore, first: Callable[[MapRequest], Awaitable[None]] | None = None) -> None:
+        super().__init__()
         self.requests: list[MapRequest] = []
         self._store = store
         self._first = first

@@ -11,17 +11,19 @@ import ctypes
 import os
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 
-from vlmscope.core.base.callbacks import Stopped
+from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
-from vlmscope.core.model.engine import OnLoading
+from vlmscope.core.model.engine import Handler
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
     DescribeRequest,
+    Failed,
     LensAnswer,
     LensRequest,
     MapAnswer,
@@ -29,10 +31,10 @@ from vlmscope.core.worker.messages import (
     ModelSpec,
     PromotedAnswer,
     PromotedRequest,
+    Request,
     SegmentAnswer,
     SegmentRequest,
 )
-from vlmscope.core.worker.worker_messages import Failed
 
 FOREVER = threading.Event()
 STRAY = 100  # a copy of the protocol's descriptor, for nonsense
@@ -40,6 +42,15 @@ STRAY = 100  # a copy of the protocol's descriptor, for nonsense
 
 class FakeEngine:
     """Sleeps, crashes, prints."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[type[Request[Any]], Handler] = {
+            MapRequest: self.map,
+            DescribeRequest: self.describe,
+            PromotedRequest: self.promoted,
+            LensRequest: self.lens,
+            SegmentRequest: self.segment,
+        }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
         self._obey(request.prompt, stopped)
@@ -104,7 +115,7 @@ class FakeEngine:
             case "nonsense":
                 os.write(STRAY, b"Traceback (most recent call last):\n")
             case "wrong":
-                os.write(STRAY, wire.write(wire.pack(Failed("Wrong", "another's answer", ""), 99)))
+                os.write(STRAY, wire.pack(Failed("Wrong", "another's answer", ""), 99))
 
 
 def load(spec: ModelSpec, report: OnLoading) -> FakeEngine:

@@ -11,6 +11,7 @@ from PIL import Image
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.support.asking import Answering
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import Neuron
@@ -45,10 +46,11 @@ def jpeg(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
     return buffer.getvalue()
 
 
-class FakeModel:
+class FakeModel(Answering):
     """Answers when the test says so; its numbers are the layer plus one everywhere."""
 
     def __init__(self, spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> None:
+        super().__init__()
         self.spec = spec
         self.idle_unload_s = idle_unload_s
         self.status = ModelStatus(Phase.OFF)

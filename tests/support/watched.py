@@ -70,7 +70,7 @@ async def watched(
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def ask(prompt: str = "answer", sample: int | None = 312, layer: int = 3) -> MapRequest:
+def map_request(prompt: str = "answer", sample: int | None = 312, layer: int = 3) -> MapRequest:
     return MapRequest(Neuron(layer, 217), "cat.png", prompt, "two dogs", sample)
 
 

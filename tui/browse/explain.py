@@ -15,7 +15,6 @@ from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.controlled import ControlledScreen
 from vlmscope.tui.browse.model_link import ClientFactory
-from vlmscope.tui.browse.model_side import BackgroundModel
 from vlmscope.tui.keys import keys_of
 from vlmscope.tui.messages import Explained, ExplainFailed
 
@@ -40,7 +39,6 @@ class ExplainScreen(ControlledScreen):
         self._explaining: dict[Neuron, asyncio.Task[None]] = {}
         self._chat: Chat | None = None
         self._ledger: Ledger | None = None
-        self.background = BackgroundModel(self.link)
         self._agreed = False
 
     @property
@@ -114,23 +112,12 @@ class ExplainScreen(ControlledScreen):
         self.app.push_screen(ConfirmScreen(f"explain {evidence.neuron}", lines), answered)
 
     def _offer(self, evidence: "Evidence", wanted: "Estimate") -> list[str]:
-        from vlmscope.core.llm.access import base_url
-        from vlmscope.core.llm.budget import dollars
+        from vlmscope.core.llm.budget import CostOffer
 
-        settings = self.config.api
-        tokens = f"{wanted.input_tokens:,} tokens in and {wanted.output_tokens_at_most:,} out"
-        if wanted.usd is None:
-            cost = f"At most {tokens}. The price of {plain(settings.model, 40)} is not known: set it in [api.prices]."
-        else:
-            cost = f"At most {dollars(wanted.usd)}: {tokens}, prices of {wanted.price_date}."
-        budget = f"{dollars(settings.budget_usd)} a session" if settings.budget_usd else "no limit"
         pictures = f"{wanted.images} pictures and their descriptions" if wanted.images else "descriptions alone"
         return [
             f"Send {len(evidence.samples)} of its top samples ({pictures})",
-            f"to {plain(settings.model, 40)} at {plain(base_url(settings), 60)}.",
-            "",
-            cost,
-            f"Budget: {budget}. Later requests of this session are sent without asking.",
+            *CostOffer(wanted, self.config.api).lines(),
             *(["The model is loaded first, for exact activations."] if evidence.wants_model else []),
         ]
 
@@ -161,7 +148,7 @@ class ExplainScreen(ControlledScreen):
 
         neuron, settings = evidence.neuron, self.config.api
         try:
-            whole = await complete(evidence, self.store, self.background if evidence.wants_model else None)
+            whole = await complete(evidence, self.store, self.link if evidence.wants_model else None)
             self._say_doing(neuron, f"asking {plain(settings.model, 40)}")
             answered = await explain(whole, await self._connect(), ExplainCache(), self.ledger, again=again)
             outcome = answered.outcome
@@ -195,9 +182,8 @@ class ExplainScreen(ControlledScreen):
     @on(Explained)
     async def _explained(self, message: Explained) -> None:
         answered: Answered = message.answered
-        for warning in (answered.warning, message.note):
-            if warning:
-                self.app.notify(plain(warning), severity="warning", markup=False)
+        if message.note:
+            self.app.notify(plain(message.note), severity="warning", markup=False)
         self.chore(self.read_marks())
         self._paint_all()
         if message.neuron != self.state.neuron:

@@ -7,8 +7,9 @@ from textual.timer import Timer
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.store.progress import ScanWatch, can_go_on, progress_title
+from vlmscope.core.store.progress import progress_title
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.watch import ScanWatch, can_go_on
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.session import REST_S, compute
 from vlmscope.tui.browse.triage import TriageScreen

@@ -107,7 +107,7 @@ class ModelTalkScreen(StatefulScreen):
 
     @on(MapFailed)
     def _map_failed(self, message: MapFailed) -> None:
-        from vlmscope.core.worker.process import Superseded
+        from vlmscope.core.worker.client import Superseded
 
         evidence = self._evidence
         key = (message.neuron, message.sample, self._key_of(message.sample, message.image))

@@ -5,28 +5,23 @@ for, so that the screen can drop what it no longer shows.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.worker.client import A, Lane, ModelClient
 from vlmscope.core.worker.messages import (
-    DescribeAnswer,
     DescribeRequest,
-    LensAnswer,
-    LensRequest,
-    MapAnswer,
     MapRequest,
     ModelSpec,
     ModelStatus,
     Phase,
-    PromotedAnswer,
     PromotedRequest,
-    SegmentAnswer,
-    SegmentRequest,
+    Request,
 )
 from vlmscope.tui.messages import (
     Described,
@@ -41,25 +36,6 @@ from vlmscope.tui.views.state import OwnPicture
 
 if TYPE_CHECKING:
     from vlmscope.core.base.neuron import Neuron
-
-
-Answer = TypeVar("Answer")
-
-
-class ModelClient(Protocol):
-    """``vlmscope.core.worker.process.ModelProcess``, or a stand-in for it."""
-
-    @property
-    def status(self) -> ModelStatus: ...
-    async def map(self, request: MapRequest) -> MapAnswer: ...
-    async def describe(self, request: DescribeRequest) -> DescribeAnswer: ...
-    async def promoted(self, request: PromotedRequest) -> PromotedAnswer: ...
-    async def lens(self, request: LensRequest) -> LensAnswer: ...
-    async def segment(self, request: SegmentRequest) -> SegmentAnswer: ...
-    async def stop(self) -> None: ...
-    async def restart(self) -> None: ...
-    async def unload(self) -> None: ...
-    async def close(self) -> None: ...
 
 
 ClientFactory = Callable[[ModelSpec, Callable[[ModelStatus], None], float], ModelClient]
@@ -123,7 +99,7 @@ class ModelLink:
         message: Message
         self._asked += 1
         try:
-            message = MapArrived(await self._process().map(request))
+            message = MapArrived(await self._process().ask(request))
         except VlmscopeError as error:
             message = MapFailed(request.neuron, request.sample, request.image, error)
         finally:
@@ -138,7 +114,7 @@ class ModelLink:
         message: Message
         self._asked += 1
         try:
-            message = Described(own, await self._process().describe(DescribeRequest(own.image, own.question)))
+            message = Described(own, await self._process().ask(DescribeRequest(own.image, own.question)))
         except VlmscopeError as error:
             message = DescribeFailed(own, error)
         finally:
@@ -153,22 +129,18 @@ class ModelLink:
         message: Message
         self._asked += 1
         try:
-            message = PromotedArrived(await self._process().promoted(request))
+            message = PromotedArrived(await self._process().ask(request))
         except VlmscopeError as error:
             message = PromotedFailed(request.neuron, error)
         finally:
             self._asked -= 1
         self._post(message)
 
-    async def waited_for(self, call: Callable[[ModelClient], Awaitable[Answer]]) -> Answer:
-        """What ``call`` asks the model, for whoever waits for it; loads the model if it is off.
-
-        Raises:
-            VlmscopeError: as the model process's ``map``.
-        """
+    async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
+        """As ``core.worker.client.Asks``: for background work, which awaits its answer."""
         self._asked += 1
         try:
-            return await call(self._process())
+            return await self._process().ask(request, lane)
         finally:
             self._asked -= 1
 

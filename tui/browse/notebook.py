@@ -13,7 +13,7 @@ from vlmscope.core.base.errors import NotebookError, StoreError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import Phase, PromotedAnswer
-from vlmscope.core.worker.promoted_cache import load_promoted, save_promoted
+from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted, save_promoted
 from vlmscope.tui.browse.model import ASK_AFTER_S, ModelTalkScreen, plain_lines
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -45,6 +45,7 @@ class NotedScreen(ModelTalkScreen):
         self._entry: Entry | None = None
         self._entry_problem = ""
         self._writes: dict[Neuron, PromotedAnswer] = {}
+        self._kept_promoted = kept_promoted(store.manifest.model, PROMOTED)
         self._writes_asked: set[Neuron] = set()
         self._writes_problems: dict[Neuron, str] = {}
         self._texts_found: dict[str, frozenset[Neuron]] = {}  # of the last search, until the notebook changes
@@ -176,7 +177,7 @@ class NotedScreen(ModelTalkScreen):
         moved = self.meaning is None or self.meaning.neuron != neuron
         if moved:
             self._entry = None
-            if neuron not in self._writes:
+            if neuron not in self._writes and neuron in self._kept_promoted:
                 kept = load_promoted(self.store.manifest.model, neuron, PROMOTED)
                 if kept is not None:
                     self._writes[neuron] = kept
@@ -251,7 +252,7 @@ class NotedScreen(ModelTalkScreen):
 
     @on(PromotedFailed)
     def _promoted_failed(self, message: PromotedFailed) -> None:
-        from vlmscope.core.worker.process import Superseded
+        from vlmscope.core.worker.client import Superseded
 
         neuron = message.neuron
         self._writes_asked.discard(neuron)
@@ -286,7 +287,7 @@ def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
     found: dict[int, tuple[ScoreReport, ...]] = {}
     for saved in entry.scores:
         with contextlib.suppress(NotebookError):
-            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_body(saved.body))
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
     return found
 
 

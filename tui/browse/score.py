@@ -69,8 +69,8 @@ class ScoreScreen(ExplainScreen):
 
     async def _ask_to_score(self, backend: str) -> None:
         """What scoring by an API costs at most, and whether to go on."""
-        from vlmscope.core.llm.access import base_url, key_problem
-        from vlmscope.core.llm.budget import dollars
+        from vlmscope.core.llm.access import key_problem
+        from vlmscope.core.llm.budget import CostOffer
         from vlmscope.core.scoring.held_out import held_out
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
         from vlmscope.core.scoring.simulators.api_text import estimate_samples
@@ -91,15 +91,8 @@ class ScoreScreen(ExplainScreen):
                 self._agreed_to_score = True
                 self.simulate(backend)
 
-        budget = f"{dollars(api.budget_usd)} a session" if api.budget_usd else "no limit"
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
-        lines = [
-            f"Send the explanation and the words of {len(samples)} samples, one request each,",
-            f"to {plain(api.model, 40)} at {plain(base_url(api), 60)}.",
-            "",
-            f"At most {dollars(cost.usd)}: {tokens}.",
-            f"Budget: {budget}. Later scores of this session are asked for without a question.",
-        ]
+        what = f"Send the explanation and the words of {len(samples)} samples, one request each,"
+        lines = [what, *CostOffer(cost, api).lines()]
         await self.app.push_screen(ConfirmScreen(f"score {neuron}", lines), answered)
 
     def simulate(self, backend: str, wanted: Explanation | None = None) -> None:
@@ -144,7 +137,7 @@ class ScoreScreen(ExplainScreen):
                 )
             found = maybe
             chat = await self._connect() if backend == ApiText.name else None
-            tools = Tools(self.store, self.background, self.config, chat, self.ledger)
+            tools = Tools(self.store, self.link, self.config, chat, self.ledger)
             simulator = await asyncio.to_thread(make_simulator, backend, tools)
             if not simulator.search_phrases(found):
                 raise UsageError(
@@ -157,13 +150,11 @@ class ScoreScreen(ExplainScreen):
                 self._say_doing(neuron, f"scoring by {backend}: {done} of {of} samples")
 
             outcome = await score_explanation(
-                self.store, neuron, found, simulator, self.background, baselines=others, on_sample=progress
+                self.store, neuron, found, simulator, self.link, baselines=others, on_sample=progress
             )
             if not outcome.report.samples:
                 reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
                 raise NotebookError("; ".join(reasons[:3]) or "There are no samples.", "Nothing was scored.")
-            if isinstance(simulator, ApiText) and simulator.warning:
-                self.app.notify(plain(simulator.warning), severity="warning", markup=False)
             entry = await self.notebook.write(keep)
         except VlmscopeError as error:
             self.post_message(ScoreFailed(neuron, error))
@@ -213,7 +204,7 @@ class ScoreScreen(ExplainScreen):
         first = entry.explanations[0].id if entry.explanations else -1
         saved = next((one for one in entry.scores if one.explanation_id == first), entry.scores[0])
         try:
-            report = ScoreReport.from_body(saved.body)
+            report = ScoreReport.from_json(saved.body)
         except NotebookError as error:
             return ScoreView(entry.neuron, None, None, 0, problem=error.message)
         outcome = self._outcomes.get((entry.neuron, report.backend, report.explanation))

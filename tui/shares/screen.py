@@ -23,11 +23,9 @@ from vlmscope.core.analysis.statistics import (
     own_statistics,
 )
 from vlmscope.core.base.config import Config
-from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels, Thresholds
-from vlmscope.core.store.progress import open_scan
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.keys import BY_ID, footer_keys
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.widgets.palette import make_palette
@@ -136,7 +134,7 @@ class SharesScreen(Screen[None]):
     def _open(self, at: int) -> tuple[ScanStore, Labels]:
         if at == 0:
             return self._store, self._labels or labels_at(self._store, self._thresholds)
-        store = open_scan(scan_folder(self._scans[at].typed))
+        store = open_scan(self._scans[at].typed)
         return store, labels_at(store, self._thresholds)
 
     def _know(self, at: int, scan: _Compared) -> None:

@@ -78,7 +78,7 @@ def _decode(data: bytes) -> Image.Image:
 
 def _crop(example: Example) -> tuple[Image.Image | None, str]:
     try:
-        return _decode(example.crop), ""
+        return _decode(example.read_crop()), ""
     except StoreError as error:
         return None, error.message
 

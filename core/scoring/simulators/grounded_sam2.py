@@ -6,7 +6,6 @@ what they are asked, and what becomes of their answer.
 
 import re
 from collections.abc import Collection
-from typing import Protocol
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from vlmscope.core.base.errors import SamplesError, WorkerError
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
-from vlmscope.core.worker.asking import ask
-from vlmscope.core.worker.messages import ModelStatus, SegmentAnswer, SegmentRequest
+from vlmscope.core.worker.client import Asks, Lane
+from vlmscope.core.worker.messages import SegmentRequest
 
 PHRASES = 20  #: of one explanation, at most
 PHRASE_LENGTH = 100
@@ -26,24 +25,15 @@ _SEPARATORS = re.compile(r"[.?\[\]]+")
 _PIECES = re.compile(r"[,;:.!?\n]+")
 
 
-class SegmentSide(Protocol):
-    """The model process, as far as it is needed here: ``core.worker.process.ModelProcess``, or a stand-in for it."""
-
-    @property
-    def status(self) -> ModelStatus: ...
-
-    async def segment(self, request: SegmentRequest) -> SegmentAnswer: ...
-
-
 class GroundedSam2:
-    """Each patch's share inside the masks of what the phrases name, weighted by how sure the detector is, times 10."""
+    """Each patch's share inside the masks of what the phrases name, weighted by the detector's score, times 10."""
 
     name = "grounded-sam2"
     kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
     independent = True
     paid = False
 
-    def __init__(self, settings: Simulate, model: SegmentSide) -> None:
+    def __init__(self, settings: Simulate, model: Asks) -> None:
         self._settings = settings
         self._model = model
 
@@ -73,7 +63,7 @@ class GroundedSam2:
             text_threshold=self._settings.text_threshold,
         )
         try:
-            answer = await ask(self._model.segment, request)
+            answer = await self._model.ask(request, Lane.BACKGROUND)
         except WorkerError as error:
             # Of all failures the picture's own alone leaves the other samples a chance.
             if error.title != SamplesError.title:

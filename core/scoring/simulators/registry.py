@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.scoring.protocol import ModelSide, Simulator
+from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.simulators.api_text import ApiText
-from vlmscope.core.scoring.simulators.grounded_sam2 import GroundedSam2, SegmentSide
+from vlmscope.core.scoring.simulators.grounded_sam2 import GroundedSam2
 from vlmscope.core.scoring.simulators.lens import Lens
 from vlmscope.core.scoring.simulators.oracle import Oracle
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from vlmscope.core.llm.budget import Ledger
     from vlmscope.core.llm.client import Chat
-
-    class Model(ModelSide, SegmentSide, Protocol):
-        """The model process with all that simulators ask it: ``vlmscope.core.worker.process.ModelProcess``."""
-
 
 DEFAULT = Lens.name  #: it needs nothing but the model
 
@@ -32,11 +27,11 @@ class Tools:
     """What simulators are made of.
 
     Attributes:
-        chat, ledger: for those that ask an API; whoever opened the chat closes it.
+        chat, ledger: for those that ask an API; the caller closes the chat.
     """
 
     store: ScanStore
-    model: "Model"
+    model: Asks
     config: Config
     chat: "Chat | None" = None
     ledger: "Ledger | None" = None
@@ -84,5 +79,5 @@ def make_simulator(name: str, tools: Tools) -> Simulator:
     """
     backend = BACKENDS.get(name.strip().lower())
     if backend is None:
-        raise UsageError(f"{name!r} is no backend.", f"Backends: {', '.join(BACKENDS)}.")
+        raise UsageError(f"{name!r} is not a backend.", f"Backends: {', '.join(BACKENDS)}.")
     return backend.make(tools)

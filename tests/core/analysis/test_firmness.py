@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -80,7 +80,6 @@ def test_the_sign_test_holds_for_many_votes(total: int) -> None:
     assert sign_test(total)[smaller] == pytest.approx(p, rel=1e-9)
 
 
-@settings(max_examples=40)
 @given(valid=st.one_of(st.integers(1, 20), st.just(50)), data=st.data())
 def test_the_interval_leaves_out_a_fortieth_on_either_side(valid: int, data: st.DataObject) -> None:
     votes = data.draw(st.integers(0, valid))

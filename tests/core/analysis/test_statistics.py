@@ -70,7 +70,7 @@ def test_the_control_is_labelled_at_the_same_thresholds(scan_copy: Path) -> None
     assert not np.array_equal(found.control.counts, found.counts)
 
 
-def test_shares_are_of_the_row_or_of_what_is_told() -> None:
+def test_shares_are_of_the_row_or_of_the_given_whole() -> None:
     counts = np.array([[1, 1, 2, 0], [0, 0, 0, 0]])
     found = shares(counts)
     assert found[0].tolist() == [0.25, 0.25, 0.5, 0] and np.isnan(found[1]).all()

@@ -23,10 +23,12 @@ from vlmscope.core.bench.scan import ScanFigures, bench_scan
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -35,7 +37,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))), device="cpu")
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model"))), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_usual_way_finds_what_the_scan_finds(
 
 def test_the_usual_way_breaks_ties_and_takes_half_precision_as_the_scan_does(data: Data, tmp_path: Path) -> None:
     """In bfloat16, of samples that come twice, scores are often equal."""
-    vlm = Vlm.load(str(make_model(tmp_path / "model")), device="cpu", dtype="bfloat16")
+    vlm = load(ModelSpec(str(make_model(tmp_path / "model")), device="cpu", dtype="bfloat16"))
     twice = replace(data, sources=data.sources[:8] * 2)
     scan(vlm, twice, tmp_path / "scan", ScanOptions(top_n=6, batch=1), silent)
     store = ScanStore(tmp_path / "scan")

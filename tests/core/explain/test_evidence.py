@@ -12,8 +12,8 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.evidence import complete, gather
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.messages import MapAnswer, MapRequest
-from vlmscope.core.worker.process import Superseded
 
 NEURON = Neuron(3, 17)
 
@@ -57,6 +57,7 @@ async def test_with_pictures_all_are_exact(scan: Path, tmp_path: Path) -> None:
     found = await complete(gathered, store, maps)
     assert [sample.rank for sample in found.samples] == [1, 3, 5, 7]
     assert found.note == ""
+    assert maps.lanes == [Lane.BACKGROUND] * 4  # no key that the user presses takes their place
     assert not found.wants_model
     for sample, request in zip(found.samples, maps.requests, strict=True):
         kept = store.sample(sample.sample)
@@ -67,26 +68,6 @@ async def test_with_pictures_all_are_exact(scan: Path, tmp_path: Path) -> None:
         assert sample.crop == picture(seed=sample.sample)
         assert sample.visual is not None
         assert (sample.visual == sample.sample).all()
-
-
-async def test_a_request_that_gave_way_is_asked_again(scan: Path, tmp_path: Path) -> None:
-    store = with_pictures(tmp_path, scan)
-    waits: list[float] = []
-    left = [Superseded("later"), Superseded("later")]
-
-    async def give_way(_: MapRequest) -> None:
-        if left:
-            raise left.pop()
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    maps = FakeMaps(store, give_way)
-    found = await complete(gather(store, NEURON, Label.TEXT), store, maps, sleep=sleep)
-    assert len(found.samples) == 4
-    assert len(maps.requests) == 6
-    assert maps.requests[0] == maps.requests[1] == maps.requests[2]
-    assert len(waits) == 2
 
 
 async def test_what_the_model_cannot_answer_falls_back_to_the_scan(scan: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -69,7 +69,6 @@ def random_scan(seed: int, samples: int, valid: int, words: int) -> tuple[NDArra
     return top.astype(np.int32), descriptions
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     samples=st.integers(1, 90),

@@ -94,7 +94,7 @@ def test_a_constant_has_no_score_and_a_reason(value: float, both: NDArray[np.flo
 
 def test_a_rounded_mean_does_not_hide_a_constant() -> None:
     constant = np.full(1000, 0.1)
-    assert np.ptp(constant - constant.mean()) == 0 and (constant - constant.mean())[0] != 0  # deviations alone would mislead
+    assert np.ptp(constant - constant.mean()) == 0 and (constant - constant.mean())[0] != 0  # would mislead
     assert correlation(constant, np.arange(1000.0)).value is None
     least = np.full(1000, 1.0)
     least[7] = np.nextafter(1.0, 2.0)  # the smallest difference that float64 has
@@ -252,8 +252,8 @@ def report() -> ScoreReport:
 
 def test_a_report_survives_json() -> None:
     one = report()
-    body = json.loads(json.dumps(one.to_body(), allow_nan=False))
-    assert ScoreReport.from_body(body) == one
+    body = json.loads(json.dumps(one.to_json(), allow_nan=False))
+    assert ScoreReport.from_json(body) == one
     visual = body["scores"]["visual"]["top+random"]
     assert {"pooled", "interval", "interval_kind", "baseline"} <= visual.keys()
     assert body["scores"]["text"]["top"]["pooled"] is None
@@ -272,9 +272,9 @@ def test_the_headline_has_random_samples_where_there_are_any() -> None:
 
 @pytest.mark.parametrize("key", ["backend", "scores", "samples", "failures", "format"])
 def test_a_body_of_something_else_is_refused(key: str) -> None:
-    body = report().to_body()
+    body = report().to_json()
     for broken in ({k: v for k, v in body.items() if k != key}, body | {key: 7 if key != "backend" else None}):
         if key == "backend" and key in broken:
             continue
         with pytest.raises(NotebookError, match="cannot be read"):
-            ScoreReport.from_body(broken)
+            ScoreReport.from_json(broken)

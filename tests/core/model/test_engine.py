@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,12 +17,13 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.server import failure
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.log import worker_log
-from vlmscope.core.worker.messages import DescribeRequest, MapRequest, ModelSpec, Phase
+from vlmscope.core.worker.messages import DescribeRequest, MapRequest, ModelSpec, Phase, Request
 
 QUESTION = "Could you describe the image?"
 
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder / "model"), device="cpu")
+    return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
 @pytest.fixture
@@ -54,20 +55,20 @@ async def test_map_and_describe_equal_the_direct_computation(model: Watched, fol
     encoded = vlm.encode(prompt, description)
     for layer in range(vlm.layers):
         neuron = Neuron(layer, 47 - layer)
-        answer = await model.map(MapRequest(neuron, str(picture), prompt, description, 1))
+        answer = await model.ask(MapRequest(neuron, str(picture), prompt, description, 1))
         visual, text = neuron_maps(vlm, HookPoint.GATE, neuron, encoded, vlm.pixels(load_image(picture)))
         assert np.ptp(visual) > 0
         np.testing.assert_allclose(answer.visual, visual, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(answer.text, text, rtol=1e-5, atol=1e-6)
         assert len(answer.text) == len(encoded.tokens)
 
-    told = await model.describe(DescribeRequest(str(picture), QUESTION))
+    told = await model.ask(DescribeRequest(str(picture), QUESTION))
     assert told.prompt == prompt
     assert told.description == vlm.describe([load_image(picture)], prompt)[0]
     assert "".join(told.tokens) == told.description
     assert told.crop.startswith(b"\xff\xd8")
     # Its own description can be used for a map.
-    again = await model.map(MapRequest(Neuron(1, 2), str(picture), told.prompt, told.description, None))
+    again = await model.ask(MapRequest(Neuron(1, 2), str(picture), told.prompt, told.description, None))
     assert len(again.text) == len(told.tokens)
 
     assert model.phases[:3] == [Phase.STARTING, Phase.LOADING, Phase.LOADING]
@@ -86,7 +87,7 @@ async def test_failures_of_the_engine_keep_the_model(model: Watched, folder: Pat
         (MapRequest(Neuron(0, 0), picture, prompt, " ", 0), "The samples cannot be used", "empty"),
     ):
         with pytest.raises(WorkerError, match=reason) as caught:
-            await model.map(request)
+            await model.ask(request)
         assert caught.value.title == title
     assert model.status.phase is Phase.READY
 
@@ -94,11 +95,20 @@ async def test_failures_of_the_engine_keep_the_model(model: Watched, folder: Pat
 async def test_a_model_that_does_not_exist(tmp_path: Path) -> None:
     async with watched(str(tmp_path / "gone"), command=COMMAND) as model:
         with pytest.raises(WorkerError, match="cannot be loaded") as caught:
-            await model.describe(DescribeRequest("cat.png", QUESTION))
+            await model.ask(DescribeRequest("cat.png", QUESTION))
         assert caught.value.title == "The model cannot be used"
         assert caught.value.hint
         assert model.status.phase is Phase.FAILED
         assert "Traceback" in worker_log().read_text()
+
+
+def test_every_kind_of_request_has_a_handler_that_gives_its_answer(vlm: Vlm) -> None:
+    handlers = VlmEngine(vlm, ModelSpec("tiny")).handlers
+    assert set(handlers) == {kind for kind in Request.__subclasses__() if kind.__module__ == Request.__module__}
+    assert len(handlers) >= 5
+    for kind, handler in handlers.items():
+        hints = get_type_hints(handler)
+        assert (hints["request"], hints["return"]) == (kind, kind.answer_type())
 
 
 def test_the_hook_point_is_the_specs(folder: Path, vlm: Vlm) -> None:
@@ -132,11 +142,11 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
     data = read_data("demo", limit=1)
     picture = data.root / data.sources[0].image
     async with watched("demo", command=COMMAND) as model:
-        told = await model.describe(DescribeRequest(str(picture), QUESTION))
+        told = await model.ask(DescribeRequest(str(picture), QUESTION))
         assert told.description
         assert "".join(told.tokens) == told.description
 
-        again = asyncio.create_task(model.describe(DescribeRequest(str(picture), QUESTION)))
+        again = asyncio.create_task(model.ask(DescribeRequest(str(picture), QUESTION)))
         await model.reach(Phase.BUSY)
         pid = model.process
         await model.stop()
@@ -145,9 +155,9 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
         assert model.status.phase is Phase.READY
         assert model.process == pid
 
-        demo = Vlm.load("demo", device="cpu")
+        demo = load(ModelSpec("demo", device="cpu"))
         neuron = Neuron(demo.layers - 1, 217)
-        answer = await model.map(MapRequest(neuron, str(picture), told.prompt, told.description, None))
+        answer = await model.ask(MapRequest(neuron, str(picture), told.prompt, told.description, None))
         encoded = demo.encode(told.prompt, told.description)
         visual, text = neuron_maps(demo, HookPoint.GATE, neuron, encoded, demo.pixels(load_image(picture)))
         assert encoded.tokens == told.tokens

@@ -4,7 +4,6 @@ import gc
 import shutil
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,7 @@ from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.load import load
 from vlmscope.core.model.segmentation import (
     Boxes,
     Detector,
@@ -35,7 +36,6 @@ from vlmscope.core.model.segmentation import (
     sam2_pixels,
 )
 from vlmscope.core.model.server import failure
-from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentRequest
 
@@ -312,7 +312,7 @@ def test_phrases_that_are_too_long_together_are_looked_for_one_after_the_other(d
 
 
 async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
-    vlm = Vlm.load(str(folder / "model"), device="cpu")
+    vlm = load(ModelSpec(str(folder / "model"), device="cpu"))
     picture = load_image(folder / "000.png")
     assert picture.size == (40, 30)
     crop = vlm.crop(vlm.pixels(picture))
@@ -321,19 +321,19 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
     async with watched(str(folder / "model"), command=COMMAND) as model:
-        answer = await model.segment(request(folder))
+        answer = await model.ask(request(folder))
         np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
         np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
         assert (answer.labels, answer.sample) == (expected.labels, 5)
         assert answer.boxes.max() <= 24
 
         with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
-            await model.segment(replace(request(folder), detector="nowhere/detector"))
+            await model.ask(replace(request(folder), detector="nowhere/detector"))
         assert caught.value.title == ModelError.title
         assert "[simulate]" in caught.value.hint
         with pytest.raises(WorkerError, match="does not exist"):
-            await model.segment(replace(request(folder), image="none.png"))
-        nothing = await model.segment(replace(request(folder), box_threshold=0.999))
+            await model.ask(replace(request(folder), image="none.png"))
+        nothing = await model.ask(replace(request(folder), box_threshold=0.999))
         np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
         assert model.status.phase is Phase.READY
 
@@ -344,7 +344,7 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
 def test_memory_that_is_short_frees_both_models(
     folder: Path, monkeypatch: pytest.MonkeyPatch, segmenter: Segmenter
 ) -> None:
-    engine = VlmEngine(Vlm.load(str(folder / "model"), device="cpu"), ModelSpec("tiny"))
+    engine = VlmEngine(load(ModelSpec(str(folder / "model"), device="cpu")), ModelSpec("tiny"))
     engine.segment(request(folder), not_cancelled)
     assert engine._segmentation is not None
     assert isinstance(engine._segmentation._detector, tuple)
@@ -378,14 +378,14 @@ def test_a_folder_that_is_none_or_has_no_weights(folder: Path, tmp_path: Path) -
         Detector(str(tmp_path / "none"), CPU)
     assert str(tmp_path / "none") in caught.value.message
     assert "folder as 'detector' under [simulate]" in caught.value.hint
-    for role, load in (("detector", Detector), ("segmenter", Segmenter)):
+    for role, load_one in (("detector", Detector), ("segmenter", Segmenter)):
         copy = Path(shutil.copytree(folder / role, tmp_path / role))
         (copy / "model.safetensors").unlink()
         with pytest.raises(ModelError, match=f"{role} cannot be loaded as the {role}"):
-            load(str(copy), CPU)
+            load_one(str(copy), CPU)
         (copy / "model.safetensors").write_bytes(b"no weights")
         with pytest.raises(ModelError, match=f"{role} cannot be loaded as the {role}"):
-            load(str(copy), CPU)
+            load_one(str(copy), CPU)
 
 
 def test_weights_that_are_missing_are_not_made_up(folder: Path, tmp_path: Path) -> None:

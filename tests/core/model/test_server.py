@@ -10,14 +10,13 @@ from typing import TypeVar
 
 import pytest
 
-from tests.support.watched import FAKE, ask, watched
+from tests.support.watched import FAKE, map_request, watched
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import LIMIT, open_worker_log, worker_log
-from vlmscope.core.worker.messages import MapAnswer, ModelSpec
-from vlmscope.core.worker.worker_messages import Cancel, Failed, Loaded, Loading
+from vlmscope.core.worker.messages import Cancel, Failed, Loaded, Loading, MapAnswer, Message, ModelSpec
 
 Worker = subprocess.Popen[bytes]
-Message = TypeVar("Message")
+Kind = TypeVar("Kind", bound=Message)
 
 
 @pytest.fixture
@@ -36,13 +35,13 @@ def worker() -> Iterator[Worker]:
             process.kill()
 
 
-def send(process: Worker, message: object, number: int) -> None:
+def send(process: Worker, message: Message, number: int) -> None:
     assert process.stdin is not None
-    process.stdin.write(wire.write(wire.pack(message, number)))
+    process.stdin.write(wire.pack(message, number))
     process.stdin.flush()
 
 
-def receive(process: Worker, kind: type[Message], number: int = 0) -> Message:
+def receive(process: Worker, kind: type[Kind], number: int = 0) -> Kind:
     assert process.stdout is not None
     frame = wire.read(process.stdout)
     assert frame is not None
@@ -58,8 +57,8 @@ def test_the_end_of_stdin_ends_an_idle_worker(worker: Worker) -> None:
 
 def test_the_end_of_stdin_ends_a_busy_worker(worker: Worker) -> None:
     assert worker.stdin is not None
-    send(worker, ask("deaf"), 1)
-    send(worker, ask(), 2)
+    send(worker, map_request("deaf"), 1)
+    send(worker, map_request(), 2)
     with pytest.raises(subprocess.TimeoutExpired):
         worker.wait(0.2)
     worker.stdin.close()
@@ -69,13 +68,13 @@ def test_the_end_of_stdin_ends_a_busy_worker(worker: Worker) -> None:
 def test_a_reader_that_has_gone_ends_the_worker(worker: Worker) -> None:
     assert worker.stdout is not None
     worker.stdout.close()
-    send(worker, ask(), 1)
+    send(worker, map_request(), 1)
     assert worker.wait(30) == 0
 
 
 def test_nonsense_from_the_screen_ends_the_worker(worker: Worker) -> None:
     assert worker.stdin is not None
-    worker.stdin.write(b"{}\n")
+    worker.stdin.write(b"Traceback\n")
     worker.stdin.flush()
     assert worker.wait(30) == 3
     assert "FrameError: Not a frame" in worker_log().read_text()
@@ -84,26 +83,26 @@ def test_nonsense_from_the_screen_ends_the_worker(worker: Worker) -> None:
 def test_a_request_of_another_kind_fails_and_the_next_is_answered(worker: Worker) -> None:
     send(worker, Loading("x", None), 1)
     assert "came in place of" in receive(worker, Failed, 1).message
-    send(worker, ask(), 2)
+    send(worker, map_request(), 2)
     assert receive(worker, MapAnswer, 2).sample == 312
 
 
 def test_a_cancellation_reaches_only_its_request(worker: Worker) -> None:
-    send(worker, ask("soft"), 1)
+    send(worker, map_request("soft"), 1)
     send(worker, Cancel(), 1)
     stopped = receive(worker, Failed, 1)
     assert (stopped.title, stopped.stopped) == ("Stopped", True)
-    send(worker, ask("soft"), 2)
+    send(worker, map_request("soft"), 2)
     send(worker, Cancel(), 1)
-    send(worker, ask(), 3)
+    send(worker, map_request(), 3)
     send(worker, Cancel(), 2)
     assert receive(worker, Failed, 2).stopped
     assert receive(worker, MapAnswer, 3).sample == 312
 
 
 def test_a_request_cancelled_before_its_turn_is_not_started(worker: Worker) -> None:
-    send(worker, ask("soft"), 1)
-    send(worker, ask("abort"), 2)
+    send(worker, map_request("soft"), 1)
+    send(worker, map_request("abort"), 2)
     send(worker, Cancel(), 2)
     assert receive(worker, Failed, 1).stopped
     assert receive(worker, Failed, 2).stopped
@@ -133,4 +132,4 @@ async def test_without_a_log_the_model_works(own_home: Path) -> None:
     worker_log().parent.parent.mkdir(parents=True, exist_ok=True)
     worker_log().parent.write_text("a file where the folder should be")
     async with watched() as model:
-        assert (await model.map(ask("noise"))).sample == 312
+        assert (await model.ask(map_request("noise"))).sample == 312

@@ -15,6 +15,7 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Hook, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
@@ -22,12 +23,13 @@ from vlmscope.core.scan.state import ScanState, StateShape
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2 with a closing token"])
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
     folder = tmp_path_factory.mktemp("model")
-    return Vlm.load(str(make_model(folder, request.param.split()[0], end="closing" in request.param)))
+    return load(ModelSpec(str(make_model(folder, request.param.split()[0], end="closing" in request.param))))
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,10 @@ from vlmscope.core.base.errors import Cancelled, ModelError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, ListedImage, read_data
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.descriptions import describe_missing
+from vlmscope.core.worker.messages import ModelSpec
 
 PROMPT = "USER: <image> Could you describe the image? ASSISTANT:"
 
@@ -38,6 +40,10 @@ class Watched(Vlm):
     fit = 1 << 30
     before: Callable[[], None] | None = None
 
+    @classmethod
+    def of(cls, vlm: Vlm) -> "Watched":
+        return cls(vlm.model, vlm.processor, vlm.name)
+
     def describe(
         self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
     ) -> list[str]:
@@ -56,7 +62,7 @@ class Watched(Vlm):
 
 @pytest.fixture
 def vlm(folder: Path) -> Watched:
-    return Watched.load(str(folder))
+    return Watched.of(load(ModelSpec(str(folder))))
 
 
 @pytest.fixture
@@ -109,7 +115,7 @@ def test_the_models_words_in_batches(vlm: Watched, data: Data) -> None:
 def test_a_batch_of_the_demo_equals_one_at_a_time(pad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many lengths: rows that end early are padded, and neither padding nor end is part of the text."""
     monkeypatch.setattr("vlmscope.core.model.vlm.DESCRIPTION_TOKENS", 300)
-    demo = Vlm.load("demo")
+    demo = load(ModelSpec("demo"))
     prompt = demo.prompt("Could you describe the image?")
     data = read_data("demo", limit=4)
     images = [load_image(data.root / source.image) for source in data.sources]
@@ -134,7 +140,7 @@ def test_what_has_a_description_is_left_alone(vlm: Watched, data: Data) -> None:
 
 def test_a_later_scan_asks_nothing_again(vlm: Watched, data: Data, folder: Path) -> None:
     first = run(vlm, data)
-    again = Watched.load(str(folder))
+    again = Watched.of(load(ModelSpec(str(folder))))
     told = Told()
     assert run(again, data, 3, told) == first
     assert again.calls == [] and told.done[-1] == 7
@@ -168,10 +174,10 @@ def test_another_prompt_dtype_or_model_describes_again(vlm: Watched, data: Data,
     describe_missing(vlm, data, f"{PROMPT} ", 7, quiet)
     assert vlm.calls == [3, 3, 1, 7]
     others = [
-        Watched.load(str(folder), dtype="bfloat16"),
-        Watched.load(str(make_model(tmp_path / "other", seed=1))),
-        Watched.random(str(folder), 0),
-        Watched.random(str(folder), 1),
+        Watched.of(load(ModelSpec(str(folder), dtype="bfloat16"))),
+        Watched.of(load(ModelSpec(str(make_model(tmp_path / "other", seed=1))))),
+        Watched.of(load(ModelSpec(str(folder)), seed=0)),
+        Watched.of(load(ModelSpec(str(folder)), seed=1)),
     ]
     for other in others:
         run(other, data, 7)

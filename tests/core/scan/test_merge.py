@@ -14,13 +14,16 @@ from vlmscope.core.base.errors import Cancelled, SamplesError, StoreError, Usage
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.samples import Data, read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import MANIFEST, ShardInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.store.shards import Ranks, parse_shard
+from vlmscope.core.store.shards import parse_shard
+from vlmscope.core.worker.messages import ModelSpec
 
 OPTIONS = ScanOptions(top_n=5, batch=1, maps=2)  # alone in its batch, an activation depends on nothing else
 
@@ -31,7 +34,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))))
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model")))))
 
 
 @pytest.fixture(scope="module")

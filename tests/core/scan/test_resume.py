@@ -2,14 +2,13 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from vlmscope.core.base.errors import Cancelled, ModelError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
@@ -32,8 +32,8 @@ from vlmscope.core.store.manifest import Manifest, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
-ROOT = Path(__file__).parents[3]
 SAMPLES = 23
 OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1)  # after every batch
 
@@ -44,7 +44,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))))
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model")))))
 
 
 @pytest.fixture(scope="module")
@@ -139,33 +139,33 @@ def test_from_every_checkpoint_with_whatever_was_half_written(
 
 def test_kill_9_at_any_moment(vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path) -> None:
     out = tmp_path / "scan"
-    program = textwrap.dedent(f"""
-        from pathlib import Path
-        from vlmscope.core.data.samples import read_data
-        from vlmscope.core.scan.scan import scan
-        from vlmscope.core.model.vlm import Vlm
-        from tests.core.scan.test_resume import OPTIONS
-        def progress(what, done, total):
-            print(what, done, flush=True)
-        scan(Vlm.load({vlm.name!r}), read_data({str(images)!r}), Path({str(out)!r}), OPTIONS, progress, resume=True)
-    """)
+    forked = multiprocessing.get_context("fork")
+
+    def scan_and_tell(told: Connection) -> None:
+        def progress(what: str, done: int, total: int) -> None:
+            told.send((what, done))
+
+        scan(vlm, read_data(str(images)), out, OPTIONS, progress, resume=True)
+
     rng = random.Random(5)
     kills = 0
     for _ in range(4):  # six batches are left to it
-        child = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        told, tells = forked.Pipe(duplex=False)
+        child = forked.Process(target=scan_and_tell, args=(tells,))
+        child.start()
+        tells.close()
         try:
-            assert child.stdout is not None
             for _ in range(rng.randint(2, 3)):
-                child.stdout.readline()
+                told.recv()
             # Somewhere within the batch that follows, or the checkpoint after it.
-            try:
-                child.wait(rng.uniform(0, 0.05))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                kills += 1
-            child.communicate()
+            child.join(rng.uniform(0, 0.05))
+            kills += child.is_alive()
+        except EOFError:
+            pass
         finally:
             child.kill()
+            child.join()
+            told.close()
         if (out / "manifest.json").exists() and read_manifest(out).is_done:
             break
     assert kills

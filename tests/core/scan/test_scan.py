@@ -17,12 +17,14 @@ from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -31,8 +33,10 @@ def silent(what: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module", params=["llama", "qwen2", "llama with a closing token"])
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(
-        str(make_model(tmp_path_factory.mktemp("model"), request.param.split()[0], end="closing" in request.param))
+    return load(
+        ModelSpec(
+            str(make_model(tmp_path_factory.mktemp("model"), request.param.split()[0], end="closing" in request.param))
+        )
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.asking import Answering
 from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import make_detector, make_segmenter
 from tests.support.watched import watched
@@ -19,19 +20,19 @@ from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, Worke
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator, TokenKind
 from vlmscope.core.scoring.simulators.grounded_sam2 import PHRASE_LENGTH, PHRASES, GroundedSam2, detector_phrases
+from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.link import COMMAND
-from vlmscope.core.worker.messages import ModelStatus, Phase, SegmentAnswer, SegmentRequest
-from vlmscope.core.worker.process import Superseded
+from vlmscope.core.worker.messages import Phase, SegmentAnswer, SegmentRequest
 
 TRAINS = Explanation("trains on tracks", Source.API, "", visual_phrases=("Red train", "track"))
 WEIGHTS = np.array([[0.5, 0.25, 0], [0, 0, 0.125]], np.float32)
 
 
-class FakeSide:
+class FakeSide(Answering):
     """A model process that answers with known weights, or fails."""
 
     def __init__(self, weights: NDArray[np.float32] = WEIGHTS, *errors: WorkerError) -> None:
-        self.status = ModelStatus(Phase.READY)
+        super().__init__()
         self.requests: list[SegmentRequest] = []
         self._weights = weights
         self._errors = list(errors)
@@ -72,6 +73,7 @@ async def test_the_patches_weights_times_ten() -> None:
     assert found.visual.dtype == np.float32
     np.testing.assert_array_equal(found.visual, WEIGHTS * 10)
     assert side.requests == [SegmentRequest("000.png", 7, ("red train", "track"), "a", "b", "cpu", 0.4, 0.3)]
+    assert side.lanes == [Lane.BACKGROUND]
 
 
 async def test_nothing_found_is_a_map_of_zeros() -> None:
@@ -115,12 +117,6 @@ async def test_what_concerns_every_sample_ends_the_run(error: WorkerError) -> No
     with pytest.raises(WorkerError) as caught:
         await GroundedSam2(Simulate(), FakeSide(WEIGHTS, error)).simulate(TRAINS, held())
     assert caught.value is error
-
-
-async def test_a_request_that_gave_way_is_asked_again() -> None:
-    side = FakeSide(WEIGHTS, Superseded("A later request took its place."))
-    assert isinstance(await GroundedSam2(Simulate(), side).simulate(TRAINS, held()), Prediction)
-    assert len(side.requests) == 2
 
 
 # Phrases

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.watched import FAKE, alive, ask, until, watched
+from tests.support.watched import FAKE, Watched, alive, map_request, until, watched
 from vlmscope.core.base.errors import Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.worker import wire
+from vlmscope.core.worker.client import Lane, Superseded
 from vlmscope.core.worker.log import worker_log
 from vlmscope.core.worker.messages import DescribeRequest, MapAnswer, ModelStatus, Phase
-from vlmscope.core.worker.process import Superseded
 
 
 async def test_first_request_starts_loads_and_is_answered() -> None:
     async with watched() as model:
         assert model.status == ModelStatus(Phase.OFF)
-        answer = await model.map(ask())
+        answer = await model.ask(map_request())
         np.testing.assert_array_equal(answer.visual, np.full((2, 3), 3, np.float32))
         np.testing.assert_array_equal(answer.text, [0, 1])
         assert (answer.neuron, answer.image, answer.sample) == (Neuron(3, 217), "cat.png", 312)
@@ -33,10 +34,10 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
         assert model.seen[2].detail == "L3/N217 on #312"
         first = model.process
         assert os.getsid(first) == first  # ctrl+c in the terminal is not for it
-        await model.map(ask(sample=None))
+        await model.ask(map_request(sample=None))
         assert model.process == first
         assert model.seen[-2].detail == "L3/N217 on cat.png"
-        description = await model.describe(DescribeRequest("a/cat\x1b.png", "What?"))
+        description = await model.ask(DescribeRequest("a/cat\x1b.png", "What?"))
         assert (description.prompt, description.tokens, description.crop) == (
             "<image> What?",
             ("A ", "cat."),
@@ -47,11 +48,11 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
 
 async def test_the_latest_waiting_request_wins() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("soft", sample=1)))
+        running = asyncio.create_task(model.ask(map_request("soft", sample=1)))
         await model.begin("soft")
-        second = asyncio.create_task(model.map(ask(sample=2)))
-        third = asyncio.create_task(model.describe(DescribeRequest("cat.png", "What?")))
-        fourth = asyncio.create_task(model.map(ask(sample=4)))
+        second = asyncio.create_task(model.ask(map_request(sample=2)))
+        third = asyncio.create_task(model.ask(DescribeRequest("cat.png", "What?")))
+        fourth = asyncio.create_task(model.ask(map_request(sample=4)))
         for replaced in (second, third):
             with pytest.raises(Superseded):
                 await replaced
@@ -65,20 +66,111 @@ async def test_the_latest_waiting_request_wins() -> None:
 
 async def test_requests_while_loading_supersede_each_other() -> None:
     async with watched() as model:
-        first = asyncio.create_task(model.map(ask(sample=1)))
+        first = asyncio.create_task(model.ask(map_request(sample=1)))
         await model.reach(Phase.STARTING)
-        second = asyncio.create_task(model.map(ask(sample=2)))
+        second = asyncio.create_task(model.ask(map_request(sample=2)))
         with pytest.raises(Superseded):
             await first
         assert (await second).sample == 2
         assert model.phases.count(Phase.BUSY) == 1
 
 
+def ran(model: Watched) -> list[str]:
+    """The pictures that the model was busy with, in order."""
+    return [status.detail.partition("#")[2] for status in model.seen if status.phase is Phase.BUSY]
+
+
+async def test_background_requests_run_in_order_and_the_screens_goes_first() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.ask(map_request("soft", sample=0), Lane.BACKGROUND))
+        await model.begin("soft")
+        work = [asyncio.create_task(model.ask(map_request(sample=at), Lane.BACKGROUND)) for at in (1, 2, 3)]
+        replaced = asyncio.create_task(model.ask(map_request(sample=11)))
+        screen = asyncio.create_task(model.ask(map_request(sample=12)))
+        with pytest.raises(Superseded):
+            await replaced
+        running.cancel()
+        assert [answer.sample for answer in await asyncio.gather(*work, screen)] == [1, 2, 3, 12]
+        assert ran(model) == ["0", "12", "1", "2", "3"]
+
+
+async def test_background_work_goes_on_when_the_screen_pauses() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.ask(map_request("soft", sample=0)))
+        await model.begin("soft")
+        work = asyncio.create_task(model.ask(map_request(sample=1), Lane.BACKGROUND))
+
+        async def step_and_step() -> None:
+            for at in (11, 12, 13):  # each is asked as soon as the one before is answered
+                await model.ask(map_request(sample=at))
+
+        screen = asyncio.create_task(step_and_step())
+        await asyncio.sleep(0)
+        running.cancel()
+        assert (await work).sample == 1
+        await screen
+        # The background's has its turn at the first moment at which the screen waits for nothing.
+        assert ran(model) == ["0", "11", "1", "12", "13"]
+
+
+async def test_lanes_while_loading() -> None:
+    async with watched() as model:
+        work = [asyncio.create_task(model.ask(map_request(sample=at), Lane.BACKGROUND)) for at in (1, 2)]
+        await model.reach(Phase.STARTING)
+        screen = asyncio.create_task(model.ask(map_request(sample=11)))
+        await asyncio.gather(*work, screen)
+        assert ran(model) == ["11", "1", "2"]
+
+
+async def test_stop_and_unload_reach_both_lanes() -> None:
+    async with watched() as model:
+        for end in (model.stop, model.unload):
+            running = asyncio.create_task(model.ask(map_request("soft"), Lane.BACKGROUND))
+            await until(lambda: model.status.phase is Phase.BUSY)
+            waiting = [asyncio.create_task(model.ask(map_request("abort"), lane)) for lane in Lane]
+            waiting.append(asyncio.create_task(model.ask(map_request("abort"), Lane.BACKGROUND)))
+            await asyncio.sleep(0)
+            await end()
+            for task in (running, *waiting):
+                with pytest.raises(Cancelled, match="stopped"):
+                    await task
+        assert model.status == ModelStatus(Phase.OFF, "unloaded")
+        assert (await model.ask(map_request(), Lane.BACKGROUND)).sample == 312
+
+
+async def test_a_cancelled_asker_leaves_its_lane() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.ask(map_request("soft", sample=0)))
+        await model.begin("soft")
+        first, withdrawn, last = (
+            asyncio.create_task(model.ask(map_request(order, sample=at), Lane.BACKGROUND))
+            for order, at in (("answer", 1), ("abort", 2), ("answer", 3))
+        )
+        await asyncio.sleep(0)
+        withdrawn.cancel()
+        running.cancel()
+        assert [answer.sample for answer in await asyncio.gather(first, last)] == [1, 3]
+        assert ran(model) == ["0", "1", "3"]
+
+
+async def test_a_request_that_is_too_large_fails_alone() -> None:
+    async with watched() as model:
+        running = asyncio.create_task(model.ask(map_request("soft", sample=0)))
+        await model.begin("soft")
+        large = asyncio.create_task(model.ask(map_request("x" * wire.MAX_HEAD), Lane.BACKGROUND))
+        work = asyncio.create_task(model.ask(map_request(sample=1), Lane.BACKGROUND))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(wire.FrameError, match="too large"):
+            await large
+        assert (await work).sample == 1
+
+
 async def test_soft_stop_keeps_the_process() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("soft")))
+        running = asyncio.create_task(model.ask(map_request("soft")))
         await model.begin("soft")
-        waiting = asyncio.create_task(model.map(ask()))
+        waiting = asyncio.create_task(model.ask(map_request()))
         await asyncio.sleep(0)
         pid = model.process
         started = time.monotonic()
@@ -88,13 +180,13 @@ async def test_soft_stop_keeps_the_process() -> None:
             with pytest.raises(Cancelled, match="stopped"):
                 await task
         assert model.status.phase is Phase.READY
-        await model.map(ask())
+        await model.ask(map_request())
         assert model.process == pid
 
 
 async def test_an_answer_that_comes_after_the_stop_is_not_given() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("late")))
+        running = asyncio.create_task(model.ask(map_request("late")))
         await model.begin("late")
         await model.stop()
         with pytest.raises(Cancelled):
@@ -106,7 +198,7 @@ async def test_stop_when_nothing_runs_changes_nothing() -> None:
     async with watched() as model:
         await model.stop()
         assert model.seen == []
-        await model.map(ask())
+        await model.ask(map_request())
         seen = list(model.seen)
         await model.stop()
         assert model.seen == seen
@@ -114,7 +206,7 @@ async def test_stop_when_nothing_runs_changes_nothing() -> None:
 
 async def test_noise_goes_to_the_log() -> None:
     async with watched() as model:
-        answer = await model.map(ask("noise"))
+        answer = await model.ask(map_request("noise"))
         assert answer.sample == 312
         log = worker_log().read_text()
         for noise in ("noise from Python", "noise on 1", "noise on 2", "noise from C"):
@@ -123,25 +215,25 @@ async def test_noise_goes_to_the_log() -> None:
 
 async def test_cancelling_the_caller_stops_the_work_softly() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("soft")))
+        running = asyncio.create_task(model.ask(map_request("soft")))
         await model.begin("soft")
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         await model.reach(Phase.READY)
-        waiting = asyncio.create_task(model.map(ask("soft")))
+        waiting = asyncio.create_task(model.ask(map_request("soft")))
         await model.begin("soft")
-        withdrawn = asyncio.create_task(model.map(ask("abort")))
+        withdrawn = asyncio.create_task(model.ask(map_request("abort")))
         await asyncio.sleep(0)
         withdrawn.cancel()
         waiting.cancel()
         await model.reach(Phase.READY)
-        await model.map(ask())  # "abort" never ran
+        await model.ask(map_request())  # "abort" never ran
 
 
 async def test_a_request_cancelled_as_it_fails_leaves_no_complaint(caplog: pytest.LogCaptureFixture) -> None:
     async with watched("slow") as model:
-        waiting = asyncio.create_task(model.map(ask()))
+        waiting = asyncio.create_task(model.ask(map_request()))
         await model.reach(Phase.LOADING)
         unloading = asyncio.create_task(model.unload())
         await asyncio.sleep(0)  # the request has failed, and who waits for it does not know yet
@@ -157,18 +249,18 @@ async def test_a_request_cancelled_as_it_fails_leaves_no_complaint(caplog: pytes
 
 async def test_an_idle_model_is_unloaded_and_loads_again() -> None:
     async with watched(idle_unload_s=0.05) as model:
-        await model.map(ask())
+        await model.ask(map_request())
         pid = model.process
         status = await model.reach(Phase.OFF)
         assert status.detail == "unloaded after 0.05 s idle"
         await until(lambda: not alive(pid))
-        assert (await model.map(ask())).sample == 312
+        assert (await model.ask(map_request())).sample == 312
 
 
 async def test_a_busy_model_is_not_idle() -> None:
     async with watched(idle_unload_s=0.3) as model:
-        await model.map(ask())  # from now on it is idle
-        running = asyncio.create_task(model.map(ask("soft")))
+        await model.ask(map_request())  # from now on it is idle
+        running = asyncio.create_task(model.ask(map_request("soft")))
         done, _ = await asyncio.wait({running}, timeout=0.6)
         assert not done
         assert model.status.phase is Phase.BUSY
@@ -177,13 +269,13 @@ async def test_a_busy_model_is_not_idle() -> None:
 
 async def test_unload_frees_and_the_next_request_loads() -> None:
     async with watched() as model:
-        await model.map(ask())
+        await model.ask(map_request())
         pid = model.process
         await model.unload()
         assert not alive(pid)
         assert model.status == ModelStatus(Phase.OFF, "unloaded")
-        assert (await model.map(ask())).sample == 312
-        running = asyncio.create_task(model.map(ask("hang")))
+        assert (await model.ask(map_request())).sample == 312
+        running = asyncio.create_task(model.ask(map_request("hang")))
         await model.begin("hang")
         await model.unload()
         with pytest.raises(WorkerError, match="stopped"):
@@ -192,7 +284,7 @@ async def test_unload_frees_and_the_next_request_loads() -> None:
 
 async def test_a_new_process_waits_until_the_old_one_has_given_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("hang")))
+        running = asyncio.create_task(model.ask(map_request("hang")))
         await model.begin("hang")
         old, there = model.process, []
         spawn = asyncio.create_subprocess_exec
@@ -211,7 +303,7 @@ async def test_a_new_process_waits_until_the_old_one_has_given_its_memory_back(m
 
 async def test_restart_replaces_a_hung_process_once() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("hang")))
+        running = asyncio.create_task(model.ask(map_request("hang")))
         await model.begin("hang")
         old = model.process
         await asyncio.gather(model.restart(), model.restart())
@@ -240,6 +332,6 @@ async def test_answers_are_of_the_request(tmp_path: Path) -> None:
     """Many requests in a row, each answer its own."""
     async with watched() as model:
         for layer in range(50):
-            answer: MapAnswer = await model.map(ask(sample=layer, layer=layer))
+            answer: MapAnswer = await model.ask(map_request(sample=layer, layer=layer))
             assert answer.sample == layer
             assert answer.visual[0, 0] == layer

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.watched import FAKE, alive, ask, until, watched
+from tests.support.watched import FAKE, alive, map_request, until, watched
 from vlmscope.core.base.errors import Cancelled, WorkerError
 from vlmscope.core.worker.log import worker_log
 from vlmscope.core.worker.messages import Phase
@@ -18,7 +18,7 @@ from vlmscope.core.worker.messages import Phase
 @pytest.mark.parametrize("prompt", ["deaf", "hang"])
 async def test_hard_stop_kills_and_says_so(prompt: str) -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask(prompt)))
+        running = asyncio.create_task(model.ask(map_request(prompt)))
         await model.begin(prompt)
         pid = model.process
         started = time.monotonic()
@@ -31,15 +31,15 @@ async def test_hard_stop_kills_and_says_so(prompt: str) -> None:
         assert model.status.phase is Phase.FAILED
         assert "the model must be loaded again (:restart)" in model.status.detail
         with pytest.raises(WorkerError, match="not loaded") as caught:
-            await model.map(ask())
+            await model.ask(map_request())
         assert ":restart" in caught.value.hint
         await model.restart()
-        assert (await model.map(ask())).sample == 312
+        assert (await model.ask(map_request())).sample == 312
 
 
 async def test_stop_while_loading_kills_at_once() -> None:
     async with watched("slow") as model:
-        waiting = asyncio.create_task(model.map(ask()))
+        waiting = asyncio.create_task(model.ask(map_request()))
         await model.reach(Phase.LOADING)
         pid = model.process
         started = time.monotonic()
@@ -54,9 +54,9 @@ async def test_stop_while_loading_kills_at_once() -> None:
 
 async def test_a_crash_fails_the_request_and_restart_works() -> None:
     async with watched() as model:
-        await model.map(ask())
-        running = asyncio.create_task(model.map(ask("abort")))
-        waiting = asyncio.create_task(model.map(ask()))
+        await model.ask(map_request())
+        running = asyncio.create_task(model.ask(map_request("abort")))
+        waiting = asyncio.create_task(model.ask(map_request()))
         for task in (running, waiting):
             with pytest.raises(WorkerError, match="killed by SIGABRT") as caught:
                 await task
@@ -66,14 +66,14 @@ async def test_a_crash_fails_the_request_and_restart_works() -> None:
         assert ":restart" in model.status.detail
         assert "Fatal Python error: Aborted" in worker_log().read_text()
         await model.restart()
-        assert (await model.map(ask())).sample == 312
+        assert (await model.ask(map_request())).sample == 312
 
 
 @pytest.mark.parametrize("busy", [True, False])
 async def test_kill_from_outside_is_noticed(busy: bool) -> None:
     async with watched() as model:
-        await model.map(ask())
-        running = asyncio.create_task(model.map(ask("hang"))) if busy else None
+        await model.ask(map_request())
+        running = asyncio.create_task(model.ask(map_request("hang"))) if busy else None
         if busy:
             await model.begin("hang")
         os.kill(model.process, signal.SIGKILL)
@@ -89,19 +89,19 @@ async def test_kill_from_outside_is_noticed(busy: bool) -> None:
 async def test_failures_come_with_their_reason_and_keep_the_process() -> None:
     async with watched() as model:
         with pytest.raises(WorkerError, match="no picture") as caught:
-            await model.map(ask("refuse"))
+            await model.ask(map_request("refuse"))
         assert caught.value.title == "The samples cannot be used"
         assert caught.value.hint == "Use another."
         with pytest.raises(WorkerError, match="RuntimeError: a tensor is on the wrong device") as caught:
-            await model.map(ask("error"))
+            await model.ask(map_request("error"))
         assert str(worker_log()) in caught.value.hint
         assert 'raise RuntimeError("a tensor is on the wrong device")' in worker_log().read_text()
         with pytest.raises(WorkerError) as caught:
-            await model.map(ask("memory"))
+            await model.ask(map_request("memory"))
         assert caught.value.title == "Out of memory"
         assert ":unload" in caught.value.hint
         assert model.status.phase is Phase.READY
-        await model.map(ask())
+        await model.ask(map_request())
         assert "freed" in worker_log().read_text()
 
 
@@ -109,24 +109,24 @@ async def test_failures_come_with_their_reason_and_keep_the_process() -> None:
 async def test_a_load_that_fails(name: str, reason: str) -> None:
     async with watched(name) as model:
         with pytest.raises(WorkerError, match=reason):
-            await model.map(ask())
+            await model.ask(map_request())
         assert model.status.phase is Phase.FAILED
         assert reason in model.status.detail
         with pytest.raises(WorkerError, match="not loaded"):
-            await model.map(ask())
+            await model.ask(map_request())
 
 
 async def test_a_worker_that_cannot_start() -> None:
     async with watched(command=("/nowhere/python",)) as model:
         with pytest.raises(WorkerError, match="cannot be started: No such file"):
-            await model.map(ask())
+            await model.ask(map_request())
         assert model.status.phase is Phase.FAILED
 
 
 async def test_what_a_worker_says_before_it_can_speak_is_in_the_log() -> None:
     async with watched(command=(sys.executable, "-c", "raise SystemExit('no module named numpy')")) as model:
         with pytest.raises(WorkerError, match="exit code 1"):
-            await model.map(ask())
+            await model.ask(map_request())
         assert "no module named numpy" in worker_log().read_text()
 
 
@@ -134,7 +134,7 @@ async def test_what_a_worker_says_before_it_can_speak_is_in_the_log() -> None:
 async def test_nonsense_from_the_worker_ends_it(order: str) -> None:
     async with watched() as model:
         with pytest.raises(WorkerError, match="nonsense"):
-            await model.map(ask(order))
+            await model.ask(map_request(order))
         assert model.status.phase is Phase.FAILED
         assert model.pid is None
 
@@ -144,12 +144,12 @@ async def test_a_worker_that_never_stops_talking_is_ended() -> None:
     command = (sys.executable, "-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)")
     async with watched(command=command) as model:
         with pytest.raises(WorkerError, match="nonsense"):
-            await asyncio.wait_for(model.map(ask()), 20)
+            await asyncio.wait_for(model.ask(map_request()), 20)
 
 
 async def test_what_a_process_said_before_it_was_given_up_is_dropped() -> None:
     async with watched("slow") as model:
-        waiting = asyncio.create_task(model.map(ask()))
+        waiting = asyncio.create_task(model.ask(map_request()))
         await until(lambda: model.pid is not None)
         # The loop stands still: what the worker reports stays in the pipe until it has been given up.
         end = time.monotonic() + 60
@@ -165,7 +165,7 @@ async def test_what_a_process_said_before_it_was_given_up_is_dropped() -> None:
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.LOADING])
 async def test_close_while_loading_is_quick(phase: Phase) -> None:
     async with watched("slow") as model:
-        waiting = asyncio.create_task(model.map(ask()))
+        waiting = asyncio.create_task(model.ask(map_request()))
         await model.reach(phase)
         started = time.monotonic()
         await model.close()
@@ -173,12 +173,12 @@ async def test_close_while_loading_is_quick(phase: Phase) -> None:
         with pytest.raises(WorkerError):
             await waiting
         with pytest.raises(WorkerError, match="closed"):
-            await model.map(ask())
+            await model.ask(map_request())
 
 
 async def test_close_with_a_hung_worker_is_quick() -> None:
     async with watched() as model:
-        running = asyncio.create_task(model.map(ask("hang")))
+        running = asyncio.create_task(model.ask(map_request("hang")))
         await model.begin("hang")
         pid, seen = model.process, len(model.seen)
         started = time.monotonic()
@@ -193,11 +193,11 @@ async def test_close_with_a_hung_worker_is_quick() -> None:
 PARENT = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from tests.support.watched import Watched, ask
+from tests.support.watched import Watched, map_request
 
 async def main():
     model = Watched()
-    task = asyncio.create_task(model.map(ask({prompt!r})))
+    task = asyncio.create_task(model.ask(map_request({prompt!r})))
     await model.begin({prompt!r})
     print(model.process, flush=True)
     await task

@@ -11,7 +11,7 @@ from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.manifest import ShardInfo
-from vlmscope.core.store.progress import open_scan
+from vlmscope.core.store.reader import open_scan
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.shares.screen import SharesScreen
 from vlmscope.tui.views.state import Filter, Mode, Order, Pane

@@ -53,7 +53,7 @@ def simulated(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> 
         (("L0/N1", "--top-k", "2"), "more than one way"),
         (("L0/N1", "--limit", "2"), "--limit is for --label"),
         (("L9/N1",), "L9"),
-        (("L0/N1", "--backend", "magic"), "'magic' is no backend"),
+        (("L0/N1", "--backend", "magic"), "'magic' is not a backend"),
         (("L0/N1", "--backend", "oracle"), "the demo's scenes alone"),
         (("L0/N1", "--explanation", " "), "--explanation is empty"),
         (("L0/N1", "--explanation", "12"), "no explanation 12"),
@@ -108,7 +108,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
     assert [one["sample"] for one in found["report"]["samples"]] == [one.sample for one in held]
     with notebook_of(DEMO_SCAN) as notebook:
         [kept] = notebook.scores(Neuron(3, 96))
-        assert ScoreReport.from_body(kept.body).to_body() == found["report"]
+        assert ScoreReport.from_json(kept.body).to_json() == found["report"]
         number = kept.explanation_id
     [again], _ = simulated(capsys, *args)
     assert (again["status"], again["report"]) == ("known", found["report"])

@@ -19,10 +19,11 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import command_line
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.label_bar import bar_cells
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Decided, Filter, Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row
-from vlmscope.tui.widgets.numbers import activation, against, bar_cells, fraction, ordinal, percent, spark
+from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal, percent, spark
 from vlmscope.tui.widgets.page.words import Words, window, words
 from vlmscope.tui.widgets.palette import Palette
 
