@@ -12,14 +12,15 @@ from vlmscope.core.store.synthetic import write_synthetic_scan
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Several processes run tests, one for each core, eight at most: torch takes one core in each of them, and in what
-# they start.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Several processes run tests, one for each core, eight at most: torch takes one core in each of them, and in what they
+# start. The models are tiny; and a process whose torch has started no threads may be forked.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A slow machine is no failure; a failing example is printed in a form that can be pasted back.
-settings.register_profile("vlmscope", deadline=None, print_blob=True)
-settings.load_profile("vlmscope")
+# Few examples by default, many with HYPOTHESIS_PROFILE=ci. A slow machine fails no test. A failing example is printed
+# in a form that can be pasted back.
+settings.register_profile("default", max_examples=25, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=200, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 LAYERS, NEURONS, SAMPLES = 4, 32, 12
 

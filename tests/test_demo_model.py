@@ -13,11 +13,13 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.sample_data.recipe.evaluate import Describer, score
 from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, make_scene
 
@@ -26,7 +28,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def vlm() -> Vlm:
-    return Vlm.load(DEMO)
+    return load(ModelSpec(DEMO))
 
 
 @pytest.fixture(scope="module")

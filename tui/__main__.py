@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     at_once = not args or (args[0] == "open" and 2 <= len(args) <= 3 and not any(a.startswith("-") for a in args))
     if at_once:
-        from vlmscope.tui.commands.open import open_scan
+        from vlmscope.tui.commands.open import open_screen
 
-        return open_scan(*args[1:])
+        return open_screen(*args[1:])
     from vlmscope.tui.cli import run
 
     return run(args)

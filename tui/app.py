@@ -91,7 +91,7 @@ class VlmscopeApp(App[None]):
         yield SystemCommand("theme", "Change the theme", self.action_change_theme)
 
     def action_command_palette(self) -> None:
-        if not CommandPalette.is_open(self):
+        if not isinstance(self.screen, CommandPalette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help_quit(self) -> None:

@@ -24,9 +24,10 @@ from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
 from vlmscope.tui.commands.labels import labels
 from vlmscope.tui.commands.merge import merge
-from vlmscope.tui.commands.open import open_scan
+from vlmscope.tui.commands.open import open_screen
 from vlmscope.tui.commands.scan import scan
 from vlmscope.tui.commands.search import search
+from vlmscope.tui.commands.shared.groups import grouped
 from vlmscope.tui.commands.show import show
 from vlmscope.tui.commands.simulate import simulate
 from vlmscope.tui.commands.stats import stats
@@ -66,7 +67,7 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if self.get_command(ctx, name) is None and (name == DEMO or Path(name).is_dir()):
-            raise UsageError(f"{name} is no command.", f"To open it: vlmscope open {name}")
+            raise UsageError(f"{name} is not a command.", f"To open it: vlmscope open {name}")
         return super().resolve_command(ctx, args)
 
 
@@ -117,7 +118,7 @@ def screen(
     Without a command, opens the demo.
     """
     if ctx.invoked_subcommand is None:
-        raise typer.Exit(open_scan())
+        raise typer.Exit(open_screen())
 
 
 def open_(
@@ -134,22 +135,16 @@ def open_(
 
     The model loads only when something needs it; --device and --dtype override the settings.
     """
-    raise typer.Exit(open_scan(scan, address, device=device, dtype=dtype))
+    raise typer.Exit(open_screen(scan, address, device=device, dtype=dtype))
 
 
-app.command("open", rich_help_panel=LOOK)(open_)
-app.command("labels", rich_help_panel=LOOK)(labels)
-app.command("stats", rich_help_panel=LOOK)(stats)
-app.command("show", rich_help_panel=LOOK)(show)
-app.command("search", rich_help_panel=LOOK)(search)
-app.command("explain", rich_help_panel=LOOK)(explain)
-app.command("simulate", rich_help_panel=LOOK)(simulate)
-app.command("verdict", rich_help_panel=LOOK)(verdict)
-app.command("export", rich_help_panel=LOOK)(export)
-app.command("scan", rich_help_panel=MAKE)(scan)
-app.command("merge", rich_help_panel=MAKE)(merge)
-app.command("concepts", rich_help_panel=MAKE)(concepts)
-app.command("doctor", rich_help_panel=HELP)(doctor)
+for panel, commands in {
+    LOOK: (open_, labels, stats, show, search, explain, simulate, verdict, export),
+    MAKE: (scan, merge, concepts),
+    HELP: (doctor,),
+}.items():
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(grouped(command))
 app.add_typer(bench, name="bench", rich_help_panel=HELP)
 
 if __name__ == "__main__":

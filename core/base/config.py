@@ -1,6 +1,6 @@
-"""The user's settings, and where vlmscope keeps its files.
+"""The user's settings, and the folders of vlmscope's own files.
 
-Settings live in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
+Settings are in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
 means the defaults.
 """
 
@@ -9,9 +9,10 @@ import tomllib
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.validation import Frozen, first_problem
 
 APP = "vlmscope"
 
@@ -23,46 +24,40 @@ def config_file() -> Path:
 
 
 def data_folder() -> Path:
-    """Where things of lasting worth go: notebooks."""
+    """The folder of files worth keeping: notebooks, and controls without a place beside their scan."""
     return user_data_path(APP)
 
 
 def cache_folder() -> Path:
-    """Where things that can be made again go."""
+    """The folder of files that can be made again."""
     return user_cache_path(APP)
 
 
 def log_folder() -> Path:
-    """Where the model process's own output goes."""
+    """The folder of the model process's own output."""
     return user_log_path(APP)
 
 
-class Price(BaseModel):
+class Price(Frozen):
     """What a model costs, in US dollars for a million tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
 
 
-class Api(BaseModel):
-    """The server that explains neurons. The key is no setting: it is only ever read from ``OPENAI_API_KEY``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Api(Frozen):
+    """The server that explains neurons. The key is not a setting: it is only read from ``OPENAI_API_KEY``."""
 
     model: str = Field(default="gpt-4o", min_length=1)
-    base_url: str = ""  #: any server that speaks Chat Completions; ``OPENAI_BASE_URL`` goes before it; empty: OpenAI's
-    budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
+    base_url: str = ""  #: of any Chat Completions server; ``OPENAI_BASE_URL`` overrides it; empty: OpenAI's
+    budget_usd: float = Field(default=5.0, ge=0)  #: for one session; 0: no limit
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
-    prices: dict[str, Price] = {}  #: before the built-in table
+    prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 
-class Simulate(BaseModel):
+class Simulate(Frozen):
     """The models of the backend ``grounded-sam2``: hub names or folders. The thresholds are Grounding DINO's own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     detector: str = Field(default="IDEA-Research/grounding-dino-base", min_length=1)
     segmenter: str = Field(default="facebook/sam2.1-hiera-large", min_length=1)
@@ -71,10 +66,8 @@ class Simulate(BaseModel):
     text_threshold: float = Field(default=0.25, ge=0, lt=1)
 
 
-class Config(BaseModel):
+class Config(Frozen):
     """All settings with their defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str = "auto"  #: where the model runs: auto, cpu, cuda, cuda:1, mps
     dtype: str = "auto"  #: auto, float32, bfloat16, float16
@@ -84,14 +77,14 @@ class Config(BaseModel):
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()
-    keys: dict[str, str] = {}  #: action id to key, to remap
+    keys: dict[str, str] = Field(default={})  #: action id to key, to remap
 
 
 def load_config() -> Config:
     """Read the settings file.
 
     Raises:
-        UsageError: if the file is no TOML, or a setting is unknown or of the wrong kind.
+        UsageError: if the file is not TOML, or a setting is unknown or of the wrong kind.
     """
     path = config_file()
     try:
@@ -99,8 +92,6 @@ def load_config() -> Config:
     except FileNotFoundError:
         return Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
+        raise UsageError(f"{path} cannot be read: {error}.", "Correct or remove the file.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg']}.", "Mend or remove that line.") from error
+        raise UsageError(f"{path}: {first_problem(error)}.", "Correct or remove that line.") from error

@@ -10,6 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 
+def beside(target: Path) -> Path:
+    """A new hidden name in ``target``'s folder, for the file or folder that will replace ``target``."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
 def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = False) -> None:
     """Put ``data`` into the file ``path``: it is written beside and renamed, so no reader ever finds half of it.
 
@@ -18,9 +23,9 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
         private: only the user may read the file; otherwise the umask decides.
 
     Raises:
-        OSError: if it cannot be written. The file that was there then still is, and nothing else is left.
+        OSError: if it cannot be written. The file that was there before stays, and no other is left.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = beside(path)
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
         with open(handle, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
@@ -35,29 +40,40 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Generator[Path]:
+def whole_folder(target: Path, *, replace: bool = False) -> Generator[Path]:
     """A new folder to fill, beside ``target``; it becomes ``target`` where the context ends without an exception.
 
-    An empty folder may be at ``target``. Nothing is left beside it in any case.
+    Nothing else is left beside ``target`` in any case.
+
+    Args:
+        replace: an old folder at ``target`` is removed, or put back if the new one cannot take its place. Without
+            ``replace`` only an empty folder may be there.
 
     Raises:
         OSError: if the folder cannot be made or renamed.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    partial = beside(target)
+    old = partial.with_suffix(".old")
     try:
         partial.mkdir(parents=True)
         yield partial
-        if target.exists():
+        if replace and target.exists():
+            target.replace(old)
+        elif target.exists():
             target.rmdir()
         partial.replace(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not target.exists():
+            with contextlib.suppress(OSError):
+                old.replace(target)
+        for left in (partial, old) if target.exists() else (partial,):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class PartReader:
     """Reads parts of one file through one descriptor, in any number of threads.
 
-    The file is opened at the first read. What is read afterwards is of that file, even where another takes its name.
+    The file is opened at the first read. Later reads are of that file, even if another takes its name.
     """
 
     def __init__(self, path: Path) -> None:

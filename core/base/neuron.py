@@ -40,7 +40,7 @@ class Neuron:
         match = _ADDRESS.fullmatch(text)
         if match is None:
             raise UsageError(
-                f"{text!r} is no neuron address.",
+                f"{text!r} is not a neuron address.",
                 "Write layer and neuron, both from 0: L27/N3900, 27:3900, 27.3900 or 'L27 3900'.",
             )
         return cls(int(match[1]), int(match[2]))

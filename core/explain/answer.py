@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.answers import WrongAnswer, read_json
+from vlmscope.core.llm.answers import read_json
 from vlmscope.core.notebook.explanation import Confidence
 
 TEXT_LENGTH = 1000
@@ -42,11 +42,6 @@ def read_answer(text: str) -> ExplanationAnswer:
     """Read a model's answer.
 
     Raises:
-        WrongAnswer: if it is no JSON, or not of the form that was asked for.
+        WrongAnswer: if it is not JSON, or not of the form that was asked for.
     """
-    try:
-        return ExplanationAnswer.model_validate(read_json(text))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WrongAnswer(f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+    return read_json(text, ExplanationAnswer)

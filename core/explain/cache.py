@@ -1,19 +1,16 @@
 """Answers that were paid for, kept so that none is paid twice.
 
 One file for each request, named by the SHA-256 of canonical JSON of everything that the answer depends on. Only
-validated answers are kept, never the key. A damaged file counts as none.
+validated answers are kept, never the API key.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.explain.prompt import PROMPT_VERSION
 from vlmscope.core.llm.messages import ChatRequest, ImagePart
@@ -27,7 +24,8 @@ _explanation = TypeAdapter(Explanation)
 def cache_key(request: ChatRequest, base_url: str, samples: Sequence[int]) -> str:
     """64 hexadecimal digits: schema and prompt version, server, model, parameters, pictures, tokens and activations.
 
-    Tokens and activations are in the request's words, pictures count by their SHA-256.
+    Tokens and activations are in the request's words, pictures count by their SHA-256. Whatever changes a key has every
+    answer paid for again.
     """
     parts = [part.sha256 if isinstance(part, ImagePart) else {"text": part.text} for part in request.parts]
     everything = {
@@ -45,27 +43,15 @@ def cache_key(request: ChatRequest, base_url: str, samples: Sequence[int]) -> st
 
 
 class ExplainCache:
-    """A folder of answers; several processes may use it at once."""
+    """The answers in the user's cache folder."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
-        self.folder = cache_folder() / "explain" if folder is None else folder
+    def __init__(self) -> None:
+        self._files = FileCache(cache_folder() / "explain", private=True)
 
     def read(self, key: str) -> Explanation | None:
         """The answer to the request of this key, as it was paid for, or None."""
-        try:
-            return _explanation.validate_json((self.folder / f"{key}.json").read_bytes())
-        except (OSError, ValidationError):
-            return None
+        return self._files.read(key, _explanation.validate_json)
 
     def write(self, key: str, explanation: Explanation) -> None:
-        """Keep a validated answer. A folder that cannot be written costs no answer: nothing is kept then."""
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_explanation.dump_json(explanation, indent=1))
-                Path(name).replace(self.folder / f"{key}.json")
-            except OSError:
-                Path(name).unlink(missing_ok=True)
+        """Keep a validated answer, if the folder can be written."""
+        self._files.write(key, _explanation.dump_json(explanation, indent=1))

@@ -33,7 +33,7 @@ class SampleEvidence:
         tokens: the description's, spelled; joined they are the description.
         crop: what the model saw: the exact crop as a PNG once the model was asked, before that the scan's JPEG.
         visual: float32 (rows, columns), activations; None where they are not known.
-        text: float32 (tokens,), likewise.
+        text: float32 (tokens,); None where they are not known.
         exact: whether the activations are the model's own answer, not read from the scan's 8 bits.
     """
 
@@ -75,7 +75,7 @@ class Evidence:
 
 
 def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
-    """What the scan knows, without a model: enough for an estimate of the cost.
+    """The scan's own part, without a model: enough for an estimate of the cost.
 
     Raises:
         StoreError: if the scan is damaged.
@@ -88,7 +88,7 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
             picture=one.sample.picture_here,
             description=one.sample.description,
             tokens=one.sample.tokens,
-            crop=one.crop,
+            crop=one.read_crop(),
             visual=one.visual_map,
             text=one.text_map,
         )

@@ -4,7 +4,6 @@ The prompt, the number of samples and the shape of the answer are our own: the p
 GPT-4o is shown top samples with their activations. Change ``PROMPT_VERSION`` with anything that the model reads.
 """
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.method.norm import norm
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 PROMPT_VERSION = "explain-1"
 SIDE = 504  #: pixels: 21 for each patch of a 24 x 24 grid, and one 512-pixel tile to OpenAI
@@ -139,15 +138,11 @@ def words(label: Label, sample: SampleEvidence, acts: Sequence[int]) -> str:
 def _pictures(number: int, sample: SampleEvidence, norms: NDArray[np.float32]) -> list[MessagePart]:
     from PIL import Image
 
+    from vlmscope.core.data.images import png
+
     crop = open_crop(sample.crop).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     active = overlay(crop, norms, ColourMap.FADE)
     return [
-        ImagePart(f"sample_{number}_picture.png", _png(crop), SIDE),
-        ImagePart(f"sample_{number}_activation.png", _png(active), SIDE),
+        ImagePart(f"sample_{number}_picture.png", png(crop), SIDE),
+        ImagePart(f"sample_{number}_activation.png", png(active), SIDE),
     ]
-
-
-def _png(image: "Image.Image") -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -17,7 +17,7 @@ def base_url(settings: Api) -> str:
     """Where requests go: ``OPENAI_BASE_URL``, else the settings' server, else OpenAI's.
 
     Raises:
-        UsageError: if that is no URL.
+        UsageError: if that is not a URL.
     """
     named = os.environ.get(BASE_URL, "").strip()
     url = named or settings.base_url.strip() or OPENAI
@@ -29,8 +29,19 @@ def base_url(settings: Api) -> str:
     if not right:
         where = BASE_URL if named else "base_url in the settings"
         # Its value is not repeated: a key may have been put there by mistake.
-        raise UsageError(f"{where} is no URL.", f"Write it as {OPENAI}.")
+        raise UsageError(f"{where} is not a URL.", f"Write it as {OPENAI}.")
     return url.rstrip("/")
+
+
+def host(settings: Api) -> str:
+    """The server's name and port; a user and a password in its URL are left out. Raises as ``base_url``."""
+    return urlsplit(base_url(settings)).netloc.rpartition("@")[2]
+
+
+def shown_url(settings: Api) -> str:
+    """``base_url`` without a user and a password."""
+    parts = urlsplit(base_url(settings))
+    return f"{parts.scheme}://{host(settings)}{parts.path}"
 
 
 def api_key() -> str:

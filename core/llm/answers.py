@@ -2,30 +2,40 @@
 
 import json
 import re
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 WRONG_ANSWER_LENGTH = 4000  #: of an answer that is sent back to be corrected
 
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
+M = TypeVar("M", bound=BaseModel)
 
-class WrongAnswer(ValueError):  # noqa: N818  # never shown as an error: it is asked to be mended
+
+class WrongAnswer(ValueError):  # noqa: N818  # it is never shown as an error: the model is asked to correct its answer
     """Says what is wrong with an answer."""
 
 
-def read_json(text: str) -> object:
-    """The JSON of a model's answer; a code fence around it, and thoughts before it, do no harm.
+def read_json(text: str, form: type[M]) -> M:
+    """A model's answer as a value of ``form``; a code fence around it, and thoughts before it, do no harm.
 
     Raises:
-        WrongAnswer: if it is none.
+        WrongAnswer: if it is not JSON, or not of this form.
     """
     text = _THOUGHTS.sub("", text)
     fenced = _FENCE.match(text)
     try:
         found: object = json.loads(fenced[1] if fenced else text)
-        return found
     except json.JSONDecodeError as error:
-        raise WrongAnswer(f"it is no JSON: {error}") from None
+        raise WrongAnswer(f"it is not JSON: {error}") from None
     except (RecursionError, ValueError):
         # Nested too deep, or a number of thousands of digits.
-        raise WrongAnswer("it is no JSON that could be read") from None
+        raise WrongAnswer("it is not JSON that could be read") from None
+    try:
+        return form.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WrongAnswer(f"{where}: {first['msg']}" if where else str(first["msg"])) from None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import BudgetReached
+from vlmscope.core.base.text import plain
+from vlmscope.core.llm.access import shown_url
 from vlmscope.core.llm.messages import ChatRequest, TextPart
 from vlmscope.core.llm.prices import image_tokens, price_of
 
@@ -21,7 +23,7 @@ class Estimate:
     Attributes:
         output_tokens_at_most: the answer is cut there.
         usd: None where the model's price is not known.
-        price_date: of the price; empty where it is not known.
+        price_date: what dates the price (``PriceTag.date``); empty where no price is known.
         images: pictures sent.
         requests: how many requests this is the sum of.
     """
@@ -53,6 +55,42 @@ def estimate_texts(texts: Iterable[str], images: int, model: str, cap: int, sett
         price_date="" if tag is None else tag.date,
         images=images,
     )
+
+
+@dataclass(frozen=True)
+class CostOffer:
+    """What a user agrees to before anything is paid: the cost at most, the server, and the budget."""
+
+    cost: Estimate
+    settings: Api
+
+    @property
+    def short(self) -> str:
+        """``at most about 9,000 tokens in and 1,000 out, $0.03``."""
+        cost = self.cost
+        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
+        return f"at most about {tokens}, {dollars(cost.usd)}"
+
+    @property
+    def exceeds_budget(self) -> bool:
+        budget, usd = self.settings.budget_usd, self.cost.usd
+        return bool(budget) and usd is not None and usd > budget
+
+    def lines(self) -> list[str]:
+        """Where to, for how much, and how far: for a dialog before the first request of a session."""
+        cost, model = self.cost, plain(self.settings.model, 40)
+        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
+        if cost.usd is None:
+            price = f"At most {tokens}. The price of {model} is not known: set it in [api.prices]."
+        else:
+            price = f"At most {dollars(cost.usd)}: {tokens}, prices of {cost.price_date}."
+        budget = f"{dollars(self.settings.budget_usd)} a session" if self.settings.budget_usd else "no limit"
+        return [
+            f"to {model} at {plain(shown_url(self.settings), 60)}.",
+            "",
+            price,
+            f"Budget: {budget}. Later requests of this session are sent without asking.",
+        ]
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:

@@ -11,27 +11,22 @@ Notable:
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, key_problem, redacted
+from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, host, key_problem, redacted
 from vlmscope.core.llm.messages import PLAIN_TEXT, ChatAnswer, ChatRequest, wire_body
-from vlmscope.core.llm.prices import last_day
 from vlmscope.core.llm.retry import REASON_LENGTH, ApiFailure, NextStep, classify_error, wait_s
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 TRIES = 4
-LOOK_UP_S = 5.0  #: for a model's last day, which must not hold anything up
-NEAR_END_DAYS = 180
 
 #: Endpoint and model: how far ``response_format`` was stepped down there. As long as this process lives.
 _steps: dict[tuple[str, str], int] = {}
@@ -80,7 +75,6 @@ class Chat:
         self._chance = chance
         self._client: AsyncOpenAI | None = None
         self._opening = asyncio.Lock()
-        self._warned: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,11 +105,10 @@ class Chat:
             raise StopRun(problem)
         endpoint = (base_url(self.settings), request.model)
         client = await self._open()
-        warning = await self._warning(client, request.model)
         tried = 0
         while True:
             step = _steps.get(endpoint, 0)
-            outcome = await self._once(client, request, step, warning)
+            outcome = await self._once(client, request, step)
             if isinstance(outcome, ChatAnswer):
                 return outcome
             if outcome.remedy is NextStep.STOP:
@@ -136,48 +129,27 @@ class Chat:
                 self._client = await asyncio.to_thread(_make_client, base_url(self.settings), self.settings.timeout_s)
             return self._client
 
-    async def _once(
-        self, client: "AsyncOpenAI", request: ChatRequest, step: int, warning: str
-    ) -> ChatAnswer | ApiFailure:
+    async def _once(self, client: "AsyncOpenAI", request: ChatRequest, step: int) -> ChatAnswer | ApiFailure:
         """One HTTP request. What went wrong is returned, so that no exception carries what the server echoed."""
         import openai
 
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 raw = await client.chat.completions.with_raw_response.create(**wire_body(request, step))
-                return _read(raw.text, request, warning)
+                return _read(raw.text, request)
         except (TimeoutError, openai.APITimeoutError):
             return ApiFailure(NextStep.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
         except openai.APIConnectionError as error:
-            host = urlsplit(base_url(self.settings)).netloc.rpartition("@")[2]
-            return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {host} ({_reason(error.__cause__ or error)})")
+            server = host(self.settings)
+            return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {server} ({_reason(error.__cause__ or error)})")
         except openai.APIStatusError as error:
             codes = [str(code) for code in (error.code, error.type) if code]
             trouble = classify_error(error.status_code, codes, error.param or "", _said(error), error.response.headers)
             if trouble.remedy is not NextStep.REFUSED:
                 return trouble
-            return ChatAnswer("", "content_filter", trouble.reason, request.model, 0, 0, warning)
+            return ChatAnswer("", "content_filter", trouble.reason, request.model, 0, 0)
         except (openai.OpenAIError, ValueError) as error:
             return ApiFailure(NextStep.FAIL, _reason(error))
-
-    async def _warning(self, client: "AsyncOpenAI", model: str) -> str:
-        """Of a model that is near its end, once; the server is asked only about a model that we know nothing of."""
-        if model in self._warned:
-            return ""
-        self._warned.add(model)
-        return end_warning(model, last_day(model) or await _look_up(client, model), date.today())
-
-
-def end_warning(model: str, day: str, today: date) -> str:
-    """What to say of a model that leaves the API on ``day`` (ISO 8601, or empty): nothing if that is far away."""
-    try:
-        left = (date.fromisoformat(day) - today).days
-    except ValueError:
-        return ""
-    if left > NEAR_END_DAYS:
-        return ""
-    leaves = "leaves" if left >= 0 else "was to leave"
-    return f"{model} {leaves} OpenAI's API on {day}: name another one as model under [api] in the settings."
 
 
 def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
@@ -186,7 +158,7 @@ def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
     return AsyncOpenAI(base_url=url, api_key=api_key() or PLACEHOLDER, max_retries=0, timeout=timeout_s)
 
 
-def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | ApiFailure:
+def _read(text: str, request: ChatRequest) -> ChatAnswer | ApiFailure:
     text = redacted(text)  # a server may echo what it was sent
     try:
         found = _Completion.model_validate_json(text)
@@ -207,7 +179,6 @@ def _read(text: str, request: ChatRequest, warning: str) -> ChatAnswer | ApiFail
         model=plain(found.model or request.model, 100),
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
-        warning=warning,
     )
 
 
@@ -221,14 +192,3 @@ def _said(error: "APIStatusError") -> str:
 
 def _reason(error: BaseException) -> str:
     return plain(redacted(str(error)), REASON_LENGTH).rstrip(".") or type(error).__name__
-
-
-async def _look_up(client: "AsyncOpenAI", model: str) -> str:
-    """The last day that the server announces for a model (``shutdown_date``), or an empty string."""
-    from openai import OpenAIError
-
-    try:
-        async with asyncio.timeout(LOOK_UP_S):
-            return str((await client.models.retrieve(model)).shutdown_date or "")
-    except (OpenAIError, TimeoutError, ValueError, AttributeError):
-        return ""

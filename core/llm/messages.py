@@ -45,7 +45,7 @@ class ChatRequest:
         parts: what the user's message holds, in order.
         schema_name, schema: of the JSON that is wanted; a strict JSON schema.
         max_output_tokens: the answer is cut there.
-        wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be mended; else empty.
+        wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be corrected; else empty.
     """
 
     model: str
@@ -71,7 +71,6 @@ class ChatAnswer:
         refusal: why the model or a filter declines; empty if it does not.
         model: as the server names the model that answered.
         input_tokens, output_tokens: as billed; 0 where the server does not say.
-        warning: for a person, at the first use of a model that is near its end; else empty.
     """
 
     text: str
@@ -80,7 +79,6 @@ class ChatAnswer:
     model: str
     input_tokens: int
     output_tokens: int
-    warning: str = ""
 
 
 def wire_body(request: ChatRequest, step: int = 0) -> Json:

@@ -74,7 +74,8 @@ def classify_error(
         return ApiFailure(NextStep.REFUSED, said)
     if status in (400, 422) and (param.startswith("response_format") or any(it in message.lower() for it in _FORMAT)):
         return ApiFailure(NextStep.STEP_DOWN, f"HTTP {status}: {said}")
-    return ApiFailure(NextStep.FAIL, f"HTTP {status}: {said}")
+    hint = "Look at model and base_url under [api] in the settings." if status == 404 else ""  # a model may have gone
+    return ApiFailure(NextStep.FAIL, f"HTTP {status}: {said}", hint)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -94,7 +95,7 @@ def wait_s(tried: int, asked_for: float, chance: float) -> float:
     """How long to wait after ``tried`` tries: doubled each time, with jitter, or as the server asks; never for long.
 
     Args:
-        chance: 0 to 1, drawn anew each time, so that requests that failed together do not return together.
+        chance: 0 to 1, drawn for each wait, so that requests that failed together do not return together.
     """
     back_off = BACK_OFF_S * 2.0 ** (tried - 1) * (1 + chance)
     return min(max(back_off, asked_for), LONGEST_WAIT_S)

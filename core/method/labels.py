@@ -2,17 +2,20 @@
 
 Source: arXiv 2502.18485. A sample is visual-activated when at least ``n_v`` of its visual tokens have
 ``norm > T_v``; because ``norm = clip(10 * a / gmax, 0, 10)``, that holds exactly when the ``n_v``-th largest visual
-activation does, so no activation but the kept order statistics is needed. Pure numpy.
+activation does. So the stored order statistics suffice. Pure numpy.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
 
 VISUAL_KEPT = 8  #: largest visual activations kept with each top-N entry
 TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
@@ -20,6 +23,8 @@ TEXT_KEPT = 4  #: largest text activations kept with each top-N entry
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 CountArray = NDArray[np.uint16]
+LabelWord = Literal["visual", "text", "multimodal", "unknown"]
+_WORDS: tuple[LabelWord, ...] = get_args(LabelWord)
 
 
 class Label(IntEnum):
@@ -31,8 +36,8 @@ class Label(IntEnum):
     UNKNOWN = 3
 
     @property
-    def word(self) -> str:
-        return self.name.lower()
+    def word(self) -> LabelWord:
+        return _WORDS[self]
 
     @property
     def letter(self) -> str:
@@ -48,7 +53,7 @@ class Thresholds:
     """The method's four thresholds and the share above which a label counts as high-confidence.
 
     Raises:
-        UsageError: if a value is no number or outside its range.
+        UsageError: if a value is not a number or is outside its range.
     """
 
     T_v: float = 2.0
@@ -114,20 +119,24 @@ class Labels:
 
     @classmethod
     def from_votes(cls, votes: CountArray, valid: int, thresholds: Thresholds) -> "Labels":
-        # One pass a class is several times faster than argmax over an axis of four. Ties: the first wins.
+        # One pass per class is several times faster than argmax over an axis of four. Ties: the first wins.
         best = votes[..., 0].copy()
         label = np.zeros(best.shape, dtype=np.uint8)
         for which in (Label.TEXT, Label.MULTIMODAL, Label.UNKNOWN):
             better = votes[..., which] > best
             label[better] = which
             np.maximum(best, votes[..., which], out=best)
-        firm = best.astype(np.float64) / max(valid, 1) > thresholds.high_confidence
-        return cls(votes, valid, label, firm, thresholds)
+        high_confidence = best.astype(np.float64) / max(valid, 1) > thresholds.high_confidence
+        return cls(votes, valid, label, high_confidence, thresholds)
 
     @property
     def fractions(self) -> NDArray[np.float64]:
         """p_v, p_t, p_m, p_u: float64 (..., 4); 0 where there are no samples."""
         return self.votes / max(self.valid, 1)
+
+    def of(self, neuron: Neuron) -> Label:
+        """One neuron's label, of labels of shape (L, F)."""
+        return Label(int(self.label[neuron.layer, neuron.index]))
 
     def counts(self) -> NDArray[np.int64]:
         """Neurons of each label, by the first axis: int64 (L, 4) for labels of shape (L, F)."""
@@ -141,7 +150,7 @@ def sample_votes(
 
     Args:
         visual: the n_v-th largest visual activation of each top sample, float32 (..., N); -inf where it has none.
-        text: the n_t-th largest text activation, likewise.
+        text: the n_t-th largest text activation, of the same shape and filling.
         maximum: gmax of each neuron, float32 (...).
 
     Returns:
@@ -176,3 +185,20 @@ def label_neurons(
     only_t = count(above_t) - both
     unknown = (valid - both.astype(np.int64) - only_v - only_t).astype(np.uint16)
     return Labels.from_votes(np.stack([only_v, only_t, both, unknown], axis=-1), valid, thresholds)
+
+
+def bar_cells(counts: Sequence[int], width: int) -> list[int]:
+    """Cells for each part of a bar, ``width`` in all; a part that is there gets one at least, if that fits."""
+    whole = sum(counts)
+    if not whole:
+        return [0] * len(counts)
+    exact = [count * width / whole for count in counts]
+    cells = [int(share) for share in exact]
+    for which in sorted(range(len(counts)), key=lambda i: cells[i] - exact[i])[: width - sum(cells)]:
+        cells[which] += 1
+    for which, count in enumerate(counts):
+        largest = max(range(len(counts)), key=cells.__getitem__)
+        if count and not cells[which] and cells[largest] > 2:
+            cells[which] += 1
+            cells[largest] -= 1
+    return cells

@@ -1,10 +1,10 @@
-"""What the model process does with a loaded model: the requests' arithmetic. Imports torch only when it loads."""
+"""A loaded model and its handlers, one for each kind of request. Imports torch only when it loads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vlmscope.core.base.callbacks import Stopped
+from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.data.images import crop_jpeg, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from vlmscope.core.model.vlm import Vlm
 
 
-class OnLoading(Protocol):
-    """Says how far loading is; ``progress`` is 0 to 1, or None where unknown."""
-
-    def __call__(self, detail: str, progress: float | None = None) -> None: ...
-
-
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
 Handler = Callable[[Any, Stopped], Message]
 
@@ -48,7 +42,7 @@ class Engine(Protocol):
 
 
 class VlmEngine:
-    """The engine that users have."""
+    """The handlers on a real model."""
 
     def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
         self.vlm = vlm
@@ -92,7 +86,7 @@ class VlmEngine:
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
-        """Which tokens a neuron writes.
+        """Which tokens a neuron promotes.
 
         Raises:
             UsageError: if the model has no such neuron.
@@ -116,7 +110,7 @@ class VlmEngine:
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
-        """Where the things are that phrases name, on the very crop that the model sees.
+        """Where the things are that phrases name, on the exact crop that the model sees.
 
         Raises:
             ModelError: if the detector or the segmenter cannot be loaded.
@@ -144,38 +138,6 @@ def load_vlm(spec: ModelSpec, report: OnLoading) -> VlmEngine:
         ModelError: if it cannot be loaded.
     """
     report("importing torch and transformers")
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
 
-    report("opening the model; a new one is downloaded first")
-    _report_weights(report)
-    vlm = Vlm.load(
-        spec.name,
-        revision=spec.revision,
-        device=spec.device,
-        dtype=spec.dtype,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    return VlmEngine(vlm, spec)
-
-
-def _report_weights(report: OnLoading) -> None:
-    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
-    from transformers.utils import logging
-
-    def counted(items: Any) -> Iterator[Any]:
-        last = -1.0
-        for done, item in enumerate(items):
-            if done / len(items) >= last + 0.01:
-                last = done / len(items)
-                report("reading weights", last)
-            yield item
-        report("preparing")
-
-    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
-            return counted(args[0])
-        return factory(*args, **kwargs)
-
-    set_hook = getattr(logging, "set_tqdm_hook", None)
-    if set_hook is not None:
-        set_hook(hook)
+    return VlmEngine(load(spec, report), spec)

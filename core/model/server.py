@@ -1,10 +1,10 @@
 """The model process: ``python -P -m vlmscope.core.model.server``, started by ``core/worker/process.py``.
 
 Notable:
-- The protocol has descriptors of its own. Descriptors 1 and 2 are the log from the first moment on, so that whatever
-  a library prints, from Python or from C, reaches neither the screen nor the protocol.
-- A thread reads what the screen sends. When it reads the end (the screen has gone, however it went) the process ends
-  at once, even in the middle of a forward pass.
+- The protocol has descriptors of its own. Descriptors 1 and 2 are the log from the start, so that what a library
+  prints, from Python or from C, reaches neither the screen nor the protocol.
+- A thread reads what the screen sends. When the stream ends (the screen has gone, for whatever reason), the process
+  ends at once, even in the middle of a forward pass.
 - Requests are answered one after the other; a cancellation is a flag that the work reads between layers and tokens.
 """
 
@@ -19,8 +19,9 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.errors import Cancelled, VlmscopeError, WorkerError
-from vlmscope.core.model.engine import Engine, OnLoading, load_vlm
+from vlmscope.core.model.engine import Engine, load_vlm
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.log import open_worker_log, worker_log
 from vlmscope.core.worker.messages import Cancel, Failed, Loaded, Loading, Message, ModelSpec
@@ -110,7 +111,7 @@ def _answer(screen: _Screen, engine: Engine, frame: wire.Frame) -> None:
 
 
 def failure(error: Exception) -> Failed:
-    """What the screen is told: the fields of a failure that explains itself, else its type, message and the log."""
+    """The report of a failure: the fields of a ``VlmscopeError``, else type, message and where the traceback is."""
     if out_of_memory(error):
         return Failed(
             "Out of memory",
@@ -141,7 +142,7 @@ def die_with_parent() -> None:
 
 
 def main(load: Load = load_vlm) -> int:
-    """Take the protocol's descriptors away from everybody else, then serve."""
+    """Keep the protocol's descriptors to this module alone, then serve."""
     die_with_parent()
     stdin_fd, stdout_fd = os.dup(0), os.dup(1)
     log_fd, null_fd = open_worker_log(), os.open(os.devnull, os.O_RDONLY)
@@ -154,5 +155,5 @@ def main(load: Load = load_vlm) -> int:
 
 
 if __name__ == "__main__":
-    # Not sys.exit: the interpreter's farewell would wait for libraries' threads.
+    # Not sys.exit: the interpreter would wait for libraries' threads.
     os._exit(main())

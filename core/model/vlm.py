@@ -1,43 +1,35 @@
-"""Loading a LLaVA-1.5 style model and running it: the one file that knows transformers' model classes.
+"""A loaded LLaVA-1.5 style model: text and pictures to tokens, passes with hooks, descriptions, logits.
 
 Notable:
-- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) will do; others are refused.
-- Sequences are padded on the right and no attention mask is given: in a causal decoder padding that follows cannot
-  reach what precedes it, and attention takes its fast causal path.
+- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) can be run; others are refused.
+- Sequences are padded on the right and there is no attention mask: in a causal decoder later padding does not affect
+  earlier tokens, and attention takes its fast causal path.
 - The language-model head and the KV cache are left out of measuring passes.
-- Text is tokenised with the image token once and the token is then repeated, as the processor would have done
-  (a test compares them), so that a description's tokens are found by their character offsets.
+- Text is tokenised with one image token, which is then repeated as the processor does it (a test compares them). So a
+  description's tokens are found by their character offsets.
 """
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoProcessor,
-    LlavaConfig,
     LlavaForConditionalGeneration,
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.base.callbacks import not_cancelled
-from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.store.manifest import ModelInfo
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
@@ -46,7 +38,7 @@ Hook = Callable[[Tensor], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """One sample made ready: prompt, image and teacher-forced description.
+    """One sample as tokens: prompt, image and teacher-forced description.
 
     Attributes:
         input_ids: int64 (T,), the image token repeated once for each patch.
@@ -73,7 +65,7 @@ class Vlm:
         """Wrap a loaded model.
 
         Raises:
-            ModelError: if its visual tokens form no plain grid or its FFN is not gated.
+            ModelError: if its visual tokens do not form a plain grid or its FFN is not gated.
         """
         self.model = model.train(False)
         self.processor = processor
@@ -82,7 +74,7 @@ class Vlm:
         vision = config.vision_config
         if config.vision_feature_select_strategy != "default":
             raise ModelError(
-                f"{name} keeps the vision tower's class token: its visual tokens form no plain grid.",
+                f"{name} keeps the vision tower's class token: its visual tokens do not form a plain grid.",
                 "Models with vision_feature_select_strategy 'default', as LLaVA-1.5 has it, can be scanned.",
             )
         side = vision.image_size // vision.patch_size
@@ -94,86 +86,13 @@ class Vlm:
         self._image_token_id: int = config.image_token_id
         self._ffns = [self._gated_ffn(layer) for layer in range(self.layers)]
 
-    @classmethod
-    def load(
-        cls,
-        name: str,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        trust_remote_code: bool = False,
-    ) -> Self:
-        """Load ``name``: a hub name, a folder, or ``demo``.
-
-        On a GPU the weights go to it straight from the file. ``device`` is auto, cpu, cuda, cuda:1 or mps; ``dtype``
-        auto (bfloat16 on a GPU that has it, else float16; float32 on the CPU), float32, bfloat16 or float16.
-
-        Raises:
-            ModelError: if there is no such model, it has no weights, or it is no LLaVA-1.5.
-        """
-        where = resolve_device(device)
-        kind = resolve_dtype(dtype, where)
-        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name, where):
-            config, processor = _read_parts(name, options)
-            _check_memory(name, config, kind, where)
-            model = LlavaForConditionalGeneration.from_pretrained(
-                model_source(name), config=config, dtype=kind, device_map={"": where}, **options
-            )
-        return cls(model, processor, name)
-
-    @classmethod
-    def random(
-        cls,
-        name: str,
-        seed: int,
-        *,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        trust_remote_code: bool = False,
-    ) -> Self:
-        """The architecture of ``name`` with random weights, as transformers initialises it from its configuration.
-
-        The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of
-        torch and transformers. The generator of the rest of the program is left as it was. Arguments as in ``load``.
-
-        Raises:
-            ModelError: as ``load``; weights are not needed.
-        """
-        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-        with _loading(name, resolve_device(device)):
-            config, processor = _read_parts(name, options)
-        title = f"{name}, random weights (seed {seed})"
-        return cls.from_config(config, processor, title, seed, device=device, dtype=dtype)
-
-    @classmethod
-    def from_config(
-        cls, config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
-    ) -> Self:
-        """A model of this configuration with random weights, drawn as ``random`` says; ``name`` is what it is called.
-
-        Raises:
-            ModelError: if it does not fit into the device's memory, or cannot be scanned.
-        """
-        where = resolve_device(device)
-        kind = resolve_dtype(dtype, where)
-        make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
-        _check_memory(name, config, kind, where)
-        with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
-            torch.manual_seed(seed)
-            with where:
-                model = make._from_config(config, dtype=kind)
-        return cls(model.to(where), processor, name)
-
     @property
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What the manifest says about the model; a folder is named by its absolute path."""
+        """The model's entry in a manifest; a folder is named by its absolute path."""
         config: Any = self.model.config
         local = self.name != "demo" and Path(self.name).is_dir()
         return ModelInfo(
@@ -189,7 +108,7 @@ class Vlm:
         """The text before the description: the processor's own chat template, or ``template`` with ``{question}``.
 
         Raises:
-            ModelError: if it does not hold the image token exactly once.
+            ModelError: if the text does not hold the image token exactly once.
         """
         image: str = self.processor.image_token
         if template is not None:
@@ -207,7 +126,7 @@ class Vlm:
         if text.count(image) != 1:
             raise ModelError(
                 f"The prompt holds the image token {image} {text.count(image)} times, not once: {text!r}.",
-                "Mend --prompt-template or the question.",
+                "Correct --prompt-template or the question.",
             )
         return text
 
@@ -246,7 +165,7 @@ class Vlm:
     def crop(self, pixels: Tensor) -> Image.Image:
         """The picture that the model sees, from ``pixels``: normalisation undone."""
         processor = self.processor.image_processor
-        # In numpy: threads that prepare images would make torch's own threads stand in each other's way.
+        # In numpy: with several threads that prepare images, torch's own threads would slow each other down.
         mean, std = (
             np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
         )
@@ -255,7 +174,7 @@ class Vlm:
 
     @torch.inference_mode()
     def forward(self, input_ids: Tensor, pixels: Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
-        """One pass over a right-padded batch, calling ``taps[layer]`` with that layer's activation (B, T, F).
+        """One pass over a right-padded batch, calling ``hooks[layer]`` with that layer's activation (B, T, F).
 
         Args:
             input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
@@ -271,7 +190,7 @@ class Vlm:
     def describe(
         self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
     ) -> list[str]:
-        """Let the model go on after ``prompt``, greedily, at most 300 tokens for each image.
+        """Let the model continue after ``prompt``, greedily, at most 300 tokens for each image.
 
         Raises:
             Cancelled: when ``cancelled`` turns true, which is read after every token.
@@ -296,11 +215,11 @@ class Vlm:
         if cancelled():
             raise Cancelled("The description was stopped.")
         new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
-        texts: list[str] = self.processor.batch_decode([self._ended(ids) for ids in new], skip_special_tokens=True)
+        texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def _ended(self, ids: list[int]) -> list[int]:
-        """What comes before the end: a row that ends before others is padded, perhaps with a token that is text."""
+    def _until_end(self, ids: list[int]) -> list[int]:
+        """The tokens before the end token. A row that ends early is padded, perhaps with a token that is text."""
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
@@ -394,67 +313,6 @@ class Vlm:
                 f"{self.name}: the FFN of its language model is not gated (no gate_proj, up_proj, down_proj, act_fn).",
                 "Decoders such as Llama, Vicuna, Mistral, Qwen2 and Gemma can be scanned.",
             )
-        # An activation function may be one module shared by all layers; a hook must know its layer.
+        # An activation function may be one module shared by all layers; a hook needs one for its layer.
         ffn.act_fn = copy.copy(ffn.act_fn)
         return ffn
-
-
-@contextmanager
-def _loading(name: str, where: torch.device) -> Iterator[None]:
-    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
-    # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    except (OSError, ValueError, SafetensorError) as error:
-        # For a missing folder, file or weights, and for broken ones.
-        raise ModelError(
-            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
-            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
-        ) from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise ModelError(
-            f"{name} does not fit into the memory of {where}.",
-            "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
-        ) from error
-
-
-def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
-    """Configuration and processor of ``name``.
-
-    Raises:
-        ModelError: if it is no LLaVA-1.5. OSError, ValueError: if there is no such model.
-    """
-    source = model_source(name)
-    config = AutoConfig.from_pretrained(source, **options)
-    if not isinstance(config, LlavaConfig):
-        raise ModelError(
-            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
-            "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
-            "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
-        )
-    auto: Any = AutoProcessor  # untyped in transformers
-    return config, auto.from_pretrained(source, **options)
-
-
-def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
-    """Find out before loading whether the weights fit into the host's memory: there the system would kill us.
-
-    (A GPU says so itself, and loading ends with a message.)
-
-    Raises:
-        ModelError: if they do not.
-    """
-    free = free_memory()
-    if where.type != "cpu" or free is None:
-        return
-    make: Any = LlavaForConditionalGeneration
-    with torch.device("meta"):  # shapes alone
-        weights = make._from_config(config, dtype=kind).parameters()
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    if needed > free:
-        raise ModelError(
-            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
-            f"{free / 1e9:.1f} GB are free.",
-            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
-        )

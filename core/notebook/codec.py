@@ -4,14 +4,22 @@ A text is TEXT, or a BLOB of UTF-8 with lone surrogates where it has any, which 
 """
 
 import json
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
-from vlmscope.core.notebook.values import Verdict
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.validation import first_problem
+from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
+from vlmscope.core.notebook.values import Resume, Verdict
+
+T = TypeVar("T")
+_EXPLANATION = TypeAdapter(Explanation)
+_FAILURE = TypeAdapter(FailedExplanation)
 
 
-class BadRecord(Exception):  # noqa: N818  # never leaves the notebook: ``NotebookFile`` turns it into words
+class BadRecord(Exception):  # noqa: N818  # never leaves the notebook: ``NotebookFile`` makes a NotebookError of it
     """A record that this vlmscope could not have written."""
 
 
@@ -28,7 +36,7 @@ def unpacked(value: object) -> str:
     """The text that ``packed`` was given.
 
     Raises:
-        BadRecord: if it was given none.
+        BadRecord: if ``value`` is not a text that ``packed`` gave.
     """
     if isinstance(value, bytes):
         try:
@@ -60,7 +68,7 @@ def from_json(stored: object) -> Any:
     try:
         return json.loads(unpacked(stored))
     except (ValueError, RecursionError) as error:
-        raise BadRecord(f"a record is no JSON: {error}") from error
+        raise BadRecord(f"a record is not JSON: {error}") from error
 
 
 def verdict_from(value: object) -> Verdict | None:
@@ -75,26 +83,33 @@ def explanation_from(
     source: object, model: object, prompt_version: object, created: object, text: object, details: object
 ) -> Explanation:
     """An explanation from its columns."""
-    try:
-        rest = dict(from_json(details))
-        rest["confidence"] = None if rest["confidence"] is None else Confidence(rest["confidence"])
-        rest["visual_phrases"] = tuple(rest["visual_phrases"])
-        rest["samples"] = tuple(rest["samples"])
-        return Explanation(
-            text=unpacked(text),
-            source=Source(unpacked(source)),
-            created=unpacked(created),
-            model=unpacked(model),
-            prompt_version=unpacked(prompt_version),
-            **rest,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRecord(f"an explanation cannot be read: {error}") from error
+    columns = {"source": source, "model": model, "prompt_version": prompt_version, "created": created, "text": text}
+    return _read(_EXPLANATION, details, {name: unpacked(value) for name, value in columns.items()})
 
 
 def failure_from(body: object) -> FailedExplanation:
     """A failure from its column."""
+    return _read(_FAILURE, body, {})
+
+
+def _read(adapter: TypeAdapter[T], stored: object, columns: dict[str, str]) -> T:
+    """A frozen dataclass: some of its fields are ``columns``, all others are in the JSON ``stored``."""
+    rest = from_json(stored)
     try:
-        return FailedExplanation(**from_json(body))
+        found = adapter.validate_python({**rest, **columns})
+    except ValidationError as error:
+        raise BadRecord(f"a record cannot be read: {first_problem(error)}") from error
     except TypeError as error:
-        raise BadRecord(f"a failure cannot be read: {error}") from error
+        raise BadRecord(f"a record cannot be read: {error}") from error
+    if {*rest, *columns} != vars(found).keys():  # what has a default is written, too
+        raise BadRecord("a record lacks fields, or has more than this vlmscope knows")
+    return found
+
+
+def resume_from(value: object) -> Resume:
+    """The place of the last session from its column."""
+    try:
+        found = dict(from_json(value))
+        return Resume(Neuron.parse(found["neuron"]), found["filter"], found["order"])
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise BadRecord(f"the place to resume at cannot be read: {error}") from error

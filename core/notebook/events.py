@@ -2,15 +2,14 @@
 
 import sqlite3
 import unicodedata
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.codec import BadRecord, from_json, packed, to_json, unpacked, verdict_from
-from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.values import Change, Kind, Value
 
 TAG_LIMIT = 64  #: characters
@@ -160,40 +159,3 @@ def clean_tags(given: Collection[str]) -> tuple[str, ...]:
         if tag:
             unique.setdefault(folded(tag), tag)
     return tuple(unique[key] for key in sorted(unique))
-
-
-def add_explanation(db: sqlite3.Connection, neuron: Neuron, explanation: Explanation) -> int:
-    """Keep an explanation; return its id."""
-    details = asdict(explanation)
-    columns = [packed(details.pop(name)) for name in ("source", "model", "prompt_version", "created", "text")]
-    kind = Kind.OWN_EXPLANATION if explanation.source is Source.USER else Kind.EXPLANATION
-    event = record(db, neuron, kind, None, explanation.text)
-    values = (event, neuron.layer, neuron.index, *columns, to_json(details))
-    db.execute(
-        "INSERT INTO explanations (id, layer, idx, source, model, prompt_version, created, text, details)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        values,
-    )
-    return event
-
-
-def add_failure(db: sqlite3.Connection, neuron: Neuron, failure: FailedExplanation) -> None:
-    """Keep a request that gave no explanation."""
-    event = record(db, neuron, Kind.FAILURE, None, failure.reason)
-    values = (event, neuron.layer, neuron.index, to_json(asdict(failure)))
-    db.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", values)
-
-
-def add_score(
-    db: sqlite3.Connection,
-    neuron: Neuron,
-    explanation_id: int,
-    backend: str,
-    body: Mapping[str, object],
-    created: str,
-) -> int:
-    """Keep a score of an explanation; return its id."""
-    event = record(db, neuron, Kind.SCORE, None, explanation_id)
-    values = (event, explanation_id, packed(backend), packed(created), to_json(dict(body)))
-    db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values)
-    return event

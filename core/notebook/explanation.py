@@ -1,11 +1,11 @@
-"""What is said of a neuron in words, by whom, from what: plain values for notebook, screen and report."""
+"""Explanations of a neuron, their authors and sources: plain values for notebook, screen and report."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Confidence(StrEnum):
-    """How sure the model says it is."""
+    """The model's own confidence."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -13,7 +13,7 @@ class Confidence(StrEnum):
 
 
 class Source(StrEnum):
-    """Whose words these are."""
+    """The author of an explanation."""
 
     API = "api"
     USER = "user"
@@ -23,7 +23,7 @@ class Source(StrEnum):
 
     @property
     def of_the_neuron(self) -> bool:
-        """Whether somebody says this of the neuron itself: the others are there to be scored alone."""
+        """Whether the words explain the neuron itself: the others are there to be scored alone."""
         return self not in (Source.CONCEPTS, Source.BORROWED)
 
 

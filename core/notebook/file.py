@@ -1,4 +1,4 @@
-"""The notebook's tables, version by version, and its file: opened, checked, migrated, locked; failures in words.
+"""The notebook's tables, version by version, and its file: opened, checked, migrated, locked, its errors explained.
 
 Version 2 added tags. The tables hold what is; ``events`` holds every change, and is never shortened. What an event
 added (an explanation, a failure, a score) has the event's id.
@@ -7,7 +7,7 @@ added (an explanation, a failure, a score) has the event's id.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from vlmscope.core.base.errors import NotebookError
@@ -84,7 +84,7 @@ VERSION = len(STEPS)
 
 
 class NotebookFile:
-    """The open database. Every way in is ``reading`` or ``writing``, which tell failures as NotebookError."""
+    """The open database. All access is by ``reading`` or ``writing``, which raise failures as NotebookError."""
 
     def __init__(self, path: Path, scan_id: str, timeout: float) -> None:
         """Open or create ``path``; wait ``timeout`` seconds at most for others' locks."""
@@ -94,11 +94,11 @@ class NotebookFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise NotebookError(f"The folder {path.parent} cannot be made: {error.strerror}.", ELSEWHERE) from error
-        with self._in_words():
+        with self._translated():
             # Callers use it from one thread at a time, but not always from the one that opened it.
             self.connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
         try:
-            with self._in_words():
+            with self._translated():
                 self._prepare(scan_id)
         except BaseException:
             self.close()
@@ -109,19 +109,22 @@ class NotebookFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Several reads of one moment. It locks writers out, of this process and others, as long as it is open."""
-        with self._in_words(), self._transaction("BEGIN"):
+        """Several reads of one moment. It locks writers out, of this process and others, as long as it is open.
+
+        Inside another ``reading`` or ``writing`` it belongs to that one's moment.
+        """
+        with self._translated(), nullcontext() if self.connection.in_transaction else self._transaction("BEGIN"):
             yield self.connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, on the disk when this returns; nothing can change between its reads and its writes."""
-        with self._in_words(), self._transaction("BEGIN IMMEDIATE"):
+        with self._translated(), self._transaction("BEGIN IMMEDIATE"):
             yield self.connection
 
     def data_version(self) -> int:
         """A number that differs from the last one if another connection has committed since."""
-        with self._in_words():
+        with self._translated():
             return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
@@ -144,11 +147,11 @@ class NotebookFile:
         if self._is_new():
             self._create(scan_id)
         if run("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise NotebookError(f"{self.path} is no notebook of vlmscope.", "Move the file away.")
+            raise NotebookError(f"{self.path} is not a notebook of vlmscope.", "Move the file away.")
         version = self._version()
         if version > VERSION:
             raise NotebookError(
-                f"{self.path} was written by a newer vlmscope (notebook version {version}; this one knows {VERSION}).",
+                f"{self.path} was written by a newer vlmscope (notebook version {version}; this one reads {VERSION}).",
                 "Update vlmscope.",
             )
         run("PRAGMA journal_mode = DELETE")
@@ -212,18 +215,18 @@ class NotebookFile:
                 unfinished.unlink(missing_ok=True)
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except BadRecord as error:
             raise self._damaged(str(error)) from error
         except sqlite3.Error as error:
-            told = self._told(error)
-            if told is None:
+            explained = self._explained(error)
+            if explained is None:
                 raise  # a defect of ours: wrong SQL, or used after it was closed
-            raise told from error
+            raise explained from error
 
-    def _told(self, error: sqlite3.Error) -> NotebookError | None:  # noqa: PLR0911  # one for each reason
+    def _explained(self, error: sqlite3.Error) -> NotebookError | None:  # noqa: PLR0911  # one for each reason
         path, folder = self.path, self.path.parent
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF:  # the low byte: without the fine print
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -245,7 +248,7 @@ class NotebookFile:
                     f"{path} cannot be opened, or not be written.", f"Make file and folder writable. {ELSEWHERE}"
                 )
             case sqlite3.SQLITE_NOTADB:
-                return NotebookError(f"{path} is no SQLite database.", "Move the file away.")
+                return NotebookError(f"{path} is not an SQLite database.", "Move the file away.")
             case sqlite3.SQLITE_CORRUPT:
                 return self._damaged(str(error))
             case sqlite3.SQLITE_IOERR:

@@ -7,8 +7,9 @@ not undone: it cost money.
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,22 +18,11 @@ from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import events
-from vlmscope.core.notebook import queries as reads
-from vlmscope.core.notebook.codec import to_json
-from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
+from vlmscope.core.notebook.codec import packed, to_json
+from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.file import NotebookFile
-from vlmscope.core.notebook.values import (
-    Change,
-    Entry,
-    Kind,
-    Mark,
-    NotebookText,
-    Resume,
-    SavedExplanation,
-    SavedScore,
-    TriageCounts,
-    Verdict,
-)
+from vlmscope.core.notebook.reader import NotebookReader
+from vlmscope.core.notebook.values import Change, Kind, Resume, Verdict
 
 BUSY_SECONDS = 5.0
 
@@ -61,7 +51,7 @@ def _file_stem(scan_id: str) -> str:
     return f"{re.sub('[^0-9a-z]+', '-', scan_id.lower())[:40].strip('-')}-{digest}"
 
 
-class Notebook(AbstractContextManager["Notebook"]):
+class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
     """An open notebook. For one thread at a time, which need not always be the same one.
 
     Every call may raise NotebookError: the file is damaged, may not be written, the disk is full, or another vlmscope
@@ -69,7 +59,7 @@ class Notebook(AbstractContextManager["Notebook"]):
     """
 
     def __init__(self, file: NotebookFile) -> None:
-        self._file = file
+        super().__init__(file)
         self._seen = file.data_version()
 
     @classmethod
@@ -98,7 +88,7 @@ class Notebook(AbstractContextManager["Notebook"]):
     ) -> None:
         self.close()
 
-    # What a person adds. Each returns what changed, or None if it was so already.
+    # A person's marks. Each call returns what changed, or None if nothing did.
 
     def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> Change | None:
         """Decide on a neuron; None takes the decision back."""
@@ -128,7 +118,7 @@ class Notebook(AbstractContextManager["Notebook"]):
     def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> Change | None:
         """Let an explanation lead, whatever comes after it; None: the newest again. UsageError if it is not there."""
         with self._file.writing() as db:
-            if explanation_id is not None and reads.neuron_of(db, explanation_id) != neuron:
+            if explanation_id is not None and self._neuron_of(explanation_id) != neuron:
                 raise UsageError(f"{neuron} has no explanation {explanation_id}.")
             return events.change(db, neuron, Kind.LEAD, explanation_id)
 
@@ -160,17 +150,28 @@ class Notebook(AbstractContextManager["Notebook"]):
             )
         return done
 
-    # What a person, a paper or an API says of a neuron.
+    # Explanations and their scores, by a person, a paper or an API.
 
     def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int:
         """Keep an explanation and return its id. Only a person's own can be undone. UsageError for a cost of NaN."""
+        details = asdict(explanation)
+        columns = [packed(details.pop(name)) for name in ("source", "model", "prompt_version", "created", "text")]
+        kind = Kind.OWN_EXPLANATION if explanation.source is Source.USER else Kind.EXPLANATION
         with self._file.writing() as db:
-            return events.add_explanation(db, neuron, explanation)
+            event = events.record(db, neuron, kind, None, explanation.text)
+            db.execute(
+                "INSERT INTO explanations (id, layer, idx, source, model, prompt_version, created, text, details)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (event, neuron.layer, neuron.index, *columns, to_json(details)),
+            )
+        return event
 
     def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None:
         """Keep a request that gave no explanation. UsageError for a cost of NaN."""
         with self._file.writing() as db:
-            events.add_failure(db, neuron, failure)
+            event = events.record(db, neuron, Kind.FAILURE, None, failure.reason)
+            values = (event, neuron.layer, neuron.index, to_json(asdict(failure)))
+            db.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", values)
 
     def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int:
         """Keep a score of an explanation and return its id.
@@ -183,69 +184,21 @@ class Notebook(AbstractContextManager["Notebook"]):
             UsageError: if there is no such explanation, or ``body`` holds NaN or infinity.
         """
         with self._file.writing() as db:
-            neuron = reads.neuron_of(db, explanation_id)
+            neuron = self._neuron_of(explanation_id)
             if neuron is None:
                 raise UsageError(f"The notebook has no explanation {explanation_id}.")
-            return events.add_score(db, neuron, explanation_id, backend, body, created)
+            event = events.record(db, neuron, Kind.SCORE, None, explanation_id)
+            values = (event, explanation_id, packed(backend), packed(created), to_json(dict(body)))
+            db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values)
+        return event
 
-    # One neuron.
-
-    def entry(self, neuron: Neuron) -> Entry:
-        """Everything on one neuron."""
-        with self._file.reading() as db:
-            return reads.entry(db, neuron)
-
-    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
-        """The leading one first, then the newest first."""
-        with self._file.reading() as db:
-            return reads.explanations(db, neuron)
-
-    def failures(self, neuron: Neuron) -> tuple[FailedExplanation, ...]:
-        """All requests that gave no explanation, the newest first."""
-        with self._file.reading() as db:
-            return reads.failures(db, neuron)
-
-    def scores(self, neuron: Neuron) -> tuple[SavedScore, ...]:
-        """The scores of all its explanations, the newest first."""
-        with self._file.reading() as db:
-            return reads.scores(db, neuron)
-
-    def explained(self, neuron: Neuron, model: str, prompt_version: str) -> bool:
-        """Whether that model has already explained it with that prompt: asking again would only cost."""
-        with self._file.reading() as db:
-            return reads.explained(db, neuron, model, prompt_version)
-
-    # The whole scan.
-
-    def marks(self) -> dict[Neuron, Mark]:
-        """For the list: every neuron of which there is anything."""
-        with self._file.reading() as db:
-            return reads.marks(db)
-
-    def texts(self) -> Iterator[NotebookText]:
-        """All notes, tags and explanations, to search in; as they are now, however slowly they are taken."""
-        with self._file.reading() as db:
-            return reads.texts(db)
-
-    def counts(self) -> TriageCounts:
-        """How many neurons have which verdict."""
-        with self._file.reading() as db:
-            return reads.counts(db)
+    def set_resume(self, place: Resume) -> None:
+        """Remember where the session is. It is not an event."""
+        value = to_json({"neuron": str(place.neuron), "filter": place.filter, "order": place.order})
+        with self._file.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('resume', ?)", (value,))
 
     def changed(self) -> bool:
         """Whether another vlmscope has changed anything since the last call, or since this was opened."""
         before, self._seen = self._seen, self._file.data_version()
         return before != self._seen
-
-    # Where the session was. It is no event.
-
-    def resume(self) -> Resume | None:
-        """What ``set_resume`` was given last."""
-        with self._file.reading() as db:
-            return reads.resume(db)
-
-    def set_resume(self, place: Resume) -> None:
-        """Remember where the session is."""
-        value = to_json({"neuron": str(place.neuron), "filter": place.filter, "order": place.order})
-        with self._file.writing() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('resume', ?)", (value,))

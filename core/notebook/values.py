@@ -67,7 +67,7 @@ class SavedExplanation:
 
 @dataclass(frozen=True)
 class SavedScore:
-    """A score of an explanation; what ``body`` holds is the affair of the ``backend`` that wrote it."""
+    """A score of an explanation; each ``backend`` writes a ``body`` of its own."""
 
     id: int
     neuron: Neuron

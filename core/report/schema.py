@@ -1,41 +1,60 @@
 """A report as values: what ``report.json`` holds, and what the Markdown is written from. Schema version 1.
 
 A field may be added within a version; none changes its meaning or goes. Text is as it came from captions, models and
-people: whoever shows it makes it safe. A number that does not exist is None.
+people: the code that shows it makes it safe. A number that does not exist is None.
 """
 
 import math
+from numbers import Real
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
+from vlmscope.core.base.validation import Frozen
+from vlmscope.core.method.labels import LabelWord
 from vlmscope.core.notebook.explanation import Confidence, Source
 from vlmscope.core.notebook.values import Verdict
 from vlmscope.core.store.manifest import ThresholdsInfo
 
 FORMAT: Literal["vlmscope-report"] = "vlmscope-report"
 SCHEMA: Literal[1] = 1
-LabelWord = Literal["visual", "text", "multimodal", "unknown"]
 
 
-def known(value: float) -> float | None:
-    """A number that JSON can hold, or None for NaN and infinity."""
-    return float(value) if math.isfinite(value) else None
+def _known(value: object) -> float | None:
+    """A number that JSON can hold, or None for NaN, infinity and what is not a number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
+    """A text without half characters, as of mis-encoded file names: each becomes a question mark. UTF-8 has none."""
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
-#: From outside. Half a character (of a mis-encoded file name) becomes a question mark: UTF-8 has none.
-WholeText = Annotated[str, BeforeValidator(_whole)]
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+def _interval(value: object) -> object:
+    """Two numbers, or None for what is not an interval."""
+    ends = [_known(end) for end in value] if isinstance(value, list | tuple) else []
+    return ends if len(ends) == 2 and None not in ends else None
 
 
-class ModelPart(_Frozen):
+Number = Annotated[float | None, BeforeValidator(_known)]
+WholeText = Annotated[str, BeforeValidator(whole)]  #: from outside
+_AnyText = Annotated[WholeText, BeforeValidator(lambda value: str(value or ""))]
+_Count = Annotated[int | None, BeforeValidator(_count)]
+
+
+class Part(Frozen):
+    """A part of a report; made of a value of ours that has fields of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ModelPart(Part):
     """The scanned model."""
 
     name: WholeText
@@ -46,7 +65,7 @@ class ModelPart(_Frozen):
     neurons: int  #: FFN units of one layer
 
 
-class SkippedPart(_Frozen):
+class SkippedPart(Part):
     """A sample that the scan left out."""
 
     sample: int
@@ -54,7 +73,7 @@ class SkippedPart(_Frozen):
     reason: WholeText
 
 
-class ScanPart(_Frozen):
+class ScanPart(Part):
     """The scan that the report was made from; fields as in its ``manifest.json``."""
 
     scan_id: str
@@ -73,16 +92,16 @@ class ScanPart(_Frozen):
     versions: dict[str, str]  #: of vlmscope and of libraries, when it was scanned
 
 
-class Shares(_Frozen):
+class Shares(Part):
     """A number for each label: of the top samples that vote for it, or None where there are none."""
 
-    visual: float | None
-    text: float | None
-    multimodal: float | None
-    unknown: float | None
+    visual: Number
+    text: Number
+    multimodal: Number
+    unknown: Number
 
 
-class Votes(_Frozen):
+class Votes(Part):
     """How many of the top samples vote for each label."""
 
     visual: int
@@ -91,14 +110,14 @@ class Votes(_Frozen):
     unknown: int
 
 
-class ConceptPart(_Frozen):
+class ConceptPart(Part):
     """A word that stands out in the top samples' descriptions, and its z-score."""
 
     word: WholeText
-    strength: float | None
+    strength: Number
 
 
-class ConceptsPart(_Frozen):
+class ConceptsPart(Part):
     """Words that co-occur with the neuron's activation: no explanation by a model.
 
     Attributes:
@@ -107,27 +126,27 @@ class ConceptsPart(_Frozen):
     """
 
     words: tuple[ConceptPart, ...]
-    purity: float | None
+    purity: Number
     looked_at: int
-    base_rate: float | None
+    base_rate: Number
 
 
-class TokenPart(_Frozen):
+class TokenPart(Part):
     """A token, and what one unit of activation adds to its logit, but for the norm's division."""
 
     token: WholeText
-    logit: float | None
+    logit: Number
 
 
-class PromotedPart(_Frozen):
+class PromotedPart(Part):
     """A first-order reading of the output weights: tokens that are promoted most and suppressed most."""
 
     top: tuple[TokenPart, ...]
     bottom: tuple[TokenPart, ...]
 
 
-class PublishedPart(_Frozen):
-    """What arXiv 2502.18485 says of the neuron."""
+class PublishedPart(Part):
+    """The neuron in arXiv 2502.18485."""
 
     label: LabelWord
     text: WholeText
@@ -135,27 +154,27 @@ class PublishedPart(_Frozen):
     images: tuple[WholeText, ...]
 
 
-class FigurePart(_Frozen):
+class FigurePart(Part):
     """One number of a score, read out of its ``body``.
 
     Attributes:
         name: where it stood there, such as ``visual, top``; empty if at the top.
         pooled: None if it is undefined, with the ``reason``.
-        interval: lower and upper end; ``interval_kind`` says of what.
+        interval: lower and upper end; ``interval_kind``: what it is an interval of.
         planned, counted: samples.
     """
 
     name: WholeText
-    pooled: float | None
-    interval: tuple[float, float] | None = None
-    interval_kind: WholeText = ""
-    baseline: float | None = None
-    planned: int | None = None
-    counted: int | None = None
-    reason: WholeText = ""
+    pooled: Number
+    interval: Annotated[tuple[float, float] | None, BeforeValidator(_interval)] = None
+    interval_kind: _AnyText = ""
+    baseline: Number = None
+    planned: _Count = None
+    counted: _Count = None
+    reason: _AnyText = ""
 
 
-class ScorePart(_Frozen):
+class ScorePart(Part):
     """A score of an explanation; ``body`` is as its backend wrote it."""
 
     backend: WholeText
@@ -164,8 +183,8 @@ class ScorePart(_Frozen):
     body: dict[str, JsonValue]
 
 
-class ExplanationPart(_Frozen):
-    """What somebody says of the neuron; fields as in ``vlmscope.core.notebook.explanation.Explanation``.
+class ExplanationPart(Part):
+    """An explanation of the neuron; fields as in ``vlmscope.core.notebook.explanation.Explanation``.
 
     Attributes:
         leads: it is the one to show.
@@ -193,7 +212,7 @@ class ExplanationPart(_Frozen):
     scores: tuple[ScorePart, ...]
 
 
-class FailurePart(_Frozen):
+class FailurePart(Part):
     """The newest request for an explanation, if it gave none."""
 
     reason: WholeText
@@ -202,7 +221,7 @@ class FailurePart(_Frozen):
     created: WholeText
 
 
-class NotedPart(_Frozen):
+class NotedPart(Part):
     """What the notebook holds on a neuron."""
 
     neuron: str  #: its address, ``L27/N3900``
@@ -216,14 +235,14 @@ class NotedPart(_Frozen):
     failure: FailurePart | None
 
 
-class WordPart(_Frozen):
+class WordPart(Part):
     """A token of a description and its norm, 0 to 10, read off the stored map: approximate."""
 
     token: WholeText
     norm: float
 
 
-class SamplePart(_Frozen):
+class SamplePart(Part):
     """One of the top samples.
 
     Attributes:
@@ -238,7 +257,7 @@ class SamplePart(_Frozen):
     sample: int
     image: WholeText
     description: WholeText
-    score: float | None
+    score: Number
     vote: LabelWord
     words: tuple[WordPart, ...]
     picture: str | None
@@ -259,14 +278,14 @@ class NeuronPart(NotedPart):
     fractions: Shares
     votes: Votes
     top_samples: int
-    maximum: float | None
+    maximum: Number
     concepts: ConceptsPart | None
     promoted: PromotedPart | None
     published: PublishedPart | None
     samples: tuple[SamplePart, ...]
 
 
-class Report(_Frozen):
+class Report(Part):
     """The whole document; ``created`` is the only field that differs between two reports of the same."""
 
     format: Literal["vlmscope-report"] = FORMAT

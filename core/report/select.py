@@ -65,7 +65,7 @@ def chosen(
 
 
 def _marked(mark: Mark, choice: NeuronChoice) -> bool:
-    """What the marks alone can tell."""
+    """Whether the marks alone allow it."""
     if choice.verdicts is not None and mark.verdict not in choice.verdicts:
         return False
     if choice.bookmarked and not mark.bookmark:

@@ -9,8 +9,6 @@ The same export twice gives the same bytes but for the date, which stands alone 
 
 import contextlib
 import json
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import ReportError, StoreError
+from vlmscope.core.base.files import whole_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook
@@ -30,7 +29,7 @@ from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import check_out
 
-SAMPLES = 3  #: reported of a neuron unless told otherwise
+SAMPLES = 3  #: reported of a neuron by default
 
 
 class Format(StrEnum):
@@ -105,34 +104,30 @@ def write_report(
     """
     check_report_folder(out)
     target = out.resolve()  # an empty folder may be a link
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     made = [parent for parent in target.parents if not parent.exists()]
     wanted = sorted(set(neurons))
     try:
-        (folder / IMAGES).mkdir(parents=True)
-        size, pictures, parts = 0, 0, []
-        for done, neuron in enumerate(wanted):
-            progress(done, len(wanted))
-            entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
-            part = collect(store, entry, thresholds, samples)
-            for file in _write_pictures(folder, store, neuron, part):
-                pictures, size = pictures + 1, size + file
-            parts.append(part)
-        created = when.astimezone(UTC).isoformat(timespec="seconds")
-        report = report_of(store.manifest, thresholds, tuple(parts), created)
-        text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
-        (folder / form.file).write_bytes(text)
-        if not pictures:
-            (folder / IMAGES).rmdir()
-        if target.exists():
-            target.rmdir()
-        folder.replace(target)
+        with whole_folder(target) as folder:
+            (folder / IMAGES).mkdir()
+            size, pictures, parts = 0, 0, []
+            for done, neuron in enumerate(wanted):
+                progress(done, len(wanted))
+                entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
+                part = collect(store, entry, thresholds, samples)
+                for file in _write_pictures(folder, store, neuron, part):
+                    pictures, size = pictures + 1, size + file
+                parts.append(part)
+            created = when.astimezone(UTC).isoformat(timespec="seconds")
+            report = report_of(store.manifest, thresholds, tuple(parts), created)
+            text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
+            (folder / form.file).write_bytes(text)
+            if not pictures:
+                (folder / IMAGES).rmdir()
     except OSError as error:
         raise ReportError(
             f"{out} could not be written: {error.strerror}.", "Free some space, or name another folder."
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # gone already where it was renamed
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()  # only where it is empty
@@ -167,7 +162,7 @@ def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: Neuron
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(example.crop, example.visual_map, example.maximum)
+        png = picture(example.read_crop(), example.visual_map, example.maximum)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

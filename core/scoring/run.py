@@ -1,16 +1,16 @@
 """Score many neurons, each result kept as it comes, so that stopping loses nothing and the next run goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
+from vlmscope.core.base.batch import BatchEnd, run_batch
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ApiError, StoreError, VlmscopeError, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.notebook.values import Change, SavedExplanation, SavedScore
+from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.report import ScoreReport
@@ -19,19 +19,10 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
 
 NOTHING_SAID = "it has no explanation in the notebook, and no concept words"
+NO_PATTERN = "its explanation says that there is no pattern"
 
 
-class Records(Protocol):
-    """Where scores are kept: ``vlmscope.core.notebook.notebook.Notebook``."""
-
-    def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
-    def scores(self, neuron: Neuron) -> tuple[SavedScore, ...]: ...
-    def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int: ...
-    def choose_explanation(self, neuron: Neuron, explanation_id: int | None) -> Change | None: ...
-    def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
-
-
-class Status(StrEnum):
+class ScoreStatus(StrEnum):
     """What came of one neuron."""
 
     SCORED = "scored"
@@ -41,7 +32,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Result:
+class ScoreResult:
     """One neuron of a run.
 
     Attributes:
@@ -51,31 +42,23 @@ class Result:
     """
 
     neuron: Neuron
-    status: Status
+    status: ScoreStatus
     explanation: Explanation | None = None
     report: ScoreReport | None = None
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class RunEnd:
-    """A run's results, in the order that was asked for, and what ended it early, if anything did."""
-
-    results: tuple[Result, ...]
-    stopped: VlmscopeError | None = None
-
-
 def pick_explanation(
-    store: ScanStore, records: Records, neuron: Neuron, wanted: Explanation | None = None
+    store: ScanStore, notebook: Notebook, neuron: Neuron, wanted: Explanation | None = None
 ) -> Explanation | None:
     """What to score of a neuron: ``wanted``, else what leads in the notebook, else its concept words.
 
-    Words that the notebook has already are the notebook's own: it knows which samples they were written from.
+    Words that the notebook has already are the notebook's own, with the samples that they were written from.
 
     Raises:
         StoreError: if the scan's concepts are damaged.
     """
-    saved = records.explanations(neuron)
+    saved = notebook.explanations(neuron)
     if wanted is None:
         if saved:
             return saved[0].explanation
@@ -103,20 +86,20 @@ def _same(one: Explanation, other: Explanation) -> bool:
     )
 
 
-def known_score(records: Records, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
+def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
     """The newest score of this explanation by this backend that the notebook has.
 
     Raises:
         NotebookError: if it cannot be read.
     """
-    same = {saved.id for saved in records.explanations(neuron) if _same(saved.explanation, explanation)}
-    for saved in records.scores(neuron):
+    same = {saved.id for saved in notebook.explanations(neuron) if _same(saved.explanation, explanation)}
+    for saved in notebook.scores(neuron):
         if saved.backend == backend and saved.explanation_id in same:
-            return ScoreReport.from_body(saved.body)
+            return ScoreReport.from_json(saved.body)
     return None
 
 
-def keep_score(records: Records, neuron: Neuron, explanation: Explanation, report: ScoreReport) -> None:
+def keep_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, report: ScoreReport) -> None:
     """Write a score into the notebook, and first the explanation, if it is not there.
 
     The explanation that leads still does, unless it is concept words and these are a person's.
@@ -124,13 +107,13 @@ def keep_score(records: Records, neuron: Neuron, explanation: Explanation, repor
     Raises:
         NotebookError: if it cannot be written.
     """
-    saved = records.explanations(neuron)
+    saved = notebook.explanations(neuron)
     known = next((one.id for one in saved if _same(one.explanation, explanation)), None)
     if known is None:
-        known = records.add_explanation(neuron, explanation)
+        known = notebook.add_explanation(neuron, explanation)
         if saved and (saved[0].explanation.source.of_the_neuron or not explanation.source.of_the_neuron):
-            records.choose_explanation(neuron, saved[0].id)
-    records.add_score(known, report.backend, report.to_body(), now())
+            notebook.choose_explanation(neuron, saved[0].id)
+    notebook.add_score(known, report.backend, report.to_json(), now())
 
 
 async def run(
@@ -138,14 +121,14 @@ async def run(
     store: ScanStore,
     simulator: Simulator,
     model: Asks,
-    records: Records,
+    notebook: Notebook,
     *,
     wanted: Explanation | None = None,
     again: bool = False,
     baseline: bool = True,
-    on_result: Callable[[Result], None] = lambda _: None,
+    on_result: Callable[[ScoreResult], None] = lambda _: None,
     on_sample: Callable[[int, int], None] = lambda _done, _of: None,
-) -> RunEnd:
+) -> BatchEnd[ScoreResult]:
     """Score the explanation of each neuron, one after the other.
 
     What ends the run (the model process has gone or was stopped, a quota is used up) loses the neuron that it met; all
@@ -157,58 +140,43 @@ async def run(
         on_result, on_sample: called as results come; the latter with how many samples of a neuron are done.
 
     Raises:
-        NotebookError: if ``records`` cannot be read or written.
+        NotebookError: if ``notebook`` cannot be read or written.
     """
-    results: list[Result] = []
-    stopped: VlmscopeError | None = None
-    for neuron in neurons:
-        if stopped is not None:
-            results.append(Result(neuron, Status.SKIPPED, reason="the run was stopped"))
-            continue
-        try:
-            result = await _one(neuron, store, simulator, model, records, wanted, again, baseline, on_sample)
-        except StoreError as error:
-            result = Result(neuron, Status.FAILED, reason=plain(error.message))
-        except (WorkerError, ApiError) as error:
-            stopped = error
-            result = Result(neuron, Status.FAILED, reason=plain(error.message))
-        results.append(result)
-        on_result(result)
-    return RunEnd(tuple(results), stopped)
 
-
-async def _one(
-    neuron: Neuron,
-    store: ScanStore,
-    simulator: Simulator,
-    model: Asks,
-    records: Records,
-    wanted: Explanation | None,
-    again: bool,
-    baseline: bool,
-    on_sample: Callable[[int, int], None],
-) -> Result:
-    explanation = pick_explanation(store, records, neuron, wanted)
-    if explanation is None:
-        return Result(neuron, Status.SKIPPED, reason=NOTHING_SAID)
-    if not explanation.pattern_found:
-        return Result(neuron, Status.SKIPPED, explanation, reason="its explanation says that there is no pattern")
-    if not again:
-        report = known_score(records, neuron, explanation, simulator.name)
-        if report is not None:
-            return Result(neuron, Status.KNOWN, explanation, report)
-
-    def said(other: Neuron) -> Explanation | None:
-        saved = records.explanations(other)
+    def leading(other: Neuron) -> Explanation | None:
+        saved = notebook.explanations(other)
         return saved[0].explanation if saved and saved[0].explanation.pattern_found else None
 
-    others = baseline_explanations(store, neuron, explanation, simulator, said) if baseline else []
-    outcome = await score_explanation(
-        store, neuron, explanation, simulator, model, baselines=others, on_sample=on_sample
-    )
-    report = outcome.report
-    if not report.samples:
-        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
-        return Result(neuron, Status.FAILED, explanation, reason="; ".join(reasons[:3]) or "there are no samples")
-    keep_score(records, neuron, explanation, report)
-    return Result(neuron, Status.SCORED, explanation, report)
+    async def score(neuron: Neuron) -> ScoreResult:
+        explanation = pick_explanation(store, notebook, neuron, wanted)
+        if explanation is None:
+            return ScoreResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
+        if not explanation.pattern_found:
+            return ScoreResult(neuron, ScoreStatus.SKIPPED, explanation, reason=NO_PATTERN)
+        report = None if again else known_score(notebook, neuron, explanation, simulator.name)
+        if report is not None:
+            return ScoreResult(neuron, ScoreStatus.KNOWN, explanation, report)
+        others = baseline_explanations(store, neuron, explanation, simulator, leading) if baseline else []
+        outcome = await score_explanation(
+            store, neuron, explanation, simulator, model, baselines=others, on_sample=on_sample
+        )
+        report = outcome.report
+        if not report.samples:
+            reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+            reason = "; ".join(reasons[:3]) or "there are no samples"
+            return ScoreResult(neuron, ScoreStatus.FAILED, explanation, reason=reason)
+        keep_score(notebook, neuron, explanation, report)
+        return ScoreResult(neuron, ScoreStatus.SCORED, explanation, report)
+
+    async def one(neuron: Neuron) -> ScoreResult:
+        try:
+            return await score(neuron)
+        except StoreError as error:
+            return missed(neuron, error)
+
+    def missed(neuron: Neuron, error: VlmscopeError | None) -> ScoreResult:
+        if error is None:
+            return ScoreResult(neuron, ScoreStatus.SKIPPED, reason="the run was stopped")
+        return ScoreResult(neuron, ScoreStatus.FAILED, reason=plain(error.message))
+
+    return await run_batch(neurons, one, missed, ends=(WorkerError, ApiError), on_result=on_result)

@@ -1,4 +1,4 @@
-"""What to look for, from an explanation: words that a simulator knows, found in its phrases or its text."""
+"""What to look for, from an explanation: words that a simulator can look for, found in its phrases or its text."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,7 +13,7 @@ def known_words(text: str, known: Collection[str]) -> tuple[str, ...]:
 
 
 def wanted_words(explanation: Explanation, known: Collection[str]) -> tuple[str, ...]:
-    """What a simulator that knows the words ``known`` looks for.
+    """What a simulator of the words ``known`` looks for.
 
     Of each visual phrase the last known word, which in English is the noun: "a red train" asks for trains, not for red.
     Where no phrase has one, all known words of the text cue, or else of the text.

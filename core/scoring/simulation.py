@@ -167,7 +167,7 @@ def baseline_explanations(
 ) -> list[Explanation]:
     """Up to ten other neurons' explanations that share no concept with this one; none for a backend that costs money.
 
-    Which neurons is drawn by the scan and the address; an explanation is what ``said`` knows, or else concept words.
+    Which neurons is drawn by the scan and the address; an explanation is what ``said`` returns, or else concept words.
 
     Raises:
         StoreError: if the scan's concepts are damaged.

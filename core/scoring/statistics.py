@@ -38,7 +38,7 @@ class Scores:
 
 
 def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
-    """Of every scored neuron the newest score by each backend of the explanation that leads.
+    """The newest score by each backend of every scored neuron's leading explanation.
 
     Words that were tried beside it do not count. A score that cannot be read is left out.
 
@@ -54,7 +54,7 @@ def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
             if saved.explanation_id != leading or saved.backend in found.get(neuron, {}):
                 continue
             try:
-                found.setdefault(neuron, {})[saved.backend] = ScoreReport.from_body(saved.body)
+                found.setdefault(neuron, {})[saved.backend] = ScoreReport.from_json(saved.body)
             except NotebookError:  # another version's: it stays in the notebook
                 continue
     return found
@@ -75,7 +75,7 @@ def score_statistics(found: Mapping[Neuron, Mapping[str, ScoreReport]], labels: 
     """The scores by backend and kind: of all neurons, of each label, and of each label in each layer that has any."""
     groups: dict[tuple[str, TokenKind, Label | None, int | None], list[float | None]] = {}
     for neuron, reports in found.items():
-        label = Label(int(labels.label[neuron.layer, neuron.index]))
+        label = labels.of(neuron)
         for backend, report in reports.items():
             for kind in report.pooled:
                 pooled = report.headline(kind)

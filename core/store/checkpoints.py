@@ -16,12 +16,12 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import Concepts
 from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
 from vlmscope.core.store.concept_files import write_concepts
+from vlmscope.core.store.lock import LOCK
 from vlmscope.core.store.manifest import MANIFEST, Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import CROPS, SAMPLES, SampleLog
 from vlmscope.core.store.writer import unwritten, write_arrays, write_manifest
 
-LOCK = ".lock"
 LOCK_TRIES = 5
 _ARRAYS = re.compile(r"arrays-(\d+)")
 
@@ -59,7 +59,7 @@ class ScanFolder:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
-                time.sleep(0.1)  # whoever only looks holds it for an instant
+                time.sleep(0.1)  # a reader that looks (being_scanned) holds it for an instant
             except OSError:
                 return True  # some network file systems have no locks
         return False

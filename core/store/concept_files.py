@@ -1,9 +1,6 @@
 """Concepts on disk: the folder ``concepts`` of a scan; ``core/method/concepts.py`` says what is in it."""
 
-import contextlib
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.files import whole_folder
+from vlmscope.core.base.validation import first_problem
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
 from vlmscope.core.store.arrays import open_array
@@ -35,7 +34,7 @@ class _Words(BaseModel):
 
 
 def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None:
-    """Write ``concepts`` into the new folder ``folder``.
+    """Write ``concepts`` into ``folder``, which is made where it is missing.
 
     Raises:
         OSError: if it cannot be written.
@@ -46,7 +45,7 @@ def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None
         words=concepts.words,
         frequency=tuple(concepts.frequency.tolist()),
     )
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / WORDS).write_text(words.model_dump_json(indent=0) + "\n", encoding="utf-8")
     for name in ("word", "strength", "purity_hits"):
         np.save(folder / f"{name}.npy", getattr(concepts, name), allow_pickle=False)
@@ -58,23 +57,14 @@ def replace_concepts(scan: Path, concepts: Concepts, manifest: Manifest) -> None
     Raises:
         StoreError: if the scan's folder cannot be written.
     """
-    suffix = secrets.token_hex(4)
-    new, old, place = scan / f".concepts.{suffix}.partial", scan / f".concepts.{suffix}.old", scan / FOLDER
+    place = scan / FOLDER
     try:
-        write_concepts(new, concepts, manifest)
-        if place.exists():
-            place.replace(old)
-        new.replace(place)
+        with whole_folder(place, replace=True) as folder:
+            write_concepts(folder, concepts, manifest)
     except OSError as error:
-        if old.exists() and not place.exists():
-            with contextlib.suppress(OSError):
-                old.replace(place)
         raise StoreError(
             f"{place} cannot be written: {error.strerror}.", "Copy the scan to a folder that you may write to."
         ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_writable(scan: Path) -> None:
@@ -120,9 +110,7 @@ def _read_words(path: Path, manifest: Manifest) -> _Words:
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}.", AGAIN) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StoreError(f"{path} is damaged: {where}: {first['msg']}.", AGAIN) from error
+        raise StoreError(f"{path} is damaged: {first_problem(error, 'the file')}.", AGAIN) from error
     if len(words.words) != len(words.frequency) or max(words.frequency, default=0) > words.descriptions:
         raise StoreError(f"{path} is damaged: words and frequencies do not belong together.", AGAIN)
     if words.scan_id != manifest.scan_id:

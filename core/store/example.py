@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.base.demo import image_path
 from vlmscope.core.method.labels import Label
-from vlmscope.core.method.norm import norm
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,15 @@ class Sample:
     """One image with its description, as scanned."""
 
     index: int  #: in the data
-    image: str  #: path relative to the manifest's ``image_root``
+    image: str  #: path relative to ``image_root``
     description: str
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
-    picture: Path  #: where the original picture should lie
+    image_root: str | None  #: the manifest's
+
+    @property
+    def picture(self) -> Path:
+        """Where the original picture should lie."""
+        return image_path(self.image_root, self.image)
 
     @property
     def picture_here(self) -> Path | None:
@@ -40,7 +45,8 @@ class Example:
         peak_patch, peak_token: where the largest visual and text activation lie, or None.
         visual_map: float32 (rows, columns), approximate activations read from 8 bits, or None where not kept.
         text_map: float32 (tokens,), read from 8 bits too.
-        read_crop: what ``crop`` calls.
+        visual_norms, text_norms: the maps as norms, 0 to 10.
+        read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
     """
 
     rank: int
@@ -54,23 +60,6 @@ class Example:
     peak_token: int | None
     visual_map: NDArray[np.float32] | None
     text_map: NDArray[np.float32] | None
+    visual_norms: NDArray[np.float32] | None
+    text_norms: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
-
-    @property
-    def visual_norms(self) -> NDArray[np.float32] | None:
-        """``visual_map`` as norms, 0 to 10."""
-        return None if self.visual_map is None else norm(self.visual_map, self.maximum)
-
-    @property
-    def text_norms(self) -> NDArray[np.float32] | None:
-        """``text_map`` as norms, 0 to 10."""
-        return None if self.text_map is None else norm(self.text_map, self.maximum)
-
-    @property
-    def crop(self) -> bytes:
-        """The crop that the model saw, as a small JPEG; read from the disk each time.
-
-        Raises:
-            StoreError: if it cannot be read.
-        """
-        return self.read_crop()

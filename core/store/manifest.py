@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.validation import Frozen
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
@@ -15,11 +16,7 @@ SCHEMA: Literal[2] = 2
 MANIFEST = "manifest.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ModelInfo(_Frozen):
+class ModelInfo(Frozen):
     """The scanned model. ``name`` is what ``from_pretrained`` takes: a hub name, a folder, or ``demo``.
 
     A control's name says that its weights are random, and loads nothing: the trained model's activations are not its.
@@ -33,7 +30,7 @@ class ModelInfo(_Frozen):
     neurons: int = Field(gt=0)  #: FFN units of one layer
 
 
-class Skipped(_Frozen):
+class Skipped(Frozen):
     """A sample that was left out, and why."""
 
     sample: int
@@ -41,7 +38,7 @@ class Skipped(_Frozen):
     reason: str
 
 
-class ThresholdsInfo(_Frozen):
+class ThresholdsInfo(Frozen):
     T_v: float = Field(ge=0, le=10)
     n_v: int = Field(ge=1, le=VISUAL_KEPT)
     T_t: float = Field(ge=0, le=10)
@@ -59,7 +56,7 @@ class ThresholdsInfo(_Frozen):
         return ", ".join(f"{name} {value:g}" for name, value in self.model_dump().items())
 
 
-class ControlInfo(_Frozen):
+class ControlInfo(Frozen):
     """What a control (core/analysis/control.py) belongs to, and the seed of its weights.
 
     The same seed gives the same weights on the same kind of device, in the same dtype, with the same versions of torch
@@ -73,7 +70,7 @@ class ControlInfo(_Frozen):
         return f"of {self.scan_id[:16]}, seed {self.seed}"
 
 
-class ShardInfo(_Frozen):
+class ShardInfo(Frozen):
     """One of several scans that share the samples: the ``number``-th of ``of`` takes every ``of``-th sample."""
 
     number: PositiveInt  #: from 1
@@ -93,7 +90,7 @@ class ShardInfo(_Frozen):
         return sample % self.of == self.number - 1
 
 
-class Progress(_Frozen):
+class Progress(Frozen):
     """How far a scan is that is not whole: one in progress, an interrupted one, or a shard.
 
     Samples are met in the order of core/scan/order.py; those that no description can be tokenised of come first.
@@ -108,7 +105,7 @@ class Progress(_Frozen):
     updated: str  #: ISO 8601, UTC
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
 
     format: Literal["vlmscope-scan"] = FORMAT

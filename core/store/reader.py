@@ -33,14 +33,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.demo import image_path
+from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
+from vlmscope.core.method.norm import norm
 from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
+from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.sample_log import CROPS, SAMPLES
 
@@ -77,11 +79,6 @@ class ScanStore:
     def valid(self) -> int:
         """How many top samples each neuron has."""
         return self.manifest.valid
-
-    @cached_property
-    def _pictures(self) -> Path:
-        """The folder that the samples' pictures are named from."""
-        return image_path(self.manifest.image_root, "")
 
     @property
     def layers(self) -> int:
@@ -157,8 +154,7 @@ class ScanStore:
             StoreError: if its line is damaged.
         """
         record = self._record(index)
-        picture = self._pictures / record["image"]
-        return Sample(index, record["image"], record["description"], tuple(record["tokens"]), picture)
+        return Sample(index, record["image"], record["description"], tuple(record["tokens"]), self.manifest.image_root)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -204,7 +200,7 @@ class ScanStore:
         sample = self.sample(int(self.arrays["top_sample"][layer, index, rank]))
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
-        activation = float(max(visual[0], text[0]))
+        activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
         visual_map = text_map = None
         if rank < self.manifest.maps:
             scale = np.float32(max(activation, 0.0) / 255)
@@ -215,7 +211,7 @@ class ScanStore:
             rank=rank,
             sample=sample,
             activation=activation,
-            maximum=float(self.maximum[layer, index]),
+            maximum=maximum,
             visual=visual,
             text=text,
             vote=Label(int(self.votes(neuron, thresholds or self.manifest.thresholds.value())[rank])),
@@ -223,6 +219,8 @@ class ScanStore:
             peak_token=None if peak_token == NO_PEAK else peak_token,
             visual_map=visual_map,
             text_map=text_map,
+            visual_norms=None if visual_map is None else norm(visual_map, maximum),
+            text_norms=None if text_map is None else norm(text_map, maximum),
             read_crop=partial(self.crop, sample.index),
         )
 
@@ -240,7 +238,7 @@ class ScanStore:
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            tokens = self.sample(int(self.arrays["top_sample"][(*at, rank)])).tokens
+            tokens = self._record(int(self.arrays["top_sample"][(*at, rank)]))["tokens"]
             if token >= len(tokens):
                 raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
             counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
@@ -266,3 +264,29 @@ class ScanStore:
                 f"{self._samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again."
             ) from error
         return dict(record)
+
+
+def open_scan(scan: str | Path) -> ScanStore:
+    """Open a scan for reading: a whole one, or one in progress that has something to show.
+
+    Args:
+        scan: as the user named it (``demo`` or a path), or its folder.
+
+    Raises:
+        StoreError: if it is not a scan, is damaged, or has no processed sample yet.
+    """
+    folder = scan_folder(scan) if isinstance(scan, str) else scan
+    try:
+        store = ScanStore(folder)
+    except StoreError:
+        # While the manifest was read, a scan in progress may have replaced the checkpoint that it names.
+        store = ScanStore(folder)
+    manifest = store.manifest
+    if manifest.progress is not None and not manifest.scanned:
+        if being_scanned(folder, manifest.progress):
+            raise StoreError(f"The scan into {folder} has just begun.", "Try again in a minute.")
+        raise StoreError(
+            f"The scan into {folder} was stopped before its first sample.",
+            "Go on with it: run its command again with --resume.",
+        )
+    return store

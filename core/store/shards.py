@@ -1,11 +1,8 @@
-"""The shards of one scan: several processes or machines share its samples, and what they made belongs together."""
+"""The shards of one scan, by several processes or machines: their folders, and whether they belong together."""
 
-import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 from pydantic import ValidationError
 
@@ -33,42 +30,6 @@ def parse_shard(text: str) -> ShardInfo:
     except ValidationError:
         pass
     raise UsageError(f"{text!r} is no shard.", "Write 1/8 for the first of eight, 8/8 for the last.")
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those that torchrun started.
-
-    Attributes:
-        number: from 0. of: how many there are, on all machines.
-        local: from 0, on this machine.
-    """
-
-    number: int
-    of: int
-    local: int
-
-    @classmethod
-    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
-        """What torchrun says in the environment; None for a process alone."""
-        try:
-            found = cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        except (KeyError, ValueError):
-            return None
-        return found if found.of > 1 else None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the one that talks and merges."""
-        return self.number == 0
-
-    @property
-    def shard(self) -> ShardInfo:
-        """Which samples it meets."""
-        return ShardInfo(number=self.number + 1, of=self.of)
-
-    def __str__(self) -> str:
-        return f"rank {self.number}"
 
 
 def shards_folder(out: Path) -> Path:

@@ -1,7 +1,6 @@
 """Writing a scan that is whole at once; ``core/store/checkpoints.py`` writes one that goes on."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.files import beside, write_whole
 from vlmscope.core.method.concepts import Concepts
 from vlmscope.core.store.arrays import LayerArrays, array_shapes
 from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
@@ -104,16 +104,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    partial = folder / f".{MANIFEST}.{secrets.token_hex(4)}"
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(manifest.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / MANIFEST)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(folder / MANIFEST, f"{manifest.model_dump_json(indent=1)}\n".encode(), sync=True)
 
 
 class StoreWriter:
@@ -131,7 +122,7 @@ class StoreWriter:
         """
         check_out(out)
         self.out = out
-        self.folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+        self.folder = beside(out)
         self._samples = samples
         self._added = 0
 

@@ -1,4 +1,4 @@
-"""One worker process, from its start to its end, as the screen's event loop holds it."""
+"""One worker process, from its start to its end, in the screen's event loop."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ COMMAND = (sys.executable, "-P", "-m", "vlmscope.core.model.server")
 
 
 class WorkerLink:
-    """A child process that speaks ``vlmscope.core.worker.wire``. ``run`` is its life; the rest is called meanwhile."""
+    """A child process at the other end of ``core.worker.wire``. ``run`` lasts as long as it lives."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = command
@@ -26,13 +26,13 @@ class WorkerLink:
 
     @property
     def pid(self) -> int | None:
-        """The process, once it has been started."""
+        """The process, once it is started."""
         return None if self._process is None else self._process.pid
 
     async def run(self, spec: ModelSpec, receive: Callable[[wire.Frame], None]) -> str:
-        """Start it, let it load ``spec``, pass its frames to ``receive``, until it has ended and is reaped.
+        """Start it, send ``spec``, and pass its frames to ``receive`` until it has ended and is reaped.
 
-        A frame that is malformed, or that ``receive`` refuses with a ``FrameError``, ends it.
+        It is killed at a frame that is malformed, or that ``receive`` refuses with a ``FrameError``.
 
         Returns:
             Why it ended, to follow "the model process".
@@ -66,7 +66,7 @@ class WorkerLink:
         return nonsense or _reason(code)
 
     def send(self, message: Message, number: int) -> None:
-        """Send ``message``; what a dying process no longer reads is lost.
+        """Send ``message``; a process that is ending may not read it.
 
         Raises:
             FrameError: if it is too large.
@@ -76,7 +76,7 @@ class WorkerLink:
             self._process.stdin.write(data)
 
     def kill(self) -> None:
-        """End it at once, with whatever it has started; ``run`` returns soon after."""
+        """End it at once, with its children; ``run`` returns soon after."""
         self._doomed = True
         self._signal()
 
@@ -114,7 +114,7 @@ class WorkerLink:
 
 
 def _environment() -> dict[str, str]:
-    """The screen's environment, so changed that the worker draws nothing."""
+    """The screen's environment, changed so that the worker draws nothing."""
     changed = {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": os.environ.get("TOKENIZERS_PARALLELISM", "false"),

@@ -154,7 +154,7 @@ class ModelProcess:
                     await self._gone(END_GRACE_S)
 
     async def restart(self) -> None:
-        """End the process if there is one, and load the model anew. Returns before it is loaded: ``status`` tells."""
+        """End the process if there is one, and load the model again. Returns before it is loaded: watch ``status``."""
         if self._closed:
             return
         self._give_up(None, _stopped())
@@ -172,24 +172,24 @@ class ModelProcess:
         await self._gone(CLOSE_GRACE_S)
 
     def _withdraw(self, job: _Job[Any]) -> None:
-        """Nobody waits for ``job`` any more."""
+        """Drop ``job``, whose asker has gone; stop it if it runs."""
         for lane in self._lanes.values():
             if job in lane:
                 lane.remove(job)
         if self._running is job and self._link is not None:
             self._link.send(Cancel(), job.number)
         if job.answer.done() and not job.answer.cancelled():
-            job.answer.exception()  # else asyncio complains that nobody looked
+            job.answer.exception()  # else asyncio warns that it was never retrieved
 
     def _take_waiting(self) -> list[_Job[Any]]:
-        """All that wait, the screen's first; the lanes are empty then."""
+        """Empty both lanes; returns what waited, the screen's first."""
         jobs = [job for lane in Lane for job in self._lanes[lane]]
         for lane in self._lanes.values():
             lane.clear()
         return jobs
 
     def _start(self) -> None:
-        self._tell(ModelStatus(Phase.STARTING, "starting the model process"))
+        self._set_status(ModelStatus(Phase.STARTING, "starting the model process"))
         link = self._link = WorkerLink(self._command)
         life = asyncio.get_running_loop().create_task(self._live(link, frozenset(self._lives)))
         self._lives.add(life)
@@ -213,7 +213,7 @@ class ModelProcess:
         if self._link is not link:
             return
         if frame.number == 0:
-            self._loading(link, wire.unpack(frame, Loading, Loaded, Failed))
+            self._receive_report(link, wire.unpack(frame, Loading, Loaded, Failed))
             return
         job = self._running
         if job is None or frame.number != job.number:
@@ -226,10 +226,10 @@ class ModelProcess:
             job.finish(_error(answer) if isinstance(answer, Failed) else answer)
         self._next()
 
-    def _loading(self, link: WorkerLink, report: Message) -> None:
+    def _receive_report(self, link: WorkerLink, report: Message) -> None:
         match report:
             case Loading(detail, progress):
-                self._tell(ModelStatus(Phase.LOADING, plain(detail, DETAIL_LENGTH), progress))
+                self._set_status(ModelStatus(Phase.LOADING, plain(detail, DETAIL_LENGTH), progress))
             case Loaded():
                 link.loaded = True
                 self._next()
@@ -252,10 +252,10 @@ class ModelProcess:
                 job.finish(error)
                 continue
             self._running = job
-            self._tell(ModelStatus(Phase.BUSY, job.request.title))
+            self._set_status(ModelStatus(Phase.BUSY, job.request.title))
             return
         self._rest(True)
-        self._tell(ModelStatus(Phase.READY))
+        self._set_status(ModelStatus(Phase.READY))
 
     def _rest(self, idle: bool) -> None:
         """Start or stop waiting for the time at which an idle model is unloaded."""
@@ -277,7 +277,7 @@ class ModelProcess:
         if link is not None:
             link.kill()
         if status is not None:
-            self._tell(status)
+            self._set_status(status)
         for job in jobs:
             job.finish(_error(why))
 
@@ -286,7 +286,7 @@ class ModelProcess:
         if self._lives:
             await asyncio.wait(set(self._lives), timeout=timeout)
 
-    def _tell(self, status: ModelStatus) -> None:
+    def _set_status(self, status: ModelStatus) -> None:
         if status != self._status:
             self._status = status
             if not self._closed:

@@ -5,12 +5,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 KEY = "sk-distinctive-0123456789-never-written"  #: no file, message or output may hold it
+PRICES = f"genai-prices {version('genai-prices')}"  #: what the price of OpenAI's models is dated by
 
 GOOD: dict[str, Any] = {
     "pattern_found": True,
@@ -79,8 +81,6 @@ class ApiServer:
     Attributes:
         bodies: of the requests for completions, in order.
         keys: their Authorization headers.
-        looked_up: models whose description was asked for.
-        last_days: what is said of them: model to ``shutdown_date``.
         most_at_once: how many requests were being answered at the same time.
     """
 
@@ -89,14 +89,11 @@ class ApiServer:
         self.otherwise: Reply = completion()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
-        self.looked_up: list[str] = []
-        self.last_days: dict[str, str] = {}
         self.most_at_once = 0
         self.url = server.url_for("/v1")
         self._now = 0
         self._lock = threading.Lock()
         server.expect_request("/v1/chat/completions", method="POST").respond_with_handler(self._complete)
-        server.expect_request("/v1/models/gpt-new", method="GET").respond_with_handler(self._describe)
 
     def _complete(self, request: Request) -> Response:
         with self._lock:
@@ -110,18 +107,6 @@ class ApiServer:
         finally:
             with self._lock:
                 self._now -= 1
-
-    def _describe(self, request: Request) -> Response:
-        model = request.path.rpartition("/")[2]
-        self.looked_up.append(model)
-        body = {
-            "id": model,
-            "object": "model",
-            "created": 1,
-            "owned_by": "us",
-            "shutdown_date": self.last_days.get(model),
-        }
-        return Response(json.dumps(body), content_type="application/json")
 
 
 class Gate:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from vlmscope.core.base.callbacks import Stopped
+from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
-from vlmscope.core.model.engine import Handler, OnLoading
+from vlmscope.core.model.engine import Handler
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.messages import (

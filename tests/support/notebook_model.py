@@ -1,7 +1,7 @@
 """A notebook in plain Python to compare with, random triage for both, and a program that triages until it is killed."""
 
+import os
 import random
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -214,14 +214,10 @@ def step_at(seed: int, number: int) -> Step:
     return draw.choices(NAMES, WEIGHTS)[0], draw.choice(NEURONS), draw.randrange(1000)
 
 
-def triage_until_killed(path: Path, seed: int, number: int) -> None:
-    """Take step after step, and print the number of each when it has returned."""
+def triage_until_killed(path: Path, seed: int, number: int, said: int) -> None:
+    """Take step after step, and write the number of each to the descriptor ``said`` when it has returned."""
     with Notebook.open(path, SCAN) as notebook:
         while True:
             take(notebook, step_at(seed, number))
-            print(number, flush=True)
+            os.write(said, f"{number}\n".encode())
             number += 1
-
-
-if __name__ == "__main__":
-    triage_until_killed(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -40,20 +40,6 @@ class ApiLink:
         unpriced = f" + {ledger.unpriced} of unknown price" if ledger.unpriced else ""
         return f"{dollars(ledger.spent_usd)}{unpriced}" if ledger.spent_usd else unpriced.removeprefix(" + ")
 
-    @property
-    def where(self) -> str:
-        """The model and the server's address."""
-        from vlmscope.core.llm.access import base_url
-
-        return f"{self.settings.model[:40]} at {base_url(self.settings)[:60]}"
-
-    @property
-    def budget(self) -> str:
-        """The session's limit in words."""
-        from vlmscope.core.llm.budget import dollars
-
-        return f"{dollars(self.settings.budget_usd)} a session" if self.settings.budget_usd else "no limit"
-
     async def connect(self) -> "Chat":
         """The client."""
         if self._chat is None:

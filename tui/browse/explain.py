@@ -92,22 +92,14 @@ class ExplainControl:
         return any(is_by(saved.explanation, self._api.settings.model) for saved in entry.explanations)
 
     def _offer(self, evidence: "Evidence", cost: "Estimate", *, again: bool) -> list[str]:
-        from vlmscope.core.llm.budget import dollars
+        from vlmscope.core.llm.budget import CostOffer
 
-        model = self._api.settings.model[:40]
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
-        if cost.usd is None:
-            price = f"At most {tokens}. The price of {model} is not known: set it in [api.prices]."
-        else:
-            price = f"At most {dollars(cost.usd)}: {tokens}, prices of {cost.price_date}."
+        settings = self._api.settings
         pictures = f"{cost.images} pictures and their descriptions" if cost.images else "descriptions alone"
         return [
-            *([f"{model} has explained it already: this asks, and pays, again.", ""] if again else []),
+            *([f"{settings.model[:40]} has explained it already: this asks, and pays, again.", ""] if again else []),
             f"Send {len(evidence.samples)} of its top samples ({pictures})",
-            f"to {self._api.where}.",
-            "",
-            price,
-            f"Budget: {self._api.budget}. Later requests of this session are sent without asking.",
+            *CostOffer(cost, settings).lines(),
             *(["The model is loaded first, for exact activations."] if evidence.wants_model else []),
         ]
 
@@ -146,9 +138,8 @@ class ExplainControl:
             return notebook.entry(neuron)
 
         entry = await self._notebook.write(keep)
-        for warning in (answered.warning, whole.note):
-            if warning:
-                self._post(Notice(warning, None, severity="warning"))
+        if whole.note:
+            self._post(Notice(whole.note, None, severity="warning"))
         self._post(Repaint(incoming.take_entry(session, entry)))
         if neuron != session.state.neuron:
             what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"

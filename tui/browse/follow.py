@@ -4,8 +4,8 @@ import asyncio
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.labels import Thresholds
-from vlmscope.core.store.progress import ScanWatch, can_go_on
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.watch import ScanWatch, can_go_on
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.session import Session, count
 from vlmscope.tui.browse.tasks import Tasks

@@ -93,7 +93,7 @@ class ScoreControl:
     async def _offer(self, backend: str) -> None:
         """Ask whether to go on, with what scoring by an API costs at most."""
         from vlmscope.core.llm.access import key_problem
-        from vlmscope.core.llm.budget import dollars
+        from vlmscope.core.llm.budget import CostOffer
         from vlmscope.core.scoring.held_out import held_out
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
         from vlmscope.core.scoring.simulators.api_text import estimate_samples
@@ -112,15 +112,8 @@ class ScoreControl:
             self._agreed = True
             self._simulate(backend)
 
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
-        lines = [
-            f"Send the explanation and the words of {len(samples)} samples, one request each,",
-            f"to {self._api.where}.",
-            "",
-            f"At most {dollars(cost.usd)}: {tokens}.",
-            f"Budget: {self._api.budget}. Later scores of this session are asked for without a question.",
-        ]
-        self._post(AskConfirm(f"score {neuron}", lines, agreed))
+        what = f"Send the explanation and the words of {len(samples)} samples, one request each,"
+        self._post(AskConfirm(f"score {neuron}", [what, *CostOffer(cost, api).lines()], agreed))
 
     def _simulate(self, backend: str, wanted: Explanation | None = None) -> None:
         """Score the page's neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
@@ -174,8 +167,6 @@ class ScoreControl:
         if not outcome.report.samples:
             reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
             raise SamplesError("; ".join(reasons[:3]) or "There are no samples.", "Nothing was scored.")
-        if isinstance(simulator, ApiText) and simulator.warning:
-            self._post(Notice(simulator.warning, None, severity="warning"))
 
         def keep(notebook: "Notebook") -> "Entry":
             keep_score(notebook, neuron, found, outcome.report)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.errors import UsageError
@@ -22,6 +20,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
@@ -31,8 +30,7 @@ from vlmscope.tui.commands.shared.options import (
     DtypeOption,
     JsonOption,
 )
-from vlmscope.tui.commands.shared.output import console, write_json, write_lines
-from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
+from vlmscope.tui.commands.shared.output import row, write_json, write_lines
 
 
 class Against(StrEnum):
@@ -147,14 +145,14 @@ def scan(
     if model_config is not None and images is None and (image_root is not None or captions is not None):
         raise UsageError("--image-root and --captions go with --images.", "Made-up data takes neither.")
     from vlmscope.core.bench.scan import bench_scan
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.store.settings import ScanOptions
 
-    talk = talk_to_user()
+    notes = Notes()
     with tempfile.TemporaryDirectory() as folder:
         if model_config is None:
             data = read_data(images or DEMO, samples, image_root, captions)
-            vlm = Vlm.load(model or DEMO, device=device, dtype=dtype)
+            vlm = load(ModelSpec(model or DEMO, device=device, dtype=dtype))
         else:
             from vlmscope.core.bench.random_models import described, made_data, made_vlm
 
@@ -162,10 +160,10 @@ def scan(
                 data = made_data(model_config, Path(folder), samples, seed or 0)
             else:
                 data = described(read_data(images, samples, image_root, captions), model_config, seed or 0)
-            talk.print(f"making {model_config} at random", soft_wrap=True)
+            notes.write(f"making {model_config} at random")
             vlm = made_vlm(model_config, seed or 0, device=device, dtype=dtype)
         options = ScanOptions(hook=hook, batch=batch)
-        with progress(talk, hidden=not talk.is_terminal) as report:
+        with progress(notes, hidden=not notes.is_terminal) as report:
             found = bench_scan(vlm, data, options, repeats, report, against_two_pass=against is Against.TWO_PASS)
     _write([asdict(found)], json)
 
@@ -181,16 +179,16 @@ def scores(
     """Whether scores tell right explanations from shuffled ones: on the demo, by oracle and by lens."""
     manifest = read_manifest(scan_folder(DEMO))
     spec = ModelSpec(DEMO, None, device, dtype, manifest.hook)
-    talk = talk_to_user()
-    found = asyncio.run(_scores(spec, neurons, talk))
+    notes = Notes()
+    found = asyncio.run(_scores(spec, neurons, notes))
     if json:
         write_json(asdict(found))
     else:
         _write([{"backend": name, **asdict(figures)} for name, figures in found.backends.items()], json)
 
 
-async def _scores(spec: ModelSpec, neurons: int, talk: Console) -> BenchScores:
-    with progress(talk, hidden=not talk.is_terminal) as report:
+async def _scores(spec: ModelSpec, neurons: int, notes: Notes) -> BenchScores:
+    with progress(notes, hidden=not notes.is_terminal) as report:
         report("neurons", 0, neurons)
         model = ModelProcess(spec, lambda _: None, idle_unload_s=0)
         try:
@@ -206,9 +204,9 @@ def _write(figures: list[dict[str, object]], json: bool) -> None:
     lines = []
     for found in figures:
         for name, value in found.items():
-            lines.append(Text(f"{name:<24}{_shown(value)}", no_wrap=True))
-        lines.append(Text(""))
-    write_lines(console(), lines[:-1])
+            lines.append(row(f"{name:<24}{_shown(value)}"))
+        lines.append(row())
+    write_lines(lines[:-1])
 
 
 def _shown(value: object) -> str:

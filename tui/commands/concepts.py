@@ -1,20 +1,18 @@
 """``vlmscope concepts``: find the concepts of a scan that has none; and how concepts are written by other commands."""
 
-import sys
 import time
 from typing import Annotated
 
 import typer
 
-from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import ConceptList, Concepts, find_concepts
 from vlmscope.core.store.concept_files import check_writable, replace_concepts
-from vlmscope.core.store.progress import check_whole, open_scan
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import check_whole
+from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument
-from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
 
 PURE = 0.8  #: purity from which a neuron is counted as pure
 WORD_WIDTH = 24  #: characters of one word
@@ -23,7 +21,7 @@ WORD_WIDTH = 24  #: characters of one word
 def concepts(
     *,
     scan: ScanArgument,
-    again: Annotated[bool, typer.Option("--again", help="Find them anew where the scan has some already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Find them again where the scan has some already.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Find the concepts of a scan: words that stand out in top samples.
@@ -33,12 +31,12 @@ def concepts(
     explanation by a model. A scan finds them at its end; this is for scans
     that lack them.
     """
-    store = open_scan(scan_folder(scan))
+    store = open_scan(scan)
     check_whole(store, "Concepts take")
     found = None if again else store.concepts
     began = time.monotonic()
     if found is not None:
-        print("The scan has its concepts already; --again finds them anew.", file=sys.stderr)
+        note("The scan has its concepts already; --again finds them again.")
     else:
         check_writable(store.folder)
         found = _find(store)
@@ -46,10 +44,7 @@ def concepts(
     seconds = time.monotonic() - began
     having = int((found.strength[..., 0] > 0).sum())
     total = found.purity_hits.size
-    print(
-        f"{having} of {total} neurons have concepts, {len(found.words)} words are counted: {seconds:.1f} s",
-        file=sys.stderr,
-    )
+    note(f"{having} of {total} neurons have concepts, {len(found.words)} words are counted: {seconds:.1f} s")
     if json:
         output.write_json(
             {
@@ -65,7 +60,7 @@ def concepts(
 
 def _find(store: ScanStore) -> Concepts:
     descriptions = [store.sample(index).description for index in range(store.manifest.samples)]
-    with progress(talk_to_user()) as report:
+    with progress(Notes()) as report:
         report("finding concepts", 0, 0)  # counting words comes first
         return find_concepts(
             store.arrays["top_sample"],

@@ -1,4 +1,4 @@
-"""``vlmscope doctor``: what this installation has, what it lacks, and how to mend that."""
+"""``vlmscope doctor``: what this installation has, what it lacks, and how to repair that."""
 
 import importlib.util
 import json as json_text
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
@@ -19,9 +18,7 @@ from rich.text import Text
 from vlmscope.core.base.config import APP, cache_folder, config_file, data_folder, load_config, log_folder
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
-from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import OPENAI, api_key, base_url, key_problem
-from vlmscope.core.llm.prices import last_day
+from vlmscope.core.llm.access import api_key, key_problem, shown_url
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.options import JsonOption
@@ -49,7 +46,7 @@ print(fused_works(torch.device("cuda:0")))
 
 
 class Severity(StrEnum):
-    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is mended."""
+    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is repaired."""
 
     OK = "ok"
     LIMIT = "limit"
@@ -68,14 +65,19 @@ class Finding:
 
 
 def doctor(*, json: JsonOption = False) -> None:
-    """Say what works here, what is missing, and how to mend it."""
+    """Show what works here, what is missing, and how to repair it."""
     findings = examine()
     if json:
-        output.write_json({"findings": [vars(found) for found in findings]})
+        output.write_json({"findings": [_as_json(found) for found in findings]})
     else:
-        output.write_lines(output.console(), as_lines(findings))
+        output.write_lines(as_lines(findings))
     if any(found.state is Severity.BROKEN for found in findings):
         raise typer.Exit(1)
+
+
+def _as_json(found: Finding) -> dict[str, object]:
+    """A public format, whose name for the hint is ``mend``."""
+    return {("mend" if key == "hint" else key): value for key, value in vars(found).items()}
 
 
 def examine() -> list[Finding]:
@@ -91,12 +93,12 @@ def as_lines(findings: list[Finding]) -> list[Text]:
             area = found.area
             lines.append(Text(area, style="bold", no_wrap=True))
         mark = {Severity.OK: " ", Severity.LIMIT: "!", Severity.BROKEN: "✗"}[found.state]
-        lines.append(Text(f"{mark} {found.name:<{width}}  {plain(found.value)}", no_wrap=True))
+        lines.append(output.row(f"{mark} {found.name:<{width}}  {found.value}"))
         if found.hint:
-            lines.append(Text(f"  {'':{width}}  -> {plain(found.hint)}", no_wrap=True))
+            lines.append(output.row(f"  {'':{width}}  -> {found.hint}"))
     broken = sum(found.state is Severity.BROKEN for found in findings)
     limits = sum(found.state is Severity.LIMIT for found in findings)
-    lines.append(Text(f"\n{broken} broken (✗), {limits} limited (!)", no_wrap=True))
+    lines += [output.row(), output.row(f"{broken} broken (✗), {limits} limited (!)")]
     return lines
 
 
@@ -123,15 +125,21 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _answer(code: str) -> str:
+    """What a Python of its own prints."""
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(  # noqa: S603 - our own interpreter, our own text
+        command, capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
+    )
+    return done.stdout
+
+
 def _devices() -> list[Finding]:
     area, hint = "Devices", "Browsing a scan works without it. For models: pip install torch"
     if importlib.util.find_spec("torch") is None:
         return [Finding(area, "torch", "missing", Severity.LIMIT, hint)]
     try:
-        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
-            [sys.executable, "-P", "-c", _ASK_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS, check=True
-        )
-        torch_version, cuda, devices, mps = json_text.loads(answer.stdout.strip().splitlines()[-1])
+        torch_version, cuda, devices, mps = json_text.loads(_answer(_ASK_TORCH).strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
         return [Finding(area, "torch", f"does not load: {last}", Severity.LIMIT, hint)]
@@ -158,16 +166,11 @@ def _kernels() -> Finding:
     area, name, slower = "Devices", "scan kernels", "plain torch serves, slower"
     if importlib.util.find_spec("triton") is None:
         return Finding(area, name, f"no Triton: {slower}", Severity.LIMIT, "pip install triton")
-    hint = "Triton compiles them at first: it wants a C compiler and a GPU that it knows. A scan says why it cannot."
+    hint = (
+        "Triton compiles them at first: it needs a C compiler and a GPU that it supports. A scan reports why it cannot."
+    )
     try:
-        answer = subprocess.run(  # noqa: S603 - our own interpreter, our own text
-            [sys.executable, "-P", "-c", _ASK_KERNELS],
-            capture_output=True,
-            text=True,
-            timeout=TORCH_SECONDS,
-            check=True,
-        )
-        works = answer.stdout.split()[-1:] == ["True"]
+        works = _answer(_ASK_KERNELS).split()[-1:] == ["True"]
     except (OSError, subprocess.SubprocessError):
         works = False
     if works:
@@ -244,20 +247,15 @@ def _demo() -> list[Finding]:
 
 def _api() -> list[Finding]:
     area = "Explanations"
-    # Only whether: a key's value is nobody's to see, and a URL may hold a password.
+    # Only whether: a key's value is not shown, and a URL may hold a password.
     found = [Finding(area, "OPENAI_API_KEY", "set" if api_key() else "not set")]
     try:
         settings = load_config().api
-        parts = urlsplit(base_url(settings))
+        server = shown_url(settings)
     except VlmscopeError as error:
         return [*found, Finding(area, "server", error.message, Severity.LIMIT, error.hint)]
-    found.append(Finding(area, "server", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"))
+    found.append(Finding(area, "server", server))
     problem = key_problem(settings)
     if problem:
         found.append(Finding(area, "requests", "cannot be sent", Severity.LIMIT, problem))
-    day = last_day(settings.model)
-    if parts.hostname == urlsplit(OPENAI).hostname and day:
-        found.append(Finding(area, "model", f"{settings.model}, which leaves OpenAI's API on {day}"))
-    else:
-        found.append(Finding(area, "model", settings.model))
-    return found
+    return [*found, Finding(area, "model", settings.model)]

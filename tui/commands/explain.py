@@ -1,107 +1,75 @@
-"""``vlmscope explain``: ask a model what neurons answer to."""
+"""``vlmscope explain``: ask a model what neurons respond to."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vlmscope.core.analysis.statistics import labels_at
+from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import Api, load_config
 from vlmscope.core.base.errors import ApiError, UsageError
-from vlmscope.core.base.text import plain
 from vlmscope.core.explain.cache import ExplainCache
 from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence, complete, gather
-from vlmscope.core.explain.run import RunEnd, known_explanation, run
-from vlmscope.core.llm.access import base_url, key_problem
-from vlmscope.core.llm.budget import Ledger, dollars, total
+from vlmscope.core.explain.run import ExplainResult, known_explanation, run
+from vlmscope.core.llm.access import host, key_problem
+from vlmscope.core.llm.budget import CostOffer, Ledger, total
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.method.labels import Label
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
-from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
 from vlmscope.tui.commands.explain_output import DryRun, report
-from vlmscope.tui.commands.shared.neuron_args import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
-from vlmscope.tui.commands.shared.open_arg import opened
-from vlmscope.tui.commands.shared.options import (
-    MODEL,
-    JsonOption,
-    NtOption,
-    NvOption,
-    ScanArgument,
-    TtOption,
-    TvOption,
-    replaced,
-)
-from vlmscope.tui.commands.shared.output import may_be_paid
-from vlmscope.tui.commands.shared.progress_bars import talk_to_user
-
-INTERRUPTED = "What is finished is in the notebook; the same command again goes on and pays nothing twice."
+from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
+from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, run_and_keep
+from vlmscope.tui.commands.shared.notes import Notes
+from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
+from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, ThresholdOptions
 
 
 def explain(
     *,
     scan: ScanArgument,
-    addresses: AddressesArgument = None,
-    top_k: TopKOption = None,
-    label: LabelOption = None,
-    limit: LimitOption = None,
+    which: NeuronOptions,
     model: Annotated[str | None, typer.Option("--model", help="Who explains, such as gpt-4o.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: write the requests and the cost.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where --dry-run writes requests and pictures.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first paid request.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask, and pay, for explained neurons too.")] = False,
     json: JsonOption = False,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", help="Where the scanned model runs: auto, cpu, cuda, mps.", rich_help_panel=MODEL),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)
-    ] = None,
-    Tv: TvOption = None,
-    nv: NvOption = None,
-    Tt: TtOption = None,
-    nt: NtOption = None,
+    scanned_model: ScannedModelOptions,
+    thresholds: ThresholdOptions,
 ) -> None:
-    """Ask GPT-4o, or a model on another server, what neurons answer to.
+    """Ask GPT-4o, or a model on another server, what neurons respond to.
 
-    It is shown five top samples of each: the picture, where the neuron activates, and the words. The key is read from
-    OPENAI_API_KEY; OPENAI_BASE_URL names another server. Answers go into the scan's notebook, and are not paid twice.
+    The model sees five top samples of each neuron: the picture, where the
+    neuron activates, and the words. The key is read from OPENAI_API_KEY;
+    OPENAI_BASE_URL names another server. Answers go into the scan's notebook,
+    and are not paid twice.
     """
     config = load_config()
     settings = _settings(config.api, model)
     if out is not None and not dry_run:
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = opened(scan)
-    labels = labels_at(store, replaced(store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt))
-    neurons = pick(addresses or [], top_k, label, limit, store, labels)
-    evidence = [gather(store, neuron, Label(int(labels.label[neuron.layer, neuron.index]))) for neuron in neurons]
-    spec = _spec(store.manifest, device or config.device, dtype or config.dtype)
-    talk = talk_to_user()
+    labels = labels_at(store, thresholds.of(store))
+    evidence = [gather(store, neuron, labels.of(neuron)) for neuron in which.pick(store, labels)]
+    spec = scanned_model.spec(store.manifest, config)
+    notes = Notes()
     if dry_run:
         written = DryRun(settings, out)
-        asyncio.run(_dry_run(evidence, store, spec, written, talk))
-        written.finish(talk)
+        asyncio.run(_dry_run(evidence, store, spec, written, notes))
+        written.finish(notes)
         return
-    with Notebook.open(
-        notebook_path(store.manifest.scan_id, store.folder, config.notebooks), store.manifest.scan_id
-    ) as notebook:
-        _agree(evidence, notebook, settings, again, yes, talk)
-        try:
-            end = asyncio.run(_run(evidence, store, spec, settings, notebook, again, talk))
-        except KeyboardInterrupt:
-            talk.print(INTERRUPTED, soft_wrap=True)
-            raise
-    report(end, json, talk)
+    with open_notebook(store) as notebook:
+        _agree(evidence, notebook, settings, again, yes, notes)
+        work = _run(evidence, store, spec, settings, notebook, again, notes)
+        end = run_and_keep(work, notes, "goes on and pays nothing twice")
+    report(end, json, notes)
 
 
 def _settings(api: Api, model: str | None) -> Api:
@@ -112,14 +80,10 @@ def _settings(api: Api, model: str | None) -> Api:
     return api.model_copy(update={"model": model.strip()})
 
 
-def _spec(manifest: Manifest, device: str, dtype: str) -> ModelSpec:
-    return ModelSpec(manifest.model.name, manifest.model.revision, device, dtype, manifest.hook)
-
-
 def _agree(
-    evidence: Sequence[Evidence], notebook: Notebook, settings: Api, again: bool, yes: bool, talk: Console
+    evidence: Sequence[Evidence], notebook: Notebook, settings: Api, again: bool, yes: bool, notes: Notes
 ) -> None:
-    """See that requests can be sent, say what they will cost at most, and ask whether to go on.
+    """See that requests can be sent, and ask whether their cost is agreed to.
 
     Raises:
         ApiError: if there is no key.
@@ -132,65 +96,41 @@ def _agree(
     problem = key_problem(settings)
     if problem:
         raise ApiError(problem, "Concepts need no server: vlmscope search SCAN WORD finds neurons by them.")
-    cost = total(estimate(item, settings) for item in pending)
-    host = urlsplit(base_url(settings)).netloc.rpartition("@")[2]
-    prices = f" (prices: {cost.price_date})" if cost.price_date else ""
-    ask = (
-        f"{len(pending)} of {len(evidence)} neurons to explain with {settings.model} at {host}: at most about "
-        f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out, {dollars(cost.usd)}{prices}"
-    )
-    talk.print(plain(ask), soft_wrap=True)
-    if settings.budget_usd and cost.usd is not None and cost.usd > settings.budget_usd:
-        limit = f"budget_usd is {dollars(settings.budget_usd)}: the run may end before all are explained"
-        talk.print(limit, soft_wrap=True)
-    may_be_paid(talk, yes, ", or look with --dry-run")
-
-
-class _Bar:
-    """How far it is, on stderr."""
-
-    def __init__(self, talk: Console, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        # A bar has no place in a log: elsewhere than on a terminal the summary is enough.
-        self.bars = Progress(*columns, console=talk, disable=not talk.is_terminal)
-        self.task = self.bars.add_task("explaining", total=total)
-
-    def model(self, status: ModelStatus) -> None:
-        """Loading takes a while: say so."""
-        loading = status.phase in (Phase.STARTING, Phase.LOADING)
-        self.bars.update(self.task, description=f"model: {plain(status.detail, 40)}" if loading else "explaining")
-
-    def step(self) -> None:
-        self.bars.advance(self.task)
+    offer = CostOffer(total(estimate(item, settings) for item in pending), settings)
+    prices = f" (prices: {offer.cost.price_date})" if offer.cost.price_date else ""
+    neurons = f"{len(pending)} of {len(evidence)} neurons to explain with {settings.model} at {host(settings)}"
+    agree(offer, f"{neurons}: {offer.short}{prices}", "explained", notes, yes, ", or look with --dry-run")
 
 
 @asynccontextmanager
-async def _model(evidence: Sequence[Evidence], spec: ModelSpec, bar: _Bar) -> AsyncIterator[ModelProcess | None]:
-    """The scanned model, if there are pictures to show to it; it loads at the first one."""
-    if not any(item.wants_model for item in evidence):
-        yield None
-        return
-    process = ModelProcess(spec, bar.model, idle_unload_s=0)
-    try:
-        yield process
-    finally:
-        await process.close()
+async def _at_work(
+    evidence: Sequence[Evidence], spec: ModelSpec, notes: Notes
+) -> AsyncIterator[tuple[RunBar, ModelProcess | None]]:
+    """A bar, and the scanned model if there are pictures to show to it; it loads at the first one."""
+    bar = RunBar(notes, "explaining", len(evidence))
+    process = None
+    if any(item.wants_model for item in evidence):
+        process = ModelProcess(spec, bar.show_model, idle_unload_s=0)
+    with bar.bars:
+        try:
+            yield bar, process
+        finally:
+            if process is not None:
+                await process.close()
 
 
 async def _dry_run(
-    evidence: Sequence[Evidence], store: ScanStore, spec: ModelSpec, written: DryRun, talk: Console
+    evidence: Sequence[Evidence], store: ScanStore, spec: ModelSpec, written: DryRun, notes: Notes
 ) -> None:
-    bar = _Bar(talk, len(evidence))
-    with bar.bars:
-        async with _model(evidence, spec, bar) as model:
-            for item in evidence:
-                try:
-                    whole = await complete(item, store, model)
-                except ApiError as error:
-                    written.fail(item, error)
-                else:
-                    written.add(whole)
-                bar.step()
+    async with _at_work(evidence, spec, notes) as (bar, model):
+        for item in evidence:
+            try:
+                whole = await complete(item, store, model)
+            except ApiError as error:
+                written.fail(item, error)
+            else:
+                written.add(whole)
+            bar.step()
 
 
 async def _run(
@@ -200,20 +140,18 @@ async def _run(
     settings: Api,
     notebook: Notebook,
     again: bool,
-    talk: Console,
-) -> RunEnd:
-    bar = _Bar(talk, len(evidence))
-    with bar.bars:
-        async with Chat(settings) as chat, _model(evidence, spec, bar) as model:
-            return await run(
-                evidence,
-                store,
-                chat,
-                ExplainCache(),
-                Ledger(settings.budget_usd),
-                notebook,
-                model=model,
-                at_once=settings.requests_at_once,
-                again=again,
-                on_result=lambda _: bar.step(),
-            )
+    notes: Notes,
+) -> BatchEnd[ExplainResult]:
+    async with Chat(settings) as chat, _at_work(evidence, spec, notes) as (bar, model):
+        return await run(
+            evidence,
+            store,
+            chat,
+            ExplainCache(),
+            Ledger(settings.budget_usd),
+            notebook,
+            model=model,
+            at_once=settings.requests_at_once,
+            again=again,
+            on_result=bar.step,
+        )

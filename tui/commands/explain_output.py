@@ -5,24 +5,26 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
-from vlmscope.core.base.text import plain
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import build_request
-from vlmscope.core.explain.run import Result, RunEnd, Status
-from vlmscope.core.llm.budget import Estimate, dollars, estimate_request, total
+from vlmscope.core.explain.run import ExplainResult, ExplainStatus
+from vlmscope.core.llm.budget import CostOffer, Estimate, dollars, estimate_request, total
 from vlmscope.core.llm.messages import ChatRequest, Json, wire_body
 from vlmscope.core.method.labels import COLOURS
+from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.neuron_run import counts_text
+from vlmscope.tui.commands.shared.notes import Notes
 
 REQUEST, ESTIMATE = "request.json", "estimate.json"
 
 
-def report(end: RunEnd, as_json: bool, talk: Console) -> None:
+def report(end: BatchEnd[ExplainResult], as_json: bool, notes: Notes) -> None:
     """Write a run's results.
 
     Raises:
@@ -31,10 +33,8 @@ def report(end: RunEnd, as_json: bool, talk: Console) -> None:
     if as_json:
         output.write_json([result_json(result) for result in end.results])
     else:
-        lines = [_line(result) for result in end.results if result.explanation is not None]
-        if lines:
-            output.write_lines(output.console(), lines)
-    _talk(end.results, talk)
+        output.write_lines([_line(one, one.explanation) for one in end.results if one.explanation is not None])
+    _write_notes(end.results, notes)
     if end.stopped is not None:
         raise end.stopped
     failed = [result for result in end.results if result.explanation is None]
@@ -42,7 +42,7 @@ def report(end: RunEnd, as_json: bool, talk: Console) -> None:
         raise ApiError("No neuron was explained.", "The reasons are listed above.")
 
 
-def result_json(result: Result) -> Json:
+def result_json(result: ExplainResult) -> Json:
     """One entry of ``--json``."""
     found = result.explanation
     return {
@@ -58,36 +58,28 @@ def result_json(result: Result) -> Json:
     }
 
 
-def _line(result: Result) -> Text:
-    found = result.explanation
-    assert found is not None
-    line = Text(f"{result.neuron!s:<12}", no_wrap=True)
+def _line(result: ExplainResult, found: Explanation) -> Text:
+    line = output.row(f"{result.neuron!s:<12}")
     line.append(f"{result.label.word:<11}", style=COLOURS[result.label])
-    line.append(plain(found.text if found.pattern_found else f"no pattern: {found.text}"))
+    line.append(found.text if found.pattern_found else f"no pattern: {found.text}")
     more = [found.confidence.value] if found.confidence else []
     more += [f"looks for: {', '.join(found.visual_phrases)}"] if found.visual_phrases else []
     more += [f"words: {found.text_cue}"] if found.text_cue else []
-    line.append(plain(f"  ({'; '.join(more)})" if more else ""), style="dim")
+    line.append(f"  ({'; '.join(more)})" if more else "", style="dim")
     return line
 
 
-def _talk(results: Sequence[Result], talk: Console) -> None:
-    notes = dict.fromkeys(result.note for result in results if result.note)
-    warnings = dict.fromkeys(result.warning for result in results if result.warning)
-    for line in (*notes, *warnings):
-        talk.print(plain(line), soft_wrap=True)
+def _write_notes(results: Sequence[ExplainResult], notes: Notes) -> None:
+    for line in dict.fromkeys(result.note for result in results if result.note):
+        notes.write(line)
     for result in results:
-        if result.status in (Status.FAILED, Status.REFUSED):
-            talk.print(plain(f"{result.neuron} {result.status.value}: {result.reason}"), soft_wrap=True)
-    counts = [(status, sum(result.status is status for result in results)) for status in Status]
-    said = ", ".join(f"{count} {status.value}" for status, count in counts if count)
-    costs = [result.cost_usd for result in results]
-    known = [cost for cost in costs if cost is not None]
-    bill = dollars(sum(known)) + ("" if len(known) == len(costs) else " and requests of unknown price")
-    tokens_in, tokens_out = (
-        sum(getattr(result, name) for result in results) for name in ("input_tokens", "output_tokens")
-    )
-    talk.print(f"{said}; billed: {tokens_in:,} tokens in, {tokens_out:,} out, {bill}", soft_wrap=True)
+        if result.status in (ExplainStatus.FAILED, ExplainStatus.REFUSED):
+            notes.write(f"{result.neuron} {result.status.value}: {result.reason}")
+    known = [result.cost_usd for result in results if result.cost_usd is not None]
+    bill = dollars(sum(known)) + ("" if len(known) == len(results) else " and requests of unknown price")
+    tokens_in, tokens_out = sum(one.input_tokens for one in results), sum(one.output_tokens for one in results)
+    counts = counts_text((result.status for result in results), ExplainStatus)
+    notes.write(f"{counts}; billed: {tokens_in:,} tokens in, {tokens_out:,} out, {bill}")
 
 
 class DryRun:
@@ -134,7 +126,7 @@ class DryRun:
         """Note that a neuron has no request."""
         self._notes.append(f"{evidence.neuron} failed: {error}")
 
-    def finish(self, talk: Console) -> None:
+    def finish(self, notes: Notes) -> None:
         """Write the rest.
 
         Raises:
@@ -142,15 +134,12 @@ class DryRun:
         """
         output.write_json(self._entries)
         for note in dict.fromkeys(self._notes):
-            talk.print(plain(note), soft_wrap=True)
+            notes.write(note)
         if not self._entries:
             raise ApiError("There is no request to write.", "The reasons are listed above.")
-        cost = total(self._estimates)
-        talk.print(
-            f"{cost.requests} requests, {cost.images} pictures: at most about {cost.input_tokens:,} tokens in and "
-            f"{cost.output_tokens_at_most:,} out, {dollars(cost.usd)}; nothing was sent",
-            soft_wrap=True,
-        )
+        offer = CostOffer(total(self._estimates), self._settings)
+        cost = offer.cost
+        notes.write(f"{cost.requests} requests, {cost.images} pictures: {offer.short}; nothing was sent")
 
 
 def body_with_names(request: ChatRequest) -> Json:

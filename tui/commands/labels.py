@@ -1,6 +1,5 @@
-"""``vlmscope labels``: how many neurons carry each label, by layer and in all; or which, and how firmly."""
+"""``vlmscope labels``: how many neurons have each label, by layer and in all; or which, and by what margin."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,93 +8,40 @@ import typer
 from numpy.typing import NDArray
 from rich.text import Text
 
-from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, fragile
-from vlmscope.core.analysis.statistics import ScanStatistics, labels_at, scan_statistics
+from vlmscope.core.analysis.firmness import NeuronFirmness, firmness, fragile
+from vlmscope.core.analysis.statistics import Counts, ScanStatistics, labels_at, of_layer, scan_statistics
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import COLOURS, Label, Labels, Thresholds
-from vlmscope.core.store.manifest import Progress
+from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
-from vlmscope.tui.commands.shared.options import (
-    HighConfidenceOption,
-    JsonOption,
-    NtOption,
-    NvOption,
-    ScanArgument,
-    TtOption,
-    TvOption,
-    replaced,
-)
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
 
 BAR = 24  #: cells of a whole bar
 LIST = "Neurons"
-WORDS = {which.word: which for which in Label}
-
-_Entry = tuple[Neuron, Label, bool, list[int], NeuronFirmness]  # address, label, high-confidence, votes, firmness
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Neurons of one layer, or of all, by label."""
+class _Entry:
+    """One neuron of the list. ``votes``: of its top samples, by label."""
 
-    visual: int
-    text: int
-    multimodal: int
-    unknown: int
-
-    @property
-    def total(self) -> int:
-        return self.visual + self.text + self.multimodal + self.unknown
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Label counts of a whole scan: all labels, those that are high-confidence, and those that are fragile.
-
-    Attributes:
-        fragile: None where that was not asked for.
-        control: the same counts of the scan's control, if it has one.
-        seed, samples: of the control's random weights, and how many of its samples count.
-        progress: how far the scan is, or None if it is whole.
-    """
-
-    layers: tuple[Counts, ...]
-    firm: tuple[Counts, ...]
-    thresholds: Thresholds
-    samples: int
-    fragile: tuple[Counts, ...] | None = None
-    seed: int | None = None
-    control: "Summary | None" = None
-    progress: Progress | None = None
-
-    @classmethod
-    def of(cls, scan: ScanStatistics) -> "Summary":
-        return cls(
-            layers=_rows(scan.counts),
-            firm=_rows(scan.high_confidence),
-            thresholds=scan.thresholds,
-            samples=scan.samples,
-            fragile=None if scan.fragile is None else _rows(scan.fragile),
-            seed=scan.seed,
-            control=None if scan.control is None else cls.of(scan.control),
-            progress=scan.progress,
-        )
+    neuron: Neuron
+    label: Label
+    high_confidence: bool
+    votes: list[int]
+    firmness: NeuronFirmness
 
 
 def labels(
     *,
     scan: ScanArgument,
     neurons: Annotated[
-        bool, typer.Option("--neurons", help="List the neurons, and how firm each label is.", rich_help_panel=LIST)
+        bool,
+        typer.Option("--neurons", help="List the neurons, with the margin of each label.", rich_help_panel=LIST),
     ] = False,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label", metavar="LABEL", help=f"Only those of this label: {', '.join(WORDS)}.", rich_help_panel=LIST
-        ),
-    ] = None,
+    label: Annotated[Label | None, label_option(f"Only those of this label: {', '.join(LABEL_WORDS)}.", LIST)] = None,
     only_fragile: Annotated[
         bool, typer.Option("--fragile", help="Only those whose label is fragile.", rich_help_panel=LIST)
     ] = False,
@@ -103,75 +49,97 @@ def labels(
         int | None, typer.Option("--limit", min=1, help="List no more than this.", rich_help_panel=LIST)
     ] = None,
     json: JsonOption = False,
-    Tv: TvOption = None,
-    nv: NvOption = None,
-    Tt: TtOption = None,
-    nt: NtOption = None,
-    high_confidence: HighConfidenceOption = None,
+    thresholds: LabelThresholds,
 ) -> None:
     """Count the neurons of each label, by layer and in all; or list them.
 
-    A label is fragile if another one stands there when Tv or Tt moves by
-    10 %, or if it is a tie. Where the scan has a control, a network with
-    random weights, its shares stand beside.
+    A label is fragile if it changes when Tv or Tt moves by 10 %, or if it is
+    a tie. Where the scan has a control, a network with random weights, its
+    shares stand beside. In the list ! marks a high-confidence label.
     """
-    if label is not None and label not in WORDS:
-        raise UsageError(f"--label is {label!r}, not a label.", f"Labels: {', '.join(WORDS)}.")
     if not neurons and (label is not None or only_fragile or limit is not None):
         raise UsageError("--label, --fragile and --limit choose from a list.", "Ask for it with --neurons.")
     store = opened(scan)
-    thresholds = replaced(
-        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
-    )
-    found = labels_at(store, thresholds)
+    found = labels_at(store, thresholds.of(store))
     if neurons:
-        _list(store, found, None if label is None else WORDS[label], only_fragile, limit, json)
+        _list(store, found, label, only_fragile, limit, json)
         return
-    summary = Summary.of(scan_statistics(store, found, fragile(store, found)))
+    statistics = scan_statistics(store, found, fragile(store, found))
     if json:
-        output.write_json(as_json(summary))
+        output.write_json(as_json(statistics))
     else:
-        output.write_lines(output.console(), as_table(summary))
+        output.write_lines(as_table(statistics))
 
 
-def as_json(summary: Summary) -> dict[str, object]:
-    control = summary.control
+def by_label(counts: NDArray[np.int64] | NDArray[np.float64]) -> dict[str, float]:
+    """Counts or shares of the four labels, (4,), by the label's word."""
+    return dict(zip(LABEL_WORDS, counts.tolist(), strict=True))
+
+
+def as_json(scan: ScanStatistics) -> dict[str, object]:
+    """The public format of ``labels --json``."""
+    control = scan.control
     return {
-        **_counts_json(summary.layers),
-        "high_confidence": _counts_json(summary.firm),
-        "fragile": None if summary.fragile is None else _counts_json(summary.fragile),
+        **_counts_json(scan.counts),
+        "high_confidence": _counts_json(scan.high_confidence),
+        "fragile": None if scan.fragile is None else _counts_json(scan.fragile),
         "control": None
         if control is None
         else {
             "seed": control.seed,
             "samples": control.samples,
-            **_counts_json(control.layers),
-            "high_confidence": _counts_json(control.firm),
+            **_counts_json(control.counts),
+            "high_confidence": _counts_json(control.high_confidence),
         },
-        "thresholds": vars(summary.thresholds),
-        "progress": progress_json(summary.progress),
+        "thresholds": vars(scan.thresholds),
+        "progress": progress_json(scan.progress),
     }
 
 
-def as_table(summary: Summary) -> list[Text]:
+def _counts_json(counts: Counts) -> dict[str, object]:
+    layers = [{"layer": layer, **by_label(row)} for layer, row in enumerate(counts)]
+    return {"total": by_label(of_layer(counts, None)), "layers": layers}
+
+
+def as_table(scan: ScanStatistics) -> list[Text]:
     """Aligned columns, and a bar made of the labels' letters."""
-    total, firm, control = _sum(summary.layers), _sum(summary.firm), summary.control
     letters = "".join(f"{which.letter:>10}" for which in Label)
-    lines = [_plain(f"layer{letters}  high-confidence{'' if summary.fragile is None else '  fragile'}")]
-    for layer, (counts, sure) in enumerate(zip(summary.layers, summary.firm, strict=True)):
-        lines.append(_row(str(layer), counts, sure, None if summary.fragile is None else summary.fragile[layer]))
-    marked = None if summary.fragile is None else _sum(summary.fragile)
-    lines += [_row("all", total, firm, marked), _share_row("", total, firm, marked)]
-    if control is not None:
-        lines.append(_share_row("control", _sum(control.layers), _sum(control.firm), None))
-    at = summary.thresholds
+    lines = [output.row(f"layer{letters}  high-confidence{'' if scan.fragile is None else '  fragile'}")]
+    for layer in [*range(scan.layers), None]:
+        counts = of_layer(scan.counts, layer)
+        numbers = "".join(f"{count:>10}" for count in counts)
+        line = output.row(f"{'all' if layer is None else layer:>5}{numbers}")
+        line.append(f"{of_layer(scan.high_confidence, layer).sum():>17}")
+        line.append("  " if scan.fragile is None else f"{of_layer(scan.fragile, layer).sum():>9}  ")
+        output.append_bar(line, counts, BAR)
+        lines.append(line)
+    lines.append(_share_row("", scan))
     words = "  ".join(f"{which.letter} {which.word}" for which in Label)
-    settings = f"Tv {at.T_v:g}  nv {at.n_v}  Tt {at.T_t:g}  nt {at.n_t}  high-confidence > {at.high_confidence:g}"
-    lines += [_plain(""), _plain(f"{words}     {settings}")]
+    legend = [output.row(), output.row(f"{words}     {thresholds_text(scan)}")]
+    control = scan.control
     if control is not None:
-        samples = "" if control.samples == summary.samples else f", {control.samples} of {summary.samples} samples"
-        lines.insert(-1, _plain(f"control: the same architecture with random weights (seed {control.seed}){samples}"))
-    return lines
+        lines.append(_share_row("control", control))
+        samples = "" if control.samples == scan.samples else f", {control.samples} of {scan.samples} samples"
+        about = f"control: the same architecture with random weights (seed {control.seed}){samples}"
+        legend.insert(1, output.row(about))
+    return lines + legend
+
+
+def thresholds_text(scan: ScanStatistics) -> str:
+    at = scan.thresholds
+    return f"Tv {at.T_v:g}  nv {at.n_v}  Tt {at.T_t:g}  nt {at.n_t}  high-confidence > {at.high_confidence:g}"
+
+
+def _share_row(name: str, scan: ScanStatistics) -> Text:
+    counts = of_layer(scan.counts, None)
+    whole = int(counts.sum())
+
+    def share(part: int) -> str:
+        return f"{part / whole:.1%}" if whole else "-"
+
+    shares = "".join(f"{share(part):>10}" for part in counts.tolist())[len(name) - 5 if name else 0 :]
+    fragile = "" if scan.fragile is None else f"{share(int(scan.fragile.sum())):>9}"
+    return output.row(f"{name:5}{shares}{share(int(scan.high_confidence.sum())):>17}{fragile}")
 
 
 def _list(
@@ -183,42 +151,35 @@ def _list(
     if label is not None:
         wanted &= labels.label == label
     addresses = np.argwhere(wanted)
-    entries = [_entry(Neuron(*address), labels, firm) for address in addresses[:limit].tolist()]
+    entries = []
+    for layer, index in addresses[:limit].tolist():
+        at, neuron = (layer, index), Neuron(layer, index)
+        votes, high = labels.votes[at].tolist(), bool(labels.high_confidence[at])
+        entries.append(_Entry(neuron, labels.of(neuron), high, votes, firm.of(neuron)))
     if json:
-        output.write_json([_entry_json(*entry) for entry in entries])
+        output.write_json([_entry_json(entry) for entry in entries])
     elif entries:
-        output.write_lines(output.console(), _entry_lines(entries))
+        output.write_lines(_entry_lines(entries))
     left = len(addresses) - len(entries)
     if left:
-        print(f"and {left} more: --limit {len(addresses)}", file=sys.stderr)
+        note(f"and {left} more: --limit {len(addresses)}")
     elif not entries:
-        print("No neuron is like that.", file=sys.stderr)
+        note("No neuron is like that.")
 
 
-def _entry(neuron: Neuron, labels: Labels, firm: Firmness) -> _Entry:
-    at = (neuron.layer, neuron.index)
-    return (
-        neuron,
-        Label(int(labels.label[at])),
-        bool(labels.high_confidence[at]),
-        labels.votes[at].tolist(),
-        firm.of(neuron),
-    )
-
-
-def _entry_json(neuron: Neuron, label: Label, sure: bool, votes: list[int], firm: NeuronFirmness) -> dict[str, object]:
-    valid = sum(votes)
+def _entry_json(entry: _Entry) -> dict[str, object]:
+    valid = sum(entry.votes)
     return {
-        "neuron": str(neuron),
-        "label": label.word,
-        "high_confidence": sure,
-        "p": {which.word: votes[which] / valid if valid else None for which in Label},
-        **firmness_json(firm),
+        "neuron": str(entry.neuron),
+        "label": entry.label.word,
+        "high_confidence": entry.high_confidence,
+        "p": {which.word: entry.votes[which] / valid if valid else None for which in Label},
+        **firmness_json(entry.firmness),
     }
 
 
 def firmness_json(firm: NeuronFirmness) -> dict[str, object]:
-    """How firm a label is, as JSON has it; see core/analysis/firmness.py for what it is not."""
+    """How firm a label is, as JSON has it; core/analysis/firmness.py has what it means."""
     return {
         "margin": firm.margin,
         "sign_p": firm.sign_p,
@@ -234,66 +195,15 @@ def p_text(p: float) -> str:
 
 def _entry_lines(entries: list[_Entry]) -> list[Text]:
     """Aligned columns; ``!`` marks a high-confidence label."""
-    width = max(len("neuron"), *(len(str(neuron)) for neuron, *_ in entries))
-    lines = [_plain(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
-    for neuron, label, sure, _, firm in entries:
-        line = _plain(f"{neuron!s:<{width}}  ")
-        line.append(f"{label.letter} {label.word}{'!' if sure else ''}".ljust(13), style=COLOURS[label])
+    width = max(len("neuron"), *(len(str(entry.neuron)) for entry in entries))
+    lines = [output.row(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
+    for entry in entries:
+        label, firm = entry.label, entry.firmness
+        mark = "!" if entry.high_confidence else ""
+        line = output.row(f"{entry.neuron!s:<{width}}  ")
+        line.append(f"{label.letter} {label.word}{mark}".ljust(13), style=COLOURS[label])
         share = "-" if firm.share is None else f"{firm.share:.2f}"
         line.append(f"  {share:>5}  {firm.low:.2f} to {firm.high:.2f}  {firm.margin:>7.2f}  {p_text(firm.sign_p):>7}")
         line.append("  fragile" if firm.fragile else "")
         lines.append(line)
     return lines
-
-
-def bar(counts: Counts, width: int) -> list[tuple[Label, int]]:
-    """How many of ``width`` cells each label gets: largest remainders, so that they always fill the bar."""
-    total = counts.total
-    if total == 0:
-        return [(which, 0) for which in Label]
-    exact = [vars(counts)[which.word] * width for which in Label]
-    cells = [value // total for value in exact]
-    for which in sorted(Label, key=lambda which: -(exact[which] % total))[: width - sum(cells)]:
-        cells[which] += 1
-    return [(which, cells[which]) for which in Label]
-
-
-def _row(name: str, counts: Counts, firm: Counts, marked: Counts | None) -> Text:
-    line = _plain(f"{name:>5}" + "".join(f"{vars(counts)[which.word]:>10}" for which in Label) + f"{firm.total:>17}")
-    line.append("  " if marked is None else f"{marked.total:>9}  ")
-    for which, cells in bar(counts, BAR):
-        line.append(which.letter * cells, style=COLOURS[which])
-    return line
-
-
-def _share_row(name: str, total: Counts, firm: Counts, marked: Counts | None) -> Text:
-    parts = [vars(total)[which.word] for which in Label]
-    shares = "".join(f"{_share(part, total.total):>10}" for part in parts)[len(name) - 5 if name else 0 :]
-    last = "" if marked is None else f"{_share(marked.total, total.total):>9}"
-    return _plain(f"{name:5}{shares}{_share(firm.total, total.total):>17}{last}")
-
-
-def _plain(text: str) -> Text:
-    return Text(text, no_wrap=True)
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
-
-
-def counts_of(row: NDArray[np.int64]) -> Counts:
-    """One row of counts by label, int64 (4,)."""
-    return Counts(*(int(value) for value in row))
-
-
-def _counts_json(rows: tuple[Counts, ...]) -> dict[str, object]:
-    layers = [{"layer": layer, **vars(counts)} for layer, counts in enumerate(rows)]
-    return {"total": vars(_sum(rows)), "layers": layers}
-
-
-def _rows(counts: NDArray[np.int64]) -> tuple[Counts, ...]:
-    return tuple(counts_of(row) for row in counts)
-
-
-def _sum(rows: tuple[Counts, ...]) -> Counts:
-    return Counts(*(sum(vars(row)[which.word] for row in rows) for which in Label))

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from vlmscope.core.store.writer import check_out
-from vlmscope.tui.commands.scanned import say_labels, say_skipped
-from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
+from vlmscope.tui.commands.scanned import note_skipped, write_labels
+from vlmscope.tui.commands.shared.notes import Notes, progress
 
 
 def merge(
@@ -30,9 +30,9 @@ def merge(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written remains
     from vlmscope.core.scan.merge import merge_scans  # late: it imports torch
 
-    talk = talk_to_user()
-    with progress(talk) as report:
+    notes = Notes()
+    with progress(notes) as report:
         manifest = merge_scans(shards, out, report)
-    talk.print(f"merged {len(shards)} shards: scanned {manifest.scanned} of {manifest.samples} samples", soft_wrap=True)
-    say_skipped(out, manifest, lambda skipped: skipped.image)
-    say_labels(out)
+    notes.write(f"merged {len(shards)} shards: scanned {manifest.scanned} of {manifest.samples} samples")
+    note_skipped(out, manifest, lambda skipped: skipped.image)
+    write_labels(out)

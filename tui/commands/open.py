@@ -5,9 +5,8 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from vlmscope.core.base.demo import DEMO, scan_folder
+from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 
@@ -16,7 +15,7 @@ class NoTerminalError(VlmscopeError):
     title = "The screen needs a terminal"
 
 
-def open_scan(
+def open_screen(
     scan: str = DEMO, address: str | None = None, *, device: str | None = None, dtype: str | None = None
 ) -> int:
     """Show ``scan`` on the screen until the user quits.
@@ -38,10 +37,9 @@ def open_scan(
         start = Neuron.parse(address) if address is not None else None
         # Everything that can fail is tried before the screen's libraries load.
         from vlmscope.core.base.config import load_config
-        from vlmscope.core.store.progress import open_scan as open_store
+        from vlmscope.core.store.reader import open_scan
 
-        folder = scan_folder(scan)
-        store = open_store(folder)
+        store = open_scan(scan)
         if start is not None:
             start.check_within(store.layers, store.neurons)
         given = {"device": device, "dtype": dtype}
@@ -50,7 +48,9 @@ def open_scan(
 
         from vlmscope.tui.app import VlmscopeApp
 
-    app = VlmscopeApp(store=store, config=config, start=start, name=_name(scan, folder))
+    app = VlmscopeApp(
+        store=store, config=config, start=start, name=DEMO if scan == DEMO else store.folder.resolve().name
+    )
     app.run()
     return app.return_code or 0
 
@@ -69,16 +69,12 @@ def _quick_imports() -> Iterator[None]:
         gc.enable()
 
 
-def _name(scan: str, folder: Path) -> str:
-    return DEMO if scan == DEMO else folder.resolve().name
-
-
 def _check_terminal(scan: str) -> None:
     # Textual draws on stderr and reads keys from stdin.
     for stream, what in ((sys.__stdin__, "input"), (sys.__stderr__, "stderr")):
         if stream is None or not stream.isatty():
             raise NoTerminalError(
-                f"Its {what} is no terminal.", f"For pipes: vlmscope labels {scan}, vlmscope show {scan} L0/N0."
+                f"Its {what} is not a terminal.", f"For pipes: vlmscope labels {scan}, vlmscope show {scan} L0/N0."
             )
     if os.environ.get("TERM") == "dumb":
         raise NoTerminalError("TERM is dumb.", "Set TERM to your terminal's name, such as xterm-256color.")

@@ -1,27 +1,30 @@
-"""A scan at work: the model loaded, progress on stderr, Ctrl-C heard, and what came of it."""
+"""A scan at work: the model loaded, progress on stderr, Ctrl-C heard, one process or several, and what came of it."""
 
+import contextlib
 import shlex
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
 import typer
-from rich.console import Console
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import Cancelled
-from vlmscope.core.base.text import plain
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
+from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
-from vlmscope.core.store.manifest import MANIFEST, Manifest, Skipped, ThresholdsInfo, read_manifest
+from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.writer import check_out
-from vlmscope.tui.commands.scanned import PROGRAM, say_labels, say_skipped
-from vlmscope.tui.commands.shared.progress_bars import progress, talk_to_user
+from vlmscope.core.worker.messages import ModelSpec
+from vlmscope.tui.commands.scan_options import ModelOptions
+from vlmscope.tui.commands.scanned import PROGRAM, note_skipped, write_labels
+from vlmscope.tui.commands.shared.notes import Notes, note, progress
 
 NAMED = 20  #: images listed twice that are named on stderr
 
@@ -30,17 +33,13 @@ NAMED = 20  #: images listed twice that are named on stderr
 class Job:
     """What is to be scanned, how and where to."""
 
-    model: str
-    revision: str | None
-    device: str
-    dtype: str
-    trust_remote_code: bool
+    model: ModelOptions
     data: Data
     out: Path
     options: ScanOptions
     resume: bool = False
-    who: str = ""  #: which of several processes this is, put before what it says
-    quiet: bool = False  #: another process says what this one would
+    who: str = ""  #: which of several processes this is, put before its messages
+    quiet: bool = False  #: another process writes the messages
 
 
 def check_job(job: Job) -> Manifest | None:
@@ -62,70 +61,109 @@ def run_job(job: Job) -> Manifest:
 
     Raises:
         VlmscopeError: as ``vlmscope.core.scan.scan.scan``.
-        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, what was scanned is saved, and the user knows how to go on.
+        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM; what was scanned is saved, and a note names the next command.
     """
-    talk = Console(quiet=True) if job.quiet else talk_to_user()
-    options = job.options
-    for note in job.data.notes[:NAMED]:
-        talk.print(plain(note), soft_wrap=True)
+    notes = Notes(quiet=job.quiet)
+    model, options = job.model, job.options
+    for line in job.data.notes[:NAMED]:
+        notes.write(line)
     if len(job.data.notes) > NAMED:
-        talk.print(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts", soft_wrap=True)
-    talk.print(f"{'loading' if options.control is None else 'making at random'} {job.model}", soft_wrap=True)
-    from vlmscope.core.model.vlm import Vlm
+        notes.write(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts")
+    notes.write(f"{'loading' if options.control is None else 'making at random'} {model.name}")
+    from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
-    if options.control is None:
-        vlm = Vlm.load(
-            job.model,
-            revision=job.revision,
-            device=job.device,
-            dtype=job.dtype,
-            trust_remote_code=job.trust_remote_code,
-        )
-    else:
-        vlm = Vlm.random(
-            job.model,
-            options.control.seed,
-            revision=job.revision,
-            device=job.device,
-            dtype=job.dtype,
-            trust_remote_code=job.trust_remote_code,
-        )
+    spec = ModelSpec(model.name, model.revision, model.device, model.dtype, options.hook, model.trust_remote_code)
+    vlm = load(spec, seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
     try:
-        with _Stop() as stop, progress(talk, who=job.who) as report:
+        with _Stop() as stop, progress(notes, who=job.who) as report:
             return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
     except Cancelled as stopped:
         if job.who:
-            talk_to_user().print(f"{job.who}{plain(stopped.message)}", soft_wrap=True)
-            talk.print("Go on with: the same torchrun command with --resume", soft_wrap=True)
+            note(f"{job.who}{stopped.message}")
+            notes.write("Go on with: the same torchrun command with --resume")
         else:
-            talk.print(plain(stopped.message), soft_wrap=True)
-            talk.print(f"Go on with: {_again()}", soft_wrap=True)
+            notes.write(stopped.message)
+            notes.write(f"Go on with: {_again()}")
         raise typer.Exit(128 + stop.signal) from None
     finally:
         if cache.trouble is not None:
-            talk.print(plain(cache.trouble), soft_wrap=True)
+            notes.write(cache.trouble)
 
 
-def say_result(job: Job, manifest: Manifest) -> None:
+def run_by_ranks(job: Job, ranks: Ranks) -> Manifest | None:
+    """Scan the shard of this process of several, and in the first process merge all.
+
+    Returns:
+        the manifest in the first process, None in the others.
+
+    Raises:
+        VlmscopeError: as ``vlmscope.core.scan.ranks.scan_by_ranks``; it names the process.
+        typer.Exit: as ``run_job``.
+    """
+    from vlmscope.core.scan.ranks import named, rank_device, scan_by_ranks  # late: it imports torch
+
+    with named(ranks), contextlib.ExitStack() as stack:
+        mine = replace(
+            job,
+            model=replace(job.model, device=rank_device(ranks, job.model.device)),
+            resume=True,  # whether that is asked is decided for all processes together
+            who=f"{ranks} of {ranks.of}: ",
+            quiet=not ranks.is_first,
+        )
+
+        def scan_part(folder: Path, shard: ShardInfo | None) -> Manifest:
+            part = replace(mine, out=folder, options=replace(job.options, shard=shard))
+            return check_job(part) or run_job(part)
+
+        bars: list[OnProgress] = []
+
+        def merging(what: str, done: int, total: int) -> None:
+            if not bars:  # only here: the scan's own bars have gone
+                bars.append(stack.enter_context(progress(Notes())))
+            bars[0](what, done, total)
+
+        return scan_by_ranks(ranks, job.out, scan_part, merging, resume=job.resume)
+
+
+def run_and_report(job: Job) -> Manifest | None:
+    """Scan, in one process or in those that torchrun started, and write what came out.
+
+    Returns:
+        the manifest; None in the processes of several that have nothing to write.
+
+    Raises:
+        VlmscopeError, typer.Exit: as ``check_job``, ``run_job`` and ``run_by_ranks``.
+    """
+    ranks = Ranks.of_environment()
+    finished = check_job(job) if ranks is None or (ranks.is_first and job.resume) else None
+    if finished is not None:
+        note(f"{job.out} is finished: nothing is left to do.")
+    made = run_by_ranks(job, ranks) if ranks is not None else finished or run_job(job)
+    if made is not None:
+        _report(job, made)
+    return made
+
+
+def _report(job: Job, manifest: Manifest) -> None:
     """What came out: on stderr, but for the table of labels, which is data."""
-    talk, out = talk_to_user(), job.out
-    progress = manifest.progress
-    of = manifest.samples if progress is None else progress.of
-    talk.print(f"scanned {manifest.scanned} of {of} samples", soft_wrap=True)
+    out = job.out
+    partial_scan = manifest.progress
+    of = manifest.samples if partial_scan is None else partial_scan.of
+    note(f"scanned {manifest.scanned} of {of} samples")
 
     def where(skipped: Skipped) -> str:
         place = job.data.sources[skipped.sample].place
         return f"{skipped.image} ({place})" if place else skipped.image
 
-    say_skipped(out, manifest, where)
+    note_skipped(out, manifest, where)
     if manifest.skipped:
-        talk.print("They count nowhere. To have them in it, mend what is named and scan again.", soft_wrap=True)
-    if progress is not None:
-        talk.print(f"This is shard {progress.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
+        note("They count nowhere. To include them, repair what is named and scan again.")
+    if partial_scan is not None:
+        note(f"This is shard {partial_scan.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
         return
-    say_labels(out)
+    write_labels(out)
 
 
 class _Stop:
@@ -153,7 +191,7 @@ class _Stop:
 
 
 def _known_settings(job: Job) -> dict[str, object]:
-    """What is known of the scan's settings without the model."""
+    """The scan's settings, as far as they are known without the model."""
     options = job.options
     known: dict[str, object] = {
         "--hook": str(options.hook),
@@ -167,12 +205,13 @@ def _known_settings(job: Job) -> dict[str, object]:
         "the thresholds": str(ThresholdsInfo.of(options.thresholds)),
     }
     if options.control is None:
-        local = job.model != DEMO and Path(job.model).is_dir()
-        known["--model"] = str(Path(job.model).resolve()) if local else job.model
+        name = job.model.name
+        local = name != DEMO and Path(name).is_dir()
+        known["--model"] = str(Path(name).resolve()) if local else name
     if options.batch is not None:
         known["--batch"] = options.batch
-    if job.dtype != "auto":
-        known["--dtype"] = job.dtype
+    if job.model.dtype != "auto":
+        known["--dtype"] = job.model.dtype
     return known
 
 

@@ -1,6 +1,5 @@
 """``vlmscope search``: the neurons that have a word among their concepts."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,26 +11,16 @@ from rich.text import Text
 from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import ConceptList, Concepts
 from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.method.words import words_of
 from vlmscope.core.store.progress import check_whole
 from vlmscope.tui.commands.concepts import as_entry, as_words, share
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened
-from vlmscope.tui.commands.shared.options import (
-    HighConfidenceOption,
-    JsonOption,
-    NtOption,
-    NvOption,
-    ScanArgument,
-    TtOption,
-    TvOption,
-    replaced,
-)
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
 
-LABELS = {which.word: which for which in Label}
 SHOWN = 20  #: neurons listed unless told otherwise
 
 
@@ -55,16 +44,10 @@ def search(
             metavar="WORD...", help="What to look for; of several words a neuron must have all.", show_default=False
         ),
     ],
-    label: Annotated[
-        str | None, typer.Option("--label", metavar="LABEL", help=f"Only neurons of this label: {', '.join(LABELS)}.")
-    ] = None,
+    label: Annotated[Label | None, label_option(f"Only neurons of this label: {', '.join(LABEL_WORDS)}.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="List no more neurons than this.")] = SHOWN,
     json: JsonOption = False,
-    Tv: TvOption = None,
-    nv: NvOption = None,
-    Tt: TtOption = None,
-    nt: NtOption = None,
-    high_confidence: HighConfidenceOption = None,
+    thresholds: LabelThresholds,
 ) -> None:
     """Find neurons by a word that stands out in their top samples.
 
@@ -75,32 +58,25 @@ def search(
     The neurons for which WORD stands out most come first. Strength is a
     z-score; below about 5 it may be chance. Purity is the share of the top 20
     samples whose description has a neuron's first word, base the share of all
-    descriptions that have it.
+    descriptions that have it. ! marks a high-confidence label.
     """
     query = " ".join(words)
     if not words_of(query):
-        raise UsageError(
-            f"{query!r} holds no word to look for.", "Numbers, single letters and stop words do not count."
-        )
-    if label is not None and label not in LABELS:
-        raise UsageError(f"--label is {label!r}, not a label.", f"Labels: {', '.join(LABELS)}.")
+        raise UsageError(f"{query!r} has no word to look for.", "Numbers, single letters and stop words do not count.")
     store = opened(scan)
-    thresholds = replaced(
-        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
-    )
     concepts = store.concepts
     if concepts is None:
         check_whole(store, "A search takes concepts, and they take")
         raise StoreError(f"{store.folder} has no concepts to search.", f"Find them once: vlmscope concepts {scan}")
-    hits, total = find_hits(concepts, labels_at(store, thresholds), query, None if label is None else LABELS[label])
+    hits, total = find_hits(concepts, labels_at(store, thresholds.of(store)), query, label)
     if json:
         output.write_json([_as_json(hit) for hit in hits[:limit]])
     elif hits:
-        output.write_lines(output.console(), as_table(hits[:limit]))
+        output.write_lines(as_table(hits[:limit]))
     if not hits:
-        print(_item(concepts, query, label, total), file=sys.stderr)
+        note(_why_none(concepts, query, label, total))
     elif len(hits) > limit:
-        print(f"and {len(hits) - limit} more: --limit {len(hits)}", file=sys.stderr)
+        note(f"and {len(hits) - limit} more: --limit {len(hits)}")
 
 
 def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | None) -> tuple[list[Hit], int]:
@@ -119,19 +95,19 @@ def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | Non
     hits = []
     for at in zip(layer[order].tolist(), index[order].tolist(), strict=True):
         neuron = Neuron(*at)
-        firm = bool(labels.high_confidence[at])
-        hits.append(Hit(neuron, Label(int(labels.label[at])), firm, float(strength[at]), concepts.of(neuron)))
+        high = bool(labels.high_confidence[at])
+        hits.append(Hit(neuron, labels.of(neuron), high, float(strength[at]), concepts.of(neuron)))
     return hits, total
 
 
 def as_table(hits: list[Hit]) -> list[Text]:
     """Aligned columns; ``!`` marks a high-confidence label."""
     width = max(len("neuron"), *(len(str(hit.neuron)) for hit in hits))
-    lines = [Text(f"{'neuron':<{width}}  label          strength  purity  base  concepts", no_wrap=True)]
+    lines = [output.row(f"{'neuron':<{width}}  label          strength  purity  base  concepts")]
     for hit in hits:
-        line = Text(f"{hit.neuron!s:<{width}}  ", no_wrap=True)
-        firm = "!" if hit.high_confidence else " "
-        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{firm}", 13), COLOURS[hit.label])
+        line = output.row(f"{hit.neuron!s:<{width}}  ")
+        mark = "!" if hit.high_confidence else " "
+        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{mark}", 13), COLOURS[hit.label])
         found = hit.concepts
         line.append(f"  {hit.strength:>8.1f}  {share(found.purity):>6}  {share(found.base_rate):>4}  {as_words(found)}")
         lines.append(line)
@@ -147,10 +123,10 @@ def _as_json(hit: Hit) -> dict[str, object]:
     }
 
 
-def _item(concepts: Concepts, query: str, label: str | None, total: int) -> str:
+def _why_none(concepts: Concepts, query: str, label: Label | None, total: int) -> str:
     """Why there is nothing, and what to try."""
-    if total:
-        return f"No {label} neuron has {plain(query)!r} among its concepts, but {total} of other labels have."
-    similar = [plain(word) for word in concepts.similar(query) if concepts.find(word).any()]
-    said = f"No neuron has {plain(query)!r} among its concepts."
-    return f"{said} Similar words: {', '.join(similar)}." if similar else said
+    if label is not None and total:
+        return f"No {label.word} neuron has {query!r} among its concepts, but {total} of other labels have."
+    similar = [word for word in concepts.similar(query) if concepts.find(word).any()]
+    none = f"No neuron has {query!r} among its concepts."
+    return f"{none} Similar words: {', '.join(similar)}." if similar else none

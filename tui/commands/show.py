@@ -1,25 +1,17 @@
 """``vlmscope show``: one neuron as text, as JSON, or as a picture."""
 
-import io
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from PIL import Image
 
-from vlmscope.core.analysis.firmness import NeuronFirmness, neuron_firmness
-from vlmscope.core.analysis.published import Published, published
-from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
-from vlmscope.core.method.concepts import ConceptList
+from vlmscope.core.data import images
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
-from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import noted, published_part
 from vlmscope.core.store.example import Example
@@ -27,19 +19,11 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.concepts import as_entry
 from vlmscope.tui.commands.labels import firmness_json
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.shared.open_arg import opened, progress_json
-from vlmscope.tui.commands.shared.options import (
-    AddressArgument,
-    HighConfidenceOption,
-    JsonOption,
-    NtOption,
-    NvOption,
-    ScanArgument,
-    TtOption,
-    TvOption,
-    replaced,
-    whole,
-)
+from vlmscope.tui.commands.shared.notes import note
+from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened, progress_json
+from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, LabelThresholds, ScanArgument, whole
+from vlmscope.tui.commands.show_page import ShownNeuron
+from vlmscope.tui.commands.show_text import as_lines
 
 PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
 PNG_GAP = 12  #: white pixels between origin and activation
@@ -47,65 +31,6 @@ PNG_GAP = 12  #: white pixels between origin and activation
 
 class PictureError(VlmscopeError):
     title = "The picture cannot be made"
-
-
-@dataclass(frozen=True)
-class ShownNeuron:
-    """All that is shown of one neuron.
-
-    Attributes:
-        votes: of its top samples: visual, text, multimodal, unknown.
-        maximum: gmax, the activation whose norm is 10.
-        samples: best first.
-        entry: what the notebook holds.
-    """
-
-    store: ScanStore
-    neuron: Neuron
-    thresholds: Thresholds
-    label: Label
-    high_confidence: bool
-    votes: tuple[int, ...]
-    maximum: float
-    samples: tuple[Example, ...]
-    entry: Entry
-
-    @classmethod
-    def of(cls, store: ScanStore, neuron: Neuron, thresholds: Thresholds, entry: Entry | None = None) -> "ShownNeuron":
-        labels = store.labels_of(neuron, thresholds)
-        return cls(
-            store=store,
-            neuron=neuron,
-            thresholds=thresholds,
-            label=Label(int(labels.label[0])),
-            high_confidence=bool(labels.high_confidence[0]),
-            votes=tuple(int(count) for count in labels.votes[0]),
-            maximum=float(store.maximum[neuron.layer, neuron.index]),
-            samples=tuple(store.example(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
-            entry=entry or Entry(neuron),
-        )
-
-    @property
-    def published(self) -> Published | None:
-        """What the paper says of it, if it is one of the paper's neurons."""
-        return published(self.store.manifest).get(self.neuron)
-
-    @property
-    def firmness(self) -> NeuronFirmness:
-        """How firm the label is."""
-        return neuron_firmness(self.store, self.neuron, self.thresholds)
-
-    @property
-    def concepts(self) -> ConceptList | None:
-        """The words that stand out, or None where the scan has no concepts."""
-        found = self.store.concepts
-        return None if found is None else found.of(self.neuron)
-
-    @property
-    def fractions(self) -> dict[str, float | None]:
-        """The share of the top samples that voted for each label; None where there are no samples."""
-        valid = len(self.samples)
-        return {which.word: self.votes[which] / valid if valid else None for which in Label}
 
 
 def show(
@@ -128,43 +53,34 @@ def show(
         typer.Option("--png", metavar="FILE", help="Write origin and activation, side by side, as a PNG."),
     ] = None,
     colour_map: Annotated[ColourMap, typer.Option("--colour-map", help="How the heatmap is drawn.")] = ColourMap.FADE,
-    Tv: TvOption = None,
-    nv: NvOption = None,
-    Tt: TtOption = None,
-    nt: NtOption = None,
-    high_confidence: HighConfidenceOption = None,
+    thresholds: LabelThresholds,
 ) -> None:
     """Show one neuron: its label, its top samples, where it activates."""
     neuron = Neuron.parse(address)
     store = opened(scan)
     neuron.check_within(store.layers, store.neurons)
-    thresholds = replaced(
-        store.manifest.thresholds.value(), Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence
-    )
-    page = ShownNeuron.of(store, neuron, thresholds, _entry(store, neuron))
+    page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
     picked = _pick(page, rank)
     if png is not None:
         _write_png(png, _picture(page, picked, colour_map))
-        print(f"wrote {plain(str(png))}", file=sys.stderr)
+        note(f"wrote {png}")
     if json:
         output.write_json(as_json(page, picked if rank is not None else None))
     elif png is None:
-        from vlmscope.tui.commands.show_text import as_lines
-
         target = output.console()
-        output.write_lines(target, as_lines(page, picked, top, colour_map, target))
+        output.write_lines(as_lines(page, picked, top, colour_map, target), target)
 
 
 def _entry(store: ScanStore, neuron: Neuron) -> Entry:
-    """What the notebook holds; a notebook that cannot be read is no reason to show nothing."""
+    """What the notebook holds; without it where that cannot be read."""
     try:
-        path = notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
-        if not path.exists():
+        notebook = kept_notebook(store)
+        if notebook is None:
             return Entry(neuron)
-        with Notebook.open(path, store.manifest.scan_id) as notebook:
+        with notebook:
             return notebook.entry(neuron)
     except VlmscopeError as error:
-        print(plain(f"without the notebook: {error.message}"), file=sys.stderr)
+        note(f"without the notebook: {error.message}")
         return Entry(neuron)
 
 
@@ -249,7 +165,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
         raise PictureError(
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
-    crop = open_crop(picked.crop)
+    crop = open_crop(picked.read_crop())
     factor = max(1, round(PNG_SIDE / crop.height))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     activation = overlay(origin, norms, colour_map)
@@ -260,9 +176,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    whole = io.BytesIO()  # so that the file is opened only when there is something to put into it
-    picture.save(whole, "PNG")
     try:
-        path.write_bytes(whole.getvalue())
+        path.write_bytes(images.png(picture))
     except OSError as error:
         raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error

@@ -17,7 +17,8 @@ from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.concepts import as_words, share
 from vlmscope.tui.commands.labels import p_text
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.show import ShownNeuron
+from vlmscope.tui.commands.shared.output import row
+from vlmscope.tui.commands.show_page import ShownNeuron
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 NOTE = 500  #: characters of a note
@@ -33,17 +34,13 @@ def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: Co
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
         if peaks:
             words = ", ".join(f"{plain(word, PEAK_WIDTH)} ×{count}" for word, count in peaks)
-            lines += [_line(f"peaks: {words}"), Text()]
+            lines += [row(f"peaks: {words}"), Text()]
     lines += _top_samples(page, top, target)
     return lines
 
 
-def _line(text: str = "") -> Text:
-    return Text(text, no_wrap=True)
-
-
 def _head(page: ShownNeuron) -> Text:
-    line = _line()
+    line = row()
     line.append(f"{page.neuron}  ", style="bold")
     line.append(f"{page.label.letter} {page.label.word}", style=f"bold {COLOURS[page.label]}")
     for which in Label:
@@ -63,13 +60,13 @@ def _firmness(page: ShownNeuron) -> Text:
         f"share {'-' if firm.share is None else share(firm.share)} ({interval})",
         "fragile" if firm.fragile else "not fragile",
     ]
-    return _line(f"firm: {', '.join(parts)}")
+    return row(f"label: {', '.join(parts)}")
 
 
 def _source(page: ShownNeuron) -> Text:
     manifest, at = page.store.manifest, page.thresholds
-    return _line(
-        f"{plain(manifest.model.name)} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
+    return row(
+        f"{manifest.model.name} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
         f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
     )
 
@@ -79,31 +76,27 @@ def _concepts(page: ShownNeuron) -> list[Text]:
     if found is None:
         return []
     if not found.words:
-        return [_line("concepts: no word stands out")]
-    return [_line(f"concepts: {as_words(found)}  purity {share(found.purity)} (base {share(found.base_rate)})")]
+        return [row("concepts: no word stands out")]
+    return [row(f"concepts: {as_words(found)}  purity {share(found.purity)} (base {share(found.base_rate)})")]
 
 
 def _said(page: ShownNeuron) -> list[Text]:
     """What the paper, the notebook's explanations and the user say."""
     lines, entry = [], page.entry
     if page.published is not None:
-        lines.append(_line(f"the paper, figure {page.published.figure}: {page.published.text}"))
+        lines.append(row(f"the paper, figure {page.published.figure}: {page.published.text}"))
     for saved in entry.explanations:
         explanation = saved.explanation
-        by = plain(explanation.model) or ("you" if explanation.source is Source.USER else explanation.source.value)
+        by = explanation.model or ("you" if explanation.source is Source.USER else explanation.source.value)
         by = f"borrowed from {by}" if explanation.source is Source.BORROWED else by
         found = "" if explanation.pattern_found else "no pattern found: "
-        lines.append(
-            _line(f"{'explained' if saved.leads else 'also'}: {found}{plain(explanation.text)} ({by}, #{saved.id})")
-        )
-        lines += [_line(f"  {line}") for line in _scores(entry, saved.id)]
+        lines.append(row(f"{'explained' if saved.leads else 'also'}: {found}{explanation.text} ({by}, #{saved.id})"))
+        lines += [row(f"  {line}") for line in _scores(entry, saved.id)]
     if entry.failure is not None:
-        lines.append(
-            _line(f"explanation {'refused' if entry.failure.refused else 'failed'}: {plain(entry.failure.reason)}")
-        )
-    marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{plain(tag)}" for tag in entry.tags)]
+        lines.append(row(f"explanation {'refused' if entry.failure.refused else 'failed'}: {entry.failure.reason}"))
+    marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{tag}" for tag in entry.tags)]
     noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
-    return [*lines, _line(f"noted: {noted}")] if noted else lines
+    return [*lines, row(f"noted: {noted}")] if noted else lines
 
 
 def _scores(entry: Entry, explanation: int) -> list[str]:
@@ -113,7 +106,7 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
         if saved.explanation_id != explanation:
             continue
         try:
-            report = ScoreReport.from_body(saved.body)
+            report = ScoreReport.from_json(saved.body)
         except NotebookError:
             continue
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
@@ -125,9 +118,9 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
 def _sample_head(page: ShownNeuron, top: Example) -> Text:
     at, maximum = page.thresholds, page.maximum
     visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
-    image = plain(top.sample.image)
-    return _line(
-        f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  score {top.activation:.4g}"
+    image = top.sample.image
+    return row(
+        f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  activation {top.activation:.4g}"
         f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
     )
 
@@ -141,22 +134,22 @@ def _norm(activation: float, maximum: float) -> str:
 def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Console) -> list[Text]:
     norms = top.visual_norms
     if norms is None:
-        return [_line(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
+        return [row(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
     if not output.has_colours(target):
         # Two glyphs a patch: a cell is about twice as high as wide.
         rows, columns = norms.shape
         frame = "+" + "-" * (2 * columns) + "+"
-        body = [f"|{row}|" for row in glyph_rows(norms, 2 * columns, rows)]
-        return [*(_line(row) for row in (frame, *body, frame)), _line(f'norm 0 to 10: "{GLYPHS}"'), Text()]
+        body = [f"|{glyphs}|" for glyphs in glyph_rows(norms, 2 * columns, rows)]
+        return [*(row(line) for line in (frame, *body, frame)), row(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(top.crop)
+    crop = open_crop(top.read_crop())
     height = max(2, round(crop.height * width / crop.width / 2) * 2)
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)
     lines = []
     for y in range(0, height, 2):
-        line = _line()
+        line = row()
         _half_blocks(line, origin, y)
         line.append("  ")
         _half_blocks(line, activation, y)
@@ -193,14 +186,14 @@ def _description(page: ShownNeuron, top: Example) -> list[Text]:
 
 
 def _top_samples(page: ShownNeuron, count: int, target: Console) -> list[Text]:
-    lines = [_line("rank  sample       score  vote  image and description")]
+    lines = [row("rank  sample  activation  vote  image and description")]
     for top in page.samples[:count]:
         sample = top.sample
-        line = _line(f"{top.rank + 1:>4}  {sample.index:>6}  {top.activation:>10.4g}  ")
+        line = row(f"{top.rank + 1:>4}  {sample.index:>6}  {top.activation:>10.4g}  ")
         line.append(f"{top.vote.letter:<4}", style=COLOURS[top.vote])
-        line.append(plain(f"  {sample.image}  {sample.description}"))
+        line.append(plain(f"  {sample.image}  {sample.description}"))  # it is measured before it is written
         if target.is_terminal:
             line.truncate(target.width, overflow="ellipsis")
         lines.append(line)
     left = len(page.samples) - count
-    return [*lines, _line(f"and {left} more: --top {len(page.samples)}")] if left > 0 else lines
+    return [*lines, row(f"and {left} more: --top {len(page.samples)}")] if left > 0 else lines

@@ -1,50 +1,43 @@
 """``vlmscope simulate``: predict activations from explanations, and score these by it."""
 
-import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.config import Config, load_config
 from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
 from vlmscope.core.llm.access import key_problem
-from vlmscope.core.llm.budget import Ledger, dollars, total
+from vlmscope.core.llm.budget import CostOffer, Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, own_explanation
 from vlmscope.core.scoring.held_out import held_out
 from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.report import ScoreReport, score_words
-from vlmscope.core.scoring.run import Result, RunEnd, Status, pick_explanation, run
+from vlmscope.core.scoring.run import ScoreResult, ScoreStatus, pick_explanation, run
 from vlmscope.core.scoring.simulators.api_text import ApiText, estimate_samples
 from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, Tools, make_simulator
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.shared.neuron_args import AddressesArgument, LabelOption, LimitOption, TopKOption, pick
-from vlmscope.tui.commands.shared.open_arg import opened
-from vlmscope.tui.commands.shared.options import MODEL, JsonOption, ScanArgument
-from vlmscope.tui.commands.shared.progress_bars import talk_to_user
-
-INTERRUPTED = "What is finished is in the notebook; the same command again goes on."
+from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
+from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, counts_text, run_and_keep
+from vlmscope.tui.commands.shared.notes import Notes
+from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
+from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions
 
 
 def simulate(
     *,
     scan: ScanArgument,
-    addresses: AddressesArgument = None,
-    top_k: TopKOption = None,
-    label: LabelOption = None,
-    limit: LimitOption = None,
+    which: NeuronOptions,
     backend: Annotated[str, typer.Option("--backend", help=f"Who predicts: {', '.join(BACKENDS)}.")] = DEFAULT,
     explanation: Annotated[
         str | None,
@@ -57,46 +50,30 @@ def simulate(
     again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Pay for api-text without asking.")] = False,
     json: JsonOption = False,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", help="Where the scanned model runs: auto, cpu, cuda, mps.", rich_help_panel=MODEL),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)
-    ] = None,
+    scanned_model: ScannedModelOptions,
 ) -> None:
     """Predict neurons' activations from their explanations, and correlate them with the true ones.
 
-    Scored are the explanation that leads in the notebook, or else the neuron's concept words, on samples that it was
-    not written from: 20 top ones and 20 random ones. Scores go into the scan's notebook.
+    It scores the explanation that leads in the notebook, or else the neuron's
+    concept words, on samples that the words do not come from: 20 top ones and
+    20 random ones. Scores go into the scan's notebook.
     """
     config = load_config()
     store = opened(scan)
     labels = store.stored_labels()
-    neurons = pick(addresses or [], top_k, label, limit, store, labels)
-    manifest = store.manifest
-    spec = ModelSpec(
-        manifest.model.name,
-        manifest.model.revision,
-        device or config.device,
-        dtype or config.dtype,
-        manifest.hook,
-    )
-    talk = talk_to_user()
-    place = notebook_path(manifest.scan_id, store.folder, config.notebooks)
-    with Notebook.open(place, manifest.scan_id) as notebook:
-        wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, talk)
+    neurons = which.pick(store, labels)
+    spec = scanned_model.spec(store.manifest, config)
+    notes = Notes()
+    with open_notebook(store) as notebook:
+        wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, notes)
         if backend == ApiText.name:
-            _agree(neurons, store, notebook, wanted, config, yes, talk)
-        try:
-            end = asyncio.run(_run(neurons, store, spec, backend, notebook, wanted, again, talk, config))
-        except KeyboardInterrupt:
-            talk.print(INTERRUPTED, soft_wrap=True)
-            raise
-    _report(end, labels, json, talk)
+            _agree(neurons, store, notebook, wanted, config, yes, notes)
+        work = _run(neurons, store, spec, backend, notebook, wanted, again, notes, config)
+        end = run_and_keep(work, notes, "goes on")
+    _report(end, labels, json, notes)
 
 
-def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, talk: Console) -> Explanation:
+def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, notes: Notes) -> Explanation:
     """What ``--explanation`` stands for.
 
     Raises:
@@ -109,7 +86,7 @@ def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebo
         for neuron in notebook.marks():
             for saved in notebook.explanations(neuron):
                 if saved.id == int(said):
-                    talk.print(f"explanation {said} is of {neuron}", soft_wrap=True)
+                    notes.write(f"explanation {said} is of {neuron}")
                     return saved.explanation if neurons == [neuron] else borrowed(saved.explanation, neuron)
         raise UsageError(f"The notebook has no explanation {said}.", "Words in quotes are scored as they are.")
     try:
@@ -129,9 +106,9 @@ def _agree(
     wanted: Explanation | None,
     config: Config,
     yes: bool,
-    talk: Console,
+    notes: Notes,
 ) -> None:
-    """Say what an API will cost at most, and ask whether to go on.
+    """Ask whether the cost of an API is agreed to.
 
     Raises:
         ApiError: if there is no key.
@@ -146,19 +123,9 @@ def _agree(
         said = pick_explanation(store, notebook, neuron, wanted)
         if said is not None and said.pattern_found:
             costs.append(estimate_samples(said, held_out(store, neuron, said.samples, paid=True), config.api))
-    cost = total(costs)
-    talk.print(
-        plain(
-            f"{len(costs)} neurons to score with {config.api.model}, {cost.requests} requests: at most about "
-            f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out, {dollars(cost.usd)}"
-        ),
-        soft_wrap=True,
-    )
-    if config.api.budget_usd and cost.usd is not None and cost.usd > config.api.budget_usd:
-        talk.print(
-            f"budget_usd is {dollars(config.api.budget_usd)}: the run may end before all are scored", soft_wrap=True
-        )
-    output.may_be_paid(talk, yes)
+    offer = CostOffer(total(costs), config.api)
+    what = f"{len(costs)} neurons to score with {config.api.model}, {offer.cost.requests} requests: {offer.short}"
+    agree(offer, what, "scored", notes, yes)
 
 
 def _check(wanted: Explanation, simulator: Simulator, store: ScanStore) -> None:
@@ -167,31 +134,9 @@ def _check(wanted: Explanation, simulator: Simulator, store: ScanStore) -> None:
         return
     similar = () if store.concepts is None else store.concepts.similar(wanted.text)
     raise UsageError(
-        f"{simulator.name} can look for nothing in {plain(wanted.text)!r}: it knows none of these words.",
-        f"Similar words: {', '.join(map(plain, similar))}." if similar else "Use words of the scan's concepts.",
+        f"{simulator.name} can look for nothing in {wanted.text!r}: it has none of these words.",
+        f"Similar words: {', '.join(similar)}." if similar else "Use words of the scan's concepts.",
     )
-
-
-class _Bar:
-    """How far it is, on stderr: neurons, and the samples of the present one."""
-
-    def __init__(self, talk: Console, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        # A bar has no place in a log: elsewhere than on a terminal the summary is enough.
-        self.bars = Progress(*columns, console=talk, disable=not talk.is_terminal)
-        self.neurons = self.bars.add_task("neurons", total=total)
-        self.samples = self.bars.add_task("samples", total=None)
-
-    def model(self, status: ModelStatus) -> None:
-        """Loading takes a while: say so."""
-        loading = status.phase in (Phase.STARTING, Phase.LOADING)
-        self.bars.update(self.neurons, description=f"model: {plain(status.detail, 40)}" if loading else "neurons")
-
-    def sample(self, done: int, of: int) -> None:
-        self.bars.update(self.samples, completed=done, total=of)
-
-    def step(self, _: Result) -> None:
-        self.bars.advance(self.neurons)
 
 
 async def _run(
@@ -202,18 +147,18 @@ async def _run(
     notebook: Notebook,
     wanted: Explanation | None,
     again: bool,
-    talk: Console,
+    notes: Notes,
     config: Config,
-) -> RunEnd:
-    bar = _Bar(talk, len(neurons))
-    model = ModelProcess(spec, bar.model, idle_unload_s=0)
+) -> BatchEnd[ScoreResult]:
+    bar = RunBar(notes, "neurons", len(neurons), has_samples=True)
+    model = ModelProcess(spec, bar.show_model, idle_unload_s=0)
     chat, ledger = Chat(config.api), Ledger(config.api.budget_usd)
     try:
         simulator = make_simulator(backend, Tools(store, model, config, chat, ledger))
         if wanted is not None:
             _check(wanted, simulator, store)
         with bar.bars:
-            end = await run(
+            return await run(
                 neurons,
                 store,
                 simulator,
@@ -222,50 +167,42 @@ async def _run(
                 wanted=wanted,
                 again=again,
                 on_result=bar.step,
-                on_sample=bar.sample,
+                on_sample=bar.show_sample,
             )
-        if isinstance(simulator, ApiText) and simulator.warning:
-            talk.print(plain(simulator.warning), soft_wrap=True)
-        return end
     finally:
         if ledger.spent_usd or ledger.unpriced:
             unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""
-            talk.print(f"billed: {dollars(ledger.spent_usd)}{unpriced}", soft_wrap=True)
+            notes.write(f"billed: {dollars(ledger.spent_usd)}{unpriced}")
         await chat.close()
         await model.close()
 
 
-def _report(end: RunEnd, labels: Labels, as_json: bool, talk: Console) -> None:
+def _report(end: BatchEnd[ScoreResult], labels: Labels, as_json: bool, notes: Notes) -> None:
     """Write a run's results.
 
     Raises:
         VlmscopeError: what ended the run early, or that nothing was scored at all.
     """
     if as_json:
-        output.write_json([_as_json(result, _label(labels, result.neuron)) for result in end.results])
+        output.write_json([_as_json(result, labels.of(result.neuron)) for result in end.results])
     else:
-        lines = [
-            _line(result, result.report, _label(labels, result.neuron))
-            for result in end.results
-            if result.report is not None
-        ]
-        if lines:
-            output.write_lines(output.console(), lines)
+        output.write_lines(
+            [_line(one.neuron, one.report, labels.of(one.neuron)) for one in end.results if one.report is not None]
+        )
     for note in dict.fromkeys(result.report.note for result in end.results if result.report is not None):
         if note:
-            talk.print(plain(note), soft_wrap=True)
+            notes.write(note)
     for result in end.results:
         if result.report is None:
-            talk.print(plain(f"{result.neuron} {result.status.value}: {result.reason}"), soft_wrap=True)
-        elif result.report.failures and result.status is Status.SCORED:
+            notes.write(f"{result.neuron} {result.status.value}: {result.reason}")
+        elif result.report.failures and result.status is ScoreStatus.SCORED:
             missing = len({failure.sample for failure in result.report.failures})
             reasons = list(dict.fromkeys(failure.reason for failure in result.report.failures))
             more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-            talk.print(plain(f"{result.neuron}: {missing} samples left out: {reasons[0]}{more}"), soft_wrap=True)
-    counts = [(status, sum(result.status is status for result in end.results)) for status in Status]
+            notes.write(f"{result.neuron}: {missing} samples left out: {reasons[0]}{more}")
     without = sum(result.report is not None and _undefined(result.report) for result in end.results)
-    note = f" ({without} of them n/a)" if without else ""
-    talk.print(", ".join(f"{count} {status.value}" for status, count in counts if count) + note, soft_wrap=True)
+    counts = counts_text((result.status for result in end.results), ScoreStatus)
+    notes.write(counts + (f" ({without} of them n/a)" if without else ""))
     if end.stopped is not None:
         raise end.stopped
     if all(result.report is None for result in end.results):
@@ -278,27 +215,23 @@ def _undefined(report: ScoreReport) -> bool:
     return all(pooled is None or pooled.score is None for pooled in found)
 
 
-def _label(labels: Labels, neuron: Neuron) -> Label:
-    return Label(int(labels.label[neuron.layer, neuron.index]))
-
-
-def _as_json(result: Result, label: Label) -> dict[str, object]:
+def _as_json(result: ScoreResult, label: Label) -> dict[str, object]:
     return {
         "neuron": str(result.neuron),
         "label": label.word,
         "status": result.status.value,
         "explanation": None if result.explanation is None else result.explanation.text,
         "reason": result.reason,
-        "report": None if result.report is None else result.report.to_body(),
+        "report": None if result.report is None else result.report.to_json(),
     }
 
 
-def _line(result: Result, report: ScoreReport, label: Label) -> Text:
-    line = Text(f"{result.neuron!s:<12}", no_wrap=True)
+def _line(neuron: Neuron, report: ScoreReport, label: Label) -> Text:
+    line = output.row(f"{neuron!s:<12}")
     line.append(f"{label.word:<11}", style=COLOURS[label])
     for kind in report.pooled:
         found = report.headline(kind)
         if found is not None:
             line.append(f"{kind.value} {score_words(found)}  ")
-    line.append(plain(report.explanation))
+    line.append(report.explanation)
     return line

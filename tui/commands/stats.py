@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,6 @@ from rich.text import Text
 from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import (
     NO_CONTROL,
-    Counts,
     ScanStatistics,
     labels_at,
     named_apart,
@@ -24,20 +22,13 @@ from vlmscope.core.analysis.statistics import (
 )
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import COLOURS, Label
+from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.commands.labels import bar, counts_of
+from vlmscope.tui.commands.labels import by_label, thresholds_text
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
-from vlmscope.tui.commands.shared.options import (
-    HighConfidenceOption,
-    JsonOption,
-    NtOption,
-    NvOption,
-    TtOption,
-    TvOption,
-    replaced,
-)
+from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
 from vlmscope.tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
@@ -77,17 +68,13 @@ def stats(
     scores: Annotated[
         bool, typer.Option("--scores", help="The scores of explanations in the scan's notebook, by label and layer.")
     ] = False,
-    Tv: TvOption = None,
-    nv: NvOption = None,
-    Tt: TtOption = None,
-    nt: NtOption = None,
-    high_confidence: HighConfidenceOption = None,
+    thresholds: LabelThresholds,
 ) -> None:
-    """Shares of the labels by layer: of all neurons, and of the sure ones.
+    """Shares of the labels by layer: of all neurons, and of the high-confidence ones.
 
     The paper's figures 5 and 6, and with several scans its figure 7. A scan's
     control, a network with random weights, stands beside it where there is
-    one (vlmscope scan --control SCAN): without it shares say nothing about
+    one (vlmscope scan --control SCAN): without it shares do not show
     what a model has learnt. Fragile labels become others when Tv or Tt moves
     by 10 %.
     """
@@ -96,13 +83,12 @@ def stats(
     if scores:
         if png is not None or len(scans) > 1:
             raise UsageError("--scores takes one scan, and draws no chart.", "Leave out --png, or name one scan.")
-        _write_scores(opened(scans[0]), json, as_csv, Tv, nv, Tt, nt, high_confidence)
+        _write_scores(opened(scans[0]), thresholds, json, as_csv)
         return
     found = []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
-        own = store.manifest.thresholds.value()
-        labels = labels_at(store, replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence))
+        labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
     found = named_apart(found, scans)
     if png is not None:
@@ -112,28 +98,17 @@ def stats(
     elif as_csv:
         output.write(as_table_csv(found))
     elif png is None:
-        output.write_lines(output.console(), as_text(found))
+        output.write_lines(as_text(found))
 
 
-def _write_scores(
-    store: ScanStore,
-    json: bool,
-    as_csv: bool,
-    Tv: float | None,
-    nv: int | None,
-    Tt: float | None,
-    nt: int | None,
-    high_confidence: float | None,
-) -> None:
-    own = store.manifest.thresholds.value()
-    labels = labels_at(store, replaced(own, Tv=Tv, nv=nv, Tt=Tt, nt=nt, high_confidence=high_confidence))
-    found = scores_of(store, labels)
+def _write_scores(store: ScanStore, thresholds: LabelThresholds, json: bool, as_csv: bool) -> None:
+    found = scores_of(store, labels_at(store, thresholds.of(store)))
     if json:
         output.write_json(scores_json(found))
     elif as_csv:
         output.write(scores_csv(found))
     else:
-        output.write_lines(output.console(), scores_text(found))
+        output.write_lines(scores_text(found))
 
 
 def as_json(scan: ScanStatistics) -> dict[str, object]:
@@ -154,26 +129,22 @@ def as_json(scan: ScanStatistics) -> dict[str, object]:
 
 def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
     """One layer, or all: shares of high-confidence labels are among themselves, as in the paper's figure 6."""
-    counts, sure = of_layer(scan.counts, layer), of_layer(scan.high_confidence, layer)
+    counts, high = of_layer(scan.counts, layer), of_layer(scan.high_confidence, layer)
     neurons = int(counts.sum())
     row: dict[str, object] = {
         "neurons": neurons,
-        "count": _by_label(counts),
-        "share": _by_label(shares(counts)),
+        "count": by_label(counts),
+        "share": by_label(shares(counts)),
         "high_confidence": {
-            "neurons": int(sure.sum()),
-            "count": _by_label(sure),
-            "share": _by_label(shares(sure)),
+            "neurons": int(high.sum()),
+            "count": by_label(high),
+            "share": by_label(shares(high)),
         },
     }
     if scan.fragile is not None:
         marked = of_layer(scan.fragile, layer)
-        row["fragile"] = {"neurons": int(marked.sum()), "count": _by_label(marked)}
+        row["fragile"] = {"neurons": int(marked.sum()), "count": by_label(marked)}
     return row
-
-
-def _by_label(row: "Counts | np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> dict[str, float]:
-    return dict(zip((which.word for which in Label), row.tolist(), strict=True))
 
 
 def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
@@ -183,8 +154,8 @@ def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
     lines.writerow(CSV_HEAD)
     for scan in scans:
         for row in scan.both:
-            about = [plain(scan.name), plain(row.model), row.hook.value, row.samples, row.seed]
-            part, sure = shares(row.counts), shares(row.high_confidence)
+            about = [scan.name, row.model, row.hook.value, row.samples, row.seed]
+            part, high = shares(row.counts), shares(row.high_confidence)
             for layer, which in np.ndindex(row.counts.shape):
                 place = (layer, which)
                 lines.writerow(
@@ -196,7 +167,7 @@ def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
                         int(row.counts[place]),
                         _number(float(part[place])),
                         int(row.high_confidence[place]),
-                        _number(float(sure[place])),
+                        _number(float(high[place])),
                         None if row.fragile is None else int(row.fragile[place]),
                     ]
                 )
@@ -215,27 +186,25 @@ def as_text(scans: Sequence[ScanStatistics]) -> list[Text]:
     if len(scans) > 1 or any(scan.control for scan in scans):
         lines += [*_summary(scans), Text()]
     words = "  ".join(f"{which.letter} {which.word}" for which in Label)
-    lines.append(_plain(f"{words}     sure: high-confidence"))
-    lines.append(_plain("frag: fragile, another label when Tv or Tt moves by 10 %"))
+    lines.append(output.row(f"{words}     high: high-confidence"))
+    lines.append(output.row("frag: fragile, another label when Tv or Tt moves by 10 %"))
     if all(scan.control is None for scan in scans):
-        lines.append(_plain(NO_CONTROL))
+        lines.append(output.row(NO_CONTROL))
     return lines
 
 
 def _layers(scan: ScanStatistics) -> list[Text]:
-    at, control = scan.thresholds, scan.control
+    control = scan.control
     about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.hook.value, f"{scan.samples} samples"]
-    settings = f"Tv {at.T_v:g}  nv {at.n_v}  Tt {at.T_t:g}  nt {at.n_t}  high-confidence > {at.high_confidence:g}"
     letters = "".join(f"{which.letter:>7}" for which in Label)
-    head = f"layer{letters}{'sure':>7}{'frag':>7}"
+    head = f"layer{letters}{'high':>7}{'frag':>7}"
     lines = [
-        _plain("  ·  ".join([*about, settings])),
-        _plain(head if control is None else f"{head}{'':{BAR + 2}}{'control:':>9}{letters[2:]}"),
+        output.row("  ·  ".join([*about, thresholds_text(scan)])),
+        output.row(head if control is None else f"{head}{'':{BAR + 2}}{'control:':>9}{letters[2:]}"),
     ]
     for layer in [*range(scan.layers), None]:
-        line = _plain(f"{'all' if layer is None else layer:>5}{_shares_text(scan, layer)}  ")
-        for which, cells in bar(counts_of(of_layer(scan.counts, layer)), BAR):
-            line.append(which.letter * cells, style=COLOURS[which])
+        line = output.row(f"{'all' if layer is None else layer:>5}{_shares_text(scan, layer)}  ")
+        output.append_bar(line, of_layer(scan.counts, layer), BAR)
         if control is not None:
             line.append(f"{'':9}" + "".join(_percent(part, 7) for part in shares(of_layer(control.counts, layer)))[2:])
         lines.append(line)
@@ -252,10 +221,10 @@ def _summary(scans: Sequence[ScanStatistics]) -> list[Text]:
             name += f" ({row.samples} samples)" if row.samples != scan.samples else ""
             rows.append((name, row))
     width = max(len(name) for name, _ in rows)
-    lines = [_plain(f"{'':{width}}{letters}{'sure':>7}{'frag':>7}   of the sure:{letters[2:]}")]
+    lines = [output.row(f"{'':{width}}{letters}{'high':>7}{'frag':>7}   of the high-confidence:{letters[2:]}")]
     for name, row in rows:
-        sure = "".join(_percent(part, 7) for part in shares(of_layer(row.high_confidence, None)))
-        lines.append(_plain(f"{name:<{width}}{_shares_text(row, None)}{'':15}{sure[2:]}"))
+        high = "".join(_percent(part, 7) for part in shares(of_layer(row.high_confidence, None)))
+        lines.append(output.row(f"{name:<{width}}{_shares_text(row, None)}{'':15}{high[2:]}"))
     return lines
 
 
@@ -272,10 +241,6 @@ def _percent(part: float, width: int) -> str:
     return f"{'-' if np.isnan(part) else f'{part:.1%}':>{width}}"
 
 
-def _plain(text: str) -> Text:
-    return Text(text, no_wrap=True)
-
-
 def _write_chart(path: Path, scans: Sequence[ScanStatistics]) -> None:
     from vlmscope.core.report.chart import chart_png  # late: it loads Pillow
 
@@ -284,4 +249,4 @@ def _write_chart(path: Path, scans: Sequence[ScanStatistics]) -> None:
         path.write_bytes(picture)
     except OSError as error:
         raise ChartError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
-    print(f"wrote {plain(str(path))}", file=sys.stderr)
+    note(f"wrote {path}")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.method.labels import Labels
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.scoring.statistics import Scores, newest_scores, score_statistics
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.open_arg import kept_notebook
 
 HEAD = ("backend", "kind", "label", "layer", "scored", "undefined", "mean", "min", "q25", "median", "q75", "max")
 
@@ -22,10 +22,10 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
     Raises:
         NotebookError: if there is no notebook, or no score in it.
     """
-    path = notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
     found = {}
-    if path.exists():
-        with Notebook.open(path, store.manifest.scan_id) as notebook:
+    notebook = kept_notebook(store)
+    if notebook is not None:
+        with notebook:
             found = newest_scores(notebook)
     inside = {
         neuron: reports
@@ -51,16 +51,14 @@ def scores_csv(found: Sequence[Scores]) -> str:
 
 def scores_text(found: Sequence[Scores]) -> list[Text]:
     """A table of all neurons and of each label; layers are for JSON and CSV."""
-    lines = [Text("backend         kind    label       scored   n/a    mean  median     25%     75%", no_wrap=True)]
+    lines = [output.row("backend         kind    label       scored   n/a    mean  median     25%     75%")]
     for one in found:
         if one.layer is not None:
             continue
         label = "all" if one.label is None else one.label.word
         numbers = [one.mean, *((one.quantiles[2], one.quantiles[1], one.quantiles[3]) if one.quantiles else [None] * 3)]
         shown = "".join(f"{'n/a' if value is None else format(value, '.2f'):>8}" for value in numbers)
-        lines.append(
-            Text(f"{one.backend:<16}{one.kind:<8}{label:<11}{one.count:>7}{one.undefined:>6}{shown}", no_wrap=True)
-        )
+        lines.append(output.row(f"{one.backend:<16}{one.kind:<8}{label:<11}{one.count:>7}{one.undefined:>6}{shown}"))
     return lines
 
 

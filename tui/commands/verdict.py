@@ -1,25 +1,23 @@
 """``vlmscope verdict``: decide on a neuron, as the keys on the screen do."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.events import clean_tags
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Change, Entry, Kind, Value, Verdict
 from vlmscope.core.report.collect import noted
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.shared.open_arg import opened
+from vlmscope.tui.commands.shared.notes import note
+from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, ScanArgument
 
 CLEAR = "clear"
 WORDS = (*(verdict.value for verdict in Verdict), CLEAR)
-SHOWN = 60  #: characters of a note that are told
+SHOWN = 60  #: characters of a note that are shown
 
 
 def verdict(
@@ -28,7 +26,7 @@ def verdict(
     address: AddressArgument,
     word: Annotated[str, typer.Argument(metavar="VERDICT", help=f"One of: {', '.join(WORDS)}.", show_default=False)],
     note: Annotated[
-        str | None, typer.Option("--note", metavar="TEXT", help="Put this in the note's place; empty: remove it.")
+        str | None, typer.Option("--note", metavar="TEXT", help="Replace the note with this; empty: remove it.")
     ] = None,
     tags: Annotated[
         list[str] | None,
@@ -38,8 +36,8 @@ def verdict(
 ) -> None:
     """Decide on a neuron: keep, reject, unsure, or clear.
 
-    It goes into the scan's notebook, where the screen shows it and undoes it; what
-    changed is told on stderr.
+    It goes into the scan's notebook, where the screen shows it and undoes it.
+    What changed goes to stderr.
     """
     decided = _verdict(word)
     neuron = Neuron.parse(address)
@@ -47,9 +45,8 @@ def verdict(
     neuron.check_within(store.layers, store.neurons)
     added = clean_tags(
         [part for tag in tags or [] for part in tag.split(",") if part.strip()]
-    )  # before anything is written: one may be no tag
-    scan_id = store.manifest.scan_id
-    with Notebook.open(notebook_path(scan_id, store.folder, load_config().notebooks), scan_id) as notebook:
+    )  # before anything is written: one may not be a tag
+    with open_notebook(store) as notebook:
         changes = []
         if note is not None:
             changes.append(notebook.set_note(neuron, note))
@@ -58,7 +55,7 @@ def verdict(
             changes.append(notebook.set_tags(neuron, (*kept, *added)))
         changes.append(notebook.set_verdict(neuron, decided))
         entry = notebook.entry(neuron)
-    _tell(entry, [change for change in changes if change is not None])
+    _note_changes(entry, [change for change in changes if change is not None])
     if json:
         output.write_json(noted(entry).model_dump(mode="json"))
 
@@ -66,16 +63,16 @@ def verdict(
 def _verdict(word: str) -> Verdict | None:
     clean = word.strip().lower()
     if clean not in WORDS:
-        raise UsageError(f"{word!r} is no verdict.", f"Verdicts: {', '.join(WORDS)}.")
+        raise UsageError(f"{word!r} is not a verdict.", f"Verdicts: {', '.join(WORDS)}.")
     return None if clean == CLEAR else Verdict(clean)
 
 
-def _tell(entry: Entry, changes: list[Change]) -> None:
+def _note_changes(entry: Entry, changes: list[Change]) -> None:
     for change in changes:
         before, after = (_shown(change.kind, value) for value in (change.before, change.after))
-        print(f"{entry.neuron}: {change.kind} {before} -> {after}", file=sys.stderr)
+        note(f"{entry.neuron}: {change.kind} {before} -> {after}")
     if not changes:
-        print(f"{entry.neuron}: nothing changed, verdict {entry.verdict or 'none'}", file=sys.stderr)
+        note(f"{entry.neuron}: nothing changed, verdict {entry.verdict or 'none'}")
 
 
 def _shown(kind: Kind, value: Value) -> str:
@@ -83,4 +80,4 @@ def _shown(kind: Kind, value: Value) -> str:
         return "none"
     if kind is Kind.NOTE:
         return repr(plain(str(value), SHOWN))
-    return ", ".join(plain(tag) for tag in value) if isinstance(value, tuple) else str(value)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

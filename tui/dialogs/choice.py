@@ -79,11 +79,11 @@ class Choices(OptionList):
 
     def action_page_down(self) -> None:
         with contextlib.suppress(KeyError):
-            super().action_page_down()
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
     def action_page_up(self) -> None:
         with contextlib.suppress(KeyError):
-            super().action_page_up()
+            super().action_page_up()  # type: ignore[no-untyped-call]
 
 
 class ChoiceScreen(ModalScreen[str | None]):

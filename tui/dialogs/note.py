@@ -1,7 +1,6 @@
 """Writing a note: a box of text over the screen; every pause keeps a draft, so that nothing typed is ever lost."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from vlmscope.core.base.files import write_whole
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.widgets.prompt_line import drained
 
@@ -55,9 +55,7 @@ class NoteScreen(ModalScreen[str | None]):
         # A draft that cannot be written is no reason to stop typing: the note itself is saved on leaving.
         with contextlib.suppress(OSError):
             self._draft.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._draft.with_name(f".{self._draft.name}.{os.getpid()}")
-            partial.write_text(text, encoding="utf-8", errors="surrogatepass")
-            partial.replace(self._draft)
+            write_whole(self._draft, text.encode("utf-8", "surrogatepass"))
 
     async def action_leave(self, save: bool) -> None:
         box = self.query_one(TextArea)

@@ -26,8 +26,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels, Thresholds
-from vlmscope.core.store.progress import open_scan
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.keys import BY_ID, footer_keys
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of

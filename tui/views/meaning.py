@@ -23,7 +23,7 @@ def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
     found: dict[int, tuple[ScoreReport, ...]] = {}
     for saved in entry.scores:
         with contextlib.suppress(NotebookError):
-            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_body(saved.body))
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
     return found
 
 

@@ -50,7 +50,7 @@ def score_view(
     first = entry.explanations[0].id if entry.explanations else -1
     saved = next((one for one in entry.scores if one.explanation_id == first), entry.scores[0])
     try:
-        report = ScoreReport.from_body(saved.body)
+        report = ScoreReport.from_json(saved.body)
     except NotebookError as error:
         return ScoreView(entry.neuron, None, None, 0, problem=error.message)
     outcome = outcomes.get((entry.neuron, report.backend, report.explanation))

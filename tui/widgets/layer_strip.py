@@ -9,11 +9,11 @@ from itertools import groupby
 from rich.style import Style
 from textual.events import Click
 
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import Label, bar_cells
 from vlmscope.tui.messages import LayerChosen
 from vlmscope.tui.views.layers import LayersView
 from vlmscope.tui.widgets.lines import Lines, Part, blank, row
-from vlmscope.tui.widgets.numbers import bar_cells, label_bar, percent, short_shares
+from vlmscope.tui.widgets.numbers import label_bar, percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
 
 FOOT = "▂"  #: the control's part of a bar's cell

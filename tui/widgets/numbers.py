@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlmscope.core.method.distribution import BINS, Distribution
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import Label, bar_cells
 from vlmscope.tui.widgets.lines import Part
 from vlmscope.tui.widgets.palette import Palette
 
@@ -53,23 +53,6 @@ def against(value: float, threshold: float, *, above: bool) -> str:
         if (float(text) > threshold) == above:
             break
     return f"{text} {'>' if above else '≤'} {threshold:g}"
-
-
-def bar_cells(counts: Sequence[int], width: int) -> list[int]:
-    """Cells for each part of a bar, ``width`` in all; a part that is there gets one at least, if that fits."""
-    whole = sum(counts)
-    if not whole:
-        return [0] * len(counts)
-    exact = [count * width / whole for count in counts]
-    cells = [int(share) for share in exact]
-    for which in sorted(range(len(counts)), key=lambda i: cells[i] - exact[i])[: width - sum(cells)]:
-        cells[which] += 1
-    for which, count in enumerate(counts):
-        largest = max(range(len(counts)), key=cells.__getitem__)
-        if count and not cells[which] and cells[largest] > 2:
-            cells[which] += 1
-            cells[largest] -= 1
-    return cells
 
 
 def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str = "█░") -> list[Part]:

@@ -6,32 +6,27 @@ token's activation. Change ``PROMPT_VERSION`` with anything that the model reads
 Notable:
 - The answer pairs each token's number with its activation: a list of activations alone would shift unseen where the
   model skips a token.
-- An answer that lacks a token is no prediction. It is asked to be mended once; a token is never taken for 0.
+- An answer that lacks a token is not a prediction. The model is asked once to correct it; a token is never taken for 0.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import Api, cache_folder
-from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
-from vlmscope.core.base.text import escaped, plain
+from vlmscope.core.base.text import escaped
 from vlmscope.core.llm.access import base_url
-from vlmscope.core.llm.answers import WRONG_ANSWER_LENGTH, WrongAnswer, read_json
+from vlmscope.core.llm.answers import WrongAnswer, read_json
 from vlmscope.core.llm.budget import Estimate, Ledger, estimate_request, total
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.llm.messages import ChatAnswer, ChatRequest, Json, TextPart
-from vlmscope.core.llm.prices import output_cap, price_of
-from vlmscope.core.llm.retry import REASON_LENGTH
+from vlmscope.core.llm.conversation import NoAnswer, converse
+from vlmscope.core.llm.messages import ChatRequest, Json, TextPart
+from vlmscope.core.llm.prices import output_cap
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
 
@@ -72,29 +67,23 @@ class _Pairs(BaseModel):
 
 
 class ApiText:
-    """A model behind an API predicts each token's activation from the explanation.
-
-    Attributes:
-        warning: for a person, about the model; empty until there is one.
-    """
+    """A model behind an API predicts each token's activation from the explanation."""
 
     name = "api-text"
     kinds: Collection[TokenKind] = frozenset({TokenKind.TEXT})
     independent = True
     paid = True
 
-    def __init__(self, chat: Chat, ledger: Ledger, cache: "SimulateCache | None" = None) -> None:
+    def __init__(self, chat: Chat, ledger: Ledger) -> None:
         """Nothing is sent yet.
 
         Args:
-            chat: whoever opened it closes it.
+            chat: the caller closes it.
             ledger: what every answer is booked in, and whose budget ends the run.
-            cache: by default the user's own.
         """
-        self.warning = ""
         self._chat = chat
         self._ledger = ledger
-        self._cache = cache or SimulateCache()
+        self._cache = FileCache(cache_folder() / "simulate", private=True)
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The very words that are sent."""
@@ -112,51 +101,18 @@ class ApiText:
             return NoPrediction("the description has no tokens")
         request = build_request(explanation, sample.tokens, self._chat.settings)
         key = cache_key(request, base_url(self._chat.settings))
-        found: list[int] | str | None = self._cache.read(key, len(sample.tokens))
+        count = len(sample.tokens)
+        found = self._cache.read(key, lambda kept: read_activations(kept.decode(), count))
         if found is None:
-            found = await self._converse(request, len(sample.tokens))
-            if isinstance(found, list):
-                self._cache.write(key, found)
-        return NoPrediction(found) if isinstance(found, str) else Prediction(text=np.array(found, dtype=np.float32))
-
-    async def _converse(self, request: ChatRequest, tokens: int) -> list[int] | str:
-        """Ask until there is a validated answer, or a reason why there will be none."""
-        asked, cut, mended = request, False, False
-        while True:
-            try:
-                answer = await self._ask(asked)
-            except (StopRun, BudgetReached):
-                raise
-            except ApiError as error:
-                return plain(str(error), REASON_LENGTH)
-            if answer.refusal:
-                return plain(f"refused: {answer.refusal}", REASON_LENGTH)
-            if answer.finish_reason == "length":
-                if cut:
-                    return f"the answer was cut at {asked.max_output_tokens} tokens, twice"
-                asked, cut = replace(asked, max_output_tokens=2 * asked.max_output_tokens), True
-                continue
-            try:
-                return read_activations(answer.text, tokens)
-            except WrongAnswer as wrong:
-                reason = plain(str(wrong), REASON_LENGTH)
-                if mended:
-                    return f"the answer is not of the form that was asked for: {reason}"
-                complaint = f"That answer cannot be used: {reason}. Send the corrected JSON object, and nothing else."
-                wrong_answer = answer.text[:WRONG_ANSWER_LENGTH] or "(nothing)"
-                asked, mended = replace(asked, wrong_answer=wrong_answer, complaint=complaint), True
-
-    async def _ask(self, request: ChatRequest) -> ChatAnswer:
-        """One answer, booked; where the server does not say what it used, the budget is charged the estimate."""
-        settings = self._chat.settings
-        wanted = estimate_request(request, settings)
-        with self._ledger.reserve(wanted):
-            answer = await self._chat.ask(request)
-            tag = price_of(settings.model, settings.prices)
-            told = bool(answer.input_tokens or answer.output_tokens)
-            self._ledger.add(tag.usd(answer.input_tokens, answer.output_tokens) if tag and told else wanted.usd)
-        self.warning = self.warning or answer.warning
-        return answer
+            answered = await converse(request, lambda text: read_activations(text, count), self._chat, self._ledger)
+            outcome = answered.outcome
+            if isinstance(outcome, NoAnswer):
+                if outcome.stop is not None:
+                    raise outcome.stop
+                return NoPrediction(f"refused: {outcome.reason}" if outcome.refused else outcome.reason)
+            found = outcome
+            self._cache.write(key, json.dumps({"activations": list(enumerate(found))}).encode())
+        return Prediction(text=np.array(found, dtype=np.float32))
 
 
 def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api) -> ChatRequest:
@@ -178,7 +134,7 @@ def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api
 
 
 def estimate_samples(explanation: Explanation, samples: Sequence[HeldOut], settings: Api) -> Estimate:
-    """What predicting these samples will cost at most, if none of it is in the cache and nothing is to be mended."""
+    """What predicting these samples will cost at most, if none of it is in the cache and no answer is wrong."""
     return total(estimate_request(build_request(explanation, sample.tokens, settings), settings) for sample in samples)
 
 
@@ -186,14 +142,9 @@ def read_activations(text: str, tokens: int) -> list[int]:
     """A model's answer as activations in the tokens' order; a code fence around it, and thoughts before it, do no harm.
 
     Raises:
-        WrongAnswer: if it is no JSON, or does not name every token once with an integer from 0 to 10.
+        WrongAnswer: if it is not JSON, or does not name every token once with an integer from 0 to 10.
     """
-    try:
-        pairs = _Pairs.model_validate(read_json(text)).activations
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WrongAnswer(f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+    pairs = read_json(text, _Pairs).activations
     found: dict[int, int] = {}
     for token, value in pairs:
         if not 0 <= token < tokens:
@@ -211,7 +162,10 @@ def read_activations(text: str, tokens: int) -> list[int]:
 
 
 def cache_key(request: ChatRequest, base_url: str) -> str:
-    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens."""
+    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens.
+
+    Whatever changes a key has every answer paid for again.
+    """
     everything = {
         "cache_version": CACHE_VERSION,
         "prompt_version": PROMPT_VERSION,
@@ -223,34 +177,3 @@ def cache_key(request: ChatRequest, base_url: str) -> str:
         "parts": [part.text for part in request.parts if isinstance(part, TextPart)],
     }
     return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-class SimulateCache:
-    """Validated answers that were paid for, one file for each request; several processes may use it at once.
-
-    A damaged file counts as none.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
-        self.folder = cache_folder() / "simulate" if folder is None else folder
-
-    def read(self, key: str, tokens: int) -> list[int] | None:
-        """The activations of so many tokens, or None."""
-        try:
-            return read_activations((self.folder / f"{key}.json").read_text(encoding="utf-8"), tokens)
-        except (OSError, UnicodeDecodeError, WrongAnswer):
-            return None
-
-    def write(self, key: str, activations: Sequence[int]) -> None:
-        """Keep a validated answer. A folder that cannot be written costs no answer: nothing is kept then."""
-        text = json.dumps({"activations": list(enumerate(activations))})
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                Path(name).replace(self.folder / f"{key}.json")
-            except OSError:
-                Path(name).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ _PIECES = re.compile(r"[,;:.!?\n]+")
 
 
 class GroundedSam2:
-    """Each patch's share inside the masks of what the phrases name, weighted by how sure the detector is, times 10."""
+    """Each patch's share inside the masks of what the phrases name, weighted by the detector's score, times 10."""
 
     name = "grounded-sam2"
     kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})

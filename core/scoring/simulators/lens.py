@@ -3,7 +3,7 @@
 Notable:
 - The words of the scan's concept vocabulary compete, by their first tokens: no list of nouns is needed in any language,
   but colours and numbers among them compete too. The ``WORDS`` most frequent take part.
-- Words with the same first token ("cactus", "cacti") cannot be told apart. Each token's probability counts once.
+- Words with the same first token ("cactus", "cacti") cannot be distinguished. Each token's probability counts once.
 - Of several words the probabilities are added: they are shares of one whole.
 - A patch is read in place, but in the demo's model three patches later: it names an object only once it has read on.
   In 120 of its scenes the probability of an object's word and each patch's share inside its boxes correlate with 0.04

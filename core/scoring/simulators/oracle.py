@@ -46,7 +46,7 @@ class Oracle:
         """
         if manifest.image_root != DEMO:
             raise UsageError(
-                "The oracle knows the demo's scenes alone.", "Use --backend lens, which works on every scan."
+                "The oracle works on the demo's scenes alone.", "Use --backend lens, which works on every scan."
             )
         return cls(read_scenes(), CropView.read(demo_folder() / "model"))
 

@@ -27,7 +27,7 @@ class Tools:
     """What simulators are made of.
 
     Attributes:
-        chat, ledger: for those that ask an API; whoever opened the chat closes it.
+        chat, ledger: for those that ask an API; the caller closes the chat.
     """
 
     store: ScanStore
@@ -79,5 +79,5 @@ def make_simulator(name: str, tools: Tools) -> Simulator:
     """
     backend = BACKENDS.get(name.strip().lower())
     if backend is None:
-        raise UsageError(f"{name!r} is no backend.", f"Backends: {', '.join(BACKENDS)}.")
+        raise UsageError(f"{name!r} is not a backend.", f"Backends: {', '.join(BACKENDS)}.")
     return backend.make(tools)

@@ -15,10 +15,11 @@ from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError, UsageError
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.load import load
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import MANIFEST, Manifest, read_manifest
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.__main__ import main
 
 
@@ -86,16 +87,16 @@ def test_random_weights_disturb_no_other_randomness(made: tuple[Path, Path, Path
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first, second = (Vlm.random(str(made[1]), 3) for _ in range(2))
+    first, second = (load(ModelSpec(str(made[1])), seed=3) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
-    trained = dict(Vlm.load(str(made[1])).model.named_parameters())
+    trained = dict(load(ModelSpec(str(made[1]))).model.named_parameters())
     for (name, one), other in zip(first.model.named_parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other), name
         assert one.dim() < 2 or not torch.equal(one, trained[name]), name
 
 
 def test_random_weights_have_the_dtype_that_is_asked_for(made: tuple[Path, Path, Path]) -> None:
-    vlm = Vlm.random(str(made[1]), 3, dtype="bfloat16")
+    vlm = load(ModelSpec(str(made[1]), dtype="bfloat16"), seed=3)
     assert {parameter.dtype for parameter in vlm.model.parameters()} == {torch.bfloat16}
     assert vlm.info.dtype == "bfloat16"
 
@@ -103,10 +104,10 @@ def test_random_weights_have_the_dtype_that_is_asked_for(made: tuple[Path, Path,
 def test_a_control_s_name_loads_no_trained_model(
     made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = Vlm.random(str(made[1]), 3).info.name
+    name = load(ModelSpec(str(made[1])), seed=3).info.name
     assert name == f"{made[1]}, random weights (seed 3)"
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Vlm.load(name)
+        load(ModelSpec(name))
 
 
 def test_images_that_are_missing_are_explained_before_anything_is_made(
@@ -187,7 +188,7 @@ def test_only_the_control_of_this_scan_is_its_control(scan: Path, made: tuple[Pa
     store = ScanStore(scan)
     assert find_control(store) is None
     beside, kept = control_places(store)
-    shutil.copytree(made[0], beside)  # a scan, but no control
+    shutil.copytree(made[0], beside)  # a scan, but not a control
     assert find_control(store) is None
     edit(beside, lambda content: content.update(control={"scan_id": "another", "seed": 0}))
     assert find_control(store) is None
@@ -229,7 +230,7 @@ def test_the_demo_s_control_goes_to_the_user_s_data(own_home: Path) -> None:
 
 def test_a_scan_that_names_no_images_needs_them_named(made: tuple[Path, Path, Path], scan: Path) -> None:
     edit(scan, lambda content: content.update(image_root=None))
-    with pytest.raises(SamplesError, match="does not say"):
+    with pytest.raises(SamplesError, match="does not name the folder"):
         control_data(ScanStore(scan))
     assert len(control_data(ScanStore(scan), made[2].parent).sources) == 12
     edit(scan, lambda content: content.update(control={"scan_id": "x", "seed": 0}))

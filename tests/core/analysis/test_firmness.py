@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ def upper_tail(votes: int, valid: int, p: Fraction) -> Fraction:
 
 
 def slow_label(store: ScanStore, neuron: Neuron, at: Thresholds) -> Label:
-    """The label as method.md words it, one sample after another."""
+    """The label as method.md defines it, one sample after another."""
     where = (neuron.layer, neuron.index)
     maximum = float(store.maximum[where])
     counts = dict.fromkeys(Label, 0)
@@ -80,7 +80,6 @@ def test_the_sign_test_holds_for_many_votes(total: int) -> None:
     assert sign_test(total)[smaller] == pytest.approx(p, rel=1e-9)
 
 
-@settings(max_examples=40)
 @given(valid=st.one_of(st.integers(1, 20), st.just(50)), data=st.data())
 def test_the_interval_leaves_out_a_fortieth_on_either_side(valid: int, data: st.DataObject) -> None:
     votes = data.draw(st.integers(0, valid))
@@ -130,7 +129,7 @@ def test_every_neuron_is_as_firm_as_its_votes_say(scan: Path) -> None:
         assert one.sign_p == pytest.approx(slow_sign_test(first, second), rel=1e-6)
         assert (one.low, one.high) == pytest.approx((low, high), rel=1e-6)
         assert one == neuron_firmness(store, Neuron(*place), labels.thresholds)
-    assert len(np.unique(found.margin)) > 2  # the scan tells votes apart
+    assert len(np.unique(found.margin)) > 2  # votes of the scan differ
 
 
 @pytest.mark.parametrize(

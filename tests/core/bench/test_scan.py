@@ -1,4 +1,4 @@
-"""``vlmscope bench scan``: the usual way against the scan, the arithmetic counted, the models that are made."""
+"""``vlmscope bench scan``: the two-pass baseline against the scan, FLOP counts, the models that are made."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +23,21 @@ from vlmscope.core.bench.scan import ScanFigures, bench_scan
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, read_data
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
-    return Vlm.load(str(make_model(tmp_path_factory.mktemp("model"))), device="cpu")
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model"))), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +69,12 @@ def test_the_usual_way_finds_what_the_scan_finds(
     assert np.array_equal(found.labels.votes, expected.votes)
     assert np.array_equal(found.labels.label, expected.label)
     assert np.array_equal(found.labels.high_confidence, expected.high_confidence)
-    assert len({*expected.label.ravel().tolist()}) > 1  # the data tells labels apart
+    assert len({*expected.label.ravel().tolist()}) > 1  # the data has several labels
 
 
 def test_the_usual_way_breaks_ties_and_takes_half_precision_as_the_scan_does(data: Data, tmp_path: Path) -> None:
     """In bfloat16, of samples that come twice, scores are often equal."""
-    vlm = Vlm.load(str(make_model(tmp_path / "model")), device="cpu", dtype="bfloat16")
+    vlm = load(ModelSpec(str(make_model(tmp_path / "model")), device="cpu", dtype="bfloat16"))
     twice = replace(data, sources=data.sources[:8] * 2)
     scan(vlm, twice, tmp_path / "scan", ScanOptions(top_n=6, batch=1), silent)
     store = ScanStore(tmp_path / "scan")
@@ -145,8 +147,8 @@ def test_the_forward_passes_run_the_scans_own_batches(vlm: Vlm, data: Data, monk
     monkeypatch.setattr(Vlm, "forward", watched)
     found = bench_scan(vlm, data, ScanOptions(batch=None), 1, silent)
     assert found.batch == 8  # as the CPU's scans take, where it is left open
-    bare = [shape for tapped, shape in seen if not tapped]
-    scanned = [shape for tapped, shape in seen if tapped]
+    bare = [shape for hooked, shape in seen if not hooked]
+    scanned = [shape for hooked, shape in seen if hooked]
     assert len(bare) == 3
     assert scanned == bare * 3  # two scans, and the passes in turns with the bare ones
     assert len({length for _, length in bare}) > 1  # like lengths together

@@ -122,8 +122,8 @@ async def test_an_answer_that_is_cut_twice_fails(server: ApiServer) -> None:
 
 
 WRONG = [
-    ("I think it is trains.", "no JSON"),
-    ("", "no JSON"),
+    ("I think it is trains.", "not JSON"),
+    ("", "not JSON"),
     ("[1]", "valid dictionary"),
     ('{"pattern_found": true}', "explanation"),
     (answer_json(confidence="certain"), "confidence"),
@@ -131,7 +131,7 @@ WRONG = [
     (answer_json(visual_phrases=["x" * 5000]), "visual_phrases.0"),
     (answer_json(visual_phrases=["x"] * 5000), "visual_phrases"),
     (answer_json(text_cue=None), "text_cue"),
-    ("[" * 100_000, "no JSON"),
+    ("[" * 100_000, "not JSON"),
 ]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.api_server import PRICES
 from tests.support.explain_parts import evidence, picture, sample
 from vlmscope.core.base.config import Api, Price
 from vlmscope.core.explain.answer import ExplanationAnswer
@@ -17,7 +18,7 @@ from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, integer_acts, token_lines
 from vlmscope.core.llm.budget import estimate_request, total
 from vlmscope.core.llm.messages import TextPart, wire_body
-from vlmscope.core.llm.prices import image_tokens, last_day, output_cap, price_of
+from vlmscope.core.llm.prices import image_tokens, output_cap, price_of
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
 from vlmscope.core.method.norm import norm
@@ -148,23 +149,36 @@ def test_the_estimate_by_hand() -> None:
     found = estimate_request(request, Api())
     assert (found.input_tokens, found.output_tokens_at_most, found.images) == (tokens, 1000, 4)
     assert found.usd == pytest.approx((tokens * 2.5 + 1000 * 10) / 1e6)
-    assert found.price_date == "2026-06"
+    assert found.price_date == PRICES
     both = total([found, found])
     assert total([both, found]).requests == 3
     assert (both.requests, both.images, both.input_tokens) == (2, 8, 2 * tokens)
     assert both.usd == pytest.approx(2 * (tokens * 2.5 + 1000 * 10) / 1e6)
 
 
-def test_prices() -> None:
+def test_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.connect", None)  # the list asks no server
     own = {"mine": Price(input=1, output=2), "gpt-4o": Price(input=7, output=8)}
     found = price_of("gpt-4o", own)
     assert found is not None
     assert (found.price.input, found.date) == (7, "settings")
-    for name, cents in (("gpt-4o-2024-08-06", 1250), ("gpt-4o-2024-05-13", 2000), ("gpt-4o-mini-2024-07-18", 75)):
-        dated = price_of(name, {})
-        assert dated is not None
-        assert dated.usd(1_000_000, 1_000_000) == pytest.approx(cents / 100)
-    assert price_of("llama", own) is None
+    listed = {
+        "gpt-4o": (2.5, 10),
+        "gpt-4o-2024-08-06": (2.5, 10),
+        "gpt-4o-2024-05-13": (5, 15),
+        "gpt-4o-mini-2024-07-18": (0.15, 0.6),
+        "gpt-4o-2031-01-31": (2.5, 10),  # a snapshot that the list does not have
+        "gpt-4.1-nano": (0.1, 0.4),
+        "gpt-5-mini": (0.25, 2),
+        "gpt-5.4": (2.5, 15),
+    }
+    for name, pair in listed.items():
+        tag = price_of(name, {})
+        assert tag is not None
+        assert (tag.price.input, tag.price.output, tag.date) == (*pair, PRICES)
+        assert tag.usd(1_000_000, 1_000_000) == pytest.approx(sum(pair))
+    for local in ("llama", "llava-hf/llava-1.5-7b-hf", "Qwen/Qwen2.5-VL-7B-Instruct", "gpt-oss-20b", "whisper-1", ""):
+        assert price_of(local, own) is None
     unknown = estimate(evidence(), Api(model="llama"))
     assert (unknown.usd, unknown.price_date) == (None, "")
     assert total([unknown, estimate(evidence(), Api())]).usd is None
@@ -174,6 +188,4 @@ def test_facts_of_models() -> None:
     assert SIDE == 504
     assert (image_tokens("gpt-4o"), image_tokens("gpt-4o-mini"), image_tokens("gpt-5")) == (255, 8500, 210)
     assert image_tokens("llava") > 576
-    assert last_day("gpt-4o") == last_day("gpt-4o-2024-08-06") == "2027-01-14"
-    assert last_day("llava") == ""
     assert output_cap("gpt-5-mini") > output_cap("gpt-4o") == output_cap("llava")

@@ -5,7 +5,7 @@ import gc
 import json
 import socket
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -15,7 +15,7 @@ from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StopRun, UsageError
 from vlmscope.core.llm import client as chat_module
 from vlmscope.core.llm.access import base_url, key_problem
-from vlmscope.core.llm.client import Chat, end_warning
+from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.messages import ChatAnswer, ChatRequest, ImagePart, TextPart
 from vlmscope.core.llm.retry import LONGEST_WAIT_S, retry_after, wait_s
 
@@ -206,6 +206,7 @@ async def test_other_errors_fail_with_the_servers_words(server: ApiServer, statu
     with pytest.raises(ApiError) as caught:
         await ask(server, error(status, message + "x" * 10_000))
     assert f"HTTP {status}: {message}" in caught.value.message
+    assert ("model" in caught.value.hint) == (status == 404)  # which may have left the server
     assert len(caught.value.message) < 400
     assert len(server.bodies) == 1
 
@@ -227,7 +228,7 @@ async def test_an_answer_that_is_no_completion(server: ApiServer, text: str) -> 
 
 async def test_a_server_that_tells_little(server: ApiServer) -> None:
     answer = await ask(server, raw('{"choices": [{"message": {"content": "x"}}]}'))
-    assert answer == ChatAnswer("x", "stop", "", "gpt-4o", 0, 0, answer.warning)
+    assert answer == ChatAnswer("x", "stop", "", "gpt-4o", 0, 0)
 
 
 async def test_cancelling_ends_at_once_and_leaves_nothing(server: ApiServer) -> None:
@@ -295,25 +296,3 @@ def test_who_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-ключ")
     assert "characters" in key_problem(local)
     assert "ключ" not in key_problem(local)
-
-
-async def test_a_model_near_its_end_draws_one_warning(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    soon = (date.today() + timedelta(days=30)).isoformat()
-    server.last_days = {"gpt-new": soon}
-    new = ChatRequest("gpt-new", "Say.", (TextPart("a"),), "s", {}, 10)
-    async with Chat(Api(base_url=server.url)) as chat:
-        first, second = await chat.ask(new), await chat.ask(new)
-        assert soon in first.warning
-        assert second.warning == ""
-        assert server.looked_up == ["gpt-new"]
-        monkeypatch.setattr(chat_module, "last_day", lambda model: soon)
-        assert soon in (await chat.ask(REQUEST)).warning
-    assert server.looked_up == ["gpt-new"]  # the table knows gpt-4o
-
-
-def test_warnings_come_half_a_year_ahead() -> None:
-    today = date(2026, 11, 22)
-    assert "leaves OpenAI's API on 2027-01-14" in end_warning("gpt-4o", "2027-01-14", today)
-    assert "was to leave" in end_warning("o4-mini", "2026-10-23", today)
-    assert end_warning("gpt-4o", "2027-01-14", date(2026, 1, 1)) == ""
-    assert end_warning("local", "", today) == end_warning("local", "never", today) == ""

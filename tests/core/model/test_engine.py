@@ -1,7 +1,6 @@
 """The real engine in a real model process, against the same arithmetic done here."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,6 +16,7 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.server import failure
 from vlmscope.core.model.vlm import Vlm
@@ -38,16 +38,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder / "model"), device="cpu")
+    return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
-@pytest.fixture
-async def model(folder: Path) -> AsyncIterator[Watched]:
-    async with watched(str(folder / "model"), command=COMMAND) as process:
-        yield process
+async def test_the_model_process_answers_as_the_direct_computation_and_outlives_failures(
+    folder: Path, vlm: Vlm
+) -> None:
+    async with watched(str(folder / "model"), command=COMMAND) as model:
+        await map_and_describe(model, folder, vlm)
+        await failures(model, folder, vlm)
 
 
-async def test_map_and_describe_equal_the_direct_computation(model: Watched, folder: Path, vlm: Vlm) -> None:
+async def map_and_describe(model: Watched, folder: Path, vlm: Vlm) -> None:
     picture = folder / "001.png"
     prompt = vlm.prompt(QUESTION)
     description = "A cake stands on a wooden table."
@@ -66,18 +68,18 @@ async def test_map_and_describe_equal_the_direct_computation(model: Watched, fol
     assert told.description == vlm.describe([load_image(picture)], prompt)[0]
     assert "".join(told.tokens) == told.description
     assert told.crop.startswith(b"\xff\xd8")
-    # What it said can be asked about.
+    # Its own description can be used for a map.
     again = await model.ask(MapRequest(Neuron(1, 2), str(picture), told.prompt, told.description, None))
     assert len(again.text) == len(told.tokens)
 
     assert model.phases[:3] == [Phase.STARTING, Phase.LOADING, Phase.LOADING]
     fractions = [status.progress for status in model.seen if status.progress is not None]
     assert fractions == sorted(fractions)
-    assert len(fractions) > 1 or not hasattr(logging, "set_tqdm_hook")  # older transformers tell nothing
+    assert len(fractions) > 1 or not hasattr(logging, "set_tqdm_hook")  # older transformers report nothing
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 
-async def test_failures_of_the_engine_keep_the_model(model: Watched, folder: Path, vlm: Vlm) -> None:
+async def failures(model: Watched, folder: Path, vlm: Vlm) -> None:
     prompt = vlm.prompt(QUESTION)
     picture = str(folder / "000.png")
     for request, title, reason in (
@@ -154,7 +156,7 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
         assert model.status.phase is Phase.READY
         assert model.process == pid
 
-        demo = Vlm.load("demo", device="cpu")
+        demo = load(ModelSpec("demo", device="cpu"))
         neuron = Neuron(demo.layers - 1, 217)
         answer = await model.ask(MapRequest(neuron, str(picture), told.prompt, told.description, None))
         encoded = demo.encode(told.prompt, told.description)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
-from tests.support.watched import watched
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import load_image
+from vlmscope.core.model.load import load
 from vlmscope.core.model.promoted import promoted
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.worker.link import COMMAND
-from vlmscope.core.worker.messages import MapRequest, PromotedRequest
+from vlmscope.core.worker.messages import MapRequest, ModelSpec, PromotedRequest
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder / "model"), device="cpu")
+    return load(ModelSpec(str(folder / "model"), device="cpu"))
 
 
 def by_hand(vlm: Vlm, neuron: Neuron) -> list[tuple[float, str]]:
@@ -65,18 +65,18 @@ def test_special_tokens_are_never_named(vlm: Vlm) -> None:
     assert not special & set(everything.top)
 
 
-async def test_the_model_process_answers_and_sends_the_crop_only_when_asked(folder: Path, vlm: Vlm) -> None:
-    async with watched(str(folder / "model"), command=COMMAND) as model:
-        answer = await model.ask(PromotedRequest(Neuron(2, 3), 4))
-        assert (answer.neuron, len(answer.top), len(answer.bottom_logits)) == (Neuron(2, 3), 4, 4)
-        with pytest.raises(WorkerError, match="outside"):
-            await model.ask(PromotedRequest(Neuron(3, 0), 4))
-        picture = folder / "000.png"
-        request = MapRequest(Neuron(1, 0), str(picture), vlm.prompt("What?"), "A red train.", 0)
-        assert (await model.ask(request)).crop == b""
-        crop = (await model.ask(msgspec.structs.replace(request, crop=True))).crop
-        sent = load_image(_saved(folder / "crop.png", crop))
-        assert sent.tobytes() == vlm.crop(vlm.pixels(load_image(picture))).tobytes()
+async def test_the_engine_answers_and_sends_the_crop_only_when_asked(folder: Path, vlm: Vlm) -> None:
+    model = ModelHere(ModelSpec(str(folder / "model")))
+    answer = await model.ask(PromotedRequest(Neuron(2, 3), 4))
+    assert (answer.neuron, len(answer.top), len(answer.bottom_logits)) == (Neuron(2, 3), 4, 4)
+    with pytest.raises(WorkerError, match="outside"):
+        await model.ask(PromotedRequest(Neuron(3, 0), 4))
+    picture = folder / "000.png"
+    request = MapRequest(Neuron(1, 0), str(picture), vlm.prompt("What?"), "A red train.", 0)
+    assert (await model.ask(request)).crop == b""
+    crop = (await model.ask(msgspec.structs.replace(request, crop=True))).crop
+    sent = load_image(_saved(folder / "crop.png", crop))
+    assert sent.tobytes() == vlm.crop(vlm.pixels(load_image(picture))).tobytes()
 
 
 def _saved(path: Path, data: bytes) -> Path:

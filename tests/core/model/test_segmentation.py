@@ -17,13 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Sam2Model
 
+from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import SIDE, TEXT_LENGTH, make_detector, make_segmenter
-from tests.support.watched import watched
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.engine import VlmEngine
+from vlmscope.core.model.load import load
 from vlmscope.core.model.segmentation import (
     Boxes,
     Detector,
@@ -35,8 +36,6 @@ from vlmscope.core.model.segmentation import (
     sam2_pixels,
 )
 from vlmscope.core.model.server import failure
-from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.worker.link import COMMAND
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentRequest
 
 CPU = torch.device("cpu")
@@ -121,7 +120,7 @@ def test_a_known_box_is_pooled_to_the_patches_it_covers() -> None:
 
 
 def test_a_transposed_map_would_be_noticed() -> None:
-    """On a square crop and grid, where shapes tell nothing: a thing at the top right is no thing at the bottom left."""
+    """On a square crop and grid, where shapes do not show it: an object at the top right stays at the top right."""
     known = Known(corners((20, 0, 24, 4)), [1.0])
     weights = known.segmentation().segment(request(), noise(24, 24), (3, 3), not_cancelled).weights
     assert weights[0, 2] == 0.25
@@ -260,11 +259,11 @@ def test_other_boxes_in_the_same_picture_do_not_look_again(
     looked: list[torch.Tensor] = []
     look = segmenter._model.get_image_embeddings
 
-    def watched_look(pixels: torch.Tensor) -> Any:
+    def watched_embedding(pixels: torch.Tensor) -> Any:
         looked.append(pixels)
         return look(pixels)
 
-    monkeypatch.setattr(segmenter._model, "get_image_embeddings", watched_look)
+    monkeypatch.setattr(segmenter._model, "get_image_embeddings", watched_embedding)
     one, other = noise(seed=8), noise(seed=9)
     first = segmenter.masks(one, corners((0, 0, 20, 20)), not_cancelled)
     segmenter.masks(one, corners((5, 5, 40, 25)), not_cancelled)
@@ -311,8 +310,8 @@ def test_phrases_that_are_too_long_together_are_looked_for_one_after_the_other(d
     assert len(detector.boxes(crop, [endless], EVERYTHING, 0.0, not_cancelled).corners) > 0
 
 
-async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
-    vlm = Vlm.load(str(folder / "model"), device="cpu")
+async def test_the_engine_answers_on_the_crop_that_the_model_sees(folder: Path) -> None:
+    vlm = load(ModelSpec(str(folder / "model"), device="cpu"))
     picture = load_image(folder / "000.png")
     assert picture.size == (40, 30)
     crop = vlm.crop(vlm.pixels(picture))
@@ -320,22 +319,22 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
     expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), not_cancelled)
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
-    async with watched(str(folder / "model"), command=COMMAND) as model:
-        answer = await model.ask(request(folder))
-        np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
-        np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
-        assert (answer.labels, answer.sample) == (expected.labels, 5)
-        assert answer.boxes.max() <= 24
+    model = ModelHere(ModelSpec(str(folder / "model")))
+    answer = await model.ask(request(folder))
+    np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
+    np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
+    assert (answer.labels, answer.sample) == (expected.labels, 5)
+    assert answer.boxes.max() <= 24
 
-        with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
-            await model.ask(replace(request(folder), detector="nowhere/detector"))
-        assert caught.value.title == ModelError.title
-        assert "[simulate]" in caught.value.hint
-        with pytest.raises(WorkerError, match="does not exist"):
-            await model.ask(replace(request(folder), image="none.png"))
-        nothing = await model.ask(replace(request(folder), box_threshold=0.999))
-        np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
-        assert model.status.phase is Phase.READY
+    with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
+        await model.ask(replace(request(folder), detector="nowhere/detector"))
+    assert caught.value.title == ModelError.title
+    assert "[simulate]" in caught.value.hint
+    with pytest.raises(WorkerError, match="does not exist"):
+        await model.ask(replace(request(folder), image="none.png"))
+    nothing = await model.ask(replace(request(folder), box_threshold=0.999))
+    np.testing.assert_array_equal(nothing.weights, np.zeros((3, 3), np.float32))
+    assert model.status.phase is Phase.READY
 
 
 # What goes wrong
@@ -344,7 +343,7 @@ async def test_the_model_process_answers_on_the_crop_that_the_model_sees(folder:
 def test_memory_that_is_short_frees_both_models(
     folder: Path, monkeypatch: pytest.MonkeyPatch, segmenter: Segmenter
 ) -> None:
-    engine = VlmEngine(Vlm.load(str(folder / "model"), device="cpu"), ModelSpec("tiny"))
+    engine = VlmEngine(load(ModelSpec(str(folder / "model"), device="cpu")), ModelSpec("tiny"))
     engine.segment(request(folder), not_cancelled)
     assert engine._segmentation is not None
     assert isinstance(engine._segmentation._detector, tuple)
@@ -378,14 +377,14 @@ def test_a_folder_that_is_none_or_has_no_weights(folder: Path, tmp_path: Path) -
         Detector(str(tmp_path / "none"), CPU)
     assert str(tmp_path / "none") in caught.value.message
     assert "folder as 'detector' under [simulate]" in caught.value.hint
-    for role, load in (("detector", Detector), ("segmenter", Segmenter)):
+    for role, load_one in (("detector", Detector), ("segmenter", Segmenter)):
         copy = Path(shutil.copytree(folder / role, tmp_path / role))
         (copy / "model.safetensors").unlink()
         with pytest.raises(ModelError, match=f"{role} cannot be loaded as the {role}"):
-            load(str(copy), CPU)
+            load_one(str(copy), CPU)
         (copy / "model.safetensors").write_bytes(b"no weights")
         with pytest.raises(ModelError, match=f"{role} cannot be loaded as the {role}"):
-            load(str(copy), CPU)
+            load_one(str(copy), CPU)
 
 
 def test_weights_that_are_missing_are_not_made_up(folder: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from tests.support.tiny import make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.devices import free_memory
+from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.worker.messages import ModelSpec
 
 QUESTION = "Could you describe the image?"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
@@ -28,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    return Vlm.load(str(folder))
+    return load(ModelSpec(str(folder)))
 
 
 def test_encoding_is_the_processors_own(vlm: Vlm) -> None:
@@ -80,7 +82,7 @@ def test_info_names_a_folder_absolutely(vlm: Vlm, folder: Path) -> None:
 
 
 def test_half_precision_is_kept_when_asked_for(folder: Path) -> None:
-    loaded = Vlm.load(str(folder), dtype="bfloat16")
+    loaded = load(ModelSpec(str(folder), dtype="bfloat16"))
     assert loaded.info.dtype == "bfloat16"
     assert {p.dtype for p in loaded.model.parameters()} == {torch.bfloat16}
     encoded = loaded.encode(loaded.prompt(QUESTION), "a red train")
@@ -111,18 +113,18 @@ def test_describing_can_be_stopped(vlm: Vlm) -> None:
 def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = Vlm.load(str(folder)).model.parameters()
+    weights = load(ModelSpec(str(folder))).model.parameters()
     needed = sum(weight.numel() * 4 for weight in weights)
-    monkeypatch.setattr("vlmscope.core.model.vlm.free_memory", lambda: needed - 1)
+    monkeypatch.setattr("vlmscope.core.model.load.free_memory", lambda: needed - 1)
     with pytest.raises(ModelError, match=r"needs .* GB of memory as float32") as caught:
-        Vlm.load(str(folder))
+        load(ModelSpec(str(folder)))
     assert "--dtype bfloat16" in caught.value.hint
-    assert Vlm.load(str(folder), dtype="bfloat16").model.dtype == torch.bfloat16  # half of it
+    assert load(ModelSpec(str(folder), dtype="bfloat16")).model.dtype == torch.bfloat16  # half of it
     with pytest.raises(ModelError, match=r"needs .* GB"):
-        Vlm.random(str(folder), 0)
+        load(ModelSpec(str(folder)), seed=0)
     for enough in (needed, None):
-        monkeypatch.setattr("vlmscope.core.model.vlm.free_memory", lambda enough=enough: enough)
-        Vlm.load(str(folder))
+        monkeypatch.setattr("vlmscope.core.model.load.free_memory", lambda enough=enough: enough)
+        load(ModelSpec(str(folder)))
 
 
 def test_free_memory_is_what_the_system_says() -> None:
@@ -132,32 +134,32 @@ def test_free_memory_is_what_the_system_says() -> None:
 
 def test_what_is_no_model_is_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Vlm.load(str(tmp_path / "nothing"))
+        load(ModelSpec(str(tmp_path / "nothing")))
     bare = tmp_path / "bare"
     bare.mkdir()
     for file in folder.iterdir():
         if file.suffix != ".safetensors":
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match=r"bare.*cannot be loaded"):
-        Vlm.load(str(bare))
+        load(ModelSpec(str(bare)))
     (bare / "model.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelError, match=r"bare.*cannot be loaded"):
-        Vlm.load(str(bare))
+        load(ModelSpec(str(bare)))
     (bare / "config.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Vlm.load(str(bare))
+        load(ModelSpec(str(bare)))
 
 
 def test_models_whose_tokens_form_no_grid_are_refused(tmp_path: Path) -> None:
     LlavaNextConfig().save_pretrained(tmp_path / "next")
     with pytest.raises(ModelError, match=r"(?s)llava_next.*plain grid"):
-        Vlm.load(str(tmp_path / "next"))
+        load(ModelSpec(str(tmp_path / "next")))
     with pytest.raises(ModelError, match="class token"):
-        Vlm.load(str(make_model(tmp_path / "full", strategy="full")))
+        load(ModelSpec(str(make_model(tmp_path / "full", strategy="full"))))
     (tmp_path / "llama").mkdir()
     (tmp_path / "llama" / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(ModelError, match="'llama', not 'llava'"):
-        Vlm.load(str(tmp_path / "llama"))
+        load(ModelSpec(str(tmp_path / "llama")))
 
 
 def test_a_decoder_without_gated_ffn_is_refused() -> None:
@@ -174,4 +176,4 @@ def test_a_decoder_without_gated_ffn_is_refused() -> None:
 @pytest.mark.parametrize(("device", "dtype"), [("cuda:7", "auto"), ("abacus", "auto"), ("cpu", "float12")])
 def test_unknown_devices_and_dtypes_are_refused(folder: Path, device: str, dtype: str) -> None:
     with pytest.raises(ModelError, match=device if device != "cpu" else dtype):
-        Vlm.load(str(folder), device=device, dtype=dtype)
+        load(ModelSpec(str(folder), device=device, dtype=dtype))

@@ -173,7 +173,7 @@ def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE places (url)")
     before = path.read_bytes()
-    with pytest.raises(NotebookError, match="no notebook"):
+    with pytest.raises(NotebookError, match="not a notebook"):
         Notebook.open(path, SCAN)
     assert path.read_bytes() == before
 
@@ -186,7 +186,7 @@ def test_an_empty_file_becomes_a_notebook(path: Path) -> None:
 
 def test_a_text_file_is_refused(path: Path) -> None:
     path.write_text("my notes\n" * 1000)
-    with pytest.raises(NotebookError, match="no SQLite database") as caught:
+    with pytest.raises(NotebookError, match="not an SQLite database") as caught:
         Notebook.open(path, SCAN)
     assert str(path) in caught.value.message
     assert caught.value.hint

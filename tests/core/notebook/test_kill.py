@@ -1,32 +1,36 @@
 """A process that is killed at any moment loses nothing that it had been told was saved."""
 
+import multiprocessing
+import os
 import random
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.notebook_model import SCAN, Model, differences, step_at, take
+from tests.support.notebook_model import SCAN, Model, differences, step_at, take, triage_until_killed
 from vlmscope.core.notebook.notebook import Notebook
 
-ROOT = Path(__file__).parents[3]
 SEED = 20260301
 KILLS = 60
 
 
 def run_and_kill(path: Path, number: int, draw: random.Random) -> list[int]:
     """Start the triage at step ``number``, kill it at a random moment; return the steps that it had acknowledged."""
-    command = [sys.executable, "-P", "-m", "tests.support.notebook_model", str(path), str(SEED), str(number)]
-    with subprocess.Popen(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = [process.stdout.readline() for _ in range(draw.randrange(20))]
+    reads, said = os.pipe()
+    triage = partial(triage_until_killed, path, SEED, number, said)
+    process = multiprocessing.get_context("fork").Process(target=triage)
+    process.start()
+    os.close(said)
+    with open(reads, "rb") as answers:  # noqa: PTH123  # a descriptor
+        seen = [answers.readline() for _ in range(draw.randrange(20))]
         for _ in range(draw.randrange(30_000)):  # somewhere between two answers: up to about a commit's length
             pass
         process.kill()
-        lines = b"".join([*seen, process.stdout.read()]).split(b"\n")
+        lines = b"".join([*seen, answers.read()]).split(b"\n")
+    process.join()
     return [int(line) for line in lines[:-1]]  # the last is empty, or was cut
 
 

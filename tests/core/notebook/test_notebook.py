@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.notebook_model import DATE, NAMES, NEURONS, SCAN, Model, Step, by_api, differences, failed, own, take
@@ -307,7 +307,6 @@ def test_an_event_that_no_longer_fits_is_skipped(notebook: Notebook) -> None:
 steps = st.tuples(st.sampled_from(NAMES), st.sampled_from(NEURONS), st.integers(0, 11))
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(steps, st.integers(0, 2)), max_size=40))
 def test_any_sequence_equals_the_model(sequence: list[tuple[Step, int]]) -> None:
     """By two vlmscopes in turn; at 2 the first one ends and starts again."""

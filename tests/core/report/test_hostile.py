@@ -113,7 +113,7 @@ def store(_small_scan: Path) -> HostileStore:
 
 
 @pytest.mark.parametrize("parser", PARSERS[1:], ids=["github", "everything"])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile)
 @example(
     "# heading\n\n- list\n\n```\ncode\n```\n<b>x</b> [a](http://b.c) ![a](b) @me #1 :smile: $x$ | a \x1b[31m\u202e"
@@ -137,7 +137,7 @@ def test_a_report_keeps_its_structure(store: HostileStore, parser: MarkdownIt, t
     assert quotations(tokens) == ([said] * 7 if said else [])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=hostile)
 @example("\ud800\udc00 \x00\x1b")
 @example("\udcff")

@@ -15,8 +15,10 @@ from vlmscope.core.base.errors import Cancelled, ModelError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, ListedImage, read_data
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.descriptions import describe_missing
+from vlmscope.core.worker.messages import ModelSpec
 
 PROMPT = "USER: <image> Could you describe the image? ASSISTANT:"
 
@@ -38,6 +40,10 @@ class Watched(Vlm):
     fit = 1 << 30
     before: Callable[[], None] | None = None
 
+    @classmethod
+    def of(cls, vlm: Vlm) -> "Watched":
+        return cls(vlm.model, vlm.processor, vlm.name)
+
     def describe(
         self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
     ) -> list[str]:
@@ -56,7 +62,7 @@ class Watched(Vlm):
 
 @pytest.fixture
 def vlm(folder: Path) -> Watched:
-    return Watched.load(str(folder))
+    return Watched.of(load(ModelSpec(str(folder))))
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ def data(tmp_path: Path) -> Data:
 
 @dataclass
 class Told:
-    """What a progress was told."""
+    """The calls of a progress callback."""
 
     done: list[int] = field(default_factory=list)
     total: set[int] = field(default_factory=set)
@@ -79,7 +85,7 @@ class Told:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def run(vlm: Vlm, data: Data, batch: int = 3, progress: OnProgress = quiet) -> list[str | None]:
@@ -91,7 +97,7 @@ def words(data: Data) -> list[str | None]:
 
 
 def alone(vlm: Vlm, data: Data) -> list[str]:
-    """What the model says of each image, one at a time."""
+    """The model's description of each image, one at a time."""
     return [Vlm.describe(vlm, [load_image(data.root / s.image)], PROMPT)[0] for s in data.sources]
 
 
@@ -106,10 +112,10 @@ def test_the_models_words_in_batches(vlm: Watched, data: Data) -> None:
 
 
 @pytest.mark.parametrize("pad", ["own", "text"])
-def test_a_batch_of_the_demo_says_what_it_says_one_at_a_time(pad: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_the_demo_equals_one_at_a_time(pad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many lengths: rows that end early are padded, and neither padding nor end is part of the text."""
     monkeypatch.setattr("vlmscope.core.model.vlm.DESCRIPTION_TOKENS", 300)
-    demo = Vlm.load("demo")
+    demo = load(ModelSpec("demo"))
     prompt = demo.prompt("Could you describe the image?")
     data = read_data("demo", limit=4)
     images = [load_image(data.root / source.image) for source in data.sources]
@@ -134,7 +140,7 @@ def test_what_has_a_description_is_left_alone(vlm: Watched, data: Data) -> None:
 
 def test_a_later_scan_asks_nothing_again(vlm: Watched, data: Data, folder: Path) -> None:
     first = run(vlm, data)
-    again = Watched.load(str(folder))
+    again = Watched.of(load(ModelSpec(str(folder))))
     told = Told()
     assert run(again, data, 3, told) == first
     assert again.calls == [] and told.done[-1] == 7
@@ -163,15 +169,15 @@ def test_the_same_picture_twice_is_described_once(vlm: Watched, data: Data) -> N
     assert found[0] == found[1] == found[6] and None not in found
 
 
-def test_another_prompt_dtype_or_model_asks_anew(vlm: Watched, data: Data, tmp_path: Path, folder: Path) -> None:
+def test_another_prompt_dtype_or_model_describes_again(vlm: Watched, data: Data, tmp_path: Path, folder: Path) -> None:
     run(vlm, data)
     describe_missing(vlm, data, f"{PROMPT} ", 7, quiet)
     assert vlm.calls == [3, 3, 1, 7]
     others = [
-        Watched.load(str(folder), dtype="bfloat16"),
-        Watched.load(str(make_model(tmp_path / "other", seed=1))),
-        Watched.random(str(folder), 0),
-        Watched.random(str(folder), 1),
+        Watched.of(load(ModelSpec(str(folder), dtype="bfloat16"))),
+        Watched.of(load(ModelSpec(str(make_model(tmp_path / "other", seed=1))))),
+        Watched.of(load(ModelSpec(str(folder)), seed=0)),
+        Watched.of(load(ModelSpec(str(folder)), seed=1)),
     ]
     for other in others:
         run(other, data, 7)
@@ -216,7 +222,7 @@ def test_each_batch_is_on_disk_when_the_next_begins(vlm: Watched, data: Data, tm
 
 
 @pytest.mark.parametrize(("fit", "calls"), [(4, [7, 3, 3, 1]), (2, [7, 3, 1, 1, 1, 1, 1, 1, 1]), (3, [7, 3, 3, 1])])
-def test_out_of_memory_halves_the_batch_and_goes_on(vlm: Watched, data: Data, fit: int, calls: list[int]) -> None:
+def test_out_of_memory_halves_the_batch_and_continues(vlm: Watched, data: Data, fit: int, calls: list[int]) -> None:
     vlm.fit = fit
     told = Told()
     assert run(vlm, data, 64, told) == alone(vlm, data)

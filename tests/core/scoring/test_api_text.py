@@ -23,7 +23,6 @@ from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, To
 from vlmscope.core.scoring.simulators import api_text
 from vlmscope.core.scoring.simulators.api_text import (
     ApiText,
-    SimulateCache,
     build_request,
     estimate_samples,
     read_activations,
@@ -196,10 +195,10 @@ WRONG = {
     "triples": ('{"activations": [[0, 1, 2], [1, 1], [2, 1], [3, 1]]}', "activations.0"),
     "no field": ('{"acts": []}', "activations"),
     "no object": ("[1, 2, 3, 4]", "dictionary"),
-    "no JSON": ("The neuron is active on trains.", "no JSON"),
-    "endless digits": ('{"activations": [[0, ' + "9" * 5000 + "]]}", "no JSON that could be read"),
-    "deep": ("[" * 100_000, "no JSON"),
-    "nothing": ("", "no JSON"),
+    "no JSON": ("The neuron is active on trains.", "not JSON"),
+    "endless digits": ('{"activations": [[0, ' + "9" * 5000 + "]]}", "not JSON that could be read"),
+    "deep": ("[" * 100_000, "not JSON"),
+    "nothing": ("", "not JSON"),
 }
 
 
@@ -416,11 +415,11 @@ async def test_the_key_is_written_nowhere(server: ApiServer, own_home: Path) -> 
     assert all(KEY.encode() not in path.read_bytes() and KEY not in path.name for path in files)
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    cache = SimulateCache(tmp_path / "file" / "simulate")
-    cache.write("0" * 64, [1, 2])
-    assert cache.read("0" * 64, 2) is None
+async def test_an_answer_is_kept_as_it_always_was(server: ApiServer) -> None:
+    await simulated(server, said(*range(len(TOKENS))))
+    (path,) = (cache_folder() / "simulate").iterdir()
+    assert path.read_text() == json.dumps({"activations": [[at, at] for at in range(len(TOKENS))]})
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=40))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.asking import Answering
+from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
 from tests.support.tiny_segmentation import make_detector, make_segmenter
 from tests.support.watched import watched
@@ -21,8 +22,7 @@ from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator, TokenKind
 from vlmscope.core.scoring.simulators.grounded_sam2 import PHRASE_LENGTH, PHRASES, GroundedSam2, detector_phrases
 from vlmscope.core.worker.client import Lane
-from vlmscope.core.worker.link import COMMAND
-from vlmscope.core.worker.messages import Phase, SegmentAnswer, SegmentRequest
+from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentAnswer, SegmentRequest
 
 TRAINS = Explanation("trains on tracks", Source.API, "", visual_phrases=("Red train", "track"))
 WEIGHTS = np.array([[0.5, 0.25, 0], [0, 0, 0.125]], np.float32)
@@ -169,24 +169,24 @@ def settings(folder: Path) -> Simulate:
     return Simulate(detector=str(folder / "detector"), segmenter=str(folder / "segmenter"), box_threshold=0.01)
 
 
-async def test_from_an_explanation_to_patches_in_a_real_process(folder: Path) -> None:
+async def test_from_an_explanation_to_patches_by_the_real_engine(folder: Path) -> None:
     hostile = replace(TRAINS, visual_phrases=("Red. train?", "[SEP]", "dog " * 200))
     sample = replace(held(folder / "000.png"), grid=(3, 3))
-    async with watched(str(folder / "model"), command=COMMAND) as model:
-        for explanation in (TRAINS, hostile):
-            found = await GroundedSam2(settings(folder), model).simulate(explanation, sample)
-            assert isinstance(found, Prediction)
-            assert found.visual is not None
-            assert 0 < found.visual.max() <= 10
-            assert np.ptp(found.visual) > 0
-        missing = settings(folder).model_copy(update={"segmenter": str(folder / "none")})
-        with pytest.raises(WorkerError, match="none cannot be loaded as the segmenter"):
-            await GroundedSam2(missing, model).simulate(TRAINS, sample)
-        gone = replace(sample, picture=folder / "gone.png")
-        assert isinstance(await GroundedSam2(settings(folder), model).simulate(TRAINS, gone), NoPrediction)
-        await model.unload()
-        assert model.status.phase is Phase.OFF
-        assert isinstance(await GroundedSam2(settings(folder), model).simulate(TRAINS, sample), Prediction)
+    model = ModelHere(ModelSpec(str(folder / "model")))
+    for explanation in (TRAINS, hostile):
+        found = await GroundedSam2(settings(folder), model).simulate(explanation, sample)
+        assert isinstance(found, Prediction)
+        assert found.visual is not None
+        assert 0 < found.visual.max() <= 10
+        assert np.ptp(found.visual) > 0
+    missing = settings(folder).model_copy(update={"segmenter": str(folder / "none")})
+    with pytest.raises(WorkerError, match="none cannot be loaded as the segmenter"):
+        await GroundedSam2(missing, model).simulate(TRAINS, sample)
+    gone = replace(sample, picture=folder / "gone.png")
+    assert isinstance(await GroundedSam2(settings(folder), model).simulate(TRAINS, gone), NoPrediction)
+    await model.unload()
+    assert model.status.phase is Phase.OFF
+    assert isinstance(await GroundedSam2(settings(folder), model).simulate(TRAINS, sample), Prediction)
 
 
 def ordering(order: str) -> Explanation:

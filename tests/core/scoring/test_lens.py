@@ -8,14 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
-from tests.support.watched import watched
 from vlmscope.core.base.errors import Cancelled, UsageError, WorkerError
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.lens import lens
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
-from vlmscope.core.worker.link import COMMAND
-from vlmscope.core.worker.messages import LensRequest
+from vlmscope.core.worker.messages import LensRequest, ModelSpec
 
 WORDS = ("train", "trains", "cake", "table", "dogs", "airplane")
 DESCRIPTION = "A red train and two dogs."
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
-    found = Vlm.load(str(folder / "model"), device="cpu")
+    found = load(ModelSpec(str(folder / "model"), device="cpu"))
     with torch.no_grad():  # a norm of ones would hide a norm that is left out, or taken twice
         found.model.model.language_model.norm.weight.copy_(torch.linspace(0.5, 2.0, 32))
     return found
@@ -79,19 +79,19 @@ def test_no_words_and_a_stop_end_it(vlm: Vlm, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["llama", "qwen2"])
-async def test_the_model_process_answers(decoder: str, tmp_path: Path) -> None:
+async def test_the_engine_answers(decoder: str, tmp_path: Path) -> None:
     make_model(tmp_path / "model", decoder)
     make_images(tmp_path, 1)
-    local = Vlm.load(str(tmp_path / "model"), device="cpu")
+    local = load(ModelSpec(str(tmp_path / "model"), device="cpu"))
     prompt = local.prompt("What?")
     expected = lens(local, local.encode(prompt, DESCRIPTION), local.pixels(load_image(tmp_path / "000.png")), WORDS)
-    async with watched(str(tmp_path / "model"), command=COMMAND) as model:
-        request = LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, WORDS)
-        answer = await model.ask(request)
-        assert (answer.sample, answer.columns) == (7, expected[0])
-        np.testing.assert_allclose(answer.visual, expected[1], rtol=1e-5)
-        np.testing.assert_allclose(answer.text, expected[2], rtol=1e-5)
-        with pytest.raises(WorkerError, match="words"):
-            await model.ask(LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, ()))
-        with pytest.raises(WorkerError, match="does not exist"):
-            await model.ask(LensRequest(str(tmp_path / "none.png"), prompt, DESCRIPTION, 7, WORDS))
+    model = ModelHere(ModelSpec(str(tmp_path / "model")))
+    request = LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, WORDS)
+    answer = await model.ask(request)
+    assert (answer.sample, answer.columns) == (7, expected[0])
+    np.testing.assert_allclose(answer.visual, expected[1], rtol=1e-5)
+    np.testing.assert_allclose(answer.text, expected[2], rtol=1e-5)
+    with pytest.raises(WorkerError, match="words"):
+        await model.ask(LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, ()))
+    with pytest.raises(WorkerError, match="does not exist"):
+        await model.ask(LensRequest(str(tmp_path / "none.png"), prompt, DESCRIPTION, 7, WORDS))

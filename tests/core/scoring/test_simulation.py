@@ -24,7 +24,7 @@ from vlmscope.core.scoring.candidates import borrowed, concept_explanation, own_
 from vlmscope.core.scoring.held_out import held_out
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.report import ScoreReport
-from vlmscope.core.scoring.run import Status, pick_explanation, run
+from vlmscope.core.scoring.run import ScoreStatus, pick_explanation, run
 from vlmscope.core.scoring.search_phrases import known_words, wanted_words
 from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
 from vlmscope.core.scoring.simulators.lens import Lens
@@ -195,7 +195,7 @@ def test_the_oracle_is_for_the_demo(scan: Path, demo: ScanStore) -> None:
     model = FakeModel(Oracle.of_demo(demo.manifest))
     with pytest.raises(UsageError, match="demo's scenes alone"):
         make_simulator("oracle", Tools(ScanStore(scan), cast(Any, model), Config()))
-    with pytest.raises(UsageError, match="no backend"):
+    with pytest.raises(UsageError, match="not a backend"):
         make_simulator("magic", Tools(demo, cast(Any, model), Config()))
 
 
@@ -301,7 +301,7 @@ async def test_a_neuron_of_apples_is_explained_by_apples(demo: ScanStore) -> Non
     assert [(one.sample, one.reason) for one in report.failures] == [(lost, f"#{lost} cannot be decoded.")]
     assert len(outcome.examples) == 40
     assert lost not in [one.sample for one in report.samples]
-    assert ScoreReport.from_body(report.to_body()) == report
+    assert ScoreReport.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize("independent", [True, False])
@@ -320,7 +320,7 @@ async def test_a_score_made_while_the_scan_went_on_says_so(
     so_far = "the scan was not whole, so far: 1,200 of 23,000 samples"
     model = "not independent: the inspected model is asked about itself"
     assert [whole.note, partial.note] == (["", so_far] if independent else [model, f"{model}; {so_far}"])
-    assert ScoreReport.from_body(partial.to_body()) == partial
+    assert ScoreReport.from_json(partial.to_json()) == partial
 
 
 async def test_too_few_samples_are_no_headline(demo: ScanStore) -> None:
@@ -362,18 +362,18 @@ async def test_a_run_keeps_scores_and_goes_on_where_it_was(demo: ScanStore, note
     neurons = [NEURON, Neuron(3, 651)]
     model = FakeModel(oracle, dies_at=50)
     end = await run([*neurons, Neuron(3, 256)], demo, oracle, model, notebook, baseline=False)
-    assert [one.status for one in end.results] == [Status.SCORED, Status.FAILED, Status.SKIPPED]
+    assert [one.status for one in end.results] == [ScoreStatus.SCORED, ScoreStatus.FAILED, ScoreStatus.SKIPPED]
     assert isinstance(end.stopped, WorkerError)
     assert "SIGKILL" in end.results[1].reason
     [kept] = notebook.scores(NEURON)
     assert kept.backend == "oracle"
-    assert ScoreReport.from_body(kept.body) == end.results[0].report
+    assert ScoreReport.from_json(kept.body) == end.results[0].report
     [explanation] = notebook.explanations(NEURON)
     assert explanation.explanation.text == "concept words: apple"
     assert not notebook.scores(neurons[1])
     fresh = FakeModel(oracle)
     end = await run(neurons, demo, oracle, fresh, notebook, baseline=False)
-    assert [one.status for one in end.results] == [Status.KNOWN, Status.SCORED]
+    assert [one.status for one in end.results] == [ScoreStatus.KNOWN, ScoreStatus.SCORED]
     assert end.stopped is None
     assert {request.neuron for request in fresh.maps} == {neurons[1]}
     end = await run([NEURON], demo, oracle, fresh, notebook, baseline=False, again=True)
@@ -388,7 +388,7 @@ async def test_other_words_do_not_take_the_lead(demo: ScanStore, notebook: Noteb
     )
     first = notebook.add_explanation(NEURON, written)
     end = await run([NEURON], demo, oracle, FakeModel(oracle), notebook, wanted=said("a dog"), baseline=False)
-    assert end.results[0].status is Status.SCORED
+    assert end.results[0].status is ScoreStatus.SCORED
     saved = notebook.explanations(NEURON)
     assert [one.explanation.text for one in saved] == ["apples", "a dog"]
     assert saved[0].id == first
@@ -423,16 +423,16 @@ def demo_top(demo: ScanStore) -> int:
 async def test_what_cannot_be_scored_is_told(demo: ScanStore, scan: Path, notebook: Notebook, tmp_path: Path) -> None:
     oracle = Oracle.of_demo(demo.manifest)
     end = await run([NEURON], demo, oracle, FakeModel(oracle), notebook, wanted=said("zeitgeist"), baseline=False)
-    assert end.results[0].status is Status.FAILED
+    assert end.results[0].status is ScoreStatus.FAILED
     assert "names no object" in end.results[0].reason
     none = Explanation("nothing", Source.API, "2026-01-01T00:00:00+00:00", pattern_found=False)
     notebook.add_explanation(Neuron(0, 0), none)
     end = await run([Neuron(0, 0)], demo, oracle, FakeModel(oracle), notebook)
-    assert (end.results[0].status, "no pattern" in end.results[0].reason) == (Status.SKIPPED, True)
+    assert (end.results[0].status, "no pattern" in end.results[0].reason) == (ScoreStatus.SKIPPED, True)
     small = ScanStore(scan)
     with Notebook.open(tmp_path / "small.sqlite", small.manifest.scan_id) as other:
         end = await run([Neuron(0, 0)], small, Odd(), FakeModel(oracle), other)
-    assert end.results[0].status is (Status.SKIPPED if small.concepts is None else Status.FAILED)
+    assert end.results[0].status is (ScoreStatus.SKIPPED if small.concepts is None else ScoreStatus.FAILED)
     assert not notebook.scores(NEURON)
 
 

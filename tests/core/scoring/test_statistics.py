@@ -29,7 +29,7 @@ def report(score: float | None, backend: str = "lens", kind: TokenKind = TokenKi
         baseline=None,
         baselines=0,
     )
-    return ScoreReport(backend, False, "trains", ("train",), {kind: dict.fromkeys(ScoredGroup, pooled)})
+    return ScoreReport(backend, False, "trains", ("train",), {kind: dict.fromkeys(ScoredGroup, pooled)}, (), (), "")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def notebook(tmp_path: Path) -> Notebook:
 def put(notebook: Notebook, neuron: Neuron, *reports: ScoreReport) -> None:
     number = notebook.add_explanation(neuron, Explanation("trains", Source.USER, WHEN))
     for one in reports:
-        notebook.add_score(number, one.backend, one.to_body(), WHEN)
+        notebook.add_score(number, one.backend, one.to_json(), WHEN)
 
 
 def test_the_newest_of_each_backend_counts(notebook: Notebook) -> None:

@@ -10,10 +10,11 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.demo import DEMO, samples_file, scan_folder
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.concepts import Concepts, find_concepts
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.load import load
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 
 
 def of_store(store: ScanStore, descriptions: list[str]) -> Concepts:
@@ -29,7 +30,7 @@ def test_a_finished_scan_has_its_concepts(tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(line) for line in lines))
     told: list[tuple[str, int, int]] = []
     data = read_data(str(path))
-    vlm = Vlm.load(str(make_model(tmp_path / "model")))
+    vlm = load(ModelSpec(str(make_model(tmp_path / "model"))))
     scan(vlm, data, tmp_path / "scan", ScanOptions(top_n=5), lambda *at: told.append(at))
     store = ScanStore(tmp_path / "scan")
     found = store.concepts

@@ -12,19 +12,11 @@ from vlmscope.core.analysis.control import control_data, find_control
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.scoring.held_out import held_out
-from vlmscope.core.store.checkpoints import LOCK
+from vlmscope.core.store.lock import LOCK, STILL, being_scanned
 from vlmscope.core.store.manifest import MANIFEST, ControlInfo, Progress, ShardInfo, read_manifest
-from vlmscope.core.store.progress import (
-    STILL,
-    ScanWatch,
-    being_scanned,
-    can_go_on,
-    check_whole,
-    open_scan,
-    progress_text,
-    progress_title,
-)
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import check_whole, progress_text, progress_title
+from vlmscope.core.store.reader import ScanStore, open_scan
+from vlmscope.core.store.watch import ScanWatch, can_go_on
 
 
 @pytest.fixture
@@ -85,7 +77,7 @@ def test_where_no_lock_can_be_asked_the_age_tells(growing: Growing, monkeypatch:
     def none(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr("vlmscope.core.store.progress.fcntl.flock", none)
+    monkeypatch.setattr("vlmscope.core.store.lock.fcntl.flock", none)
     now = datetime.now(UTC)
     assert being_scanned(growing.out, progress(1, 2, updated=now.isoformat()))
     assert not being_scanned(growing.out, progress(1, 2, updated=(now - 2 * STILL).isoformat()))
@@ -117,7 +109,7 @@ def test_a_scan_in_progress_is_read_as_any(growing: Growing) -> None:
     np.testing.assert_array_equal(labels.label, store.stored_labels().label)
     assert labels.valid == 5
     for rank in range(5):
-        assert store.example(neuron, rank, labels.thresholds).crop
+        assert store.example(neuron, rank, labels.thresholds).read_crop()
 
 
 def test_a_checkpoint_that_is_replaced_while_it_is_opened_is_opened_anew(

@@ -144,7 +144,7 @@ def test_a_truncated_array_is_named(scan_copy: Path) -> None:
     assert "truncated" in refusal(scan_copy, str(path)).message
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 400))
 def test_an_array_cut_anywhere_near_its_head_is_refused(scan_copy: Path, cut: int) -> None:
     path = arrays_folder(scan_copy) / "votes.npy"
@@ -224,7 +224,7 @@ def test_an_example_holds_sample_crop_picture_and_norms(scan: Path) -> None:
     store = ScanStore(scan)
     found = store.example(NEURON, 2)
     assert found.sample == store.sample(int(store.arrays["top_sample"][NEURON.layer, NEURON.index, 2]))
-    assert found.crop == store.crop(found.sample.index)
+    assert found.read_crop() == store.crop(found.sample.index)
     assert found.maximum == store.maximum[NEURON.layer, NEURON.index]
     assert found.vote == store.example(NEURON, 2, store.manifest.thresholds.value()).vote
     assert (found.sample.picture, found.sample.picture_here) == (Path(found.sample.image), None)

@@ -128,7 +128,7 @@ def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     assert "--out" in caught.value.hint
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(image=ANY_TEXT, tokens=st.lists(ANY_TEXT, max_size=4), crop=st.binary(max_size=20))
 def test_any_text_survives_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, manifest: Manifest, image: str, tokens: list[str], crop: bytes

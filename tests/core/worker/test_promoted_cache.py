@@ -9,7 +9,7 @@ from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.worker.messages import PromotedAnswer
-from vlmscope.core.worker.promoted_cache import load_promoted, save_promoted
+from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted, save_promoted
 
 MODEL = ModelInfo(name="me/llava", revision="abc", architecture="llava + llama", dtype="float32", layers=4, neurons=32)
 NEURON = Neuron(1, 2)
@@ -32,6 +32,16 @@ def test_what_is_kept_comes_back_for_this_model_neuron_and_count_alone() -> None
     assert load_promoted(MODEL, NEURON, 9) is None
     assert load_promoted(MODEL, Neuron(1, 3), 8) is None
     assert load_promoted(MODEL.model_copy(update={"revision": "abd"}), NEURON, 8) is None
+
+
+def test_the_neurons_that_are_kept_are_named() -> None:
+    assert kept_promoted(MODEL, 8) == frozenset()
+    save_promoted(MODEL, ANSWER, 8)
+    (path,) = files()
+    for other in (".1-3.json.ab.partial", "x.json", "1-.json", "1-3.txt"):
+        path.with_name(other).write_text("")
+    assert kept_promoted(MODEL, 8) == {NEURON}
+    assert kept_promoted(MODEL, 9) == frozenset()
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"top": 3}', '{"top": [["a", "b"]], "bottom": []}'])

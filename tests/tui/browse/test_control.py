@@ -11,11 +11,11 @@ from tests.support.made_control import make_control
 from tests.support.screen_app import Driver, running
 from tests.tui.browse.test_looks import assert_fits
 from vlmscope.core.analysis.control import find_control
-from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.labels import Label, Thresholds, bar_cells
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.widgets.layer_strip import FOOT, FoldedStrip, LayerStrip
-from vlmscope.tui.widgets.numbers import bar_cells, percent
+from vlmscope.tui.widgets.numbers import percent
 
 
 def short(counts: list[int]) -> str:

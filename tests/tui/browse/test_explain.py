@@ -62,7 +62,7 @@ async def test_nothing_is_paid_before_a_yes(scan: Path, api: ApiServer) -> None:
     async with running(scan, config=settings(api)) as on:
         await on.press("E")
         await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
-        for shown in ("explain L0/N0", "gpt-4o at http", "At most $", "prices of 20", "Budget: $5.00"):
+        for shown in ("explain L0/N0", "gpt-4o at http", "At most $", "prices of", "Budget: $5.00"):
             assert shown in on.screen
         await on.press("n")
         await on.until(lambda: not isinstance(on.app.screen, ConfirmScreen))

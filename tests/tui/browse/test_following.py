@@ -15,7 +15,7 @@ from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.manifest import ShardInfo
-from vlmscope.core.store.progress import open_scan
+from vlmscope.core.store.reader import open_scan
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace

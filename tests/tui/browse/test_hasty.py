@@ -77,7 +77,7 @@ async def test_the_shares_and_the_help_are_left_once(scan: Path) -> None:
         await burst(on, "V")
         assert isinstance(on.app.screen, SharesScreen)
         await burst(on, "\x1b\x1b")
-        assert on.app.screen is on.browse
+        await on.until(lambda: on.app.screen is on.browse)
         await burst(on, "jjV\x1b")
         await burst(on, "?\x1b\x1b")
         await on.until(lambda: on.app.screen is on.browse)

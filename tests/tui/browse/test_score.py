@@ -189,4 +189,4 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
     ],
 )
 def test_what_to_know_of_a_score_is_one_line(independent: bool, note: str, said: str) -> None:
-    assert note_of(ScoreReport("any", independent, "apples", (), {}, note=note)) == said
+    assert note_of(ScoreReport("any", independent, "apples", (), {}, (), (), note)) == said

@@ -80,10 +80,6 @@ def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch, own_
     assert not [finding for finding in examine() if finding.name == "requests"]
 
 
-def test_a_model_near_its_end_is_said() -> None:
-    assert "leaves OpenAI's API on 2027-01-14" in found("model").value
-
-
 def test_a_server_that_is_no_url_is_a_limit_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "sk-a-key-in-the-wrong-place")
     server = found("server")

@@ -163,7 +163,7 @@ def test_a_hostile_name_reaches_no_terminal(tmp_path: Path, capsys: pytest.Captu
 def test_the_screen_without_a_terminal_names_what_works_in_a_pipe(scan: Path) -> None:
     found = vlmscope("open", str(scan), stdin=subprocess.DEVNULL)
     assert found.returncode == 1
-    assert "no terminal" in found.stderr
+    assert "not a terminal" in found.stderr
     assert "vlmscope show" in found.stderr
 
 

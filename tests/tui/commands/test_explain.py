@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.support.api_server import GOOD, KEY, ApiServer, Gate, api_server, completion, error
+from tests.support.api_server import GOOD, KEY, PRICES, ApiServer, Gate, api_server, completion, error
+from tests.support.model_here import ModelHere
 from tests.support.processes import INTERRUPTIBLE
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.neuron import Neuron
@@ -91,7 +92,7 @@ def test_text_of_a_run(server: ApiServer, scan: Path, capsys: pytest.CaptureFixt
     assert "(high; looks for: train, rail; words: words for trains)" in captured.out
     assert not TOLD & set(captured.out + captured.err)
     assert "1 of 1 neurons to explain with gpt-4o at localhost:" in captured.err
-    assert "(prices: 2026-06)" in captured.err
+    assert f"(prices: {PRICES})" in captured.err
 
 
 def test_the_same_again_sends_nothing_and_asks_nothing(
@@ -141,9 +142,9 @@ def test_top_k_takes_the_clearest_of_each_layer_and_label_over_all(
         (("L3/N17", "--top-k", "2"), "more than one way"),
         (("--label", "visual", "--top-k", "2"), "more than one way"),
         (("--limit", "2", "--top-k", "2"), "--limit is for --label"),
-        (("--label", "purple"), "no label"),
+        (("--label", "purple"), "not a label"),
         (("L99/N1",), "lies outside"),
-        (("nonsense",), "no neuron address"),
+        (("nonsense",), "not a neuron address"),
         (("L3/N17", "--model", " "), "--model is empty"),
         (("L3/N17", "--out", "x"), "--out is for --dry-run"),
         (("L3/N17", "--Tv", "99"), "Tv is 99"),
@@ -303,7 +304,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(server: ApiServer, 
 
 @pytest.mark.slow
 def test_the_demo_is_explained_from_exact_maps_and_lossless_crops(
-    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = ["explain", "demo", "--label", "visual", "--limit", "1", "--dry-run", "--out", str(tmp_path)]
     assert main([*args, "--device", "cpu"]) == 0
@@ -311,13 +312,14 @@ def test_the_demo_is_explained_from_exact_maps_and_lossless_crops(
     (entry,) = json.loads(captured.out)
     assert (entry["note"], entry["label"]) == ("", "visual")
     assert len(entry["samples"]) == 5
-    assert (entry["estimate"]["images"], entry["estimate"]["price_date"]) == (10, "2026-06")
+    assert (entry["estimate"]["images"], entry["estimate"]["price_date"]) == (10, PRICES)
     assert 0 < entry["estimate"]["usd"] < 0.05
     folder = Path(entry["folder"])
     assert len(list(folder.glob("*.png"))) == 10
     with Image.open(folder / "sample_1_activation.png") as active:
         assert active.size == (504, 504)
         assert active.convert("L").getextrema()[1] == 255  # somewhere it does not activate
+    monkeypatch.setattr("vlmscope.tui.commands.explain.ModelProcess", ModelHere)  # the first was a real one
     found, _ = explained(capsys, "demo", entry["neuron"], "--yes", "--device", "cpu")
     assert found[0]["status"] == "explained"
     assert found[0]["explanation"]["samples"] == entry["samples"]

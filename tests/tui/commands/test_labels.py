@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.text import Text
 
 from tests.support.made_control import make_control
 from vlmscope.core.analysis.firmness import firmness, fragile
@@ -12,7 +14,8 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
-from vlmscope.tui.commands.labels import BAR, Counts, bar
+from vlmscope.tui.commands.labels import BAR
+from vlmscope.tui.commands.shared.output import append_bar
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
@@ -170,14 +173,16 @@ def test_what_asks_for_no_list_is_wrong_use(
 
 
 @pytest.mark.parametrize(
-    ("counts", "cells"),
+    ("counts", "bar"),
     [
-        (Counts(1, 1, 1, 0), [8, 8, 8, 0]),
-        (Counts(5, 0, 0, 0), [24, 0, 0, 0]),
-        (Counts(0, 0, 0, 0), [0, 0, 0, 0]),
-        (Counts(1, 1, 1, 1), [6, 6, 6, 6]),
-        (Counts(997, 1, 1, 1), [24, 0, 0, 0]),
+        ([1, 1, 1, 0], "VVVVVVVVTTTTTTTTMMMMMMMM"),
+        ([5, 0, 0, 0], "V" * 24),
+        ([0, 0, 0, 0], ""),
+        ([1, 1, 1, 1], "VVVVVVTTTTTTMMMMMM······"),
+        ([997, 1, 1, 1], "V" * 21 + "TM·"),
     ],
 )
-def test_a_bar_is_always_full(counts: Counts, cells: list[int]) -> None:
-    assert [count for _, count in bar(counts, BAR)] == cells
+def test_a_bar_is_always_full(counts: list[int], bar: str) -> None:
+    line = Text()
+    append_bar(line, np.array(counts), BAR)
+    assert line.plain == bar

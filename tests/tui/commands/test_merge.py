@@ -10,11 +10,12 @@ import pytest
 from tests.core.scan.test_merge import equal, silent
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.load import load
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.arrays import LayerArrays
 from vlmscope.core.store.manifest import ShardInfo
 from vlmscope.core.store.settings import ScanOptions
+from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.__main__ import main
 
 
@@ -22,7 +23,7 @@ from vlmscope.tui.__main__ import main
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """A scan of seven samples, one of them skipped, and its two shards."""
     folder = tmp_path_factory.mktemp("made")
-    vlm = Vlm.load(str(make_model(folder / "model")))
+    vlm = load(ModelSpec(str(make_model(folder / "model"))))
     samples = make_images(folder / "data", 7)
     (folder / "data" / "003.png").write_bytes(b"no picture")
     data, options = read_data(str(samples)), ScanOptions(top_n=4, batch=1)

@@ -11,6 +11,7 @@ import pytest
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.store import reader
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import cli
 from vlmscope.tui.__main__ import main
@@ -48,7 +49,7 @@ def started(monkeypatch: pytest.MonkeyPatch, scan: Path) -> Started:
     module.VlmscopeApp = VlmscopeApp  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vlmscope.tui.app", module)
     monkeypatch.setattr(open_command, "_check_terminal", lambda _: None)
-    monkeypatch.setattr(open_command, "scan_folder", lambda name: scan if name == "demo" else Path(name))
+    monkeypatch.setattr(reader, "scan_folder", lambda name: scan if name == "demo" else Path(name))
     return record
 
 

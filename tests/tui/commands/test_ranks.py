@@ -89,7 +89,7 @@ def test_torchrun_on_a_finished_scan_says_so(
 ) -> None:
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("vlmscope.tui.commands.scan.run_ranks", lambda *_: None)
+    monkeypatch.setattr("vlmscope.tui.commands.scan_run.run_by_ranks", lambda *_: None)
     assert main(["scan", *made[0], "--out", str(made[1]), "--resume"]) == 0
     assert f"{made[1]} is finished: nothing is left to do." in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")

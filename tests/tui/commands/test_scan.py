@@ -1,25 +1,23 @@
 """``vlmscope scan`` and ``vlmscope bench scan``, as a user types them, on a tiny random model."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import shlex
 import signal
-import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.processes import INTERRUPTIBLE
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.scan.batches import BatchRunner, ProcessedSample
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -140,20 +138,30 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
 
 def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
-    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 120))
-    command = [*INTERRUPTIBLE, "scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1"]
-    process = subprocess.Popen([*command, "--save-samples", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    out, images, said = tmp_path / "a scan", str(make_images(tmp_path / "many", 40)), tmp_path / "stderr"
+    command = ["scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1", "--save-samples", "1"]
+
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = ["vlmscope", *command]
+        with said.open("w") as file, contextlib.redirect_stderr(file):
+            code = main(command)
+        os._exit(code)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
     try:
-        for _ in range(2400):
+        for _ in range(12_000):
             if (out / "manifest.json").exists() and read_manifest(out).scanned:
                 break
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+            process.join(0.01)
+        os.kill(process.ident or 0, signal.SIGINT)
+        process.join(120)
     finally:
         process.kill()
-    assert process.returncode == 130
-    again = shlex.split(next(line for line in said.splitlines() if "Go on with: " in line).partition(": ")[2])
+    assert process.exitcode == 130
+    (go_on,) = (line for line in said.read_text().splitlines() if "Go on with: " in line)
+    again = shlex.split(go_on.partition(": ")[2])
     assert again[0] == "vlmscope" and again[-1] == "--resume"
     assert main(again[1:]) == 0
     assert read_manifest(out).progress is None

@@ -24,7 +24,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
-from vlmscope.tui.commands.show import ShownNeuron
+from vlmscope.tui.commands.show_page import ShownNeuron
 from vlmscope.tui.commands.show_text import as_lines
 
 NEURON = Neuron(3, 17)
@@ -74,7 +74,7 @@ def test_how_firm_the_label_is(scan: Path, capsys: pytest.CaptureFixture[str]) -
         }
         assert main(["show", *args]) == 0
         line = capsys.readouterr().out.splitlines()[1]
-        assert line.startswith(f"firm: margin {one.margin:.2f}".replace("0.", "."))
+        assert line.startswith(f"label: margin {one.margin:.2f}".replace("0.", "."))
         interval = f"95 % interval {one.low:.2f} to {one.high:.2f}".replace("0.", ".")
         assert f"({interval}), {'fragile' if one.fragile else 'not fragile'}" in line
         assert f"sign test p {one.sign_p:.2g}, share" in line
@@ -247,7 +247,7 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
         picture = found.convert("RGB")
     store = ScanStore(scan)
     top = store.example(NEURON, 2, Thresholds())
-    crop = open_crop(top.crop)
+    crop = open_crop(top.read_crop())
     assert top.visual_map is not None
     small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
     factor = picture.height // crop.height

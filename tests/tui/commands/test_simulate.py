@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.model_here import ModelHere
 from tests.support.processes import INTERRUPTIBLE
 from tests.tui.commands.test_search import put
 from vlmscope.core.base.demo import scan_folder
@@ -28,6 +29,13 @@ DEMO_SCAN = scan_folder("demo")
 def notebook_of(scan: Path) -> Notebook:
     scan_id = read_manifest(scan).scan_id
     return Notebook.open(notebook_path(scan_id, scan, "data"), scan_id)
+
+
+@pytest.fixture
+def model_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model process: ``test_interrupting_keeps_what_is_finished`` has a real one."""
+    for command in ("simulate", "bench"):
+        monkeypatch.setattr(f"vlmscope.tui.commands.{command}.ModelProcess", ModelHere)
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
@@ -53,7 +61,7 @@ def simulated(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> 
         (("L0/N1", "--top-k", "2"), "more than one way"),
         (("L0/N1", "--limit", "2"), "--limit is for --label"),
         (("L9/N1",), "L9"),
-        (("L0/N1", "--backend", "magic"), "'magic' is no backend"),
+        (("L0/N1", "--backend", "magic"), "'magic' is not a backend"),
         (("L0/N1", "--backend", "oracle"), "the demo's scenes alone"),
         (("L0/N1", "--explanation", " "), "--explanation is empty"),
         (("L0/N1", "--explanation", "12"), "no explanation 12"),
@@ -95,6 +103,7 @@ def test_without_pictures_every_sample_fails_and_nothing_is_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixture[str]) -> None:
     args = ("demo", "L3/N96", "--backend", "oracle", "--device", "cpu")
     [found], _ = simulated(capsys, *args)
@@ -108,7 +117,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
     assert [one["sample"] for one in found["report"]["samples"]] == [one.sample for one in held]
     with notebook_of(DEMO_SCAN) as notebook:
         [kept] = notebook.scores(Neuron(3, 96))
-        assert ScoreReport.from_body(kept.body).to_body() == found["report"]
+        assert ScoreReport.from_json(kept.body).to_json() == found["report"]
         number = kept.explanation_id
     [again], _ = simulated(capsys, *args)
     assert (again["status"], again["report"]) == ("known", found["report"])
@@ -120,6 +129,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_the_lens_is_marked_as_not_independent(capsys: pytest.CaptureFixture[str]) -> None:
     [found], err = simulated(capsys, "demo", "L3/N96", "--explanation", "green apples", "--device", "cpu")
     assert found["report"]["phrases"] == ["green", "apple"]
@@ -159,10 +169,11 @@ def test_interrupting_keeps_what_is_finished(own_home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("model_here")
 def test_bench_scores_writes_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "scores", "--neurons", "3", "--device", "cpu", "--json"]) == 0
+    assert main(["bench", "scores", "--neurons", "2", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["neurons"] == 3
+    assert found["neurons"] == 2
     assert found["backends"].keys() == {"oracle", "lens"}
     for figures in found["backends"].values():
         assert {"right", "shuffled", "constant", "auc"} <= figures.keys()

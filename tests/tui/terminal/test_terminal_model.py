@@ -227,13 +227,20 @@ def test_noise_never_reaches_the_screen(terminal: Terminal, picture: Path) -> No
 def test_the_real_model_fills_in_a_map_that_the_scan_lacks(tmp_path: Path) -> None:
     from tests.support.tiny import make_images, make_model
     from vlmscope.core.data.samples import read_data
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan
     from vlmscope.core.store.settings import ScanOptions
+    from vlmscope.core.worker.messages import ModelSpec
 
     model = make_model(tmp_path / "model")
     data = read_data(str(make_images(tmp_path / "images", 6)))
-    scan(Vlm.load(str(model), device="cpu"), data, tmp_path / "scan", ScanOptions(top_n=5, maps=1), lambda *_: None)
+    scan(
+        load(ModelSpec(str(model), device="cpu")),
+        data,
+        tmp_path / "scan",
+        ScanOptions(top_n=5, maps=1),
+        lambda *_: None,
+    )
     terminal = Terminal(sys.executable, "-P", "-m", "vlmscope.tui", "open", str(tmp_path / "scan"))
     try:
         terminal.shows("model: not loaded")

@@ -1,29 +1,48 @@
-"""The scan that a command was given, opened for reading; of one in progress it is said how far it is."""
+"""The scan that a command was given, opened for reading, and its notebook."""
 
-import sys
+from pathlib import Path
 
-from vlmscope.core.base.demo import scan_folder
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.config import load_config
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.store.manifest import Progress
-from vlmscope.core.store.progress import open_scan, progress_text
-from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.progress import progress_text
+from vlmscope.core.store.reader import ScanStore, open_scan
+from vlmscope.tui.commands.shared.notes import note
 
 
 def opened(scan: str, *, among_others: bool = False) -> ScanStore:
-    """Open the scan that the user named; if it is not whole, say so on stderr, by name if there are others.
+    """Open the scan that the user named; how far one in progress is goes to stderr, with its name if there are others.
 
     Raises:
-        StoreError: if it cannot be read, or has met no sample yet.
+        StoreError: if it cannot be read, or has no sample yet.
     """
-    store = open_scan(scan_folder(scan))
+    store = open_scan(scan)
     progress = store.manifest.progress
     if progress is not None:
-        print(f"{plain(scan)}: {progress_text(progress)}" if among_others else progress_text(progress), file=sys.stderr)
+        note(f"{scan}: {progress_text(progress)}" if among_others else progress_text(progress))
     return store
 
 
+def _notebook_path(store: ScanStore) -> Path:
+    return notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
+
+
+def open_notebook(store: ScanStore) -> Notebook:
+    """The scan's notebook, made if there is none.
+
+    Raises:
+        NotebookError: if it cannot be opened.
+    """
+    return Notebook.open(_notebook_path(store), store.manifest.scan_id)
+
+
+def kept_notebook(store: ScanStore) -> Notebook | None:
+    """The scan's notebook, or None if there is none. Raises as ``open_notebook``."""
+    return open_notebook(store) if _notebook_path(store).exists() else None
+
+
 def progress_json(progress: Progress | None) -> dict[str, object] | None:
-    """How far a scan is, as JSON has it; null for a whole one."""
+    """A scan's progress for JSON; null for a whole one."""
     if progress is None:
         return None
     shard = {} if progress.shard is None else {"shard": str(progress.shard)}

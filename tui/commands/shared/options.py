@@ -1,24 +1,30 @@
-"""What several commands take: the scan, an address, thresholds, JSON."""
+"""What several commands take: the scan, an address, a label, thresholds, a device, JSON."""
 
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
 
 import typer
 
+from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
+from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec
 
 MODEL = "Model"
 IMAGES = "Images"
 SEEDS = 2**63  #: of torch's generator
 THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
+LABEL_WORDS: dict[str, Label] = {label.word: label for label in Label}
 
 
 def number(option: str, example: str) -> Callable[[str], float]:
     """A reader of one option's number, whose complaint names what was typed (typer's own does not).
 
     Raises:
-        UsageError: from the reader, if it is no number.
+        UsageError: from the reader, if it is not a number.
     """
 
     def read(text: str) -> float:
@@ -42,12 +48,20 @@ def whole(option: str, example: str) -> Callable[[str], int]:
     return read
 
 
-ScanArgument = Annotated[
-    str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
-]
-AddressArgument = Annotated[
-    str, typer.Argument(metavar="ADDRESS", help="Layer and neuron, from 0, such as L3/N17.", show_default=False)
-]
+def label_of(text: str) -> Label:
+    """A reader of ``--label``.
+
+    Raises:
+        UsageError: if there is no such label.
+    """
+    label = LABEL_WORDS.get(text.strip().lower())
+    if label is None:
+        raise UsageError(f"--label is {text!r}, not a label.", f"Labels: {', '.join(LABEL_WORDS)}.")
+    return label
+
+
+def label_option(help_: str, panel: str | None = None) -> Any:
+    return typer.Option("--label", parser=label_of, metavar="LABEL", help=help_, rich_help_panel=panel)
 
 
 def _batch(text: str) -> int | None:
@@ -59,6 +73,12 @@ def _batch(text: str) -> int | None:
     return size
 
 
+ScanArgument = Annotated[
+    str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
+]
+AddressArgument = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="Layer and neuron, from 0, such as L3/N17.", show_default=False)
+]
 BatchOption = Annotated[
     int | None,
     typer.Option(
@@ -70,58 +90,6 @@ BatchOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-TvOption = Annotated[
-    float | None,
-    typer.Option(
-        "--Tv",
-        parser=number("--Tv", "2"),
-        metavar="NORM",
-        help="Norm above which a visual token is active, 0 to 10.",
-        rich_help_panel=THRESHOLDS,
-    ),
-]
-NvOption = Annotated[
-    int | None,
-    typer.Option(
-        "--nv",
-        parser=whole("--nv", "4"),
-        metavar="COUNT",
-        help=f"Active visual tokens that make a sample visual, 1 to {VISUAL_KEPT}.",
-        rich_help_panel=THRESHOLDS,
-    ),
-]
-TtOption = Annotated[
-    float | None,
-    typer.Option(
-        "--Tt",
-        parser=number("--Tt", "3"),
-        metavar="NORM",
-        help="Norm above which a text token is active, 0 to 10.",
-        rich_help_panel=THRESHOLDS,
-    ),
-]
-NtOption = Annotated[
-    int | None,
-    typer.Option(
-        "--nt",
-        parser=whole("--nt", "2"),
-        metavar="COUNT",
-        help=f"Active text tokens that make a sample text, 1 to {TEXT_KEPT}.",
-        rich_help_panel=THRESHOLDS,
-    ),
-]
-HighConfidenceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--high-confidence",
-        parser=number("--high-confidence", "0.8"),
-        metavar="SHARE",
-        help="Share of the top samples above which a label is high-confidence.",
-        rich_help_panel=THRESHOLDS,
-    ),
-]
-
-
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
 ]
@@ -135,24 +103,69 @@ DtypeOption = Annotated[
 ]
 
 
-def replaced(
-    own: Thresholds,
-    *,
-    Tv: float | None = None,
-    nv: int | None = None,
-    Tt: float | None = None,
-    nt: int | None = None,
-    high_confidence: float | None = None,
-) -> Thresholds:
-    """These thresholds, with those that were typed in their place.
+def _norm(option: str, example: str, tokens: str) -> Any:
+    help_ = f"Norm above which a {tokens} token is active, 0 to 10."
+    return typer.Option(option, parser=number(option, example), metavar="NORM", help=help_, rich_help_panel=THRESHOLDS)
 
-    Raises:
-        UsageError: if one is outside its range.
-    """
-    return Thresholds(
-        T_v=own.T_v if Tv is None else Tv,
-        n_v=own.n_v if nv is None else nv,
-        T_t=own.T_t if Tt is None else Tt,
-        n_t=own.n_t if nt is None else nt,
-        high_confidence=own.high_confidence if high_confidence is None else high_confidence,
-    )
+
+def _count(option: str, example: str, tokens: str, kept: int) -> Any:
+    help_ = f"Active {tokens} tokens that make a sample {tokens}, 1 to {kept}."
+    return typer.Option(option, parser=whole(option, example), metavar="COUNT", help=help_, rich_help_panel=THRESHOLDS)
+
+
+@dataclass(frozen=True)
+class ThresholdOptions:
+    """The method's four thresholds, as far as they were typed."""
+
+    Tv: Annotated[float | None, _norm("--Tv", "2", "visual")] = None
+    nv: Annotated[int | None, _count("--nv", "4", "visual", VISUAL_KEPT)] = None
+    Tt: Annotated[float | None, _norm("--Tt", "3", "text")] = None
+    nt: Annotated[int | None, _count("--nt", "2", "text", TEXT_KEPT)] = None
+
+    def over(self, own: Thresholds) -> Thresholds:
+        """``own``, with those that were typed in their place.
+
+        Raises:
+            UsageError: if one is outside its range.
+        """
+        names = {"Tv": "T_v", "nv": "n_v", "Tt": "T_t", "nt": "n_t"}
+        typed = {names.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        return replace(own, **{name: value for name, value in typed.items() if value is not None})
+
+    def of(self, store: ScanStore) -> Thresholds:
+        """A scan's own thresholds, with those that were typed in their place. Raises as ``over``."""
+        return self.over(store.manifest.thresholds.value())
+
+
+@dataclass(frozen=True)
+class LabelThresholds(ThresholdOptions):
+    """The four, and the share above which a label is high-confidence."""
+
+    high_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--high-confidence",
+            parser=number("--high-confidence", "0.8"),
+            metavar="SHARE",
+            help="Share of the top samples above which a label is high-confidence.",
+            rich_help_panel=THRESHOLDS,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ScannedModelOptions:
+    """Where and how the scanned model runs; the settings' where not given."""
+
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Where the scanned model runs: auto, cpu, cuda, mps.", rich_help_panel=MODEL),
+    ] = None
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)
+    ] = None
+
+    def spec(self, manifest: Manifest, config: Config) -> ModelSpec:
+        """The scanned model, to be loaded by the model process."""
+        model, device, dtype = manifest.model, self.device or config.device, self.dtype or config.dtype
+        return ModelSpec(model.name, model.revision, device, dtype, manifest.hook)

@@ -1,4 +1,4 @@
-"""stdout is data: how commands write it."""
+"""stdout is data: how commands write it. Text from outside is made harmless here, on its way out."""
 
 import json
 import math
@@ -6,22 +6,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
-from vlmscope.core.base.errors import UsageError
+from vlmscope.core.analysis.statistics import Counts
+from vlmscope.core.base.text import plain
+from vlmscope.core.method.labels import COLOURS, Label, bar_cells
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
 
 
 def write(text: str) -> None:
-    """Write ``text`` and a line's end to stdout, at once: what cannot be written must fail here, not on the way out."""
-    print(text, flush=True)
+    """Write lines of ``text`` and a line's end to stdout."""
+    _write("\n".join(map(plain, text.split("\n"))))
+
+
+def _write(text: str) -> None:
+    print(text, flush=True)  # at once: what cannot be written must fail here, not on the way out
 
 
 def console() -> Console:
-    """What stdout can show. It has no colours when stdout is no terminal, or the user said ``NO_COLOR``."""
+    """What stdout can show. It has no colours where stdout is not a terminal, or ``NO_COLOR`` is set."""
     found = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     if not found.is_terminal:
         found = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
@@ -32,17 +37,31 @@ def has_colours(target: Console) -> bool:
     return target.color_system is not None and not target.no_color
 
 
-def write_lines(target: Console, lines: Sequence[Text]) -> None:
-    """Write coloured lines; one marked ``no_wrap`` keeps its length whatever the width."""
+def row(text: str = "") -> Text:
+    """A line that keeps its length whatever the width."""
+    return Text(text, no_wrap=True)
+
+
+def write_lines(lines: Sequence[Text], target: Console | None = None) -> None:
+    """Write coloured lines to ``target``, or to stdout; a ``row`` is not wrapped. Of no lines nothing is written."""
+    target = target or console()
     with target.capture() as rendered:
         for line in lines:
+            line.plain = plain(line.plain)  # colours stay where they are: each character is replaced by one
             target.print(line, soft_wrap=bool(line.no_wrap))
-    write(rendered.get().rstrip("\n"))
+    if lines:
+        _write(rendered.get().rstrip("\n"))
+
+
+def append_bar(line: Text, counts: Counts, width: int) -> None:
+    """Append the shares of the four labels, int64 (4,), as a bar of ``width`` cells made of their letters."""
+    for label, cells in zip(Label, bar_cells(counts.tolist(), width), strict=True):
+        line.append(label.letter * cells, style=COLOURS[label])
 
 
 def write_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write ``value`` as JSON: ASCII alone, so that text from outside reaches no terminal raw; no NaN, no infinity."""
-    write(json.dumps(_finite(value), indent=2, allow_nan=False))
+    _write(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
 def _finite(value: object) -> object:
@@ -54,24 +73,3 @@ def _finite(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return value
-
-
-def may_be_paid(talk: Console, yes: bool, instead: str = "") -> None:
-    """Ask whether to go on with what costs money.
-
-    Args:
-        yes: it was said on the command line.
-        instead: what else can be typed where nobody can be asked.
-
-    Raises:
-        UsageError: if nobody can be asked.
-        typer.Exit: if the answer is no.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("There is nobody to ask whether that may be paid.", f"Add --yes{instead}.")
-    talk.print("Go on? [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        talk.print("nothing was sent")
-        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""stderr is talk: notes to whoever waits, and how far a command is."""
+"""stderr is for people: notes, and how far a command is. Text from outside is made harmless here, on its way out."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,11 +17,23 @@ from rich.progress import (
 from rich.text import Text
 
 from vlmscope.core.base.callbacks import OnProgress
+from vlmscope.core.base.text import plain
 
 
-def talk_to_user() -> Console:
-    """Where progress and notes go."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+class Notes(Console):
+    """stderr, for notes; bars that are drawn on it stay below them."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(stderr=True, markup=False, highlight=False, emoji=False, quiet=quiet)
+
+    def write(self, text: str, end: str = "\n") -> None:
+        """Write one line."""
+        self.print(plain(text), soft_wrap=True, end=end)
+
+
+def note(text: str) -> None:
+    """Write one line to stderr."""
+    Notes().write(text)
 
 
 class _Rate(ProgressColumn):
@@ -30,10 +42,10 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(talk: Console, *, who: str = "", hidden: bool = False) -> Iterator[OnProgress]:
+def progress(notes: Notes, *, who: str = "", hidden: bool = False) -> Iterator[OnProgress]:
     """Bars, one for each thing that is done; ``who`` is put before each."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=talk, disable=hidden) as bars:
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=notes, disable=hidden) as bars:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int) -> None:

@@ -1,0 +1,16 @@
+"""What pydantic models have in common, and its errors in one line."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Frozen(BaseModel):
+    """A value that cannot be changed and has no other fields than its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """The first thing that is wrong, as ``field.field: what``; ``whole`` stands for the field where all of it is."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{where}: {first['msg']}" if where else first["msg"]

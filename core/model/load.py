@@ -1,0 +1,156 @@
+"""Loads a ``Vlm``: by its name, with its own weights or random ones, or from a configuration."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
+from transformers.utils import logging as transformers_logging
+
+from vlmscope.core.base.callbacks import OnLoading
+from vlmscope.core.base.demo import model_source
+from vlmscope.core.base.errors import ModelError
+from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
+from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.worker.messages import ModelSpec
+
+
+def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | None = None) -> Vlm:
+    """Load the model that ``spec`` names. On a GPU the weights go to it straight from the file.
+
+    Args:
+        on_loading: called with the progress of loading; None leaves transformers its own progress bar.
+        seed: of random weights, drawn as in ``random_vlm``; None reads the model's own weights.
+
+    Raises:
+        ModelError: if there is no such model or device, it has no weights, it does not fit into memory, or it is not a
+            LLaVA-1.5.
+    """
+    where = resolve_device(spec.device)
+    kind = resolve_dtype(spec.dtype, where)
+    options: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+    if on_loading is not None:
+        on_loading("opening the model; a new one is downloaded first")
+        _report_weights(on_loading)
+    with _readable_errors(spec.name, where):
+        config, processor = _read_parts(spec.name, options)
+        if seed is None:
+            _check_memory(spec.name, config, kind, where)
+            model = LlavaForConditionalGeneration.from_pretrained(
+                model_source(spec.name), config=config, dtype=kind, device_map={"": where}, **options
+            )
+    if seed is None:
+        return Vlm(model, processor, spec.name)
+    title = f"{spec.name}, random weights (seed {seed})"
+    return random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
+
+
+def random_vlm(
+    config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+) -> Vlm:
+    """A model of this configuration called ``name``, with random weights as transformers initialises it.
+
+    The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of torch
+    and transformers. The program's own random generator is not changed.
+
+    Args:
+        device, dtype: as in ``ModelSpec``.
+
+    Raises:
+        ModelError: if it does not fit into the device's memory, or cannot be scanned.
+    """
+    where = resolve_device(device)
+    kind = resolve_dtype(dtype, where)
+    make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
+    _check_memory(name, config, kind, where)
+    with _readable_errors(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+        torch.manual_seed(seed)
+        with where:
+            model = make._from_config(config, dtype=kind)
+    return Vlm(model.to(where), processor, name)
+
+
+@contextmanager
+def _readable_errors(name: str, where: torch.device) -> Iterator[None]:
+    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
+    # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        # For a missing folder, file or weights, and for broken ones.
+        raise ModelError(
+            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
+            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
+        ) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f"{name} does not fit into the memory of {where}.",
+            "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
+        ) from error
+
+
+def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
+    """Configuration and processor of ``name``.
+
+    Raises:
+        ModelError: if it is not a LLaVA-1.5. OSError, ValueError: if there is no such model.
+    """
+    source = model_source(name)
+    config = AutoConfig.from_pretrained(source, **options)
+    if not isinstance(config, LlavaConfig):
+        raise ModelError(
+            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
+            "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
+            "OneVision cut the image into tiles, so their visual tokens do not form a plain grid.",
+        )
+    auto: Any = AutoProcessor  # untyped in transformers
+    return config, auto.from_pretrained(source, **options)
+
+
+def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
+    """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
+
+    A GPU that is too small needs no check: loading raises an error.
+
+    Raises:
+        ModelError: if they do not.
+    """
+    free = free_memory()
+    if where.type != "cpu" or free is None:
+        return
+    make: Any = LlavaForConditionalGeneration
+    with torch.device("meta"):  # shapes alone
+        weights = make._from_config(config, dtype=kind).parameters()
+    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+    if needed > free:
+        raise ModelError(
+            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
+            f"{free / 1e9:.1f} GB are free.",
+            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
+        )
+
+
+def _report_weights(report: OnLoading) -> None:
+    """Report the progress bar that transformers draws over the weights, where its version has a hook for that."""
+
+    def counted(items: Any) -> Iterator[Any]:
+        last = -1.0
+        for done, item in enumerate(items):
+            if done / len(items) >= last + 0.01:
+                last = done / len(items)
+                report("reading weights", last)
+            yield item
+        report("preparing")
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and kwargs.get("desc") == "Loading weights" and hasattr(args[0], "__len__"):
+            return counted(args[0])
+        return factory(*args, **kwargs)
+
+    set_hook = getattr(transformers_logging, "set_tqdm_hook", None)
+    if set_hook is not None:
+        set_hook(hook)

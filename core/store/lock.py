@@ -1,0 +1,37 @@
+"""The lock of a folder that a process scans into, and whether there is such a process now."""
+
+import fcntl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from vlmscope.core.store.manifest import Progress
+
+LOCK = ".lock"
+#: Where a file system has no locks: a scan that has saved nothing for so long has stopped.
+STILL = timedelta(minutes=15)
+
+
+def being_scanned(folder: Path, progress: Progress) -> bool:
+    """Whether a process goes on with this scan now: it holds the folder's lock all the time.
+
+    Where a file system has no locks, or refuses to open the file, the last checkpoint's age decides.
+    """
+    try:
+        with (folder / LOCK).open("rb") as file:
+            # Taken and released at once; a scan that begins at this very moment tries again (checkpoints.LOCK_TRIES).
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False  # a copy
+    except OSError:
+        return _age(progress) < STILL
+    return False
+
+
+def _age(progress: Progress) -> timedelta:
+    try:
+        updated = datetime.fromisoformat(progress.updated)
+    except ValueError:
+        return timedelta.max
+    return datetime.now(UTC) - (updated if updated.tzinfo is not None else updated.replace(tzinfo=UTC))

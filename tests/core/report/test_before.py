@@ -1,0 +1,115 @@
+"""What version 0.1.0 wrote is read, and written again byte for byte.
+
+``tests/fixtures/before_demo``: the dump of a notebook of the demo that 0.1.0 filled, and its reports on four neurons.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.errors import NotebookError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.notebook.codec import from_json, to_json
+from vlmscope.core.notebook.explanation import Source
+from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import Kind, Resume, TriageCounts
+from vlmscope.core.report.write import Format, write_report
+from vlmscope.core.scoring.report import ScoreReport
+from vlmscope.core.store.reader import ScanStore
+
+BEFORE = Path(__file__).parents[2] / "fixtures" / "before_demo"
+NEURONS = (Neuron(0, 0), Neuron(1, 3), Neuron(2, 5), Neuron(3, 7))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "notes.sqlite"
+    with closing(sqlite3.connect(made)) as db:
+        db.executescript((BEFORE / "notebook.sql").read_text(encoding="utf-8"))
+    return made
+
+
+@pytest.fixture
+def store() -> ScanStore:
+    return ScanStore(scan_folder("demo"))
+
+
+@pytest.fixture
+def notebook(path: Path, store: ScanStore) -> Iterator[Notebook]:
+    with Notebook.open(path, store.manifest.scan_id) as opened:
+        yield opened
+
+
+def rows(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(query).fetchall()
+
+
+def test_scores_are_read_and_written_byte_for_byte(notebook: Notebook, path: Path) -> None:
+    stored: dict[object, object] = dict(rows(path, "SELECT id, body FROM scores"))
+    saved = [score for neuron in NEURONS for score in notebook.scores(neuron)]
+    assert sorted(score.backend for score in saved) == ["later", "lens", "lens", "mine", "oracle", "oracle"]
+    for score in saved:
+        if score.backend in ("lens", "oracle"):
+            assert to_json(ScoreReport.from_json(score.body).to_json()) == stored[score.id]
+        else:
+            with pytest.raises(NotebookError, match="cannot be read"):
+                ScoreReport.from_json(score.body)
+        assert to_json(from_json(stored[score.id])) == stored[score.id]
+
+
+def test_explanations_and_failures_are_read_and_written_byte_for_byte(notebook: Notebook, path: Path) -> None:
+    columns = "source, model, prompt_version, created, text, details"
+    newest = "SELECT max(id) FROM"
+    seen = set()
+    for neuron in NEURONS:
+        for saved in notebook.explanations(neuron):
+            seen.add(saved.explanation.source)
+            again = notebook.add_explanation(neuron, saved.explanation)
+            before, after = (
+                rows(path, f"SELECT {columns} FROM explanations WHERE id = {one}") for one in (saved.id, again)
+            )
+            assert before == after
+        for failure in notebook.failures(neuron):
+            bodies = {body for (body,) in rows(path, "SELECT body FROM failures")}
+            notebook.add_failure(neuron, failure)
+            assert rows(path, f"SELECT body FROM failures WHERE id = ({newest} failures)")[0][0] in bodies
+    assert seen == set(Source)
+
+
+def test_marks_undo_and_place_go_on(notebook: Notebook) -> None:
+    assert notebook.counts() == TriageCounts(keep=2, reject=1, unsure=0)
+    assert notebook.resume() == Resume(NEURONS[1], "label visual", "max")
+    kinds = []
+    while (change := notebook.undo()) is not None:
+        kinds.append(change.kind)
+    assert set(kinds) == {one for one in Kind if one.undoable}
+    redone = 0
+    while notebook.redo() is not None:
+        redone += 1
+    assert redone == len(kinds)
+    assert notebook.counts() == TriageCounts(keep=2, reject=1, unsure=0)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_report_is_the_same_byte_for_byte(
+    notebook: Notebook, store: ScanStore, tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmscope.core.report.collect.version", lambda _: "0.1.0")
+    expected = (BEFORE / form.file).read_bytes()
+    when = datetime.fromisoformat(json.loads((BEFORE / "report.json").read_bytes())["created"])
+    written = write_report(tmp_path / "out", store, notebook, NEURONS, Thresholds(), form, when=when, samples=1)
+    created = b"- Date: " if form is Format.MARKDOWN else b' "created": '
+    same = [
+        [line for line in text.splitlines() if not line.startswith(created)]
+        for text in (written.file.read_bytes(), expected)
+    ]
+    assert same[0] == same[1]

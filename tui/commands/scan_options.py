@@ -1,0 +1,160 @@
+"""What ``vlmscope scan`` takes, in the groups that its help shows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.data.listings import Captions
+from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS
+from vlmscope.tui.commands.shared.options import IMAGES, MODEL, SEEDS, BatchOption, DeviceOption, DtypeOption
+
+CONTROL = "Control"
+LONG = "Long scans"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model that is scanned, and how it runs."""
+
+    name: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = ""
+    prompt_template: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt-template",
+            help="The literal prompt, with {question}, instead of the processor's chat template.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    device: DeviceOption = "auto"
+    dtype: DtypeOption = "auto"
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="The model's revision on the hub.", rich_help_panel=MODEL)
+    ] = None
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=MODEL),
+    ] = False
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The samples."""
+
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            help="A folder of images; a JSONL file with 'image' and perhaps 'description' in each line; COCO's "
+            "captions or LLaVA's instructions (.json); or 'demo'.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-root",
+            metavar="FOLDER",
+            help="What a file's paths are relative to; default: its own folder, or train2017 or val2017 in it or "
+            "beside it.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+    captions: Annotated[
+        Captions | None,
+        typer.Option(
+            "--captions",
+            help="Whose words describe the images: the data's own, or the model's; default: own for 'description', "
+            "model for COCO and LLaVA.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Scan the first so many samples only.", rich_help_panel=IMAGES),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What is read of each sample, and what is kept."""
+
+    hook: Annotated[
+        HookPoint | None, typer.Option("--hook", help="Where activations are read; default: 'gate', the paper's.")
+    ] = None
+    top_n: Annotated[
+        int | None, typer.Option("--top-n", min=1, max=10_000, help="Top samples of each neuron; default: 50.")
+    ] = None
+    maps: Annotated[
+        int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
+    ] = None
+    batch: BatchOption = None
+    question: Annotated[
+        str | None, typer.Option("--question", help=f"What is asked about each image; default: {QUESTION}")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ControlOptions:
+    """A control: another scan's samples through random weights."""
+
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control",
+            metavar="SCAN",
+            help="Scan this scan's samples again, through its architecture with random weights.",
+            rich_help_panel=CONTROL,
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=SEEDS - 1, help="Of the random weights; default: 0.", rich_help_panel=CONTROL
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LongScanOptions:
+    """How a scan is saved, resumed and shared out."""
+
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from what is saved in --out, if anything is.", rich_help_panel=LONG),
+    ] = False
+    save_seconds: Annotated[
+        float,
+        typer.Option(
+            "--save-seconds",
+            min=0,
+            metavar="SECONDS",
+            help="How often to save; later, 10 minutes at most, if saving took more than a fiftieth of the time.",
+            rich_help_panel=LONG,
+        ),
+    ] = SAVE_SECONDS
+    save_samples: Annotated[
+        int | None,
+        typer.Option(
+            "--save-samples", min=1, metavar="N", help="Save after so many samples as well.", rich_help_panel=LONG
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Scan the K-th of N shares of the samples; 'vlmscope merge' makes one scan of all.",
+            rich_help_panel=LONG,
+        ),
+    ] = None
