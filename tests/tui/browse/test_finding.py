@@ -16,8 +16,8 @@ from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.state import Order
 
 
-@pytest.mark.parametrize("line", ["/L2/N5", "/2.5", "/2:5", "/2 5", ":2.5", ":L2/N5"])
-async def test_an_address_in_any_spelling_goes_there(scan: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["/2 5", ":L2/N5"])
+async def test_an_address_goes_there(scan: Path, line: str) -> None:
     async with running(scan) as on:
         await on.type(line)
         await on.settled()
@@ -45,38 +45,39 @@ async def test_a_label_search_steps_through_its_matches(scan: Path) -> None:
         assert on.neuron.index == after[0]
 
 
-@pytest.mark.parametrize("line", ["/9.1", ":9.1", "/999", ":0.999"])
-async def test_an_address_outside_the_model_is_refused(scan: Path, line: str) -> None:
+async def test_an_address_outside_the_model_is_refused(scan: Path) -> None:
     async with running(scan) as on:
-        await on.type(line)
-        await on.until(lambda: "outside" in on.notes)
-        assert on.neuron == Neuron(0, 0)
+        for count, line in enumerate(("/9.1", ":9.1", "/999", ":0.999"), start=1):
+            await on.type(line)
+            await on.until(lambda count=count: on.notes.count("outside") == count)  # type: ignore[misc]
+            assert on.neuron == Neuron(0, 0)
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        (":frobnicate", "is no command"),
-        (":Tv lots", "is no number"),
-        (":Tv 11", "not a number from 0 to 10"),
-        (":nv 9", "whole number from 1 to 8"),
-        (":nv 1.5", "no whole number"),
-        (":Tv", "is no number"),
-        (":label sideways", "is no label"),
-        (":sort sideways", "is no order"),
-        (":theme none-such", "is no theme"),
-        (":image", "No picture was named"),
-        (":image /nowhere/at/all.png", "no picture at"),
-        (":image 'open quote", "cannot be read"),
-        (":restart now", "takes no words"),
-    ],
-)
-async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path, line: str, says: str) -> None:
+WRONG = [
+    (":frobnicate", "is no command"),
+    (":Tv lots", "is no number"),
+    (":Tv 11", "not a number from 0 to 10"),
+    (":nv 9", "whole number from 1 to 8"),
+    (":nv 1.5", "no whole number"),
+    (":Tv", "is no number"),
+    (":label sideways", "is no label"),
+    (":sort sideways", "is no order"),
+    (":theme none-such", "is no theme"),
+    (":image", "No picture was named"),
+    (":image /nowhere/at/all.png", "no picture at"),
+    (":image 'open quote", "cannot be read"),
+    (":restart now", "takes no words"),
+]
+
+
+async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path) -> None:
     async with running(scan) as on:
         before = on.state
-        await on.type(line)
-        await on.until(lambda: says in on.notes)
-        assert on.state == before
+        for line, reason in WRONG:
+            on.app.clear_notifications()
+            await on.type(line)
+            await on.until(lambda reason=reason: reason in on.notes)  # type: ignore[misc]
+            assert on.state == before
 
 
 async def test_an_unknown_command_names_those_there_are(scan: Path) -> None:
@@ -178,7 +179,7 @@ async def test_an_empty_list_says_so_and_the_page_stays(scan: Path) -> None:
         assert "not in this filter" in on.page
 
 
-@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("order", [Order.MAXIMUM, Order.CLEAREST])
 async def test_sorting(scan: Path, order: Order) -> None:
     store = ScanStore(scan)
     labels = store.stored_labels()
