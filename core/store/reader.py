@@ -75,6 +75,11 @@ class ScanStore:
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         self._record = lru_cache(maxsize=512)(self._read_record)
 
+    @cached_property
+    def valid(self) -> int:
+        """How many top samples each neuron has."""
+        return self.manifest.valid
+
     @property
     def layers(self) -> int:
         return self.manifest.model.layers
@@ -119,9 +124,7 @@ class ScanStore:
 
     def stored_labels(self) -> Labels:
         """The labels at the scan's own thresholds: reads the votes alone."""
-        return Labels.from_votes(
-            np.asarray(self.arrays["votes"]), self.manifest.valid, self.manifest.thresholds.value()
-        )
+        return Labels.from_votes(np.asarray(self.arrays["votes"]), self.valid, self.manifest.thresholds.value())
 
     def labels(self, thresholds: Thresholds) -> Labels:
         """The labels of all neurons at any thresholds."""
@@ -129,7 +132,7 @@ class ScanStore:
             self.arrays["top_visual"][thresholds.n_v - 1],
             self.arrays["top_text"][thresholds.n_t - 1],
             self.maximum,
-            self.manifest.valid,
+            self.valid,
             thresholds,
         )
 
@@ -140,7 +143,7 @@ class ScanStore:
             np.asarray(self.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
             np.asarray(self.arrays["top_text"][(thresholds.n_t - 1, *at)]),
             np.asarray(self.maximum[at]),
-            self.manifest.valid,
+            self.valid,
             thresholds,
         )
 
@@ -170,7 +173,7 @@ class ScanStore:
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""
-        at = (neuron.layer, neuron.index, slice(self.manifest.valid))
+        at = (neuron.layer, neuron.index, slice(self.valid))
         return sample_votes(
             self.arrays["top_visual"][(thresholds.n_v - 1, *at)],
             self.arrays["top_text"][(thresholds.n_t - 1, *at)],
@@ -180,7 +183,7 @@ class ScanStore:
 
     def scores(self, neuron: Neuron) -> NDArray[np.float32]:
         """The scores of the neuron's top samples, best first: float32 (valid,)."""
-        at = (0, neuron.layer, neuron.index, slice(self.manifest.valid))
+        at = (0, neuron.layer, neuron.index, slice(self.valid))
         scores: NDArray[np.float32] = np.maximum(self.arrays["top_visual"][at], self.arrays["top_text"][at])
         return scores
 
@@ -231,7 +234,7 @@ class ScanStore:
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
-        for rank in range(self.manifest.valid):
+        for rank in range(self.valid):
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
