@@ -1,6 +1,6 @@
 """What the screens look like, kept as SVG: a change shows at a glance what it does to them.
 
-``pytest tests/tui/test_snapshots.py --snapshot-update`` makes the files anew, in ``__snapshots__`` beside this one.
+``pytest tests/tui/test_snapshots.py --snapshot-update`` makes the files again, in ``__snapshots__`` beside this one.
 """
 
 import re
