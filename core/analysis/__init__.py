@@ -1,1 +1,1 @@
-"""What the arrays of a scan say about many neurons: firmness of labels, statistics, controls, published neurons."""
+"""Results about many neurons from the arrays of a scan: firmness, clearness, statistics, controls, published ones."""

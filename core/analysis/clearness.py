@@ -12,13 +12,13 @@ def clearness(store: ScanStore, labels: Labels) -> NDArray[np.float32]:
 
     - How many of its top samples vote for its label.
     - Its purity above chance: the share of its first top samples whose description has its leading concept, less the
-      word's share of all descriptions. Left out where the scan has no concepts.
+      word's share of all descriptions. This factor is left out where the scan has no concepts.
     - Its crispness: 1 - 1 / crest, where crest is the neuron's largest activation over the root mean square of its
       activations (of patches for a visual label, of words for a text label, the smaller one for both). An even map has
       a crest of 1; a single patch in 576 one of 24.
 
     Returns:
-        float32 (L, F); 0 for the label *unknown*, which is clear about nothing.
+        float32 (L, F); 0 for the label *unknown*, which names no kind of token.
 
     Raises:
         StoreError: if the scan's concepts are damaged.

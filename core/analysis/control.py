@@ -1,12 +1,12 @@
 """A control: the same samples through the same architecture with random weights.
 
-The rule that labels neurons labels those of a network that has learnt nothing too, most of them multimodal
-(demo_model.md measured 79 %). Shares of labels mean something only beside the shares of such a control.
+The label rule also labels the neurons of a network that has learnt nothing, most of them multimodal (79 %, measured in
+demo_model.md). Shares of labels mean something only beside the shares of such a control.
 
-A control is an ordinary scan whose manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
-weights. It lies beside its scan, as ``<SCAN>.control``, or, where that folder is not the user's to write in (the
-demo's), in the user's data folder as ``controls/<the first 16 digits of scan_id>``; there it is looked for, in that
-order. Nothing here loads a model; ``core.model.load`` makes the weights.
+A control is an ordinary scan. Its manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
+weights. It is beside its scan, as ``<SCAN>.control``. Where the user may not write there, as in the demo, it is in the
+user's data folder, as ``controls/<the first 16 digits of scan_id>``. ``find_control`` tries both, in that order.
+This module does not load a model; ``core.model.load`` makes the weights.
 """
 
 import os
@@ -22,7 +22,7 @@ from vlmscope.core.store.reader import ScanStore
 
 
 def control_places(store: ScanStore) -> tuple[Path, Path]:
-    """Where a scan's control may lie: beside it, or in the user's data folder."""
+    """Where a scan's control may be: beside it, or in the user's data folder."""
     folder = store.folder.resolve()
     return folder.with_name(f"{folder.name}.control"), data_folder() / "controls" / store.manifest.scan_id[:16]
 
@@ -39,9 +39,9 @@ def is_control_of(manifest: Manifest, scan: Manifest) -> bool:
 
 
 def find_control(store: ScanStore) -> ScanStore | None:
-    """The scan's control, or None: what lies in its place must name this very scan.
+    """The scan's control, or None; its manifest must name this scan.
 
-    A control that is being made counts from its first sample on.
+    An unfinished control counts from its first sample on.
 
     Raises:
         StoreError: if the control is damaged.
@@ -55,27 +55,27 @@ def find_control(store: ScanStore) -> ScanStore | None:
 
 
 def may_have_control(store: ScanStore) -> bool:
-    """Whether anything lies where a control would; says it without opening it."""
+    """Whether there is a scan where the control would be; it is not opened."""
     return any(_is_scan(folder) for folder in control_places(store))
 
 
 def _is_scan(folder: Path) -> bool:
     try:
         return (folder / MANIFEST).is_file()
-    except OSError:  # a folder that may not be looked into holds no control for us
+    except OSError:  # a folder that may not be read counts as empty
         return False
 
 
 def control_data(store: ScanStore, images: Path | None = None, limit: int | None = None) -> Data:
-    """The samples that a scan saw, in its order, with the descriptions that it keeps.
+    """The samples of a scan, in its order, with the descriptions stored in it.
 
     Args:
-        images: the folder that the scan's image paths are relative to, if not the one that it names.
-        limit: only the first so many.
+        images: the folder that the scan's image paths are relative to; None for the one in its manifest.
+        limit: how many samples, from the first on; None for all.
 
     Raises:
         UsageError: if the scan is a control itself.
-        StoreError: if it is not whole: its samples are not all known.
+        StoreError: if it is unfinished: then not all of its samples are known.
         SamplesError: if images are missing.
     """
     manifest = store.manifest
@@ -86,7 +86,7 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
     if images is not None:
         name, root = manifest.data if manifest.data != DEMO else str(images), images.expanduser().resolve()
     elif manifest.image_root is None:
-        raise SamplesError(f"{store.folder} does not say where its images lie.", hint)
+        raise SamplesError(f"{store.folder} does not name the folder of its images.", hint)
     else:
         name = manifest.data
         root = demo_folder() if manifest.image_root == DEMO else Path(manifest.image_root)
@@ -98,5 +98,5 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
             f"Of the {len(samples)} images of {store.folder}, {len(missing)} are not in {root}, {missing[0]} first.",
             hint,
         )
-    # A sample that the scan skipped stays in its place, so that the others keep their numbers.
+    # A skipped sample keeps its place, so that the others keep their numbers.
     return Data(name, root, tuple(ListedImage(sample.image, sample.description) for sample in samples))

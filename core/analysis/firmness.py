@@ -1,26 +1,27 @@
-"""How firm a label is: its margin, a sign test, an interval of the leading share, and whether thresholds decide it.
+"""How firm a label is: its margin, a sign test, an interval of the leading share, and whether it is fragile.
 
-A label is the argmax over some 50 votes; that alone hides how close the vote was, and the four thresholds are
-arbitrary. What is computed here describes the vote. It is no significance: the votes are those of a neuron's *top*
-samples, which are selected by its own activation, and the tokens that make a sample's vote belong to one image, so
-neither votes nor tokens are independent draws, as a test of significance would need. (For the same reason a permutation
-test over tokens gives far too small p-values.) A small sign test's p says "the vote was not close", no more.
+A label is the argmax over some 50 votes. The argmax alone hides how close the vote was, and the four thresholds are
+arbitrary. The numbers here describe the vote. They are not a test of significance, which would need independent draws:
+the votes are those of a neuron's *top* samples, selected by its own activation, and the tokens behind a sample's vote
+belong to one image. (For the same reason a permutation test over tokens gives far too small p-values.) A small p of
+the sign test means that the vote was not close, and nothing more.
 
 Formulas, for a label with ``a`` votes, the second most frequent class with ``b``, out of ``n`` valid top samples:
 
 - margin: (a - b) / n.
-- sign test: two-sided and exact, of a against b, the votes for the two other classes left out as a sign test leaves out
-  ties (Dixon and Mood, 1946): ``min(1, 2 * P(X <= b))`` with X binomial(a + b, 1/2). The second class is the largest of
-  three, chosen after the vote, so that p is, if anything, too large.
+- sign test: two-sided and exact, of a against b. Votes for the two other classes are left out, as a sign test leaves
+  out ties (Dixon and Mood, 1946): ``min(1, 2 * P(X <= b))`` with X binomial(a + b, 1/2). The second class is the
+  largest of three, chosen after the vote, so p is too large rather than too small.
 - interval: the 95 % interval of a / n by Clopper and Pearson (1934): the shares p at which P(X >= a) = 0.025 and
   P(X <= a) = 0.025, X binomial(n, p); 0 below a = 0 and 1 above a = n.
-- fragile: the label becomes another when T_v or T_t alone moves by 10 % up or down, clipped to 0..10; or the leading
-  class has no more votes than the second, since then the order of the classes decided (method.md). A threshold of 0
-  cannot move, one of 10 only down. n_v and n_t are left alone: they are whole numbers, of which a scan keeps at most
+- fragile: the label changes when T_v or T_t alone moves by 10 % up or down, clipped to 0..10. A label is also fragile
+  if the leading class has no more votes than the second: then the order of the classes decided (method.md). A threshold
+  of 0 cannot move, one of 10 only down. n_v and n_t do not move: they are whole numbers, of which a scan keeps at most
   8 and 4, and 10 % of 8 is less than one.
 
-Without valid samples (n = 0) the margin is 0, p is 1, the interval is 0 to 1, and the label, a tie, is fragile; with
-one vote p is 1. A neuron whose maximum is not positive votes unknown at any threshold: firmly so. Pure numpy.
+Without valid samples (n = 0) the margin is 0, p is 1, the interval is 0 to 1, and the label, a tie, is fragile. With
+one vote p is 1. A neuron whose maximum is not positive votes unknown at any threshold, so its label is not fragile.
+Pure numpy.
 """
 
 import math
@@ -96,7 +97,7 @@ def firmness(store: ScanStore, labels: Labels) -> Firmness:
 
 
 def neuron_firmness(store: ScanStore, neuron: Neuron, thresholds: Thresholds) -> NeuronFirmness:
-    """How firm one neuron's label is, without a look at the others."""
+    """How firm one neuron's label is, without reading the others."""
     at = (slice(neuron.layer, neuron.layer + 1), slice(neuron.index, neuron.index + 1))
     labels = _relabelled(store, at, thresholds)
     return _of_votes(labels, _fragile_at(store, at, labels)).of(Neuron(0, 0))
@@ -109,7 +110,7 @@ def fragile(store: ScanStore, labels: Labels) -> BoolArray:
         labels: of all the scan's neurons, at any thresholds.
     """
     found = np.empty(labels.label.shape, dtype=np.bool_)
-    for layer in range(store.layers):  # layer by layer: what is in between takes a few MB, not hundreds
+    for layer in range(store.layers):  # layer by layer: intermediate arrays take a few MB, not hundreds
         part = Labels(
             labels.votes[layer],
             labels.valid,
@@ -122,11 +123,11 @@ def fragile(store: ScanStore, labels: Labels) -> BoolArray:
 
 
 def moved(thresholds: Thresholds) -> tuple[Thresholds, ...]:
-    """These thresholds with one of T_v, T_t moved by 10 % down or up, within 0..10, where that moves it."""
+    """These thresholds with T_v or T_t moved by 10 % down or up, within 0..10, for each move that changes them."""
     T_v, T_t = thresholds.T_v, thresholds.T_t
-    places = [replace(thresholds, T_v=min(T_v * (1 + step), 10.0)) for step in (-STEP, STEP)]
-    places += [replace(thresholds, T_t=min(T_t * (1 + step), 10.0)) for step in (-STEP, STEP)]
-    return tuple(place for place in places if place != thresholds)
+    others = [replace(thresholds, T_v=min(T_v * (1 + step), 10.0)) for step in (-STEP, STEP)]
+    others += [replace(thresholds, T_t=min(T_t * (1 + step), 10.0)) for step in (-STEP, STEP)]
+    return tuple(other for other in others if other != thresholds)
 
 
 @lru_cache(maxsize=256)
@@ -162,14 +163,14 @@ def _lower_end(votes: int, valid: int) -> float:
 
 @lru_cache(maxsize=256)
 def _log_choose(n: int) -> NDArray[np.float64]:
-    """ln C(n, k) for k = 0..n: a float holds it for any n, to a relative error of C of 1e-13 at n = 50."""
+    """ln C(n, k) for k = 0..n: fits a float for any n, with a relative error of C of 1e-13 at n = 50."""
     factorials = np.array([math.lgamma(k + 1) for k in range(n + 1)])
     found: NDArray[np.float64] = factorials[n] - factorials - factorials[::-1]
     return found
 
 
 def _of_votes(labels: Labels, marks: BoolArray) -> Firmness:
-    """The numbers that follow from the votes, and the marks: each distinct vote is computed once."""
+    """The numbers that follow from the votes, with the fragile marks; each distinct vote is computed once."""
     valid = labels.valid
     first, second = _leaders(labels.votes)
     share = first / np.float32(valid) if valid else np.full(first.shape, np.nan, dtype=np.float32)
@@ -177,7 +178,7 @@ def _of_votes(labels: Labels, marks: BoolArray) -> Firmness:
     ends = np.empty((2, valid + 1), dtype=np.float32)
     for votes in leading.tolist():
         ends[:, votes] = interval(votes, valid)
-    # p by total and second: every pair that occurs, looked up through its number.
+    # p depends on total and second only: it is computed once for each pair that occurs.
     pairs, places = np.unique((first + second) * (valid + 1) + second, return_inverse=True)
     by_pair = [sign_test(total)[smaller] for total, smaller in (divmod(pair, valid + 1) for pair in pairs.tolist())]
     return Firmness(
@@ -191,7 +192,7 @@ def _of_votes(labels: Labels, marks: BoolArray) -> Firmness:
 
 
 def _leaders(votes: CountArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The most and the second most votes of each neuron: int32 (...). Pairs are faster than a sort of four."""
+    """The most and the second most votes of each neuron: int32 (...). Comparing pairs is faster than a sort of four."""
     v, t, m, u = (np.ascontiguousarray(votes[..., which], dtype=np.int32) for which in range(4))
     high, other = np.maximum(v, t), np.maximum(m, u)
     return np.maximum(high, other), np.maximum(np.minimum(high, other), np.maximum(np.minimum(v, t), np.minimum(m, u)))

@@ -1,4 +1,4 @@
-"""Which neurons to explain first: the clearest ones, as in ``clearness.py``; of equals the lower address."""
+"""Which neurons to explain first: the clearest ones, as in ``clearness.py``; of equal ones the lower address first."""
 
 import numpy as np
 from numpy.typing import NDArray

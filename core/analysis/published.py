@@ -1,4 +1,4 @@
-"""Neurons of LLaVA-1.5-7B that the paper shows, with its own words: for comparing at once.
+"""Neurons of LLaVA-1.5-7B that the paper shows, with its own words, to compare a scan with.
 
 Source: arXiv 2502.18485, figures 3, 8, 9, 15 to 17; hook point ``gate``.
 """
@@ -15,11 +15,11 @@ from vlmscope.core.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Published:
-    """What the paper says of a neuron.
+    """A neuron as the paper shows it.
 
     Attributes:
-        text: its explanation, or what its figure shows.
-        figure: of the paper.
+        text: the paper's explanation, or what the figure shows.
+        figure: number of the paper's figure.
         images: file names, without suffix, of the COCO train2017 images that the figure shows.
     """
 
@@ -64,7 +64,7 @@ _NAME = re.compile(r"(^|[/\\])llava-v?1\.5-7b(-hf)?[/\\]?$", re.IGNORECASE)
 def published(manifest: Manifest) -> Mapping[Neuron, Published]:
     """The paper's neurons, if this is a scan of the paper's model at its hook point; else none.
 
-    The model is known by its name and size alone: a fine-tuned copy of the same name has neurons of its own.
+    The model is recognised by name and size alone. A fine-tuned copy of that name passes, though its neurons differ.
     """
     model = manifest.model
     same = _NAME.search(model.name) and (model.layers, model.neurons) == (32, 11008)

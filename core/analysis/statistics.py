@@ -1,8 +1,8 @@
 """The paper's statistics of a scan: shares of the four labels by layer, of all neurons and of the high-confidence ones.
 
-Source: arXiv 2502.18485, figures 5 (all neurons), 6 (high-confidence neurons) and 7 (several models). Beside them stand
-the fragile labels (``firmness.py``) and the control's shares (``control.py``), where there is one: without it shares
-say nothing about what a model has learnt.
+Source: arXiv 2502.18485, figures 5 (all neurons), 6 (high-confidence neurons) and 7 (several models). Fragile labels
+(``firmness.py``) are counted as well, and so is the control (``control.py``) if there is one: without a control, shares
+do not show what a model has learnt.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from vlmscope.core.store.reader import ScanStore
 
 Counts = NDArray[np.int64]
 
-#: What is said where a scan has no control.
+#: The message where a scan has no control.
 NO_CONTROL = "No control to compare with: vlmscope scan --control SCAN makes one."
 
 
@@ -30,14 +30,14 @@ class ScanStatistics:
 
     Attributes:
         name: of the scan's folder, or ``demo``.
-        samples: that count.
+        samples: scanned ones, without those skipped.
         neurons: of one layer.
         counts: int64 (L, 4), neurons of each label.
         high_confidence: int64 (L, 4), those of them whose label is high-confidence.
-        fragile: int64 (L, 4), those of them whose label is fragile, or None where that was not computed.
+        fragile: int64 (L, 4), those of them whose label is fragile; None where that was not computed.
         seed: of a control's random weights; None for a scan.
         control: the control's statistics at the same thresholds, or None.
-        progress: how far the scan is, or None if it is whole.
+        progress: of an unfinished scan; None if it is whole.
     """
 
     name: str
@@ -97,7 +97,7 @@ def own_statistics(store: ScanStore, labels: Labels, fragile: BoolArray | None =
 
 
 def control_statistics(store: ScanStore, thresholds: Thresholds) -> ScanStatistics | None:
-    """The statistics of a scan's control, or None where it has none; its fragile labels are not looked for.
+    """The statistics of a scan's control, or None where it has none; its fragile labels are not counted.
 
     Raises:
         StoreError: if the control is damaged.
@@ -107,7 +107,7 @@ def control_statistics(store: ScanStore, thresholds: Thresholds) -> ScanStatisti
 
 
 def labels_at(store: ScanStore, thresholds: Thresholds) -> Labels:
-    """All labels; at the scan's own thresholds its stored votes spare reading the order statistics."""
+    """All labels; at the scan's own thresholds they come from its stored votes, which are faster to read."""
     return store.stored_labels() if thresholds == store.manifest.thresholds.value() else store.labels(thresholds)
 
 
@@ -126,7 +126,7 @@ def shares(counts: Counts, whole: Counts | None = None) -> NDArray[np.float64]:
 
 
 def named_apart(scans: Sequence[ScanStatistics], typed: Sequence[str]) -> list[ScanStatistics]:
-    """The same, with what the user typed as the name where names are equal."""
+    """The same statistics; where names are equal, what the user typed becomes the name."""
     names = [scan.name for scan in scans]
     return [
         scan if names.count(scan.name) == 1 else replace(scan, name=name)

@@ -1,4 +1,4 @@
-"""One piece of work for each of many items: several at once, each result told as it comes, in the order asked for."""
+"""The same work for each of many items: several at once, each result reported as it comes, all in the given order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class BatchEnd(Generic[R]):
-    """The results, in the order that was asked for, and what ended the work early, if anything did."""
+    """The results, in the order of the items, and the error that ended the work early, if one did."""
 
     results: tuple[R, ...]
     stopped: VlmscopeError | None = None
@@ -30,12 +30,12 @@ async def run_batch(
 ) -> BatchEnd[R]:
     """Do ``work`` for each item.
 
-    After an error of ``ends`` no further item is begun; those that are begun finish. If the task is cancelled, they
-    are dropped.
+    After an error of ``ends`` no further item is started; started ones finish. If the task is cancelled, they are
+    dropped.
 
     Args:
-        missed: the result of an item that met such an error, or, with None, of one that was not reached.
-        ends: the errors that end it all; others are raised.
+        missed: the result of an item that failed with such an error, or, with None, of one that was not started.
+        ends: the errors that end the batch; others are raised.
         at_once: items that are worked on at the same time.
         on_result: called for each result as it comes.
     """

@@ -1,4 +1,4 @@
-"""What long work calls between its steps: whether to stop, and how far it is."""
+"""Callbacks of long work, called between its steps: whether to stop, and progress."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,11 +9,11 @@ OnProgress = Callable[[str, int, int], None]  #: what is being done, how many ar
 
 
 class OnLoading(Protocol):
-    """How far loading is; ``progress`` is 0 to 1, or None where unknown."""
+    """The progress of loading; ``progress`` is 0 to 1, or None where unknown."""
 
     def __call__(self, detail: str, progress: float | None = None) -> None: ...
 
 
 def not_cancelled() -> bool:
-    """The ``cancelled`` of work that nobody stops."""
+    """The ``cancelled`` of work that always runs to its end."""
     return False

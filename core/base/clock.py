@@ -1,8 +1,8 @@
-"""When something was made, as files and the notebook have it."""
+"""Timestamps, as files and the notebook store them."""
 
 from datetime import UTC, datetime
 
 
 def now() -> str:
-    """ISO 8601, UTC, whole seconds."""
+    """The current time: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")

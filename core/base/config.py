@@ -1,6 +1,6 @@
-"""The user's settings, and where vlmscope keeps its files.
+"""The user's settings, and the folders of vlmscope's own files.
 
-Settings live in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
+Settings are in ``config.toml`` in the user's config folder; ``VLMSCOPE_CONFIG`` names another file. A missing file
 means the defaults.
 """
 
@@ -24,17 +24,17 @@ def config_file() -> Path:
 
 
 def data_folder() -> Path:
-    """Where things of lasting worth go: notebooks."""
+    """The folder of files worth keeping: notebooks, and controls without a place beside their scan."""
     return user_data_path(APP)
 
 
 def cache_folder() -> Path:
-    """Where things that can be made again go."""
+    """The folder of files that can be made again."""
     return user_cache_path(APP)
 
 
 def log_folder() -> Path:
-    """Where the model process's own output goes."""
+    """The folder of the model process's own output."""
     return user_log_path(APP)
 
 
@@ -46,14 +46,14 @@ class Price(Frozen):
 
 
 class Api(Frozen):
-    """The server that explains neurons. The key is no setting: it is only ever read from ``OPENAI_API_KEY``."""
+    """The server that explains neurons. The key is not a setting: it is only read from ``OPENAI_API_KEY``."""
 
     model: str = Field(default="gpt-4o", min_length=1)
-    base_url: str = ""  #: any server that speaks Chat Completions; ``OPENAI_BASE_URL`` goes before it; empty: OpenAI's
-    budget_usd: float = Field(default=5.0, ge=0)  #: of one session; 0: no limit
+    base_url: str = ""  #: of any Chat Completions server; ``OPENAI_BASE_URL`` overrides it; empty: OpenAI's
+    budget_usd: float = Field(default=5.0, ge=0)  #: for one session; 0: no limit
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
-    prices: dict[str, Price] = Field(default={})  #: before the built-in table
+    prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 
 class Simulate(Frozen):
@@ -84,7 +84,7 @@ def load_config() -> Config:
     """Read the settings file.
 
     Raises:
-        UsageError: if the file is no TOML, or a setting is unknown or of the wrong kind.
+        UsageError: if the file is not TOML, or a setting is unknown or of the wrong kind.
     """
     path = config_file()
     try:
@@ -92,6 +92,6 @@ def load_config() -> Config:
     except FileNotFoundError:
         return Config()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
+        raise UsageError(f"{path} cannot be read: {error}.", "Correct or remove the file.") from error
     except ValidationError as error:
-        raise UsageError(f"{path}: {first_problem(error)}.", "Mend or remove that line.") from error
+        raise UsageError(f"{path}: {first_problem(error)}.", "Correct or remove that line.") from error

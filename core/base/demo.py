@@ -1,6 +1,6 @@
-"""Where the demo lives: a trained tiny LLaVA, its pictures and its scan, shipped as the package ``sample_data``.
+"""Where the demo is: a trained tiny LLaVA, its pictures and its scan, shipped as the package ``sample_data``.
 
-The folder is read-only (a wheel may lie anywhere): anything derived goes to the user's own folders.
+The folder is read-only, since a wheel may be installed anywhere. Files derived from it go to the user's own folders.
 """
 
 from importlib.util import find_spec
@@ -27,12 +27,12 @@ def scan_folder(name: str) -> Path:
     """The folder of the scan that the user named: ``demo``, or a path.
 
     Raises:
-        StoreError: if the path begins with a ``~`` that stands for nobody's home.
+        StoreError: if the path begins with ``~`` and a name that is not a user's.
     """
     try:
         return demo_folder() / "scan" if name == DEMO else Path(name).expanduser()
     except RuntimeError as error:
-        raise StoreError(f"{name} is no folder: {error}", "Write the path in full.") from error
+        raise StoreError(f"{name} is not a folder: {error}", "Write the path in full.") from error
 
 
 def model_source(name: str) -> str:
@@ -46,7 +46,7 @@ def samples_file() -> Path:
 
 
 def image_path(image_root: str | None, image: str) -> Path:
-    """Where a sample's picture lies; ``image_root`` and ``image`` are the manifest's and the sample's."""
+    """The path of a sample's picture; ``image_root`` is from the manifest, ``image`` from the sample."""
     if image_root == DEMO:
         return demo_folder() / image
     return Path(image_root or "") / image

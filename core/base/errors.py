@@ -6,27 +6,27 @@
     |-- SamplesError         images or descriptions that cannot be used
     |-- NotebookError        a notebook that cannot be opened, read or written
     |-- ReportError          a report that cannot be written
-    |-- RanksError           the processes of one scan cannot go on together
+    |-- RanksError           the processes of one scan cannot continue together
     |-- ModelError           a model that cannot be loaded or inspected
-    |-- WorkerError          the model process failed or answered nonsense
+    |-- WorkerError          the model process failed or gave an invalid answer
     |   `-- Cancelled        it was stopped because the user asked for it
     `-- ApiError             a request to the server that explains failed
         |-- StopRun          no further request would succeed: the key, its rights or its quota
         `-- BudgetReached    a further request would cost more than the session's budget
 
-Anything else that escapes is a defect, and shows its traceback.
+Any other exception that escapes is a defect, and is shown with its traceback.
 """
 
 
 class VlmscopeError(Exception):
-    """A failure with its reason and its mend.
+    """A failure with its reason and a hint.
 
     Args:
         message: what is wrong, naming the file or value.
         hint: what the user can do about it; may be empty.
     """
 
-    title = "vlmscope cannot go on"
+    title = "vlmscope cannot continue"
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -60,7 +60,7 @@ class ReportError(VlmscopeError):
 
 
 class RanksError(VlmscopeError):
-    title = "The processes cannot go on together"
+    title = "The processes cannot continue together"
 
 
 class ModelError(VlmscopeError):
@@ -71,7 +71,7 @@ class WorkerError(VlmscopeError):
     title = "The model process failed"
 
 
-class Cancelled(WorkerError):  # noqa: N818  # it is no error: the user asked for it
+class Cancelled(WorkerError):  # noqa: N818  # it is not an error: the user asked for it
     title = "Stopped"
 
 
@@ -79,7 +79,7 @@ class ApiError(VlmscopeError):
     title = "The request for an explanation failed"
 
 
-class StopRun(ApiError):  # noqa: N818  # says what follows from it
+class StopRun(ApiError):  # noqa: N818  # named after its consequence
     title = "The server does not accept requests"
 
 

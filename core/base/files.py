@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def beside(target: Path) -> Path:
-    """A hidden name that nothing has yet, in ``target``'s folder: for what will take its place."""
+    """A new hidden name in ``target``'s folder, for the file or folder that will replace ``target``."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
 
 
@@ -23,7 +23,7 @@ def write_whole(path: Path, data: bytes, *, sync: bool = False, private: bool = 
         private: only the user may read the file; otherwise the umask decides.
 
     Raises:
-        OSError: if it cannot be written. The file that was there then still is, and nothing else is left.
+        OSError: if it cannot be written. The file that was there before stays, and no other is left.
     """
     partial = beside(path)
     try:
@@ -46,8 +46,8 @@ def whole_folder(target: Path, *, replace: bool = False) -> Generator[Path]:
     Nothing else is left beside ``target`` in any case.
 
     Args:
-        replace: a folder that is at ``target`` goes, or is put back where the new one cannot take its place; otherwise
-            only an empty one may be there.
+        replace: an old folder at ``target`` is removed, or put back if the new one cannot take its place. Without
+            ``replace`` only an empty folder may be there.
 
     Raises:
         OSError: if the folder cannot be made or renamed.
@@ -73,7 +73,7 @@ def whole_folder(target: Path, *, replace: bool = False) -> Generator[Path]:
 class PartReader:
     """Reads parts of one file through one descriptor, in any number of threads.
 
-    The file is opened at the first read. What is read afterwards is of that file, even where another takes its name.
+    The file is opened at the first read. Later reads are of that file, even if another takes its name.
     """
 
     def __init__(self, path: Path) -> None:

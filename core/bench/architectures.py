@@ -1,4 +1,4 @@
-"""Architectures that are known by name, so that a benchmark needs no download: their sizes, as published.
+"""The published sizes of named architectures, so that a benchmark needs no download.
 
 Source: ``config.json`` of llava-hf/llava-1.5-7b-hf and llava-hf/llava-1.5-13b-hf with the configurations that they are
 made of: openai/clip-vit-large-patch14-336, and lmsys/vicuna-7b-v1.5 and -13b-v1.5 with the vocabulary padded to 32,064.
@@ -14,7 +14,7 @@ class Architecture(StrEnum):
 
     LLAVA_7B = "llava-1.5-7b"
     LLAVA_13B = "llava-1.5-13b"
-    TINY = "tiny"  #: nobody's model: small enough to try the benchmark anywhere
+    TINY = "tiny"  #: not a published model: small enough to try the benchmark anywhere
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""The usual way to label neurons, to measure the scan against: two passes, one sample at a time, a heap a neuron.
+"""The usual way to label neurons, as the scan's baseline: two passes, one sample at a time, a heap per neuron.
 
-It is written plainly, and does what public reimplementations of the paper do well: maxima over tokens are taken on the
-device, only neurons whose best samples change are looped over, and only samples that are among some neuron's best go
-through the model again. The norm is relative to a neuron's maximum over all data, so votes have to wait for the second
-pass, in which whole activations go to the host. Where those loop over every neuron and sample to store the votes, this
-does not, so it is no slower than they are: one of them needs 5.5 times the bare forward passes on the CPU.
+It is plain code with what public reimplementations of the paper do well. Maxima over tokens are taken on the device,
+only neurons whose best samples change are looped over, and only samples that are among some neuron's best go through
+the model again. The norm is relative to a neuron's maximum over all data, so votes have to wait for the second pass, in
+which whole activations go to the host. The public ones loop over every neuron and sample to store the votes. This one
+does not, so it is not slower than they are: one of them needs 5.5 times the bare forward passes on the CPU.
 
 Labels and top samples are those of ``core/scan/scan.py`` exactly where both see the same activations (batches of one).
 """
@@ -31,7 +31,7 @@ Heap = list[tuple[float, int]]  #: (score, -sample): the smallest, on top, is th
 
 @dataclass(frozen=True)
 class TwoPass:
-    """What it found.
+    """The result of ``two_pass``.
 
     Attributes:
         top_sample: int32 (L, F, N), best first; -1 where there are fewer than N samples.
@@ -90,7 +90,7 @@ class _Best:
     """The best samples of each neuron of a layer, and the score that the next must exceed, float32 (F,)."""
 
     heaps: list[Heap]
-    worst: FloatArray
+    threshold: FloatArray
 
     @classmethod
     def empty(cls, neurons: int) -> Self:
@@ -102,7 +102,7 @@ def _run(
 ) -> None:
     """One sample's forward pass; ``use`` gets each layer and its activation (T, F).
 
-    The sample is made ready in each pass anew: the pixels of a whole data set fit into no memory.
+    Each pass prepares the sample again: the pixels of a whole data set do not fit into memory.
     """
     source = data.sources[sample]
     encoded = vlm.encode(prompt, source.description or "")
@@ -128,8 +128,8 @@ def _rank(
     np.maximum(maximum[layer], of_all, out=maximum[layer])
     score = torch.maximum(activation[encoded.visual].amax(dim=0), activation[encoded.text].amax(dim=0))
     scores = score.float().cpu().numpy()
-    heaps, worst = best[layer].heaps, best[layer].worst
-    entering = np.flatnonzero(scores > worst)  # of equal scores the earlier sample's stays
+    heaps, threshold = best[layer].heaps, best[layer].threshold
+    entering = np.flatnonzero(scores > threshold)  # of equal scores the earlier sample's stays
     for neuron, entry in zip(entering.tolist(), scores[entering].tolist(), strict=True):
         heap = heaps[neuron]
         if len(heap) < top_n:
@@ -137,7 +137,7 @@ def _rank(
         else:
             heapq.heapreplace(heap, (entry, -sample))
         if len(heap) == top_n:
-            worst[neuron] = heap[0][0]
+            threshold[neuron] = heap[0][0]
 
 
 def _vote(
@@ -149,7 +149,7 @@ def _vote(
     layer: int,
     activation: Tensor,
 ) -> None:
-    """The second pass: the sample's vote for every neuron among whose best it is."""
+    """The second pass: the sample's vote for every neuron that has it among its best."""
     neurons = of_sample[layer]
     if not neurons.size:
         return

@@ -1,4 +1,4 @@
-"""The arithmetic of one measuring pass, counted from a model's configuration."""
+"""The FLOP of one forward pass, counted from a model's configuration."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from typing import Any
 def forward_flop(config: Any, tokens: int, causal: bool = True) -> int:
     """FLOP of one sample's pass: vision tower, projector and decoder layers, without the language-model head.
 
-    Counted are matrix products alone, a multiplication and an addition as two: 2 for each weight and token, and in
-    attention 4 * T^2 * d a layer (queries by keys, then by values; T tokens, d = heads * head size). The vision tower's
-    attention is counted whole, the decoder's by half, since a token attends to none that follows. All layers of the
-    vision tower run, also those after the one that is read. Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1;
-    the halving as in Dao 2023 (arXiv 2307.08691), section 4.
+    Only matrix products are counted, a multiplication and an addition as two FLOP: 2 for each weight and token, and in
+    attention 4 * T^2 * d per layer (queries by keys, then by values; T tokens, d = heads * head size). The vision
+    tower's attention is counted whole, the decoder's by half, since a token does not attend to later ones. All layers
+    of the vision tower run, also those after the one that is read. Source: Kaplan et al. 2020 (arXiv 2001.08361),
+    section 2.1; the halving as in Dao 2023 (arXiv 2307.08691), section 4.
 
     Args:
         config: a ``LlavaConfig`` whose decoder has gated FFNs.

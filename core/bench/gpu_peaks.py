@@ -1,7 +1,7 @@
-"""The peak arithmetic of known GPUs, against which a model's speed is read.
+"""The peak TFLOP/s of known GPUs, to compare a model's speed with.
 
 Source: NVIDIA's data sheets and architecture papers, dense (a data sheet's figure "with sparsity" halved), at boost
-clock. Only chips are listed whose figure is published; of a chip that is not, no share of the peak is shown.
+clock. Only chips with a published figure are listed; for others no share of the peak is shown.
 """
 
 import re
@@ -13,10 +13,10 @@ class Chip:
     """Dense TFLOP/s.
 
     Attributes:
-        words: what its name must hold, as ``torch.cuda.get_device_name`` gives it; the first that fits counts.
+        words: what its name must contain, as ``torch.cuda.get_device_name`` gives it; the first match counts.
         half: bfloat16 and float16 on the tensor cores, summed in float32.
         single: float32, without TF32, which torch leaves off.
-        has_bfloat16: older chips know float16 only.
+        has_bfloat16: false for older chips, which have float16 only.
     """
 
     words: tuple[str, ...]
@@ -46,14 +46,14 @@ CHIPS = (
     Chip(("V100", "PCIE"), 112.0, 14.0, has_bfloat16=False),
     Chip(("T4",), 65.0, 8.1, has_bfloat16=False),
 )
-#: A part of a chip, or another chip under a like name.
-_OTHERS = frozenset({"mig", "laptop", "mobile", "max", "ti", "d", "super"})
+#: Words in the names of parts of a chip, and of other chips with a similar name.
+_OTHER_CHIPS = frozenset({"mig", "laptop", "mobile", "max", "ti", "d", "super"})
 
 
 def peak_tflops(device: str, dtype: str) -> float | None:
     """Peak TFLOP/s of the GPU of that name for a model in ``dtype`` (float32, bfloat16, float16); None if unknown."""
     words = set(re.split(r"[^a-z0-9]+", device.lower()))
-    if words & _OTHERS:
+    if words & _OTHER_CHIPS:
         return None
     for chip in CHIPS:
         if {word.lower() for word in chip.words} <= words:

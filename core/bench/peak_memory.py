@@ -12,14 +12,14 @@ _RESET_PEAK = "5"  # proc(5): resets the peak resident set
 
 
 class PeakMemory:
-    """Measures from ``reset`` to ``mib``; ``kind`` says what it counts."""
+    """Measures from ``reset`` to ``mib``; ``kind`` names what is counted."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.kind = "allocated on the GPU" if device.type == "cuda" else "resident in this process"
 
     def reset(self) -> None:
-        """Begin here; where the system cannot, the peak is the process's since its start, and ``kind`` says so."""
+        """Start here; where the system cannot, the peak is the process's since its start, as ``kind`` then states."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
@@ -44,7 +44,7 @@ def _resident_peak() -> int:
     """The largest resident set so far, KiB.
 
     Raises:
-        OSError, ValueError: if the system does not tell.
+        OSError, ValueError: if the system does not report it.
     """
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -1,7 +1,7 @@
 """Models of a known architecture with random weights, and data made up for them: nothing is read or downloaded.
 
-The published tokenizer cannot be had without its files, so a tokenizer of made-up words takes its place, with the same
-size and the same ids for what is not a word. One word is one token, and so is any word that it does not know.
+The published tokenizer needs its files, so a tokenizer of made-up words takes its place, with the same size and the
+same ids of special tokens. Each word is one token, and so is an unknown word.
 """
 
 import logging
@@ -26,7 +26,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 UNKNOWN, BEGIN, END, PAD, IMAGE = "<unk>", "<s>", "</s>", "<pad>", "<image>"
-WORDS = 2000  #: different words in made-up descriptions; how often each comes follows Zipf's law
+WORDS = 2000  #: different words in made-up descriptions; their frequencies follow Zipf's law
 LENGTH, SPREAD, SHORTEST, LONGEST = 100, 25, 20, 200  #: words of a description: mean, standard deviation, bounds
 PHOTO = (640, 480)  #: pixels of a made-up picture, as most of COCO's
 
@@ -45,7 +45,7 @@ def made_vlm(name: Architecture, seed: int, *, device: str = "auto", dtype: str 
 
 
 def model_config(sizes: Sizes) -> LlavaConfig:
-    """The configuration, as the model's ``config.json`` has it."""
+    """The configuration, as in the model's ``config.json``."""
     vision, text = sizes.vision, sizes.text
     return LlavaConfig(
         vision_config=CLIPVisionConfig(
@@ -84,7 +84,7 @@ def make_processor(sizes: Sizes) -> Any:
     special = {UNKNOWN: 0, BEGIN: 1, END: 2, IMAGE: text.image_token, PAD: text.pad}
     taken = set(special.values())
     ids = [i for i in range(text.vocabulary) if i not in taken]
-    # The words of the prompt come first, so that it has about as many tokens as it would have.
+    # The words of the prompt come first, so that it has about as many tokens as with the published tokenizer.
     prompt = ["USER", "ASSISTANT", ":", "?", "Could", "you", "describe", "the", "image"]
     spelled = [*prompt, *(made_word(i) for i in range(len(ids) - len(prompt)))]
     words = special | dict(zip(spelled, ids, strict=True))
@@ -112,7 +112,7 @@ def make_processor(sizes: Sizes) -> Any:
 
 
 def made_word(index: int) -> str:
-    """The word of this number: three syllables or more, no two alike, letters only."""
+    """The word of this number: three syllables or more, different for each number, letters only."""
     syllables = [consonant + vowel for consonant in "bdfghklmnprstvwz" for vowel in "aeiou"]
     spelled = ""
     for _ in range(3):
@@ -122,7 +122,7 @@ def made_word(index: int) -> str:
 
 
 def made_description(rng: np.random.Generator, name: Architecture) -> str:
-    """About 100 words that the tokenizer of ``name`` knows."""
+    """About 100 words of the vocabulary of ``name``."""
     known = min(WORDS, SIZES[name].text.image_token // 2)
     share = 1 / np.arange(1, known + 1)
     length = int(np.clip(round(rng.normal(LENGTH, SPREAD)), SHORTEST, LONGEST))
@@ -132,7 +132,7 @@ def made_description(rng: np.random.Generator, name: Architecture) -> str:
 def made_data(name: Architecture, folder: Path, samples: int, seed: int) -> Data:
     """Write ``samples`` pictures of noise into ``folder``, each with a description of about 100 tokens.
 
-    The noise is coarse, so that a JPEG is about as large, and as slow to decode, as a photo's.
+    The noise is coarse, so that a JPEG of it is about as large, and as slow to decode, as one of a photo.
     """
     rng = np.random.default_rng(seed)
     sources = []

@@ -1,5 +1,5 @@
-"""What a scan costs, measured on this machine: beside the bare forward passes that it cannot do without, beside the
-chip's peak, and beside the usual way to the same labels."""
+"""The cost of a scan, measured on this machine, compared with the bare forward passes, the chip's peak, and the
+two-pass baseline."""
 
 import statistics
 import tempfile
@@ -38,19 +38,19 @@ class ScanFigures:
     Attributes:
         tokens_per_sample: prompt, patches and description, the mean.
         forward_s: the bare forward passes over the same batches, images already decoded and preprocessed.
-        pass_s: the same passes, with all that the scan takes of each; batch by batch in turns with the bare ones.
+        pass_s: the same passes with the scan's reduction of each; batch by batch in turns with the bare ones.
         scan_s: the whole scan: decoding, tokenising, reducing, writing the store.
-        pass_ratio: the passes' time over that of the bare ones. What a scan of many samples comes to, if its images are
-            ready in time: what is written takes the same time however many they are. (A short one begins with samples
-            of which all are among the best so far, which on the CPU cost more.)
+        pass_ratio: the passes' time over that of the bare ones. ``ratio`` approaches it in a scan of many samples whose
+            images are ready in time, as writing takes the same time for any number of samples. (In a short scan more
+            samples are among the best so far, and those cost more on the CPU.)
         ratio: the scan's time over that of the forward passes.
-        peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` says of what.
+        peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` names what is counted.
         flop_per_sample: of a forward pass, padding not counted, the mean (``core/bench/flops.py``).
         peak_tflops: the chip's, in the model's dtype; None where it is not known.
         forward_share_of_peak, scan_share_of_peak: of ``peak_tflops`` that those FLOP in that time make.
-        two_pass_s: the usual way (``baseline_two_pass.py``), from the same files to labels; None unless asked for.
-        times_faster: the usual way's time over the scan's.
-        same_labels: share of neurons that both label alike; rounding in batches may change a few.
+        two_pass_s: the baseline (``baseline_two_pass.py``), from the same files to labels; None unless requested.
+        times_faster: the baseline's time over the scan's.
+        same_labels: share of neurons with the same label by both; rounding in batches may change a few.
     """
 
     model: str
@@ -88,13 +88,13 @@ def bench_scan(
     *,
     against_two_pass: bool = False,
 ) -> ScanFigures:
-    """Measure the ways in turns, so that a machine that slows down slows all; descriptions are written before.
+    """Measure all parts in turns, so that a machine that slows down slows all; descriptions are written before.
 
-    Where ``options`` leave the batch open, the first scan, which warms up, finds it: that takes the same time however
-    many samples follow.
+    Where ``options`` leave the batch open, the first scan, which warms up, finds it. That takes the same time for any
+    number of samples.
 
     Raises:
-        SamplesError: if a sample cannot be scanned: the ways would not see the same data.
+        SamplesError: if a sample cannot be scanned: the parts would not see the same data.
     """
     prompt = vlm.prompt(options.question, options.prompt_template)
     data = describe_missing(vlm, data, prompt, options.batch or BATCH, progress)
@@ -103,9 +103,9 @@ def bench_scan(
     forward: list[float] = []
     passes: list[float] = []
     whole: list[float] = []
-    usual: list[float] = []
+    baseline: list[float] = []
     same = None
-    # One scan warms up all. Its memory is read: what is prepared later would count into it.
+    # The first scan warms up all parts. Its memory is the one measured: later preparations would add to it.
     memory = PeakMemory(vlm.device)
     memory.reset()
     first = _scanned(vlm, data, options, clock)
@@ -123,7 +123,7 @@ def bench_scan(
         if against_two_pass:
             begun = clock.start()
             found = two_pass(vlm, data, prompt, options.hook, options.top_n, options.thresholds, clock.report)
-            usual.append(clock.stop(begun, 2 * total))
+            baseline.append(clock.stop(begun, 2 * total))
             same = float(np.mean(found.labels.label == scanned.label))
     forward_s, scan_s = statistics.median(forward), statistics.median(whole)
     device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
@@ -151,20 +151,20 @@ def bench_scan(
         peak_tflops=peak,
         forward_share_of_peak=None if peak is None else flop / forward_s / (peak * 1e12),
         scan_share_of_peak=None if peak is None else flop / scan_s / (peak * 1e12),
-        two_pass_s=statistics.median(usual) if usual else None,
-        times_faster=statistics.median(u / w for u, w in zip(usual, whole, strict=True)) if usual else None,
+        two_pass_s=statistics.median(baseline) if baseline else None,
+        times_faster=statistics.median(b / w for b, w in zip(baseline, whole, strict=True)) if baseline else None,
         same_labels=same,
     )
 
 
 class _Clock:
-    """Seconds of each part, and one count of samples over all parts for who watches."""
+    """Measures the seconds of each part, and reports one count of samples over all parts."""
 
     def __init__(self, progress: OnProgress, samples: int) -> None:
         self._progress, self._samples, self._done = progress, samples, 0
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Within a part: what a scan or the usual way says of itself."""
+        """Progress within a part, as a scan or the baseline reports it."""
         if what in ("scanning", "first pass", "second pass"):
             earlier = total if what == "second pass" else 0
             self._progress("measuring", self._done + earlier + done, self._samples)
@@ -174,7 +174,7 @@ class _Clock:
         return time.perf_counter()
 
     def stop(self, begun: float, samples: int, device: torch.device | None = None) -> float:
-        """Seconds of a part, through which so many samples went; ``device`` is waited for."""
+        """Seconds of a part that processed ``samples`` samples, after waiting for ``device``."""
         if device is not None and device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
@@ -197,10 +197,10 @@ class _Prepared:
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
-    """The batches of a scan, their images as its threads prepare them.
+    """The batches of a scan, with images prepared as in a scan.
 
     Raises:
-        SamplesError: if an image cannot be read any more.
+        SamplesError: if an image can no longer be read.
     """
     found = []
     for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
@@ -222,7 +222,7 @@ def _in_turns(
     options: ScanOptions,
     clock: _Clock,
 ) -> tuple[float, float]:
-    """Seconds of the bare forward passes, and of the scan's: from images that are ready to a state that is complete.
+    """Seconds of the bare forward passes, and of the scan's passes: from prepared images to a complete state.
 
     Batch by batch in turns, so that a machine that slows down for a while slows both.
     """
@@ -245,7 +245,7 @@ def _in_turns(
 
 @dataclass(frozen=True)
 class _Scanned:
-    """A scan that was made: its time, and its labels (L, F)."""
+    """A finished scan: its time, and its labels (L, F)."""
 
     seconds: float
     manifest: Manifest
@@ -268,6 +268,6 @@ def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> _Scan
             raise SamplesError(
                 f"{len(manifest.skipped)} of the {len(data.sources)} samples of {data.name} cannot be scanned, the "
                 f"first, {first.image}: {first.reason}.",
-                "Mend or leave out those samples: all that is compared must see the same data.",
+                "Correct or leave out those samples: all that is compared must see the same data.",
             )
         return _Scanned(seconds, manifest, ScanStore(out).stored_labels().label)

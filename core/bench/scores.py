@@ -1,13 +1,13 @@
-"""Whether a score tells a right explanation from a shuffled one, on the demo: its scenes are known.
+"""Whether scores separate right explanations from shuffled ones, on the demo, whose scenes are known.
 
 Notable:
 - Neurons are chosen by label, concept and purity, never by a score: label visual, the leading concept an object of the
-  scenes, purity at least ``LEAST_PURITY``; of these the purest, then those with more visual votes, then by address.
-- The right explanation is the concept words of the top samples of odd ranks; scored are those of even ranks and random
-  ones, visual tokens, both groups together: the headline of ``vlmscope simulate``.
+  scenes, purity at least ``LEAST_PURITY``. The purest come first, then those with more visual votes, then by address.
+- The right explanation is the concept words of the top samples of odd ranks. The samples of even ranks and random ones
+  are scored, on visual tokens, both groups together: the headline of ``vlmscope simulate``.
 - A shuffled explanation is that of another of these neurons. None of its words is in a description of the neuron's own
-  top samples, and no object that it names is in their scenes; but one is in the random samples, else the oracle would
-  predict nothing at all and there would be no score to compare.
+  top samples, and no object that it names is in their scenes. But one is in the random samples: otherwise the oracle
+  would predict 0 everywhere, and there would be no score to compare.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -39,13 +39,13 @@ SHUFFLED = 5  #: shuffled explanations of each neuron, at most
 
 @dataclass(frozen=True)
 class BackendScores:
-    """What one backend makes of right and of other explanations.
+    """One backend's scores of right and of other explanations.
 
     Attributes:
         right, shuffled: mean scores.
         constant: of a prediction that is the same everywhere: None, as that has no correlation.
-        auc: the share of pairs of a right and a shuffled explanation, of any two neurons, of which the right one scores
-            higher; ties count half, a right one without a score loses, shuffled ones without are left out.
+        auc: the share of pairs of a right and a shuffled explanation, of any two neurons, in which the right one scores
+            higher. Ties count half, a right one without a score loses, shuffled ones without a score are left out.
         undefined_right, undefined_shuffled: explanations without a score.
     """
 
@@ -66,7 +66,7 @@ class BenchScores:
 
 
 class Constant:
-    """Predicts the same everywhere, whatever is said."""
+    """Predicts the same value everywhere, for any explanation."""
 
     name = "constant"
     kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
@@ -82,8 +82,8 @@ class Constant:
         return Prediction(visual=np.full(sample.grid, SCALE / 2, dtype=np.float32))
 
 
-class _Remembering:
-    """A model that is asked for each map once: all backends are scored against the same truth."""
+class _CachedMaps:
+    """Asks the model for each map once: all backends are scored against the same true activations."""
 
     def __init__(self, model: Asks) -> None:
         self._model = model
@@ -103,7 +103,7 @@ class _Remembering:
 
 
 def choose_neurons(store: ScanStore, objects: Collection[str], count: int) -> list[Neuron]:
-    """The clearest visual neurons of objects; there may be fewer than ``count``."""
+    """The purest visual neurons of objects; there may be fewer than ``count``."""
     concepts, labels = store.concepts, store.stored_labels()
     if concepts is None:
         return []
@@ -131,7 +131,7 @@ def named_in(store: ScanStore, oracle: Oracle, samples: Sequence[int]) -> frozen
 def shuffled_explanations(
     store: ScanStore, oracle: Oracle, neuron: Neuron, right: dict[Neuron, Explanation], samples: Sequence[HeldOut]
 ) -> list[Explanation]:
-    """Explanations of other neurons that say nothing of what this one's top samples hold (see the file's docstring)."""
+    """Explanations of other neurons that name nothing in this one's top samples (see the file's docstring)."""
     top = store.arrays["top_sample"][neuron.layer, neuron.index, : store.manifest.valid].tolist()
     own = named_in(store, oracle, top)
     elsewhere = named_in(store, oracle, [sample.sample for sample in samples if sample.rank is None])
@@ -148,16 +148,16 @@ def shuffled_explanations(
 async def bench_scores(
     model: Asks, count: int = NEURONS, on_neuron: Callable[[int, int], None] = lambda _done, _of: None
 ) -> BenchScores:
-    """Score right, shuffled and constant explanations of the demo's clearest visual neurons.
+    """Score right, shuffled and constant explanations of the demo's purest visual neurons.
 
     Raises:
         StoreError: if the demo is damaged.
-        WorkerError: if the model process has gone.
+        WorkerError: if the model process has ended.
     """
     store = ScanStore(scan_folder(DEMO))
     oracle = Oracle.of_demo(store.manifest)
-    remembering = _Remembering(model)
-    simulators: list[Simulator] = [oracle, Lens.of(store, remembering)]
+    cached = _CachedMaps(model)
+    simulators: list[Simulator] = [oracle, Lens.of(store, cached)]
     right = {}
     for neuron in choose_neurons(store, oracle.names, count):
         explanation = concept_explanation(store, neuron, "")
@@ -167,21 +167,21 @@ async def bench_scores(
     constants: list[float | None] = []
     for done, (neuron, explanation) in enumerate(right.items(), start=1):
         samples = held_out(store, neuron, explanation.samples)
-        said = [explanation, *shuffled_explanations(store, oracle, neuron, right, samples)]
+        explanations = [explanation, *shuffled_explanations(store, oracle, neuron, right, samples)]
 
         async def scored(
             simulator: Simulator,
-            words: Sequence[Explanation],
+            explanations: Sequence[Explanation],
             neuron: Neuron = neuron,
             samples: list[HeldOut] = samples,
         ) -> list[float | None]:
             found = await pooled_scores(
-                store, neuron, words, simulator, remembering, samples, TokenKind.VISUAL, ScoredGroup.TOP_AND_RANDOM
+                store, neuron, explanations, simulator, cached, samples, TokenKind.VISUAL, ScoredGroup.TOP_AND_RANDOM
             )
             return [one.score for one in found]
 
         for simulator in simulators:
-            first, *others = await scored(simulator, said)
+            first, *others = await scored(simulator, explanations)
             scores[simulator.name][0].append(first)
             scores[simulator.name][1].extend(others)
         constants += await scored(Constant(), [explanation])
@@ -204,7 +204,7 @@ def summary(right: Sequence[float | None], shuffled: Sequence[float | None], con
 
 
 def mean(scores: Sequence[float | None]) -> float | None:
-    """The mean of those that are defined; None if none is."""
+    """The mean of the defined scores; None if there are none."""
     found = [score for score in scores if score is not None]
     return float(np.mean(found)) if found else None
 

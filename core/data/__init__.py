@@ -1,1 +1,1 @@
-"""Images, the lists that name them, and the descriptions that a model has written of them."""
+"""Images, the files that list them, and cached descriptions that a model has written."""

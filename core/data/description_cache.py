@@ -1,10 +1,10 @@
-"""Descriptions that a model has written, kept so that neither a scan that goes on nor a later one writes them again.
+"""Descriptions that a model has written, stored so that neither a resumed scan nor a later one writes them again.
 
-One folder for everything that the words depend on besides the image: the model, the prompt, the longest length and the
-version of this file. In it one JSONL file for each process that wrote, which only that process ever appends to, so
-that several may write at once, on one machine or on many that share the folder. A record is
-``{"image": <SHA-256 of the image file's bytes>, "text": "..."}``; anything else, such as a line that a killed process
-left torn, counts as none.
+There is one folder for everything that the words depend on besides the image: the model, the prompt, the longest length
+and the version of this file. It has one JSONL file for each process that wrote. Only that process appends to it, so
+several may write at once, on one machine or on many that share the folder. A record is
+``{"image": <SHA-256 of the image file's bytes>, "text": "..."}``. Any other line, such as one that a killed process
+left torn, is ignored.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ class DescriptionCache:
     """A folder of descriptions; several processes may use it at once.
 
     Attributes:
-        trouble: why some of what was written could not be kept, or None. It stops nothing: words that are not kept
-            are only written again another time. The caller says so, once, when the work has ended.
+        trouble: why some descriptions could not be stored, or None. This does not stop the work: they are only written
+            again another time. The caller reports it once, at the end.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """``folder``: by default one in the user's cache folder; made when there is something to keep."""
+        """``folder``: by default one in the user's cache folder; made when there is something to store."""
         self.folder = cache_folder() / "descriptions" if folder is None else folder
         self.trouble: str | None = None
 
@@ -51,7 +51,7 @@ class Descriptions:
     """The descriptions of one model and prompt.
 
     Attributes:
-        texts: by the image's SHA-256; those on disk when this was opened, and those kept since.
+        texts: by the image's SHA-256; those on disk when this was opened, and those stored since.
     """
 
     def __init__(self, cache: DescriptionCache, folder: Path, about: Mapping[str, object]) -> None:
@@ -69,17 +69,17 @@ class Descriptions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # every record has been synced already, or was told as trouble
+            with contextlib.suppress(OSError):  # every record was synced already, or is in ``trouble``
                 self._file.close()
 
     def keep(self, texts: Mapping[str, str]) -> None:
-        """Put these on disk before returning; where that is not possible, ``cache.trouble`` says so."""
+        """Put these on disk before returning; where that is not possible, ``cache.trouble`` is set."""
         self.texts.update(texts)
         lines = [json.dumps({"image": image, "text": text}) for image, text in texts.items()]
         try:
             if self._file is None:
                 self._file = self._create()
-                lines.insert(0, json.dumps(self._about))  # for whoever looks into the file
+                lines.insert(0, json.dumps(self._about))  # for a reader of the file
             elif self._torn:
                 lines.insert(0, "")  # what follows must not continue a half line
             self._torn = True
@@ -90,7 +90,7 @@ class Descriptions:
             self._cache.trouble = f"Descriptions could not be kept in {self._folder}: {reason}."
 
     def _create(self) -> BinaryIO:
-        """A file of this process's own. Names begin with the time, so that of two texts the older one stays in use."""
+        """A file for this process alone. Names begin with the time, so that of two texts the older one stays in use."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         return (self._folder / name).open("xb", buffering=0)
@@ -129,9 +129,9 @@ def _records(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _fingerprint(name: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of a model folder's files: trained on in its place, it is another model.
+    """Name, size and time of a model folder's files: a model that is trained further in place is another model.
 
-    Empty for a hub name, whose revision says as much, and for random weights, whose name says their seed.
+    Empty for a hub name, which comes with a revision, and for random weights, whose name has their seed.
     """
     found = []
     with contextlib.suppress(OSError):

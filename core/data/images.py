@@ -11,10 +11,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 
 
 def load_image(path: Path) -> Image.Image:
-    """The picture as RGB, turned as its EXIF data says.
+    """The picture as RGB, rotated by its EXIF data.
 
     Raises:
-        SamplesError: if it is missing, no picture, damaged or absurdly large.
+        SamplesError: if it is missing, not a picture, damaged or far too large.
     """
     try:
         with Image.open(path) as image:
@@ -22,7 +22,7 @@ def load_image(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist.", "Check the path.") from None
     except UnidentifiedImageError:
-        raise SamplesError(f"{path} is no picture that Pillow can read.", "Use JPEG, PNG or WebP.") from None
+        raise SamplesError(f"{path} is not a picture that Pillow can read.", "Use JPEG, PNG or WebP.") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         # Pillow's decoders raise any of these on damaged files.
         raise SamplesError(f"{path} cannot be decoded: {error}.", "Replace the file or leave it out.") from error

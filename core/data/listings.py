@@ -1,8 +1,8 @@
 """The files that list images: JSONL, COCO captions, LLaVA's instruction data.
 
-Whose description an image gets, ``Captions`` says; without it, a ``description`` in one of our own records is used,
-and the captions of COCO and LLaVA are not: they are other people's words (COCO's a short phrase, LLaVA's GPT-4's),
-and the method reads the model's own.
+``Captions`` decides whose description an image gets. Without it, a ``description`` in one of our own records is used,
+but captions of COCO and LLaVA are not: they are other people's words (COCO's a short phrase, LLaVA's by GPT-4), and the
+method reads the model's own.
 """
 
 import json
@@ -56,7 +56,7 @@ def read_file(path: Path, captions: Captions | None = None) -> list[ListedImage]
             return _whole(path, json.loads(text), captions)
         except (ValueError, RecursionError) as error:
             if not (isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"):
-                raise SamplesError(f"{path} is no JSON: {error}.", "Copy or download it again, whole.") from error
+                raise SamplesError(f"{path} is not JSON: {error}.", "Copy or download it again, whole.") from error
             # One JSON after another: JSONL under another name.
     return _lines(path, text, captions)
 
@@ -69,7 +69,7 @@ def _lines(path: Path, text: str, captions: Captions | None) -> list[ListedImage
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise SamplesError(f"{path}, line {number}, is no JSON: {error}.", f"Write {RECORD}.") from error
+            raise SamplesError(f"{path}, line {number}, is not JSON: {error}.", f"Write {RECORD}.") from error
         sources.append(_record(path, f"line {number}", record, captions))
     return sources
 
@@ -97,7 +97,7 @@ def _record(path: Path, place: str, record: Any, captions: Captions | None) -> L
 
 
 def _answer(path: Path, place: str, turns: Any) -> str | None:
-    """What ``gpt`` says first in one of LLaVA's conversations."""
+    """The first value from ``gpt`` in one of LLaVA's conversations."""
     for turn in turns if isinstance(turns, list) else [None]:
         if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
             raise SamplesError(
@@ -144,8 +144,8 @@ def _coco_captions(path: Path, annotations: Any) -> dict[int | str, str]:
 def _source(path: Path, place: str, image: str, description: str | None) -> ListedImage:
     try:
         (description or "").encode()
-    except UnicodeEncodeError as error:  # JSON can say "\ud83d"; no tokenizer takes it
+    except UnicodeEncodeError as error:  # JSON can hold "\ud83d", which no tokenizer takes
         raise SamplesError(
-            f"{path}, {place}: the description has half a character: {error.reason}.", "Write the description anew."
+            f"{path}, {place}: the description has half a character: {error.reason}.", "Write the description again."
         ) from None
     return ListedImage(image, description, f"{path.name}, {place}")

@@ -1,4 +1,4 @@
-"""What is scanned: images with or without descriptions, from a folder or a file that lists them."""
+"""The data of a scan: images with or without descriptions, from a folder or a file that lists them."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from vlmscope.core.data.listings import RECORD, Captions, ListedImage, read_file
 
 __all__ = ["Captions", "Data", "ListedImage", "read_data"]
 
-SIBLINGS = ("train2017", "val2017")  #: COCO's folders of images; its JSON lies beside them, or in annotations/
+SIBLINGS = ("train2017", "val2017")  #: COCO's folders of images; its JSON is beside them, or in annotations/
 LOOKED_AT = 1000  #: images looked for in a folder before the next is tried
 
 
@@ -25,7 +25,7 @@ class Data:
     Attributes:
         name: as the user named it.
         root: the folder that images are relative to.
-        notes: what the user should know of the data, and how to mend it.
+        notes: problems of the data that the user should know, and how to correct them.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Data:
 
     @property
     def image_root(self) -> str:
-        """As the manifest keeps it."""
+        """As the manifest stores it."""
         return DEMO if self.name == DEMO else str(self.root)
 
     @cached_property
@@ -47,7 +47,7 @@ class Data:
         return digest.hexdigest()
 
     def described(self, descriptions: dict[int, str]) -> "Data":
-        """The same with these descriptions put in, by index."""
+        """The same data with these descriptions, by index."""
         put = (
             replace(source, description=descriptions.get(i, source.description))
             for i, source in enumerate(self.sources)
@@ -60,7 +60,7 @@ def read_data(
 ) -> Data:
     """Read ``name``: a folder of images, a file that lists them (core/data/listings.py), or ``demo``.
 
-    An image that is listed twice counts once, as it is listed first: the samples are images.
+    An image that is listed twice counts once, at its first place: the samples are images.
 
     Args:
         limit: only the first so many samples.
@@ -69,13 +69,13 @@ def read_data(
         captions: whose words describe the images.
 
     Raises:
-        SamplesError: if there is nothing of that name, something in it is wrong, or there is no image.
-        UsageError: if ``image_root`` or ``captions`` does not go with it.
+        SamplesError: if ``name`` does not exist, something in it is wrong, or there is no image.
+        UsageError: if ``image_root`` or ``captions`` does not apply to it.
     """
     path = samples_file() if name == DEMO else Path(name).expanduser().resolve()
     if image_root is not None and (name == DEMO or path.is_dir()):
         raise UsageError(
-            "--image-root goes with a file that lists images: a folder's are its own.", "Leave out --image-root."
+            "--image-root is for a file that lists images; a folder holds its images itself.", "Leave out --image-root."
         )
     notes: list[str] = []
     if path.is_dir():
@@ -128,7 +128,7 @@ def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
 
 
 def _no_images(name: str, folder: Path) -> SamplesError:
-    """What to do about a folder without images; one that ``datasets`` saved keeps them where Pillow cannot see them."""
+    """What to do about a folder without images; Pillow cannot read the files that ``datasets`` saves."""
     arrow = min(folder.rglob("*.arrow"), default=None)
     if arrow is None:
         return SamplesError(f"{name} holds no images.", f"Images end in {', '.join(sorted(SUFFIXES))}.")

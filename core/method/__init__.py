@@ -1,1 +1,1 @@
-"""The paper's formulas on plain arrays: labels, heatmaps, concepts, correlation. Needs numpy alone."""
+"""The paper's formulas on plain arrays: labels, heatmaps, concepts, correlation. Without torch."""

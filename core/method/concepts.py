@@ -1,11 +1,11 @@
 """Concepts: the words of a neuron's top samples' descriptions that stand out against all descriptions.
 
-They are words that co-occur, no explanation by a model. Kept with a scan, beside its other files
+They are words that co-occur, not an explanation by a model. They are stored with a scan, beside its other files
 (``core/store/concept_files.py``):
 
     SCAN/concepts/             may be missing (`vlmscope concepts SCAN` makes it)
       words.json               of which scan; W words, alphabetically, and how many descriptions have each
-      word.npy         uint16  (L, F, K)   ids of the K words that stand out most, first the strongest; 65535 is none
+      word.npy         uint16  (L, F, K)   ids of the K words that stand out most, the strongest first; 65535: no word
       strength.npy     float16 (L, F, K)   their z-scores; 0 where there is no word
       purity_hits.npy  uint8   (L, F)      of the top 20 samples, how many descriptions have the first word
 """
@@ -23,13 +23,13 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.words import NO_WORD, WordCounts, count_words, singular, words_of
 
 KEPT = 5  #: K, words of one neuron
-PURITY_SAMPLES = 20  #: top samples that purity looks at
-PRIOR = 0.2  #: what the prior weighs, as a share of the top samples: ten descriptions for fifty
-#: z-score of a word that stands out, as the source has it. It is little: of many words some reach it by chance. With
-#: the demo's descriptions dealt out anew the leading words reach 2.6 in the median, 5.6 at most; as they are, 9 and 25.
+PURITY_SAMPLES = 20  #: top samples that purity counts
+PRIOR = 0.2  #: the prior's weight, as a share of the top samples: ten descriptions for fifty
+#: Least z-score of a word that stands out, as in the source. It is low: of many words some reach it by chance. With the
+#: demo's descriptions shuffled, the leading words reach 2.6 in the median and 5.6 at most; unshuffled, 9 and 25.
 LEAST_STRENGTH = 1.96
 BLOCK = 400_000  #: word ids counted at once
-SIMILAR = 5  #: words proposed for one that is not there
+SIMILAR = 5  #: words proposed for one that is not found
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ConceptList:
     """The words that stand out for one neuron.
 
     Attributes:
-        words: first the strongest; there may be none.
+        words: the strongest first; may be empty.
         hits: how many of the ``looked_at`` first top samples have the leading word in their description.
         looked_at: min(20, top samples).
         base_rate: the share of all descriptions that have the leading word; 0 where there is none.
@@ -70,7 +70,7 @@ class Concepts:
         words: W words, alphabetically; a word's place is its id.
         frequency: int64 (W,), how many descriptions have it.
         descriptions: how many descriptions there are.
-        looked_at: top samples that purity looks at.
+        looked_at: top samples that purity counts.
         word: uint16 (L, F, K), ids; ``NO_WORD`` where there is none.
         strength: float16 (L, F, K), z-scores; 0 where there is none.
         purity_hits: uint8 (L, F).
@@ -104,14 +104,14 @@ class Concepts:
         return self.purity_hits.astype(np.float32) / np.float32(max(self.looked_at, 1))
 
     def matches(self, query: str) -> tuple[tuple[str, ...], ...]:
-        """The words that each word of ``query`` stands for: itself, or its singular, or else those it begins."""
+        """The words that each word of ``query`` stands for: itself, its singular, or else all that begin with it."""
         return tuple(tuple(self.words[i] for i in self._ids(word)) for word in words_of(query))
 
     def find(self, query: str) -> NDArray[np.float32]:
         """How strongly every neuron has ``query`` among its concepts.
 
-        Case does not count; a plural finds its singular; a word that is none finds those that it begins. Of several
-        words a neuron must have all; the weakest counts.
+        Case does not matter. A plural finds its singular; an unknown word stands for all words that begin with it. A
+        neuron must have every word of ``query``; the weakest counts.
 
         Returns:
             float32 (L, F); 0 where it is not among them, and everywhere if ``query`` holds no word.
@@ -150,9 +150,9 @@ def z_score(count: NDArray[np.int64], frequency: NDArray[np.int64], top: int, de
     """How strongly words stand out: log-odds with an informative Dirichlet prior, in standard deviations.
 
     Source: Monroe, Colaresi and Quinn 2008, "Fightin' Words", equations 15, 16, 20 and 22, with two choices of ours.
-    Descriptions are counted, each with or without the word (so the Dirichlet has two categories), instead of running
-    words: a long description weighs no more than a short one. And the top samples are compared with all descriptions
-    instead of the others: a word that no other description has would have next to no strength.
+    First, descriptions are counted instead of running words, each with or without the word (so the Dirichlet has two
+    categories): a long description weighs no more than a short one. Second, the top samples are compared with all
+    descriptions instead of the others: else a word that no other description has would have almost no strength.
 
     Args:
         count: of each word, how many of the top samples have it.
@@ -169,22 +169,22 @@ def z_score(count: NDArray[np.int64], frequency: NDArray[np.int64], top: int, de
 
 
 def least_count(top: int) -> int:
-    """Of how many top samples a word must be: a tenth, and two where there are as many."""
+    """In how many top samples a word must occur: a tenth of them, and at least two if there are two."""
     return min(top, max(2, -(-top // 10)))
 
 
 def find_concepts(top_sample: NDArray[np.int32], descriptions: Sequence[str | None], progress: OnCount) -> Concepts:
     """The words that stand out for every neuron: 352,256 neurons take less than two minutes.
 
-    Kept are the ``KEPT`` strongest of the words that ``least_count`` top samples have and whose z-score is above
-    ``LEAST_STRENGTH``; of equals the more frequent in the top samples, then the alphabetically first.
+    A word counts if ``least_count`` top samples have it and its z-score is above ``LEAST_STRENGTH``. The ``KEPT``
+    strongest are kept; equal ones are ordered by their count in the top samples, then alphabetically.
 
     Args:
         top_sample: int32 (L, F, N), the scan's.
         descriptions: of all samples; None for a skipped one.
 
     Raises:
-        StoreError: if a top sample is none of the samples.
+        StoreError: if a top sample is not one of the samples.
     """
     layers, neurons, kept = top_sample.shape
     top = min(kept, sum(description is not None for description in descriptions))
@@ -199,7 +199,7 @@ def find_concepts(top_sample: NDArray[np.int32], descriptions: Sequence[str | No
     for start in range(0, total, step):
         block = np.asarray(flat[start : start + step, :top])
         if block.size and not 0 <= block.min() <= block.max() < len(descriptions):
-            raise StoreError("A top sample of this scan is none of its samples.", "Copy the scan again.")
+            raise StoreError("A top sample of this scan is not one of its samples.", "Copy the scan again.")
         if block.size and counts.words:
             at = slice(start, start + len(block))
             word[at], strength[at], hits[at] = _stand_out(counts.ids[block], counts)

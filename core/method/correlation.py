@@ -1,7 +1,7 @@
-"""What an explanation is worth: the correlation of true and simulated activations. Pure numpy, float64.
+"""The score of an explanation: the correlation of true and simulated activations, in float64.
 
-Source: method.md, "Activation simulator and score". What is pooled, the interval and the share of samples that a
-headline needs are our choice. A correlation that does not exist (a constant has none) is None with the reason, never 0.
+Source: method.md, "Activation simulator and score". The pooling, the interval and the share of samples that a score
+needs are our choice. A correlation that does not exist (a constant has none) is None with the reason, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-LEAST_SHARE = 0.6  #: of each group's samples that a headline needs
-BOOTSTRAP_FROM = 20  #: samples from which an interval can be trusted: at five one of 95 % covers 77 %
+LEAST_SHARE = 0.6  #: of each group's samples that a score needs
+BOOTSTRAP_FROM = 20  #: samples that a bootstrap interval needs: with five, an interval of 95 % covers 77 %
 REPLICATES = 2000
 COVERAGE = 0.95
 
@@ -23,24 +23,24 @@ Values = NDArray[np.float32] | NDArray[np.float64]
 
 
 class TokenKind(StrEnum):
-    """What is scored apart from each other: patches and words have different simulators."""
+    """Kinds of tokens. They are scored separately, as patches and words have different simulators."""
 
     VISUAL = "visual"
     TEXT = "text"
 
 
 class ScoredGroup(StrEnum):
-    """On which samples: an explanation that is too broad ties on top samples and separates on random ones."""
+    """The samples that are scored. Only random ones separate a too broad explanation from a precise one."""
 
     TOP = "top"
     TOP_AND_RANDOM = "top+random"
 
 
 class IntervalKind(StrEnum):
-    """What an interval says."""
+    """How an interval was made."""
 
-    BOOTSTRAP = "bootstrap"  #: 95 % of the pooled score, by drawing samples anew
-    RANGE = "range"  #: the least and the largest per-sample value; there are too few samples for more
+    BOOTSTRAP = "bootstrap"  #: 95 % of the pooled score, by resampling samples
+    RANGE = "range"  #: the least and the largest per-sample value; there are too few samples for a bootstrap
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Pooled:
 
     Attributes:
         score: Pearson correlation over all tokens of the samples that count; None where it is undefined.
-        reason: why it is; else empty.
+        reason: why it is undefined; else empty.
         interval: lower and upper end; None where there is none.
-        planned, counted: samples that were to be scored, and those that were.
-        tokens: of those that count.
+        planned, counted: samples that were to be scored, and samples that were scored.
+        tokens: of the samples that count.
         baseline: mean score of other neurons' explanations on the same samples; None where there is none.
-        baselines: how many there were.
+        baselines: how many explanations that mean is over.
     """
 
     score: Annotated[float | None, Field(alias="pooled")]  #: ``pooled`` in a notebook's JSON
@@ -94,8 +94,7 @@ class Pooled:
 def correlation(truth: Values, prediction: Values) -> Correlation:
     """Pearson's correlation of two arrays of one size, in float64.
 
-    What is constant is found by comparing values: a mean is rounded, so that the deviations of a constant from it need
-    not be 0.
+    Constants are found by comparing values. Their deviations from the mean need not be 0, as the mean is rounded.
     """
     x, y = (np.asarray(values, dtype=np.float64).ravel() for values in (truth, prediction))
     if x.size != y.size:
@@ -117,10 +116,10 @@ def _constant(what: str, value: float) -> str:
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Deviations from the mean, by such a factor that no square overflows or vanishes; ``values`` are not constant.
+    """Deviations from the mean, scaled so that no square overflows or vanishes; ``values`` must not be constant.
 
-    Powers of two scale without rounding, and the difference of near values is exact: what differs a little in the input
-    still does.
+    Powers of two scale without rounding, and the difference of near values is exact: small differences in the input
+    remain.
     """
     shares = _below_one(values)
     shifted = _below_one(shares - shares[0])
@@ -128,7 +127,7 @@ def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _below_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``values`` times such a power of two that the largest size is at least a half and below 1."""
+    """``values`` times the power of two that brings the largest magnitude to at least a half and below 1."""
     _, exponent = np.frexp(np.abs(values).max())
     scaled: NDArray[np.float64] = np.ldexp(values, -int(exponent))
     return scaled
@@ -157,11 +156,11 @@ def pool(
     wanted_top, wanted_others = planned[ScoredGroup.TOP], planned[ScoredGroup.TOP_AND_RANDOM] - planned[ScoredGroup.TOP]
     wanted = wanted_top + (wanted_others if random else 0)
     tokens = sum(one.truth.size for one in used)
-    lacking = _lacking("top", len(top), wanted_top)
+    reason = _too_few("top", len(top), wanted_top)
     if random:
-        lacking = lacking or _lacking("random", len(others), wanted_others)
-    if lacking:
-        return Pooled(None, lacking, None, None, wanted, len(used), tokens)
+        reason = reason or _too_few("random", len(others), wanted_others)
+    if reason:
+        return Pooled(None, reason, None, None, wanted, len(used), tokens)
     found = correlation(*(_joined(used, name) for name in ("truth", "prediction")))
     ends: tuple[float, float] | None = None
     kind: IntervalKind | None = None
@@ -178,7 +177,8 @@ def _joined(samples: Sequence[ScoredSample], name: str) -> NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _lacking(what: str, counted: int, planned: int) -> str:
+def _too_few(what: str, counted: int, planned: int) -> str:
+    """The reason why there are too few samples for a score; empty if there are enough."""
     if not planned:
         return f"there are no {what} samples to score on"
     if counted < LEAST_SHARE * planned:
@@ -193,13 +193,13 @@ def _range(samples: Sequence[ScoredSample]) -> tuple[float, float] | None:
 
 
 def _bootstrap(top: Sequence[ScoredSample], others: Sequence[ScoredSample], seed: int) -> tuple[float, float] | None:
-    """The percentile interval of the pooled correlation, samples drawn anew with replacement within each group.
+    """The percentile interval of the pooled correlation, samples redrawn with replacement within each group.
 
-    A sample's tokens move together: they are not independent. Of each sample only its size and five sums are needed,
-    of values shifted and scaled by all tokens together.
+    A sample's tokens are drawn together, as they are not independent. Each sample enters with its size and five sums
+    only, of values shifted and scaled over all tokens together.
 
     Returns:
-        None if a tenth of the draws have no correlation.
+        None if more than a tenth of the draws have no correlation.
     """
     used = [*top, *others]
     sums = _sums(used)
@@ -222,7 +222,7 @@ def _bootstrap(top: Sequence[ScoredSample], others: Sequence[ScoredSample], seed
 
 
 def _sums(samples: Sequence[ScoredSample]) -> NDArray[np.float64]:
-    """Of each sample: tokens, and the sums of x, y, x², y² and xy; float64 (S, 6)."""
+    """For each sample: tokens, and the sums of x, y, x², y² and xy; float64 (S, 6)."""
     ends = np.cumsum([0, *(one.truth.size for one in samples)])
     x, y = (_scaled(_joined(samples, name)) for name in ("truth", "prediction"))
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
@@ -230,7 +230,7 @@ def _sums(samples: Sequence[ScoredSample]) -> NDArray[np.float64]:
 
 
 def _varies(samples: Sequence[ScoredSample], name: str, counts: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Of each draw, whether its values are not all the same: exactly, by the least and the largest."""
+    """For each draw, whether its values differ: exactly, by the least and the largest."""
     parts = [np.asarray(getattr(one, name), dtype=np.float64) for one in samples]
     low = np.array([part.min() if part.size else np.inf for part in parts])
     high = np.array([part.max() if part.size else -np.inf for part in parts])

@@ -1,8 +1,8 @@
-"""The distribution of one neuron's activation over tokens of one kind, as the scan keeps it.
+"""The distribution of one neuron's activation over tokens of one kind, as a scan stores it.
 
-The bins must be known before the first activation is, so they are fixed: bin 0 holds all that is not above 0, bin 1
-what is above 0 and below 2**-9, bins 2 to 30 the intervals between 2**e, 1.5 * 2**e, 2**(e + 1) ... up to 48, and
-bin 31 all from 48. A float32's bin is then its upper ten bits less an offset, clamped: no logarithm, no search.
+The bins are fixed, as they must be known before the first activation. Bin 0 holds values not above 0, bin 1 those above
+0 and below 2**-9, bins 2 to 30 the intervals between 2**e, 1.5 * 2**e, 2**(e + 1) ... up to 48, and bin 31 all values
+from 48 on. A float32's bin is then its upper ten bits less an offset, clamped: without a logarithm or a search.
 (Positive denormals, below 1.2e-38, have no exponent bits and count as 0.)
 """
 

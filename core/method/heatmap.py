@@ -12,9 +12,9 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.norm import TOP
 
 if TYPE_CHECKING:
-    from PIL import Image  # loaded by those who have a picture: the screen's first paint has none
+    from PIL import Image  # imported late: the screen's first paint needs no picture
 
-MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is no crop
+MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is not a crop
 GLYPHS = " .:-=+*#%@"  #: one for each whole norm from 0 to 9; 10 counts as 9
 RGB = tuple[int, int, int]
 
@@ -102,7 +102,7 @@ def open_crop(data: bytes) -> "Image.Image":
     """Decode a crop: RGB.
 
     Raises:
-        StoreError: if it is no JPEG or PNG, is damaged, or is so large that it can be no crop.
+        StoreError: if it is not a JPEG or PNG, is damaged, or is too large to be a crop.
     """
     from PIL import Image
 
@@ -111,14 +111,14 @@ def open_crop(data: bytes) -> "Image.Image":
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         if image.width * image.height > MAX_PIXELS:
-            raise StoreError(f"A crop of {image.width} x {image.height} pixels is no crop: it is too large.", hint)
+            raise StoreError(f"A crop of {image.width} x {image.height} pixels is not a crop: it is too large.", hint)
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise StoreError(f"A crop cannot be decoded: {error}.", hint) from error
 
 
 def shade(norm: float, base: RGB = WHITE, full: RGB = GREEN) -> RGB:
-    """Background of a text token: ``base`` at norm 0, ``full`` (the paper's green) at 10, in between linear."""
+    """Background of a text token: ``base`` at norm 0, ``full`` (the paper's green) at 10, linear in between."""
     share = min(max(norm / TOP, 0.0), 1.0) if math.isfinite(norm) else 0.0
     red, green, blue = (round(low + (high - low) * share) for low, high in zip(base, full, strict=True))
     return red, green, blue

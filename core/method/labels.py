@@ -2,7 +2,7 @@
 
 Source: arXiv 2502.18485. A sample is visual-activated when at least ``n_v`` of its visual tokens have
 ``norm > T_v``; because ``norm = clip(10 * a / gmax, 0, 10)``, that holds exactly when the ``n_v``-th largest visual
-activation does, so no activation but the kept order statistics is needed. Pure numpy.
+activation does. So the stored order statistics suffice. Pure numpy.
 """
 
 import math
@@ -48,7 +48,7 @@ class Thresholds:
     """The method's four thresholds and the share above which a label counts as high-confidence.
 
     Raises:
-        UsageError: if a value is no number or outside its range.
+        UsageError: if a value is not a number or is outside its range.
     """
 
     T_v: float = 2.0
@@ -114,15 +114,15 @@ class Labels:
 
     @classmethod
     def from_votes(cls, votes: CountArray, valid: int, thresholds: Thresholds) -> "Labels":
-        # One pass a class is several times faster than argmax over an axis of four. Ties: the first wins.
+        # One pass per class is several times faster than argmax over an axis of four. Ties: the first wins.
         best = votes[..., 0].copy()
         label = np.zeros(best.shape, dtype=np.uint8)
         for which in (Label.TEXT, Label.MULTIMODAL, Label.UNKNOWN):
             better = votes[..., which] > best
             label[better] = which
             np.maximum(best, votes[..., which], out=best)
-        firm = best.astype(np.float64) / max(valid, 1) > thresholds.high_confidence
-        return cls(votes, valid, label, firm, thresholds)
+        high_confidence = best.astype(np.float64) / max(valid, 1) > thresholds.high_confidence
+        return cls(votes, valid, label, high_confidence, thresholds)
 
     @property
     def fractions(self) -> NDArray[np.float64]:
@@ -145,7 +145,7 @@ def sample_votes(
 
     Args:
         visual: the n_v-th largest visual activation of each top sample, float32 (..., N); -inf where it has none.
-        text: the n_t-th largest text activation, likewise.
+        text: the n_t-th largest text activation, of the same shape and filling.
         maximum: gmax of each neuron, float32 (...).
 
     Returns:

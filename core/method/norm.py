@@ -16,7 +16,7 @@ def norm(activation: NDArray[np.float32], maximum: float) -> NDArray[np.float32]
         maximum: gmax of the neuron over the whole data set.
 
     Returns:
-        float32 of the same shape; zeros if ``maximum <= 0`` or is no finite number; 0 where an activation is nan.
+        float32 of the same shape; zeros if ``maximum <= 0`` or is not finite; 0 where an activation is nan.
     """
     if not math.isfinite(maximum) or maximum <= 0:
         return np.zeros(activation.shape, dtype=np.float32)

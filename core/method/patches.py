@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import ModelError
 
-Box = tuple[float, float, float, float]  #: x0, y0, x1, y1; x1 and y1 are outside
+Box = tuple[float, float, float, float]  #: x0, y0, x1, y1; x1 and y1 are exclusive
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CropView:
                 crop=(crop["height"], crop["width"]) if crop else None,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"How {model} crops pictures cannot be read: {error}.") from error
+            raise ModelError(f"The crop settings of {model} cannot be read: {error}.") from error
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize."""
@@ -65,7 +65,7 @@ class CropView:
         return (self.shortest, longer) if height <= width else (longer, self.shortest)
 
     def box(self, box: Box, height: int, width: int) -> tuple[Box, tuple[int, int]]:
-        """A box of a picture of ``height`` x ``width`` in the crop's pixels (it may lie outside), and the crop's
+        """A box of a picture of ``height`` x ``width`` in the crop's pixels (it may be outside), and the crop's
         height and width."""
         new_height, new_width = self.resized(height, width)
         crop = self.crop or (new_height, new_width)
@@ -75,7 +75,7 @@ class CropView:
 
 
 def covered(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of each patch's area that lies in any of ``boxes``, exactly: float32 (rows, columns), 0 to 1.
+    """The share of each patch's area that is in any of ``boxes``, exactly: float32 (rows, columns), 0 to 1.
 
     Args:
         boxes: in the crop's pixels. size: the crop's height and width. grid: rows and columns of patches.
@@ -96,7 +96,7 @@ def covered(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int]) 
 
 
 def _edges(found: Sequence[float], length: int, cells: int) -> NDArray[np.float64]:
-    """All coordinates at which something begins or ends, patches included, inside the crop."""
+    """All coordinates inside the crop at which a box or a patch begins or ends."""
     grid = np.arange(cells + 1) * (length / cells)
     return np.unique(np.concatenate([grid, np.clip(np.array(found, dtype=np.float64), 0, length)]))
 

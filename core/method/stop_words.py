@@ -1,4 +1,4 @@
-"""English words that say nothing about what is in a picture: they are no concepts."""
+"""English words that do not describe what is in a picture: they are not concepts."""
 
 STOP_WORDS = frozenset(
     """

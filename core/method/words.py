@@ -1,8 +1,8 @@
-"""The words of descriptions: which there are, in how many descriptions each is, and which each description has.
+"""The words of descriptions: which exist, in how many descriptions each is, and which each description has.
 
-A word is letters of any script, with apostrophes and hyphens between them, in lower case. Left out are words of one
-letter and numbers, English stop words, words of more than half of all descriptions (their template: "image", "shows"),
-and for one description all but its first ``RUNNING_WORDS``. A script that writes no spaces makes a word of a clause.
+A word is letters of any script, with apostrophes and hyphens between them, in lower case. Words of one letter, numbers
+and English stop words are left out, and so are words of more than half of all descriptions (their template: "image",
+"shows"). Only the first ``RUNNING_WORDS`` of a description count. In a script without spaces a clause is one word.
 """
 
 import re
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vlmscope.core.method.stop_words import STOP_WORDS
 
 NO_WORD = 0xFFFF  #: fills the place of an id where there is no word
-LONGEST_WORD = 40  #: letters; anything longer is no word
+LONGEST_WORD = 40  #: letters; anything longer is not a word
 RUNNING_WORDS = 300  #: words of one description that count
 TEMPLATE_SHARE = 0.5  #: a word of more descriptions than this share is part of their template
 
@@ -39,7 +39,7 @@ class WordCounts:
     Attributes:
         words: W words, alphabetically; a word's place is its id.
         frequency: int64 (W,), how many descriptions have it.
-        ids: uint16 (samples, longest), the words that each description has, each once; then ``NO_WORD``.
+        ids: uint16 (samples, longest), the words that each description has, each once, padded with ``NO_WORD``.
         descriptions: how many descriptions were counted.
     """
 
@@ -62,7 +62,7 @@ def words_of(text: str) -> list[str]:
 def singular(word: str, known: Container[str]) -> str:
     """The singular of ``word``, if ``word`` looks like a plural and its singular is ``known``; else ``word`` itself.
 
-    Rules of spelling alone, so that it can err: a word is only ever counted as one that the same data has.
+    The rules are of spelling alone and can err. So a word only becomes a singular that the same data has.
     """
     if word in _IRREGULAR and _IRREGULAR[word] in known:
         return _IRREGULAR[word]
@@ -78,7 +78,7 @@ def singular(word: str, known: Container[str]) -> str:
 
 
 def count_words(descriptions: Sequence[str | None], at_least: int = 1) -> WordCounts:
-    """Count the words of ``descriptions`` by presence; None stands for one that does not count (a skipped sample).
+    """Count the words of ``descriptions`` by presence; None stands for a skipped sample, which does not count.
 
     Args:
         at_least: leave out words of fewer descriptions than this. Of the rest, the 65,535 most frequent are kept.
@@ -109,7 +109,7 @@ def count_words(descriptions: Sequence[str | None], at_least: int = 1) -> WordCo
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    """Letters and the marks upon them (vowel signs, accents), as Unicode has them: ``\\w`` has digits and no marks."""
+    """Letters and their marks (vowel signs, accents), by Unicode's categories: ``\\w`` has digits and lacks marks."""
     kinds: dict[str, str] = {"M": "", "N": ""}
     for character in map(chr, range(0x20000)):
         kind = unicodedata.category(character)[0]

@@ -1,4 +1,4 @@
-"""Which device and which dtype a model runs in."""
+"""The device and the dtype of a model, and the host's free memory."""
 
 from pathlib import Path
 
@@ -38,22 +38,22 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
             return torch.float32
         return torch.bfloat16 if _has_bfloat16(device) else torch.float16
     if name not in kinds:
-        raise ModelError(f"{name!r} is no dtype for a model.", f"Use auto, {', '.join(kinds)}.")
+        raise ModelError(f"{name!r} is not a dtype for a model.", f"Use auto, {', '.join(kinds)}.")
     return kinds[name]
 
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type != "cuda":
         return False
-    with torch.cuda.device(device):  # asks about the current one, and by default counts what is only emulated
+    with torch.cuda.device(device):  # the check is of the current device, and by default counts emulation
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Bytes of the host's memory that a program can have without swapping; None where that is not known.
 
-    The limits of a container or a job count (cgroup 2), each for all that is inside it. Files that the system keeps in
-    memory, as it does with weights that were read once, make room.
+    The limits of a container or a job count (cgroup 2), each for everything inside it. Files cached in memory, such as
+    weights that were read once, count as free.
     """
     try:
         lines = (processes / "meminfo").read_text(encoding="ascii").splitlines()

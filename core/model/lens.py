@@ -1,7 +1,7 @@
-"""What the model would say at each position, of a few words: the logit lens after the last layer.
+"""Which of a few words the model predicts at each position: the logit lens after the last layer.
 
-Source: nostalgebraist, 2020 (the logit lens), narrowed to the words that compete: over the whole vocabulary the
-probability says "there is an object here", among nouns it says which.
+Source: nostalgebraist, 2020 (the logit lens), narrowed to competing words. Over the whole vocabulary the probability
+shows that there is an object; among nouns it shows which.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The one way to a ``Vlm``: by its name, with its own weights or random ones, or from a configuration."""
+"""Loads a ``Vlm``: by its name, with its own weights or random ones, or from a configuration."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
     """Load the model that ``spec`` names. On a GPU the weights go to it straight from the file.
 
     Args:
-        on_loading: hears how far loading is; None leaves transformers its own progress bar.
-        seed: draw random weights, as ``random_vlm`` does, in place of reading the model's own.
+        on_loading: called with the progress of loading; None leaves transformers its own progress bar.
+        seed: of random weights, drawn as in ``random_vlm``; None reads the model's own weights.
 
     Raises:
         ModelError: if there is no such model or device, it has no weights, it does not fit into memory, or it is not a
@@ -51,13 +51,13 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
 def random_vlm(
     config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
 ) -> Vlm:
-    """A model of this configuration with random weights, as transformers initialises it; ``name`` is what it is called.
+    """A model of this configuration called ``name``, with random weights as transformers initialises it.
 
     The weights are drawn on the device, in the dtype: they depend on both, on the seed, and on the versions of torch
-    and transformers. The generator of the rest of the program is left as it was.
+    and transformers. The program's own random generator is not changed.
 
     Args:
-        device, dtype: as ``ModelSpec`` has them.
+        device, dtype: as in ``ModelSpec``.
 
     Raises:
         ModelError: if it does not fit into the device's memory, or cannot be scanned.
@@ -104,8 +104,8 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
     if not isinstance(config, LlavaConfig):
         raise ModelError(
             f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
-            "Models of LLaVA-1.5's make can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
-            "OneVision cut the image into tiles, so that their visual tokens form no plain grid.",
+            "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
+            "OneVision cut the image into tiles, so their visual tokens do not form a plain grid.",
         )
     auto: Any = AutoProcessor  # untyped in transformers
     return config, auto.from_pretrained(source, **options)
@@ -135,7 +135,7 @@ def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torc
 
 
 def _report_weights(report: OnLoading) -> None:
-    """Turn the bar that transformers draws over the weights into reports, where this version of it has the hook."""
+    """Report the progress bar that transformers draws over the weights, where its version has a hook for that."""
 
     def counted(items: Any) -> Iterator[Any]:
         last = -1.0

@@ -12,7 +12,7 @@ from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.vlm import Encoded, Vlm
 
 
-class _Done(Exception):  # noqa: N818  # ends a pass early; it is no error
+class _Done(Exception):  # noqa: N818  # ends a pass early; it is not an error
     pass
 
 

@@ -1,7 +1,7 @@
-"""Which tokens a neuron writes: the extremes of its output weights, read through the model's head.
+"""The tokens that a neuron promotes: the extremes of its output weights, read through the model's head.
 
-It is a first-order reading: layers that follow may change it, and with the hook point ``gate`` the neuron's output is
-its activation times the up projection, whose sign may turn promoted into suppressed.
+It is a first-order reading: later layers may change it. With the hook point ``gate`` the neuron's output is its
+activation times the up projection, whose sign may turn promoted into suppressed.
 """
 
 import numpy as np

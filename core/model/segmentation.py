@@ -1,13 +1,13 @@
-"""Grounded SAM 2 in the model process: where in a picture the things are that phrases name.
+"""Grounded SAM 2 in the model process: where the objects that phrases name are in a picture.
 
-Grounding DINO finds boxes for the phrases (Liu et al., 2023, arXiv 2303.05499), SAM 2 cuts out what each box holds
+Grounding DINO finds boxes for the phrases (Liu et al., 2023, arXiv 2303.05499), SAM 2 segments the object in each box
 (Ravi et al., 2024, arXiv 2408.00714), as in method.md, "Activation simulator and score". How masks become activations
 (weighted by the box's score, the largest of several, pooled by area) is our own choice.
 
 Notable:
-- Besides core/model/load.py the one file that knows transformers' model classes: these models share nothing with a VLM.
-- transformers has SAM 2's image processor only where torchvision is, which does not go with every build of torch. So
-  the picture is made ready here, as the processor does it.
+- Only this file and ``load.py`` load transformers' model classes: these models share nothing with a VLM.
+- transformers has SAM 2's image processor only with torchvision, which does not fit every build of torch. So the
+  picture is preprocessed here, as that processor does it.
 - Both run in float32: together they are small (0.5 billion parameters), and deformable attention loses much in half
   precision.
 - Code from a model's repository is never run.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-BOXES_AT_ONCE = 32  #: that SAM 2 cuts out in one pass: a bound on its memory
+BOXES_AT_ONCE = 32  #: boxes in one pass of SAM 2: a bound on its memory
 LABEL_LENGTH = 100
 
 Masks = NDArray[np.bool_]
@@ -52,12 +52,12 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """What a detector found. N: boxes, the most certain first or not.
+    """The result of a detector: N boxes, in any order.
 
     Attributes:
         corners: float32 (N, 4), x0, y0, x1, y1 in the crop's pixels, inside it.
         scores: float32 (N,), 0 to 1.
-        labels: N texts: the words of the phrases that each box answers to, as tokens spell them; may be empty.
+        labels: N texts: the words of the phrases that each box matches, as tokens spell them; may be empty.
     """
 
     corners: NDArray[np.float32]
@@ -66,7 +66,7 @@ class Boxes:
 
 
 class Finds(Protocol):
-    """Finds boxes: ``Detector``, or a stand-in with known ones."""
+    """Finds boxes: ``Detector``, or a stand-in with known boxes."""
 
     def boxes(
         self, crop: Image.Image, phrases: Sequence[str], box_threshold: float, text_threshold: float, stopped: "Stopped"
@@ -74,7 +74,7 @@ class Finds(Protocol):
 
 
 class Cuts(Protocol):
-    """Cuts out what boxes hold: ``Segmenter``, or a stand-in."""
+    """Segments the objects in boxes: ``Segmenter``, or a stand-in."""
 
     def masks(self, crop: Image.Image, boxes: NDArray[np.float32], stopped: "Stopped") -> Masks: ...
 
@@ -89,7 +89,7 @@ class Detector:
             name: on the hub, or a folder.
 
         Raises:
-            ModelError: if there is no such model, it has no weights, or it is no Grounding DINO.
+            ModelError: if there is no such model, it has no weights, or it is not a Grounding DINO.
         """
         with _loading(name, "detector"):
             _check_kind(name, "detector", ("grounding-dino",))
@@ -104,10 +104,10 @@ class Detector:
     def boxes(
         self, crop: Image.Image, phrases: Sequence[str], box_threshold: float, text_threshold: float, stopped: "Stopped"
     ) -> Boxes:
-        """Where the phrases' things are.
+        """Boxes around the objects that the phrases name.
 
         Args:
-            phrases: without a full stop in them, which separates phrases here.
+            phrases: without full stops, which separate phrases here.
             box_threshold: least score of a box.
             text_threshold: least score of a token that labels it.
 
@@ -146,20 +146,20 @@ class Detector:
 
 
 class Segmenter:
-    """SAM 2. It keeps what it has seen of the last picture, so that other boxes in it cost little."""
+    """SAM 2. It keeps the embedding of the last picture, so that other boxes in it cost little."""
 
     def __init__(self, name: str, device: torch.device) -> None:
-        """Load it. Arguments and errors as in ``Detector``; the hub's own SAM 2 are stored as models of video."""
+        """Load it. Arguments and errors as in ``Detector``; the hub's own SAM 2 models are stored as video models."""
         with _loading(name, "segmenter"):
             _check_kind(name, "segmenter", ("sam2", "sam2_video"))
             self._model: Any = _read_weights(Sam2Model, name, "segmenter", device)
         self._side: int = self._model.config.prompt_encoder_config.image_size
         self._device = device
-        self._seen: tuple[bytes, list[Tensor]] | None = None
+        self._embedding: tuple[bytes, list[Tensor]] | None = None
 
     @torch.inference_mode()
     def masks(self, crop: Image.Image, boxes: NDArray[np.float32], stopped: "Stopped") -> Masks:
-        """What each box holds.
+        """The mask of the object in each box.
 
         Args:
             boxes: float32 (N, 4), x0, y0, x1, y1 in the crop's pixels.
@@ -172,24 +172,24 @@ class Segmenter:
         """
         found = [np.zeros((0, crop.height, crop.width), dtype=np.bool_)]
         if len(boxes):  # without any the model raises
-            seen = self._look(crop)
+            embedding = self._embed(crop)
             scale = torch.tensor([self._side / crop.width, self._side / crop.height] * 2)
             places = (torch.tensor(boxes) * scale)[None].to(self._device)
             for first in range(0, len(boxes), BOXES_AT_ONCE):
                 _check(stopped)
                 part = places[:, first : first + BOXES_AT_ONCE]
-                out = self._model(image_embeddings=seen, input_boxes=part, multimask_output=False)
+                out = self._model(image_embeddings=embedding, input_boxes=part, multimask_output=False)
                 logits = interpolate(out.pred_masks[0], (crop.height, crop.width), mode="bilinear", align_corners=False)
                 found.append((logits[:, 0] > 0).cpu().numpy())
         return np.concatenate(found)
 
-    def _look(self, crop: Image.Image) -> list[Tensor]:
+    def _embed(self, crop: Image.Image) -> list[Tensor]:
         key = hashlib.sha256(repr(crop.size).encode() + crop.tobytes()).digest()
-        if self._seen is None or self._seen[0] != key:
-            self._seen = None
+        if self._embedding is None or self._embedding[0] != key:
+            self._embedding = None
             pixels = sam2_pixels(crop, self._side).to(self._device)
-            self._seen = key, self._model.get_image_embeddings(pixels)
-        return self._seen[1]
+            self._embedding = key, self._model.get_image_embeddings(pixels)
+        return self._embedding[1]
 
 
 class Segmentation:
@@ -205,7 +205,7 @@ class Segmentation:
 
         Args:
             near: the inspected model's device, where ``auto`` puts these.
-            detector, segmenter: what loads them by name; tests have their own.
+            detector, segmenter: load a model by name; tests have their own.
         """
         self._near = near
         self._load_detector = detector
@@ -216,18 +216,18 @@ class Segmentation:
     def segment(
         self, request: SegmentRequest, crop: Image.Image, grid: tuple[int, int], stopped: "Stopped"
     ) -> SegmentAnswer:
-        """How much of each patch shows what the phrases name.
+        """How much of each patch shows the objects that the phrases name.
 
         SAM 2 is neither loaded nor run for a picture in which nothing is found.
 
         Args:
-            crop: what the inspected model sees of ``request.image``.
+            crop: the part of ``request.image`` that the inspected model sees.
             grid: rows and columns of its patches.
 
         Raises:
             ModelError: if a model cannot be loaded.
             Cancelled: when ``stopped`` turns true; it is read before and after each model.
-            torch.OutOfMemoryError: where memory is short; forget this object then.
+            torch.OutOfMemoryError: where memory is short; drop this object then.
         """
         device = self._near if request.device == "auto" else resolve_device(request.device)
         _check(stopped)
@@ -266,7 +266,7 @@ def pooled_masks(masks: Masks, scores: NDArray[np.float32], grid: tuple[int, int
 
 
 def inside(found: Boxes, size: tuple[int, int]) -> Boxes:
-    """The boxes cut off at the crop's edges; those that lie outside, or nowhere, are left out.
+    """The boxes clipped at the crop's edges; those outside it, and those that are not finite, are left out.
 
     Args:
         size: the crop's height and width.
@@ -287,7 +287,7 @@ def sam2_pixels(crop: Image.Image, side: int) -> Tensor:
     """
     rgb = torch.from_numpy(np.array(crop.convert("RGB"))).permute(2, 0, 1)[None].contiguous()
     resized = interpolate(rgb, (side, side), mode="bilinear", align_corners=False, antialias=True)
-    # The processor folds the division by 255 into mean and deviation: another order would round otherwise.
+    # The processor folds the division by 255 into mean and deviation: another order would round differently.
     mean, std = (torch.tensor(of).view(3, 1, 1) * (1.0 / (1 / 255)) for of in (IMAGENET_MEAN, IMAGENET_STD))
     return (resized.float() - mean) / std
 
@@ -301,7 +301,7 @@ def _source(name: str) -> str:
     return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
-def _mend(role: str) -> str:
+def _hint(role: str) -> str:
     return (
         f"Download it, or name another model of the hub or a folder as '{role}' under [simulate] in the settings. "
         "--backend lens needs neither."
@@ -317,14 +317,18 @@ def _loading(name: str, role: str) -> "Iterator[None]":
     except (OSError, ValueError, SafetensorError) as error:
         # For a missing folder, file or weights, for broken ones, and where the hub cannot be reached.
         reason = plain((str(error).splitlines() or [type(error).__name__])[0], 300).rstrip(".")
-        raise ModelError(f"{name} cannot be loaded as the {role}: {reason}.", _mend(role)) from error
+        raise ModelError(f"{name} cannot be loaded as the {role}: {reason}.", _hint(role)) from error
 
 
 def _check_kind(name: str, role: str, kinds: Sequence[str]) -> None:
-    """From other models' weights transformers would make a model with random ones."""
+    """Refuse a model of another kind: transformers would give it random weights.
+
+    Raises:
+        ModelError: if its type is none of ``kinds``.
+    """
     kind = AutoConfig.from_pretrained(_source(name), trust_remote_code=False).model_type
     if kind not in kinds:
-        raise ModelError(f"{name} cannot be the {role}: it is of type {kind!r}, not {kinds[0]!r}.", _mend(role))
+        raise ModelError(f"{name} cannot be the {role}: it is of type {kind!r}, not {kinds[0]!r}.", _hint(role))
 
 
 def _read_weights(kind: Any, name: str, role: str, device: torch.device) -> Any:
@@ -337,5 +341,5 @@ def _read_weights(kind: Any, name: str, role: str, device: torch.device) -> Any:
     )
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
-        raise ModelError(f"{name} cannot be the {role}: {len(missing)} weights are missing: {missing[0]}.", _mend(role))
+        raise ModelError(f"{name} cannot be the {role}: {len(missing)} weights are missing: {missing[0]}.", _hint(role))
     return model.train(False)

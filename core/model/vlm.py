@@ -1,12 +1,12 @@
-"""A loaded LLaVA-1.5 style model at work: text and pictures to tokens, passes with hooks, descriptions, logits.
+"""A loaded LLaVA-1.5 style model: text and pictures to tokens, passes with hooks, descriptions, logits.
 
 Notable:
-- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) will do; others are refused.
-- Sequences are padded on the right and no attention mask is given: in a causal decoder padding that follows cannot
-  reach what precedes it, and attention takes its fast causal path.
+- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) can be run; others are refused.
+- Sequences are padded on the right and there is no attention mask: in a causal decoder later padding does not affect
+  earlier tokens, and attention takes its fast causal path.
 - The language-model head and the KV cache are left out of measuring passes.
-- Text is tokenised with the image token once and the token is then repeated, as the processor would have done
-  (a test compares them), so that a description's tokens are found by their character offsets.
+- Text is tokenised with one image token, which is then repeated as the processor does it (a test compares them). So a
+  description's tokens are found by their character offsets.
 """
 
 import copy
@@ -38,7 +38,7 @@ Hook = Callable[[Tensor], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """One sample made ready: prompt, image and teacher-forced description.
+    """One sample as tokens: prompt, image and teacher-forced description.
 
     Attributes:
         input_ids: int64 (T,), the image token repeated once for each patch.
@@ -65,7 +65,7 @@ class Vlm:
         """Wrap a loaded model.
 
         Raises:
-            ModelError: if its visual tokens form no plain grid or its FFN is not gated.
+            ModelError: if its visual tokens do not form a plain grid or its FFN is not gated.
         """
         self.model = model.train(False)
         self.processor = processor
@@ -74,7 +74,7 @@ class Vlm:
         vision = config.vision_config
         if config.vision_feature_select_strategy != "default":
             raise ModelError(
-                f"{name} keeps the vision tower's class token: its visual tokens form no plain grid.",
+                f"{name} keeps the vision tower's class token: its visual tokens do not form a plain grid.",
                 "Models with vision_feature_select_strategy 'default', as LLaVA-1.5 has it, can be scanned.",
             )
         side = vision.image_size // vision.patch_size
@@ -92,7 +92,7 @@ class Vlm:
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What the manifest says about the model; a folder is named by its absolute path."""
+        """The model's entry in a manifest; a folder is named by its absolute path."""
         config: Any = self.model.config
         local = self.name != "demo" and Path(self.name).is_dir()
         return ModelInfo(
@@ -108,7 +108,7 @@ class Vlm:
         """The text before the description: the processor's own chat template, or ``template`` with ``{question}``.
 
         Raises:
-            ModelError: if it does not hold the image token exactly once.
+            ModelError: if the text does not hold the image token exactly once.
         """
         image: str = self.processor.image_token
         if template is not None:
@@ -126,7 +126,7 @@ class Vlm:
         if text.count(image) != 1:
             raise ModelError(
                 f"The prompt holds the image token {image} {text.count(image)} times, not once: {text!r}.",
-                "Mend --prompt-template or the question.",
+                "Correct --prompt-template or the question.",
             )
         return text
 
@@ -165,7 +165,7 @@ class Vlm:
     def crop(self, pixels: Tensor) -> Image.Image:
         """The picture that the model sees, from ``pixels``: normalisation undone."""
         processor = self.processor.image_processor
-        # In numpy: threads that prepare images would make torch's own threads stand in each other's way.
+        # In numpy: with several threads that prepare images, torch's own threads would slow each other down.
         mean, std = (
             np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
         )
@@ -174,7 +174,7 @@ class Vlm:
 
     @torch.inference_mode()
     def forward(self, input_ids: Tensor, pixels: Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
-        """One pass over a right-padded batch, calling ``taps[layer]`` with that layer's activation (B, T, F).
+        """One pass over a right-padded batch, calling ``hooks[layer]`` with that layer's activation (B, T, F).
 
         Args:
             input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
@@ -190,7 +190,7 @@ class Vlm:
     def describe(
         self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
     ) -> list[str]:
-        """Let the model go on after ``prompt``, greedily, at most 300 tokens for each image.
+        """Let the model continue after ``prompt``, greedily, at most 300 tokens for each image.
 
         Raises:
             Cancelled: when ``cancelled`` turns true, which is read after every token.
@@ -215,11 +215,11 @@ class Vlm:
         if cancelled():
             raise Cancelled("The description was stopped.")
         new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
-        texts: list[str] = self.processor.batch_decode([self._ended(ids) for ids in new], skip_special_tokens=True)
+        texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def _ended(self, ids: list[int]) -> list[int]:
-        """What comes before the end: a row that ends before others is padded, perhaps with a token that is text."""
+    def _until_end(self, ids: list[int]) -> list[int]:
+        """The tokens before the end token. A row that ends early is padded, perhaps with a token that is text."""
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
@@ -313,6 +313,6 @@ class Vlm:
                 f"{self.name}: the FFN of its language model is not gated (no gate_proj, up_proj, down_proj, act_fn).",
                 "Decoders such as Llama, Vicuna, Mistral, Qwen2 and Gemma can be scanned.",
             )
-        # An activation function may be one module shared by all layers; a hook must know its layer.
+        # An activation function may be one module shared by all layers; a hook needs one for its layer.
         ffn.act_fn = copy.copy(ffn.act_fn)
         return ffn

@@ -1,4 +1,4 @@
-"""Batches on their way through the model: images ready in time, memory that does not suffice, activations gone bad."""
+"""Batches through the model: images prepared in time, batches halved where memory is short, non-finite activations."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.reduction import Batch, BatchReduction
 from vlmscope.core.scan.state import ScanState
 
-BATCH = 8  #: on the CPU, whose memory is no limit to speak of: more is no faster there
-LARGEST = 32  #: of --batch auto: with LLaVA's 700 tokens a sample, 22,000 tokens at once; more delays Ctrl-C
-PENDING = 64  #: samples that wait for a merge into the top N, if a batch is not larger
-THREADS = min(8, max(2, os.cpu_count() or 2))  #: that prepare images
+BATCH = 8  #: on the CPU: a larger batch is not faster there, and memory hardly limits it
+LARGEST = 32  #: limit of --batch auto: with LLaVA's 700 tokens per sample, 22,000 tokens at once; more delays Ctrl-C
+PENDING = 64  #: samples gathered before a merge into the top N; one batch if that is larger
+THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that prepare images
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class ProcessedSample:
-    """What became of a sample: ``image`` is None if it could not be read, ``trouble`` says why it does not count."""
+    """A sample's outcome: ``image`` is None if it could not be read; ``trouble`` is why it does not count, or None."""
 
     index: int
     image: Ready | None
@@ -45,7 +45,7 @@ class ProcessedSample:
 
 
 def is_fused(vlm: Vlm) -> bool:
-    """Whether the reduction runs by the kernels of core/scan/kernels.py."""
+    """Whether the fused kernels of core/scan/kernels.py do the reduction."""
     return vlm.device.type == "cuda" and fused_works(vlm.device)
 
 
@@ -59,7 +59,7 @@ def ready_images(
         try:
             pixels = vlm.pixels(load_image(path))
             crop = crop_jpeg(vlm.crop(pixels))
-            # In the model's dtype already: that need not wait for the device.
+            # In the model's dtype already: converting here does not wait for the device.
             return Ready(pixels.to(vlm.model.dtype), crop, hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error
@@ -76,7 +76,7 @@ class BatchRunner:
     """Runs batches; one that does not fit into the GPU's memory is halved, and so are those after it."""
 
     def __init__(self, vlm: Vlm, state: ScanState, hook: HookPoint, size: int, fused: bool | None = None) -> None:
-        """``size``: samples of a batch; ``fused``: None for by the kernels where they can run."""
+        """``size``: samples of a batch; ``fused``: whether the kernels reduce; None: wherever they can run."""
         self.vlm, self.state, self.hook = vlm, state, hook
         self.size = size
         self.fused = is_fused(vlm) if fused is None else fused
@@ -84,7 +84,7 @@ class BatchRunner:
     def pieces(
         self, indices: list[int], images: Sequence[Ready | SamplesError], encoded: Mapping[int, Encoded]
     ) -> Iterator[list[ProcessedSample]]:
-        """Add a batch to the state, in pieces of at most ``size`` samples; says after each what became of them.
+        """Add a batch to the state, in pieces of at most ``size`` samples; yields the outcomes of each piece.
 
         Raises:
             ModelError: if not even one sample fits into the memory.
@@ -103,7 +103,7 @@ class BatchRunner:
                         "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
                     ) from error
                 self.size = (len(piece) + 1) // 2
-                # The exception's frames hold what did not fit; only then can it be given back.
+                # The exception's frames hold the tensors that did not fit; without them the memory can be freed.
                 error.__traceback__ = None
                 torch.cuda.empty_cache()
                 continue
@@ -111,7 +111,7 @@ class BatchRunner:
             start += len(piece)
 
     def _run(self, encoded: dict[int, Encoded], ready: Mapping[int, Ready]) -> set[int]:
-        """Add these samples to the state but for those with an activation that is not finite, which it returns."""
+        """Add these samples to the state, except those with a non-finite activation, which are returned."""
         dropped: set[int] = set()
         batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
         while batch.encoded:
@@ -141,13 +141,13 @@ class BatchRunner:
 def largest_batch(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: HookPoint) -> int:
     """The largest batch, a power of two, whose pass fits into the GPU's memory beside the scan's state.
 
-    Tried with the longest samples, so that no later batch needs more.
+    The longest samples are tried, so that no later batch needs more.
 
     Args:
-        state: the scan's own, with room for ``LARGEST`` samples to wait; it is left as it was.
+        state: the scan's own, with room for ``LARGEST`` pending samples; it is left as it was.
     """
     longest = sorted(encoded.items(), key=lambda item: -len(item[1].input_ids))
-    longest = [item for item in longest if item[1].text.start == longest[0][1].text.start]  # who can share a batch
+    longest = [item for item in longest if item[1].text.start == longest[0][1].text.start]  # one batch's
     size = 1
     while size < LARGEST and size < len(longest) and _fits(vlm, state, dict(longest[: 2 * size]), hook):
         size *= 2

@@ -1,7 +1,7 @@
 """The model describes the images that have no description (method.md, "Samples").
 
-Images are read and decoded by threads while the model writes. Each batch's words are on disk before the next begins,
-under the SHA-256 of the image file, so that nothing is written twice: neither after a stop, nor in a later scan.
+Images are read and decoded by threads while the model writes. Each batch's descriptions are on disk before the next
+begins, under the SHA-256 of the image file. So none is written twice, neither after a stop nor in a later scan.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image file read; decoded only where its description is not known yet."""
+    """An image file; ``image`` is None where its description is cached already."""
 
     digest: str
     image: Image.Image | None
@@ -46,16 +46,17 @@ def describe_missing(
 ) -> Data:
     """Let the model write the descriptions that ``data`` lacks, greedily, or take them from the cache.
 
-    An image that cannot be read stays without. A description that the model leaves empty is ``""``. Images of the same
-    bytes get the same words. A batch that does not fit into the GPU's memory is halved, and so are those after it.
+    An image that cannot be read gets no description. A description that the model leaves empty is ``""``. Images of the
+    same bytes get the same description. A batch that does not fit into the GPU's memory is halved, and so are those
+    after it.
 
     Args:
         prompt: the literal text before the description, as ``vlm.prompt`` gives it.
         batch: images that the model describes together.
-        progress: is told "describing"; what the cache knows counts as done before the model begins.
+        progress: called with "describing"; cached descriptions count as done before the model begins.
         stopped: read before every batch and after every token.
-        cache: None for the user's own; its ``trouble`` says whether something could not be kept.
-        mine: the indices of the samples to look at; None for all.
+        cache: None for the user's own; its ``trouble`` is set if a description could not be stored.
+        mine: the indices of the samples to describe; None for all.
 
     Raises:
         Cancelled: when ``stopped`` turns true; what was written before is in the cache.
@@ -70,10 +71,10 @@ def describe_missing(
     opened = (DescriptionCache() if cache is None else cache).open(vlm.info, prompt, DESCRIPTION_TOKENS)
     with opened as kept:
         if kept.texts:
-            # Before the model begins, so that a scan that goes on does not seem to begin anew.
+            # Before the model begins, so that the progress of a resumed scan does not start from 0.
             with closing(prefetch(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
                 for index, digest in found:
-                    _go_on(stopped)
+                    _check(stopped)
                     if digest is not None and digest in kept.texts:
                         digests[index] = digest
                         progress(DESCRIBING, len(digests), len(missing))
@@ -83,10 +84,10 @@ def describe_missing(
         # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
         with closing(prefetch(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
             for index, picture in pictures:
-                _go_on(stopped)
+                _check(stopped)
                 done += 1
                 if picture is None:
-                    continue  # the scan itself meets it again, skips it and names it
+                    continue  # the scan itself tries it again, skips it and names it
                 digests[index] = picture.digest
                 if picture.image is not None and picture.digest not in kept.texts:
                     writer.waiting[picture.digest] = picture.image
@@ -101,7 +102,7 @@ def describe_missing(
 
 
 class _Writer:
-    """The model at work.
+    """Describes waiting images with the model.
 
     Attributes:
         batch: images described together; shrinks to what fits into the GPU's memory.
@@ -117,13 +118,13 @@ class _Writer:
         self._stopped = stopped
 
     def write(self) -> None:
-        """Describe the first of what waits, as many as go together, and keep the words.
+        """Describe the first ``batch`` of the waiting images, or fewer, and store the descriptions.
 
         Raises:
             Cancelled, ModelError: as ``describe_missing``.
         """
         while True:
-            _go_on(self._stopped)
+            _check(self._stopped)
             together = dict(islice(self.waiting.items(), self.batch))
             try:
                 texts = self._vlm.describe(list(together.values()), self._prompt, self._stopped)
@@ -142,7 +143,7 @@ class _Writer:
             del self.waiting[digest]
 
 
-def _go_on(stopped: Callable[[], bool]) -> None:
+def _check(stopped: Callable[[], bool]) -> None:
     if stopped():
         raise Cancelled("The descriptions were stopped.", "Those that were written are kept.")
 

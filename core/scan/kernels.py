@@ -1,11 +1,11 @@
-"""What the scan keeps of one layer's activation (B, T, F), taken on the device, and the maps of the best samples.
+"""Reduces one layer's activation (B, T, F) on the device to what a scan keeps, and inserts the best samples' maps.
 
 Notable:
 - Both steps are Triton kernels (core/scan/kernels_triton.py), which read every element once. Where they cannot run,
-  core/scan/reduction.py reduces in plain torch, and ``insert_maps_torch`` keeps the maps. Both ways agree to the bit in
-  all but the two sums, whose terms are added in another order.
-- The fused versions write into tensors that are there, and nothing waits for the device.
-- Positions are those of a batch padded on the right that shares its prompt; padding counts nowhere.
+  core/scan/reduction.py reduces in plain torch, and ``insert_maps_torch`` inserts the maps. Both agree to the bit,
+  except in the two sums, whose terms are added in another order.
+- The fused versions write into existing tensors, and do not wait for the device.
+- Positions are those of a batch that shares its prompt, padded on the right; padding is not counted.
 """
 
 import logging
@@ -23,24 +23,24 @@ from vlmscope.core.scan.top_samples import EMPTY, order_key
 
 _LARGEST = torch.finfo(torch.float32).max
 
-# One neuron a thread takes 64 to 72 registers, two 123 to 155 (sm_80 and sm_90, none spilled): with one there are as
-# many neurons under way and more warps to hide a load behind. Small programs share out evenly among the processors.
+# A thread with one neuron takes 64 to 72 registers, one with two 123 to 155 (sm_80 and sm_90, none spilled). With one,
+# as many neurons are in flight and more warps hide the loads. Small programs spread evenly over the processors.
 _REDUCE_BLOCK, _REDUCE_WARPS = 64, 2
-# Neurons into which a sample enters are few and far between: small blocks leave most out.
+# A sample enters few neurons: small blocks skip most of the others.
 _INSERT_BLOCK, _INSERT_TOKENS, _INSERT_WARPS = 32, 32, 4
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the kinds of tokens lie in a batch of B sequences, padded on the right, that share their prompt.
+    """Positions of the kinds of tokens in a batch of B sequences, padded on the right, that share their prompt.
 
     Attributes:
         visual: positions of the visual tokens, the same in all samples.
-        text_start: where descriptions start, the same in all samples. Template tokens lie before ``visual`` and
+        text_start: where descriptions start, the same in all samples. Template tokens are before ``visual`` and
             between it and ``text_start``.
         text_stop: int32 (B,), on the activation's device: where each description ends.
-        stop: int32 (B,), there too: the length of each sequence, ``text_stop`` or more (a tokenizer may end with a
-            special token, which is template). What follows is padding and counts nowhere.
+        stop: int32 (B,), on the same device: the length of each sequence, ``text_stop`` or more (a tokenizer may end
+            with a special token, which is template). The rest is padding, which is not counted.
     """
 
     visual: slice
@@ -53,12 +53,12 @@ class Spans:
 class Reduced:
     """What the scan keeps of one layer's activation of one batch: B samples, F neurons.
 
-    Of a sample with NaN or an infinity among its tokens nothing but ``finite`` means anything.
+    For a sample with NaN or an infinity among its tokens only ``finite`` is meaningful.
 
     Attributes:
         maximum: float32 (B, F), over all tokens of the sequence, template included.
-        visual: float32 (B, 8, F), the largest over visual tokens, falling; -inf where there are fewer.
-        text: float32 (B, 4, F), likewise over text tokens.
+        visual: float32 (B, 8, F), the largest over visual tokens, descending; -inf where there are fewer.
+        text: float32 (B, 4, F), the same over text tokens.
         peak: int32 (B, 2, F), position within the visual tokens and within the description of the first largest; -1
             where there is none.
         sums: float32 (B, 2, 2, F), by kind (0 visual, 1 text): of the activation and of its square.
@@ -76,7 +76,7 @@ class Reduced:
 
     @classmethod
     def empty(cls, batch: int, neurons: int, device: torch.device | str = "cpu") -> Self:
-        """Room for a batch: all finite, nothing counted, the rest not set."""
+        """Room for a batch: all finite, the histogram 0, the rest uninitialised."""
         return cls(
             maximum=torch.empty((batch, neurons), device=device),
             visual=torch.empty((batch, VISUAL_KEPT, neurons), device=device),
@@ -89,13 +89,13 @@ class Reduced:
 
 
 def fused_available() -> bool:
-    """Whether the fused versions can be called here: Triton is installed. They want a GPU, or its interpreter."""
+    """Whether the fused versions can be called here: Triton is installed. They need a GPU, or Triton's interpreter."""
     return find_spec("triton") is not None
 
 
 @lru_cache
 def fused_works(device: torch.device) -> bool:
-    """Whether the fused versions run on ``device``: Triton wants a compiler for C, and a GPU that it knows."""
+    """Whether the fused versions run on ``device``: Triton needs a C compiler, and a GPU that it supports."""
     if not fused_available():
         return False
     activation = torch.zeros((1, 3, 1), device=device)
@@ -108,9 +108,9 @@ def fused_works(device: torch.device) -> bool:
         reduce_fused(activation, spans, out)
         insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
         return bool(out.finite.all())  # waits for the device
-    except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch serves
+    except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch is used
         reason = str(error).partition("\n")[0]
-        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch serves instead: %s", reason)
+        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch is used instead: %s", reason)
         return False
 
 
@@ -118,17 +118,17 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
     """Reduce one layer's activation in one pass.
 
     Args:
-        activation: bfloat16, float16 or float32 (B, T, F), the neurons side by side in memory.
-        spans: where the kinds of tokens lie.
-        out: written to, with any strides but over neurons (over bins in ``histogram``), which lie side by side.
-            ``histogram`` is added to, and of ``finite`` only what is not is written.
+        activation: bfloat16, float16 or float32 (B, T, F), its neurons contiguous in memory.
+        spans: positions of the kinds of tokens.
+        out: written to; neurons (bins in ``histogram``) are contiguous, other strides are free. ``histogram`` is added
+            to; in ``finite`` only False is written.
     """
     from vlmscope.core.scan.kernels_triton import reduce_kernel
 
     batch, _tokens, neurons = activation.shape
     rows = (activation, out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
     if any(part.stride(-1) != 1 for part in rows):
-        raise ValueError("neurons (bins in the histogram) must lie side by side")
+        raise ValueError("neurons (bins in the histogram) must be contiguous")
     with torch.cuda.device(activation.get_device()):
         reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
             activation,
@@ -169,18 +169,18 @@ def insert_maps_torch(
     visual: Tensor,
     text: Tensor,
 ) -> None:
-    """Put the maps of a batch's samples in the place of worse ones, for each neuron, in plain torch.
+    """Replace worse maps of each neuron by those of a batch's samples, in plain torch.
 
     A map's bytes are ``trunc(max(a, 0) * scale + 0.5)`` in float32, with ``scale`` 255 / score, or the largest float32
     if that is less, where score > 0, else 0. The best M do not depend on the order of samples or batches.
 
     Args:
         activation: bfloat16, float16 or float32 (B, T, F).
-        spans: where the kinds of tokens lie.
+        spans: positions of the kinds of tokens.
         score: float32 (B, F), the largest activation over visual and text tokens.
         sample: int64 (B,), indices in the data.
-        finite: bool (B,); of a sample that is not, nothing is kept.
-        key: int64 (F, M), ``order_key`` of what is kept, in no order; written to. M may be 0.
+        finite: bool (B,); samples that are not finite are left out.
+        key: int64 (F, M), ``order_key`` of the kept samples, in any order; written to. M may be 0.
         visual: uint8 (F, M, V), written to.
         text: uint8 (F, M, T'), written to, 0 after the description; its words from T' on are left out.
     """
@@ -188,15 +188,15 @@ def insert_maps_torch(
     if not entries:
         return
     new = order_key(score, sample[:, None]).where(finite[:, None], EMPTY).T  # (F, B)
-    # No two keys but EMPTY are equal, so that the M-th largest of old and new ones tells which stay and which come.
+    # Keys other than EMPTY are distinct: the M-th largest of old and new keys decides which enter and which leave.
     last = torch.cat([key, new], dim=1).topk(entries, dim=1).values[:, -1:]
-    comes = (new >= last) & (new > EMPTY)
-    goes = (key < last) | (key == EMPTY)
-    goes &= goes.cumsum(dim=1) <= comes.sum(dim=1, keepdim=True)
-    neuron, b = comes.nonzero(as_tuple=True)  # for each neuron as many as
-    _, place = goes.nonzero(as_tuple=True)
+    enters = (new >= last) & (new > EMPTY)
+    leaves = (key < last) | (key == EMPTY)
+    leaves &= leaves.cumsum(dim=1) <= enters.sum(dim=1, keepdim=True)
+    neuron, b = enters.nonzero(as_tuple=True)  # for each neuron as many as there are places
+    _, place = leaves.nonzero(as_tuple=True)
     best = score[b, neuron]
-    # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be no number.
+    # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be NaN.
     scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)[:, None]
     end = min(activation.shape[1], spans.text_start + width)
     kept = activation[:, :end].transpose(1, 2)[b, neuron].float()  # (K, positions)
@@ -219,7 +219,7 @@ def insert_maps_fused(
     visual: Tensor,
     text: Tensor,
 ) -> None:
-    """Do the same in one launch. Arguments as in ``insert_maps_torch``, the last axis of each side by side in memory.
+    """``insert_maps_torch`` in one launch. Arguments as there; the last axis of each must be contiguous.
 
     A block of neurons into which no sample enters reads scores and keys only.
     """
@@ -230,7 +230,7 @@ def insert_maps_fused(
 
     batch, _tokens, neurons = activation.shape
     if any(part.stride(-1) != 1 for part in (activation, score, sample, finite, key, visual, text)):
-        raise ValueError("the last axis of each argument must lie side by side")
+        raise ValueError("the last axis of each argument must be contiguous")
     with torch.cuda.device(activation.get_device()):
         insert_kernel[(-(-neurons // _INSERT_BLOCK),)](
             activation,

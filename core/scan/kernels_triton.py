@@ -1,9 +1,9 @@
-"""The scan's two kernels, in Triton. ``core/scan/kernels.py`` launches them, has their reference and says what they do.
+"""The scan's two kernels, in Triton. ``core/scan/kernels.py`` launches and documents them, and has their reference.
 
-Imported late, and only where they are used: Triton is an optional part of torch. Only builtins of ``triton.language``
-appear here, none of its library functions, so that Triton's interpreter runs this file even where the library was
-imported before the interpreter was asked for. Conditions are widened to (BLOCK,) before they are compared, for the
-interpreter too: it makes numbers of a scalar truth. To the compiler both are the same.
+This file is imported late and only where the kernels run, as Triton is an optional part of torch. It uses builtins of
+``triton.language`` but none of its library functions: so Triton's interpreter runs it even if the library was imported
+before the interpreter was enabled. Conditions are widened to (BLOCK,) before they are compared, for the interpreter
+too, which turns a scalar condition into a number. For the compiler both are the same.
 """
 
 import triton
@@ -23,7 +23,7 @@ LARGEST = tl.constexpr(3.4028234663852886e38)  # of float32
 
 
 @triton.jit
-def _kind(  # noqa: PLR0915  # a device function called in the loop costs the interpreter a millisecond a time
+def _kind(  # noqa: PLR0915  # each call of a device function in the loop costs the interpreter a millisecond
     base: tl.tensor,
     lane: tl.tensor,
     start: tl.tensor,
@@ -34,19 +34,20 @@ def _kind(  # noqa: PLR0915  # a device function called in the loop costs the in
     KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
-    """All that is kept of the tokens of one kind, each read once. Every value is (BLOCK,), a register or two a neuron.
+    """Reduce the tokens of one kind, each read once. Every value is (BLOCK,), one or two registers per neuron.
 
-    Four tokens at a time: their loads are in flight together, and the four, once sorted (10 operations), enter the 8
-    largest by one merge of sorted lists (28), 9.5 operations a token; an insertion one by one costs 15.
+    Tokens are taken four at a time, so that their loads are in flight together. The four are sorted (10 operations) and
+    merged into the 8 largest as sorted lists (28): 9.5 operations per token. Inserting one by one costs 15.
 
     The histogram is counted in registers. A token of bin k adds 1 << 2k to a 64-bit word of 32 counters of 2 bits,
-    about 5 operations and no comparison; four tokens are two such words, which are widened to counters of 4 bits
-    (about 4 operations a token), every 12 tokens these to counters of 8 bits (2 a token), and every 252 tokens the
-    counters that are not 0 are added in memory. Comparing a token with each of 32 bins costs 64 operations and 32
-    registers, counters of 8 bits alone, chosen among four words, 25; an atomic for every token costs more than either.
+    about 5 operations and no comparison. Four tokens are two such words, which are widened to counters of 4 bits
+    (about 4 operations per token). Every 12 tokens these are widened to counters of 8 bits (2 per token), and every 252
+    tokens the counters that are not 0 are added in memory. Comparing a token with each of 32 bins costs 64 operations
+    and 32 registers; counters of 8 bits alone, chosen among four words, cost 25 operations. An atomic for every token
+    costs more than either.
 
     Returns:
-        The KEEP largest, falling (those beyond KEEP are -inf), where the first largest lies, sum, sum of squares,
+        The KEEP largest, descending (those beyond KEEP are -inf), the place of the first largest, sum, sum of squares,
         and ``poison``, which is NaN from the first NaN or infinity on.
     """
     zero = tl.full((BLOCK,), 0, tl.int32)
@@ -70,7 +71,7 @@ def _kind(  # noqa: PLR0915  # a device function called in the loop costs the in
                 total += (z0 + z1) + (z2 + z3)
                 squares += (z0 * z0 + z1 * z1) + (z2 * z2 + z3 * z3)
                 poison += (z0 * 0.0 + z1 * 0.0) + (z2 * 0.0 + z3 * 0.0)
-                # What lies past the end is -inf to the order and counts 0 in the histogram.
+                # A token past the end is -inf in the order and adds 0 to the histogram.
                 k0, k1 = z0.to(tl.int32, bitcast=True) >> SHIFT, z1.to(tl.int32, bitcast=True) >> SHIFT
                 k2, k3 = z2.to(tl.int32, bitcast=True) >> SHIFT, z3.to(tl.int32, bitcast=True) >> SHIFT
                 k0 = tl.where(k0 > 0, tl.minimum(tl.maximum(k0 - OFFSET, 1), LAST), 0).to(tl.int64)
@@ -85,7 +86,7 @@ def _kind(  # noqa: PLR0915  # a device function called in the loop costs the in
                 z1 = tl.where(v1, z1, -INFINITY)
                 z2 = tl.where(v2, z2, -INFINITY)
                 z3 = tl.where(v3, z3, -INFINITY)
-                # Sort the four, falling: a, b, c, d.
+                # Sort the four, descending: a, b, c, d.
                 a, b = tl.maximum(z0, z1), tl.minimum(z0, z1)
                 c, d = tl.maximum(z2, z3), tl.minimum(z2, z3)
                 a, c = tl.maximum(a, c), tl.minimum(a, c)
@@ -137,7 +138,7 @@ def _template(
     poison: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
-    """Maximum and poison over tokens of no kind."""
+    """Maximum and poison over template tokens."""
     zero = tl.full((BLOCK,), 0, tl.int32)
     for at in range(start, stop, 4):
         v1, v2, v3 = at + 1 + zero < stop, at + 2 + zero < stop, at + 3 + zero < stop
@@ -184,7 +185,7 @@ def reduce_kernel(
     finite_sample: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
-    """One program: one sample, BLOCK neurons. Strides are named by what they lead to the next of."""
+    """One program: one sample, BLOCK neurons. A stride is named after what it advances by one."""
     sample = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     lane = neuron < neurons
@@ -242,7 +243,7 @@ def _either(a: tl.tensor, b: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def _threshold_key(keys: tl.tensor, lane: tl.tensor, entries: tl.tensor) -> tuple[tl.tensor, ...]:
-    """The smallest of each neuron's keys and the first place where it lies."""
+    """The smallest of each neuron's keys, and its first place."""
     threshold_key = tl.load(keys, mask=lane, other=0)
     place = lane.to(tl.int32) * 0
     for entry in range(1, entries):
@@ -287,7 +288,7 @@ def insert_kernel(
 ) -> None:
     """One program: BLOCK neurons, the samples in turn, so that an entry has one writer and no race.
 
-    A map is read along the neurons and written along the tokens, as each lies in memory, TOKENS tokens at a time.
+    A map is read along the neurons and written along the tokens, as each is in memory, TOKENS tokens at a time.
     """
     neuron = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     lane = neuron < neurons
@@ -303,7 +304,7 @@ def insert_kernel(
         better = lane & (key > threshold_key) & (tl.load(finite + sample) + zero != 0)
         if tl.reduce(better.to(tl.int32), 0, _either) != 0:
             base = activation + sample * tl.cast(activation_sample, tl.int64) + wide
-            # No larger than the largest number: 0 times infinity would be no number.
+            # At most the largest float32: 0 times infinity would be NaN.
             scale = tl.where(score > 0, tl.minimum(tl.div_rn(255.0, tl.where(score > 0, score, 1.0)), LARGEST), 0.0)
             to = visual + wide * visual_neuron + place.to(tl.int64) * visual_entry
             for start in range(0, visual_count, TOKENS):
@@ -320,7 +321,7 @@ def insert_kernel(
                 at = (text_start + token) * activation_token
                 x = tl.load(base[:, None] + at[None, :], mask=mask & (token < words)[None, :], other=0.0)
                 tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
-            # Keys are read by other threads of the program than write them: all have read, one writes, all read again.
+            # Other threads read a key than write it: the barriers order all reads before and after the write.
             tl.debug_barrier()
             tl.store(rows + place, key, mask=better)
             tl.debug_barrier()

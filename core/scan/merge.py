@@ -1,8 +1,8 @@
 """The exact merge of the shards of one scan.
 
-Every neuron's top samples are the best of its shards' by the total order of ``top_samples.py``, so the merge is one
-``topk``, whatever the number of shards; maxima, counts and sums need no more. It goes layer by layer: of all shards the
-keys of one layer are in memory, and of everything else one layer of one shard.
+A neuron's top samples are the best of all shards' by the total order of ``top_samples.py``. So the merge is one
+``topk`` for any number of shards; maxima, counts and sums are as simple. The merge works layer by layer: the keys of
+one layer of all shards are in memory, and of everything else one layer of one shard.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, ch
 
 _OF_SAMPLES = ("top_visual", "top_text", "peak_visual", "peak_text")
 _MAPS = ("maps_visual", "maps_text")
-#: What stands where there is no sample.
+#: Fills entries without a sample.
 _EMPTY: dict[str, float] = {
     "top_visual": -np.inf,
     "top_text": -np.inf,
@@ -42,10 +42,10 @@ _EMPTY: dict[str, float] = {
 def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Manifest:
     """Merge the shards of one scan, in any order, into the folder ``out``, and return its manifest.
 
-    What comes out is what one process would have made of the same activations.
+    The result equals what one process makes of the same activations.
 
     Raises:
-        UsageError: if there is no folder.
+        UsageError: if no folder is given.
         StoreError: if they are not the finished shards of one scan, each of them once; if one is damaged; if ``out``
             exists or cannot be written.
         SamplesError: if no sample counts.
@@ -78,7 +78,7 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
 
 
 def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
-    """The manifest of the whole, less ``data_sha256``; the shards are in the order of their numbers."""
+    """The manifest of the whole scan, without ``data_sha256``; the shards are in the order of their numbers."""
     first = shards[0]
     return first.model_copy(
         update={
@@ -97,10 +97,10 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
 
 
 def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> dict[str, NDArray[Any]]:
-    """One layer of the whole: its arrays as ``core/store/reader.py`` has them, with 1 for the layers."""
+    """One layer of the whole scan: its arrays as in ``core/store/reader.py``, with 1 for the layers."""
     entries = merged.top_n
     key, where = torch.cat([_keys(store, layer) for store in stores], dim=1).topk(entries, dim=1)
-    # Of every entry the shard (none: -1) and its place there: (F, N).
+    # For every entry its shard (-1: none) and its place there: (F, N).
     shard = np.where(key.numpy() == EMPTY, -1, where.numpy() // entries)
     rank = where.numpy() % entries
     shapes = layer_shapes(merged)
@@ -114,7 +114,7 @@ def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> di
         source = rank[mine]
         for name in _OF_SAMPLES:
             found[name][..., 0, neuron, place] = of_layer(name, store.arrays[name], layer)[..., 0, neuron, source]
-        # One of the best M of all is one of the best M of its shard, so that its maps were kept there.
+        # One of the best M of all is one of the best M of its shard, so its maps are stored there.
         best = place < merged.maps
         neuron, place, source = neuron[best], place[best], source[best]
         for name in _MAPS:
@@ -135,17 +135,17 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
 
 
 def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
-    """Copy every sample from the shard that met it; returns all descriptions, and the SHA-256 over the data.
+    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data.
 
     Raises:
-        StoreError: if a shard lacks one of its own, or a sample is damaged.
+        StoreError: if a shard lacks one of its samples, or a sample is damaged.
     """
     samples = stores[0].manifest.samples
     descriptions, digest = [], DataDigest()
     for index in range(samples):
         store = stores[index % len(stores)]
         if not store.processed(index):
-            raise StoreError(f"{store.folder} has not met sample {index}, which is its own.", "Copy the scan again.")
+            raise StoreError(f"{store.folder} lacks sample {index}, which belongs to it.", "Copy the scan again.")
         record = store.record(index)
         image, description, sha256 = record["image"], record["description"], record.get("sha256")
         writer.add_sample(image, description, record["tokens"], store.crop(index), sha256)

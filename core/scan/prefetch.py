@@ -1,4 +1,4 @@
-"""Threads that prepare what is asked for next."""
+"""Threads that prepare the next items while the current one is used."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable

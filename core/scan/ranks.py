@@ -1,7 +1,7 @@
-"""A scan by the processes that torchrun started: each meets a shard of the samples, the first merges them at the end.
+"""A scan by the processes that torchrun started: each scans a shard of the samples, the first merges them at the end.
 
-They say little to each other, by gloo: that all have begun and see one disk, that all are done, and that it is merged.
-Whatever ends one of them ends all, and what the others have met stays in their shards.
+They exchange little, by gloo: that all have begun and share one disk, that all are done, and that the merge is done.
+If one ends early, all end; the samples that the others have processed stay in their shards.
 """
 
 import contextlib
@@ -29,16 +29,16 @@ from vlmscope.core.store.writer import check_out
 
 BEGUN = timedelta(minutes=10)  #: for all processes to begin
 DONE = timedelta(days=60)  #: for the slowest to be done after the first
-SEEN_SECONDS = 60.0  #: for a file to show on the other machines: a network file system remembers what was not there
-_SHARED = ".shared-"  #: how the name of the file begins by which the processes see that they share the disk
-OTHER_WAY = "Or scan each shard by itself with --shard, and bring them together with 'vlmscope merge'."
+SEEN_SECONDS = 60.0  #: for a file to appear on the other machines: a network file system caches that it was missing
+_SHARED = ".shared-"  #: prefix of the file by which the processes check that they share the disk
+OTHER_WAY = "Or scan each shard by itself with --shard, and merge them with 'vlmscope merge'."
 
-#: Scans into a folder: a shard, going on with what is there, or where the scan is whole and there is none, ``out``.
+#: Scans a shard into its folder, resuming what is there; without a shard, the folder is that of the whole scan.
 ScanShard = Callable[[Path, ShardInfo | None], Manifest]
 
 
 def rank_device(ranks: Ranks, asked: str) -> str:
-    """The device of this process: where none is named, the GPU of its number, or the CPU where there is none.
+    """The device of this process: if none is named, the GPU of its local rank, or the CPU where there is no GPU.
 
     Raises:
         ModelError: if the machine has fewer GPUs than processes.
@@ -56,7 +56,7 @@ def rank_device(ranks: Ranks, asked: str) -> str:
 
 @contextlib.contextmanager
 def named(ranks: Ranks) -> Generator[None]:
-    """What goes wrong in it says in which process."""
+    """Add the process to the message of an error that is raised inside."""
     try:
         yield
     except VlmscopeError as error:
@@ -72,24 +72,24 @@ def scan_by_ranks(
 ) -> Manifest | None:
     """Scan this process's shard; the first process then merges all into ``out``. All processes must call it.
 
-    The shards lie in a folder beside ``out`` until they are merged. The same processes with ``resume`` need only what
-    was lacking.
+    The shards are in a folder beside ``out`` until they are merged. With ``resume`` the same processes scan only what
+    is missing.
 
     Args:
         progress: of the merge.
-        resume: go on with the shards that are there; a finished scan stays as it is.
+        resume: continue with the shards that are there; a finished scan stays as it is.
 
     Returns:
         the scan's manifest in the first process, None in the others.
 
     Raises:
-        StoreError: if ``out`` or its shards are there and not to be resumed, or were begun by another number of
+        StoreError: if ``out`` or its shards exist and are not to be resumed, or were begun by another number of
             processes; if the processes do not share a disk; as ``vlmscope.core.scan.merge.merge_scans``.
         RanksError: if another process did not begin, or ended early.
         VlmscopeError: what ``scan_part`` raises.
     """
     with _Group(ranks) as group:
-        token = group.tell(_begin(out, ranks, resume) if ranks.is_first else "")
+        token = group.broadcast(_begin(out, ranks, resume) if ranks.is_first else "")
         if token:
             _check_shared(out, token)
             scan_part(shard_folder(out, ranks.shard), ranks.shard)
@@ -129,15 +129,15 @@ class _Group:
     ) -> None:
         dist.destroy_process_group()
 
-    def tell(self, word: str) -> str:
-        """The word of the first process, in all of them."""
-        words = [word]
+    def broadcast(self, text: str) -> str:
+        """The text of the first process, in all of them."""
+        texts = [text]
         with self._together():
-            dist.broadcast_object_list(words, src=0)
-        return words[0]
+            dist.broadcast_object_list(texts, src=0)
+        return texts[0]
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Return when all processes have called this."""
         with self._together():
             dist.barrier()
 
@@ -148,14 +148,14 @@ class _Group:
                 yield
             except RuntimeError as error:
                 raise RanksError(
-                    "Another process ended early; its own words say why.",
-                    "Mend that, and run the same with --resume: what was scanned is kept.",
+                    "Another process ended early; its own message has the reason.",
+                    "Correct that, and run the same command with --resume: what was scanned is kept.",
                 ) from error
 
 
 @contextlib.contextmanager
 def _ends_at_once() -> Generator[None]:
-    """Ctrl-C and SIGTERM end the process here: while torch waits, no handler of ours would run."""
+    """Ctrl-C and SIGTERM end the process inside: while torch waits, our own handlers would not run."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -165,7 +165,7 @@ def _ends_at_once() -> Generator[None]:
 
 
 def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
-    """Make the folder of the shards, and in it a file to be seen by all; its name, or "" if the scan is whole.
+    """Make the folder of the shards, with a file that all must see; returns its name, or "" if the scan is whole.
 
     Raises:
         StoreError: as ``scan_by_ranks``.
@@ -175,7 +175,7 @@ def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
             return ""
         raise StoreError(
             f"{out} was begun by one process; these are {ranks.of}.",
-            "Go on with it without torchrun, or name another folder with --out.",
+            "Continue it without torchrun, or name another folder with --out.",
         )
     check_out(out)
     folder = shards_folder(out)
@@ -183,13 +183,13 @@ def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
     if found and not resume:
         raise StoreError(
             f"{folder} exists already: a scan that was not finished.",
-            "Go on with it with --resume, name another folder with --out, or remove it first.",
+            "Continue it with --resume, name another folder with --out, or remove it first.",
         )
     for path, of in found.items():
         if of != ranks.of:
             raise StoreError(
                 f"{path} was begun by {of} processes; these are {ranks.of}.",
-                f"Start {of} processes, or remove {folder} to begin anew.",
+                f"Start {of} processes, or remove {folder} to start again.",
             )
     token = f"{_SHARED}{secrets.token_hex(8)}"
     try:
@@ -213,20 +213,20 @@ def _merge(out: Path, ranks: Ranks, progress: OnProgress) -> Manifest:
     """Merge the shards of all processes.
 
     Raises:
-        StoreError: if one does not show here, or as ``merge_scans``.
+        StoreError: if one is not visible here, or as ``merge_scans``.
         Cancelled: at SIGTERM.
     """
     folders = [shard_folder(out, ShardInfo(number=number, of=ranks.of)) for number in range(1, ranks.of + 1)]
     if unseen := _unseen([folder / MANIFEST for folder in folders]):
         raise StoreError(
-            f"{unseen[0].parent} does not show on the machine of rank 0: the machines share no disk there.",
+            f"{unseen[0].parent} is not visible on the machine of rank 0: the machines share no disk there.",
             f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
         )
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Cancelled("The merge was stopped.", "Run the same with --resume: all shards are kept.")
+        raise Cancelled("The merge was stopped.", "Run the same command with --resume: all shards are kept.")
 
-    before = signal.signal(signal.SIGTERM, stop)  # by an exception, so that no half of a scan is left behind
+    before = signal.signal(signal.SIGTERM, stop)  # by an exception, so that no partial scan is left behind
     try:
         return merge_scans(folders, out, progress)
     finally:
@@ -244,7 +244,7 @@ def _remove_shards(out: Path) -> None:
 
 
 def _unseen(paths: Sequence[Path]) -> list[Path]:
-    """Which of these files do not show, even after a while."""
+    """Those of the files that are still not visible after ``SEEN_SECONDS``."""
     end = time.monotonic() + SEEN_SECONDS
     while unseen := [path for path in paths if not path.exists()]:
         if time.monotonic() >= end:
@@ -252,7 +252,7 @@ def _unseen(paths: Sequence[Path]) -> list[Path]:
         time.sleep(0.5)
         for path in unseen:
             with contextlib.suppress(OSError):
-                list(path.parent.iterdir())  # makes a network file system look again
+                list(path.parent.iterdir())  # makes a network file system refresh its cache
     return unseen
 
 

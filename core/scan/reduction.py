@@ -1,8 +1,8 @@
-"""From a layer's activation (B, T, F) to what the scan keeps, in one pass, while the activation is there.
+"""Reduces a layer's activation (B, T, F) to what a scan keeps, in one pass, while the activation is in memory.
 
-A batch is a transaction: until ``BatchReduction.commit`` it writes only where the running state takes nothing for
-granted, and into the maps, of which a copy is kept meanwhile. So a sample with a non-finite activation in the last
-layer leaves no trace in the first.
+A batch is a transaction. Until ``BatchReduction.commit`` it writes only into pending entries that do not count yet, and
+into the maps, of which there is a snapshot. So a sample with a non-finite activation in the last layer leaves no trace
+in the first.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Batch:
     encoded: tuple[Encoded, ...]
 
     def __post_init__(self) -> None:
-        """Check that the kinds of tokens lie alike.
+        """Check that the kinds of tokens have the same positions in all sequences.
 
         Raises:
             ValueError: if they do not.
@@ -43,13 +43,13 @@ class Batch:
             raise ValueError("the descriptions of a batch start at different tokens")
 
     def input_ids(self) -> Tensor:
-        """int64 (B, T), padded on the right with a word: none attends to it, but an image token would count."""
+        """int64 (B, T), padded on the right with a word: no token attends to it (an image token would count)."""
         word = int(self.encoded[0].input_ids[self.encoded[0].text.start])
         ids = [e.input_ids for e in self.encoded]
         return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=word)
 
     def without(self, dropped: set[int]) -> "Batch":
-        """The same, less the samples at these places."""
+        """The batch without the samples at these places."""
         keep = [i for i in range(len(self.encoded)) if i not in dropped]
         return Batch(self.samples[keep], tuple(self.encoded[i] for i in keep))
 
@@ -57,20 +57,20 @@ class Batch:
 class BatchReduction:
     """What one batch adds to the state. ``hooks`` go to ``Vlm.forward``; then ``non_finite``, then ``commit``.
 
-    Two ways give the same. On a GPU the fused kernels of ``kernels.py`` read each activation once and never wait for
-    the host; they take the order statistics of every sample. On the CPU those cost most: torch takes them only where
-    the sample can enter the neuron's top N, which after the first N samples is a few per cent of all pairs.
+    Two implementations give the same result. On a GPU the fused kernels of ``kernels.py`` read each activation once and
+    never wait for the host; they take the order statistics of every sample. On the CPU those cost most. There torch
+    takes them only where the sample can enter the neuron's top N: after N samples, a few per cent of all pairs.
     """
 
     def __init__(self, state: ScanState, batch: Batch, fused: bool = False) -> None:
-        """Begin a batch of at most as many samples as the state can keep waiting; ``fused``: by the kernels."""
+        """Begin a batch of at most as many samples as ``state.pending`` holds; ``fused``: reduce by the kernels."""
         self.state = state
         self.size = len(batch.encoded)
         device = state.top.key.device
         layers, pending, neurons = state.pending.key.shape
         if state.waiting + self.size > pending:
             state.flush()
-        state.maps.keep()
+        state.maps.snapshot()
         self.places = slice(state.waiting, state.waiting + self.size)
         first = batch.encoded[0]
         self.visual, self.text_start = first.visual, first.text.start
@@ -102,11 +102,11 @@ class BatchReduction:
         return {layer: partial(self._reduce, layer) for layer in range(len(self.reached))}
 
     def non_finite(self) -> set[int]:
-        """The places in the batch of samples with a non-finite activation; if there are any, take it back."""
+        """The places in the batch of samples with a non-finite activation; if there are any, call ``rollback``."""
         return {i for i, finite in enumerate(self.finite.tolist()) if not finite}
 
     def commit(self) -> None:
-        """Add the batch to the state; only for one without bad samples."""
+        """Add the batch to the state; only for a batch without non-finite activations."""
         if not all(self.reached):
             raise RuntimeError(f"the pass did not reach layer {self.reached.index(False)}")
         totals = self.state.totals
@@ -144,7 +144,7 @@ class BatchReduction:
         insert_maps_fused(activation, self.spans, content, self.samples, self.finite, *maps.of_layer(layer))
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
-        """What all samples have in the same place at once, the descriptions one by one: padding is not read at all."""
+        """Visual and template tokens of all samples at once, the descriptions one by one: padding is not read."""
         a = activation.float()  # bfloat16 and float16 values are kept without loss
         visual = a[:, self.visual]
         sums = torch.zeros((2, 2, a.shape[2]), dtype=torch.float64, device=a.device)
@@ -184,7 +184,7 @@ class BatchReduction:
         """Order statistics of the candidates.
 
         Args:
-            visual: float32 (B, V, F). text: float32 (B, longest description, F), anything where there is no word.
+            visual: float32 (B, V, F). text: float32 (B, longest description, F), any value after a description's end.
             content: float32 (B, F), the scores.
         """
         pending = self.state.pending
@@ -204,33 +204,33 @@ class BatchReduction:
 
 
 def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The ``keep`` largest of each row, padded with -inf, and where the first largest lies (-1 if it is -inf).
+    """The ``keep`` largest of each row, padded with -inf, and the place of the first largest (-1 if it is -inf).
 
     Args:
         rows: float32 (K, n), without NaN; n at least 1.
 
     Returns:
-        float32 (K, keep) in falling order, int32 (K,).
+        float32 (K, keep) in descending order, int32 (K,).
     """
-    # On the CPU a whole sort by numpy takes a fifth of torch's topk.
+    # On the CPU a whole sort by numpy takes a fifth of the time of torch's topk.
     top, first = by_numpy(rows, keep) if rows.device.type == "cpu" else by_topk(rows, keep)
     first = first.where(top[:, 0] > -torch.inf, -1)
     return torch.nn.functional.pad(top, (0, keep - top.shape[1]), value=-torch.inf), first
 
 
 def by_numpy(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """``largest`` on the CPU, as many as there are."""
+    """``largest`` on the CPU, without padding."""
     values = rows.numpy()
     rising = np.sort(values, axis=1)[:, -keep:]
-    first = values.argmax(axis=1).astype(np.int32)  # of equals the first: so it is documented
+    first = values.argmax(axis=1).astype(np.int32)  # numpy documents that it is the first of equals
     return torch.from_numpy(rising[:, ::-1].copy()), torch.from_numpy(first)
 
 
 def by_topk(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The same on any device."""
+    """``largest`` on any device, without padding."""
     top = rows.topk(min(keep, rows.shape[1]), dim=1).values
     places = torch.arange(rows.shape[1], device=rows.device, dtype=torch.int32)
-    # topk and argmax leave open which of equals they name; the first is decided here.
+    # torch's topk and argmax may return any of equal values' places; here it is the first.
     return top, torch.where(rows == top[:, :1], places, rows.shape[1]).amin(dim=1).to(torch.int32)
 
 

@@ -1,4 +1,4 @@
-"""A scan at work: batch after batch, checkpoint after checkpoint."""
+"""A running scan: batch after batch, checkpoint after checkpoint."""
 
 import contextlib
 import time
@@ -28,9 +28,9 @@ class Prepared:
     """What is known before the first pass.
 
     Attributes:
-        data: all samples with their descriptions, where they are this scan's to meet.
-        mine: indices of the samples to meet. encoded: those of them that can go through the model.
-        unusable: the others, and why.
+        data: all samples; those in ``mine`` with their descriptions.
+        mine: indices of the samples to process. encoded: those of them that can go through the model.
+        unusable: the reasons for the others.
     """
 
     data: Data
@@ -45,7 +45,7 @@ class Prepared:
 
 
 class ScanRun:
-    """A scan at work."""
+    """A running scan."""
 
     def __init__(
         self,
@@ -58,13 +58,12 @@ class ScanRun:
         sha256: dict[int, str | None],
         progress: OnProgress,
     ) -> None:
-        """Go on from ``manifest``, whose numbers ``state`` holds; ``sha256``: of the images met, by sample."""
+        """Continue from ``manifest`` and its ``state``; ``sha256``: of the processed images, by sample."""
         self.vlm, self.prepared, self.options = vlm, prepared, options
         self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
         self.sha256 = sha256
         self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
-        how_far = manifest.progress
-        self.size = manifest.batch if how_far is None else how_far.batch
+        self.size = manifest.batch if manifest.progress is None else manifest.progress.batch
         self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
 
     @property
@@ -72,17 +71,17 @@ class ScanRun:
         return len(self.sha256)
 
     def begin(self) -> None:
-        """Settle the batch, and write the first checkpoint: what the disk refuses shows before the first batch."""
+        """Set the batch size and write the first checkpoint, so that errors of the disk show before the first batch."""
         if self.options.batch is None and self.vlm.device.type != "cpu":
             self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         self.save()
-        # It has nothing to show yet: the next is due soon, whatever this one took.
+        # It has nothing to show yet: the next is due soon, however long this one took.
         at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
         self.saved = replace(self.saved, at=at, seconds=0.0)
 
     def go(self, stopped: Callable[[], bool]) -> None:
-        """Meet the samples that are left.
+        """Process the samples that are left.
 
         Raises:
             Cancelled: if ``stopped`` turned true.
@@ -129,7 +128,8 @@ class ScanRun:
                 "Check the images and descriptions.",
             )
         digests = [self.sha256[index] for index in range(len(data.sources))]
-        manifest = self._now_manifest().model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
+        final = {"progress": None, "data_sha256": data_sha256(data, digests)}
+        manifest = self._current_manifest().model_copy(update=final)
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
@@ -141,24 +141,24 @@ class ScanRun:
     def save(self) -> Manifest:
         """Write a checkpoint."""
         begun = time.monotonic()
-        manifest = self._now_manifest()
+        manifest = self._current_manifest()
         self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
         ended = time.monotonic()
         self.saved = _Saved(self.done, ended, ended - begun)
         return self.manifest
 
     def keep(self) -> None:
-        """Save what there is, as the scan ends early; if there is nothing, leave nothing behind."""
+        """Save what was scanned, as the scan ends early; if that is nothing, discard the folder."""
         if self.done == len(self.skipped):
             self.folder.discard()
         elif self.done > self.saved.done:
             self.save()
 
     def _add(self, processed: ProcessedSample) -> None:
-        """Note a sample that was met.
+        """Record a processed sample.
 
         Raises:
-            StoreError: if the disk refuses: then the state has what the log lacks, and must not be saved.
+            StoreError: if the log cannot be written. The state then has a sample that the log lacks: do not save it.
         """
         source, image = self.prepared.data.sources[processed.index], processed.image
         if processed.trouble is not None:
@@ -184,10 +184,10 @@ class ScanRun:
             samples is not None and self.done - self.saved.done >= samples
         )
 
-    def _now_manifest(self) -> Manifest:
+    def _current_manifest(self) -> Manifest:
         sources, tokens = self.prepared.data.sources, self.state.totals.tokens
-        how_far = self.manifest.progress
-        if how_far is None:
+        progress = self.manifest.progress
+        if progress is None:
             raise RuntimeError("the scan is whole")
         return self.manifest.model_copy(
             update={
@@ -198,14 +198,14 @@ class ScanRun:
                 ),
                 "visual_tokens": tokens[0],
                 "text_tokens": tokens[1],
-                "progress": how_far.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
+                "progress": progress.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
             }
         )
 
 
 @dataclass(frozen=True)
 class _Saved:
-    """The last checkpoint: samples in it, when it was written (monotonic), what writing took."""
+    """The last checkpoint: samples in it, when it was written (monotonic), how long writing took."""
 
     done: int
     at: float
@@ -213,7 +213,7 @@ class _Saved:
 
 
 def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
-    """SHA-256 over names, images and descriptions, in their order; ``digests`` are the images' own."""
+    """SHA-256 over names, images and descriptions, in their order; ``digests`` are those of the images."""
     digest = DataDigest()
     for source, image in zip(data.sources, digests, strict=True):
         digest.add(source.image, image, source.description)

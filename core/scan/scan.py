@@ -1,7 +1,7 @@
 """The scan: one pass over the data, from which every label follows (method.md).
 
-What it has at any moment is a store that can be browsed: checkpoints are written as it goes on, and a scan that was
-stopped, whatever stopped it, goes on from the last.
+A scan in progress is a store that can be browsed, as checkpoints are written along the way. A stopped scan, whatever
+stopped it, continues from its last checkpoint.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ def scan(
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
     A sample whose image cannot be read, whose description is empty or too long, or with a non-finite activation is
-    skipped and named in the manifest. If something goes wrong or the user stops it, what was scanned is saved; if that
-    is nothing, nothing is left behind.
+    skipped and named in the manifest. After an error or a stop by the user, what was scanned is saved; if that is
+    nothing, nothing is left behind.
 
     Args:
-        resume: go on from what is saved in ``out``; a finished scan is returned as it is.
+        resume: continue from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
         cache: where descriptions that the model writes are kept; None for the user's own.
 
@@ -72,7 +72,7 @@ def scan(
     elif check_resumable(out, saved, settings_of(header)):
         return saved
     run = None
-    with contextlib.closing(ScanFolder(out)) as folder:  # held by us from before the descriptions, which may take hours
+    with contextlib.closing(ScanFolder(out)) as folder:  # locked before the descriptions, which may take hours
         try:
             if saved is None:
                 folder.begin(len(data.sources))
@@ -80,14 +80,14 @@ def scan(
             else:
                 store = folder.resume()
             prepared = _prepare(vlm, data, prompt, options, progress, stopped, cache, store)
-            run = _begun(vlm, prepared, options, folder, header, store, progress)
+            run = _start(vlm, prepared, options, folder, header, store, progress)
             run.go(stopped)
             return run.finish()
         except BaseException as error:
             if not (out / MANIFEST).exists():
                 folder.discard()
             elif run is not None and isinstance(error, Exception) and not isinstance(error, StoreError):
-                run.keep()  # but if the disk refuses, or at a second Ctrl-C: then the last checkpoint stands
+                run.keep()  # but after a disk error or a second Ctrl-C the last checkpoint stays
             raise
 
 
@@ -101,11 +101,11 @@ def _prepare(
     cache: DescriptionCache | None,
     store: ScanStore | None,
 ) -> Prepared:
-    """Describe and tokenise the samples; those that ``store`` has met keep the words that they were scanned with."""
+    """Describe and tokenise the samples; those already in ``store`` keep the description that was scanned."""
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     if store is not None:
         data = data.described({i: store.sample(i).description for i in mine if store.processed(i)})
-    # On the CPU nothing runs out of memory in time, and a stop would lose all of a large batch.
+    # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
     batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
     described = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
     encoded: dict[int, Encoded] = {}
@@ -115,7 +115,7 @@ def _prepare(
         source = described.sources[index]
         try:
             if source.description is None:
-                load_image(data.root / source.image)  # says why the model could not describe it
+                load_image(data.root / source.image)  # raises the reason why the model could not describe it
             one = vlm.encode(prompt, source.description or "")
             if longest is not None and len(one.tokens) > longest:
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
@@ -125,7 +125,7 @@ def _prepare(
     return Prepared(described, mine, encoded, unusable)
 
 
-def _begun(
+def _start(
     vlm: Vlm,
     prepared: Prepared,
     options: ScanOptions,
@@ -134,7 +134,7 @@ def _begun(
     store: ScanStore | None,
     progress: OnProgress,
 ) -> ScanRun:
-    """The run, with its state on the device, and a first checkpoint on the disk."""
+    """The run, with its state on the device and its first checkpoint on the disk."""
     pending = max(header.batch, PENDING)
     manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
     try:
@@ -155,7 +155,7 @@ def _begun(
 
 
 def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:
-    """The manifest of a scan that has met nothing yet, and does not know its longest description."""
+    """The manifest of a scan before its first sample; the length of its longest description is not known yet."""
     info = vlm.info
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     batch = options.batch or (BATCH if saved is None else saved.batch)

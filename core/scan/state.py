@@ -1,4 +1,4 @@
-"""The running state of a scan on the model's device, and the arrays of a store that it becomes and comes from."""
+"""The running state of a scan on the model's device, and its conversion to and from the arrays of a store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from vlmscope.core.store.reader import ScanStore
 
 @dataclass(frozen=True)
 class StateShape:
-    """What decides how large a state is.
+    """The sizes of a state.
 
     Attributes:
         top_n, maps: N, M; M is at most N.
@@ -54,7 +54,7 @@ class Totals:
     """Sums over all tokens of a kind (0 visual, 1 text), and maxima.
 
     Attributes:
-        maximum, content_maximum: float32 (L, F), over all tokens; over visual and text tokens.
+        maximum: float32 (L, F), over all tokens. content_maximum: float32 (L, F), over visual and text tokens.
         sums: float64 (2, 2, L, F), by kind: of the activation and of its square.
         histogram: int64 (2, L, F, 32). tokens: how many of each kind.
     """
@@ -86,7 +86,7 @@ class ScanState:
 
     @classmethod
     def of_store(cls, store: ScanStore, pending: int, device: torch.device | str = "cpu") -> Self:
-        """The state that a checkpoint holds."""
+        """The state stored in a checkpoint."""
         manifest, arrays = store.manifest, store.arrays
         state = cls(StateShape.of(manifest, pending), device)
 
@@ -102,7 +102,7 @@ class ScanState:
         for kind, name in enumerate(("peak_visual", "peak_text")):
             peak = tensor(name).to(torch.int32)
             state.top.peak[..., kind] = torch.where(peak == NO_PEAK, -1, peak)
-        # The maps are those of the best M, and the entries lie best first.
+        # The maps are those of the best M, and the entries are ordered best first.
         state.maps.key[:] = state.top.key[..., : manifest.maps]
         state.maps.visual[:] = tensor("maps_visual")
         state.maps.text[:] = tensor("maps_text")
@@ -125,10 +125,10 @@ class ScanState:
             self.waiting = 0
 
     def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
-        """The state as the arrays of a store with this manifest (``core/store/reader.py``), less ``sample_lines``."""
+        """The arrays of a store with this manifest (``core/store/reader.py``), without ``sample_lines``."""
         self.flush()
         self.maps.sort()
-        # Put in order on the host: the device's memory may be full.
+        # Transposed on the host: the device's memory may be full.
         visual = self.top.visual.cpu().permute(3, 0, 1, 2).contiguous().numpy()  # (8, L, F, N)
         text = self.top.text.cpu().permute(3, 0, 1, 2).contiguous().numpy()
         peaks = self.top.peak.cpu().numpy()
@@ -153,7 +153,7 @@ class ScanState:
 
 
 def finished(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The same with what follows from them: moments, and votes at the manifest's thresholds."""
+    """The arrays with those that follow from them: moments, and votes at the manifest's thresholds."""
     thresholds = manifest.thresholds.value()
     labels = label_neurons(
         arrays["top_visual"][thresholds.n_v - 1],

@@ -43,7 +43,7 @@ class TopSamples:
     Attributes:
         key: int64 (L, F, E), ``EMPTY`` where there is none.
         visual: float32 (L, F, E, 8), the largest activations over visual tokens; -inf where there are fewer.
-        text: float32 (L, F, E, 4), likewise over text tokens.
+        text: float32 (L, F, E, 4), the same over text tokens.
         peak: int32 (L, F, E, 2), patch and description token of the largest; -1 where there is none.
     """
 
@@ -69,7 +69,7 @@ class Pending:
     """Samples that wait to be merged, laid out as they are found, neurons innermost: P samples each.
 
     Attributes:
-        key: int64 (L, P, F), ``EMPTY`` where the sample is none of the best.
+        key: int64 (L, P, F), ``EMPTY`` where the sample is not among the best.
         visual: float32 (L, P, 8, F). text: float32 (L, P, 4, F). peak: int32 (L, P, 2, F). As ``TopSamples``.
     """
 
@@ -92,8 +92,8 @@ class Pending:
 def merge_pending(top: TopSamples, pending: Pending, count: int) -> None:
     """Put the first ``count`` pending samples into ``top``, best first; none of them may be in it already.
 
-    Layer by layer, so that the memory it takes is one layer's; one that is merged is taken out of ``pending``. So if
-    the memory does not suffice, all can be done again.
+    The merge works layer by layer, so that it needs the memory of one layer. A merged layer is emptied in ``pending``:
+    if the memory runs out, the merge can be repeated.
     """
     entries = top.key.shape[2]
     for layer in range(top.key.shape[0]):
@@ -119,7 +119,7 @@ class TopMaps:
     key: Tensor
     visual: Tensor
     text: Tensor
-    _kept: tuple[Tensor, ...] | None = field(default=None, init=False, repr=False)
+    _snapshot: tuple[Tensor, ...] | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def empty(
@@ -136,21 +136,21 @@ class TopMaps:
         """Views of one layer: int64 (F, M), uint8 (F, M, V), uint8 (F, M, T)."""
         return self.key[layer], self.visual[layer], self.text[layer]
 
-    def keep(self) -> None:
-        """Keep a copy of everything, for ``restore``; a copy costs a pass little, undoing single entries much code."""
-        if self._kept is None:
-            self._kept = tuple(torch.empty_like(part) for part in (self.key, self.visual, self.text))
-        for kept, part in zip(self._kept, (self.key, self.visual, self.text), strict=True):
+    def snapshot(self) -> None:
+        """Copy everything, for ``restore``: a copy costs little beside a pass, undoing single entries much code."""
+        if self._snapshot is None:
+            self._snapshot = tuple(torch.empty_like(part) for part in (self.key, self.visual, self.text))
+        for kept, part in zip(self._snapshot, (self.key, self.visual, self.text), strict=True):
             kept.copy_(part)
 
     def restore(self) -> None:
-        """Go back to what ``keep`` kept last."""
-        if self._kept is not None:
-            for kept, part in zip(self._kept, (self.key, self.visual, self.text), strict=True):
+        """Return to the last snapshot, if there is one."""
+        if self._snapshot is not None:
+            for kept, part in zip(self._snapshot, (self.key, self.visual, self.text), strict=True):
                 part.copy_(kept)
 
     def sort(self) -> None:
-        """Put the best first; layer by layer, so that the memory it takes is one layer's."""
+        """Put the best first; layer by layer, so that it needs the memory of one layer."""
         for layer in range(self.key.shape[0]):
             key, order = self.key[layer].sort(dim=1, descending=True)
             parts = (self.visual[layer], self.text[layer])

@@ -1,4 +1,4 @@
-"""This process among those that torchrun started, from its environment. Needs no torch: a command reads it first."""
+"""This process among those that torchrun started, from its environment. Without torch: a command reads it first."""
 
 import os
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Ranks:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
-        """What torchrun put into the environment; None for a process alone."""
+        """From the variables that torchrun sets; None for a single process."""
         try:
             found = cls(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
         except (KeyError, ValueError):
@@ -32,12 +32,12 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that talks and merges."""
+        """Whether this is the process that prints and merges."""
         return self.number == 0
 
     @property
     def shard(self) -> ShardInfo:
-        """Which samples it processes."""
+        """The shard that this process scans."""
         return ShardInfo(number=self.number + 1, of=self.of)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Validat
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import whole_folder
+from vlmscope.core.base.validation import first_problem
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
 from vlmscope.core.store.arrays import open_array
@@ -109,9 +110,7 @@ def _read_words(path: Path, manifest: Manifest) -> _Words:
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}.", AGAIN) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StoreError(f"{path} is damaged: {where}: {first['msg']}.", AGAIN) from error
+        raise StoreError(f"{path} is damaged: {first_problem(error, 'the file')}.", AGAIN) from error
     if len(words.words) != len(words.frequency) or max(words.frequency, default=0) > words.descriptions:
         raise StoreError(f"{path} is damaged: words and frequencies do not belong together.", AGAIN)
     if words.scan_id != manifest.scan_id:

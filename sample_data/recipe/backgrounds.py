@@ -1,4 +1,4 @@
-"""The 24 backgrounds, each drawn anew with some chance: uint8 (96, 96, 3)."""
+"""The 24 backgrounds, each drawn with random details: uint8 (96, 96, 3)."""
 
 from collections.abc import Callable
 

@@ -24,7 +24,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 
 @dataclass(frozen=True)
 class VisionLabels:
-    """What each patch shows, int64 (B, 144) each, ``IGNORE`` where it shows nothing; and what the whole shows.
+    """Labels of each patch, int64 (B, 144) each, ``IGNORE`` where it shows no object; and labels of the whole picture.
 
     ``name`` has one class more, for patches of bare background. ``present`` is float32 (B, classes), ``scene`` (B,).
     """
@@ -47,14 +47,14 @@ class TextBatch:
 
 
 def compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """The picture as it comes back from a WebP file, which is how the demo keeps its own."""
+    """The picture after compression in a WebP file, the format of the demo's own pictures."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=1)
     return np.array(Image.open(buffer).convert("RGB"))
 
 
 def pixels(scenes: Sequence[Scene], rng: np.random.Generator | None = None) -> Tensor:
-    """As the image processor has them: float32 (B, 3, 96, 96); with ``rng``, two of three of them from WebP files."""
+    """As from the image processor: float32 (B, 3, 96, 96); with ``rng``, two of three of them from WebP files."""
     pictures = [scene.picture for scene in scenes]
     if rng is not None:
         pictures = [p if rng.random() < 1 / 3 else compressed(p, int(rng.integers(80, 97))) for p in pictures]
@@ -63,7 +63,7 @@ def pixels(scenes: Sequence[Scene], rng: np.random.Generator | None = None) -> T
 
 
 def vision_labels(scenes: Sequence[Scene]) -> VisionLabels:
-    """A patch shows the object that covers most of it, if any covers a quarter."""
+    """The labels of these scenes. A patch shows the object that covers most of it, if any covers a quarter."""
     rows: dict[str, list[list[int]]] = {key: [] for key in ("name", "colour", "place", "size", "count")}
     present = torch.zeros(len(scenes), len(NAMES))
     for index, scene in enumerate(scenes):
@@ -88,7 +88,7 @@ def vision_labels(scenes: Sequence[Scene]) -> VisionLabels:
 
 
 def tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]], image: bool) -> tuple[list[int], list[int]]:
-    """One conversation as input ids and labels; the loss is on answers and their end alone."""
+    """One conversation as input ids and labels; the loss is on answers and their end tokens only."""
     ids, labels = [BOS], [IGNORE]
     for number, (asked, answer) in enumerate(turns):
         begin = "USER: <image>\n" if image and number == 0 else "USER: "
@@ -96,9 +96,9 @@ def tokens(tokenizer: Tokenizer, turns: Sequence[tuple[str, str]], image: bool) 
         if image and number == 0:
             at = prompt.index(IMAGE)
             prompt = [*prompt[:at], *[IMAGE] * (GRID * GRID), *prompt[at + 1 :]]
-        said = [*tokenizer.encode(answer, add_special_tokens=False).ids, EOS]
-        ids += prompt + said
-        labels += [IGNORE] * len(prompt) + said
+        reply = [*tokenizer.encode(answer, add_special_tokens=False).ids, EOS]
+        ids += prompt + reply
+        labels += [IGNORE] * len(prompt) + reply
     return ids, labels
 
 
@@ -110,9 +110,9 @@ def text_batch(
     longest = max(len(ids) for ids, _ in encoded)
     input_ids = torch.full((len(encoded), longest), PAD)
     labels = torch.full((len(encoded), longest), IGNORE)
-    for row, (ids, wanted) in enumerate(encoded):
+    for row, (ids, answers) in enumerate(encoded):
         input_ids[row, : len(ids)] = torch.tensor(ids)
-        labels[row, : len(ids)] = torch.tensor(ids if all_text else wanted)
+        labels[row, : len(ids)] = torch.tensor(ids if all_text else answers)
     return TextBatch(input_ids, labels)
 
 

@@ -1,4 +1,4 @@
-"""What is said about a scene: descriptions from a small grammar, and short questions with their answers."""
+"""Texts about a scene: descriptions from a small grammar, and short questions with their answers."""
 
 import numpy as np
 

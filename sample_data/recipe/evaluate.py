@@ -1,8 +1,8 @@
 """How well the saved model describes held-out scenes:
 ``python -m vlmscope.sample_data.recipe.evaluate --model FOLDER``.
 
-The description is parsed back by the grammar's own words. Objects are compared by class; place, number and size are
-judged for those that are named and there. Prints JSON.
+The description is parsed back by the grammar's own words. Objects are compared by class. Place, number and size are
+judged for objects that are both named and present. Prints JSON.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _PLACE = re.compile("|".join(sorted(PLACES, key=len, reverse=True)), re.IGNORECA
 
 
 @dataclass(frozen=True)
-class Said:
+class NamedGroup:
     """One group as a description names it."""
 
     name: str
@@ -41,7 +41,7 @@ class Said:
     place: int | None
 
 
-def parse(description: str) -> tuple[list[Said], str | None]:
+def parse(description: str) -> tuple[list[NamedGroup], str | None]:
     """The groups that a description names, and its background."""
     groups = []
     for sentence in re.split(r"(?<=\.)\s+", description):
@@ -51,7 +51,8 @@ def parse(description: str) -> tuple[list[Said], str | None]:
             number, size, colour, word = (part.lower() if part else None for part in match.groups())
             place = places[index] if index < len(places) else None
             count = NUMBERS.index(str(number)) + 1 if number in NUMBERS else 1
-            groups.append(Said(_SINGULAR[str(word)], count, {"small": 0, "large": 2}.get(str(size), 1), colour, place))
+            size_index = {"small": 0, "large": 2}.get(str(size), 1)
+            groups.append(NamedGroup(_SINGULAR[str(word)], count, size_index, colour, place))
     background = next((name for name, where in SCENES.items() if where.lower() in description.lower()), None)
     return groups, background
 
@@ -83,20 +84,20 @@ class Describer:
 
 def score(scenes: list[Scene], descriptions: list[str]) -> dict[str, Any]:
     """Accuracies of descriptions of these scenes."""
-    named = right = there = 0
+    named = right = present = 0
     recall: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     judged: dict[str, list[bool]] = defaultdict(list)
     for scene, description in zip(scenes, descriptions, strict=True):
-        said, background = parse(description)
+        found, background = parse(description)
         truth = {group.name: group for group in scene.groups}
-        names = {group.name for group in said}
+        names = {group.name for group in found}
         named += len(names)
         right += len(names & truth.keys())
-        there += len(truth)
+        present += len(truth)
         recall[len(truth)][0] += len(names & truth.keys())
         recall[len(truth)][1] += len(truth)
         judged["scene"].append(background == scene.background)
-        for group in said:
+        for group in found:
             actual = truth.get(group.name)
             if actual is not None:
                 judged["place"].append(group.place == actual.place)
@@ -107,7 +108,7 @@ def score(scenes: list[Scene], descriptions: list[str]) -> dict[str, Any]:
     return {
         "scenes": len(scenes),
         "precision": round(right / max(named, 1), 4),
-        "recall": round(right / max(there, 1), 4),
+        "recall": round(right / max(present, 1), 4),
         "recall_by_groups": {k: round(a / b, 4) for k, (a, b) in sorted(recall.items()) if b},
         **{key: round(float(np.mean(values)), 4) for key, values in judged.items()},
     }

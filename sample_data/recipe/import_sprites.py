@@ -1,6 +1,6 @@
 """Copy the sprites that the scenes use out of the unpacked npm package ``emoji-datasource-google`` 16.0.0.
 
-``python -m vlmscope.sample_data.recipe.import_sprites PACKAGE_FOLDER``; done once: the sprites lie in ``sprites/``.
+``python -m vlmscope.sample_data.recipe.import_sprites PACKAGE_FOLDER``; done once: the sprites are in ``sprites/``.
 """
 
 import json

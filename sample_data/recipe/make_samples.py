@@ -1,4 +1,4 @@
-"""Write the demo's held-out pictures and what the model says of them.
+"""Write the demo's held-out pictures and the model's descriptions of them.
 
 ``python -m vlmscope.sample_data.recipe.make_samples --model FOLDER --out FOLDER`` makes ``images/`` and
 ``samples.jsonl``. The descriptions are of the pictures as saved, by the weights as saved.

@@ -24,7 +24,7 @@ UNK, BOS, EOS, PAD, IMAGE = range(5)
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 BYTES = [f"<0x{value:02X}>" for value in range(256)]
 VOCABULARY = 1024
-#: As llava-hf/llava-1.5-7b-hf has it, reduced to what the demo needs.
+#: That of llava-hf/llava-1.5-7b-hf, reduced to what the demo needs.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """A BPE in the manner of Llama's: words begin with a mark for the space, unknown characters fall back to bytes."""
+    """A BPE like Llama's: words begin with a mark for the space, unknown characters fall back to bytes."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = _pre_tokenizer()
     room = VOCABULARY - len(SPECIAL) - len(BYTES)
@@ -45,7 +45,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     words = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
     vocabulary = {word: index for index, word in enumerate([*SPECIAL, *BYTES, *words])}
     merges = [(a, b) for a, b in learned["merges"]]
-    # Put together anew, so that the byte tokens are plain tokens and not among the added ones.
+    # Rebuilt, so that the byte tokens are plain tokens and not among the added ones.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True))
     tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in SPECIAL])
     tokenizer.normalizer = normalizers.NFC()

@@ -16,7 +16,7 @@ SPRITES = Path(__file__).parent / "sprites"
 PIXELS = ((17, 27, 41), (14, 20, 28), (13, 18, 24))
 GROUP_SHARES = (0.18, 0.27, 0.30, 0.25)  #: of one to four groups
 COUNT_SHARES = (0.6, 0.23, 0.17)  #: of one to three objects in a group
-TEST_SEEDS = 1 << 40  #: held-out scenes have seeds from here on, those of training lie below
+TEST_SEEDS = 1 << 40  #: held-out scenes have seeds from here on, those of training are below
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def _corners(centre: NDArray[np.float64], count: int, side: int) -> list[tuple[i
     return [(int(x), int(y)) for x, y in at]
 
 
-def _lies_at(place: int, corners: list[tuple[int, int]], side: int) -> bool:
-    """Whether a group's middle still lies in its cell, 3 px from the border, after it was moved into the picture."""
+def _is_at(place: int, corners: list[tuple[int, int]], side: int) -> bool:
+    """Whether a group's middle is still in its cell, 3 px from the border, after it was moved into the picture."""
     middle = np.mean(corners, axis=0) + side / 2
     left, top = 32 * (place % 3), 32 * (place // 3)
     return bool(left + 3 <= middle[0] <= left + 29 and top + 3 <= middle[1] <= top + 29)
@@ -99,7 +99,7 @@ def make_scene(seed: int) -> Scene:
             centre = np.array([16 + 32 * (place % 3), 16 + 32 * (place // 3)]) + rng.uniform(-8, 8, 2)
             corners = _corners(centre, count, side)
             covered = sum(np.count_nonzero(owner[y : y + side, x : x + side] >= 0) for x, y in corners)
-            if covered < 0.12 * count * side * side and _lies_at(place, corners, side):
+            if covered < 0.12 * count * side * side and _is_at(place, corners, side):
                 break
         else:
             continue

@@ -3,10 +3,10 @@
 Four stages, each with a budget of wall-clock seconds that drives its learning rate, and a checkpoint at its end:
 
 1. language  the language model alone, on conversations without their pictures
-2. vision    the vision tower alone: for each patch its object, colour, place, size and number; for the whole, what is
-             there and on which background. All heads from the start: trained on objects alone, a tower forgets places.
+2. vision    the vision tower alone: for each patch its object, colour, place, size and number; for the whole picture
+             its objects and its background. All heads from the start: trained on objects alone, a tower forgets places.
 3. together  everything, on conversations about pictures; the vision loss fades out
-4. longer    the same on other scenes, most of them as they come out of compressed files, from a fresh learning rate
+4. longer    the same on other scenes, most of them out of compressed files, from a fresh learning rate
 
 A stage whose checkpoint exists is not run again.
 """
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class VisionHeads(nn.Module):
-    """Linear readers of the vision features; thrown away after training."""
+    """Linear readers of the vision features; discarded after training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class VisionHeads(nn.Module):
         total = functional.binary_cross_entropy_with_logits(self.present(whole), labels.present) * 10
         total = total + functional.cross_entropy(self.scene(whole), labels.scene) * 0.5
         for key, head in self.patch.items():
-            wanted: Tensor = getattr(labels, key)
+            expected: Tensor = getattr(labels, key)
             logits = head(patches).flatten(0, 1)
-            total = total + functional.cross_entropy(logits.float(), wanted.flatten(), ignore_index=IGNORE)
+            total = total + functional.cross_entropy(logits.float(), expected.flatten(), ignore_index=IGNORE)
         return total
 
 
@@ -136,7 +136,7 @@ def run_stage(name: str, seconds: float, batches: Iterator[T], step: Callable[[T
 
 @dataclass(frozen=True)
 class Pictures:
-    """Scenes ready to be learned from: float32 (B, 3, 96, 96), what is in them, and what is said about them."""
+    """Scenes to learn from: float32 (B, 3, 96, 96), their labels, and conversations about them."""
 
     pixels: Tensor
     labels: VisionLabels
@@ -144,7 +144,7 @@ class Pictures:
 
 
 def pictures(size: int, first: int, *, files: bool = False) -> Callable[[int], Pictures]:
-    """Batches of fresh scenes, from the seed ``first`` on; with ``files``, most as they come from compressed files."""
+    """Batches of fresh scenes, from the seed ``first`` on; with ``files``, most of them out of compressed files."""
 
     def make(number: int) -> Pictures:
         begin = first + number * size
@@ -156,17 +156,17 @@ def pictures(size: int, first: int, *, files: bool = False) -> Callable[[int], P
 
 
 def features(model: Any, images: Tensor) -> Tensor:
-    """What the projector takes, class token first: (B, 145, 192)."""
+    """The projector's input, class token first: (B, 145, 192)."""
     hidden: Tensor = model.model.vision_tower(images, output_hidden_states=True).hidden_states[-2]
     return hidden
 
 
 def talk_loss(model: Any, embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of the next token; the head runs where there is a loss only."""
+    """Cross entropy of the next token; the head runs only where there is a loss."""
     hidden = model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, :-1]
-    wanted = labels[:, 1:]
-    taken = wanted != IGNORE
-    return functional.cross_entropy(model.lm_head(hidden[taken]).float(), wanted[taken])
+    expected = labels[:, 1:]
+    taken = expected != IGNORE
+    return functional.cross_entropy(model.lm_head(hidden[taken]).float(), expected[taken])
 
 
 def autocast() -> torch.autocast:
@@ -174,7 +174,7 @@ def autocast() -> torch.autocast:
 
 
 class Training:
-    """The model in the making, and its three stages."""
+    """The model in training, and its four stages."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -190,7 +190,7 @@ class Training:
         print(f"{counted / 1e6:.2f} M parameters, {self.tokenizer.get_vocab_size()} tokens", flush=True)
 
     def checkpointed(self, name: str, learn: Callable[[float, int], None], seconds: float, size: int) -> None:
-        """Run a stage, or read what it made before."""
+        """Run a stage, or read its checkpoint if there is one."""
         path = self.out / f"{name}.safetensors"
         whole = nn.ModuleDict({"model": self.model, "heads": self.heads})
         if path.exists():

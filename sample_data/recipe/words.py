@@ -1,4 +1,4 @@
-"""The world of the demo: what there is to see, and what it is called."""
+"""The world of the demo: its objects, colours, places and backgrounds, and the words for them."""
 
 #: Class name -> (plural, sprites by the short names of the emoji set).
 CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -98,7 +98,7 @@ PLACES = (
     "in the bottom right corner",
 )
 
-#: Background -> where that is; drawn by ``backgrounds.py``.
+#: Background -> its phrase; drawn by ``backgrounds.py``.
 SCENES: dict[str, str] = {
     "grass": "in a grassy field",
     "sea": "on the open sea",

@@ -188,7 +188,7 @@ def test_only_the_control_of_this_scan_is_its_control(scan: Path, made: tuple[Pa
     store = ScanStore(scan)
     assert find_control(store) is None
     beside, kept = control_places(store)
-    shutil.copytree(made[0], beside)  # a scan, but no control
+    shutil.copytree(made[0], beside)  # a scan, but not a control
     assert find_control(store) is None
     edit(beside, lambda content: content.update(control={"scan_id": "another", "seed": 0}))
     assert find_control(store) is None
@@ -230,7 +230,7 @@ def test_the_demo_s_control_goes_to_the_user_s_data(own_home: Path) -> None:
 
 def test_a_scan_that_names_no_images_needs_them_named(made: tuple[Path, Path, Path], scan: Path) -> None:
     edit(scan, lambda content: content.update(image_root=None))
-    with pytest.raises(SamplesError, match="does not say"):
+    with pytest.raises(SamplesError, match="does not name the folder"):
         control_data(ScanStore(scan))
     assert len(control_data(ScanStore(scan), made[2].parent).sources) == 12
     edit(scan, lambda content: content.update(control={"scan_id": "x", "seed": 0}))

@@ -31,7 +31,7 @@ def upper_tail(votes: int, valid: int, p: Fraction) -> Fraction:
 
 
 def slow_label(store: ScanStore, neuron: Neuron, at: Thresholds) -> Label:
-    """The label as method.md words it, one sample after another."""
+    """The label as method.md defines it, one sample after another."""
     where = (neuron.layer, neuron.index)
     maximum = float(store.maximum[where])
     counts = dict.fromkeys(Label, 0)
@@ -129,7 +129,7 @@ def test_every_neuron_is_as_firm_as_its_votes_say(scan: Path) -> None:
         assert one.sign_p == pytest.approx(slow_sign_test(first, second), rel=1e-6)
         assert (one.low, one.high) == pytest.approx((low, high), rel=1e-6)
         assert one == neuron_firmness(store, Neuron(*place), labels.thresholds)
-    assert len(np.unique(found.margin)) > 2  # the scan tells votes apart
+    assert len(np.unique(found.margin)) > 2  # votes of the scan differ
 
 
 @pytest.mark.parametrize(

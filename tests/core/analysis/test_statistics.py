@@ -52,7 +52,7 @@ def test_every_neuron_is_counted_where_it_belongs(scan: Path) -> None:
         expected[2][cell] += marks[place]
     assert found.fragile is not None
     assert np.array_equal([found.counts, found.high_confidence, found.fragile], expected)
-    assert 0 < expected[1].sum() < 128 and 0 < expected[2].sum() < 128  # the scan tells them apart
+    assert 0 < expected[1].sum() < 128 and 0 < expected[2].sum() < 128  # neither none nor all are marked
     assert (found.name, found.model, found.samples, found.neurons, found.layers) == ("small", "synthetic", 12, 32, 4)
     assert (found.thresholds, found.seed, found.control) == (AT, None, None)
     assert scan_statistics(store, labels).fragile is None
@@ -70,7 +70,7 @@ def test_the_control_is_labelled_at_the_same_thresholds(scan_copy: Path) -> None
     assert not np.array_equal(found.control.counts, found.counts)
 
 
-def test_shares_are_of_the_row_or_of_what_is_told() -> None:
+def test_shares_are_of_the_row_or_of_the_given_whole() -> None:
     counts = np.array([[1, 1, 2, 0], [0, 0, 0, 0]])
     found = shares(counts)
     assert found[0].tolist() == [0.25, 0.25, 0.5, 0] and np.isnan(found[1]).all()

@@ -1,4 +1,4 @@
-"""``vlmscope bench scan``: the usual way against the scan, the arithmetic counted, the models that are made."""
+"""``vlmscope bench scan``: the two-pass baseline against the scan, FLOP counts, the models that are made."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from vlmscope.core.worker.messages import ModelSpec
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_usual_way_finds_what_the_scan_finds(
     assert np.array_equal(found.labels.votes, expected.votes)
     assert np.array_equal(found.labels.label, expected.label)
     assert np.array_equal(found.labels.high_confidence, expected.high_confidence)
-    assert len({*expected.label.ravel().tolist()}) > 1  # the data tells labels apart
+    assert len({*expected.label.ravel().tolist()}) > 1  # the data has several labels
 
 
 def test_the_usual_way_breaks_ties_and_takes_half_precision_as_the_scan_does(data: Data, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_the_forward_passes_run_the_scans_own_batches(vlm: Vlm, data: Data, monk
     monkeypatch.setattr(Vlm, "forward", watched)
     found = bench_scan(vlm, data, ScanOptions(batch=None), 1, silent)
     assert found.batch == 8  # as the CPU's scans take, where it is left open
-    bare = [shape for tapped, shape in seen if not tapped]
-    scanned = [shape for tapped, shape in seen if tapped]
+    bare = [shape for hooked, shape in seen if not hooked]
+    scanned = [shape for hooked, shape in seen if hooked]
     assert len(bare) == 3
     assert scanned == bare * 3  # two scans, and the passes in turns with the bare ones
     assert len({length for _, length in bare}) > 1  # like lengths together

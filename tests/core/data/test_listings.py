@@ -1,4 +1,4 @@
-"""Scanning what people have, as a user types it: what counts, what is said of the rest, and how it is mended."""
+"""Scanning common data sets, as a user types it: what counts, and how the rest is named and can be corrected."""
 
 import json
 import shutil
@@ -56,9 +56,9 @@ def test_what_is_skipped_or_left_out_is_named_with_its_line(
     assert scan(model, path) == 0
     said = capsys.readouterr().err
     assert "samples.jsonl, line 2: 000.png is listed already in line 1; the first counts." in said
-    assert "skipped #1 001.png (samples.jsonl, line 3): " in said and "no picture" in said
+    assert "skipped #1 001.png (samples.jsonl, line 3): " in said and "not a picture" in said
     assert "skipped #3 003.png (samples.jsonl, line 5): the description is too long" in said
-    assert "mend what is named" in said and "scanned 3 of 5 samples" in said
+    assert "repair what is named" in said and "scanned 3 of 5 samples" in said
 
 
 def test_of_many_images_listed_twice_some_are_named(
@@ -78,7 +78,7 @@ def test_of_many_images_listed_twice_some_are_named(
         (["--captions", "hers"], 2, "hers"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_model_loads(
+def test_what_is_wrong_is_an_error_before_the_model_loads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, words: str
 ) -> None:
     path = make_images(tmp_path / "data", 1)

@@ -1,4 +1,4 @@
-"""What people have: folders, JSONL, COCO's captions, LLaVA's instructions; where their images lie; what is wrong."""
+"""Common data: folders, JSONL, COCO's captions, LLaVA's instructions; where their images are; what is wrong."""
 
 import json
 from pathlib import Path
@@ -154,10 +154,10 @@ def test_images_listed_twice_in_a_json_are_named_by_their_entry(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('[{"image": "a.png"},\n {"image" "b.png"}]', "is no JSON: .*line 2 column 11"),
-        ("[" * 100_000, "is no JSON"),
-        ("", "is no JSON"),
-        ('{"image": "a.png"}\n{"image"', "line 2, is no JSON"),
+        ('[{"image": "a.png"},\n {"image" "b.png"}]', "is not JSON: .*line 2 column 11"),
+        ("[" * 100_000, "is not JSON"),
+        ("", "is not JSON"),
+        ('{"image": "a.png"}\n{"image"', "line 2, is not JSON"),
         ("7", "line 1: 'image' must be"),
         ({"pictures": []}, "line 1: 'image' must be"),
         ([{"image": "a.png"}, {"id": 3}], r"entry \[1\]: 'image' must be"),
@@ -176,7 +176,7 @@ def test_images_listed_twice_in_a_json_are_named_by_their_entry(tmp_path: Path) 
         ({"images": []}, "holds no images"),
     ],
 )
-def test_what_is_wrong_in_a_json_is_named_with_its_place_and_its_mend(tmp_path: Path, content: Any, words: str) -> None:
+def test_what_is_wrong_in_a_json_is_named_with_its_place_and_a_hint(tmp_path: Path, content: Any, words: str) -> None:
     path = write(touch(tmp_path, "a.png") / "data.json", content)
     with pytest.raises(SamplesError, match=words) as failure:
         read_data(path, captions=OWN)
@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
 def test_options_that_do_not_go_with_the_data_are_refused(tmp_path: Path) -> None:
     folder = touch(tmp_path / "pictures", "a.png")
     for name in (str(folder), "demo"):
-        with pytest.raises(UsageError, match="--image-root goes with a file"):
+        with pytest.raises(UsageError, match="--image-root is for a file"):
             read_data(name, image_root=tmp_path)
     for name in (str(folder), write(folder / "data.jsonl", lines({"image": "a.png"}))):
         with pytest.raises(UsageError, match="holds no captions"):
@@ -222,5 +222,5 @@ def test_a_dataset_saved_by_datasets_is_told_how_to_become_a_folder(tmp_path: Pa
     with pytest.raises(SamplesError, match="library 'datasets'") as failure:
         read_data(str(tmp_path))
     code = failure.value.hint.partition("\n")[2]
-    compile(code, "mend", "exec")
+    compile(code, "hint", "exec")
     assert f"load_from_disk({str(split)!r})" in code

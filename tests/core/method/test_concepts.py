@@ -25,7 +25,7 @@ Expected = tuple[list[str], list[float], int]  # words, strengths, hits
 
 
 def quiet(_done: int, _total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def find(top_sample: NDArray[np.int32], descriptions: list[str], skipped: tuple[int, ...] = ()) -> Concepts:
@@ -95,7 +95,7 @@ def test_equals_the_slow_computation(seed: int, samples: int, most: int, words: 
         assert found.purity()[layer, index] == np.float32(one.purity)
 
 
-def test_the_random_scans_tell_neurons_apart() -> None:
+def test_neurons_of_the_random_scans_differ() -> None:
     """So that the comparison above compares something."""
     top, descriptions = random_scan(1, 90, 25, 30)
     found = find(top, descriptions)
@@ -143,7 +143,7 @@ def test_a_scan_of_no_samples_has_no_concepts() -> None:
 
 
 def test_a_top_sample_that_is_none_is_a_damaged_scan() -> None:
-    with pytest.raises(StoreError, match="none of its samples"):
+    with pytest.raises(StoreError, match="not one of its samples"):
         find(np.array([[[0, 7]]], dtype=np.int32), ["dog", "cat"])
 
 

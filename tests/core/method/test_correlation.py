@@ -92,12 +92,12 @@ def test_a_constant_has_no_score_and_a_reason(value: float, both: NDArray[np.flo
     assert "true activation is" in correlation(constant, varied).reason
 
 
-def test_a_rounded_mean_fools_nobody() -> None:
+def test_a_rounded_mean_does_not_hide_a_constant() -> None:
     constant = np.full(1000, 0.1)
-    assert np.ptp(constant - constant.mean()) == 0 and (constant - constant.mean())[0] != 0  # what would fool
+    assert np.ptp(constant - constant.mean()) == 0 and (constant - constant.mean())[0] != 0  # would mislead
     assert correlation(constant, np.arange(1000.0)).value is None
     least = np.full(1000, 1.0)
-    least[7] = np.nextafter(1.0, 2.0)  # differs, by the least that there is
+    least[7] = np.nextafter(1.0, 2.0)  # the smallest difference that float64 has
     peak = np.zeros(1000)
     peak[7] = 1
     assert correlation(least, peak).value == pytest.approx(1)
@@ -112,7 +112,7 @@ def test_no_square_overflows_or_vanishes(factor: float) -> None:
     assert correlation(x, y * factor).value == pytest.approx(expected)
 
 
-def test_no_tokens_and_nonsense_have_reasons() -> None:
+def test_no_tokens_and_invalid_values_have_reasons() -> None:
     empty = np.empty(0, dtype=np.float32)
     assert correlation(empty, empty) == Correlation(None, "there are no tokens")
     bad = np.array([1.0, np.nan, 2.0])
@@ -169,7 +169,7 @@ def test_missing_samples_are_left_out_and_counted() -> None:
     truth, prediction = (np.concatenate([getattr(s, name) for s in kept]) for name in ("truth", "prediction"))
     assert found.score == pytest.approx(slow(truth, prediction))
     assert (found.counted, found.planned) == (6, 10)
-    few = pool(kept[1:], ScoredGroup.TOP_AND_RANDOM, planned, 0)  # 2 of 5 top samples are no headline
+    few = pool(kept[1:], ScoredGroup.TOP_AND_RANDOM, planned, 0)  # 2 of 5 top samples are too few for a score
     assert few.score is None
     assert few.interval is None
     assert few.reason == "2 of 5 top samples could be scored, less than 60%"
@@ -206,7 +206,7 @@ def test_an_interval_of_twenty_samples_is_a_bootstrap_over_samples() -> None:
 
 
 def test_tokens_of_a_sample_move_together() -> None:
-    """Samples that repeat one token a hundred times tell no more than samples of one token."""
+    """Samples that repeat one token a hundred times give no more evidence than samples of one token."""
     rng = np.random.default_rng(0)
     pairs = rng.uniform(0, 10, (20, 2))
     planned = {ScoredGroup.TOP: 20, ScoredGroup.TOP_AND_RANDOM: 20}

@@ -92,10 +92,10 @@ def test_labels_equal_the_slow_reference(
     for n in range(len(maximum)):
         expected = [slow_vote(visual[n, k], text[n, k], maximum[n], at) for k in range(valid)]
         assert votes[n, :valid].tolist() == expected
-        counts, label, firm = slow_label(expected, at)
+        counts, label, high_confidence = slow_label(expected, at)
         assert found.votes[n].tolist() == counts
         assert found.label[n] == label
-        assert found.high_confidence[n] == firm
+        assert found.high_confidence[n] == high_confidence
         assert found.fractions[n].tolist() == [count / valid for count in counts]
     again = Labels.from_votes(found.votes, valid, at)
     assert np.array_equal(again.label, found.label)
@@ -117,10 +117,10 @@ def test_on_a_tie_the_first_of_visual_text_multimodal_unknown_wins(votes: tuple[
     assert Labels.from_votes(counts, max(sum(votes), 1), Thresholds()).label[0] == label
 
 
-@pytest.mark.parametrize(("largest", "firm"), [(40, False), (41, True), (50, True)])
-def test_high_confidence_is_strictly_more_than_the_share(largest: int, firm: bool) -> None:
+@pytest.mark.parametrize(("largest", "high_confidence"), [(40, False), (41, True), (50, True)])
+def test_high_confidence_is_strictly_more_than_the_share(largest: int, high_confidence: bool) -> None:
     votes = np.array([[largest, 50 - largest, 0, 0]], dtype=np.uint16)
-    assert bool(Labels.from_votes(votes, 50, Thresholds()).high_confidence[0]) is firm
+    assert bool(Labels.from_votes(votes, 50, Thresholds()).high_confidence[0]) is high_confidence
 
 
 def test_more_than_255_samples_are_counted() -> None:

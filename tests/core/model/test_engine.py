@@ -68,14 +68,14 @@ async def map_and_describe(model: Watched, folder: Path, vlm: Vlm) -> None:
     assert told.description == vlm.describe([load_image(picture)], prompt)[0]
     assert "".join(told.tokens) == told.description
     assert told.crop.startswith(b"\xff\xd8")
-    # What it said can be asked about.
+    # Its own description can be used for a map.
     again = await model.ask(MapRequest(Neuron(1, 2), str(picture), told.prompt, told.description, None))
     assert len(again.text) == len(told.tokens)
 
     assert model.phases[:3] == [Phase.STARTING, Phase.LOADING, Phase.LOADING]
     fractions = [status.progress for status in model.seen if status.progress is not None]
     assert fractions == sorted(fractions)
-    assert len(fractions) > 1 or not hasattr(logging, "set_tqdm_hook")  # older transformers tell nothing
+    assert len(fractions) > 1 or not hasattr(logging, "set_tqdm_hook")  # older transformers report nothing
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 

@@ -120,7 +120,7 @@ def test_a_known_box_is_pooled_to_the_patches_it_covers() -> None:
 
 
 def test_a_transposed_map_would_be_noticed() -> None:
-    """On a square crop and grid, where shapes tell nothing: a thing at the top right is no thing at the bottom left."""
+    """On a square crop and grid, where shapes do not show it: an object at the top right stays at the top right."""
     known = Known(corners((20, 0, 24, 4)), [1.0])
     weights = known.segmentation().segment(request(), noise(24, 24), (3, 3), not_cancelled).weights
     assert weights[0, 2] == 0.25
@@ -259,11 +259,11 @@ def test_other_boxes_in_the_same_picture_do_not_look_again(
     looked: list[torch.Tensor] = []
     look = segmenter._model.get_image_embeddings
 
-    def watched_look(pixels: torch.Tensor) -> Any:
+    def watched_embedding(pixels: torch.Tensor) -> Any:
         looked.append(pixels)
         return look(pixels)
 
-    monkeypatch.setattr(segmenter._model, "get_image_embeddings", watched_look)
+    monkeypatch.setattr(segmenter._model, "get_image_embeddings", watched_embedding)
     one, other = noise(seed=8), noise(seed=9)
     first = segmenter.masks(one, corners((0, 0, 20, 20)), not_cancelled)
     segmenter.masks(one, corners((5, 5, 40, 25)), not_cancelled)

@@ -100,7 +100,7 @@ def test_a_cancellation_reaches_only_its_request(worker: Worker) -> None:
     assert receive(worker, MapAnswer, 3).sample == 312
 
 
-def test_a_request_cancelled_before_its_turn_is_not_begun(worker: Worker) -> None:
+def test_a_request_cancelled_before_its_turn_is_not_started(worker: Worker) -> None:
     send(worker, map_request("soft"), 1)
     send(worker, map_request("abort"), 2)
     send(worker, Cancel(), 2)

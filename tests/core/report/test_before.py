@@ -1,6 +1,6 @@
 """What version 0.1.0 wrote is read, and written again byte for byte.
 
-``tests/support/before``: the dump of a notebook of the demo that 0.1.0 filled, and its reports on four neurons.
+``tests/fixtures/before_demo``: the dump of a notebook of the demo that 0.1.0 filled, and its reports on four neurons.
 """
 
 import json
@@ -25,7 +25,7 @@ from vlmscope.core.report.write import Format, write_report
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.reader import ScanStore
 
-BEFORE = Path(__file__).parents[2] / "support" / "before"
+BEFORE = Path(__file__).parents[2] / "fixtures" / "before_demo"
 NEURONS = (Neuron(0, 0), Neuron(1, 3), Neuron(2, 5), Neuron(3, 7))
 
 

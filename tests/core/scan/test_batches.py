@@ -57,7 +57,7 @@ def test_the_largest_batch_that_fits(
 @pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.usefixtures("interpreted")
-def test_the_kernels_give_the_very_scan(
+def test_the_kernels_give_the_same_scan(
     vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five samples, of which one has an activation that is not finite in its last layer only."""

@@ -73,7 +73,7 @@ def data(tmp_path: Path) -> Data:
 
 @dataclass
 class Told:
-    """What a progress was told."""
+    """The calls of a progress callback."""
 
     done: list[int] = field(default_factory=list)
     total: set[int] = field(default_factory=set)
@@ -85,7 +85,7 @@ class Told:
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def run(vlm: Vlm, data: Data, batch: int = 3, progress: OnProgress = quiet) -> list[str | None]:
@@ -97,7 +97,7 @@ def words(data: Data) -> list[str | None]:
 
 
 def alone(vlm: Vlm, data: Data) -> list[str]:
-    """What the model says of each image, one at a time."""
+    """The model's description of each image, one at a time."""
     return [Vlm.describe(vlm, [load_image(data.root / s.image)], PROMPT)[0] for s in data.sources]
 
 
@@ -112,7 +112,7 @@ def test_the_models_words_in_batches(vlm: Watched, data: Data) -> None:
 
 
 @pytest.mark.parametrize("pad", ["own", "text"])
-def test_a_batch_of_the_demo_says_what_it_says_one_at_a_time(pad: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_the_demo_equals_one_at_a_time(pad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many lengths: rows that end early are padded, and neither padding nor end is part of the text."""
     monkeypatch.setattr("vlmscope.core.model.vlm.DESCRIPTION_TOKENS", 300)
     demo = load(ModelSpec("demo"))
@@ -169,7 +169,7 @@ def test_the_same_picture_twice_is_described_once(vlm: Watched, data: Data) -> N
     assert found[0] == found[1] == found[6] and None not in found
 
 
-def test_another_prompt_dtype_or_model_asks_anew(vlm: Watched, data: Data, tmp_path: Path, folder: Path) -> None:
+def test_another_prompt_dtype_or_model_describes_again(vlm: Watched, data: Data, tmp_path: Path, folder: Path) -> None:
     run(vlm, data)
     describe_missing(vlm, data, f"{PROMPT} ", 7, quiet)
     assert vlm.calls == [3, 3, 1, 7]
@@ -222,7 +222,7 @@ def test_each_batch_is_on_disk_when_the_next_begins(vlm: Watched, data: Data, tm
 
 
 @pytest.mark.parametrize(("fit", "calls"), [(4, [7, 3, 3, 1]), (2, [7, 3, 1, 1, 1, 1, 1, 1, 1]), (3, [7, 3, 3, 1])])
-def test_out_of_memory_halves_the_batch_and_goes_on(vlm: Watched, data: Data, fit: int, calls: list[int]) -> None:
+def test_out_of_memory_halves_the_batch_and_continues(vlm: Watched, data: Data, fit: int, calls: list[int]) -> None:
     vlm.fit = fit
     told = Told()
     assert run(vlm, data, 64, told) == alone(vlm, data)

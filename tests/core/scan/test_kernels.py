@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 INF = float("inf")
-# Older interpreters ask of numpy what it no longer does.
+# Older interpreters use what numpy no longer supports.
 RUNS = fused_available() and (DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7))
 fused = pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
 # The interpreter is numpy, which warns of what a GPU computes in silence.
@@ -227,7 +227,7 @@ def test_only_the_sample_with_no_number_is_bad(reduction: Callable[[Tensor, Span
 @fused
 def test_other_strides_are_refused() -> None:
     activation = activations(1, 8, 10, torch.float32).transpose(1, 2).contiguous().transpose(1, 2)
-    with pytest.raises(ValueError, match="side by side"):
+    with pytest.raises(ValueError, match="contiguous"):
         fused_reduction(activation, spans(slice(0, 2), 2, [8], [8]))
 
 
@@ -249,7 +249,7 @@ def map_batches(seed: int) -> list[tuple[Tensor, Spans, Tensor, Tensor, Tensor]]
     where = spans(slice(2, 2 + PATCHES), 41, [43, 47, 41], [43, 48, 42])  # shorter and longer than WIDTH, none
     for n in range(3):
         activation = activations(3, 48, NEURONS, DTYPES[n], seed + n)
-        activation[:, :, 0] = 1e-38 if n != 2 else 0  # 255 over it is no float32
+        activation[:, :, 0] = 1e-38 if n != 2 else 0  # 255 over it is larger than float32
         found = reduce_torch(activation, where)
         score = torch.maximum(found.visual[:, 0], found.text[:, 0])
         finite = torch.tensor([True, n != 1, True], device=DEVICE)
@@ -310,7 +310,7 @@ def test_fused_maps_equal_torchs(entries: int) -> None:
 
 
 def best_first(key: Tensor, visual: Tensor, text: Tensor) -> list[Tensor]:
-    """Entries lie in no order; where a key is EMPTY there is nothing to compare."""
+    """Entries are in any order; where a key is EMPTY there is nothing to compare."""
     order = key.argsort(dim=1, descending=True)
     by_row = order[..., None]
     return [key.gather(1, order), *(x.gather(1, by_row.expand_as(x)) for x in (visual, text))]
@@ -356,7 +356,7 @@ def test_both_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
         assert not inserted["fused"]  # a map's byte is rounded twice, as torch rounds it
 
 
-def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
+def test_where_the_kernels_cannot_run_one_warning_is_logged_and_torch_is_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: object) -> None:
@@ -370,11 +370,11 @@ def test_where_the_kernels_cannot_run_it_is_said_once_and_torch_serves(
     finally:
         fused_works.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [
-        "The scan's GPU kernels cannot run, torch serves instead: Failed to find C compiler"
+        "The scan's GPU kernels cannot run, torch is used instead: Failed to find C compiler"
     ]
 
 
-def test_without_triton_torch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_triton_torch_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmscope.core.scan.kernels.find_spec", lambda _: None)
     fused_works.cache_clear()
     try:

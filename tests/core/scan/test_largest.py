@@ -1,4 +1,4 @@
-"""The largest activations of each row, and where the first of them lies: both ways against a plain loop."""
+"""The largest activations of each row, and the place of the first: both implementations against a plain loop."""
 
 import math
 from collections.abc import Callable

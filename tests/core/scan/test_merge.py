@@ -29,7 +29,7 @@ OPTIONS = ScanOptions(top_n=5, batch=1, maps=2)  # alone in its batch, an activa
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def whole(vlm: Vlm, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def equal(whole: Path, merged: Path) -> None:
-    """Everything that the two scans hold, but for when, and where in the files a sample lies."""
+    """Everything that the two scans hold, except times and the places of samples in their files."""
     a, b = ScanStore(whole), ScanStore(merged)
     assert b.manifest == a.manifest.model_copy(update={"created": b.manifest.created, "arrays": b.manifest.arrays})
     assert a.arrays.keys() == b.arrays.keys()
@@ -166,7 +166,7 @@ def test_missing_and_double_shards_are_named(three: list[Path], tmp_path: Path) 
         merge_scans([], tmp_path / "out", silent)
 
 
-def test_what_is_no_finished_shard_is_named(
+def test_what_is_not_a_finished_shard_is_named(
     vlm: Vlm, data: Data, whole: Path, three: list[Path], tmp_path: Path
 ) -> None:
     one, two, _ = three
@@ -187,7 +187,7 @@ def test_what_is_no_finished_shard_is_named(
         merge_scans([one, tmp_path / "nowhere"], tmp_path / "other", silent)
 
 
-def test_shards_of_different_scans_are_told_apart(three: list[Path], tmp_path: Path) -> None:
+def test_shards_of_different_scans_are_refused(three: list[Path], tmp_path: Path) -> None:
     one, two, last = three
     for name, value, words in (
         ("hook", HookPoint.GATE_UP, r"--hook: gate in .*shard 1, gate_up in .*other hook"),
@@ -232,13 +232,15 @@ def test_no_sample_counts(vlm: Vlm, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_met_before_the_work(three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_found_before_the_work(
+    three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     refused(three, tmp_path / "out", r"needs .* MB; 0.0 MB are free")
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "2", "2/0", "a/b", "-1/8", "1/8/2", "", "1.5/8", "²/8"])
-def test_what_is_no_shard(text: str) -> None:
+def test_what_is_not_a_shard(text: str) -> None:
     with pytest.raises(UsageError, match="is no shard"):
         parse_shard(text)
 

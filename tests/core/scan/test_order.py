@@ -1,4 +1,4 @@
-"""The order in which a scan meets its samples."""
+"""The order in which a scan processes its samples."""
 
 from collections import Counter
 from itertools import pairwise
@@ -18,11 +18,11 @@ def test_every_sample_once_in_batches_of_like_length(lengths: dict[int, int], ba
     both = scan_order({sample: (starts[sample], lengths[sample]) for sample in lengths}, batch)
     assert all(len({starts[sample] for sample in samples}) == 1 for samples in both)
     for start in (5, 6):
-        alike = {sample: length for sample, length in lengths.items() if starts[sample] == start}
-        check_alike([samples for samples in both if starts[samples[0]] == start], alike, batch)
+        same_start = {sample: length for sample, length in lengths.items() if starts[sample] == start}
+        check_same_start([samples for samples in both if starts[samples[0]] == start], same_start, batch)
 
 
-def check_alike(order: list[list[int]], lengths: dict[int, int], batch: int) -> None:
+def check_same_start(order: list[list[int]], lengths: dict[int, int], batch: int) -> None:
     assert Counter(sample for samples in order for sample in samples) == Counter(lengths.keys())
     assert all(len(samples) == batch for samples in order if lengths[samples[-1]] != max(lengths.values()))
     # Side by side in order of length: the intervals of lengths overlap at their ends only.

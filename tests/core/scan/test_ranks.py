@@ -1,4 +1,4 @@
-"""A scan by two processes of torchrun's equals that of one. What ends one of them ends both; the next run goes on."""
+"""A scan by two processes of torchrun's equals that of one. An end of one ends both; the next run continues."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def done(out: Path, number: int) -> int:
 
 @pytest.mark.slow
 def test_two_processes_make_the_scan_of_one(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """One of them is killed first: the run ends with its reason, and what was lacking is made by the next."""
+    """One of them is killed first: the run ends with its reason, and the next run makes what was missing."""
     whole = made[2]
     out = tmp_path / "scans" / "out"
     assert "SIGKILL" in die(made, out, "killed").failure
@@ -86,7 +86,7 @@ def test_a_finished_scan_is_left_as_it_is(made: tuple[Path, Path, Path], tmp_pat
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
-def test_shards_that_are_there_are_gone_on_with_only_where_that_is_asked(tmp_path: Path) -> None:
+def test_existing_shards_are_resumed_only_on_request(tmp_path: Path) -> None:
     out = tmp_path / "out"
     token = _begin(out, TWO, resume=False)
     _check_shared(out, token)
@@ -99,7 +99,7 @@ def test_shards_that_are_there_are_gone_on_with_only_where_that_is_asked(tmp_pat
         _begin(out, Ranks(0, 3, 0), resume=True)
 
 
-def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_what_one_process_has_begun_is_not_resumed_by_several(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
     model, data, whole = made
     options = ScanOptions(top_n=TOP_N, batch=1)
     with pytest.raises(Cancelled):
@@ -111,12 +111,12 @@ def test_what_one_process_has_begun_is_no_scan_of_several(made: tuple[Path, Path
         _begin(whole, TWO, resume=False)
 
 
-def test_machines_that_share_no_disk_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_that_share_no_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmscope.core.scan.ranks.SEEN_SECONDS", 0)
     with pytest.raises(StoreError, match="share no disk") as caught:
         _check_shared(tmp_path / "out", ".shared-0")
     assert "--shard" in caught.value.hint and "vlmscope merge" in caught.value.hint
-    with pytest.raises(StoreError, match=r"1-of-2 does not show on the machine of rank 0"):
+    with pytest.raises(StoreError, match=r"1-of-2 is not visible on the machine of rank 0"):
         _merge(tmp_path / "out", TWO, silent)
 
 
@@ -133,7 +133,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert "--nproc-per-node 2" in caught.value.hint
 
 
-def test_what_goes_wrong_says_in_which_process() -> None:
+def test_an_error_names_its_process() -> None:
     with pytest.raises(StoreError, match=r"^rank 1: it burns") as caught, named(Ranks(1, 2, 1)):
         raise StoreError("it burns", "Put it out.")
     assert str(caught.value) == "rank 1: it burns\nPut it out."
@@ -142,7 +142,7 @@ def test_what_goes_wrong_says_in_which_process() -> None:
     assert defect.value.__notes__ == ["This was rank 1."]
 
 
-def test_processes_that_do_not_begin_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_begin_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A scan that is stopped, killed or refused by the disk goes on where it was, and ends as if nothing had been."""
+"""A scan that is stopped, killed or refused by the disk continues where it was, and ends as if never interrupted."""
 
 import errno
 import json
@@ -39,7 +39,7 @@ OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1)  # after every b
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One of them cannot be decoded, one has no description to speak of."""
+    """One of them cannot be decoded, one has an empty description."""
     path = make_images(tmp_path_factory.mktemp("data"), SAMPLES)
     (path.parent / "007.png").write_bytes(b"no picture")
     lines = path.read_text().splitlines()
@@ -71,7 +71,7 @@ def assert_equal(found: ScanStore, expected: ScanStore) -> None:
     assert found.manifest.model_dump(include=same) == expected.manifest.model_dump(include=same)
     assert found.manifest.progress is None
     for name in array_shapes(expected.manifest):
-        if name != "sample_lines":  # says where the lines lie
+        if name != "sample_lines":  # the places of the lines
             assert np.array_equal(found.arrays[name], expected.arrays[name], equal_nan=True), name
     for index in range(expected.manifest.samples):
         assert found.sample(index) == expected.sample(index)
@@ -85,7 +85,7 @@ def stop_after(batches: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("batches", [1, 3, 5])
-def test_a_stopped_scan_says_where_it_stands_and_goes_on(
+def test_a_stopped_scan_names_its_progress_and_continues(
     vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path, batches: int
 ) -> None:
     out = tmp_path / "scan"
@@ -311,7 +311,7 @@ def test_a_merge_that_runs_out_of_memory_is_done_again(
     assert_equal(ScanStore(out), whole)
 
 
-def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_path: Path) -> None:
+def test_an_image_that_is_gone_when_the_scan_continues_is_skipped(vlm: Vlm, tmp_path: Path) -> None:
     make_images(tmp_path / "data", 9)
     (tmp_path / "data" / "samples.jsonl").unlink()
     (tmp_path / "data" / "004.png").write_bytes(b"no picture")
@@ -325,7 +325,7 @@ def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_pa
     with pytest.raises(Cancelled):
         scan(vlm, data, out, replace(OPTIONS, batch=2), progress, stopped=lambda: processed >= 4)
     so_far = ScanStore(out)
-    assert "no picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
+    assert "not a picture" in next(s.reason for s in so_far.manifest.skipped if s.sample == 4)
     gone = next(index for index in range(9) if not so_far.processed(index))
     words = {index: so_far.sample(index).description for index in range(9) if so_far.processed(index)}
     (tmp_path / "data" / data.sources[gone].image).unlink()
@@ -333,7 +333,7 @@ def test_an_image_that_is_gone_when_the_scan_goes_on_is_skipped(vlm: Vlm, tmp_pa
     cache = DescriptionCache(tmp_path / "another cache")
     scan(vlm, data, out, replace(OPTIONS, batch=2), silent, resume=True, cache=cache)
     made = ScanStore(out)
-    # What an untrained model writes may be too long; that was known before, and is no other now.
+    # What an untrained model writes may be too long; the same samples were skipped for that before.
     assert {s.sample for s in made.manifest.skipped} == {gone, *(s.sample for s in so_far.manifest.skipped)}
     assert "does not exist" in next(s.reason for s in made.manifest.skipped if s.sample == gone)
     assert made.manifest.progress is None and made.manifest.scanned > so_far.manifest.scanned - 1 > 0
@@ -400,7 +400,7 @@ def test_the_first_labels_come_soon(
 
 
 def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tmp_path: Path) -> None:
-    """A lone space before a digit is no word's: such a description starts one token later."""
+    """A lone space before a digit is a token of its own: such a description starts one token later."""
     path = make_images(tmp_path / "data", 12)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for index in (1, 4, 5, 9):
@@ -428,7 +428,7 @@ def test_a_disk_too_small_is_found_before_the_first_batch(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_at_once_are_told_apart(vlm: Vlm, images: Path, tmp_path: Path) -> None:
+def test_two_at_once_are_refused(vlm: Vlm, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "scan"
     with pytest.raises(Cancelled):
         scan(vlm, read_data(str(images)), out, OPTIONS, silent, stopped=lambda: True)
@@ -458,7 +458,7 @@ class Small:
         monkeypatch.setattr(vlm, "forward", small)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(
+def test_out_of_memory_halves_the_batch_and_continues(
     vlm: Vlm, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone, halved = tmp_path / "alone", tmp_path / "halved"

@@ -28,7 +28,7 @@ from vlmscope.core.worker.messages import ModelSpec
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2", "llama with a closing token"])
@@ -68,7 +68,7 @@ def test_equals_the_two_pass_computation(vlm: Vlm, data: Path, tmp_path: Path, h
         assert np.array_equal(labels.label, expected.label)
         for (layer, index), top in expected.top.items():
             assert store.arrays["top_sample"][layer, index].tolist() == top
-    assert len({*store.stored_labels().label.ravel().tolist()}) > 1  # the data tells labels apart
+    assert len({*store.stored_labels().label.ravel().tolist()}) > 1  # the data has several labels
 
 
 @pytest.mark.parametrize("batch", [2, 7, 64])
@@ -178,7 +178,7 @@ def test_bad_samples_are_skipped_counted_and_named(vlm: Vlm, tmp_path: Path) -> 
     assert manifest.samples == 10 and manifest.scanned == 5
     assert [s.sample for s in manifest.skipped] == [2, 3, 4, 5, 6]
     reasons = [s.reason for s in manifest.skipped]
-    for reason, word in zip(reasons, ["no picture", "decoded", "not exist", "empty", "too long"], strict=True):
+    for reason, word in zip(reasons, ["not a picture", "decoded", "not exist", "empty", "too long"], strict=True):
         assert word in reason
     used = set(ScanStore(tmp_path / "scan").arrays["top_sample"].ravel().tolist())
     assert used <= {0, 1, 7, 8, 9}
@@ -244,7 +244,7 @@ def test_a_folder_of_images_is_read_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"image": "a.png"}\n{"image"', "line 2, is no JSON"),
+        ('{"image": "a.png"}\n{"image"', "line 2, is not JSON"),
         ('{"description": "x"}', "line 1: 'image' must be"),
         ('{"image": "a.png", "description": 3}', "line 1: 'image' must be"),
         ("[1]", "line 1: 'image' must be"),

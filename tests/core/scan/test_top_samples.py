@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
 
-# Few distinct values, so that ties, zeros of both signs and infinities meet.
+# Few distinct values, so that ties, zeros of both signs and infinities occur together.
 SCORES = st.sampled_from([-math.inf, -2.5, -1.0, -1e-45, -0.0, 0.0, 1e-45, 0.5, 1.0, 1.0000001, 3e38, math.inf])
 PAIRS = st.lists(st.tuples(SCORES, st.integers(0, 2**32 - 1)), min_size=1, max_size=30, unique_by=lambda p: p[1])
 
@@ -28,7 +28,7 @@ def test_keys_sort_as_score_then_sample(pairs: list[tuple[float, int]]) -> None:
 
 
 def pending_of(scores: torch.Tensor, samples: list[int]) -> Pending:
-    """Entries whose statistics tell which sample they are from: scores float32 (1, F, E)."""
+    """Entries whose statistics identify their sample: scores float32 (1, F, E)."""
     out = Pending.empty(1, len(samples), scores.shape[1])
     index = torch.tensor(samples)
     out.key[:] = order_key(scores, index).transpose(1, 2)
@@ -79,12 +79,12 @@ def test_maps_are_sorted_with_their_keys() -> None:
     assert maps.text[0, :, :, 0].tolist() == [[10, 8, 6], [3, 2, 1]]
 
 
-def test_maps_go_back_to_what_was_kept_last() -> None:
+def test_maps_return_to_the_last_snapshot() -> None:
     maps = TopMaps.empty(1, 1, 1, 2, 1)
     for number in (1, 2):
         maps.key[:] = number
         maps.visual[:] = number
-        maps.keep()
+        maps.snapshot()
     maps.key[:], maps.visual[:], maps.text[:] = 3, 3, 3
     maps.restore()
     assert (maps.key.tolist(), maps.visual.tolist(), maps.text.tolist()) == ([[[2]]], [[[[2, 2]]]], [[[[0]]]])

@@ -254,7 +254,7 @@ async def test_scans_of_other_depths_stand_side_by_side(scan: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [("nowhere", "nowhere is no scan"), ("~nobody-of-this-name/scan", "is no folder"), ("''", "is no scan")],
+    [("nowhere", "nowhere is no scan"), ("~nobody-of-this-name/scan", "is not a folder"), ("''", "is no scan")],
 )
 async def test_a_scan_that_is_missing_is_named_in_its_place(scan: Path, typed: str, words: str) -> None:
     async with running(scan) as on:
