@@ -98,7 +98,7 @@ class FollowControl:
             self.count_control()
 
     def count_control(self) -> None:
-        """Label the control at the thresholds of now, unless that is done or being done."""
+        """Label the control at the session's thresholds, unless that is done or being done."""
         at = self.session.state.thresholds
         if self._control is None or self._counting == at:
             return

@@ -201,9 +201,10 @@ class BrowseScreen(Screen[None]):
             else:
                 self._rest = self.set_timer(self.pace.rest_s, lambda: self.show(self._load_page()))
             self._last_move = time.monotonic()
-        self._paint(changed)
-        if Changed.TITLE in changed:
-            self.follow.count_control()
+        with self.guard():
+            self._paint(changed)
+            if Changed.TITLE in changed:
+                self.follow.count_control()
 
     def _load_page(self) -> Changed:
         self._place = _place_of(self.session.state)
@@ -248,7 +249,7 @@ class BrowseScreen(Screen[None]):
             yield
         except VlmscopeError as error:
             self.notify_error(error)
-        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in ways that nobody has listed)
+        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in more ways than a list could hold)
             what = f"{type(error).__name__}: {error}"
             self.notify_error(UnexpectedError(what, "The screen goes on. Please report this."))
 
@@ -360,11 +361,13 @@ class BrowseScreen(Screen[None]):
 
     @on(RowChosen)
     def _row_chosen(self, message: RowChosen) -> None:
-        self.show(self.session.go_row(message.position))
+        with self.guard():
+            self.show(self.session.go_row(message.position))
 
     @on(LayerChosen)
     def _layer_chosen(self, message: LayerChosen) -> None:
-        self._moved(moves.to_layer(self.session, message.layer))
+        with self.guard():
+            self._moved(moves.to_layer(self.session, message.layer))
 
     # -- looking -------------------------------------------------------------------------------------------------
 
