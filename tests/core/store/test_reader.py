@@ -276,7 +276,7 @@ def test_lines_and_crops_come_through_one_descriptor_each_even_when_another_scan
 
 
 def test_a_store_is_freed_when_nothing_holds_it_any_more(scan: Path) -> None:
-    """Its files and maps are closed then, and not when garbage is collected: a screen that follows a scan opens many."""
+    """Its files and maps close then, not when garbage is collected: a screen that follows a scan opens many."""
     store = ScanStore(scan)
     store.example(Neuron(0, 0), 0).read_crop()
     held = weakref.ref(store)
