@@ -73,7 +73,8 @@ class ScanStore:
             if found < size:
                 raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
-        self._record = lru_cache(maxsize=512)(self._read_record)
+        # A method here would tie the store to its own cache: its files would stay open until garbage is collected.
+        self._record = lru_cache(maxsize=512)(partial(_read_record, self._lines, self._samples))
 
     @cached_property
     def valid(self) -> int:
@@ -253,17 +254,16 @@ class ScanStore:
         share = 1 - float(histogram[0]) / count if count else float("nan")
         return Distribution(count, mean, mean_square, share, histogram)
 
-    def _read_record(self, index: int) -> dict[str, Any]:
-        start, end = (int(at) for at in self._lines[index])
-        try:
-            record = json.loads(self._samples.read(start, end - start))
-            if not {"image", "description", "tokens", "crop"} <= record.keys():
-                raise ValueError("a field is missing")
-        except (OSError, ValueError, AttributeError) as error:
-            raise StoreError(
-                f"{self._samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again."
-            ) from error
-        return dict(record)
+
+def _read_record(lines: NDArray[np.int64], samples: PartReader, index: int) -> dict[str, Any]:
+    start, end = (int(at) for at in lines[index])
+    try:
+        record = json.loads(samples.read(start, end - start))
+        if not {"image", "description", "tokens", "crop"} <= record.keys():
+            raise ValueError("a field is missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+    return dict(record)
 
 
 def open_scan(scan: str | Path) -> ScanStore:
