@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 #: Folders and files that keep to it; in the end ``core``, ``tui``, ``sample_data``, ``docs`` and the documents beside.
-SWEPT = ("core/__init__.py", "tui/__init__.py", "tui/app.py", "tui/keys.py", "tui/messages.py", "tui/shares")
+SWEPT = (
+    "core/__init__.py",
+    "core/store",
+    "tui/__init__.py",
+    "tui/app.py",
+    "tui/keys.py",
+    "tui/messages.py",
+    "tui/shares",
+)
 OLD = re.compile(
     r"\b(anew|likewise|whoever|whosoever|whatsoever|mend(s|ed|ing)?|of now|is no (?!longer\b|more\b|less\b)|is nobody"
     r"|there(of|in|upon|with)|here(in|by|with|upon)|perchance|hitherto|hence(forth)?|forthwith|whilst|amid)\b",

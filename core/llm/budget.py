@@ -35,6 +35,10 @@ class Estimate:
     images: int
     requests: int = 1
 
+    @property
+    def tokens(self) -> str:
+        return f"{self.input_tokens:,} tokens in and {self.output_tokens_at_most:,} out"
+
 
 def estimate_request(request: ChatRequest, settings: Api) -> Estimate:
     """The cost of one request, its answer cut at its own cap."""
@@ -67,9 +71,7 @@ class CostOffer:
     @property
     def short(self) -> str:
         """``at most about 9,000 tokens in and 1,000 out, $0.03``."""
-        cost = self.cost
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
-        return f"at most about {tokens}, {dollars(cost.usd)}"
+        return f"at most about {self.cost.tokens}, {dollars(self.cost.usd)}"
 
     @property
     def exceeds_budget(self) -> bool:
@@ -79,11 +81,10 @@ class CostOffer:
     def lines(self) -> list[str]:
         """Where to, for how much, and how far: for a dialog before the first request of a session."""
         cost, model = self.cost, plain(self.settings.model, 40)
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
         if cost.usd is None:
-            price = f"At most {tokens}. The price of {model} is not known: set it in [api.prices]."
+            price = f"At most {cost.tokens}. The price of {model} is not known: set it in [api.prices]."
         else:
-            price = f"At most {dollars(cost.usd)}: {tokens}, prices of {cost.price_date}."
+            price = f"At most {dollars(cost.usd)}: {cost.tokens}, prices of {cost.price_date}."
         budget = f"{dollars(self.settings.budget_usd)} a session" if self.settings.budget_usd else "no limit"
         return [
             f"to {model} at {plain(shown_url(self.settings), 60)}.",
@@ -140,11 +141,7 @@ class Ledger:
 
     @contextmanager
     def reserve(self, wanted: Estimate) -> Iterator[None]:
-        """Hold the cost of a request while it is in the air.
-
-        Raises:
-            BudgetReached: as ``check``.
-        """
+        """Hold the cost of a request while it is in the air. Raises BudgetReached as ``check``."""
         self.check(wanted)
         held = wanted.usd or 0.0
         self._reserved += held

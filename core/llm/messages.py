@@ -1,6 +1,7 @@
 """What is asked of a server that speaks Chat Completions, and what it answers: plain values, no client."""
 
 import base64
+import json
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -32,7 +33,7 @@ class ImagePart:
 
     @property
     def sha256(self) -> str:
-        """Of the PNG."""
+        """The digest of the PNG."""
         return sha256(self.png).hexdigest()
 
 
@@ -79,6 +80,21 @@ class ChatAnswer:
     model: str
     input_tokens: int
     output_tokens: int
+
+
+def request_key(request: ChatRequest, **more: object) -> str:
+    """64 hexadecimal digits: SHA-256 of canonical JSON of the request and of ``more``, its ``parts`` among them.
+
+    The key names a cached answer: after any change of it every answer is paid for again.
+    """
+    everything = {
+        "model": request.model,
+        "max_output_tokens": request.max_output_tokens,
+        "schema": request.schema,
+        "system": request.system,
+        **more,
+    }
+    return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def wire_body(request: ChatRequest, step: int = 0) -> Json:

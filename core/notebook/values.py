@@ -122,15 +122,6 @@ class NotebookText:
 
 
 @dataclass(frozen=True)
-class TriageCounts:
-    """How many neurons have which verdict."""
-
-    keep: int = 0
-    reject: int = 0
-    unsure: int = 0
-
-
-@dataclass(frozen=True)
 class Resume:
     """Where the session was left: the neuron, and the filter and order in the screen's own spelling."""
 

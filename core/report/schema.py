@@ -1,7 +1,7 @@
-"""A report as values: what ``report.json`` holds, and what the Markdown is written from. Schema version 1.
+"""A report as values: the content of ``report.json``, from which the Markdown is written, too. Schema version 1.
 
-A field may be added within a version; none changes its meaning or goes. Text is as it came from captions, models and
-people: the code that shows it makes it safe. A number that does not exist is None.
+A field may be added within a version; none changes its meaning or goes. Text from captions, models and users is
+unchanged: the code that shows it makes it safe. A number that does not exist is None.
 """
 
 import math
@@ -14,10 +14,7 @@ from vlmscope.core.base.validation import Frozen
 from vlmscope.core.method.labels import LabelWord
 from vlmscope.core.notebook.explanation import Confidence, Source
 from vlmscope.core.notebook.values import Verdict
-from vlmscope.core.store.manifest import ThresholdsInfo
-
-FORMAT: Literal["vlmscope-report"] = "vlmscope-report"
-SCHEMA: Literal[1] = 1
+from vlmscope.core.store.manifest import ModelInfo, Skipped, ThresholdsInfo
 
 
 def _known(value: object) -> float | None:
@@ -54,38 +51,19 @@ class Part(Frozen):
     model_config = ConfigDict(from_attributes=True)
 
 
-class ModelPart(Part):
-    """The scanned model."""
-
-    name: WholeText
-    revision: WholeText | None
-    architecture: str
-    dtype: str
-    layers: int
-    neurons: int  #: FFN units of one layer
-
-
-class SkippedPart(Part):
-    """A sample that the scan left out."""
-
-    sample: int
-    image: WholeText
-    reason: WholeText
-
-
 class ScanPart(Part):
     """The scan that the report was made from; fields as in its ``manifest.json``."""
 
     scan_id: str
-    created: WholeText
-    model: ModelPart
+    created: str
+    model: ModelInfo
     hook: str
-    question: WholeText
-    data: WholeText
+    question: str
+    data: str
     data_sha256: str
     samples: int
     scanned: int
-    skipped: tuple[SkippedPart, ...]
+    skipped: tuple[Skipped, ...]
     top_n: int
     maps: int
     thresholds: ThresholdsInfo  #: the scan's own
@@ -288,8 +266,8 @@ class NeuronPart(NotedPart):
 class Report(Part):
     """The whole document; ``created`` is the only field that differs between two reports of the same."""
 
-    format: Literal["vlmscope-report"] = FORMAT
-    schema_version: Literal[1] = SCHEMA
+    format: Literal["vlmscope-report"] = "vlmscope-report"
+    schema_version: Literal[1] = 1
     created: str = Field(description="ISO 8601, UTC")
     vlmscope: str  #: the version that wrote the report
     scan: ScanPart

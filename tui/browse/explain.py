@@ -62,8 +62,8 @@ class ExplainScreen(ControlledScreen):
 
     def action_explain(self) -> None:
         """Ask what the neuron of now responds to; before the first request that may cost, say what and ask."""
-        from vlmscope.core.explain.cost import estimate
         from vlmscope.core.explain.evidence import gather
+        from vlmscope.core.explain.prompt import estimate
         from vlmscope.core.llm.access import key_problem
 
         neuron, settings = self.state.neuron, self.config.api
@@ -142,7 +142,6 @@ class ExplainScreen(ControlledScreen):
 
     async def _explain(self, evidence: "Evidence", again: bool) -> None:
         """One explanation from beginning to end; what comes of it is in the notebook before it is on the screen."""
-        from vlmscope.core.explain.cache import ExplainCache
         from vlmscope.core.explain.evidence import complete
         from vlmscope.core.explain.explain import explain
 
@@ -150,7 +149,7 @@ class ExplainScreen(ControlledScreen):
         try:
             whole = await complete(evidence, self.store, self.link if evidence.wants_model else None)
             self._say_doing(neuron, f"asking {plain(settings.model, 40)}")
-            answered = await explain(whole, await self._connect(), ExplainCache(), self.ledger, again=again)
+            answered = await explain(whole, await self._connect(), self.ledger, again=again)
             outcome = answered.outcome
             if isinstance(outcome, Explanation):
                 found = outcome

@@ -9,7 +9,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.progress import progress_title
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.watch import ScanWatch, can_go_on
+from vlmscope.core.store.watch import ScanWatch
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.session import REST_S, compute
 from vlmscope.tui.browse.triage import TriageScreen
@@ -26,7 +26,7 @@ class FollowingScreen(TriageScreen):
         self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
     ) -> None:
         super().__init__(store, config, start, name, factory)
-        self._watch = ScanWatch(store) if can_go_on(store.manifest) else None
+        self._watch = None if store.manifest.is_done else ScanWatch(store)
         self._looks: Timer | None = None
         self._looking = False
         self._trouble = ""
@@ -71,7 +71,7 @@ class FollowingScreen(TriageScreen):
             if columns.labels.thresholds == self.wanted.thresholds:
                 break
         watch.store = store
-        if not can_go_on(store.manifest):
+        if store.manifest.is_done:
             self._watch = None
             if self._looks is not None:
                 self._looks.stop()
