@@ -69,7 +69,13 @@ class ScanStore:
                 raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         #: The line of a processed sample, by its index, as it was written; raises StoreError if it is damaged.
-        self.record = lru_cache(maxsize=512)(self._read_record)
+        #: (A method here would tie the store to its own cache: its files would stay open until garbage is collected.)
+        self.record = lru_cache(maxsize=512)(partial(_read_record, self._lines, self._samples))
+
+    @cached_property
+    def valid(self) -> int:
+        """How many top samples each neuron has."""
+        return self.manifest.valid
 
     @property
     def layers(self) -> int:
@@ -103,13 +109,12 @@ class ScanStore:
 
     def stored_labels(self) -> Labels:
         """The labels at the scan's own thresholds: reads the votes alone."""
-        votes, manifest = np.asarray(self.arrays["votes"]), self.manifest
-        return Labels.from_votes(votes, manifest.valid, manifest.thresholds.value())
+        return Labels.from_votes(np.asarray(self.arrays["votes"]), self.valid, self.manifest.thresholds.value())
 
     def labels(self, thresholds: Thresholds, at: tuple[int | slice, ...] = ()) -> Labels:
         """The labels of all neurons, or of those ``at`` these layers and indices, at any thresholds."""
         visual, text = self._compared(thresholds, at)
-        return label_neurons(visual, text, np.asarray(self.maximum[at]), self.manifest.valid, thresholds)
+        return label_neurons(visual, text, np.asarray(self.maximum[at]), self.valid, thresholds)
 
     def labels_of(self, neuron: Neuron, thresholds: Thresholds) -> Labels:
         """The label of one neuron at any thresholds: arrays of one entry."""
@@ -142,12 +147,12 @@ class ScanStore:
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""
-        visual, text = self._compared(thresholds, (neuron.layer, neuron.index, slice(self.manifest.valid)))
+        visual, text = self._compared(thresholds, (neuron.layer, neuron.index, slice(self.valid)))
         return sample_votes(visual, text, np.asarray(self.maximum[neuron.layer, neuron.index]), thresholds)
 
     def scores(self, neuron: Neuron) -> NDArray[np.float32]:
         """The scores of the neuron's top samples, best first: float32 (valid,)."""
-        at = (0, neuron.layer, neuron.index, slice(self.manifest.valid))
+        at = (0, neuron.layer, neuron.index, slice(self.valid))
         scores: NDArray[np.float32] = np.maximum(self.arrays["top_visual"][at], self.arrays["top_text"][at])
         return scores
 
@@ -194,7 +199,7 @@ class ScanStore:
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
-        for rank in range(self.manifest.valid):
+        for rank in range(self.valid):
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
@@ -213,16 +218,16 @@ class ScanStore:
         share = 1 - float(histogram[0]) / count if count else float("nan")
         return Distribution(count, mean, mean_square, share, histogram)
 
-    def _read_record(self, index: int) -> dict[str, Any]:
-        start, end = (int(at) for at in self._lines[index])
-        try:
-            record = json.loads(self._samples.read(start, end - start))
-            if not {"image", "description", "tokens", "crop"} <= record.keys():
-                raise ValueError("a field is missing")
-        except (OSError, ValueError, AttributeError) as error:
-            what = f"{self._samples.path}, sample {index}, is damaged: {error}."
-            raise StoreError(what, "Copy the scan again.") from error
-        return dict(record)
+
+def _read_record(lines: NDArray[np.int64], samples: PartReader, index: int) -> dict[str, Any]:
+    start, end = (int(at) for at in lines[index])
+    try:
+        record = json.loads(samples.read(start, end - start))
+        if not {"image", "description", "tokens", "crop"} <= record.keys():
+            raise ValueError("a field is missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+    return dict(record)
 
 
 def open_scan(scan: str | Path) -> ScanStore:

@@ -12,7 +12,7 @@ from vlmscope.core.analysis.firmness import NeuronFirmness, firmness, fragile
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, labels_at, of_layer, scan_statistics
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
@@ -201,7 +201,7 @@ def _entry_lines(entries: list[_Entry]) -> list[Text]:
         label, firm = entry.label, entry.firmness
         mark = "!" if entry.high_confidence else ""
         line = output.row(f"{entry.neuron!s:<{width}}  ")
-        line.append(f"{label.letter} {label.word}{mark}".ljust(13), style=output.COLOURS[label])
+        line.append(f"{label.letter} {label.word}{mark}".ljust(13), style=COLOURS[label])
         share = "-" if firm.share is None else f"{firm.share:.2f}"
         line.append(f"  {share:>5}  {firm.low:.2f} to {firm.high:.2f}  {firm.margin:>7.2f}  {p_text(firm.sign_p):>7}")
         line.append("  fragile" if firm.fragile else "")

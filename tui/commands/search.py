@@ -12,7 +12,7 @@ from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.concepts import ConceptList, Concepts
-from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.method.words import words_of
 from vlmscope.core.store.progress import check_whole
 from vlmscope.tui.commands.concepts import as_entry, as_words, share
@@ -107,7 +107,7 @@ def as_table(hits: list[Hit]) -> list[Text]:
     for hit in hits:
         line = output.row(f"{hit.neuron!s:<{width}}  ")
         mark = "!" if hit.high_confidence else " "
-        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{mark}", 13), output.COLOURS[hit.label])
+        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{mark}", 13), COLOURS[hit.label])
         found = hit.concepts
         line.append(f"  {hit.strength:>8.1f}  {share(found.purity):>6}  {share(found.base_rate):>4}  {as_words(found)}")
         lines.append(line)

@@ -23,9 +23,11 @@ from vlmscope.core.analysis.statistics import (
     own_statistics,
 )
 from vlmscope.core.base.config import Config
+from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels, Thresholds
 from vlmscope.core.store.reader import ScanStore, open_scan
+from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.keys import BY_ID, footer_keys
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.widgets.palette import make_palette
@@ -66,7 +68,7 @@ class SharesScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(BY_ID[name].keys, call, show=False, id=name) for name, call in _CALLS.items()),
         Binding("f", "firm", "Firm only", show=False),
-        Binding("escape,q", "leave", "Leave", show=False),
+        Binding("escape,q", "leave", "Leave", show=False, priority=True),
     ]
 
     def __init__(
@@ -134,12 +136,13 @@ class SharesScreen(Screen[None]):
     def _open(self, at: int) -> tuple[ScanStore, Labels]:
         if at == 0:
             return self._store, self._labels or labels_at(self._store, self._thresholds)
-        store = open_scan(self._scans[at].typed)
+        store = open_scan(scan_folder(self._scans[at].typed))
         return store, labels_at(store, self._thresholds)
 
     def _know(self, at: int, scan: _Compared) -> None:
         self._scans[at] = scan
-        self._paint()
+        if self.is_attached:  # it may have been left meanwhile
+            self._paint()
 
     # -- painting ------------------------------------------------------------------------------------------------
 
@@ -203,4 +206,4 @@ class SharesScreen(Screen[None]):
         self.app.push_screen(HelpScreen(self._config.keys, self._palette))
 
     def action_leave(self) -> None:
-        self.dismiss()
+        end(self)

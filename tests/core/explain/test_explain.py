@@ -250,7 +250,7 @@ def test_the_caches_key_depends_on_all_that_is_asked() -> None:
         cache_key(build_request(evidence(samples=(sample(2),)), settings), "https://a/v1", (7, 9)),
         cache_key(build_request(evidence(samples=(sample(text=[4, 4, 4, 4]),)), settings), "https://a/v1", (7, 9)),
         cache_key(
-            build_request(evidence(samples=(replace(sample(2), crop=picture(seed=99)),)), settings),
+            build_request(evidence(samples=(replace(sample(2), read_crop=lambda: picture(seed=99)),)), settings),
             "https://a/v1",
             (7, 9),
         ),

@@ -129,8 +129,7 @@ def test_the_estimate_before_the_maps_is_an_upper_bound() -> None:
         unknown = Evidence(
             known.neuron,
             known.label,
-            known.maximum,
-            tuple(type(one)(**{**vars(one), "visual": None, "text": None}) for one in known.samples),
+            tuple(replace(one, visual_map=None, text_map=None) for one in known.samples),
         )
         before, after = estimate(unknown, Api()), estimate_request(build_request(known, Api()), Api())
         assert before.images == after.images == (0 if label is Label.TEXT else 4)

@@ -11,13 +11,9 @@ from rich.text import Text
 
 from vlmscope.core.analysis.statistics import Counts
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label
-from vlmscope.tui.views.label_bar import bar_cells
+from vlmscope.core.method.labels import COLOURS, Label, bar_cells
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
-
-#: Safe for colour-blind eyes (Okabe and Ito); the letter beside it says the same.
-COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
 
 
 def write(text: str) -> None:
