@@ -18,22 +18,14 @@ OVERHEAD = 200  #: tokens for the JSON schema and what separates messages
 
 @dataclass(frozen=True)
 class Estimate:
-    """An upper bound, unless a model counts pictures in a way of its own.
-
-    Attributes:
-        output_tokens_at_most: the answer is cut there.
-        usd: None where the model's price is not known.
-        price_date: what dates the price (``PriceTag.date``); empty where no price is known.
-        images: pictures sent.
-        requests: how many requests this is the sum of.
-    """
+    """An upper bound, unless a model counts pictures in a way of its own."""
 
     input_tokens: int
-    output_tokens_at_most: int
-    usd: float | None
-    price_date: str
-    images: int
-    requests: int = 1
+    output_tokens_at_most: int  #: the answer is cut there
+    usd: float | None  #: None where the model's price is not known
+    price_date: str  #: what dates the price (``PriceTag.date``); empty where no price is known
+    images: int  #: pictures sent
+    requests: int = 1  #: how many requests this is the sum of
 
     @property
     def tokens(self) -> str:

@@ -19,17 +19,11 @@ class TextPart:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """A picture of a message.
+    """A picture of a message."""
 
-    Attributes:
-        name: what it is called where it becomes a file, such as ``sample_1_crop.png``.
-        png: a lossless PNG.
-        side: width and height in pixels.
-    """
-
-    name: str
-    png: bytes
-    side: int
+    name: str  #: what it is called where it becomes a file, such as ``sample_1_crop.png``
+    png: bytes  #: a lossless PNG
+    side: int  #: width and height in pixels
 
     @property
     def sha256(self) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from vlmscope.core.base.config import data_folder
@@ -83,9 +82,7 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
         """Close the file; everything is saved already."""
         self._file.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # The user's marks. Each call returns the change, or None if the value was so already.

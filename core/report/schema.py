@@ -96,17 +96,12 @@ class ConceptPart(Part):
 
 
 class ConceptsPart(Part):
-    """Words that co-occur with the neuron's activation: no explanation by a model.
-
-    Attributes:
-        purity: the share of the ``looked_at`` first top samples whose description has the first word.
-        base_rate: the share of all descriptions that have it.
-    """
+    """Words that co-occur with the neuron's activation: no explanation by a model."""
 
     words: tuple[ConceptPart, ...]
-    purity: Number
+    purity: Number  #: the share of the ``looked_at`` first top samples whose description has the first word
     looked_at: int
-    base_rate: Number
+    base_rate: Number  #: the share of all descriptions that have it
 
 
 class TokenPart(Part):
@@ -242,24 +237,17 @@ class SamplePart(Part):
 
 
 class NeuronPart(NotedPart):
-    """All that is reported of a neuron.
-
-    Attributes:
-        maximum: the activation whose norm is 10.
-        concepts: None where the scan has none.
-        promoted: None where the model was not asked.
-        published: None unless the paper shows this very neuron.
-    """
+    """All that is reported of a neuron."""
 
     label: LabelWord
     high_confidence: bool
     fractions: Shares
     votes: Votes
     top_samples: int
-    maximum: Number
-    concepts: ConceptsPart | None
-    promoted: PromotedPart | None
-    published: PublishedPart | None
+    maximum: Number  #: the activation whose norm is 10
+    concepts: ConceptsPart | None  #: None where the scan has none
+    promoted: PromotedPart | None  #: None where the model was not asked
+    published: PublishedPart | None  #: None unless the paper shows this very neuron
     samples: tuple[SamplePart, ...]
 
 

@@ -19,24 +19,15 @@ SCALE = 10.0  #: predictions and truth are norms, from 0 to this (method.md, "No
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A sample to predict: all that a simulator may look at.
+    """A sample to predict: all that a simulator may look at."""
 
-    Attributes:
-        sample: its index in the data.
-        rank: among the neuron's top samples, from 1; None for a random one.
-        picture: where the original picture is, or None if it is missing.
-        prompt: the exact text before the description, with one image token, as in the manifest.
-        tokens: the description's tokens, spelled; joined they are the description.
-        grid: rows and columns of patches.
-    """
-
-    sample: int
-    rank: int | None
-    picture: Path | None
-    prompt: str
+    sample: int  #: its index in the data
+    rank: int | None  #: among the neuron's top samples, from 1; None for a random one
+    picture: Path | None  #: where the original picture is, or None if it is missing
+    prompt: str  #: the exact text before the description, with one image token, as in the manifest
     description: str
-    tokens: tuple[str, ...]
-    grid: tuple[int, int]
+    tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
+    grid: tuple[int, int]  #: rows and columns of patches
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,19 +33,13 @@ class ScoreStatus(StrEnum):
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """One neuron of a run.
-
-    Attributes:
-        explanation: what was scored, where there was anything.
-        report: None where nothing was scored.
-        reason: why; else empty.
-    """
+    """One neuron of a run."""
 
     neuron: Neuron
     status: ScoreStatus
-    explanation: Explanation | None = None
-    report: ScoreReport | None = None
-    reason: str = ""
+    explanation: Explanation | None = None  #: what was scored, where there was anything
+    report: ScoreReport | None = None  #: None where nothing was scored
+    reason: str = ""  #: why; else empty
 
 
 def pick_explanation(

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -120,9 +119,7 @@ class StoreWriter:
             self._log = SampleLog.new(self.folder, self._samples)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if isinstance(error, OSError):
