@@ -24,6 +24,7 @@ SWEPT = (
     "core/report",
     "core/scan",
     "core/scoring",
+    "core/store",
     "core/worker",
     "tui/__init__.py",
     "tui/app.py",

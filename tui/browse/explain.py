@@ -45,8 +45,8 @@ class ExplainControl:
         Raises:
             VlmscopeError: if nothing can be asked.
         """
-        from vlmscope.core.explain.cost import estimate
         from vlmscope.core.explain.evidence import gather
+        from vlmscope.core.explain.prompt import estimate
         from vlmscope.core.llm.access import key_problem
 
         session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
@@ -111,14 +111,13 @@ class ExplainControl:
 
     async def _explain(self, evidence: "Evidence", *, again: bool) -> None:
         """One explanation from beginning to end; it is in the notebook before it is on the screen."""
-        from vlmscope.core.explain.cache import ExplainCache
         from vlmscope.core.explain.evidence import complete
         from vlmscope.core.explain.explain import explain
 
         neuron, session = evidence.neuron, self.session
         whole = await complete(evidence, session.store, self.model if evidence.wants_model else None)
         self._show(neuron, f"asking {self.api.settings.model[:40]}")
-        answered = await explain(whole, await self.api.connect(), ExplainCache(), self.api.ledger, again=again)
+        answered = await explain(whole, await self.api.connect(), self.api.ledger, again=again)
         outcome = answered.outcome
 
         def keep(notebook: "Notebook") -> "Entry":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.watch import ScanWatch, can_go_on
+from vlmscope.core.store.watch import ScanWatch
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.session import Session, count
 from vlmscope.tui.browse.tasks import Tasks
@@ -32,7 +32,7 @@ class FollowControl:
     _counting: Thresholds | None = None
 
     def __post_init__(self) -> None:
-        if can_go_on(self.session.store.manifest):
+        if not self.session.store.manifest.is_done:
             self._watch = ScanWatch(self.session.store)
             self.session.change(scanning=self._watch.scanning)
 
@@ -74,7 +74,7 @@ class FollowControl:
             if wanted == session.wanted:
                 break
         watch.store = store
-        if not can_go_on(store.manifest):
+        if store.manifest.is_done:
             self._watch = None
             self.post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
         session.change(scanning=self._watch is not None and watch.scanning)

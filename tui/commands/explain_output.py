@@ -106,7 +106,7 @@ class DryRun:
         entry: Json = {
             "neuron": str(evidence.neuron),
             "label": evidence.label.word,
-            "samples": [sample.sample for sample in evidence.samples],
+            "samples": [one.sample.index for one in evidence.samples],
             "note": evidence.note,
             "estimate": asdict(cost),
         }

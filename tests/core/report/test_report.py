@@ -336,7 +336,7 @@ def test_an_empty_folder_is_taken_any_other_is_refused(store: ScanStore, tmp_pat
         with pytest.raises(ReportError, match="exists already"):
             check_report_folder(taken)
     assert tree(empty) == before
-    with pytest.raises(ReportError, match="no folder that you may write to"):
+    with pytest.raises(ReportError, match="not a folder that you may write to"):
         markdown(store, None, empty / "report.md/below")
 
 
