@@ -1,7 +1,7 @@
 """The screen's side of the API server: one client, one account of what it cost."""
 
 import asyncio
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.config import Api
@@ -43,18 +43,14 @@ class ApiLink:
     async def connect(self) -> "Chat":
         """The client."""
         if self._chat is None:
-            # The modules alone take a moment to import; a key must not feel it.
-            make: Callable[[Api], Chat] = await asyncio.to_thread(_chat_class)
-            self._chat = make(self.settings)
+            # The modules alone take a moment to import: not in the event loop's thread.
+            await asyncio.to_thread(import_module, "vlmscope.core.llm.client")
+            from vlmscope.core.llm.client import Chat
+
+            self._chat = Chat(self.settings)
         return self._chat
 
     async def close(self) -> None:
         """Disconnect."""
         if self._chat is not None:
             await self._chat.close()
-
-
-def _chat_class() -> "type[Chat]":
-    from vlmscope.core.llm.client import Chat
-
-    return Chat

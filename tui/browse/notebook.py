@@ -1,5 +1,6 @@
 """The notebook's part: what it holds on all neurons for the list, and on the page's neuron for the page."""
 
+import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,9 +80,9 @@ class NotebookControl:
             by = names.get(one.explanation.source) or one.explanation.model[:20]
             choices.append(Choice(letter, f"{one.explanation.text[:48]} ({by})", one.leads))
 
-        def chosen(letter: str) -> None:
+        def chosen(letter: str) -> asyncio.Task[None]:
             which = saved[LETTERS.index(letter)]
-            self.tasks.run_task(self._lead(which.neuron, which.id))
+            return self.tasks.run_task(self._lead(which.neuron, which.id))
 
         return AskChoice("which explanation leads", choices, chosen)
 

@@ -11,7 +11,7 @@ from vlmscope.core.base.errors import NotebookError
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
-Result = TypeVar("Result")
+_Read = TypeVar("_Read")
 
 
 class NotebookLink:
@@ -25,7 +25,7 @@ class NotebookLink:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook")
         self._notebook: Notebook | None = None
 
-    async def read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
+    async def read(self, call: "Callable[[Notebook], _Read]", empty: _Read) -> _Read:
         """What ``call`` reads, or ``empty`` if there is no notebook yet: looking at a scan makes no files.
 
         Raises:
@@ -33,7 +33,7 @@ class NotebookLink:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, call, empty)
 
-    async def write(self, call: "Callable[[Notebook], Result]") -> Result:
+    async def write(self, call: "Callable[[Notebook], _Read]") -> _Read:
         """What ``call`` returns after it has changed the notebook; it is on the disk then.
 
         Raises:
@@ -68,12 +68,12 @@ class NotebookLink:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
+    def _read(self, call: "Callable[[Notebook], _Read]", empty: _Read) -> _Read:
         if self._notebook is None and not self._path().exists():
             return empty
         return self._write(call)
 
-    def _write(self, call: "Callable[[Notebook], Result]") -> Result:
+    def _write(self, call: "Callable[[Notebook], _Read]") -> _Read:
         if self._notebook is None:
             self._notebook = self.second()
         return call(self._notebook)

@@ -22,11 +22,10 @@ from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import PUBLISHED
 from vlmscope.tui.views.meaning import Meaning, reports_of
-from vlmscope.tui.views.scene import Changed, Scene
+from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Filter, Mode, Pane, State
-from vlmscope.tui.views.title import LayerCounts
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
@@ -278,11 +277,6 @@ def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
     return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}
 
 
-def waits_for_map(scene: Scene) -> bool:
-    """Whether the page has no map yet, and the model is asked."""
-    return scene.asking and (scene.picture is None or scene.picture.visual is None)
-
-
 # What each part of the screen shows. A value that holds arrays is another one if it is another object: comparing it
 # would cost more than painting.
 _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
@@ -330,7 +324,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.meaning),
         id(scene.score),
         # How far loading is stands in the title alone.
-        scene.status.phase if waits_for_map(scene) else None,
+        scene.status.phase if scene.waits_for_map else None,
         scene.state.neuron,
         scene.state.rank,
         scene.state.own is None,

@@ -1,4 +1,4 @@
-"""All that the screen shows, as one frozen value, and the parts that the screen consists of."""
+"""All that the screen shows, as one frozen value that its parts are painted from, and which parts there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.views.page import Facts
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
-from vlmscope.tui.views.title import LayerCounts
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
+
+
+LabelCounts = tuple[int, int, int, int]  #: of neurons that are visual, text, multimodal, unknown
+LayerCounts = tuple[LabelCounts, ...]  #: the same of each layer
 
 
 class Changed(Flag):
@@ -92,3 +96,22 @@ class Scene:
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
+
+    @property
+    def control_counts(self) -> LayerCounts | None:
+        """The control's label counts of each layer: None where there is no control, 0 while they are being counted."""
+        if self.control is None:
+            return None
+        is_now = self.control.thresholds == self.state.thresholds
+        return self.control.counts if is_now else ((0, 0, 0, 0),) * len(self.counts)
+
+    @property
+    def scan_progress(self) -> tuple[str, ...]:
+        """How far a scan in progress is, the longest text first; empty for a whole scan."""
+        progress = self.columns.store.manifest.progress
+        return () if progress is None else progress_title(progress, self.scanning)
+
+    @property
+    def waits_for_map(self) -> bool:
+        """Whether the page has no map yet, and the model is asked."""
+        return self.asking and (self.picture is None or self.picture.visual is None)

@@ -8,7 +8,7 @@ from textual.strip import Strip
 
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Part, blank, row, short
+from vlmscope.tui.widgets.lines import Span, blank, row, short
 from vlmscope.tui.widgets.page.facts import (
     HEAD,
     concepts_line,
@@ -81,10 +81,13 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
 
 
 def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
-    from vlmscope.tui.widgets.page.score_words import score_lines_wrapped
+    from vlmscope.tui.widgets.page.score_words import score_text
 
-    reports = meaning.scores.get(explanation, ())
-    return [line for report in reports for line in score_lines_wrapped(report, palette, width, HEAD)]
+    lines = []
+    for report in meaning.scores.get(explanation, ()):
+        for at, line in enumerate(textwrap.wrap(score_text(report), max(width - HEAD, 8))):
+            lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
+    return lines
 
 
 def _promoted(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
@@ -108,7 +111,7 @@ def _time(created: str) -> str:
 
 def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
     explanation = saved.explanation
-    parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent)]
+    parts: list[Span] = [("▸ " if saved.leads else "  ", palette.accent)]
     parts.append((f"#{saved.id} · {written_by(explanation)}", palette.strong))
     lines = [row(parts, width), *_wrapped(said(explanation), palette, width)]
     for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):

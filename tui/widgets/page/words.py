@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.norm import TOP
-from vlmscope.tui.widgets.lines import Part, row
+from vlmscope.tui.widgets.lines import Span, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
 _LEAST = 0.5  # norms below this look like none: without colour, brackets around every word would hide the text
@@ -38,7 +38,7 @@ def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Sty
     return palette.shades[round(min(norm, TOP) * SHADES)] + strong
 
 
-def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Part]:
+def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Span]:
     """Leading blanks are not shaded, so that shaded neighbours stay apart."""
     text = spell(token)
     body = text.lstrip()
@@ -73,9 +73,9 @@ def words(
         threshold: T_t; tokens above it are underlined, the same that count for the vote.
     """
     peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
-    lines: list[list[Part]] = [[]]
+    lines: list[list[Span]] = [[]]
     used, peak_line = 0, 0
-    word: list[tuple[bool, list[Part]]] = []  # tokens since the last blank: they wrap together
+    word: list[tuple[bool, list[Span]]] = []  # tokens since the last blank: they wrap together
 
     def put() -> None:
         nonlocal used, peak_line
