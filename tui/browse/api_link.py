@@ -1,4 +1,4 @@
-"""The screen's side of the API server: one client, one account of what it cost."""
+"""The screen's side of the API server: one client, and one ledger of its costs."""
 
 import asyncio
 from importlib import import_module
@@ -31,7 +31,7 @@ class ApiLink:
 
     @property
     def spent(self) -> str:
-        """The same for the title; empty before the first request."""
+        """The same as text for the title; empty before the first request."""
         ledger = self._ledger
         if ledger is None or not (ledger.spent_usd or ledger.unpriced):
             return ""

@@ -1,4 +1,4 @@
-"""Finding neurons: by a word of their concepts or texts, by label; which ones the list holds, in which order."""
+"""Finding neurons: by a word of their concepts or texts, by label; the list's filter and order."""
 
 import asyncio
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class FindControl:
             await asyncio.to_thread(compute, self.session.scene.columns, filter_, order)
 
     def relabel(self, thresholds: Thresholds) -> None:
-        """Label all neurons again; the last thresholds asked for win."""
+        """Label all neurons again; the thresholds asked for last win."""
         self.session.wanted = thresholds
         store, concepts, state = self.session.store, self.session.scene.columns.concepts, self.session.state
 

@@ -28,15 +28,15 @@ class NotebookControl:
     tasks: Tasks
 
     async def read_marks(self) -> None:
-        """Read which neurons somebody has worked on, for the list, and the entry of the page's neuron."""
+        """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons
         none = Noted.of({}, {}, layers, neurons)
         noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
         self.post(Repaint(incoming.take_noted(self.session, noted)))
         await self.read_entry()
 
-    async def told_once(self, work: Coroutine[None, None, None]) -> None:
-        """Do ``work``, which reads; that there is no notebook is not told at every look."""
+    async def reported_once(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work``, which reads; a notebook that cannot be used is reported once, not at every look."""
         try:
             await work
         except NotebookError as error:
@@ -44,7 +44,7 @@ class NotebookControl:
                 raise
 
     async def look(self) -> None:
-        """Take over what another vlmscope has written."""
+        """Read what another vlmscope has written."""
         if await self.link.read(lambda notebook: notebook.changed(), False):
             await self.read_marks()
 

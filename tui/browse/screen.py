@@ -162,7 +162,7 @@ class BrowseScreen(Screen[None]):
     def _begin_reading(self) -> None:
         with self.guard():
             self.show(incoming.take_concepts(self.session))
-        self.tasks.run_task(self.notebook.told_once(self._read_notebook()))
+        self.tasks.run_task(self.notebook.reported_once(self._read_notebook()))
         self.tasks.run_task(self.follow.find_control())
         self.set_interval(self.pace.look_s, self.look)
         if self.follow.following:
@@ -174,7 +174,7 @@ class BrowseScreen(Screen[None]):
 
     def look(self) -> None:
         """Read what others wrote to the notebook, and keep the session's place."""
-        self.tasks.run_task(self.notebook.told_once(self._look()))
+        self.tasks.run_task(self.notebook.reported_once(self._look()))
 
     async def _look(self) -> None:
         await self.notebook.look()
@@ -226,7 +226,7 @@ class BrowseScreen(Screen[None]):
             if scene.picture is not None and scene.picture.visual is None:
                 self.model.want_map()
             if scene.entry is None:
-                self.tasks.run_task(self.notebook.told_once(self.notebook.read_entry()))
+                self.tasks.run_task(self.notebook.reported_once(self.notebook.read_entry()))
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
                 self.promoted.ask_when_rested()
             return changed

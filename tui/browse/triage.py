@@ -202,9 +202,7 @@ class TriageControl:
         def work() -> "Written":
             # A connection of its own: verdicts do not wait for hundreds of pictures.
             with self.notebook.second() as notebook:
-                return write_report(
-                    Path(text.strip()).expanduser(), store, notebook, kept, thresholds, when=datetime.now(UTC)
-                )
+                return write_report(out, store, notebook, kept, thresholds, when=datetime.now(UTC))
 
         written = await asyncio.to_thread(work)
         what = "1 neuron is" if written.neurons == 1 else f"{written.neurons} neurons are"

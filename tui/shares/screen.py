@@ -178,7 +178,7 @@ class SharesScreen(Screen[None]):
 
         keys = [
             ("esc", "back", "leave"),
-            ("f", "all neurons" if self._high_only else "high-confidence only", "high_only"),
+            ("f", "all neurons" if self._high_only else "high-confidence", "high_only"),
             (of("neuron.next", "neuron.previous"), "layers", "scroll(1)"),
             *([(of("sample.previous", "sample.next"), "columns", "side(1)")] if blocks > 1 else []),
             (of("help"), "help", "help"),

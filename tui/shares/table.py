@@ -31,7 +31,7 @@ class ShareBlock:
     """One scan, or one control.
 
     Attributes:
-        names: what it is, the longest first.
+        names: of it, the longest first.
         statistics: None while they are on their way, or where there are none.
         problem: why there are none; empty otherwise.
         is_control: a control has no fragile labels.
@@ -216,8 +216,8 @@ def _legend(view: SharesView, palette: Palette) -> list[list[Span]]:
     for label in Label:
         labels += [(label.letter, palette.labels[label] + palette.strong), (f" {label.word}   ", palette.labels[label])]
     among = "shares of the high-confidence neurons" if view.high_only else "shares of all neurons"
-    others = f" high: high-confidence, over {view.thresholds.high_confidence:.0%} of the votes alike   "
-    others += "frag: fragile, a tenth on Tv or Tt changes it"
+    others = f" high: high-confidence (over {view.thresholds.high_confidence:.0%} alike)   "
+    others += "frag: a tenth on Tv or Tt changes it"
     control = "control: the same architecture with random weights, which has learnt nothing"
     return [
         [*labels, (among, palette.muted)],

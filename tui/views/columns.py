@@ -25,10 +25,10 @@ VERDICTS = ("", "keep", "reject", "unsure")  #: by their number in ``Noted.verdi
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What the notebook says of all neurons, as columns. All of (L * F,).
+    """What the notebook holds on all neurons, as columns. All of (L * F,).
 
     Attributes:
-        marks: of every neuron of which there is anything.
+        marks: of every neuron in the notebook.
         verdict: uint8, a place in ``VERDICTS``.
         explained, scored, bookmarked: bool.
         score: float32, pooled; nan where there is none.
@@ -92,7 +92,7 @@ class Noted:
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What the scan says of all neurons; a new one is made when the labels change. All of (L * F,)."""
+    """The scan's values of all neurons; made again when the labels change. All of (L * F,)."""
 
     store: ScanStore
     labels: Labels
@@ -107,7 +107,7 @@ class Columns:
 
     @cached_property
     def strength(self) -> NDArray[np.float32]:
-        """Of the leading concept; 0 where there is none."""
+        """Strength of the leading concept; 0 without one."""
         if self.concepts is None:
             return np.zeros(self.labels.label.size, dtype=np.float32)
         return self.concepts.strength[..., 0].astype(np.float32).ravel()

@@ -40,7 +40,7 @@ class PictureView:
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
-        peak_patch, peak_token: where the largest activations lie.
+        peak_patch, peak_token: where the largest activations are.
     """
 
     neuron: Neuron
@@ -86,7 +86,7 @@ def _crop(example: Example) -> tuple[Image.Image | None, str]:
 
 
 def _norm(activation: float, maximum: float) -> float | None:
-    """The norm of one activation; None for -inf, which stands for a token that there is not."""
+    """The norm of one activation; None for -inf, which stands for a missing token."""
     if activation == -np.inf:
         return None
     return float(norm(np.array([activation], dtype=np.float32), maximum)[0])
@@ -121,16 +121,18 @@ def gather(
 
 
 def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
-    """What is known of the neuron as a whole; no peaks if a sample's line is damaged, which its picture reports."""
+    """The facts of a neuron; no peaks if a sample's line is damaged, which its picture reports."""
     try:
         peaks = tuple(store.peak_tokens(neuron))
-    except StoreError:  # a damaged line, or a peak that lies outside its description
+    except StoreError:  # a damaged line, or a peak outside its description
         peaks = ()
     return Facts(
         neuron=neuron,
         peaks=peaks,
-        visual=store.distribution(neuron, Label.VISUAL),
-        text=store.distribution(neuron, Label.TEXT),
+        distributions=tuple(
+            (name, store.distribution(neuron, kind), kind)
+            for name, kind in (("patches", Label.VISUAL), ("words", Label.TEXT))
+        ),
         content_maximum=float(store.arrays["content_maximum"][neuron.layer, neuron.index]),
     )
 

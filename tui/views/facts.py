@@ -13,17 +13,11 @@ class Facts:
 
     Attributes:
         peaks: words at the peaks of its top samples, with how many samples have each.
-        visual, text: distributions of its activation over patches and over words.
+        distributions: of its activation over patches and over words; their name, and the label whose colour they have.
         content_maximum: largest activation over patches and words; the maximum is over all tokens.
     """
 
     neuron: Neuron
     peaks: tuple[tuple[str, int], ...]
-    visual: Distribution
-    text: Distribution
+    distributions: tuple[tuple[str, Distribution, Label], ...]
     content_maximum: float
-
-    @property
-    def distributions(self) -> tuple[tuple[str, Distribution, Label], ...]:
-        """Both, with the name of their tokens and the label in whose colour they are drawn."""
-        return ("patches", self.visual, Label.VISUAL), ("words", self.text, Label.TEXT)

@@ -58,16 +58,16 @@ class Scene:
         listed: whether the cursor's row is the page's neuron, and not only the row nearest to it.
         noted: what the notebook holds on all neurons. marks: the list's cells for it.
         control: None where the scan has none, or it is not counted yet.
-        stale: whether the page's picture, facts and words are those of a neuron or sample that was left.
+        stale: whether the page's picture, facts and words belong to a neuron or sample that was left.
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
         status: the model's.
         asking: whether the page waits for an answer of the model.
-        working: whether anything is on its way that can be stopped.
-        doing: what is being done to a neuron in the background, by what it is and the neuron.
+        working: whether something is running that can be stopped.
+        doing: work on neurons in the background, as text, by its kind and the neuron.
         spent: on requests to an API, in this session.
-        scanning: whether somebody is at work on a scan that is not whole.
+        scanning: whether a process is at work on a scan that is not whole.
     """
 
     scan_name: str

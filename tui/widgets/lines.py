@@ -18,13 +18,13 @@ from vlmscope.tui.widgets.palette import Palette
 
 View = TypeVar("View")
 
-Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and how it looks
+Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 
 
 def row(parts: Iterable[Span], width: int) -> Strip:
     """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks.
 
-    All that is shown as lines passes here, so that no control character of outside text reaches a terminal.
+    Everything that is shown as lines passes here, so that no control character of outside text reaches a terminal.
     """
     segments: list[Segment] = []
     for given, look in parts:

@@ -171,7 +171,7 @@ class NeuronList(ScrollView, can_focus=False):
     def _columns(self, width: int) -> _Columns:
         view = self.view
         whole = view is not None and view.state.filter.whole
-        room = width - (16 if whole else 10) - 21
+        room = width - (16 if whole else 10) - 20
         if view is None or not view.has_concepts:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
@@ -190,7 +190,7 @@ class NeuronList(ScrollView, can_focus=False):
         ]
         if columns.numbers:
             parts += [(f"  {label.letter} " if label else " V  ", palette.labels[label]) for label in Label]
-        parts.append((f"{'max':>8} ", palette.muted))
+        parts.append((f"{'max':>7} ", palette.muted))
         parts.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted))
         return row(parts, width)
 
@@ -221,7 +221,7 @@ class NeuronList(ScrollView, can_focus=False):
             for which, count in zip(Label, counts, strict=True):
                 tone = palette.labels[which] if which is label else palette.muted
                 parts.append((f" {fraction(count / max(labels.valid, 1))}", tone))
-        parts.append((f"{activation(float(view.columns.store.maximum[at])):>8} ", look))
+        parts.append((f"{activation(float(view.columns.store.maximum[at])):>7} ", look))
         if columns.words and concepts is not None:
             words = [concept.word for concept in concepts.of(neuron).words]
             parts.append((_whole_words(words, columns.words), palette.text))

@@ -1,4 +1,4 @@
-"""How numbers are written on the screen: short, and never so rounded that they contradict what is said of them."""
+"""How numbers are written on the screen: short, but never so rounded that they contradict the words beside them."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def fraction(value: float) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share in whole per cent; ``<1%`` and ``>99%`` where rounding would say none or all."""
+    """A share in whole per cent; ``<1%`` and ``>99%`` where rounding would show none or all."""
     if not whole:
         return "0%"
     share = 100 * part / whole
@@ -81,7 +81,7 @@ def short_shares(counts: Sequence[int], palette: Palette) -> list[Span]:
 
 
 def spark(values: list[float]) -> str:
-    """One glyph a value, scaled to the largest; anything above 0 is seen."""
+    """One glyph a value, scaled to the largest; anything above 0 is visible."""
     top = max(values, default=0.0)
     if top <= 0:
         return " " * len(values)

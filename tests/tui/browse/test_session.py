@@ -1,5 +1,6 @@
 """The session as a value, without a screen: moves, filters, orders, labels, and what each leaves to be painted."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -327,7 +328,7 @@ def test_the_next_untriaged_neuron(session: Session) -> None:
     assert moves.to_untriaged(session)[1] == "From the list's beginning."
     assert session.state.neuron == Neuron(0, 2)
     session.set_filter(Filter(verdict=Decided.KEEP))
-    assert "has its verdict" in moves.to_untriaged(session)[1]
+    assert "has a verdict" in moves.to_untriaged(session)[1]
 
 
 def test_an_explanation_is_on_the_page_and_in_the_list_without_reading_the_notebook(session: Session) -> None:
@@ -385,7 +386,7 @@ def test_the_own_picture_comes_and_goes(session: Session) -> None:
     session.change_state(mode=Mode.STATISTICS)
     assert moved(session, incoming.show_own(session, own)) & (PAGE | KEYS) == PAGE | KEYS
     assert (session.state.mode, session.state.pane) == (Mode.PICTURES, Pane.PAGE)
-    assert page_view(session.scene).rank is None
+    assert rank_of(session.scene) is None
     assert moves.to_sample(session, 1)[1].startswith("Your own picture")
     late = MapAnswer(Neuron(0, 0), "/mine.png", None, np.ones((4, 4), np.float32), np.ones(2, np.float32))
     incoming.take_map(session, late, "/mine.png")
@@ -479,11 +480,15 @@ def title_of(scene: Scene) -> str:
     return list_title(state.filter, state.order, state.neuron.layer, len(scene.selection))
 
 
+def rank_of(scene: Scene) -> int | None:
+    return scene.state.rank if scene.state.own is None else None
+
+
 def page(scene: Scene) -> tuple[object, ...]:
     state, store, labels = scene.state, scene.columns.store, scene.columns.labels
     at = (state.neuron.layer, state.neuron.index)
     own = (labels.label[at], *labels.votes[at], labels.valid, labels.high_confidence[at], store.maximum[at])
-    chosen = (state.rank if state.own is None else None, state.colour_map, state.mode, state.neuron)
+    chosen = (rank_of(scene), state.colour_map, state.mode, state.neuron)
     held = (scene.picture, scene.facts, scene.meaning, scene.score, scene.firmness, scene.stale, scene.listed)
     votes = tuple(store.votes(state.neuron, state.thresholds).tolist())
     return own, chosen, held, votes, waiting(scene), scene.problem, store.manifest.text_tokens_max

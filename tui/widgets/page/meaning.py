@@ -46,9 +46,11 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
 
 
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
-    """Everything that was said of the neuron: concepts, tokens, every explanation with where it came from."""
+    """Everything in words about the neuron: concepts, tokens, every explanation with its source."""
     lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
-    lines.append(row([subject("", palette), ("words that co-occur, no explanation by a model", palette.muted)], width))
+    lines.append(
+        row([subject("", palette), ("words that co-occur, not an explanation by a model", palette.muted)], width)
+    )
     lines += blank(width)
     lines += _promoted(meaning, palette, width)
     lines += blank(width)

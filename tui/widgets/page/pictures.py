@@ -26,7 +26,7 @@ from vlmscope.tui.widgets.page.frame import SCALE
 from vlmscope.tui.widgets.palette import Palette, style
 
 STALE = 0.6  #: how far a picture that is out of date fades into the background
-COLOURS = 96  #: of one picture: at this size the eye misses none, and a cell's style is often one made before
+COLOURS = 96  #: of one picture: enough for the eye at this size, and few enough that styles are reused
 NEAR = 12  #: colours whose channels differ by no more than this are shown as one
 
 
@@ -43,7 +43,7 @@ def _style(lower: RGB | None, upper: RGB) -> Style:
 def _join_near(image: Image.Image) -> tuple[list[RGB], NDArray[np.uint16]]:
     """The palette of a picture in palette mode, and its pixels, each as the most frequent colour that is near its own.
 
-    JPEG scatters a flat area over a dozen colours that no eye tells apart; joined, they are one run of cells.
+    JPEG scatters a flat area over a dozen colours that look the same; joined, they are one run of cells.
     """
     indices = np.asarray(image)
     flat: NDArray[np.int16] = np.array(image.getpalette() or [0, 0, 0], dtype=np.int16).reshape(-1, 3)

@@ -45,7 +45,7 @@ def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[
 
 
 def note_of(report: ScoreReport) -> str:
-    """What a reader of the score should know, in one line."""
+    """The limits of a score, in one line."""
     own = "independent of the inspected model" if report.independent else ""
     return "; ".join(filter(None, [own, report.note]))
 

@@ -13,7 +13,7 @@ from vlmscope.core.method.norm import TOP
 from vlmscope.tui.widgets.lines import Span, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
-_LEAST = 0.5  # norms below this look like none: without colour, brackets around every word would hide the text
+_LEAST = 0.5  # norms below this are shown as 0: without colour, brackets around every word would hide the text
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def words(
 
 
 def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Strip]:
-    """``height`` lines around the peak, moved by ``scroll`` lines; says at its ends how much is hidden."""
+    """``height`` lines around the peak, moved by ``scroll`` lines; its ends show how much is hidden."""
     total = len(shown.lines)
     if total <= height or height < 1:
         return shown.lines[: max(height, 0)]
