@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vlmscope.core.base.text import first_line
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.scan.top_samples import EMPTY, order_key
@@ -109,8 +110,8 @@ def fused_works(device: torch.device) -> bool:
         insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
         return bool(out.finite.all())  # waits for the device
     except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch is used
-        reason = str(error).partition("\n")[0]
-        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch is used instead: %s", reason)
+        message = "The scan's GPU kernels cannot run, torch is used instead: %s"
+        logging.getLogger(__name__).warning(message, first_line(error))
         return False
 
 

@@ -21,6 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
+from vlmscope.core.base.text import first_line
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
@@ -119,7 +120,7 @@ class _Group:
                 dist.init_process_group("gloo", store=store, rank=ranks.number, world_size=ranks.of, timeout=DONE)
             except RuntimeError as error:
                 raise RanksError(
-                    f"The {ranks.of} processes do not find each other: {_first_line(error)}",
+                    f"The {ranks.of} processes do not find each other: {first_line(error)}",
                     f"Check torchrun's --nnodes and --rdzv-endpoint, and GLOO_SOCKET_IFNAME. {OTHER_WAY}",
                 ) from error
         return self
@@ -254,7 +255,3 @@ def _unseen(paths: Sequence[Path]) -> list[Path]:
             with contextlib.suppress(OSError):
                 list(path.parent.iterdir())  # makes a network file system refresh its cache
     return unseen
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
