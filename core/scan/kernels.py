@@ -20,7 +20,7 @@ from torch import Tensor
 from vlmscope.core.base.text import first_line
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
-from vlmscope.core.scan.top_samples import EMPTY, order_key
+from vlmscope.core.scan.top_samples import EMPTY, LayerMaps, order_key
 
 _LARGEST = torch.finfo(torch.float32).max
 
@@ -104,10 +104,10 @@ def fused_works(device: torch.device) -> bool:
     spans = Spans(slice(0, 1), 2, stop, stop)
     out = Reduced.empty(1, 1, device)
     key = torch.zeros((1, 1), dtype=torch.int64, device=device)
-    maps = torch.zeros((1, 1, 1), dtype=torch.uint8, device=device)
+    maps = (key, *torch.zeros((2, 1, 1, 1), dtype=torch.uint8, device=device))
     try:
         reduce_fused(activation, spans, out)
-        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
+        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, maps)
         return bool(out.finite.all())  # waits for the device
     except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch is used
         message = "The scan's GPU kernels cannot run, torch is used instead: %s"
@@ -161,14 +161,7 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
 
 
 def insert_maps_torch(
-    activation: Tensor,
-    spans: Spans,
-    score: Tensor,
-    sample: Tensor,
-    finite: Tensor,
-    key: Tensor,
-    visual: Tensor,
-    text: Tensor,
+    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """Replace worse maps of each neuron by those of a batch's samples, in plain torch.
 
@@ -181,10 +174,11 @@ def insert_maps_torch(
         score: float32 (B, F), the largest activation over visual and text tokens.
         sample: int64 (B,), indices in the data.
         finite: bool (B,); samples that are not finite are left out.
-        key: int64 (F, M), ``order_key`` of the kept samples, in any order; written to. M may be 0.
-        visual: uint8 (F, M, V), written to.
-        text: uint8 (F, M, T'), written to, 0 after the description; its words from T' on are left out.
+        maps: written to, three tensors. int64 (F, M), ``order_key`` of the kept samples, in any order; M may be 0.
+            uint8 (F, M, V), of patches. uint8 (F, M, T'), of words, 0 after the description; words from T' on are left
+            out.
     """
+    key, visual, text = maps
     entries, width = text.shape[1:]
     if not entries:
         return
@@ -211,19 +205,13 @@ def insert_maps_torch(
 
 
 def insert_maps_fused(
-    activation: Tensor,
-    spans: Spans,
-    score: Tensor,
-    sample: Tensor,
-    finite: Tensor,
-    key: Tensor,
-    visual: Tensor,
-    text: Tensor,
+    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """``insert_maps_torch`` in one launch. Arguments as there; the last axis of each must be contiguous.
 
     A block of neurons into which no sample enters reads scores and keys only.
     """
+    key, visual, text = maps
     entries, width = text.shape[1:]
     if not entries:
         return

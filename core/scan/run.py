@@ -2,18 +2,18 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vlmscope.core.base.callbacks import OnProgress
+from vlmscope.core.base.callbacks import OnProgress, Stopped
 from vlmscope.core.base.clock import now
-from vlmscope.core.base.errors import Cancelled, SamplesError
+from vlmscope.core.base.errors import Cancelled
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.batches import BatchRunner, ProcessedSample, largest_batch, ready_images
 from vlmscope.core.scan.order import scan_order
-from vlmscope.core.scan.state import ScanState
+from vlmscope.core.scan.state import ScanState, check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest, Skipped
@@ -80,7 +80,7 @@ class ScanRun:
         at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
         self.saved = replace(self.saved, at=at, seconds=0.0)
 
-    def go(self, stopped: Callable[[], bool]) -> None:
+    def go(self, stopped: Stopped) -> None:
         """Process the samples that are left.
 
         Raises:
@@ -119,17 +119,10 @@ class ScanRun:
         data = self.prepared.data
         if self.options.shard is not None:
             return self.save()
-        if len(self.skipped) == len(data.sources):
-            first = min(self.skipped)
-            self.folder.discard()
-            raise SamplesError(
-                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: "
-                f"{self.skipped[first]}.",
-                "Check the images and descriptions.",
-            )
+        manifest = self._current_manifest()
+        check_scanned(manifest)
         digests = [self.sha256[index] for index in range(len(data.sources))]
-        final = {"progress": None, "data_sha256": data_sha256(data, digests)}
-        manifest = self._current_manifest().model_copy(update=final)
+        manifest = manifest.model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
@@ -187,8 +180,7 @@ class ScanRun:
     def _current_manifest(self) -> Manifest:
         sources, tokens = self.prepared.data.sources, self.state.totals.tokens
         progress = self.manifest.progress
-        if progress is None:
-            raise RuntimeError("the scan is whole")
+        assert progress is not None  # the scan is not whole yet
         return self.manifest.model_copy(
             update={
                 "scanned": self.done - len(self.skipped),

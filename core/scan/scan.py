@@ -8,20 +8,19 @@ import contextlib
 import hashlib
 import json
 import platform
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from vlmscope.core.base.callbacks import OnProgress, not_cancelled
+from vlmscope.core.base.callbacks import OnProgress, Stopped, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST, PENDING
+from vlmscope.core.scan.batches import BATCH, LARGEST, MEMORY_HINT, PENDING
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.scan.state import ScanState, StateShape
@@ -40,7 +39,7 @@ def scan(
     progress: OnProgress,
     *,
     resume: bool = False,
-    stopped: Callable[[], bool] = not_cancelled,
+    stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
@@ -97,7 +96,7 @@ def _prepare(
     prompt: str,
     options: ScanOptions,
     progress: OnProgress,
-    stopped: Callable[[], bool],
+    stopped: Stopped,
     cache: DescriptionCache | None,
     store: ScanStore | None,
 ) -> Prepared:
@@ -145,7 +144,7 @@ def _start(
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.",
-            "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
+            MEMORY_HINT,
         ) from error
     sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
     run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
@@ -149,6 +150,16 @@ class ScanState:
                 "sums": totals.sums.cpu().numpy(),
                 "histogram": totals.histogram.cpu().numpy().astype(np.uint32),
             },
+        )
+
+
+def check_scanned(manifest: Manifest) -> None:
+    """Raises SamplesError if no sample of a whole scan counts."""
+    if not manifest.scanned:
+        first = manifest.skipped[0]
+        raise SamplesError(
+            f"No sample of {manifest.data} can be scanned; the first, {first.image}: {first.reason}.",
+            "Check the images and descriptions.",
         )
 
 

@@ -263,7 +263,7 @@ def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
     maps: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     ranked: dict[int, list[tuple[float, int]]] = {f: [] for f in range(NEURONS)}
     for activation, where, score, samples, finite in map_batches(4):
-        insert_maps_torch(activation, where, score, samples, finite, keys, visual, text)
+        insert_maps_torch(activation, where, score, samples, finite, (keys, visual, text))
         for b, sample in enumerate(samples.tolist()):
             for f in range(NEURONS):
                 if finite[b]:
@@ -293,7 +293,7 @@ def test_the_shade_of_half_is_up() -> None:
     where = spans(slice(0, 3), 3, [4], [4])
     score, sample = torch.full((1, 1), 255.0, device=DEVICE), torch.tensor([6], device=DEVICE)
     good = torch.ones(1, dtype=torch.bool, device=DEVICE)
-    insert_maps_torch(activation, where, score, sample, good, key, visual, text)
+    insert_maps_torch(activation, where, score, sample, good, (key, visual, text))
     assert visual.tolist() == [[[255, 3, 0]]] and text.tolist() == [[[1, 0]]]
     assert torch.equal(key, order_key(score, sample))
 
@@ -303,8 +303,8 @@ def test_the_shade_of_half_is_up() -> None:
 def test_fused_maps_equal_torchs(entries: int) -> None:
     expected, found = empty_maps(entries), empty_maps(entries)
     for batch in map_batches(entries):
-        insert_maps_torch(*batch, *expected)
-        insert_maps_fused(*batch, *found)
+        insert_maps_torch(*batch, expected)
+        insert_maps_fused(*batch, found)
         for mine, theirs in zip(best_first(*found), best_first(*expected), strict=True):
             assert torch.equal(mine, theirs)
 
