@@ -1,4 +1,4 @@
-"""``vlmscope doctor``: what this installation has, what it lacks, and how to repair that."""
+"""``vlmscope doctor``: what this installation has, what it lacks, and how to correct that."""
 
 import importlib.util
 import json as json_text
@@ -46,7 +46,7 @@ print(fused_works(torch.device("cuda:0")))
 
 
 class Severity(StrEnum):
-    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is repaired."""
+    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is corrected."""
 
     OK = "ok"
     LIMIT = "limit"
@@ -65,7 +65,7 @@ class Finding:
 
 
 def doctor(*, json: JsonOption = False) -> None:
-    """Show what works here, what is missing, and how to repair it."""
+    """Show what works here, what is missing, and how to correct it."""
     findings = examine()
     if json:
         output.write_json({"findings": [_as_json(found) for found in findings]})

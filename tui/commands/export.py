@@ -16,7 +16,7 @@ from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, whole
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, number
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
@@ -50,7 +50,7 @@ def export(
         int,
         typer.Option(
             "--samples",
-            parser=whole("--samples", str(SAMPLES)),
+            parser=number("--samples", str(SAMPLES), int),
             metavar="COUNT",
             help="Top samples of each neuron, with pictures where the scan keeps maps.",
         ),

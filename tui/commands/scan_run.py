@@ -159,7 +159,7 @@ def _report(job: Job, manifest: Manifest) -> None:
 
     note_skipped(out, manifest, where)
     if manifest.skipped:
-        note("They count nowhere. To include them, repair what is named and scan again.")
+        note("They count nowhere. To include them, correct what is named and scan again.")
     if partial_scan is not None:
         note(f"This is shard {partial_scan.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
         return
