@@ -89,15 +89,10 @@ class Reduced:
         )
 
 
-def fused_available() -> bool:
-    """Whether the fused versions can be called here: Triton is installed. They need a GPU, or Triton's interpreter."""
-    return find_spec("triton") is not None
-
-
 @lru_cache
 def fused_works(device: torch.device) -> bool:
     """Whether the fused versions run on ``device``: Triton needs a C compiler, and a GPU that it supports."""
-    if not fused_available():
+    if find_spec("triton") is None:
         return False
     activation = torch.zeros((1, 3, 1), device=device)
     stop = torch.tensor([3], dtype=torch.int32, device=device)

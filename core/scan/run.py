@@ -5,18 +5,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from vlmscope.core.base.callbacks import OnProgress, Stopped
 from vlmscope.core.base.clock import now
-from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.errors import Cancelled, ModelError
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.model.vlm import Encoded, Vlm
-from vlmscope.core.scan.batches import BatchRunner, ProcessedSample, largest_batch, ready_images
+from vlmscope.core.scan.batches import MEMORY_HINT, PENDING, BatchRunner, ProcessedSample, largest_batch, ready_images
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.state import ScanState, check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest, Skipped
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
 from vlmscope.core.store.writer import unwritten
 
@@ -53,15 +56,31 @@ class ScanRun:
         prepared: Prepared,
         options: ScanOptions,
         folder: ScanFolder,
-        state: ScanState,
-        manifest: Manifest,
-        sha256: dict[int, str | None],
+        header: Manifest,
+        store: ScanStore | None,
         progress: OnProgress,
     ) -> None:
-        """Continue from ``manifest`` and its ``state``; ``sha256``: of the processed images, by sample."""
+        """Continue from the checkpoint ``store``, or start from ``header``, the manifest before the first sample.
+
+        Raises:
+            ModelError: if the state does not fit into the device's memory.
+        """
         self.vlm, self.prepared, self.options = vlm, prepared, options
-        self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
-        self.sha256 = sha256
+        self.folder, self.progress = folder, progress
+        self.sha256: dict[int, str | None] = {}  #: of the processed images, by sample
+        manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
+        pending = max(manifest.batch, PENDING)
+        try:
+            if store is None:
+                self.state = ScanState(manifest, pending, vlm.device)
+            else:
+                self.state = ScanState.of_store(store, pending, vlm.device)
+                self.sha256 = {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.", MEMORY_HINT
+            ) from error
+        self.manifest = manifest
         self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
         self.size = manifest.batch if manifest.progress is None else manifest.progress.batch
         self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)

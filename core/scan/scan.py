@@ -11,8 +11,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from vlmscope.core.base.callbacks import OnProgress, Stopped, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
@@ -20,10 +18,9 @@ from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST, MEMORY_HINT, PENDING
+from vlmscope.core.scan.batches import BATCH, LARGEST
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
-from vlmscope.core.scan.state import ScanState, StateShape
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -79,7 +76,9 @@ def scan(
             else:
                 store = folder.resume()
             prepared = _prepare(vlm, data, prompt, options, progress, stopped, cache, store)
-            run = _start(vlm, prepared, options, folder, header, store, progress)
+            run = ScanRun(vlm, prepared, options, folder, header, store, progress)
+            if store is None:
+                run.begin()
             run.go(stopped)
             return run.finish()
         except BaseException as error:
@@ -122,35 +121,6 @@ def _prepare(
         except SamplesError as error:
             unusable[index] = error.message
     return Prepared(described, mine, encoded, unusable)
-
-
-def _start(
-    vlm: Vlm,
-    prepared: Prepared,
-    options: ScanOptions,
-    folder: ScanFolder,
-    header: Manifest,
-    store: ScanStore | None,
-    progress: OnProgress,
-) -> ScanRun:
-    """The run, with its state on the device and its first checkpoint on the disk."""
-    pending = max(header.batch, PENDING)
-    manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
-    try:
-        if store is None:
-            state = ScanState(StateShape.of(manifest, pending), vlm.device)
-        else:
-            state = ScanState.of_store(store, pending, vlm.device)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.",
-            MEMORY_HINT,
-        ) from error
-    sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
-    run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)
-    if store is None:
-        run.begin()
-    return run
 
 
 def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:

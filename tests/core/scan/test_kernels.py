@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.scan.kernels import (
     Reduced,
     Spans,
-    fused_available,
     fused_works,
     insert_maps_fused,
     insert_maps_torch,
@@ -37,7 +37,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 INF = float("inf")
 # Older interpreters use what numpy no longer supports.
-RUNS = fused_available() and (DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7))
+RUNS = find_spec("triton") is not None and (
+    DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7)
+)
 fused = pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
 # The interpreter is numpy, which warns of what a GPU computes in silence.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.*")
@@ -362,7 +364,7 @@ def test_where_the_kernels_cannot_run_one_warning_is_logged_and_torch_is_used(
     def fails(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler\nlong text")
 
-    monkeypatch.setattr("vlmscope.core.scan.kernels.fused_available", lambda: True)
+    monkeypatch.setattr("vlmscope.core.scan.kernels.find_spec", lambda _: True)
     monkeypatch.setattr("vlmscope.core.scan.kernels.reduce_fused", fails)
     fused_works.cache_clear()
     try:
