@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -83,7 +83,9 @@ class ScanRun:
         self.manifest = manifest
         self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
         self.size = manifest.batch if manifest.progress is None else manifest.progress.batch
-        self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
+        # Of the last checkpoint: the samples in it, when the next counts from (monotonic), how long writing took.
+        self.saved, self.saved_at, self.save_took = self.done, 0.0, 0.0
+        self._save_soon()
 
     @property
     def done(self) -> int:
@@ -95,9 +97,11 @@ class ScanRun:
             self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         self.save()
-        # It has nothing to show yet: the next is due soon, however long this one took.
-        at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
-        self.saved = replace(self.saved, at=at, seconds=0.0)
+        self._save_soon()
+
+    def _save_soon(self) -> None:
+        """There is nothing to show yet: the next checkpoint is due soon, however long the last one took."""
+        self.saved_at, self.save_took = time.monotonic() - self.options.save_seconds + FIRST_SECONDS, 0.0
 
     def go(self, stopped: Stopped) -> None:
         """Process the samples that are left.
@@ -155,15 +159,15 @@ class ScanRun:
         begun = time.monotonic()
         manifest = self._current_manifest()
         self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
-        ended = time.monotonic()
-        self.saved = _Saved(self.done, ended, ended - begun)
+        self.saved, self.saved_at = self.done, time.monotonic()
+        self.save_took = self.saved_at - begun
         return self.manifest
 
     def keep(self) -> None:
         """Save what was scanned, as the scan ends early; if that is nothing, discard the folder."""
         if self.done == len(self.skipped):
             self.folder.discard()
-        elif self.done > self.saved.done:
+        elif self.done > self.saved:
             self.save()
 
     def _add(self, processed: ProcessedSample) -> None:
@@ -190,11 +194,9 @@ class ScanRun:
         self.sha256[processed.index] = None if image is None else image.sha256
 
     def _save_is_due(self) -> bool:
-        wait = max(self.options.save_seconds, min(self.saved.seconds / SAVE_SHARE, LONGEST_SECONDS))
+        wait = max(self.options.save_seconds, min(self.save_took / SAVE_SHARE, LONGEST_SECONDS))
         samples = self.options.save_samples
-        return time.monotonic() - self.saved.at >= wait or (
-            samples is not None and self.done - self.saved.done >= samples
-        )
+        return time.monotonic() - self.saved_at >= wait or (samples is not None and self.done - self.saved >= samples)
 
     def _current_manifest(self) -> Manifest:
         sources, tokens = self.prepared.data.sources, self.state.totals.tokens
@@ -212,15 +214,6 @@ class ScanRun:
                 "progress": progress.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
             }
         )
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """The last checkpoint: samples in it, when it was written (monotonic), how long writing took."""
-
-    done: int
-    at: float
-    seconds: float
 
 
 def data_sha256(data: Data, digests: Sequence[str | None]) -> str:

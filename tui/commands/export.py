@@ -65,7 +65,14 @@ def export(
     keep.
     """
     named = [Neuron.parse(address) for address in neurons] if neurons else None
-    choice = _choice(verdict, label, high_confidence_only, tag, bookmarked, named)
+    if verdict is not None and verdict not in VERDICTS:
+        raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
+    if tag is not None and not tag.strip():
+        raise UsageError("--tag is empty.", "Name one of your tags.")
+    if verdict is None and tag is None and not bookmarked and named is None:
+        verdict = Verdict.KEEP.value
+    verdicts = None if verdict is None else VERDICTS[verdict]
+    choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked)
     if form not in FORMATS:
         raise UsageError(f"--format is {form!r}, not a format of reports.", f"Formats: {', '.join(FORMATS)}.")
     if samples < 0:
@@ -95,29 +102,6 @@ def export(
         )
     counts = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
     note(f"wrote {written.file}: {counts}")
-
-
-def _choice(
-    verdict: str | None,
-    label: Label | None,
-    high_confidence: bool,
-    tag: str | None,
-    bookmarked: bool,
-    named: list[Neuron] | None,
-) -> NeuronChoice:
-    if verdict is not None and verdict not in VERDICTS:
-        raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
-    if tag is not None and not tag.strip():
-        raise UsageError("--tag is empty.", "Name one of your tags.")
-    if verdict is None and tag is None and not bookmarked and named is None:
-        verdict = Verdict.KEEP.value
-    return NeuronChoice(
-        verdicts=None if verdict is None else VERDICTS[verdict],
-        label=label,
-        high_confidence=high_confidence,
-        tag=tag,
-        bookmarked=bookmarked,
-    )
 
 
 def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:
