@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data, read_data
-from vlmscope.core.explain.cache import ExplainCache
 from vlmscope.core.explain.cache import cache_key as explain_key
+from vlmscope.core.explain.cache import read_cached
 from vlmscope.core.explain.evidence import complete, gather
 from vlmscope.core.explain.prompt import build_request as explain_request
 from vlmscope.core.llm.access import base_url
@@ -24,7 +25,7 @@ from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, 
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
-from vlmscope.core.notebook.values import Change, Kind, Mark, Resume, TriageCounts, Verdict
+from vlmscope.core.notebook.values import Change, Kind, Mark, Resume, Verdict
 from vlmscope.core.scoring.protocol import HeldOut, Prediction
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.simulators.api_text import ApiText
@@ -180,7 +181,8 @@ def test_the_notebook(files: Path) -> None:
             C: Mark(Verdict.UNSURE, has_tags=True, explained=True),
             D: Mark(Verdict.KEEP, True, failed=True),
         }
-        assert notebook.counts() == TriageCounts(2, 0, 1)
+        verdicts = Counter(mark.verdict for mark in notebook.marks().values() if mark.verdict)
+        assert verdicts == {Verdict.KEEP: 2, Verdict.UNSURE: 1}
         assert notebook.resume() == Resume(A, "layer 0", "clearest")
         assert len(list(notebook.texts())) == 11
         # What that version undid is redone, and what it did is undone.
@@ -199,9 +201,9 @@ def test_what_was_paid_for_is_not_paid_for_again(files: Path) -> None:
     store = ScanStore(files / "scan")
     settings = Api(base_url="http://127.0.0.1:9/v1", model="gpt-4o")
     evidence = asyncio.run(complete(gather(store, A, Label.TEXT), store, None))
-    samples = tuple(sample.sample for sample in evidence.samples)
+    samples = tuple(one.sample.index for one in evidence.samples)
     key = explain_key(explain_request(evidence, settings), base_url(settings), samples)
-    assert ExplainCache().read(key) == replace(BY_API, samples=(7,))
+    assert read_cached(key) == replace(BY_API, samples=(7,))
     tokens = store.sample(0).tokens
     held = HeldOut(0, 1, None, store.manifest.prompt, store.sample(0).description, tokens, (3, 3))
     # Nothing listens at the server's address.

@@ -1,10 +1,15 @@
 """The Textual app: one scan, one browse screen, one model process that starts when it is first needed."""
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.command import CommandPalette
+from textual.dom import DOMNode
+from textual.events import Event, Key
 from textual.screen import Screen
 
 from vlmscope.core.base.config import Config
@@ -13,7 +18,16 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+
+
+class Palette(CommandPalette):
+    """Textual's command palette; a page of no matches is not a reason to end."""
+
+    def _action_command_list(self, action: str) -> None:
+        with contextlib.suppress(KeyError):  # of Textual 8.2: its list counts no lines where nothing matches
+            super()._action_command_list(action)
 
 
 class VlmscopeApp(App[None]):
@@ -31,6 +45,7 @@ class VlmscopeApp(App[None]):
         start: Neuron | None = None,
         name: str = "demo",
         model_factory: ClientFactory = start_process,
+        pace: Pace = Pace(),  # noqa: B008 (frozen)
     ) -> None:
         """Show ``store``.
 
@@ -38,11 +53,13 @@ class VlmscopeApp(App[None]):
             start: the neuron to begin with.
             name: what the title calls the scan.
             model_factory: makes the model process's client; tests have one of their own.
+            pace: how long the screen waits for what.
         """
         # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._config = config
-        self.browse = BrowseScreen(store, config, start, name, model_factory)
+        self._early: list[Key] | None = []
+        self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
 
     def get_default_screen(self) -> Screen[None]:
         return self.browse
@@ -73,6 +90,10 @@ class VlmscopeApp(App[None]):
             yield SystemCommand(title, action.tip, lambda call=call: self.call_next(self.run_action, call))
         yield SystemCommand("theme", "Change the theme", self.action_change_theme)
 
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help_quit(self) -> None:
         """ctrl+c kills nothing by surprise; it says how to leave."""
         quit_key = keys.keys_of("quit", self._config.keys)[0]
@@ -81,6 +102,32 @@ class VlmscopeApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
         typing = self.screen is self.browse and self.browse.focused is not None
         return not (action == "quit" and typing)
+
+    async def run_action(
+        self,
+        action: "str | ActionParseResult",
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        with self.browse.guard():
+            return await super().run_action(action, default_namespace, namespaces)
+        return True
+
+    async def on_event(self, event: Event) -> None:
+        # What is typed before there is anything to move waits for it.
+        if isinstance(event, Key) and self._early is not None:
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    def take_keys(self) -> None:
+        """The screen is up: what was typed until now comes first, then every key as it comes."""
+        self.call_next(self._replay)
+
+    async def _replay(self) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            await super().on_event(event)
 
     async def action_quit(self) -> None:
         await self.browse.close()

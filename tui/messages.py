@@ -1,21 +1,15 @@
-"""What widgets and background work tell the browse screen."""
+"""What the parts of the screen say to the screen: widgets by Textual's messages, controllers by plain frozen values."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from textual.message import Message
 
-from vlmscope.core.base.errors import VlmscopeError
-from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Thresholds
-from vlmscope.core.worker.messages import DescribeAnswer, MapAnswer, ModelStatus, PromotedAnswer
 from vlmscope.tui.views.columns import Columns
-from vlmscope.tui.views.state import OwnPicture
+from vlmscope.tui.views.scene import Changed
 
-if TYPE_CHECKING:
-    from vlmscope.core.explain.explain import Answered
-    from vlmscope.core.notebook.values import Entry
-    from vlmscope.core.scoring.simulation import Outcome
+# -- widgets -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -44,105 +38,72 @@ class LineLeft(Message):
     """The user left a prompt without entering anything."""
 
 
-@dataclass
-class Relabelled(Message):
-    """All neurons have new labels."""
+# -- controllers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Repaint:
+    """Parts of the screen show something else now."""
+
+    changed: Changed
+
+
+@dataclass(frozen=True)
+class LoadPage:
+    """The page's picture may be another one now: gather it again."""
+
+
+@dataclass(frozen=True)
+class NewCheckpoint:
+    """The scan has come further; ``columns`` are the new checkpoint's."""
 
     columns: Columns
 
 
-@dataclass
-class ControlCounted(Message):
-    """The control's neurons are labelled at these thresholds; ``counts`` of each layer, by label."""
+@dataclass(frozen=True)
+class Notice:
+    """A short word to the user, shown for so many seconds."""
 
-    thresholds: Thresholds
-    counts: tuple[tuple[int, int, int, int], ...]
-
-
-@dataclass
-class StatusChanged(Message):
-    """The model process is in another state."""
-
-    status: ModelStatus
+    text: str
+    timeout: float | None = 3  #: None: as long as the app shows others
+    title: str = ""
+    severity: Literal["information", "warning", "error"] = "information"
 
 
-@dataclass
-class MapArrived(Message):
-    """The model has computed a map."""
+@dataclass(frozen=True)
+class Copy:
+    """Text for the clipboard."""
 
-    answer: MapAnswer
-
-
-@dataclass
-class Described(Message):
-    """The model has described the user's picture."""
-
-    own: OwnPicture
-    answer: DescribeAnswer
+    text: str
 
 
-@dataclass
-class MapFailed(Message):
-    """There will be no map of this neuron on this picture."""
+@dataclass(frozen=True)
+class Choice:
+    """One entry of a list to choose from: the letter that picks it, its text, and whether it holds now."""
 
-    neuron: Neuron
-    sample: int | None
-    image: str
-    error: VlmscopeError
-
-
-@dataclass
-class DescribeFailed(Message):
-    """The user's picture could not be described."""
-
-    own: OwnPicture
-    error: VlmscopeError
+    letter: str
+    text: str
+    now: bool
 
 
-@dataclass
-class PromotedArrived(Message):
-    """The model has told what a neuron writes."""
+@dataclass(frozen=True)
+class AskChoice:
+    """A choice for the user; ``chosen`` is called with its letter, and not at all if the user leaves."""
 
-    answer: PromotedAnswer
-
-
-@dataclass
-class PromotedFailed(Message):
-    """It will not be known what this neuron writes."""
-
-    neuron: Neuron
-    error: VlmscopeError
+    title: str
+    choices: Sequence[Choice]
+    chosen: Callable[[str], None]
 
 
-@dataclass
-class Explained(Message):
-    """The API has answered about a neuron, and the notebook has it; ``note`` says what the evidence lacked."""
+@dataclass(frozen=True)
+class AskConfirm:
+    """A question before something that costs; ``agreed`` is called after a yes."""
 
-    neuron: Neuron
-    answered: "Answered"
-    note: str
-
-
-@dataclass
-class ExplainFailed(Message):
-    """Nothing could be asked about a neuron, or the answer could not be kept."""
-
-    neuron: Neuron
-    error: VlmscopeError
+    title: str
+    lines: Sequence[str]
+    agreed: Callable[[], None]
 
 
-@dataclass
-class Scored(Message):
-    """An explanation has its score, and the notebook has it: ``entry``."""
-
-    neuron: Neuron
-    outcome: "Outcome"
-    entry: "Entry"
-
-
-@dataclass
-class ScoreFailed(Message):
-    """An explanation could not be scored."""
-
-    neuron: Neuron
-    error: VlmscopeError
+Ask = AskChoice | AskConfirm
+Said = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
+Post = Callable[[Said], None]  #: how controllers say it; in the event loop's thread

@@ -200,6 +200,6 @@ def _relabelled(store: ScanStore, at: _Where, thresholds: Thresholds) -> Labels:
         store.arrays["top_visual"][(thresholds.n_v - 1, *at)],
         store.arrays["top_text"][(thresholds.n_t - 1, *at)],
         store.maximum[at],
-        store.manifest.valid,
+        store.valid,
         thresholds,
     )

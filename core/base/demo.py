@@ -12,11 +12,7 @@ DEMO = "demo"  #: names the demo's scan, its model, its images
 
 
 def demo_folder() -> Path:
-    """The folder ``sample_data``.
-
-    Raises:
-        StoreError: if this installation has none.
-    """
+    """The folder ``sample_data``. Raises StoreError if this installation has none."""
     spec = find_spec("vlmscope.sample_data")
     if spec is None or not spec.submodule_search_locations:
         raise StoreError("The demo is not part of this installation.", "Install vlmscope again, or open your own scan.")

@@ -1,11 +1,10 @@
-"""What the model answered about a neuron, read and checked."""
+"""The form of the model's answer about a neuron."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.answers import read_json
 from vlmscope.core.notebook.explanation import Confidence
 
 TEXT_LENGTH = 1000
@@ -36,12 +35,3 @@ class ExplanationAnswer(BaseModel):
     visual_phrases: Annotated[tuple[Phrase, ...], Field(max_length=PHRASES)]
     text_cue: Sentence
     confidence: Annotated[Confidence, BeforeValidator(_lower)]
-
-
-def read_answer(text: str) -> ExplanationAnswer:
-    """Read a model's answer.
-
-    Raises:
-        WrongAnswer: if it is not JSON, or not of the form that was asked for.
-    """
-    return read_json(text, ExplanationAnswer)

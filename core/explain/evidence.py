@@ -1,4 +1,4 @@
-"""What a neuron's explanation is written from: its top samples with their exact activations.
+"""The evidence of a neuron's explanation: its top samples with their exact activations.
 
 Of the top samples the odd ranks explain; the even ones are held out for scoring, so that no explanation is ever scored
 on a sample that it was written from.
@@ -7,13 +7,11 @@ on a sample that it was written from.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vlmscope.core.base.errors import ApiError, Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
+from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
 from vlmscope.core.worker.messages import MapRequest
@@ -23,55 +21,18 @@ REASON_LENGTH = 300
 
 
 @dataclass(frozen=True, eq=False)
-class SampleEvidence:
-    """One sample that the explanation is written from.
-
-    Attributes:
-        rank: among the neuron's top samples, from 1.
-        sample: its index in the data.
-        picture: where the original picture should lie, or None where it does not.
-        tokens: the description's, spelled; joined they are the description.
-        crop: what the model saw: the exact crop as a PNG once the model was asked, before that the scan's JPEG.
-        visual: float32 (rows, columns), activations; None where they are not known.
-        text: float32 (tokens,); None where they are not known.
-        exact: whether the activations are the model's own answer, not read from the scan's 8 bits.
-    """
-
-    rank: int
-    sample: int
-    picture: Path | None
-    description: str
-    tokens: tuple[str, ...]
-    crop: bytes
-    visual: NDArray[np.float32] | None
-    text: NDArray[np.float32] | None
-    exact: bool = False
-
-    @property
-    def usable(self) -> bool:
-        return self.visual is not None and self.text is not None
-
-
-@dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that a neuron's explanation is written from.
-
-    Attributes:
-        maximum: gmax, the activation whose norm is 10.
-        samples: best first.
-        note: what is missing, for a person; empty if nothing is.
-    """
+    """All that a neuron's explanation is written from."""
 
     neuron: Neuron
     label: Label
-    maximum: float
-    samples: tuple[SampleEvidence, ...]
-    note: str = ""
+    samples: tuple[Example, ...]  #: best first
+    note: str = ""  #: what is missing, for the user; empty if nothing is
 
     @property
     def wants_model(self) -> bool:
         """Whether there are pictures at hand from which the model can compute exact maps."""
-        return any(sample.picture is not None and not sample.exact for sample in self.samples)
+        return any(one.sample.picture_here is not None and not one.exact for one in self.samples)
 
 
 def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
@@ -80,21 +41,9 @@ def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
     Raises:
         StoreError: if the scan is damaged.
     """
-    examples = [store.example(neuron, rank - 1) for rank in RANKS if rank <= store.manifest.valid]
-    samples = tuple(
-        SampleEvidence(
-            rank=one.rank + 1,
-            sample=one.sample.index,
-            picture=one.sample.picture_here,
-            description=one.sample.description,
-            tokens=one.sample.tokens,
-            crop=one.read_crop(),
-            visual=one.visual_map,
-            text=one.text_map,
-        )
-        for one in examples
+    return Evidence(
+        neuron, label, tuple(store.example(neuron, rank - 1) for rank in RANKS if rank <= store.manifest.valid)
     )
-    return Evidence(neuron, label, float(store.maximum[neuron.layer, neuron.index]), samples)
 
 
 async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> Evidence:
@@ -107,34 +56,36 @@ async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> 
         Cancelled: if the model was stopped.
         ApiError: if no sample has activations.
     """
-    found: list[SampleEvidence] = []
+    found: list[Example] = []
     failure = ""
-    for sample in evidence.samples:
-        if model is not None and sample.picture is not None and not sample.exact:
+    for one in evidence.samples:
+        picture = one.sample.picture_here
+        if model is not None and picture is not None and not one.exact:
             try:
-                found.append(await _exact(evidence.neuron, sample, store, model))
+                found.append(await _exact(evidence.neuron, one, picture, store, model))
                 continue
             except Cancelled:
                 raise
             except WorkerError as error:
                 failure = failure or plain(error.message, REASON_LENGTH)
-        if sample.usable:
-            found.append(sample)
+        if one.visual_map is not None:
+            found.append(one)
     if not found:
         raise _nothing(evidence, store, failure)
     return replace(evidence, samples=tuple(found), note=_note(evidence, found, store, failure))
 
 
-async def _exact(neuron: Neuron, sample: SampleEvidence, store: ScanStore, model: Asks) -> SampleEvidence:
-    manifest = store.manifest
-    request = MapRequest(neuron, str(sample.picture), manifest.prompt, sample.description, sample.sample, crop=True)
+async def _exact(neuron: Neuron, one: Example, picture: Path, store: ScanStore, model: Asks) -> Example:
+    manifest, sample = store.manifest, one.sample
+    request = MapRequest(neuron, str(picture), manifest.prompt, sample.description, sample.index, crop=True)
     answer = await model.ask(request, Lane.BACKGROUND)
     if answer.visual.shape != manifest.grid or answer.text.shape != (len(sample.tokens),):
-        raise WorkerError(f"The model's map of sample #{sample.sample} does not fit the scan: another model made it.")
-    return replace(sample, crop=answer.crop or sample.crop, visual=answer.visual, text=answer.text, exact=True)
+        raise WorkerError(f"The model's map of sample #{sample.index} does not fit the scan: another model made it.")
+    read_crop = (lambda: answer.crop) if answer.crop else one.read_crop
+    return replace(one, read_crop=read_crop, visual_map=answer.visual, text_map=answer.text, exact=True)
 
 
-def _note(evidence: Evidence, found: list[SampleEvidence], store: ScanStore, failure: str) -> str:
+def _note(evidence: Evidence, found: list[Example], store: ScanStore, failure: str) -> str:
     if all(sample.exact for sample in found) and len(found) == len(evidence.samples):
         return ""
     inexact = "" if any(sample.exact for sample in found) else ", activations read from 8 bits"

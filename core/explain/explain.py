@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 
 from vlmscope.core.base.clock import now
-from vlmscope.core.explain.answer import read_answer
-from vlmscope.core.explain.cache import ExplainCache, cache_key
+from vlmscope.core.explain.answer import ExplanationAnswer
+from vlmscope.core.explain.cache import cache_key, read_cached, write_cached
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import PROMPT_VERSION, build_request
 from vlmscope.core.llm.access import base_url
+from vlmscope.core.llm.answers import read_json
 from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.conversation import NoAnswer, converse
@@ -17,19 +19,13 @@ from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, S
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of asking.
-
-    Attributes:
-        cached: it was paid for earlier; its tokens and cost are 0 now.
-    """
+    """The outcome of asking."""
 
     outcome: Explanation | FailedExplanation
-    cached: bool = False
+    cached: bool = False  #: it was paid for earlier; its tokens and cost are 0 now
 
 
-async def explain(
-    evidence: Evidence, chat: Chat, cache: ExplainCache, ledger: Ledger, *, again: bool = False
-) -> Answered:
+async def explain(evidence: Evidence, chat: Chat, ledger: Ledger, *, again: bool = False) -> Answered:
     """Explain one neuron from complete evidence (``vlmscope.core.explain.evidence.complete``).
 
     Only a validated answer is kept in the cache; ``vlmscope.core.llm.conversation`` has the rules of asking again.
@@ -39,29 +35,20 @@ async def explain(
 
     Raises:
         StopRun, BudgetReached: if nothing could be asked, and nothing was paid.
-        StoreError: if a crop of the scan cannot be decoded.
+        StoreError: if a crop of the scan cannot be read or decoded.
     """
     settings = chat.settings
-    samples = tuple(sample.sample for sample in evidence.samples)
+    samples = tuple(one.sample.index for one in evidence.samples)
     request = await asyncio.to_thread(build_request, evidence, settings)
     key = cache_key(request, base_url(settings), samples)
-    known = None if again else cache.read(key)
+    known = None if again else read_cached(key)
     if known is not None:
         return Answered(replace(known, input_tokens=0, output_tokens=0, cost_usd=0.0), cached=True)
 
-    found = await converse(request, read_answer, chat, ledger)
-    if isinstance(found.outcome, NoAnswer):
-        failure = FailedExplanation(
-            reason=found.outcome.reason,
-            refused=found.outcome.refused,
-            model=found.model,
-            created=now(),
-            input_tokens=found.input_tokens,
-            output_tokens=found.output_tokens,
-            cost_usd=found.cost_usd,
-        )
-        return Answered(failure)
-    answer = found.outcome
+    found = await converse(request, partial(read_json, form=ExplanationAnswer), chat, ledger)
+    answer, bill = found.outcome, (found.input_tokens, found.output_tokens, found.cost_usd)
+    if isinstance(answer, NoAnswer):
+        return Answered(FailedExplanation(answer.reason, answer.refused, found.model, now(), *bill))
     explanation = Explanation(
         text=answer.explanation,
         source=Source.API,
@@ -77,5 +64,5 @@ async def explain(
         output_tokens=found.output_tokens,
         cost_usd=found.cost_usd,
     )
-    cache.write(key, explanation)
+    write_cached(key, explanation)
     return Answered(explanation)

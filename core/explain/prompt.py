@@ -5,22 +5,20 @@ GPT-4o is shown top samples with their activations. Change ``PROMPT_VERSION`` wi
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.text import escaped
-from vlmscope.core.explain.evidence import Evidence, SampleEvidence
+from vlmscope.core.explain.evidence import Evidence
+from vlmscope.core.llm.budget import Estimate, estimate_texts
 from vlmscope.core.llm.messages import ChatRequest, ImagePart, Json, TextPart
 from vlmscope.core.llm.prices import output_cap
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
-from vlmscope.core.method.norm import norm
-
-if TYPE_CHECKING:
-    pass
+from vlmscope.core.method.norm import TOP, norm
+from vlmscope.core.store.example import Example
 
 PROMPT_VERSION = "explain-1"
 SIDE = 504  #: pixels: 21 for each patch of a 24 x 24 grid, and one 512-pixel tile to OpenAI
@@ -66,9 +64,6 @@ there are none.
 "confidence": "low", "medium" or "high"."""
 
 
-MessagePart = TextPart | ImagePart
-
-
 def has_images(label: Label) -> bool:
     """A text neuron is explained by words alone."""
     return label is not Label.TEXT
@@ -100,19 +95,19 @@ def system_prompt(label: Label) -> str:
 
 
 def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
-    """The very request: every sample must have its activations (``vlmscope.core.explain.evidence.complete``).
+    """The exact request: every sample must have its activations (``vlmscope.core.explain.evidence.complete``).
 
     Raises:
-        StoreError: if a crop cannot be decoded.
+        StoreError: if a crop cannot be read or decoded.
     """
-    parts: list[MessagePart] = []
+    parts: list[TextPart | ImagePart] = []
     for number, sample in enumerate(evidence.samples, 1):
-        assert sample.visual is not None
-        assert sample.text is not None
-        parts.append(TextPart(heading(evidence, number)))
+        assert sample.visual_norms is not None
+        assert sample.text_map is not None
+        parts.append(TextPart(_heading(evidence, number)))
         if has_images(evidence.label):
-            parts += _pictures(number, sample, norm(sample.visual, evidence.maximum))
-        parts.append(TextPart(words(evidence.label, sample, integer_acts(sample.text, evidence.maximum))))
+            parts += _pictures(number, sample, sample.visual_norms)
+        parts.append(TextPart(_words(evidence.label, sample, integer_acts(sample.text_map, sample.maximum))))
     return ChatRequest(
         model=settings.model,
         system=system_prompt(evidence.label),
@@ -123,24 +118,34 @@ def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
     )
 
 
-def heading(evidence: Evidence, number: int) -> str:
-    """What stands above a sample; ``number`` from 1."""
+def estimate(of: Evidence, settings: Api) -> Estimate:
+    """The cost of one explanation. Evidence needs no activations yet: every token counts as active."""
+    active = int(TOP)
+    texts = [system_prompt(of.label)]
+    for number, sample in enumerate(of.samples, 1):
+        texts += [_heading(of, number), _words(of.label, sample, [active] * len(sample.sample.tokens))]
+    images = 2 * len(of.samples) if has_images(of.label) else 0
+    return estimate_texts(texts, images, settings.model, output_cap(settings.model), settings)
+
+
+def _heading(evidence: Evidence, number: int) -> str:
+    """The line above a sample; ``number`` from 1."""
     return f"Sample {number} of {len(evidence.samples)}"
 
 
-def words(label: Label, sample: SampleEvidence, acts: Sequence[int]) -> str:
+def _words(label: Label, sample: Example, acts: Sequence[int]) -> str:
     """A sample's description, with its numbers unless the neuron is visual."""
     if not has_tokens(label):
-        return f"Description: {escaped(sample.description)}"
-    return token_lines(sample.tokens, acts)
+        return f"Description: {escaped(sample.sample.description)}"
+    return token_lines(sample.sample.tokens, acts)
 
 
-def _pictures(number: int, sample: SampleEvidence, norms: NDArray[np.float32]) -> list[MessagePart]:
+def _pictures(number: int, sample: Example, norms: NDArray[np.float32]) -> list[TextPart | ImagePart]:
     from PIL import Image
 
     from vlmscope.core.data.images import png
 
-    crop = open_crop(sample.crop).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    crop = open_crop(sample.read_crop()).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     active = overlay(crop, norms, ColourMap.FADE)
     return [
         ImagePart(f"sample_{number}_picture.png", png(crop), SIDE),

@@ -7,7 +7,6 @@ from enum import StrEnum
 from vlmscope.core.base.batch import BatchEnd, run_batch
 from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, StopRun, StoreError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.explain.cache import ExplainCache
 from vlmscope.core.explain.evidence import Evidence, complete
 from vlmscope.core.explain.explain import Answered, explain
 from vlmscope.core.explain.prompt import PROMPT_VERSION
@@ -24,7 +23,7 @@ ENDS = (StopRun, BudgetReached, Cancelled)  #: what ends a run: no further reque
 
 
 class ExplainStatus(StrEnum):
-    """What came of one neuron."""
+    """The outcome for one neuron."""
 
     EXPLAINED = "explained"
     CACHED = "cached"  #: answered by an earlier request; nothing was paid
@@ -73,7 +72,6 @@ async def run(
     evidence: Sequence[Evidence],
     store: ScanStore,
     chat: Chat,
-    cache: ExplainCache,
     ledger: Ledger,
     notebook: Notebook | None,
     *,
@@ -84,15 +82,14 @@ async def run(
 ) -> BatchEnd[ExplainResult]:
     """Explain each neuron of ``evidence`` (``gather``ed, not yet complete).
 
-    What ends the run (the key, the quota, the budget, the model stopped by its user) lets requests in the air finish;
-    their results are kept. If the task is cancelled, they are dropped, and all finished ones are kept.
+    An error that ends the run (the key, the quota, the budget, the model stopped by its user) lets pending requests
+    finish; their results are kept. If the task is cancelled, they are dropped, and all finished ones are kept.
 
     Args:
         model: computes exact maps; None leaves the scan's own.
-        notebook: where results go as they come; None keeps none.
-        at_once: requests in the air at the same time.
+        notebook: takes each result as it comes; None keeps none.
+        at_once: requests that are pending at the same time.
         again: ask, and pay, for neurons that were explained already, too.
-        on_result: called for each result as it comes.
 
     Raises:
         NotebookError: if ``notebook`` cannot be written.
@@ -104,7 +101,7 @@ async def run(
             return ExplainResult(item.neuron, item.label, ExplainStatus.SKIPPED, known, "explained already")
         try:
             whole = await complete(item, store, model)
-            answered = await explain(whole, chat, cache, ledger, again=again)
+            answered = await explain(whole, chat, ledger, again=again)
         except ENDS:
             raise
         except (ApiError, StoreError) as error:  # nothing was sent
@@ -124,19 +121,9 @@ async def run(
 
 def _result(item: Evidence, answered: Answered) -> ExplainResult:
     outcome = answered.outcome
-    found = outcome if isinstance(outcome, Explanation) else None
+    rest = (outcome.input_tokens, outcome.output_tokens, outcome.cost_usd, item.note)
     if isinstance(outcome, FailedExplanation):
         status = ExplainStatus.REFUSED if outcome.refused else ExplainStatus.FAILED
-    else:
-        status = ExplainStatus.CACHED if answered.cached else ExplainStatus.EXPLAINED
-    return ExplainResult(
-        neuron=item.neuron,
-        label=item.label,
-        status=status,
-        explanation=found,
-        reason=outcome.reason if isinstance(outcome, FailedExplanation) else "",
-        input_tokens=outcome.input_tokens,
-        output_tokens=outcome.output_tokens,
-        cost_usd=outcome.cost_usd,
-        note=item.note,
-    )
+        return ExplainResult(item.neuron, item.label, status, None, outcome.reason, *rest)
+    status = ExplainStatus.CACHED if answered.cached else ExplainStatus.EXPLAINED
+    return ExplainResult(item.neuron, item.label, status, outcome, "", *rest)

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from vlmscope.core.base.validation import first_problem
+
 WRONG_ANSWER_LENGTH = 4000  #: of an answer that is sent back to be corrected
 
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
@@ -36,6 +38,4 @@ def read_json(text: str, form: type[M]) -> M:
     try:
         return form.model_validate(found)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WrongAnswer(f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+        raise WrongAnswer(first_problem(error)) from None

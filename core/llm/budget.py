@@ -18,22 +18,18 @@ OVERHEAD = 200  #: tokens for the JSON schema and what separates messages
 
 @dataclass(frozen=True)
 class Estimate:
-    """An upper bound, unless a model counts pictures in a way of its own.
-
-    Attributes:
-        output_tokens_at_most: the answer is cut there.
-        usd: None where the model's price is not known.
-        price_date: what dates the price (``PriceTag.date``); empty where no price is known.
-        images: pictures sent.
-        requests: how many requests this is the sum of.
-    """
+    """An upper bound, unless a model counts pictures in a way of its own."""
 
     input_tokens: int
-    output_tokens_at_most: int
-    usd: float | None
-    price_date: str
-    images: int
-    requests: int = 1
+    output_tokens_at_most: int  #: the answer is cut there
+    usd: float | None  #: None where the model's price is not known
+    price_date: str  #: what dates the price (``PriceTag.date``); empty where no price is known
+    images: int  #: pictures sent
+    requests: int = 1  #: how many requests this is the sum of
+
+    @property
+    def tokens(self) -> str:
+        return f"{self.input_tokens:,} tokens in and {self.output_tokens_at_most:,} out"
 
 
 def estimate_request(request: ChatRequest, settings: Api) -> Estimate:
@@ -67,9 +63,7 @@ class CostOffer:
     @property
     def short(self) -> str:
         """``at most about 9,000 tokens in and 1,000 out, $0.03``."""
-        cost = self.cost
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
-        return f"at most about {tokens}, {dollars(cost.usd)}"
+        return f"at most about {self.cost.tokens}, {dollars(self.cost.usd)}"
 
     @property
     def exceeds_budget(self) -> bool:
@@ -79,11 +73,10 @@ class CostOffer:
     def lines(self) -> list[str]:
         """Where to, for how much, and how far: for a dialog before the first request of a session."""
         cost, model = self.cost, plain(self.settings.model, 40)
-        tokens = f"{cost.input_tokens:,} tokens in and {cost.output_tokens_at_most:,} out"
         if cost.usd is None:
-            price = f"At most {tokens}. The price of {model} is not known: set it in [api.prices]."
+            price = f"At most {cost.tokens}. The price of {model} is not known: set it in [api.prices]."
         else:
-            price = f"At most {dollars(cost.usd)}: {tokens}, prices of {cost.price_date}."
+            price = f"At most {dollars(cost.usd)}: {cost.tokens}, prices of {cost.price_date}."
         budget = f"{dollars(self.settings.budget_usd)} a session" if self.settings.budget_usd else "no limit"
         return [
             f"to {model} at {plain(shown_url(self.settings), 60)}.",
@@ -140,11 +133,7 @@ class Ledger:
 
     @contextmanager
     def reserve(self, wanted: Estimate) -> Iterator[None]:
-        """Hold the cost of a request while it is in the air.
-
-        Raises:
-            BudgetReached: as ``check``.
-        """
+        """Hold the cost of a request while it is in the air. Raises BudgetReached as ``check``."""
         self.check(wanted)
         held = wanted.usd or 0.0
         self._reserved += held

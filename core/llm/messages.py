@@ -1,6 +1,7 @@
 """What is asked of a server that speaks Chat Completions, and what it answers: plain values, no client."""
 
 import base64
+import json
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,21 +19,15 @@ class TextPart:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """A picture of a message.
+    """A picture of a message."""
 
-    Attributes:
-        name: what it is called where it becomes a file, such as ``sample_1_crop.png``.
-        png: a lossless PNG.
-        side: width and height in pixels.
-    """
-
-    name: str
-    png: bytes
-    side: int
+    name: str  #: what it is called where it becomes a file, such as ``sample_1_crop.png``
+    png: bytes  #: a lossless PNG
+    side: int  #: width and height in pixels
 
     @property
     def sha256(self) -> str:
-        """Of the PNG."""
+        """The digest of the PNG."""
         return sha256(self.png).hexdigest()
 
 
@@ -79,6 +74,21 @@ class ChatAnswer:
     model: str
     input_tokens: int
     output_tokens: int
+
+
+def request_key(request: ChatRequest, **more: object) -> str:
+    """64 hexadecimal digits: SHA-256 of canonical JSON of the request and of ``more``, its ``parts`` among them.
+
+    The key names a cached answer: after any change of it every answer is paid for again.
+    """
+    everything = {
+        "model": request.model,
+        "max_output_tokens": request.max_output_tokens,
+        "schema": request.schema,
+        "system": request.system,
+        **more,
+    }
+    return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def wire_body(request: ChatRequest, step: int = 0) -> Json:

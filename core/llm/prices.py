@@ -41,14 +41,10 @@ THINKING_CAP = 8000  #: of models that think first: their thoughts are output to
 
 @dataclass(frozen=True)
 class PriceTag:
-    """A model's price and where it is from.
-
-    Attributes:
-        date: what dates it: name and version of the list that has it, or ``SETTINGS_DATE``.
-    """
+    """A model's price and where it is from."""
 
     price: Price
-    date: str
+    date: str  #: what dates it: name and version of the list that has it, or ``SETTINGS_DATE``
 
     def usd(self, input_tokens: int, output_tokens: int) -> float:
         """What so many tokens cost."""

@@ -30,18 +30,12 @@ class NextStep(Enum):
 
 @dataclass(frozen=True)
 class ApiFailure:
-    """A request that got no answer.
-
-    Attributes:
-        reason: for a person, one line.
-        hint: what to do about it; may be empty.
-        wait_s: how long the server asks to wait; 0 where it does not say.
-    """
+    """A request that got no answer."""
 
     remedy: NextStep
-    reason: str
-    hint: str = ""
-    wait_s: float = 0.0
+    reason: str  #: for a person, one line
+    hint: str = ""  #: what to do about it; may be empty
+    wait_s: float = 0.0  #: how long the server asks to wait; 0 where it does not say
 
 
 def classify_error(

@@ -6,6 +6,7 @@ activation does. So the stored order statistics suffice. Pure numpy.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, get_args
@@ -41,6 +42,10 @@ class Label(IntEnum):
     @property
     def letter(self) -> str:
         return "VTM·"[self]
+
+
+#: Safe for colour-blind eyes (Okabe and Ito, 2008): wherever there is a colour, the letter beside it means the same.
+COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
 
 
 @dataclass(frozen=True)
@@ -180,3 +185,20 @@ def label_neurons(
     only_t = count(above_t) - both
     unknown = (valid - both.astype(np.int64) - only_v - only_t).astype(np.uint16)
     return Labels.from_votes(np.stack([only_v, only_t, both, unknown], axis=-1), valid, thresholds)
+
+
+def bar_cells(counts: Sequence[int], width: int) -> list[int]:
+    """Cells for each part of a bar, ``width`` in all; a part that is there gets one at least, if that fits."""
+    whole = sum(counts)
+    if not whole:
+        return [0] * len(counts)
+    exact = [count * width / whole for count in counts]
+    cells = [int(share) for share in exact]
+    for which in sorted(range(len(counts)), key=lambda i: cells[i] - exact[i])[: width - sum(cells)]:
+        cells[which] += 1
+    for which, count in enumerate(counts):
+        largest = max(range(len(counts)), key=cells.__getitem__)
+        if count and not cells[which] and cells[largest] > 2:
+            cells[which] += 1
+            cells[largest] -= 1
+    return cells

@@ -33,11 +33,7 @@ def packed(text: str) -> str | bytes:
 
 
 def unpacked(value: object) -> str:
-    """The text that ``packed`` was given.
-
-    Raises:
-        BadRecord: if ``value`` is not a text that ``packed`` gave.
-    """
+    """The text that ``packed`` was given. Raises BadRecord if ``value`` is not a text that ``packed`` gave."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8", "surrogatepass")

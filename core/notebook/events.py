@@ -3,7 +3,6 @@
 import sqlite3
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import UsageError
@@ -24,14 +23,6 @@ _COLUMN = {
     )
     for kind in (Kind.VERDICT, Kind.NOTE, Kind.BOOKMARK, Kind.LEAD)
 }
-
-
-@dataclass(frozen=True)
-class Unfit:
-    """An event that cannot be turned back or repeated, since the neuron is not as the event left it."""
-
-    neuron: Neuron
-    kind: Kind
 
 
 def change(db: sqlite3.Connection, neuron: Neuron, kind: Kind, after: Value) -> Change | None:
@@ -56,20 +47,17 @@ def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, af
     return int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
-def undo(db: sqlite3.Connection) -> Change | Unfit | None:
-    """Turn the newest change back."""
-    newest = "SELECT id, layer, idx, kind, after, before FROM events WHERE undoable AND undone = 0 ORDER BY id DESC"
-    return _step(db, newest, 1)
+_NEWEST = "SELECT id, layer, idx, kind, after, before FROM events WHERE undoable AND undone = 0 ORDER BY id DESC"
+_LAST_UNDONE = "SELECT id, layer, idx, kind, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id"
 
 
-def redo(db: sqlite3.Connection) -> Change | Unfit | None:
-    """Make the change again that was undone last."""
-    last_undone = "SELECT id, layer, idx, kind, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id"
-    return _step(db, last_undone, 0)
+def step(db: sqlite3.Connection, *, back: bool) -> tuple[Change, bool] | None:
+    """Undo the newest change, or redo the last one that was undone; None if there is none.
 
-
-def _step(db: sqlite3.Connection, query: str, undone: int) -> Change | Unfit | None:
-    row = db.execute(f"{query} LIMIT 1").fetchone()
+    False beside the change: it cannot be made, since the neuron is not as the event left it; the event is skipped from
+    then on.
+    """
+    row = db.execute(f"{_NEWEST if back else _LAST_UNDONE} LIMIT 1").fetchone()
     if row is None:
         return None
     event, layer, index, kind_name, there_json, wanted_json = row
@@ -77,13 +65,12 @@ def _step(db: sqlite3.Connection, query: str, undone: int) -> Change | Unfit | N
         raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
     neuron, kind = Neuron(layer, index), Kind(kind_name)
     there, wanted = _value(kind, there_json), _value(kind, wanted_json)
-    if _current(db, neuron, kind, event) != there:
-        # It must not stand in the way of the others for ever.
-        db.execute("UPDATE events SET undone = 2 WHERE id = ?", (event,))
-        return Unfit(neuron, kind)
-    _put(db, neuron, kind, event, wanted)
-    db.execute("UPDATE events SET undone = ? WHERE id = ?", (undone, event))
-    return Change(neuron, kind, there, wanted)
+    fits = _current(db, neuron, kind, event) == there
+    if fits:
+        _put(db, neuron, kind, event, wanted)
+    # One that does not fit must not block the others for ever.
+    db.execute("UPDATE events SET undone = ? WHERE id = ?", (int(back) if fits else 2, event))
+    return Change(neuron, kind, there, wanted), fits
 
 
 def _current(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int) -> Value:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from vlmscope.core.base.config import data_folder
@@ -83,12 +82,10 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
         """Close the file; everything is saved already."""
         self._file.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    # A person's marks. Each call returns what changed, or None if nothing did.
+    # The user's marks. Each call returns the change, or None if the value was so already.
 
     def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> Change | None:
         """Decide on a neuron; None takes the decision back."""
@@ -123,32 +120,34 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             return events.change(db, neuron, Kind.LEAD, explanation_id)
 
     def undo(self) -> Change | None:
-        """Turn the newest change of a person back, of whichever session; None if there is none.
+        """Undo the user's newest change, of whichever session; None if there is none.
 
         Raises:
             NotebookError: if the neuron is not as that change left it; it is skipped from then on.
         """
-        with self._file.writing() as db:
-            done = events.undo(db)
-        return self._checked(done, "undone")
+        return self._step(back=True)
 
     def redo(self) -> Change | None:
-        """Make the change again that was undone last; None if there is none, or another change came after.
+        """Redo the change that was undone last; None if there is none, or another change came after.
 
         Raises:
             NotebookError: as ``undo``.
         """
-        with self._file.writing() as db:
-            done = events.redo(db)
-        return self._checked(done, "redone")
+        return self._step(back=False)
 
-    def _checked(self, done: Change | events.Unfit | None, what: str) -> Change | None:
-        if isinstance(done, events.Unfit):
+    def _step(self, *, back: bool) -> Change | None:
+        with self._file.writing() as db:
+            found = events.step(db, back=back)
+        if found is None:
+            return None
+        change, done = found
+        if not done:
             raise NotebookError(
-                f"The last change of {done.neuron} ({done.kind}) cannot be {what}: it is not as that change left it.",
+                f"The last change of {change.neuron} ({change.kind}) cannot be {'undone' if back else 'redone'}:"
+                " it is not as that change left it.",
                 "Nothing was changed; this step is skipped next time.",
             )
-        return done
+        return change
 
     # Explanations and their scores, by a person, a paper or an API.
 

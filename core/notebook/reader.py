@@ -9,7 +9,6 @@ from vlmscope.core.notebook.codec import (
     explanation_from,
     failure_from,
     from_json,
-    packed,
     resume_from,
     unpacked,
     verdict_from,
@@ -24,7 +23,6 @@ from vlmscope.core.notebook.values import (
     Resume,
     SavedExplanation,
     SavedScore,
-    TriageCounts,
     Verdict,
 )
 
@@ -68,8 +66,6 @@ class NotebookReader:
     def __init__(self, file: NotebookFile) -> None:
         self._file = file
 
-    # One neuron.
-
     def entry(self, neuron: Neuron) -> Entry:
         """Everything on one neuron."""
         query = "SELECT verdict, bookmark, note FROM neurons WHERE layer = ? AND idx = ?"
@@ -77,8 +73,8 @@ class NotebookReader:
             row = db.execute(query, (neuron.layer, neuron.index)).fetchone()
             verdict, bookmark, note = row or (None, False, None)
             said = self.explanations(neuron)
-            failed = self._failures(neuron)
             newest = max((saved.id for saved in said), default=0)
+            failed = self.failures(neuron, after=newest)
             return Entry(
                 neuron,
                 verdict_from(verdict),
@@ -86,7 +82,7 @@ class NotebookReader:
                 events.tags(db, neuron),
                 bool(bookmark),
                 said,
-                failed[0][1] if failed and failed[0][0] > newest else None,
+                failed[0] if failed else None,
                 self.scores(neuron),
             )
 
@@ -101,14 +97,11 @@ class NotebookReader:
             saved = [SavedExplanation(row[0], neuron, explanation_from(*row[1:]), row[0] == lead) for row in rows]
         return tuple(sorted(saved, key=lambda one: not one.leads))
 
-    def failures(self, neuron: Neuron) -> tuple[FailedExplanation, ...]:
-        """All requests that gave no explanation, the newest first."""
-        return tuple(failure for _, failure in self._failures(neuron))
-
-    def _failures(self, neuron: Neuron) -> list[tuple[int, FailedExplanation]]:
-        query = "SELECT id, body FROM failures WHERE layer = ? AND idx = ? ORDER BY id DESC"
+    def failures(self, neuron: Neuron, after: int = 0) -> tuple[FailedExplanation, ...]:
+        """All requests that gave no explanation, the newest first; only those after the event of the id ``after``."""
+        query = "SELECT body FROM failures WHERE layer = ? AND idx = ? AND id > ? ORDER BY id DESC"
         with self._file.reading() as db:
-            return [(event, failure_from(body)) for event, body in db.execute(query, (neuron.layer, neuron.index))]
+            return tuple(failure_from(body) for (body,) in db.execute(query, (neuron.layer, neuron.index, after)))
 
     def scores(self, neuron: Neuron) -> tuple[SavedScore, ...]:
         """The scores of all its explanations, the newest first."""
@@ -118,16 +111,6 @@ class NotebookReader:
                 for event, explanation, backend, created, body in db.execute(_SCORES, (neuron.layer, neuron.index))
             )
 
-    def explained(self, neuron: Neuron, model: str, prompt_version: str) -> bool:
-        """Whether that model has already explained it with that prompt: asking again would only cost."""
-        query = (
-            "SELECT 1 FROM explanations WHERE layer = ? AND idx = ? AND model = ? AND prompt_version = ?"
-            " AND source = ? AND NOT removed"
-        )
-        values = (neuron.layer, neuron.index, packed(model), packed(prompt_version), Source.API)
-        with self._file.reading() as db:
-            return db.execute(query, values).fetchone() is not None
-
     def _neuron_of(self, explanation_id: int) -> Neuron | None:
         """The neuron that an explanation belongs to; None if there is no such explanation, or it was undone."""
         query = "SELECT layer, idx FROM explanations WHERE id = ? AND NOT removed"
@@ -135,10 +118,8 @@ class NotebookReader:
             row = db.execute(query, (explanation_id,)).fetchone()
         return Neuron(*row) if row else None
 
-    # The whole scan.
-
     def marks(self) -> dict[Neuron, Mark]:
-        """For the list: every neuron of which there is anything."""
+        """For the list: every neuron that has an entry."""
         with self._file.reading() as db:
             found: dict[int, int] = dict(db.execute(_MARKED))
             for bit, query in _ADDED:
@@ -155,17 +136,8 @@ class NotebookReader:
             said = db.execute("SELECT layer, idx, text, source FROM explanations WHERE NOT removed").fetchall()
         return _texts(notes, tags, said)
 
-    def counts(self) -> TriageCounts:
-        """How many neurons have which verdict."""
-        query = "SELECT verdict, count(*) FROM neurons WHERE verdict IS NOT NULL GROUP BY verdict"
-        with self._file.reading() as db:
-            found = {verdict_from(verdict): int(count) for verdict, count in db.execute(query)}
-        return TriageCounts(*(found.get(verdict, 0) for verdict in (Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)))
-
-    # Where the session was.
-
     def resume(self) -> Resume | None:
-        """What ``set_resume`` was given last."""
+        """The place of the last session."""
         with self._file.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'resume'").fetchone()
             return None if row is None else resume_from(row[0])

@@ -52,17 +52,12 @@ class Change:
 
 @dataclass(frozen=True)
 class SavedExplanation:
-    """An explanation in the notebook.
+    """An explanation in the notebook."""
 
-    Attributes:
-        id: unique in this notebook; a later one is larger, and failures and scores count on with it.
-        leads: it is the one to show: chosen, or the newest where none was chosen.
-    """
-
-    id: int
+    id: int  #: unique in this notebook; a later one is larger, and failures and scores count on with it
     neuron: Neuron
     explanation: Explanation
-    leads: bool
+    leads: bool  #: it is the one to show: chosen, or the newest where none was chosen
 
 
 @dataclass(frozen=True)
@@ -79,24 +74,16 @@ class SavedScore:
 
 @dataclass(frozen=True)
 class Entry:
-    """All that the notebook holds on one neuron.
-
-    Attributes:
-        note: empty if there is none.
-        tags: sorted without regard to case.
-        explanations: the leading one first, then the newest first.
-        failure: the newest failed request, if no explanation came after it.
-        scores: newest first, of any of ``explanations``.
-    """
+    """All that the notebook holds on one neuron."""
 
     neuron: Neuron
     verdict: Verdict | None = None
-    note: str = ""
-    tags: tuple[str, ...] = ()
+    note: str = ""  #: empty if there is none
+    tags: tuple[str, ...] = ()  #: sorted without regard to case
     bookmark: bool = False
-    explanations: tuple[SavedExplanation, ...] = ()
-    failure: FailedExplanation | None = None
-    scores: tuple[SavedScore, ...] = ()
+    explanations: tuple[SavedExplanation, ...] = ()  #: the leading one first, then the newest first
+    failure: FailedExplanation | None = None  #: the newest failed request, if no explanation came after it
+    scores: tuple[SavedScore, ...] = ()  #: newest first, of any of ``explanations``
 
 
 @dataclass(frozen=True)
@@ -119,15 +106,6 @@ class NotebookText:
     neuron: Neuron
     kind: Kind
     text: str
-
-
-@dataclass(frozen=True)
-class TriageCounts:
-    """How many neurons have which verdict."""
-
-    keep: int = 0
-    reject: int = 0
-    unsure: int = 0
 
 
 @dataclass(frozen=True)

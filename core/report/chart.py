@@ -2,8 +2,8 @@
 
 One row of two panels for each scan, and one for its control: on the left all neurons (the paper's figure 5), on the
 right the high-confidence ones (figure 6). Both are shares of a layer's neurons, so that the height of a bar on the
-right says how many are high-confidence. Dots mark the share of fragile labels. Colours are Okabe and Ito's, and letters
-say the same for those who do not see them. The same statistics give the same bytes (with the same Pillow).
+right says how many are high-confidence. Dots mark the share of fragile labels. Letters
+say the same as the colours. The same statistics give the same bytes (with the same Pillow).
 """
 
 import io
@@ -15,9 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, shares
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label
 
-COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#BBBBBB"}
 INK, SOFT, GRID = "#222222", "#666666", "#DDDDDD"
 PANEL = (400, 200)  #: pixels of a panel without its labels, at least
 MARGIN, AXIS, HEAD, FOOT, GAP = 24, 44, 46, 44, 40

@@ -1,7 +1,7 @@
-"""A report as values: what ``report.json`` holds, and what the Markdown is written from. Schema version 1.
+"""A report as values: the content of ``report.json``, from which the Markdown is written, too. Schema version 1.
 
-A field may be added within a version; none changes its meaning or goes. Text is as it came from captions, models and
-people: the code that shows it makes it safe. A number that does not exist is None.
+A field may be added within a version; none changes its meaning or goes. Text from captions, models and users is
+unchanged: the code that shows it makes it safe. A number that does not exist is None.
 """
 
 import math
@@ -14,10 +14,7 @@ from vlmscope.core.base.validation import Frozen
 from vlmscope.core.method.labels import LabelWord
 from vlmscope.core.notebook.explanation import Confidence, Source
 from vlmscope.core.notebook.values import Verdict
-from vlmscope.core.store.manifest import ThresholdsInfo
-
-FORMAT: Literal["vlmscope-report"] = "vlmscope-report"
-SCHEMA: Literal[1] = 1
+from vlmscope.core.store.manifest import ModelInfo, Skipped, ThresholdsInfo
 
 
 def _known(value: object) -> float | None:
@@ -54,38 +51,19 @@ class Part(Frozen):
     model_config = ConfigDict(from_attributes=True)
 
 
-class ModelPart(Part):
-    """The scanned model."""
-
-    name: WholeText
-    revision: WholeText | None
-    architecture: str
-    dtype: str
-    layers: int
-    neurons: int  #: FFN units of one layer
-
-
-class SkippedPart(Part):
-    """A sample that the scan left out."""
-
-    sample: int
-    image: WholeText
-    reason: WholeText
-
-
 class ScanPart(Part):
     """The scan that the report was made from; fields as in its ``manifest.json``."""
 
     scan_id: str
-    created: WholeText
-    model: ModelPart
+    created: str
+    model: ModelInfo
     hook: str
-    question: WholeText
-    data: WholeText
+    question: str
+    data: str
     data_sha256: str
     samples: int
     scanned: int
-    skipped: tuple[SkippedPart, ...]
+    skipped: tuple[Skipped, ...]
     top_n: int
     maps: int
     thresholds: ThresholdsInfo  #: the scan's own
@@ -118,17 +96,12 @@ class ConceptPart(Part):
 
 
 class ConceptsPart(Part):
-    """Words that co-occur with the neuron's activation: no explanation by a model.
-
-    Attributes:
-        purity: the share of the ``looked_at`` first top samples whose description has the first word.
-        base_rate: the share of all descriptions that have it.
-    """
+    """Words that co-occur with the neuron's activation: no explanation by a model."""
 
     words: tuple[ConceptPart, ...]
-    purity: Number
+    purity: Number  #: the share of the ``looked_at`` first top samples whose description has the first word
     looked_at: int
-    base_rate: Number
+    base_rate: Number  #: the share of all descriptions that have it
 
 
 class TokenPart(Part):
@@ -264,32 +237,25 @@ class SamplePart(Part):
 
 
 class NeuronPart(NotedPart):
-    """All that is reported of a neuron.
-
-    Attributes:
-        maximum: the activation whose norm is 10.
-        concepts: None where the scan has none.
-        promoted: None where the model was not asked.
-        published: None unless the paper shows this very neuron.
-    """
+    """All that is reported of a neuron."""
 
     label: LabelWord
     high_confidence: bool
     fractions: Shares
     votes: Votes
     top_samples: int
-    maximum: Number
-    concepts: ConceptsPart | None
-    promoted: PromotedPart | None
-    published: PublishedPart | None
+    maximum: Number  #: the activation whose norm is 10
+    concepts: ConceptsPart | None  #: None where the scan has none
+    promoted: PromotedPart | None  #: None where the model was not asked
+    published: PublishedPart | None  #: None unless the paper shows this very neuron
     samples: tuple[SamplePart, ...]
 
 
 class Report(Part):
     """The whole document; ``created`` is the only field that differs between two reports of the same."""
 
-    format: Literal["vlmscope-report"] = FORMAT
-    schema_version: Literal[1] = SCHEMA
+    format: Literal["vlmscope-report"] = "vlmscope-report"
+    schema_version: Literal[1] = 1
     created: str = Field(description="ISO 8601, UTC")
     vlmscope: str  #: the version that wrote the report
     scan: ScanPart

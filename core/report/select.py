@@ -13,19 +13,12 @@ from vlmscope.core.store.reader import ScanStore
 
 @dataclass(frozen=True)
 class NeuronChoice:
-    """What must be true of a neuron, all of it.
+    """What must be true of a neuron, all of it."""
 
-    Attributes:
-        verdicts: one of these; None: any, or none at all.
-        label: at the thresholds of the report.
-        high_confidence: the label must be.
-        tag: one of its tags, in any spelling of capitals.
-    """
-
-    verdicts: Collection[Verdict] | None = None
-    label: Label | None = None
-    high_confidence: bool = False
-    tag: str | None = None
+    verdicts: Collection[Verdict] | None = None  #: one of these; None: any, or none at all
+    label: Label | None = None  #: at the thresholds of the report
+    high_confidence: bool = False  #: the label must be
+    tag: str | None = None  #: one of its tags, in any spelling of capitals
     bookmarked: bool = False
 
 

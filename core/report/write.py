@@ -109,19 +109,18 @@ def write_report(
     try:
         with whole_folder(target) as folder:
             (folder / IMAGES).mkdir()
-            size, pictures, parts = 0, 0, []
+            parts: list[NeuronPart] = []
+            sizes: list[int] = []  # of the pictures, in bytes
             for done, neuron in enumerate(wanted):
                 progress(done, len(wanted))
                 entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
-                part = collect(store, entry, thresholds, samples)
-                for file in _write_pictures(folder, store, neuron, part):
-                    pictures, size = pictures + 1, size + file
-                parts.append(part)
+                parts.append(collect(store, entry, thresholds, samples))
+                sizes += _write_pictures(folder, store, neuron, parts[-1])
             created = when.astimezone(UTC).isoformat(timespec="seconds")
             report = report_of(store.manifest, thresholds, tuple(parts), created)
             text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
             (folder / form.file).write_bytes(text)
-            if not pictures:
+            if not sizes:
                 (folder / IMAGES).rmdir()
     except OSError as error:
         raise ReportError(
@@ -132,7 +131,7 @@ def write_report(
             with contextlib.suppress(OSError):
                 parent.rmdir()  # only where it is empty
     progress(len(wanted), len(wanted))
-    return Written(out / form.file, len(wanted), pictures, size + len(text))
+    return Written(out / form.file, len(wanted), len(sizes), sum(sizes) + len(text))
 
 
 def report_json(report: Report) -> str:

@@ -19,7 +19,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.scan.state import check_scanned, finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
-from vlmscope.core.store.arrays import NO_PEAK, array_shapes, layer_shapes, of_layer, open_array
+from vlmscope.core.store.arrays import NO_PEAK, LayerArrays, array_shapes, layer_shapes, of_layer, open_array
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
@@ -60,7 +60,7 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
         descriptions, digest = _copy_samples(stores, writer, progress)
         merged = merged.model_copy(update={"data_sha256": digest})
         layers = merged.model.layers
-        with writer.layers(merged) as arrays:
+        with LayerArrays(writer.folder / merged.arrays, merged) as arrays:
             progress("merging layers", 0, layers)
             for layer in range(layers):
                 arrays.put(layer, merge_layer(stores, merged, layer))

@@ -21,7 +21,7 @@ from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest, Skipped
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
-from vlmscope.core.store.writer import unwritten
+from vlmscope.core.store.writer import writing
 
 FIRST_SECONDS = 10.0  #: until the first checkpoint that has labels to show
 
@@ -180,7 +180,7 @@ class ScanRun:
         if processed.trouble is not None:
             self.skipped[processed.index] = processed.trouble
         counts = processed.trouble is None and image is not None
-        try:
+        with writing(self.folder.out):
             self.folder.log.add(
                 processed.index,
                 source.image,
@@ -189,8 +189,6 @@ class ScanRun:
                 image.crop if counts and image is not None else b"",
                 None if image is None else image.sha256,
             )
-        except OSError as error:
-            raise unwritten(self.folder.out, error) from error
         self.sha256[processed.index] = None if image is None else image.sha256
 
     def _save_is_due(self) -> bool:

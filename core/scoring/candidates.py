@@ -10,7 +10,7 @@ from vlmscope.core.scoring.search_phrases import known_words
 from vlmscope.core.store.reader import ScanStore
 
 CONCEPT_WORDS = "concept words: "  #: how such an explanation's text begins
-LEAST_SHARE = 0.5  #: of the strongest word's strength: weaker ones only go along with it
+LEAST_SHARE = 0.5  #: of the strongest word's strength: weaker ones only co-occur with it
 
 
 def own_explanation(text: str, store: ScanStore, created: str) -> Explanation:

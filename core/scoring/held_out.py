@@ -23,7 +23,7 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     """The samples to score on: top samples of even ranks, best first, then random ones by index.
 
     Random ones are drawn outside the top samples. Which they are does not depend on ``written_from``, so that two
-    explanations of a neuron are compared on the same samples. Of a scan in progress only those that it has met: its
+    explanations of a neuron are compared on the same samples. Of a scan in progress only processed ones are drawn: its
     scores are not those of the whole scan.
 
     Args:
@@ -41,17 +41,9 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     others = [sample for sample in range(manifest.samples) if sample not in closed and store.processed(sample)]
     drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
     chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
-    return [_sample(store, sample, rank) for sample, rank in chosen if sample not in written_from]
-
-
-def _sample(store: ScanStore, index: int, rank: int | None) -> HeldOut:
-    manifest, sample = store.manifest, store.sample(index)
-    return HeldOut(
-        sample=index,
-        rank=rank,
-        picture=sample.picture_here,
-        prompt=manifest.prompt,
-        description=sample.description,
-        tokens=sample.tokens,
-        grid=manifest.grid,
-    )
+    return [
+        HeldOut(index, rank, one.picture_here, manifest.prompt, one.description, one.tokens, manifest.grid)
+        for index, rank in chosen
+        if index not in written_from
+        for one in [store.sample(index)]
+    ]

@@ -1,4 +1,4 @@
-"""What every simulator is: from an explanation alone it predicts a sample's activations, or says why it cannot.
+"""The interface of simulators: from an explanation alone, one predicts a sample's activations or gives a reason.
 
 A simulator never sees true activations: ``HeldOut`` does not carry them.
 """
@@ -14,31 +14,20 @@ from numpy.typing import NDArray
 from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation
 
-__all__ = ["SCALE", "HeldOut", "NoPrediction", "Prediction", "Simulator", "TokenKind"]
-
 SCALE = 10.0  #: predictions and truth are norms, from 0 to this (method.md, "Normalisation")
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A sample to predict: all that a simulator may look at.
+    """A sample to predict: all that a simulator may look at."""
 
-    Attributes:
-        sample: its index in the data.
-        rank: among the neuron's top samples, from 1; None for a random one.
-        picture: where the original picture lies, or None where it does not.
-        prompt: the very text before the description, with one image token, as in the manifest.
-        tokens: the description's tokens, spelled; joined they are the description.
-        grid: rows and columns of patches.
-    """
-
-    sample: int
-    rank: int | None
-    picture: Path | None
-    prompt: str
+    sample: int  #: its index in the data
+    rank: int | None  #: among the neuron's top samples, from 1; None for a random one
+    picture: Path | None  #: where the original picture is, or None if it is missing
+    prompt: str  #: the exact text before the description, with one image token, as in the manifest
     description: str
-    tokens: tuple[str, ...]
-    grid: tuple[int, int]
+    tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
+    grid: tuple[int, int]  #: rows and columns of patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,39 +51,25 @@ class NoPrediction:
 
 
 class Simulator(Protocol):
-    """One backend.
+    """One backend."""
 
-    Attributes:
-        name: as ``--backend`` and the notebook have it.
-        kinds: what it predicts.
-        independent: false if it asks the inspected model about itself.
-        paid: whether it costs money; a paid one gets fewer samples and no baseline.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kinds(self) -> Collection[TokenKind]: ...
-
-    @property
-    def independent(self) -> bool: ...
-
-    @property
-    def paid(self) -> bool: ...
+    name: str  #: as ``--backend`` and the notebook have it
+    kinds: Collection[TokenKind]  #: that it predicts
+    independent: bool  #: false if it asks the inspected model about itself
+    paid: bool  #: whether it costs money; a paid one gets fewer samples and no baseline
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
-        """What of the explanation it can look for, to be shown; empty if it can predict nothing from it."""
+        """The parts of the explanation that it can look for, to be shown; empty if it can predict nothing from it."""
         ...
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
-        """Predict one sample. It is asked for all explanations of a sample before the next sample.
+        """Predict one sample. It is called for all explanations of a sample before the next sample.
 
         Returns:
-            NoPrediction for what concerns this sample alone: it cannot be decoded, or the explanation names nothing
-            that this backend can look for.
+            NoPrediction if the reason concerns this sample alone: it cannot be decoded, or the explanation names
+            nothing that this backend can look for.
 
         Raises:
-            VlmscopeError: for what ends the run: the model process has gone, it was stopped, a quota is used up.
+            VlmscopeError: if the run must end: the model process has gone, it was stopped, a quota is used up.
         """
         ...

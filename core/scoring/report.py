@@ -111,11 +111,7 @@ class ScoreReport:
 
     @staticmethod
     def from_json(body: Mapping[str, object]) -> "ScoreReport":
-        """The report that ``to_json`` gave.
-
-        Raises:
-            NotebookError: if this vlmscope could not have written it.
-        """
+        """The report that ``to_json`` gave. Raises NotebookError if this vlmscope could not have written it."""
         try:
             if body["format"] != FORMAT:
                 raise ValueError(f"format {body['format']!r:.80}")

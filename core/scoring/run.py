@@ -1,4 +1,4 @@
-"""Score many neurons, each result kept as it comes, so that stopping loses nothing and the next run goes on."""
+"""Score many neurons, each result kept as it comes, so that stopping loses nothing and the next run continues."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ NO_PATTERN = "its explanation says that there is no pattern"
 
 
 class ScoreStatus(StrEnum):
-    """What came of one neuron."""
+    """The outcome for one neuron."""
 
     SCORED = "scored"
     KNOWN = "known"  #: the notebook had the score already
@@ -33,19 +33,13 @@ class ScoreStatus(StrEnum):
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """One neuron of a run.
-
-    Attributes:
-        explanation: what was scored, where there was anything.
-        report: None where nothing was scored.
-        reason: why; else empty.
-    """
+    """One neuron of a run."""
 
     neuron: Neuron
     status: ScoreStatus
-    explanation: Explanation | None = None
-    report: ScoreReport | None = None
-    reason: str = ""
+    explanation: Explanation | None = None  #: what was scored, where there was anything
+    report: ScoreReport | None = None  #: None where nothing was scored
+    reason: str = ""  #: why; else empty
 
 
 def pick_explanation(
@@ -65,25 +59,15 @@ def pick_explanation(
         wanted = concept_explanation(store, neuron, now())
     if wanted is None:
         return None
-    for one in saved:
-        if _same(one.explanation, wanted):
-            return one.explanation
-    for one in saved:
-        # A person who types what a model said means that: the samples that it saw are not scored on.
-        if wanted.source is Source.USER and one.explanation.text == wanted.text:
-            return one.explanation
-    return wanted
+    same = (one.explanation for one in saved if _identity(one.explanation) == _identity(wanted))
+    # A user who types a model's words means that explanation: the samples that the model saw are not scored on.
+    typed = (one.explanation for one in saved if wanted.source is Source.USER and one.explanation.text == wanted.text)
+    return next(same, None) or next(typed, wanted)
 
 
-def _same(one: Explanation, other: Explanation) -> bool:
-    """Whether two explanations say the same, from the same side: the time and the bill do not count."""
-    return (one.text, one.source, one.model, one.visual_phrases, one.text_cue) == (
-        other.text,
-        other.source,
-        other.model,
-        other.visual_phrases,
-        other.text_cue,
-    )
+def _identity(one: Explanation) -> tuple[object, ...]:
+    """The fields that make two explanations the same: not the time, nor the bill."""
+    return one.text, one.source, one.model, one.visual_phrases, one.text_cue
 
 
 def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
@@ -92,7 +76,8 @@ def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, ba
     Raises:
         NotebookError: if it cannot be read.
     """
-    same = {saved.id for saved in notebook.explanations(neuron) if _same(saved.explanation, explanation)}
+    wanted = _identity(explanation)
+    same = {saved.id for saved in notebook.explanations(neuron) if _identity(saved.explanation) == wanted}
     for saved in notebook.scores(neuron):
         if saved.backend == backend and saved.explanation_id in same:
             return ScoreReport.from_json(saved.body)
@@ -108,7 +93,7 @@ def keep_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, rep
         NotebookError: if it cannot be written.
     """
     saved = notebook.explanations(neuron)
-    known = next((one.id for one in saved if _same(one.explanation, explanation)), None)
+    known = next((one.id for one in saved if _identity(one.explanation) == _identity(explanation)), None)
     if known is None:
         known = notebook.add_explanation(neuron, explanation)
         if saved and (saved[0].explanation.source.of_the_neuron or not explanation.source.of_the_neuron):
@@ -131,13 +116,13 @@ async def run(
 ) -> BatchEnd[ScoreResult]:
     """Score the explanation of each neuron, one after the other.
 
-    What ends the run (the model process has gone or was stopped, a quota is used up) loses the neuron that it met; all
-    finished ones are in the notebook. So too if the task is cancelled.
+    If the run ends early (the model process has gone or was stopped, a quota is used up, the task is cancelled), the
+    neuron in work is lost; all finished ones are in the notebook.
 
     Args:
         wanted: words to score on every neuron, in place of its own explanation.
-        again: score what the notebook has a score of, too.
-        on_result, on_sample: called as results come; the latter with how many samples of a neuron are done.
+        again: score explanations that have a score in the notebook, too.
+        on_sample: called with the number of finished samples of a neuron, and of all.
 
     Raises:
         NotebookError: if ``notebook`` cannot be read or written.

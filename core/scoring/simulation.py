@@ -32,17 +32,12 @@ CANDIDATES = 300  #: neurons looked at for them
 
 @dataclass(frozen=True, eq=False)
 class PredictedSample:
-    """One sample as it is shown: origin, truth, prediction.
-
-    Attributes:
-        truth: None where there is none, or it was not asked for, as nothing was predicted.
-        reason: why there is no score of this sample; else empty.
-    """
+    """One sample as it is shown: origin, truth, prediction."""
 
     sample: HeldOut
-    truth: Truth | None
+    truth: Truth | None  #: None if there is none, or it was not needed, as nothing was predicted
     prediction: Prediction | None
-    reason: str = ""
+    reason: str = ""  #: why this sample has no score; else empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +50,7 @@ class Outcome:
 
 @dataclass
 class _Tally:
-    """What becomes of one explanation, sample by sample."""
+    """The results of one explanation, sample by sample."""
 
     scored: dict[TokenKind, list[ScoredSample]]
     failures: list[Failure] = field(default_factory=list)
@@ -106,12 +101,10 @@ async def score_explanation(
         VlmscopeError: what ends the run: the model process has gone, it was stopped, a quota is used up.
     """
     samples = held_out(store, neuron, explanation.samples, paid=simulator.paid)
-    everything = [explanation, *baselines]
-    tallies = await _simulate(store, neuron, everything, simulator, model, samples, on_sample)
+    first, *others = await _simulate(store, neuron, [explanation, *baselines], simulator, model, samples, on_sample)
     planned = _planned(samples)
     seed = seed_of(store.manifest.scan_id, neuron, "bootstrap")
     pooled: dict[TokenKind, Mapping[ScoredGroup, Pooled]] = {}
-    first, others = tallies[0], tallies[1:]
     for kind in _ordered(simulator.kinds):
         pooled[kind] = {
             group: _with_baseline(
@@ -134,7 +127,7 @@ async def score_explanation(
 
 
 def _note(store: ScanStore, simulator: Simulator) -> str:
-    """What a reader of the score should know; may be empty."""
+    """A warning for readers of the score; may be empty."""
     notes = [] if simulator.independent else ["not independent: the inspected model is asked about itself"]
     progress = store.manifest.progress
     if progress is not None:  # more samples may bring other top ones, and so another score

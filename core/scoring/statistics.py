@@ -71,9 +71,12 @@ def headline(reports: Iterable[ScoreReport]) -> float | None:
     return max(values, default=None)
 
 
+_Key = tuple[str, TokenKind, Label | None, int | None]  #: the first fields of ``Scores``
+
+
 def score_statistics(found: Mapping[Neuron, Mapping[str, ScoreReport]], labels: Labels) -> tuple[Scores, ...]:
     """The scores by backend and kind: of all neurons, of each label, and of each label in each layer that has any."""
-    groups: dict[tuple[str, TokenKind, Label | None, int | None], list[float | None]] = {}
+    groups: dict[_Key, list[float | None]] = {}
     for neuron, reports in found.items():
         label = labels.of(neuron)
         for backend, report in reports.items():
@@ -83,21 +86,17 @@ def score_statistics(found: Mapping[Neuron, Mapping[str, ScoreReport]], labels: 
                 for key in ((None, None), (label, None), (label, neuron.layer)):
                     groups.setdefault((backend, kind, *key), []).append(score)
 
-    def order(key: tuple[str, TokenKind, Label | None, int | None]) -> tuple[str, str, int, int]:
+    def order(key: _Key) -> tuple[str, str, int, int]:
         backend, kind, label, layer = key
         return backend, kind, -1 if label is None else int(label), -1 if layer is None else layer
 
     return tuple(_summary(key, groups[key]) for key in sorted(groups, key=order))
 
 
-def _summary(key: tuple[str, TokenKind, Label | None, int | None], scores: list[float | None]) -> Scores:
-    backend, kind, label, layer = key
+def _summary(key: _Key, scores: list[float | None]) -> Scores:
     known = np.array([score for score in scores if score is not None], dtype=np.float64)
     return Scores(
-        backend=backend,
-        kind=kind,
-        label=label,
-        layer=layer,
+        *key,
         undefined=len(scores) - len(known),
         count=len(known),
         mean=float(known.mean()) if len(known) else None,

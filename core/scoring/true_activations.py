@@ -19,14 +19,10 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Norms, 0 to 10.
+    """Norms, 0 to 10."""
 
-    Attributes:
-        visual: float32 (rows, columns). text: float32 (tokens,).
-    """
-
-    visual: NDArray[np.float32]
-    text: NDArray[np.float32]
+    visual: NDArray[np.float32]  #: (rows, columns)
+    text: NDArray[np.float32]  #: (tokens,)
 
     def of(self, kind: TokenKind) -> NDArray[np.float32]:
         return self.visual if kind is TokenKind.VISUAL else self.text
@@ -40,7 +36,7 @@ async def true_norms(model: Asks, neuron: Neuron, maximum: float, sample: HeldOu
 
     Raises:
         Cancelled: if the model was stopped.
-        WorkerError: if the model process has gone: no other sample would fare better.
+        WorkerError: if the model process has gone: all other samples would fail, too.
     """
     if sample.picture is None:
         return "its picture is not here"

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -18,29 +17,17 @@ from vlmscope.core.store.manifest import Manifest
 COPY_AGAIN = "Copy the scan again from where it was made."
 NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
-#: Which axis of an array is the layers' (``array_shapes`` has the rest).
-LAYER_AXIS: Mapping[str, int] = {
-    "top_sample": 0,
-    "top_visual": 1,
-    "top_text": 1,
-    "peak_visual": 0,
-    "peak_text": 0,
-    "maps_visual": 0,
-    "maps_text": 0,
-    "maximum": 0,
-    "content_maximum": 0,
-    "moments": 2,
-    "histogram": 1,
-    "votes": 0,
-    "sums": 2,
-}
+#: The layers' axis of the arrays in which it is not the first; ``sample_lines`` has none.
+_LAYER_AXIS = {"top_visual": 1, "top_text": 1, "histogram": 1, "moments": 2, "sums": 2}
+
+Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]  #: dtype and shape by array
 
 
-def array_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+def array_shapes(manifest: Manifest) -> Shapes:
     """Name, dtype and shape of every array of a scan."""
     layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
     patches = manifest.grid[0] * manifest.grid[1]
-    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+    shapes: Shapes = {
         "sample_lines": (np.int64, (manifest.samples, 2)),
         "top_sample": (np.int32, (layers, neurons, n)),
         "top_visual": (np.float32, (VISUAL_KEPT, layers, neurons, n)),
@@ -67,7 +54,7 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...], hint
         StoreError: with ``hint``, if it is missing, damaged, or not of this dtype and shape.
     """
     try:
-        # An empty array cannot be mapped; there is nothing in it to map either.
+        # An empty array cannot be mapped.
         array: NDArray[Any] = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing.", hint) from None
@@ -83,30 +70,32 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...], hint
 
 def of_layer(name: str, array: NDArray[Any], layer: int) -> NDArray[Any]:
     """One layer of the array ``name``, its axis kept; read into memory where ``array`` is mapped."""
-    return np.array(array[(slice(None),) * LAYER_AXIS[name] + (slice(layer, layer + 1),)])
+    return np.array(array[(slice(None),) * _LAYER_AXIS.get(name, 0) + (slice(layer, layer + 1),)])
 
 
-def layer_shapes(manifest: Manifest) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+def layer_shapes(manifest: Manifest) -> Shapes:
     """Name, dtype and shape of one layer of every array that has layers: the scan's with 1 for them."""
     return {
-        name: (dtype, tuple(1 if axis == LAYER_AXIS[name] else size for axis, size in enumerate(shape)))
+        name: (dtype, tuple(1 if axis == _LAYER_AXIS.get(name, 0) else size for axis, size in enumerate(shape)))
         for name, (dtype, shape) in array_shapes(manifest).items()
-        if name in LAYER_AXIS
+        if name != "sample_lines"
     }
+
+
+def check_array(name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    """Raise ValueError if an array to be written is of another dtype or shape."""
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
 
 
 class LayerArrays:
     """A context manager that writes the arrays of a scan into a new folder; all layers must be put before it ends.
 
     The files are written, not mapped: where the disk is full, a mapped file would end the process without a word.
+    Raises OSError if they cannot be written.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Make the files.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
         folder.mkdir()
         self._layers = manifest.model.layers
         self._shapes = layer_shapes(manifest)
@@ -123,9 +112,7 @@ class LayerArrays:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for file in self._files.values():
             try:
                 if error is None:
@@ -135,17 +122,10 @@ class LayerArrays:
                 file.close()
 
     def put(self, layer: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write one layer; the shapes are those of ``layer_shapes``.
-
-        Raises:
-            ValueError: if an array is of another dtype or shape.
-            OSError: if it cannot be written.
-        """
+        """Write one layer. Raises ValueError if an array is of another dtype or shape than in ``layer_shapes``."""
         for name, (dtype, shape) in self._shapes.items():
-            array = arrays[name]
-            if array.dtype != dtype or array.shape != shape:
-                raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
-            rows = np.ascontiguousarray(array).reshape(int(np.prod(shape[: LAYER_AXIS[name]])), -1)
+            check_array(name, arrays[name], dtype, shape)
+            rows = np.ascontiguousarray(arrays[name]).reshape(int(np.prod(shape[: _LAYER_AXIS.get(name, 0)])), -1)
             file, size = self._files[name], rows.shape[1] * rows.itemsize
             for outer, row in enumerate(rows):
                 file.seek(self._begin[name] + (outer * self._layers + layer) * size)

@@ -20,7 +20,7 @@ from vlmscope.core.store.lock import LOCK
 from vlmscope.core.store.manifest import MANIFEST, Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import CROPS, SAMPLES, SampleLog
-from vlmscope.core.store.writer import unwritten, write_arrays, write_manifest
+from vlmscope.core.store.writer import write_arrays, write_manifest, writing
 
 LOCK_TRIES = 5
 _ARRAYS = re.compile(r"arrays-(\d+)")
@@ -29,12 +29,12 @@ _ARRAYS = re.compile(r"arrays-(\d+)")
 class ScanFolder:
     """The folder of a scan in progress, held by one process, whose manifest always names a checkpoint that is whole.
 
-    A checkpoint is a new folder of arrays, named by the manifest, which is replaced last. The one before stays until
-    the next is begun, so that whoever reads it has time to open the new one.
+    A checkpoint is a new folder of arrays, named by the manifest, which is replaced last. The previous one stays until
+    the next is begun, so that its readers have time to open the new one.
     """
 
     def __init__(self, out: Path) -> None:
-        """Take ``out`` for this process, and make it if there is none.
+        """Lock ``out`` for this process, and make it if it is missing.
 
         Raises:
             StoreError: if another process scans into it, or it cannot be written.
@@ -59,34 +59,31 @@ class ScanFolder:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
-                time.sleep(0.1)  # a reader that looks (being_scanned) holds it for an instant
+                time.sleep(0.1)  # a reader (being_scanned) holds it for an instant
             except OSError:
                 return True  # some network file systems have no locks
         return False
 
     @property
     def log(self) -> SampleLog:
-        """The samples; open once the folder is begun or resumed."""
-        if self._log is None:
-            raise RuntimeError("neither begun nor resumed")
+        """The samples; open after ``begin`` or ``resume``."""
+        assert self._log is not None
         return self._log
 
     def begin(self, samples: int) -> None:
-        """Open an empty log; what a scan left that was stopped before its first checkpoint goes.
+        """Open an empty log. Files of a scan that was stopped before its first checkpoint are removed.
 
         Raises:
             StoreError: if there is a scan by now, or the folder cannot be written.
         """
         if (self.out / MANIFEST).exists():
             raise StoreError(f"{self.out} exists already.", "Name another folder with --out, or remove it first.")
-        try:
+        with writing(self.out):
             self._clear()
             self._log = SampleLog.new(self.out, samples)
-        except OSError as error:
-            raise unwritten(self.out, error) from error
 
     def resume(self) -> ScanStore:
-        """Go on from the last checkpoint: the log is cut off where it stood.
+        """Continue from the last checkpoint: the log is cut off at the lengths that it names.
 
         Raises:
             StoreError: if the checkpoint is damaged, or the folder cannot be written.
@@ -96,51 +93,43 @@ class ScanFolder:
         if manifest.progress is None:
             raise StoreError(f"{self.out} is a finished scan.", "Name another folder with --out.")
         lines = np.array(store.arrays["sample_lines"])
-        try:
+        with writing(self.out):
             self._log = SampleLog(self.out, lines, manifest.progress.samples_bytes, manifest.progress.crops_bytes)
             self._remove_arrays(keep={manifest.arrays})
-        except OSError as error:
-            raise unwritten(self.out, error) from error
         found = _ARRAYS.fullmatch(manifest.arrays)
         self._number = int(found[1]) if found else 0
         return store
 
     def save(self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> Manifest:
-        """Write a checkpoint; its place and the log's lengths are put into the manifest, which is returned.
+        """Write a checkpoint; returns the manifest with the checkpoint's folder and the log's lengths in it.
 
         Raises:
-            StoreError: if it cannot be written; the last checkpoint then still stands.
+            StoreError: if it cannot be written; the last checkpoint then remains valid.
         """
         log = self.log
-        current = f"arrays-{self._number}"
         name = f"arrays-{self._number + 1}"
         folder = self.out / name
-        try:
-            self._remove_arrays(keep={current})
+        with writing(self.out):
+            self._remove_arrays(keep={f"arrays-{self._number}"})
             samples_bytes, crops_bytes = log.sync()
             progress = manifest.progress
             if progress is not None:
                 progress = progress.model_copy(update={"samples_bytes": samples_bytes, "crops_bytes": crops_bytes})
             manifest = manifest.model_copy(update={"arrays": name, "progress": progress})
-            write_arrays(folder, manifest, arrays, log.lines)
-            write_manifest(self.out, manifest)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise unwritten(self.out, error) from error
+            try:
+                write_arrays(folder, manifest, arrays, log.lines)
+                write_manifest(self.out, manifest)
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
         self._number += 1
         return manifest
 
     def finish(self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], concepts: Concepts) -> Manifest:
-        """Write the whole scan; only what belongs to it remains.
-
-        Raises:
-            StoreError: as ``save``.
-        """
-        try:
-            shutil.rmtree(self.out / CONCEPTS, ignore_errors=True)  # of a process that was killed in this place
+        """Write the whole scan, and remove everything else. Raises as ``save``."""
+        with writing(self.out):
+            shutil.rmtree(self.out / CONCEPTS, ignore_errors=True)  # of a process that was killed here
             write_concepts(self.out / CONCEPTS, concepts, manifest)
-        except OSError as error:
-            raise unwritten(self.out, error) from error
         manifest = self.save(manifest, arrays)
         with contextlib.suppress(OSError):
             self._remove_arrays(keep={manifest.arrays})
@@ -148,21 +137,15 @@ class ScanFolder:
         return manifest
 
     def discard(self) -> None:
-        """Remove everything; for a scan that has nothing to keep."""
+        """Remove everything, and release the folder; for a scan that has nothing to keep."""
         with contextlib.suppress(OSError):
             self._clear()
             (self.out / LOCK).unlink(missing_ok=True)
             self.out.rmdir()
         self.close()
 
-    def leave(self) -> None:
-        """Let go of a folder in which nothing was to be done."""
-        with contextlib.suppress(OSError):
-            (self.out / LOCK).unlink()
-        self.close()
-
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._log is not None:
             self._log.close()
         self._lock.close()
@@ -179,7 +162,7 @@ class ScanFolder:
 
 
 def is_begun(out: Path) -> bool:
-    """Whether ``out`` holds nothing but what a scan leaves that was stopped before its first checkpoint."""
+    """Whether ``out`` holds only the files of a scan that was stopped before its first checkpoint."""
     own = {LOCK, SAMPLES, CROPS}
     return out.is_dir() and all(
         path.name in own or _ARRAYS.fullmatch(path.name) or path.name.startswith(f".{MANIFEST}.")

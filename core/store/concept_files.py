@@ -1,15 +1,15 @@
-"""Concepts on disk: the folder ``concepts`` of a scan; ``core/method/concepts.py`` says what is in it."""
+"""Concepts on disk: the folder ``concepts`` of a scan; ``core/method/concepts.py`` describes the values."""
 
 import os
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import whole_folder
-from vlmscope.core.base.validation import first_problem
+from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
 from vlmscope.core.store.arrays import open_array
@@ -18,12 +18,11 @@ from vlmscope.core.store.manifest import Manifest
 FOLDER = "concepts"
 WORDS = "words.json"
 AGAIN = "Make them again: vlmscope concepts SCAN --again"
+ELSEWHERE = "Copy the scan to a folder that you may write to."
 
 
-class _Words(BaseModel):
-    """``words.json``. ``frequency`` says of each word how many of the ``descriptions`` have it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Words(Frozen):
+    """``words.json``. ``frequency`` is, for each word, how many of the ``descriptions`` have it."""
 
     format: Literal["vlmscope-concepts"] = "vlmscope-concepts"
     schema_version: Literal[1] = 1
@@ -34,11 +33,7 @@ class _Words(BaseModel):
 
 
 def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None:
-    """Write ``concepts`` into ``folder``, which is made where it is missing.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write ``concepts`` into ``folder``, made where it is missing. Raises OSError if it cannot be written."""
     words = _Words(
         scan_id=manifest.scan_id,
         descriptions=concepts.descriptions,
@@ -52,7 +47,7 @@ def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None
 
 
 def replace_concepts(scan: Path, concepts: Concepts, manifest: Manifest) -> None:
-    """Put ``concepts`` into the finished scan ``scan``, in the place of those it may have: whole, or not at all.
+    """Put ``concepts`` into the finished scan ``scan``, in place of any old ones: whole, or not at all.
 
     Raises:
         StoreError: if the scan's folder cannot be written.
@@ -62,23 +57,17 @@ def replace_concepts(scan: Path, concepts: Concepts, manifest: Manifest) -> None
         with whole_folder(place, replace=True) as folder:
             write_concepts(folder, concepts, manifest)
     except OSError as error:
-        raise StoreError(
-            f"{place} cannot be written: {error.strerror}.", "Copy the scan to a folder that you may write to."
-        ) from error
+        raise StoreError(f"{place} cannot be written: {error.strerror}.", ELSEWHERE) from error
 
 
 def check_writable(scan: Path) -> None:
-    """Find out before any work whether ``replace_concepts`` can succeed.
-
-    Raises:
-        StoreError: if the scan's folder cannot be written.
-    """
+    """Check before any work whether ``replace_concepts`` can succeed. Raises StoreError if it cannot."""
     if not os.access(scan, os.W_OK | os.X_OK):
-        raise StoreError(f"{scan} is no folder that you may write to.", "Copy the scan to one that you may write to.")
+        raise StoreError(f"You may not write to {scan}.", ELSEWHERE)
 
 
 def read_concepts(scan: Path, manifest: Manifest) -> Concepts | None:
-    """The concepts of the scan in the folder ``scan``, mapped into memory; None where it has none.
+    """The concepts of the scan in the folder ``scan``, mapped into memory; None if it has none.
 
     Raises:
         StoreError: if they are damaged, of another schema version, or of another scan.

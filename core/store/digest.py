@@ -1,4 +1,4 @@
-"""What was scanned, as one number: over the samples' names, images and descriptions."""
+"""The data of a scan as one number: over the samples' names, images and descriptions."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ class DataDigest:
 
         Args:
             sha256: of the image file; None if it was not read.
-            description: None counts as an empty one: a scan does not keep the difference.
+            description: None counts as empty: a scan does not keep the difference.
         """
         self._digest.update(json.dumps([image, sha256, description or ""]).encode() + b"\n")
 

@@ -1,7 +1,8 @@
-"""What a scan holds on one sample, and on one neuron's activation on it."""
+"""One sample of a scan, and one neuron's activation on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.demo import image_path
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.norm import norm
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Sample:
 
     @property
     def picture(self) -> Path:
-        """Where the original picture should lie."""
+        """Where the original picture should be."""
         return image_path(self.image_root, self.image)
 
     @property
     def picture_here(self) -> Path | None:
-        """Where the original picture lies, or None where it does not."""
+        """Where the original picture is, or None if it is missing."""
         return self.picture if self.picture.is_file() else None
 
 
@@ -41,12 +43,12 @@ class Example:
         activation: the sample's largest activation over its visual and text tokens, by which it is ranked.
         maximum: gmax of the neuron, the activation whose norm is 10.
         visual, text: float32 (8,), (4,), largest activations in order; -inf where there are fewer tokens.
-        vote: its own vote at the thresholds asked for.
-        peak_patch, peak_token: where the largest visual and text activation lie, or None.
+        vote: the sample's vote at the thresholds asked for.
+        peak_patch, peak_token: where the largest visual and text activation are, or None.
         visual_map: float32 (rows, columns), approximate activations read from 8 bits, or None where not kept.
         text_map: float32 (tokens,), read from 8 bits too.
-        visual_norms, text_norms: the maps as norms, 0 to 10.
         read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
+        exact: maps and crop are not the scan's, but the model's own answer, float32 and a lossless PNG.
     """
 
     rank: int
@@ -60,6 +62,15 @@ class Example:
     peak_token: int | None
     visual_map: NDArray[np.float32] | None
     text_map: NDArray[np.float32] | None
-    visual_norms: NDArray[np.float32] | None
-    text_norms: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
+    exact: bool = False
+
+    @cached_property
+    def visual_norms(self) -> NDArray[np.float32] | None:
+        """The visual map as norms, 0 to 10."""
+        return None if self.visual_map is None else norm(self.visual_map, self.maximum)
+
+    @cached_property
+    def text_norms(self) -> NDArray[np.float32] | None:
+        """The text map as norms, 0 to 10."""
+        return None if self.text_map is None else norm(self.text_map, self.maximum)

@@ -7,18 +7,18 @@ from pathlib import Path
 from vlmscope.core.store.manifest import Progress
 
 LOCK = ".lock"
-#: Where a file system has no locks: a scan that has saved nothing for so long has stopped.
+#: Where a file system has no locks: a scan that has not saved for so long has stopped.
 STILL = timedelta(minutes=15)
 
 
 def being_scanned(folder: Path, progress: Progress) -> bool:
-    """Whether a process goes on with this scan now: it holds the folder's lock all the time.
+    """Whether a process is scanning into ``folder`` now: it holds the folder's lock all the time.
 
-    Where a file system has no locks, or refuses to open the file, the last checkpoint's age decides.
+    Where a file system has no locks, or the file cannot be opened, the last checkpoint's age decides.
     """
     try:
         with (folder / LOCK).open("rb") as file:
-            # Taken and released at once; a scan that begins at this very moment tries again (checkpoints.LOCK_TRIES).
+            # Taken and released at once; a scan that begins at this moment tries again (checkpoints.LOCK_TRIES).
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

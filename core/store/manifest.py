@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.base.validation import Frozen
+from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
@@ -57,7 +57,7 @@ class ThresholdsInfo(Frozen):
 
 
 class ControlInfo(Frozen):
-    """What a control (core/analysis/control.py) belongs to, and the seed of its weights.
+    """The scan that a control (core/analysis/control.py) belongs to, and the seed of its weights.
 
     The same seed gives the same weights on the same kind of device, in the same dtype, with the same versions of torch
     and transformers: the weights are drawn there.
@@ -91,17 +91,17 @@ class ShardInfo(Frozen):
 
 
 class Progress(Frozen):
-    """How far a scan is that is not whole: one in progress, an interrupted one, or a shard.
+    """The progress of a scan that is not whole: one in progress, an interrupted one, or a shard.
 
-    Samples are met in the order of core/scan/order.py; those that no description can be tokenised of come first.
+    Samples are processed in the order of core/scan/order.py. Those whose description cannot be tokenised come first.
     """
 
-    done: int = Field(ge=0)  #: samples met, skipped ones too
-    of: int = Field(ge=0)  #: samples to be met: all, or the shard's
-    batch: PositiveInt  #: samples that go through the model together as of now: less than at first after an OOM
+    done: int = Field(ge=0)  #: samples processed, skipped ones too
+    of: int = Field(ge=0)  #: samples to process: all, or the shard's
+    batch: PositiveInt  #: samples that now go through the model together: fewer than at first after an OOM
     shard: ShardInfo | None
     samples_bytes: int = Field(ge=0)  #: of samples.jsonl, and
-    crops_bytes: int = Field(ge=0)  #: of crops.bin, that belong to it; what follows is cut off on resuming
+    crops_bytes: int = Field(ge=0)  #: of crops.bin, that belong to it; later bytes are cut off on resuming
     updated: str  #: ISO 8601, UTC
 
 
@@ -115,7 +115,7 @@ class Manifest(Frozen):
     model: ModelInfo
     hook: HookPoint
     question: str
-    prompt: str  #: the very text before the description, the image token unexpanded
+    prompt: str  #: the exact text before the description, the image token unexpanded
     data: str  #: where the samples came from, as named by the user
     image_root: str | None  #: the folder that sample images are relative to; ``demo`` for the demo's
     data_id: str  #: SHA-256 over the images' names and the descriptions that came with them
@@ -138,7 +138,7 @@ class Manifest(Frozen):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do: a whole scan, or a shard that has met all its samples."""
+        """Whether it will not grow any more: a whole scan, or a shard that has processed all its samples."""
         progress = self.progress
         return progress is None or (progress.shard is not None and progress.done == progress.of)
 
@@ -157,14 +157,14 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check ``folder``'s manifest.
 
     Raises:
-        StoreError: if the folder is no scan, is of another schema version, or its manifest is damaged.
+        StoreError: if the folder is not a scan, is of another schema version, or its manifest is damaged.
     """
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
-            f"{folder} is no scan: it has no {MANIFEST}.",
+            f"{folder} is not a scan: it has no {MANIFEST}.",
             "Name a folder that 'vlmscope scan --out' made, or 'demo'.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -173,12 +173,11 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        if where == "schema_version":
+        if first["loc"] == ("schema_version",):
             raise StoreError(
                 f"{folder} has schema version {first['input']!r}; this vlmscope reads version {SCHEMA}.",
                 "Open it with the vlmscope that made it, or scan again.",
             ) from error
         raise StoreError(
-            f"{path} is damaged: {where}: {first['msg']}.", "Copy the scan again from where it was made."
+            f"{path} is damaged: {first_problem(error, 'the file')}.", "Copy the scan again from where it was made."
         ) from error

@@ -1,4 +1,4 @@
-"""The progress of a scan that is not whole, in words; what takes a whole scan refuses it."""
+"""The progress of a scan that is not whole, in words, and the refusal of such a scan."""
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.store.manifest import Progress
@@ -9,7 +9,7 @@ def check_whole(store: ScanStore, what: str) -> None:
     """Refuse a scan that is not whole.
 
     Args:
-        what: what takes a whole scan, as a sentence begins with it.
+        what: the beginning of the sentence that ends with "a whole scan."
 
     Raises:
         StoreError: if it is in progress, was stopped, or is a shard.
@@ -17,7 +17,7 @@ def check_whole(store: ScanStore, what: str) -> None:
     progress = store.manifest.progress
     if progress is None:
         return
-    if progress.shard is not None and store.manifest.is_done:
+    if store.manifest.is_done:
         raise StoreError(
             f"{store.folder} is shard {progress.shard} of a scan. {what} a whole one.",
             "Put the shards together: vlmscope merge SHARD... --out SCAN",
@@ -29,16 +29,16 @@ def check_whole(store: ScanStore, what: str) -> None:
 
 
 def progress_text(progress: Progress) -> str:
-    """How far a scan is, as commands say it."""
+    """The progress, as commands write it."""
     shard = "" if progress.shard is None else f"shard {progress.shard}, "
     return f"so far: {shard}{progress.done:,} of {progress.of:,} samples"
 
 
 def progress_title(progress: Progress, scanning: bool) -> tuple[str, ...]:
-    """How far a scan is, as titles say it: the longest first, the last one always short.
+    """The progress, as titles write it: the longest text first, the last one always short.
 
     Args:
-        scanning: whether it goes on now.
+        scanning: whether a process is scanning now.
     """
     shard = "" if progress.shard is None else f"shard {progress.shard} "
     short = "" if progress.shard is None else f"{progress.shard} "

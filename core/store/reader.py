@@ -2,10 +2,10 @@
 
     SCAN/
       manifest.json            what was computed from what; replaced last, so what it names is whole
-      samples.jsonl            one line a sample, as they were met: image, its SHA-256, description, tokens, its crop
+      samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
       arrays-.../              L layers, F neurons, N top samples, M maps, V patches, T tokens at most, S samples
-        sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not met yet
+        sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
         top_text.npy           float32 (4, L, F, N)   the same over text tokens
@@ -19,7 +19,7 @@
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/method/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
         sums.npy               float64 (2, 2, L, F)   only where the scan is not whole: what moments are means of
-      concepts/                may be missing; core/method/concepts.py says what is in it
+      concepts/                may be missing; core/method/concepts.py describes it
 
 The k-th statistics are the outermost axis, so that relabelling reads two contiguous blocks. A sample's score is its
 largest visual or text activation: max(top_visual[0], top_text[0]).
@@ -39,7 +39,6 @@ from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
-from vlmscope.core.method.norm import norm
 from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.lock import being_scanned
@@ -54,11 +53,7 @@ class ScanStore:
     """A scan opened for reading; arrays are memory-mapped, so opening costs the same for 5 thousand and 500."""
 
     def __init__(self, folder: Path) -> None:
-        """Open ``folder``.
-
-        Raises:
-            StoreError: if it is no scan, damaged, or of another schema version.
-        """
+        """Open ``folder``. Raises StoreError if it is not a scan, is damaged, or is of another schema version."""
         self.folder = folder
         self.manifest = manifest = read_manifest(folder)
         arrays = folder / manifest.arrays
@@ -73,7 +68,14 @@ class ScanStore:
             if found < size:
                 raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
-        self._record = lru_cache(maxsize=512)(self._read_record)
+        #: The line of a processed sample, by its index, as it was written; raises StoreError if it is damaged.
+        #: (A method here would tie the store to its own cache: its files would stay open until garbage is collected.)
+        self.record = lru_cache(maxsize=512)(partial(_read_record, self._lines, self._samples))
+
+    @cached_property
+    def valid(self) -> int:
+        """How many top samples each neuron has."""
+        return self.manifest.valid
 
     @property
     def layers(self) -> int:
@@ -90,16 +92,8 @@ class ScanStore:
         return self.arrays["maximum"]
 
     def processed(self, index: int) -> bool:
-        """Whether the scan has come to the sample of this index yet, or, for a shard, ever will have."""
+        """Whether the scan has processed the sample of this index; a shard never processes those of others."""
         return bool(self._lines[index, 1])
-
-    def record(self, index: int) -> dict[str, Any]:
-        """The line of this sample as it was written, for one that was met.
-
-        Raises:
-            StoreError: if it is damaged.
-        """
-        return self._record(index)
 
     @property
     def has_concepts(self) -> bool:
@@ -108,49 +102,32 @@ class ScanStore:
 
     @cached_property
     def concepts(self) -> "Concepts | None":
-        """The concepts of every neuron, or None where the scan has none.
-
-        Raises:
-            StoreError: if they are damaged.
-        """
+        """The concepts of every neuron, or None where the scan has none. Raises StoreError if they are damaged."""
         from vlmscope.core.store.concept_files import read_concepts  # the first paint needs none
 
         return None if self.manifest.progress is not None else read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:
         """The labels at the scan's own thresholds: reads the votes alone."""
-        return Labels.from_votes(
-            np.asarray(self.arrays["votes"]), self.manifest.valid, self.manifest.thresholds.value()
-        )
+        return Labels.from_votes(np.asarray(self.arrays["votes"]), self.valid, self.manifest.thresholds.value())
 
-    def labels(self, thresholds: Thresholds) -> Labels:
-        """The labels of all neurons at any thresholds."""
-        return label_neurons(
-            self.arrays["top_visual"][thresholds.n_v - 1],
-            self.arrays["top_text"][thresholds.n_t - 1],
-            self.maximum,
-            self.manifest.valid,
-            thresholds,
-        )
+    def labels(self, thresholds: Thresholds, at: tuple[int | slice, ...] = ()) -> Labels:
+        """The labels of all neurons, or of those ``at`` these layers and indices, at any thresholds."""
+        visual, text = self._compared(thresholds, at)
+        return label_neurons(visual, text, np.asarray(self.maximum[at]), self.valid, thresholds)
 
     def labels_of(self, neuron: Neuron, thresholds: Thresholds) -> Labels:
         """The label of one neuron at any thresholds: arrays of one entry."""
-        at = (neuron.layer, slice(neuron.index, neuron.index + 1))
-        return label_neurons(
-            np.asarray(self.arrays["top_visual"][(thresholds.n_v - 1, *at)]),
-            np.asarray(self.arrays["top_text"][(thresholds.n_t - 1, *at)]),
-            np.asarray(self.maximum[at]),
-            self.manifest.valid,
-            thresholds,
-        )
+        return self.labels(thresholds, (neuron.layer, slice(neuron.index, neuron.index + 1)))
+
+    def _compared(self, thresholds: Thresholds, at: tuple[int | slice, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What the thresholds are compared with: the n_v-th visual and the n_t-th text activation of top samples."""
+        visual, text = self.arrays["top_visual"], self.arrays["top_text"]
+        return np.asarray(visual[(thresholds.n_v - 1, *at)]), np.asarray(text[(thresholds.n_t - 1, *at)])
 
     def sample(self, index: int) -> Sample:
-        """The sample of this index in the data.
-
-        Raises:
-            StoreError: if its line is damaged.
-        """
-        record = self._record(index)
+        """The sample of this index in the data. Raises StoreError if its line is damaged."""
+        record = self.record(index)
         return Sample(index, record["image"], record["description"], tuple(record["tokens"]), self.manifest.image_root)
 
     def crop(self, index: int) -> bytes:
@@ -159,7 +136,7 @@ class ScanStore:
         Raises:
             StoreError: if the file cannot be read, or is shorter than it should be.
         """
-        start, length = self._record(index)["crop"]
+        start, length = self.record(index)["crop"]
         try:
             data = self._crops.read(start, length)
         except OSError as error:
@@ -170,17 +147,12 @@ class ScanStore:
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""
-        at = (neuron.layer, neuron.index, slice(self.manifest.valid))
-        return sample_votes(
-            self.arrays["top_visual"][(thresholds.n_v - 1, *at)],
-            self.arrays["top_text"][(thresholds.n_t - 1, *at)],
-            np.asarray(self.maximum[neuron.layer, neuron.index]),
-            thresholds,
-        )
+        visual, text = self._compared(thresholds, (neuron.layer, neuron.index, slice(self.valid)))
+        return sample_votes(visual, text, np.asarray(self.maximum[neuron.layer, neuron.index]), thresholds)
 
     def scores(self, neuron: Neuron) -> NDArray[np.float32]:
         """The scores of the neuron's top samples, best first: float32 (valid,)."""
-        at = (0, neuron.layer, neuron.index, slice(self.manifest.valid))
+        at = (0, neuron.layer, neuron.index, slice(self.valid))
         scores: NDArray[np.float32] = np.maximum(self.arrays["top_visual"][at], self.arrays["top_text"][at])
         return scores
 
@@ -216,26 +188,22 @@ class ScanStore:
             peak_token=None if peak_token == NO_PEAK else peak_token,
             visual_map=visual_map,
             text_map=text_map,
-            visual_norms=None if visual_map is None else norm(visual_map, maximum),
-            text_norms=None if text_map is None else norm(text_map, maximum),
             read_crop=partial(self.crop, sample.index),
         )
 
     def peak_tokens(self, neuron: Neuron) -> list[tuple[str, int]]:
-        """The words at the neuron's text peaks over its top samples, most frequent first, with their counts.
-
-        Only peaks with a positive activation count.
+        """The words at the neuron's positive text peaks over its top samples, most frequent first, with their counts.
 
         Raises:
             StoreError: if the scan's parts contradict each other.
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
-        for rank in range(self.manifest.valid):
+        for rank in range(self.valid):
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            tokens = self._record(int(self.arrays["top_sample"][(*at, rank)]))["tokens"]
+            tokens = self.record(int(self.arrays["top_sample"][(*at, rank)]))["tokens"]
             if token >= len(tokens):
                 raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
             counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
@@ -250,17 +218,16 @@ class ScanStore:
         share = 1 - float(histogram[0]) / count if count else float("nan")
         return Distribution(count, mean, mean_square, share, histogram)
 
-    def _read_record(self, index: int) -> dict[str, Any]:
-        start, end = (int(at) for at in self._lines[index])
-        try:
-            record = json.loads(self._samples.read(start, end - start))
-            if not {"image", "description", "tokens", "crop"} <= record.keys():
-                raise ValueError("a field is missing")
-        except (OSError, ValueError, AttributeError) as error:
-            raise StoreError(
-                f"{self._samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again."
-            ) from error
-        return dict(record)
+
+def _read_record(lines: NDArray[np.int64], samples: PartReader, index: int) -> dict[str, Any]:
+    start, end = (int(at) for at in lines[index])
+    try:
+        record = json.loads(samples.read(start, end - start))
+        if not {"image", "description", "tokens", "crop"} <= record.keys():
+            raise ValueError("a field is missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+    return dict(record)
 
 
 def open_scan(scan: str | Path) -> ScanStore:
@@ -284,6 +251,6 @@ def open_scan(scan: str | Path) -> ScanStore:
             raise StoreError(f"The scan into {folder} has just begun.", "Try again in a minute.")
         raise StoreError(
             f"The scan into {folder} was stopped before its first sample.",
-            "Go on with it: run its command again with --resume.",
+            "Continue it: run its command again with --resume.",
         )
     return store

@@ -1,7 +1,7 @@
-"""The samples of a scan on disk: ``samples.jsonl`` and ``crops.bin``, appended to as the samples are met.
+"""The samples of a scan on disk: ``samples.jsonl`` and ``crops.bin``, appended to as the samples are processed.
 
-Nothing in them is ever changed, so that what an earlier checkpoint names stays where it is. Where a sample's line lies
-is kept by index, in ``lines``: int64 (S, 2), first byte and the byte after the last; zeros for one not met yet.
+Bytes once written never change, so the places that an earlier checkpoint names stay valid. ``lines`` has the place of
+each sample's line, by index: int64 (S, 2), first byte and the byte after the last; zeros if it is not processed.
 """
 
 import contextlib
@@ -21,11 +21,7 @@ class SampleLog:
     """Both files, open for appending."""
 
     def __init__(self, folder: Path, lines: NDArray[np.int64], samples_bytes: int = 0, crops_bytes: int = 0) -> None:
-        """Open the files, new or cut off after so many bytes.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
+        """Open the files, new or cut off after so many bytes. Raises OSError if they cannot be written."""
         self.lines = lines
         self._samples = (folder / SAMPLES).open("ab")
         self._crops = (folder / CROPS).open("ab")
@@ -35,7 +31,7 @@ class SampleLog:
 
     @classmethod
     def new(cls, folder: Path, samples: int) -> "SampleLog":
-        """Files for ``samples`` samples, none of them met."""
+        """Files for ``samples`` samples, none of them processed."""
         return cls(folder, np.zeros((samples, 2), dtype=np.int64))
 
     def add(
@@ -57,14 +53,14 @@ class SampleLog:
         self._ends[1] += len(crop)
 
     def sync(self) -> tuple[int, int]:
-        """Have both on the disk; returns their bytes."""
+        """Flush both to the disk; returns their bytes."""
         for file in (self._samples, self._crops):
             file.flush()
             os.fsync(file.fileno())
         return self._ends[0], self._ends[1]
 
     def close(self) -> None:
-        """Let go of both; what no checkpoint names need not be on the disk."""
+        """Close both; bytes that no checkpoint names need not be on the disk."""
         for file in (self._samples, self._crops):
             with contextlib.suppress(OSError):
                 file.close()

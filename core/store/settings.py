@@ -1,4 +1,4 @@
-"""How to scan, and whether a scan that exists was made that way."""
+"""The settings of a scan, and whether an existing scan was made with them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from vlmscope.core.store.manifest import ControlInfo, Manifest, ShardInfo
 
 QUESTION = "Could you describe the image?"  #: the paper's
 SAVE_SECONDS = 60.0
-#: What saving may take of the time: a checkpoint that took 3 s to write is followed by the next after 150 s at least.
+#: The share of the time for saving: a checkpoint that took 3 s to write is followed by the next after 150 s at least.
 SAVE_SHARE = 0.02
-#: But it never waits longer: whoever looks takes a scan that has not saved for a quarter of an hour for stopped.
+#: The longest time between checkpoints: a scan that has not saved for a quarter of an hour counts as stopped.
 LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """How to scan.
+    """The settings of a scan.
 
     Attributes:
         top_n: N, samples kept for each neuron; the paper's 50.
-        maps: M, of how many of these the maps are kept.
+        maps: M, how many of these have stored maps.
         batch: samples that go through the model together; None for as many as fit.
         prompt_template: the literal prompt with ``{question}``, instead of the processor's chat template.
-        control: what this scan is a control of, with the seed of the model's random weights.
-        shard: which of the samples it takes; None for all.
-        save_seconds: how long after a checkpoint the next is due, if saving does not take more than its share.
-        save_samples: after how many samples it is due at the latest; None for time alone.
+        control: the scan that this is a control of, with the seed of the model's random weights.
+        shard: its part of the samples; None for all.
+        save_seconds: time from a checkpoint to the next, if saving does not take more than its share.
+        save_samples: samples from a checkpoint to the next, at most; None for time alone.
     """
 
     hook: HookPoint = HookPoint.GATE
@@ -50,7 +50,7 @@ class ScanOptions:
         return min(self.maps, self.top_n)
 
 
-#: What decides a scan's numbers, by the option that sets it, as a manifest has it.
+#: The settings that decide a scan's numbers, by the option that sets them, as a manifest has them.
 _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--model": lambda m: m.model.name,
     "--revision": lambda m: m.model.revision,
@@ -67,11 +67,11 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "the number of samples": lambda m: m.samples,
     "the thresholds": lambda m: str(m.thresholds),
 }
-_UNSAID = {"--images": "--images: other names or descriptions"}  #: whose values mean nothing to a reader
+OTHER_IMAGES = "--images: other names or descriptions"  #: their digests mean nothing to a reader
 
 
 def settings_of(manifest: Manifest) -> dict[str, object]:
-    """What decided the scan's numbers, by the option that sets it."""
+    """The settings that decided the scan's numbers, by the option that sets them."""
     return {name: value(manifest) for name, value in _SETTINGS.items()}
 
 
@@ -81,21 +81,15 @@ def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) ->
     Raises:
         StoreError: if it was begun with others.
     """
-    differ = differing(saved, wanted)
+    own = settings_of(saved)
+    differ = {name: f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value}
+    if "--images" in differ:
+        differ["--images"] = OTHER_IMAGES
+        if "the number of samples" in differ:  # then the data differ in any case
+            del differ["--images"]
     if differ:
         raise StoreError(
-            f"{out} was begun with other settings. {'. '.join(differ)}.",
+            f"{out} was begun with other settings. {'. '.join(differ.values())}.",
             "Give the settings it was begun with, or name another folder with --out.",
         )
     return saved.is_done
-
-
-def differing(manifest: Manifest, wanted: Mapping[str, object]) -> list[str]:
-    """Which settings of ``wanted`` (some of ``settings_of``) a scan was not made with, and how, for people."""
-    own = settings_of(manifest)
-    counts = "the number of samples"
-    if wanted.get(counts, own[counts]) != own[counts]:  # then the data differ too: once is enough
-        wanted = {name: value for name, value in wanted.items() if name != "--images"}
-    return [
-        _UNSAID.get(name) or f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value
-    ]

@@ -1,5 +1,6 @@
-"""The shards of one scan, by several processes or machines: their folders, and whether they belong together."""
+"""The shards of one scan, made by several processes or machines: their folders, and whether they belong together."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,32 +9,26 @@ from pydantic import ValidationError
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.settings import settings_of
+from vlmscope.core.store.settings import OTHER_IMAGES, settings_of
 
-#: What may differ from shard to shard: as many samples go through a GPU together as fit into it, and the same images
-#: may lie elsewhere on another machine: their names and descriptions are compared, by ``data_id``.
+#: Settings that may differ from shard to shard: the batch depends on the GPU, and the images' folder on the machine.
+#: The images' names and descriptions are compared by ``data_id``.
 _MAY_DIFFER = ("--shard", "--batch", "--images")
 _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
 _PART = re.compile(r"(\d+)-of-(\d+)")
 
 
 def parse_shard(text: str) -> ShardInfo:
-    """``2/8`` is the second of eight.
-
-    Raises:
-        UsageError: if it is none.
-    """
+    """``2/8`` is the second of eight. Raises UsageError if ``text`` is not a shard."""
     found = _SHARD.fullmatch(text.strip())
-    try:
+    with contextlib.suppress(ValidationError):
         if found:
             return ShardInfo(number=int(found[1]), of=int(found[2]))
-    except ValidationError:
-        pass
-    raise UsageError(f"{text!r} is no shard.", "Write 1/8 for the first of eight, 8/8 for the last.")
+    raise UsageError(f"{text!r} is not a shard.", "Write 1/8 for the first of eight, 8/8 for the last.")
 
 
 def shards_folder(out: Path) -> Path:
-    """Where the processes of one run keep their shards until they are merged into ``out``."""
+    """The folder of the shards of one run, until they are merged into ``out``."""
     return out.parent / f"{out.name}.shards"
 
 
@@ -43,7 +38,7 @@ def shard_folder(out: Path, shard: ShardInfo) -> Path:
 
 
 def shard_folders(out: Path) -> dict[Path, int]:
-    """The folders of shards that are there, with how many there are to be."""
+    """The existing folders of shards, each with the number of shards to be made."""
     folder = shards_folder(out)
     if not folder.is_dir():
         return {}
@@ -54,8 +49,8 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
     """The folders in the order of their numbers, if they are the finished shards of one scan, each of them once.
 
     Raises:
-        UsageError: if there is no folder.
-        StoreError: if they are not; says which is why.
+        UsageError: if no folder is given.
+        StoreError: if they are not; the message names the one that is the reason.
     """
     if not folders:
         raise UsageError("There is nothing to merge.", "Name the folder of every shard.")
@@ -73,7 +68,7 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
             )
         if (manifest.scan_id, manifest.grid) != (one.scan_id, one.grid):
             raise StoreError(
-                f"{first} and {folder} are no shards of one scan: the models differ.", "Name the shards of one scan."
+                f"{first} and {folder} are not shards of one scan: the models differ.", "Name the shards of one scan."
             )
     found: dict[int, Path] = {}
     for folder, _, shard in shards:
@@ -90,9 +85,9 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
 
 
 def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> list[str]:
-    """Which settings differ that decide the numbers, for people."""
+    """The different settings that decide the numbers, for people."""
     if one.data_id != other.data_id:
-        return ["--images: other names or descriptions"]
+        return [OTHER_IMAGES]
     own, theirs = settings_of(one), settings_of(other)
     return [
         f"{name}: {own[name]} in {first}, {theirs[name]} in {second}"
@@ -102,22 +97,20 @@ def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> lis
 
 
 def _shard(folder: Path, manifest: Manifest) -> ShardInfo:
-    """Which shard it is.
-
-    Raises:
-        StoreError: if it is none, or not finished.
-    """
+    """The manifest's shard. Raises StoreError if it has none, or is not finished."""
     progress = manifest.progress
     if progress is None:
-        raise StoreError(f"{folder} is a whole scan, no shard.", "Name the folders that 'vlmscope scan --shard' made.")
+        raise StoreError(
+            f"{folder} is a whole scan, not a shard.", "Name the folders that 'vlmscope scan --shard' made."
+        )
     if progress.shard is None:
         raise StoreError(
-            f"{folder} is a scan of all samples that was not finished, no shard.",
-            "Go on with it: the same 'vlmscope scan' with --resume",
+            f"{folder} is an unfinished scan of all samples, not a shard.",
+            "Continue it: the same 'vlmscope scan' with --resume",
         )
     if not manifest.is_done:
         raise StoreError(
-            f"{folder}, shard {progress.shard}, has met {progress.done} of {progress.of} samples.",
-            f"Go on with it: the same 'vlmscope scan --shard {progress.shard}' with --resume",
+            f"{folder}, shard {progress.shard}, has processed {progress.done} of {progress.of} samples.",
+            f"Continue it: the same 'vlmscope scan --shard {progress.shard}' with --resume",
         )
     return progress.shard

@@ -1,4 +1,4 @@
-"""A made-up scan of any size, for benchmarks and tests: the numbers mean nothing, the shapes are a real model's."""
+"""A made-up scan of any size, for benchmarks and tests: random numbers in the shapes of a real model."""
 
 import io
 from pathlib import Path
@@ -10,6 +10,7 @@ from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds, label_neurons
 from vlmscope.core.store.manifest import Manifest, ModelInfo, ThresholdsInfo
+from vlmscope.core.store.settings import QUESTION
 from vlmscope.core.store.writer import StoreWriter
 
 WORDS = ("a", "the", "red", "blue", "train", "dog", "cake", "on", "left", "corner", "river", "two", "small", "plane")
@@ -39,38 +40,28 @@ def write_synthetic_scan(
     # Orders of magnitude as in a real scan: falling scores over the ranks, thresholds near the middle.
     base = (rng.random((layers, neurons, 1), dtype=np.float32) + 0.2) * np.linspace(1, 0.5, top_n, dtype=np.float32)
     lean = rng.random((layers, neurons, 1), dtype=np.float32)
-    top_visual = np.empty((VISUAL_KEPT, *shape), dtype=np.float32)
-    for k in range(VISUAL_KEPT):
-        top_visual[k] = base * (lean * (0.9**k))
-    top_text = np.empty((TEXT_KEPT, *shape), dtype=np.float32)
-    for k in range(TEXT_KEPT):
-        top_text[k] = base * ((1 - lean) * (0.8**k))
+    top_visual = np.stack([base * (lean * (0.9**k)) for k in range(VISUAL_KEPT)])
+    top_text = np.stack([base * ((1 - lean) * (0.8**k)) for k in range(TEXT_KEPT)])
     maximum = np.maximum(top_visual[0, ..., 0], top_text[0, ..., 0]) * np.float32(1.1)
     patches = grid[0] * grid[1]
-    maps_visual = np.empty((layers, neurons, maps, patches), dtype=np.uint8)
-    maps_visual[:] = rng.integers(0, 256, (neurons, maps, patches), dtype=np.uint8)
-    maps_text = np.empty((layers, neurons, maps, text_tokens), dtype=np.uint8)
-    maps_text[:] = rng.integers(0, 256, (neurons, maps, text_tokens), dtype=np.uint8)
+    maps_visual, maps_text = (
+        np.broadcast_to(rng.integers(0, 256, (neurons, maps, size), dtype=np.uint8), (layers, neurons, maps, size))
+        for size in (patches, text_tokens)
+    )
     thresholds = Thresholds()
     valid = min(top_n, samples)
     labels = label_neurons(top_visual[thresholds.n_v - 1], top_text[thresholds.n_t - 1], maximum, valid, thresholds)
-    order = np.argsort(rng.random((neurons, samples), dtype=np.float32), axis=-1)[:, :valid].astype(np.int32)
     top_sample = np.full(shape, -1, dtype=np.int32)
-    top_sample[..., :valid] = order
+    top_sample[..., :valid] = np.argsort(rng.random((neurons, samples), dtype=np.float32), axis=-1)[:, :valid]
     manifest = Manifest(
         scan_id=f"synthetic-{layers}x{neurons}-{seed}",
         created="2026-01-01T00:00:00+00:00",
         model=ModelInfo(
-            name="synthetic",
-            revision=None,
-            architecture="made up",
-            dtype="float32",
-            layers=layers,
-            neurons=neurons,
+            name="synthetic", revision=None, architecture="made up", dtype="float32", layers=layers, neurons=neurons
         ),
         hook=HookPoint.GATE,
-        question="Could you describe the image?",
-        prompt="USER: <image>\nCould you describe the image? ASSISTANT:",
+        question=QUESTION,
+        prompt=f"USER: <image>\n{QUESTION} ASSISTANT:",
         data="synthetic",
         image_root=None,
         data_id="",

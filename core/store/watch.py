@@ -1,26 +1,21 @@
-"""Whether a scan in progress has come further than the one that is shown."""
+"""Finds the next checkpoint of a scan in progress."""
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.store.lock import being_scanned
-from vlmscope.core.store.manifest import MANIFEST, Manifest, read_manifest
+from vlmscope.core.store.manifest import MANIFEST, read_manifest
 from vlmscope.core.store.reader import ScanStore, open_scan
 
 
-def can_go_on(manifest: Manifest) -> bool:
-    """Whether there may be more of a scan later: not of a whole one, nor of a whole shard."""
-    return manifest.progress is not None and not (manifest.progress.shard is not None and manifest.is_done)
-
-
 class ScanWatch:
-    """Looks whether a scan in progress has come further; for a thread, since a disk may take its time."""
+    """Checks whether a scan in progress has a new checkpoint; for a thread, since a disk may be slow."""
 
     def __init__(self, store: ScanStore) -> None:
-        self.store = store  #: the one that is shown; who shows the next one puts it here
+        self.store = store  #: the scan that is shown; the caller sets the next one when it is shown
         self.scanning = self._is_being_scanned()
-        self._seen: tuple[int, int, int] | None = None  #: of the manifest: a new one is a new file
+        self._seen: tuple[int, int, int] | None = None  #: identifies the manifest: each new one is a new file
 
     def look(self) -> ScanStore | None:
-        """The scan as it is now, or None if it is the one that is shown; ``scanning`` is renewed as well.
+        """The scan at its newest checkpoint, or None if that is shown already; updates ``scanning`` as well.
 
         Raises:
             StoreError: if it cannot be read any more, or another scan has taken its place.

@@ -1,10 +1,10 @@
-"""Writing a scan that is whole at once; ``core/store/checkpoints.py`` writes one that goes on."""
+"""Writing a whole scan at once; ``core/store/checkpoints.py`` writes a scan in progress."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import beside, write_whole
 from vlmscope.core.method.concepts import Concepts
-from vlmscope.core.store.arrays import LayerArrays, array_shapes
+from vlmscope.core.store.arrays import array_shapes, check_array
 from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
 from vlmscope.core.store.concept_files import write_concepts
 from vlmscope.core.store.manifest import MANIFEST, Manifest
@@ -23,37 +23,34 @@ SAMPLE_BYTES = 10_000  #: about what the crop of a photograph takes, and a sampl
 
 
 def check_out(out: Path) -> None:
-    """Find out before any work whether a scan can be written to ``out``.
+    """Check before any work whether a scan can be written to ``out``.
 
     Raises:
-        StoreError: if something is there already, or no folder can be made there.
+        StoreError: if ``out`` exists and is not an empty folder, or no folder can be made there.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StoreError(f"{out} exists already.", "Name another folder with --out, or remove it first.")
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise StoreError(f"{parent} is no folder that you may write to.", "Name another folder with --out.")
+        raise StoreError(f"{parent} is not a folder that you may write to.", "Name another folder with --out.")
 
 
 def check_space(out: Path, manifest: Manifest) -> None:
-    """Find out before any work whether a scan like this, and a checkpoint of it beside, fit on the disk.
+    """Check before any work that such a scan and its next checkpoint fit on the disk. Raises StoreError if not.
 
-    A quota does not show here; the first checkpoint, written before the first batch, meets it.
-
-    Raises:
-        StoreError: if they do not.
+    A quota does not show here, but at the first checkpoint, which is written before the first batch.
     """
     samples = manifest.samples if manifest.progress is None else manifest.progress.of
     check_free(
         out,
         2 * arrays_bytes(manifest) + samples * SAMPLE_BYTES,
-        " while the scan goes on",
+        " while the scan runs",
         "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --top-n.",
     )
 
 
 def arrays_bytes(manifest: Manifest) -> int:
-    """What the arrays of a scan take."""
+    """The size of a scan's arrays."""
     return sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in array_shapes(manifest).values())
 
 
@@ -63,10 +60,10 @@ def check_free(
     when: str = "",
     hint: str = "Free some space, or name a folder on another disk with --out.",
 ) -> None:
-    """Find out before any work whether so many bytes fit on the disk of ``out``.
+    """Check before any work that ``needed`` bytes fit on the disk of ``out``. Raises StoreError if not.
 
-    Raises:
-        StoreError: if they do not; it says ``when`` they are needed.
+    Args:
+        when: they are needed, for the message.
     """
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(parent).free
@@ -77,7 +74,7 @@ def check_free(
 def write_arrays(
     folder: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], lines: NDArray[np.int64]
 ) -> None:
-    """Write a scan's arrays into the new folder ``folder`` and have them on the disk.
+    """Write a scan's arrays into the new folder ``folder`` and flush them to the disk.
 
     Raises:
         ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
@@ -86,8 +83,7 @@ def write_arrays(
     folder.mkdir()
     for name, (dtype, shape) in array_shapes(manifest).items():
         array = lines if name == "sample_lines" else arrays[name]
-        if array.dtype != dtype or array.shape != shape:
-            raise ValueError(f"{name}: {array.dtype} {array.shape} is not {np.dtype(dtype)} {shape}")
+        check_array(name, array, dtype, shape)
         _write_array(folder / f"{name}.npy", array)
 
 
@@ -99,11 +95,7 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest in the place of the one that may be there: whole, or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Put the manifest in place of any old one: whole, or not at all. Raises OSError if it cannot be written."""
     write_whole(folder / MANIFEST, f"{manifest.model_dump_json(indent=1)}\n".encode(), sync=True)
 
 
@@ -111,15 +103,10 @@ class StoreWriter:
     """A context manager that makes a whole scan's folder; leaving it without ``finish`` leaves nothing behind.
 
     It is written into a hidden folder beside the target, renamed when whole. Samples are added in order of their index,
-    skipped ones too.
+    skipped ones too. Raises StoreError as ``check_out``, and if the disk refuses.
     """
 
     def __init__(self, out: Path, samples: int) -> None:
-        """Prepare to write ``out``.
-
-        Raises:
-            StoreError: if ``out`` exists already or its parent cannot be written.
-        """
         check_out(out)
         self.out = out
         self.folder = beside(out)
@@ -127,22 +114,17 @@ class StoreWriter:
         self._added = 0
 
     def __enter__(self) -> Self:
-        try:
+        with writing(self.out):
             self.folder.mkdir(parents=True)
             self._log = SampleLog.new(self.folder, self._samples)
-        except OSError as error:
-            raise StoreError(
-                f"{self.out.parent} cannot be written: {error.strerror}.", "Name another folder with --out."
-            ) from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise unwritten(self.out, error) from error
+            with writing(self.out):
+                raise error
 
     def add_sample(
         self, image: str, description: str, tokens: Sequence[str], crop: bytes, sha256: str | None = None
@@ -151,17 +133,13 @@ class StoreWriter:
         self._log.add(self._added, image, description, tokens, crop, sha256)
         self._added += 1
 
-    def layers(self, manifest: Manifest) -> LayerArrays:
-        """Write the arrays layer by layer: a context manager; ``finish`` is then given none."""
-        return LayerArrays(self.folder / manifest.arrays, manifest)
-
     def finish(
         self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]] | None, concepts: Concepts | None = None
     ) -> None:
         """Write arrays, manifest and concepts if there are any, then rename the folder into place.
 
         Args:
-            arrays: None if ``layers`` has written them.
+            arrays: None if ``LayerArrays`` has written them.
 
         Raises:
             ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
@@ -179,6 +157,11 @@ class StoreWriter:
         self.folder.replace(self.out)
 
 
-def unwritten(out: Path, error: OSError) -> StoreError:
-    """What to say when the disk refuses."""
-    return StoreError(f"{out} could not be written: {error.strerror}.", "Free some space, or name another folder.")
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Raise StoreError where the disk refuses to write ``out``."""
+    try:
+        yield
+    except OSError as error:
+        hint = "Free some space, or name another folder."
+        raise StoreError(f"{out} could not be written: {error.strerror}.", hint) from error

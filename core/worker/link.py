@@ -66,11 +66,7 @@ class WorkerLink:
         return nonsense or _reason(code)
 
     def send(self, message: Message, number: int) -> None:
-        """Send ``message``; a process that is ending may not read it.
-
-        Raises:
-            FrameError: if it is too large.
-        """
+        """Send ``message``; a process that is ending may not read it. Raises FrameError if it is too large."""
         data = wire.pack(message, number)
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(data)

@@ -50,18 +50,12 @@ class Request(Message, Generic[A], frozen=True):
 
 
 class ModelSpec(Message, frozen=True):
-    """Which model the process loads, and how.
+    """Which model the process loads, and how."""
 
-    Attributes:
-        name: what ``from_pretrained`` takes (a hub name or a folder), or ``demo``.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
-    """
-
-    name: str
+    name: str  #: what ``from_pretrained`` takes (a hub name or a folder), or ``demo``
     revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
+    device: str = "auto"  #: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``
+    dtype: str = "auto"  #: ``auto``, ``float32``, ``bfloat16``, ``float16``
     hook: HookPoint = HookPoint.GATE
     trust_remote_code: bool = False
 
@@ -82,52 +76,34 @@ class Loaded(Message, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """The request of this frame's number failed: a ``VlmscopeError``'s fields.
-
-    Attributes:
-        stopped: it was cancelled, as asked.
-    """
+    """The request of this frame's number failed: a ``VlmscopeError``'s fields."""
 
     title: str
     message: str
     hint: str
-    stopped: bool = False
+    stopped: bool = False  #: it was cancelled, as asked
 
 
 class MapAnswer(Message, frozen=True):
-    """Exact activations.
-
-    Attributes:
-        visual: float32 (rows, columns).
-        text: float32 (tokens,), one for each token of the description.
-        crop: a lossless PNG of the crop that the model sees, if it was asked for; else empty.
-    """
+    """Exact activations."""
 
     neuron: Neuron
     image: str
     sample: int | None
-    visual: NDArray[np.float32]
-    text: NDArray[np.float32]
-    crop: bytes = b""
+    visual: NDArray[np.float32]  #: float32 (rows, columns)
+    text: NDArray[np.float32]  #: float32 (tokens,), one for each token of the description
+    crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for; else empty
 
 
 class MapRequest(Request[MapAnswer], frozen=True):
-    """One neuron's activation over one sample: a forward pass that ends after the neuron's layer.
-
-    Attributes:
-        image: path of the picture.
-        prompt: the exact text before the description, with one image token, as in the manifest.
-        description: the teacher-forced description.
-        sample: index in the data, or None for the user's own picture; comes back with the answer.
-        crop: whether the answer should hold the exact crop that the model sees.
-    """
+    """One neuron's activation over one sample: a forward pass that ends after the neuron's layer."""
 
     neuron: Neuron
-    image: str
-    prompt: str
-    description: str
-    sample: int | None
-    crop: bool = False
+    image: str  #: path of the picture
+    prompt: str  #: the exact text before the description, with one image token, as in the manifest
+    description: str  #: the teacher-forced description
+    sample: int | None  #: index in the data, or None for the user's own picture; comes back with the answer
+    crop: bool = False  #: whether the answer should hold the exact crop that the model sees
 
     @property
     def title(self) -> str:
@@ -135,20 +111,14 @@ class MapRequest(Request[MapAnswer], frozen=True):
 
 
 class DescribeAnswer(Message, frozen=True):
-    """The model's own description.
-
-    Attributes:
-        prompt: the exact text before the description, for later ``MapRequest``s.
-        tokens: the description's tokens, spelled; joined they are the description.
-        crop: the crop that the model saw, as a JPEG.
-    """
+    """The model's own description."""
 
     image: str
     question: str
-    prompt: str
+    prompt: str  #: the exact text before the description, for later ``MapRequest``s
     description: str
-    tokens: tuple[str, ...]
-    crop: bytes
+    tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
+    crop: bytes  #: the crop that the model saw, as a JPEG
 
 
 class DescribeRequest(Request[DescribeAnswer], frozen=True):
@@ -284,13 +254,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Shown in the title line.
-
-    Attributes:
-        detail: busy with what, or why it failed and what to do next.
-        progress: 0 to 1 while loading, where known.
-    """
+    """Shown in the title line."""
 
     phase: Phase
-    detail: str = ""
-    progress: float | None = None
+    detail: str = ""  #: busy with what, or why it failed and what to do next
+    progress: float | None = None  #: 0 to 1 while loading, where known

@@ -4,7 +4,7 @@ Notable:
 - A request loads the model when it is off. After a failure (a crash, a load that failed, a stop that had to kill) only
   ``restart`` does, so that stepping on does not silently load 14 GB again.
 - One request runs; the others wait in two lanes (``core.worker.client.Lane``). When both wait, the screen's goes
-  first, as a person waits for it. Background work goes on at the first moment at which the screen waits for nothing.
+  first, as the user waits for it. Background work continues as soon as no request of the screen waits.
 - All state changes happen between two awaits, in the event loop's thread; there is nothing to lock. A process that has
   been given up is forgotten at once (``self._link`` is another or None) and what it still sends is dropped.
 """
@@ -103,13 +103,7 @@ class ModelProcess:
         return None if self._link is None else self._link.pid
 
     async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
-        """The answer to ``request``; loads the model if it is off. A cancelled asker withdraws its request.
-
-        Raises:
-            Superseded: if a later request took its place in the screen's lane.
-            Cancelled: if it was stopped.
-            WorkerError: if the request or the process failed; ``title`` is the failure's own.
-        """
+        """See ``core.worker.client.Asks``. A cancelled caller withdraws its request."""
         if self._closed:
             raise WorkerError("The model process is closed.")
         if self._status.phase is Phase.FAILED:

@@ -35,19 +35,12 @@ class FrameError(WorkerError):
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One message as it travels.
+    """One message as it travels."""
 
-    Attributes:
-        kind: the message's class.
-        number: the request that it belongs to; 0 is loading.
-        body: its fields, as JSON; ``unpack`` checks their types.
-        payload: the bytes of its arrays.
-    """
-
-    kind: str
-    number: Natural
-    body: dict[str, Any]
-    payload: bytes
+    kind: str  #: the message's class
+    number: Natural  #: the request that it belongs to; 0 is loading
+    body: dict[str, Any]  #: its fields, as JSON; ``unpack`` checks their types
+    payload: bytes  #: the bytes of its arrays
 
 
 def pack(message: msgspec.Struct, number: int = 0) -> bytes:

@@ -11,9 +11,10 @@ from tests.support.api_server import ApiServer
 from tests.support.asking import Answering
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.explain.evidence import Evidence, SampleEvidence
+from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.labels import Label
+from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, MapRequest
 
@@ -28,27 +29,30 @@ def picture(side: int = 24, seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def sample(
-    rank: int = 1, tokens: tuple[str, ...] = TOKENS, index: int = 7, text: list[float] | None = None
-) -> SampleEvidence:
-    """A sample with exact activations of a neuron whose maximum is 4."""
+def sample(rank: int = 1, tokens: tuple[str, ...] = TOKENS, index: int = 7, text: list[float] | None = None) -> Example:
+    """A sample of this rank, from 1, with exact activations of a neuron whose maximum is 4."""
     rng = np.random.default_rng(rank)
-    return SampleEvidence(
-        rank=rank,
-        sample=index,
-        picture=None,
-        description="".join(tokens),
-        tokens=tokens,
-        crop=picture(seed=rank),
-        visual=rng.random((4, 4), dtype=np.float32) * 5 - 1,
-        text=np.array([0.0, 1.0, 4.0, -1.0] if text is None else text, dtype=np.float32),
+    nothing = np.zeros(0, np.float32)
+    return Example(
+        rank=rank - 1,
+        sample=Sample(index, "gone.png", "".join(tokens), tokens, "/gone"),
+        activation=4.0,
+        maximum=4.0,
+        visual=nothing,
+        text=nothing,
+        vote=Label.UNKNOWN,
+        peak_patch=None,
+        peak_token=None,
+        visual_map=rng.random((4, 4), dtype=np.float32) * 5 - 1,
+        text_map=np.array([0.0, 1.0, 4.0, -1.0] if text is None else text, dtype=np.float32),
+        read_crop=lambda: picture(seed=rank),
         exact=True,
     )
 
 
-def evidence(label: Label = Label.MULTIMODAL, index: int = 17, samples: tuple[SampleEvidence, ...] = ()) -> Evidence:
+def evidence(label: Label = Label.MULTIMODAL, index: int = 17, samples: tuple[Example, ...] = ()) -> Evidence:
     """Complete evidence of one neuron; two samples if none are given."""
-    return Evidence(Neuron(3, index), label, 4.0, samples or (sample(1), sample(3, index=9)))
+    return Evidence(Neuron(3, index), label, samples or (sample(1), sample(3, index=9)))
 
 
 def chat_with(server: ApiServer, **settings: object) -> Chat:

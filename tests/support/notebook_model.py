@@ -9,7 +9,7 @@ from typing import Protocol
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedScore, TriageCounts, Verdict
+from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedScore, Verdict
 
 SCAN = "5ca9" * 16
 DATE = "2026-03-01T12:00:00+00:00"
@@ -193,10 +193,6 @@ class Model:
                 marks[neuron] = Mark(entry.verdict, entry.bookmark, *has)
         return marks
 
-    def counts(self) -> TriageCounts:
-        given = [self.now.get(("verdict", neuron)) for neuron in NEURONS]
-        return TriageCounts(*(given.count(verdict) for verdict in VERDICTS[1:]))
-
 
 def differences(notebook: Notebook, model: Model) -> list[str]:
     """What a notebook holds that its model does not, or the other way round."""
@@ -204,7 +200,6 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
         (f"{neuron}", notebook.entry(neuron), model.entry(neuron)) for neuron in NEURONS
     ]
     pairs.append(("marks", notebook.marks(), model.marks()))
-    pairs.append(("counts", notebook.counts(), model.counts()))
     return [f"{name}: {found} instead of {expected}" for name, found, expected in pairs if found != expected]
 
 

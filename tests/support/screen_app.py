@@ -32,7 +32,12 @@ from vlmscope.core.worker.messages import (
     SegmentRequest,
 )
 from vlmscope.tui.app import VlmscopeApp
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.browse.session import Session
+from vlmscope.tui.browse.tasks import UnexpectedError
+from vlmscope.tui.views.scene import Scene
+from vlmscope.tui.views.state import State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar
 from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
@@ -153,14 +158,36 @@ class Driver:
         self.app = app
         self.pilot = pilot
         self.models: list[FakeModel] = []
+        self.unexpected = False  # whether the test makes something fail that nobody expects
 
     @property
     def browse(self) -> BrowseScreen:
         return self.app.browse
 
     @property
+    def session(self) -> Session:
+        return self.browse.session
+
+    @property
+    def scene(self) -> Scene:
+        return self.session.scene
+
+    @property
+    def state(self) -> State:
+        return self.session.state
+
+    @property
+    def store(self) -> ScanStore:
+        return self.session.store
+
+    @property
     def neuron(self) -> Neuron:
-        return self.browse.state.neuron
+        return self.state.neuron
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is done in the background."""
+        return self.browse.tasks.idle and self.browse.requests.idle
 
     @property
     def page(self) -> str:
@@ -211,7 +238,7 @@ class Driver:
 
     async def settled(self) -> None:
         """The page shows the neuron that the cursor is on."""
-        await self.until(lambda: not self.browse._stale)
+        await self.until(lambda: not self.scene.stale)
         await self.pilot.pause()
 
 
@@ -222,6 +249,7 @@ async def running(
     config: Config | None = None,
     start: Neuron | None = None,
     name: str = "small",
+    pace: Pace | None = None,
 ) -> AsyncIterator[Driver]:
     """The app on ``scan``, with a ``FakeModel``."""
     models: list[FakeModel] = []
@@ -230,9 +258,10 @@ async def running(
         models.append(FakeModel(spec, on_status, idle_unload_s))
         return models[-1]
 
-    app = VlmscopeApp(ScanStore(scan), config or Config(), start, name, factory)
+    app = VlmscopeApp(ScanStore(scan), config or Config(), start, name, factory, pace or Pace())
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, pilot)
         driver.models = models
         await driver.settled()
         yield driver
+        assert driver.unexpected or UnexpectedError.title not in driver.notes

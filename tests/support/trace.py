@@ -180,9 +180,9 @@ async def _on_the_demo() -> None:
                 await on.press("E")
                 await on.until(lambda: isinstance(app.screen, ConfirmScreen))
                 await on.press("y")
-                while "trains and railway tracks" not in on.page or on.browse.working:
+                while "trains and railway tracks" not in on.page or on.scene.working:
                     await asyncio.sleep(0.05)  # the model loads: longer than ``until`` waits
-                assert on.browse.link.status.phase is Phase.READY
+                assert on.scene.status.phase is Phase.READY
 
             await on.settled()
             await on.press("j", "j", "k")  # all that the first step imports and fills is there

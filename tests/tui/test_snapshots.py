@@ -1,6 +1,6 @@
 """What the screens look like, kept as SVG: a change shows at a glance what it does to them.
 
-``pytest tests/tui/test_snapshots.py --snapshot-update`` makes the files anew, in ``__snapshots__`` beside this one.
+``pytest tests/tui/test_snapshots.py --snapshot-update`` makes the files again, in ``__snapshots__`` beside this one.
 """
 
 import re
@@ -62,22 +62,19 @@ async def _shares(on: Driver) -> None:
 
 NOTED = Neuron(0, 1)  #: the neuron of which the notebook holds most
 API = Config(api=Api(base_url="http://127.0.0.1:9/v1"))
-#: ``--snapshot-update`` with these in ``CASES`` makes their files: once the screen's parts have settled.
-LATER = (
+CASES = (
+    Case("list"),
     Case("page", keys("enter"), start=NOTED),
     Case("zoom", keys("z"), start=NOTED),
     Case("statistics", keys("enter", "v"), start=NOTED),
     Case("meaning", keys("enter", "e"), start=NOTED),
     Case("score", keys("enter", "s"), start=NOTED),
+    Case("shares", _shares),
+    Case("help", opens("question_mark", HelpScreen)),
     Case("choice", opens("c", ChoiceScreen), (LARGE,), NOTED),
     Case("confirm", opens("E", ConfirmScreen), (LARGE,), NOTED, API),
     Case("light", keys("enter"), (LARGE,), NOTED, Config(theme="textual-light")),
     Case("no_colour", keys("enter"), (LARGE,), NOTED, colours=False),
-)
-CASES = (
-    Case("list", sizes=(SMALL,)),
-    Case("shares", _shares),
-    Case("help", opens("question_mark", HelpScreen), (SMALL,)),
 )
 
 

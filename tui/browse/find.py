@@ -1,149 +1,163 @@
-"""Finding neurons: by address, by label, by a word of their concepts; what the list keeps, and in which order."""
+"""Finding neurons: by a word of their concepts or texts, by label; which ones the list holds, in which order."""
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
-from vlmscope.tui.browse.score import ScoreScreen
-from vlmscope.tui.command_line import Search, read_search
-from vlmscope.tui.views.selection import select
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse.notebook_link import NotebookLink
+from vlmscope.tui.browse.session import Session
+from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.command_line import Search
+from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
+from vlmscope.tui.views.columns import Columns, Noted, compute
+from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import Filter, Order
 
+if TYPE_CHECKING:
+    from vlmscope.core.notebook.notebook import Notebook
 
-class FindingScreen(ScoreScreen):
-    """Going to neurons, search, filter and order."""
 
-    def go_row(self, position: int) -> None:
-        """Go to a row of the list."""
-        if len(self._selection):
-            self.go(self._selection.at(min(max(position, 0), len(self._selection) - 1)))
+@dataclass(eq=False)
+class FindControl:
+    """Search, filter, order, thresholds; of more neurons than ``small`` in a thread."""
 
-    async def action_search(self) -> None:
-        await self.ask_line(
-            "search", "/", "a word of the concepts, 27.3900, an index of this layer, or a label: firm visual", []
-        )
+    session: Session
+    notebook: NotebookLink
+    post: Post
+    tasks: Tasks
+    small: int
+    _found: tuple[Noted, str, frozenset[Neuron]] | None = None  # the last search of the notebook's texts
 
-    def search(self, text: str) -> None:
+    @property
+    def _large(self) -> bool:
+        return self.session.scene.columns.labels.label.size > self.small
+
+    # -- filter, order, labels -----------------------------------------------------------------------------------
+
+    def choose_filter(self) -> AskChoice:
+        """Ask what to filter by."""
+        from vlmscope.tui.dialogs.choice import filter_after, filter_choices
+
+        def chosen(letter: str) -> None:
+            self.tasks.run_task(self.set_filter(filter_after(self.session.state.filter, letter)))
+
+        return AskChoice("filter", filter_choices(self.session.state.filter), chosen)
+
+    def choose_order(self) -> AskChoice:
+        """Ask what to sort by."""
+        from vlmscope.tui.dialogs.choice import ORDERS, order_choices
+
+        def chosen(letter: str) -> None:
+            self.tasks.run_task(self.set_order(ORDERS[letter]))
+
+        return AskChoice("sort by", order_choices(self.session.state.order), chosen)
+
+    async def set_filter(self, filter_: Filter) -> None:
+        """List other neurons, after the columns that this needs are computed."""
+        if self._large:
+            await asyncio.to_thread(compute, self.session.scene.columns, filter_, self.session.state.order)
+        self.post(Repaint(self.session.set_filter(filter_)))
+
+    async def set_order(self, order: Order) -> None:
+        """Sort the list, after the columns that this needs are computed."""
+        if self._large:
+            await asyncio.to_thread(compute, self.session.scene.columns, self.session.state.filter, order)
+        self.post(Repaint(self.session.change_state(order=order)))
+
+    def relabel(self, thresholds: Thresholds) -> None:
+        """Label all neurons again; the last thresholds asked for win."""
+        self.session.wanted = thresholds
+        scene = self.session.scene
+        if self._large:
+            self.tasks.run_task(self._relabel_in_thread(thresholds))
+            return
+        store = self.session.store
+        columns = Columns(store, store.labels(thresholds), scene.columns.concepts)
+        self.post(Repaint(incoming.take_labels(self.session, columns)))
+
+    async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
+        store, concepts, state = self.session.store, self.session.scene.columns.concepts, self.session.state
+
+        def work() -> Columns:
+            columns = Columns(store, store.labels(thresholds), concepts)
+            compute(columns, state.filter, state.order)
+            return columns
+
+        self.post(Repaint(incoming.take_labels(self.session, await asyncio.to_thread(work))))
+
+    # -- search --------------------------------------------------------------------------------------------------
+
+    def search(self, text: str) -> Changed:
         """Go to what ``text`` means, or to the next neuron of its kind.
 
         Raises:
             UsageError: if it means nothing.
         """
-        state = self.state
-        found = read_search(text, state.neuron.layer, self.store.layers, self.store.neurons)
+        found = moves.search_of(self.session, text)
         if found.neuron is not None:
-            self.go(found.neuron)
-            return
-        self.become(replace(state, search=text))
-        self.action_match(1)
+            return self.session.go(found.neuron)
+        return self.session.change_state(search=text) | self.next_match(1)
 
-    def action_match(self, by: int) -> None:
-        state = self.state
-        if not state.search:
-            self.say("Nothing was searched for: / searches.")
-            return
-        found = read_search(state.search, state.neuron.layer, self.store.layers, self.store.neurons)
+    def next_match(self, by: int) -> Changed:
+        """Go to the next neuron, or the one before, that was searched for."""
+        if not self.session.state.search:
+            self.post(Notice("Nothing was searched for: / searches."))
+            return Changed.NOTHING
+        found = moves.search_of(self.session, self.session.state.search)
         if found.word:
-            self.chore(self._next_with_word(found, by))
-            return
-        rows = self._selection.rows
-        hits = np.ones(len(rows), dtype=np.bool_)
-        if found.label is not None:
-            hits &= self.labels.label.ravel()[rows] == found.label
-        if found.firm:
-            hits &= self.labels.high_confidence.ravel()[rows]
-        positions = np.flatnonzero(hits)
-        if not len(positions):
-            self.say(f"No neuron of this list is {plain(state.search)}.")
-            return
-        at = self._cursor if self._cursor is not None else 0
-        later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
-        if not len(later):
-            self.say("From the list's other end." if len(positions) > 1 else "That is the only match.")
-        self.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1]))
+            self.tasks.run_task(self._next_with_word(found, by))
+            return Changed.NOTHING
+        return self._moved(moves.to_label(self.session, found, by))
 
     async def _next_with_word(self, found: Search, by: int) -> None:
-        """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength."""
-        ranked = self._with_word(found, await self.with_text(found.word))
-        if not len(ranked):
-            self.say(self._nothing(found))
-            return
-        here = self.state.neuron.layer * self.store.neurons + self.state.neuron.index
-        at = np.flatnonzero(ranked == here)
-        place = (int(at[0]) + by) % len(ranked) if len(at) else 0
-        self.go(Neuron(*divmod(int(ranked[place]), self.store.neurons)))
-        self.say(f"{plain(found.word, 40)}: {place + 1} of {len(ranked)}, strongest first.")
+        in_text = await self._with_text(found.word)
+        self.post(Repaint(self._moved(moves.to_word(self.session, found, in_text, by))))
 
-    def _with_word(self, found: Search, in_text: frozenset[Neuron]) -> NDArray[np.int64]:
-        """The neurons that have a word in their texts or among their concepts, and pass the filter.
+    def _moved(self, moved: moves.Moved) -> Changed:
+        changed, note = moved
+        if note:
+            self.post(Notice(note))
+        return changed
 
-        Args:
-            in_text: those that have it in the notebook, or in what the paper says of them: they lead.
+    async def _with_text(self, words: str) -> frozenset[Neuron]:
+        """Neurons with ``words`` in a note, a tag, an explanation, or in what the paper says of them."""
+        wanted = words.casefold()
+        store, noted = self.session.store, self.session.scene.noted
+        layers, neurons = store.layers, store.neurons
 
-        Returns:
-            int64, flat numbers, the strongest first, of equals the lower address.
+        def search(notebook: "Notebook") -> frozenset[Neuron]:
+            found = (text.neuron for text in notebook.texts() if wanted in text.text.casefold())
+            return frozenset(neuron for neuron in found if neuron.layer < layers and neuron.index < neurons)
+
+        if self._found is None or self._found[0] is not noted or self._found[1] != words:
+            self._found = (noted, words, await self.notebook.read(search, frozenset()))
+        paper = (neuron for neuron, known in self.session.published.items() if wanted in known.text.casefold())
+        return self._found[2] | frozenset(paper)
+
+    def choose_published(self) -> AskChoice:
+        """Ask which of the paper's neurons to go to.
 
         Raises:
-            StoreError: if there are no words to search.
+            UsageError: if this is not a scan of the paper's model.
         """
-        if self.concepts is None and not self.published and not self.noted.marks:
-            whole = self.store.manifest.progress is None
-            raise StoreError(
-                "This scan has no concepts: there are no words to search.",
-                "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
+        if not self.session.published:
+            raise UsageError(
+                "The paper's neurons are LLaVA-1.5-7B's, at the hook point gate: this scan is of another model.",
+                "Scan llava-hf/llava-1.5-7b-hf to compare with them.",
             )
-        shape = (self.store.layers, self.store.neurons)
-        strength = np.zeros(shape, np.float32) if self.concepts is None else self.concepts.find(found.word)
-        for neuron in in_text:
-            strength[neuron.layer, neuron.index] = np.inf
-        kept = self.state.filter
-        label = found.label if found.label is not None else kept.label
-        both = replace(kept, label=label, high_confidence=kept.high_confidence or found.firm)
-        both = both if kept.layers is not None else replace(both, all_layers=True)
-        rows = select(self.columns, self.noted, both, Order.INDEX, 0).rows
-        flat = strength.ravel()[rows]
-        order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
-        return rows[order]
+        from vlmscope.tui.dialogs.choice import LETTERS
 
-    def _nothing(self, found: Search) -> str:
-        if not found.word:
-            return f"No neuron of this list is {plain(self.state.search)}."
-        similar = self.concepts.similar(found.word) if self.concepts is not None else ()
-        item = f" Similar words: {', '.join(similar)}." if similar else ""
-        kinds = [
-            found.label.word if found.label is not None else "",
-            "firm" if found.firm else "",
-            str(self.state.filter),
+        known, here = list(self.session.published.values()), self.session.state.neuron
+        choices = [
+            Choice(letter, f"{one.neuron} {one.label.letter} {one.text[:44]}", one.neuron == here)
+            for letter, one in zip(LETTERS, known, strict=False)
         ]
-        which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
-        return plain(f"No{which} neuron has {found.word!r} among its concepts or in its texts.{item}", 200)
 
-    async def action_filter(self) -> None:
-        from vlmscope.tui.dialogs.choice import ChoiceScreen, filter_choices
+        def chosen(letter: str) -> None:
+            self.post(Repaint(self.session.go(known[LETTERS.index(letter)].neuron)))
 
-        await self.app.push_screen(ChoiceScreen("filter", filter_choices(self.state.filter)), self._filter_chosen)
-
-    def _filter_chosen(self, letter: str | None) -> None:
-        from vlmscope.tui.dialogs.choice import filter_after
-
-        if letter is not None:
-            self.chore(self.set_filter(filter_after(self.state.filter, letter)))
-
-    async def set_filter(self, kept: Filter) -> None:
-        """Keep other neurons; the one on the page stays if it is among them, else the nearest one comes."""
-        await self.become_when_ready(replace(self.state, filter=kept))
-        if not self.listed and self._cursor is not None:
-            self.go_row(self._cursor)
-
-    async def action_sort(self) -> None:
-        from vlmscope.tui.dialogs.choice import ORDERS, ChoiceScreen, order_choices
-
-        def chosen(letter: str | None) -> None:
-            if letter is not None:
-                self.chore(self.become_when_ready(replace(self.state, order=ORDERS[letter])))
-
-        await self.app.push_screen(ChoiceScreen("sort by", order_choices(self.state.order)), chosen)
+        return AskChoice("the paper's neurons", choices, chosen)

@@ -1,89 +1,121 @@
-"""A scan in progress is followed: when it has come further, the screen goes on with what there is now."""
+"""A scan in progress is followed, and the control beside a scan is found and counted."""
 
 import asyncio
+from dataclasses import dataclass
 
-from textual.timer import Timer
-
-from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.store.progress import progress_title
+from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.watch import ScanWatch, can_go_on
-from vlmscope.tui.browse.model_link import ClientFactory
-from vlmscope.tui.browse.session import REST_S, compute
-from vlmscope.tui.browse.triage import TriageScreen
-from vlmscope.tui.views.columns import Columns
+from vlmscope.core.store.watch import ScanWatch
+from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.session import Session, count
+from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.messages import NewCheckpoint, Notice, Post, Repaint
+from vlmscope.tui.views.columns import Columns, compute
+from vlmscope.tui.views.scene import ControlCounts
 from vlmscope.tui.views.state import State
 
-FOLLOW_S = 2.0  #: how often it is looked whether the scan has come further
+HELD_S = 0.05  #: how often it is looked whether a held key rests
 
 
-class FollowingScreen(TriageScreen):
-    """Looks for later checkpoints; ``replace_store`` of the screens below takes them."""
+@dataclass(eq=False)
+class FollowControl:
+    """Looks for later checkpoints, and labels the control whenever the scan is."""
 
-    def __init__(
-        self, store: ScanStore, config: Config, start: Neuron | None, name: str, factory: ClientFactory
-    ) -> None:
-        super().__init__(store, config, start, name, factory)
-        self._watch = ScanWatch(store) if can_go_on(store.manifest) else None
-        self._looks: Timer | None = None
-        self._looking = False
-        self._trouble = ""
+    session: Session
+    post: Post
+    tasks: Tasks
+    _watch: ScanWatch | None = None
+    _looking: bool = False
+    _trouble: str = ""
+    _control: ScanStore | None = None
+    _counting: Thresholds | None = None
+
+    def __post_init__(self) -> None:
+        if not self.session.store.manifest.is_done:
+            self._watch = ScanWatch(self.session.store)
+            incoming.set_scanning(self.session, self._watch.scanning)
 
     @property
-    def how_far(self) -> tuple[str, ...]:
-        progress = self.store.manifest.progress
-        return () if progress is None else progress_title(progress, self._watch is not None and self._watch.scanning)
+    def following(self) -> bool:
+        """Whether the scan may still come further."""
+        return self._watch is not None
 
-    def on_mount(self) -> None:
-        # (Textual calls the base classes' on_mount as well.)
-        if self._watch is not None:
-            self._looks = self.set_interval(FOLLOW_S, lambda: self.chore(self.look_for_more()))
+    # -- the scan ------------------------------------------------------------------------------------------------
 
-    async def look_for_more(self) -> None:
-        """Look whether the scan has come further, and show it; what goes wrong is told once, not at every look."""
+    async def look(self) -> None:
+        """Look whether the scan has come further; what goes wrong is told once, not at every look."""
         watch = self._watch
         if watch is None or self._looking:
             return
         self._looking = True
         try:
-            was_scanning = watch.scanning
             store = await asyncio.to_thread(watch.look)
             if store is not None:
                 await self._go_on_with(store, watch)
-            elif watch.scanning != was_scanning:
-                self._paint_all()
+            else:
+                self.post(Repaint(incoming.set_scanning(self.session, watch.scanning)))
             self._trouble = ""
         except (StoreError, OSError) as error:
-            told = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
-            if told.message != self._trouble:
-                self._trouble = told.message
-                self.tell(told)
+            trouble = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
+            if trouble.message != self._trouble:
+                self._trouble = trouble.message
+                raise trouble from error
         finally:
             self._looking = False
 
     async def _go_on_with(self, store: ScanStore, watch: ScanWatch) -> None:
+        session = self.session
         while True:
-            columns = await asyncio.to_thread(_label, store, self.wanted)
-            while self._stale:  # a key is held: its picture must not change under the eye
-                await asyncio.sleep(REST_S)
-            if columns.labels.thresholds == self.wanted.thresholds:
+            wanted = session.wanted
+            columns = await asyncio.to_thread(_label, store, wanted, session.state)
+            while session.scene.stale:  # a key is held: its picture must not change under the eye
+                await asyncio.sleep(HELD_S)
+            if wanted == session.wanted:
                 break
         watch.store = store
-        if not can_go_on(store.manifest):
+        if store.manifest.is_done:
             self._watch = None
-            if self._looks is not None:
-                self._looks.stop()
-            self.say("The scan is whole." if store.manifest.progress is None else "This shard is done.")
-        self.replace_store(columns)
-        self.show_meaning()  # a scan that has become whole has concepts
+            self.post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
+        incoming.set_scanning(session, self._watch is not None and watch.scanning)
+        self.post(NewCheckpoint(columns))
+        if self._control is None or self._control.manifest.progress is not None:
+            await self.find_control()  # it may have been begun, or gone on, in the meantime
+
+    # -- the control ---------------------------------------------------------------------------------------------
+
+    async def find_control(self) -> None:
+        """Find the scan's control, and count its labels.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        from vlmscope.core.analysis.control import find_control
+
+        control = await asyncio.to_thread(find_control, self.session.store)
+        if control is not None and control.layers == self.session.store.layers:
+            self._control, self._counting = control, None
+            self.count_control()
+
+    def count_control(self) -> None:
+        """Label the control at the session's thresholds, unless that is done or being done."""
+        at = self.session.state.thresholds
+        if self._control is None or self._counting == at:
+            return
+        self._counting = at
+        self.tasks.run_task(self._count(self._control, at))
+
+    async def _count(self, control: ScanStore, at: Thresholds) -> None:
+        from vlmscope.core.analysis.statistics import labels_at
+
+        counts = await asyncio.to_thread(lambda: count(labels_at(control, at)))
+        self.post(Repaint(incoming.set_control(self.session, ControlCounts(at, counts))))
 
 
-def _label(store: ScanStore, state: State) -> Columns:
+def _label(store: ScanStore, thresholds: Thresholds, state: State) -> Columns:
     """The labels of a new checkpoint, and all else that the list reads: for a thread."""
     from vlmscope.core.analysis.statistics import labels_at  # the first paint needs none of it
 
-    columns = Columns(store, labels_at(store, state.thresholds), store.concepts)
-    compute(columns, state)
+    columns = Columns(store, labels_at(store, thresholds), store.concepts)
+    compute(columns, state.filter, state.order)
     return columns

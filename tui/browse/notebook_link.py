@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from vlmscope.core.base.errors import NotebookError
+
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
@@ -45,10 +47,21 @@ class NotebookLink:
         Raises:
             NotebookError: if it cannot be opened.
         """
-        from vlmscope.core.notebook.notebook import Notebook, notebook_path
+        from vlmscope.core.notebook.notebook import Notebook
 
-        path = notebook_path(self._scan_id, self._scan_folder, self._setting)
-        return Notebook.open(path, self._scan_id)
+        return Notebook.open(self._path(), self._scan_id)
+
+    def _path(self) -> Path:
+        from vlmscope.core.notebook.notebook import notebook_path
+
+        problem = "a path has no NUL" if "\0" in self._setting else ""
+        try:
+            path = notebook_path(self._scan_id, self._scan_folder, self._setting)
+        except RuntimeError as error:  # a ~ that stands for nobody's home
+            problem = str(error)
+        if problem:
+            raise NotebookError(f"{self._setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
+        return path
 
     async def close(self) -> None:
         """Finish what was asked for, and close."""
@@ -56,19 +69,13 @@ class NotebookLink:
         self._thread.shutdown(wait=False)
 
     def _read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
-        if self._notebook is None:
-            from vlmscope.core.notebook.notebook import notebook_path
-
-            if not notebook_path(self._scan_id, self._scan_folder, self._setting).exists():
-                return empty
+        if self._notebook is None and not self._path().exists():
+            return empty
         return self._write(call)
 
     def _write(self, call: "Callable[[Notebook], Result]") -> Result:
         if self._notebook is None:
-            from vlmscope.core.notebook.notebook import Notebook, notebook_path
-
-            path = notebook_path(self._scan_id, self._scan_folder, self._setting)
-            self._notebook = Notebook.open(path, self._scan_id)
+            self._notebook = self.second()
         return call(self._notebook)
 
     def _close(self) -> None:

@@ -1,154 +1,533 @@
-"""The main screen: what every key and every command does."""
+"""The main screen: it composes the widgets, binds the keys, and paints what a change of the session asks for."""
 
-from collections.abc import Callable
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
 from textual import on
+from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.timer import Timer
 
-from vlmscope.core.base.errors import UsageError, VlmscopeError
+from vlmscope.core.base.config import Config
+from vlmscope.core.base.errors import NotebookError, StoreError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import command_line, keys
-from vlmscope.tui.browse.follow import FollowingScreen
+from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.explain import ExplainControl
+from vlmscope.tui.browse.find import FindControl
+from vlmscope.tui.browse.follow import FollowControl
+from vlmscope.tui.browse.model import ModelControl
+from vlmscope.tui.browse.model_link import ClientFactory, ModelLink
+from vlmscope.tui.browse.notebook import NotebookControl
+from vlmscope.tui.browse.notebook_link import NotebookLink
+from vlmscope.tui.browse.pace import Pace
+from vlmscope.tui.browse.paint import footer, layers_view, list_view, page_view, title_view
+from vlmscope.tui.browse.place import PlaceControl
+from vlmscope.tui.browse.promoted import PromotedControl
+from vlmscope.tui.browse.score import ScoreControl
+from vlmscope.tui.browse.session import AskKeys, Session
+from vlmscope.tui.browse.tasks import Tasks, UnexpectedError
+from vlmscope.tui.browse.triage import TriageControl
 from vlmscope.tui.command_line import Command, read_command
-from vlmscope.tui.messages import LayerChosen, LineEntered, LineLeft, Relabelled, RowChosen
-from vlmscope.tui.views.state import Mode, Order, Pane
+from vlmscope.tui.messages import (
+    Ask,
+    AskChoice,
+    AskConfirm,
+    Copy,
+    LayerChosen,
+    LineEntered,
+    LineLeft,
+    LoadPage,
+    NewCheckpoint,
+    Notice,
+    Repaint,
+    RowChosen,
+    Said,
+)
+from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, State
+from vlmscope.tui.widgets.bars import KeyBar, TitleBar
+from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
 from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
+from vlmscope.tui.widgets.palette import make_palette
+
+FOLDED = 110  #: cells from which list and page stand side by side
+LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
 
 
-class BrowseScreen(FollowingScreen):
+class BrowseScreen(Screen[None]):
     """Browse a scan."""
 
+    AUTO_FOCUS = ""  # else a closed help would put the focus into the hidden prompt line, and keys would be letters
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (FOLDED, "-folded"), (132, "-wide"), (180, "-huge")]  # noqa: RUF012 (Textual's own form)
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
+
+    def __init__(
+        self,
+        store: ScanStore,
+        config: Config,
+        start: Neuron | None,
+        name: str,
+        factory: ClientFactory,
+        pace: Pace,
+        up: Callable[[], None],
+    ) -> None:
+        """``up`` is called when keys may come."""
+        super().__init__()
+        self._up = up
+        self.config = config
+        self.pace = pace
+        stop, explain, promoted, choose, keep = (
+            keys.keys_of(name, config.keys)[0] for name in ("back", "explain", "writes", "choose", "verdict.keep")
+        )
+        colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
+        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
+        self.tasks = Tasks(self.guard)  #: ended before the program is
+        self.requests = Tasks(self.guard)  #: what can be stopped, and is when the program ends
+        self.model_link = ModelLink(store.manifest, config, factory)
+        self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
+        self.api_link = ApiLink(config.api)
+        session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
+        model = (session, self.model_link, post, self.requests, pace.ask_after_s)
+        api = (session, post, self.requests, book, self.model_link, self.api_link, stop)
+        self.model = ModelControl(*model)
+        self.promoted = PromotedControl(*model)
+        self.explain = ExplainControl(*api)
+        self.score = ScoreControl(*api, config)
+        self.notebook = NotebookControl(session, book, post, tasks)
+        self.find = FindControl(session, book, post, tasks, pace.small)
+        self.triage = TriageControl(session, book, post, tasks, self._lend_terminal, keep)
+        self.place = PlaceControl(session, book, post)
+        self.follow = FollowControl(session, post, tasks)
+        self._posted = Changed.NOTHING
+        self._place: tuple[Neuron, int, OwnPicture | None] | None = None
+        self._last_move = 0.0
+        self._rest: Timer | None = None
+        self._looks: Timer | None = None
+        self._line_for = self.session.state.neuron
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar(id="title")
+        yield FoldedStrip(id="folded")
+        with Horizontal(id="body"):
+            yield LayerStrip(id="layers")
+            yield NeuronList(id="list")
+            yield Page(id="page")
+        yield KeyBar(self.config.keys, id="keys")
+
+    # -- beginning and end ---------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._new_theme())
+        self._new_theme()
+        # The first paint needs the labels alone; pictures follow it, and then all that no key waits for.
+        self.call_after_refresh(self._begin)
+
+    def _new_theme(self) -> None:
+        self.palette = make_palette(self.app)
+        self._paint(Changed.ALL)
+
+    def _begin(self) -> None:
+        self.show(Changed.NOTHING)
+        # What was made so far lives as long as the program: steps need not walk over it again and again.
+        if not self.app.is_headless:  # many apps share a test's process
+            gc.collect()
+            gc.freeze()
+        self._up()
+        self.call_after_refresh(self._begin_reading)
+
+    def _begin_reading(self) -> None:
+        with self.guard():
+            self.show(incoming.take_concepts(self.session))
+        self.tasks.run_task(self.notebook.told_once(self._read_notebook()))
+        self.tasks.run_task(self.follow.find_control())
+        self.set_interval(self.pace.look_s, self.look)
+        if self.follow.following:
+            self._looks = self.set_interval(self.pace.follow_s, self._follow)
+
+    async def _read_notebook(self) -> None:
+        await self.place.resume()
+        await self.notebook.read_marks()
+
+    def look(self) -> None:
+        """Look what others wrote to the notebook, and keep the session's place."""
+        self.tasks.run_task(self.notebook.told_once(self._look()))
+
+    async def _look(self) -> None:
+        await self.notebook.look()
+        await self.place.keep()
+
+    def _follow(self) -> None:
+        if self.follow.following:
+            self.tasks.run_task(self.follow.look())
+        elif self._looks is not None:
+            self._looks.stop()
+
+    async def close(self) -> None:
+        """Stop the model and the requests, and save what is on its way."""
+        self.requests.cancel()
+        await self.place.close()
+        await self.requests.finish()
+        await self.tasks.finish()
+        await self.model_link.close()
+        await self.api_link.close()
+        await self.notebook_link.close()
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def show(self, changed: Changed) -> None:
+        """Paint parts of the screen; after a move, load its page now, or, while a key is held, when it rests."""
+        place = _place_of(self.session.state)
+        if place != self._place:
+            self._place = place
+            if self._rest is not None:
+                self._rest.stop()
+                self._rest = None
+            if time.monotonic() - self._last_move >= self.pace.rest_s:
+                changed |= self._load_page()
+            else:
+                self._rest = self.set_timer(self.pace.rest_s, lambda: self.show(self._load_page()))
+            self._last_move = time.monotonic()
+        with self.guard():
+            self._paint(changed)
+            if Changed.TITLE in changed:
+                self.follow.count_control()
+
+    def _load_page(self) -> Changed:
+        self._place = _place_of(self.session.state)
+        with self.guard():
+            changed = self.session.load_page()
+            scene, neuron = self.session.scene, self.session.state.neuron
+            if scene.problem:
+                self.post(Notice(scene.problem, None, StoreError.title, "error"))
+            if scene.picture is not None and scene.picture.visual is None:
+                self.model.want_map()
+            if scene.entry is None:
+                self.tasks.run_task(self.notebook.told_once(self.notebook.read_entry()))
+            if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
+                self.promoted.ask_when_rested()
+            return changed
+        return Changed.PAGE
+
+    def _paint(self, changed: Changed) -> None:
+        scene, palette = self.session.scene, self.palette
+        if Changed.KEYS in changed:
+            self.set_class(scene.state.pane is Pane.PAGE, "-page")
+            self.set_class(scene.state.mode is Mode.ZOOM, "-zoom")
+            self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
+        if Changed.TITLE in changed:
+            self.query_one(TitleBar).present(title_view(scene), palette)
+        if Changed.LAYERS in changed:
+            layers = layers_view(scene)
+            self.query_one(LayerStrip).present(layers, palette)
+            self.query_one(FoldedStrip).present(layers, palette)
+        if Changed.LIST in changed:
+            self.query_one(NeuronList).present(list_view(scene), palette)
+        if Changed.PAGE in changed:
+            self.query_one(Page).present(page_view(scene), palette)
+
+    def on_resize(self) -> None:
+        self._paint(Changed.KEYS)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """The one place where failures end, of actions, of what comes in and of background work: the user is told."""
+        try:
+            yield
+        except VlmscopeError as error:
+            self.notify_error(error)
+        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in more ways than a list could hold)
+            what = f"{type(error).__name__}: {error}"
+            self.notify_error(UnexpectedError(what, "The screen goes on. Please report this."))
+
+    # -- what the controllers say --------------------------------------------------------------------------------
+
+    def post(self, said: Said) -> None:
+        """Do what a controller asks for. Repaints of one turn of the event loop are one paint."""
+        if not self.is_running:
+            return
+        match said:
+            case Repaint(changed):
+                if changed is Changed.NOTHING:
+                    return
+                if self._posted is Changed.NOTHING:
+                    self.call_later(self._paint_posted)
+                self._posted |= changed
+            case LoadPage():
+                if not self.session.scene.stale:
+                    self.show(self._load_page())
+            case NewCheckpoint(columns):
+                neurons, cursor = self.query_one(NeuronList), self.session.scene.cursor
+                line = None if cursor is None else cursor - neurons.scroll_offset.y
+                self.show(incoming.replace_store(self.session, columns) | self._load_page())
+                if line is not None:
+                    neurons.put_cursor_on(line)
+            case Notice(text, timeout, title, severity):
+                self._notify(text, title=title, severity=severity, timeout=timeout)
+            case Copy(text):
+                self.app.copy_to_clipboard(text)
+            case AskChoice() | AskConfirm():
+                self._open(said)
+
+    def _paint_posted(self) -> None:
+        changed, self._posted = self._posted, Changed.NOTHING
+        self.show(changed)
+
+    def _notify(self, text: str, title: str = "", severity: str = "information", timeout: float | None = 3) -> None:
+        lines = "\n".join(plain(line) for line in text.splitlines())
+        self.app.notify(lines, title=title, severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+
+    def notify_error(self, error: VlmscopeError) -> None:
+        """Show a failure with its hint."""
+        if isinstance(error, NotebookError):
+            self.show(incoming.set_entry_problem(self.session, error.message))
+        self._notify(str(error), error.title, "error", None)
+
+    def _open(self, question: Ask) -> Awaitable[None]:
+        if isinstance(question, AskConfirm):
+            from vlmscope.tui.dialogs.confirm import ConfirmScreen
+
+            agreed = question.agreed
+            return self.app.push_screen(
+                ConfirmScreen(question.title, question.lines), lambda yes: self._answered(agreed) if yes else None
+            )
+        from vlmscope.tui.dialogs.choice import ChoiceScreen
+
+        chosen = question.chosen
+        return self.app.push_screen(
+            ChoiceScreen(question.title, question.choices),
+            lambda letter: None if letter is None else self._answered(lambda: chosen(letter)),
+        )
+
+    def _answered(self, go_on: Callable[[], None]) -> None:
+        with self.guard():
+            go_on()
+
+    async def _ask(self, question: Ask | None) -> None:
+        # Awaited by the key's own action: what is typed at once is for the question, not keys of the screen.
+        if question is not None:
+            await self._open(question)
+
+    @contextmanager
+    def _lend_terminal(self) -> Iterator[None]:
+        try:
+            with self.app.suspend():
+                yield
+        except SuspendNotSupported:
+            raise UsageError("This terminal cannot be lent to an editor.", "Write the note here instead.") from None
+        self.app.refresh(layout=True)
 
     # -- moving --------------------------------------------------------------------------------------------------
 
     def action_step(self, by: int) -> None:
-        if self.listed and self._cursor is not None:
-            self.go_row(self._cursor + by)
-        else:
-            nearest = self._selection.nearest(self.state.neuron, by)
-            if nearest is not None:
-                self.go_row(nearest)
+        self.show(self.session.step(by))
 
     def action_end(self, which: int) -> None:
-        self.go_row(0 if which < 0 else len(self._selection) - 1)
+        self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.action_step(which * max(self.query_one(NeuronList).page_rows // 2, 1))
+        self.show(self.session.step(which * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
-        layer = self.state.neuron.layer + by
-        if 0 <= layer < self.store.layers:
-            self._go_layer(layer)
-
-    def _go_layer(self, layer: int) -> None:
-        neuron = Neuron(layer, self.state.neuron.index)
-        if not self.state.filter.whole:
-            self.go(neuron)
-            return
-        inside = np.flatnonzero(self._selection.rows // self.store.neurons == layer)
-        if len(inside):
-            self.go_row(int(inside[0]))
-        else:
-            self.say(f"No neuron of layer {layer} is in this list.")
+        self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
 
     def action_sample(self, by: int) -> None:
-        if self.state.mode is Mode.SCORE:
-            at = min(max(self.state.example + by, 0), max(self.examples - 1, 0))
-            self.become(replace(self.state, example=at))
-            return
-        if self.state.own is not None:
-            self.say("Your own picture is shown; esc leaves it.")
-            return
-        rank = min(max(self.state.rank + by, 0), max(self.store.manifest.valid - 1, 0))
-        if rank != self.state.rank:
-            self.become(replace(self.state, rank=rank))
+        self._moved(moves.to_sample(self.session, by))
+
+    def action_next_untriaged(self) -> None:
+        self._moved(moves.to_untriaged(self.session))
+
+    def action_match(self, by: int) -> None:
+        self.show(self.find.next_match(by))
+
+    def _moved(self, moved: moves.Moved) -> None:
+        changed, note = moved
+        if note:
+            self._notify(note)
+        self.show(changed)
 
     @on(RowChosen)
     def _row_chosen(self, message: RowChosen) -> None:
-        self.go_row(message.position)
+        with self.guard():
+            self.show(self.session.go_row(message.position))
 
     @on(LayerChosen)
     def _layer_chosen(self, message: LayerChosen) -> None:
-        if 0 <= message.layer < self.store.layers:
-            self._go_layer(message.layer)
+        with self.guard():
+            self._moved(moves.to_layer(self.session, message.layer))
 
     # -- looking -------------------------------------------------------------------------------------------------
 
     def action_colour_map(self) -> None:
         maps = list(ColourMap)
-        self.become(replace(self.state, colour_map=maps[(maps.index(self.state.colour_map) + 1) % len(maps)]))
+        after = maps[(maps.index(self.session.state.colour_map) + 1) % len(maps)]
+        self.show(self.session.change_state(colour_map=after))
 
     def action_statistics(self) -> None:
-        self._toggle(Mode.STATISTICS)
+        self._switch(Mode.STATISTICS)
 
-    def action_shares(self) -> None:
-        self.show_shares(())
+    def action_zoom(self) -> None:
+        self._switch(Mode.ZOOM)
 
-    def show_shares(self, others: tuple[str, ...]) -> None:
+    def action_meaning(self) -> None:
+        self._switch(Mode.MEANING)
+
+    def action_score_page(self) -> None:
+        self._switch(Mode.SCORE, example=0)
+
+    def _switch(self, mode: Mode, **changes: int) -> None:
+        after = Mode.PICTURES if self.session.state.mode is mode else mode
+        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, **changes))
+
+    async def action_shares(self) -> None:
+        await self._show_shares(())
+
+    async def _show_shares(self, others: tuple[str, ...]) -> None:
         """Show the label shares by layer, and those of other scans beside."""
         from vlmscope.tui.shares.screen import SharesScreen
 
-        at = self.wanted.thresholds
-        labels = self.labels if self.labels.thresholds == at else None
-        self.app.push_screen(SharesScreen(self.store, labels, at, self.scan_name, others, self.config))
-
-    def action_zoom(self) -> None:
-        self._toggle(Mode.ZOOM)
-
-    def action_meaning(self) -> None:
-        self._toggle(Mode.MEANING)
-
-    def _toggle(self, mode: Mode) -> None:
-        here = self.state.mode is mode
-        self.become(replace(self.state, mode=Mode.PICTURES if here else mode, pane=Pane.PAGE))
+        scene, at = self.session.scene, self.session.wanted
+        labels = scene.columns.labels if scene.columns.labels.thresholds == at else None
+        await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
         self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
-        self.become(replace(self.state, pane=Pane.LIST if self.state.pane is Pane.PAGE else Pane.PAGE))
+        after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
+        self.show(self.session.change_state(pane=after))
 
     def action_page(self) -> None:
-        self.become(replace(self.state, pane=Pane.PAGE))
+        self.show(self.session.change_state(pane=Pane.PAGE))
 
     def action_copy_address(self) -> None:
-        self.app.copy_to_clipboard(str(self.state.neuron))
-        self.say(f"{self.state.neuron} is sent to the clipboard.")
+        self.app.copy_to_clipboard(str(self.session.state.neuron))
+        self._notify(f"{self.session.state.neuron} is sent to the clipboard.")
 
-    async def action_back(self) -> None:
+    def action_back(self) -> None:
         """One step back: stop the model, else leave the picture, the zoom, the statistics, the page."""
-        state = self.state
-        if self.working:
-            self.stop_explaining()
-            self.run_worker(self.link.stop(), group="stop")
+        state = self.session.state
+        if self.session.scene.working:
+            self.explain.stop()
+            self.score.stop()
+            self.tasks.run_task(self.model_link.stop())
         elif state.own is not None:
-            self.leave_image()
+            self.show(self.model.leave_image())
         elif state.mode is not Mode.PICTURES:
-            self.become(replace(state, mode=Mode.PICTURES))
+            self.show(self.session.change_state(mode=Mode.PICTURES))
         elif state.pane is Pane.PAGE:
-            self.become(replace(state, pane=Pane.LIST))
+            self.show(self.session.change_state(pane=Pane.LIST))
+
+    async def action_help(self) -> None:
+        from vlmscope.tui.dialogs.help import HelpScreen
+
+        await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    async def action_filter(self) -> None:
+        await self._ask(self.find.choose_filter())
+
+    async def action_sort(self) -> None:
+        await self._ask(self.find.choose_order())
+
+    async def action_search(self) -> None:
+        placeholder = "a word of the concepts, 27.3900, an index of this layer, or a label: firm visual"
+        await self._ask_line("search", "/", placeholder, [])
+
+    # -- the model and the API -----------------------------------------------------------------------------------
+
+    async def action_explain(self) -> None:
+        await self._ask(self.explain.explain())
+
+    async def action_simulate(self) -> None:
+        await self._ask(self.score.choose_backend())
+
+    async def action_choose(self) -> None:
+        await self._ask(self.notebook.choose_explanation())
+
+    def action_writes(self) -> None:
+        self.promoted.ask()
+
+    def action_restart_model(self) -> None:
+        self.requests.run_task(self.model_link.restart())
+
+    def action_unload_model(self) -> None:
+        self.requests.run_task(self.model.unload())
+
+    async def action_own_picture(self) -> None:
+        placeholder = f"PATH [PROMPT] · {keys.keys_of('back', self.config.keys)[0]} leaves"
+        await self._ask_line("picture", "picture ", placeholder, [])
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def action_verdict(self, number: int) -> None:
+        self.triage.decide(number)
+
+    def action_bookmark(self) -> None:
+        self.triage.switch_bookmark()
+
+    def action_undo(self) -> None:
+        self.triage.undo()
+
+    def action_redo(self) -> None:
+        self.triage.redo()
+
+    async def action_tags(self) -> None:
+        prompt = f"tags of {self.session.state.neuron} "
+        await self._ask_line("tags", prompt, "trains, check again", [], self.triage.tags)
+
+    async def action_note(self) -> None:
+        from vlmscope.tui.dialogs.note import NoteScreen
+
+        neuron, text, draft = await self.triage.note_to_edit()
+        if len(text) > LONG_NOTE:
+            editor = keys.keys_of("note.editor", self.config.keys)[0]
+            self._notify(f"This note is too long for here: {editor} opens an editor.")
+            return
+        await self.app.push_screen(
+            NoteScreen(f"note on {neuron}", text, draft),
+            lambda new: None if new is None else self.triage.keep_note(neuron, new, draft),
+        )
+
+    def action_note_editor(self) -> None:
+        self.triage.edit_note()
+
+    def action_copy_markdown(self) -> None:
+        self.triage.copy_markdown()
+
+    async def action_export(self) -> None:
+        await self._ask_line("export", "export the kept neurons to ", "a folder to make", [], "vlmscope-report")
+
+    # -- lines that are typed ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
         return self.focused is None or action not in keys.CALLS
-
-    # -- commands ------------------------------------------------------------------------------------------------
 
     async def action_command(self) -> None:
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), "firm", "all")]
         names += [f"sort {order}" for order in Order]
-        await self.ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+        await self._ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
 
-    async def ask_line(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
-        # Awaited by the key's own action: whoever types on at once must not lose a letter to the keys of the screen.
+    async def _ask_line(
+        self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = ""
+    ) -> None:
+        # Awaited by the key's own action: what is typed on at once must not lose a letter to the keys of the screen.
         from vlmscope.tui.widgets.prompt_line import PromptLine
 
         lines = self.query(PromptLine)
@@ -157,7 +536,7 @@ class BrowseScreen(FollowingScreen):
             await self.mount(line, after="#keys")
         self.query_one("#keys").display = False
         line.open(prompt, word, placeholder, suggestions, value)
-        self._line_for = self.state.neuron
+        self._line_for = self.session.state.neuron
 
     @on(LineLeft)
     def _line_left(self) -> None:
@@ -166,65 +545,53 @@ class BrowseScreen(FollowingScreen):
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
         self.query_one("#keys").display = True
-        readers: dict[str, Callable[[str], None]] = {
-            "search": self.search,
-            "picture": self._picture_line,
-            "export": self.export,
-            "tags": lambda text: self.set_tags(self._line_for, text),
-        }
-        try:
-            if message.prompt in readers:
-                readers[message.prompt](message.text)
-            else:
-                await self.obey(read_command(message.text, self.wanted, self.store.layers, self.store.neurons))
-        except VlmscopeError as error:
-            self.tell(error)
+        session, text = self.session, message.text
+        with self.guard():
+            match message.prompt:
+                case "search":
+                    self.show(self.find.search(text))
+                case "export":
+                    self.triage.export(text)
+                case "tags":
+                    self.triage.set_tags(self._line_for, text)
+                case prompt:
+                    line = f"image {text}" if prompt == "picture" else text
+                    state = replace(session.state, thresholds=session.wanted)
+                    await self.run_command(read_command(line, state, session.store.layers, session.store.neurons))
 
-    def _picture_line(self, text: str) -> None:
-        command = read_command(f"image {text}", self.state, self.store.layers, self.store.neurons)
-        assert isinstance(command, command_line.ShowImage)
-        self.show_image(command.path, command.question)
-
-    async def obey(self, command: Command) -> None:
-        """Do what a command says.
+    async def run_command(self, command: Command) -> None:
+        """Do what a command asks for.
 
         Raises:
             VlmscopeError: if it cannot be done.
         """
         match command:
             case command_line.GoTo(neuron):
-                self.go(neuron)
+                self.show(self.session.go(neuron))
             case command_line.SetThresholds(thresholds):
-                self.relabel(thresholds)
-            case command_line.SetFilter(kept):
-                await self.set_filter(kept)
+                self.find.relabel(thresholds)
+            case command_line.SetFilter(filter_):
+                await self.find.set_filter(filter_)
             case command_line.SetOrder(order):
-                await self.become_when_ready(replace(self.state, order=order))
+                await self.find.set_order(order)
             case command_line.ShowImage(path, question):
-                self.show_image(path, question)
+                self.show(self.model.show_image(path, question))
             case command_line.SetTheme(name):
-                self._set_theme(name)
+                if name not in self.app.available_themes:
+                    raise UsageError(
+                        f"{name!r} is no theme.", f"Themes: {', '.join(sorted(self.app.available_themes))}."
+                    )
+                self.app.theme = name
             case command_line.OwnWords(text):
-                self.own_words(text)
+                self.score.score_own_words(text)
             case command_line.ShowPublished():
-                self.choose_published()
+                await self._ask(self.find.choose_published())
             case command_line.ShowShares(scans):
-                self.show_shares(scans)
+                await self._show_shares(scans)
             case command_line.Do(action):
                 await self.run_action(action)
 
-    def _set_theme(self, name: str) -> None:
-        if name not in self.app.available_themes:
-            raise UsageError(f"{name!r} is no theme.", f"Themes: {', '.join(sorted(self.app.available_themes))}.")
-        self.app.theme = name
 
-    @on(Relabelled)
-    def _relabelled(self, message: Relabelled) -> None:
-        self.take_labels(message.columns)
-
-    # -- the program ---------------------------------------------------------------------------------------------
-
-    def action_help(self) -> None:
-        from vlmscope.tui.dialogs.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+def _place_of(state: State) -> tuple[Neuron, int, OwnPicture | None]:
+    """What another picture belongs to."""
+    return state.neuron, state.rank, state.own

@@ -1,196 +1,336 @@
-"""From one state of the browse screen to the next: ``become`` takes a new one and paints what changed.
+"""One session of browsing: what is shown, as one frozen value, and what each change of it leaves to be painted.
 
-What is cheap (list, labels, fractions, votes) follows every key at once. What costs more (pictures, words, peaks) does
-so too when keys come singly; while a key is held, it waits until the cursor rests, and the picture shown until then is
-dimmed and bears its own address.
+No screen is needed here. Every method that changes something answers with the parts of the screen that show something
+else now. A move makes the page stale: its picture, facts and words come with ``load_page``, at once or, while a key is
+held, when it rests.
 """
 
-import asyncio
-import gc
-import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from vlmscope.core.base.errors import StoreError
+from vlmscope.core.analysis.firmness import neuron_firmness
+from vlmscope.core.analysis.published import published
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Thresholds
-from vlmscope.tui.browse.paint import PaintedScreen
-from vlmscope.tui.browse.views import gather_facts
-from vlmscope.tui.messages import Relabelled
-from vlmscope.tui.views.columns import Columns
-from vlmscope.tui.views.selection import select
-from vlmscope.tui.views.state import Order, State
-from vlmscope.tui.widgets.neuron_list import NeuronList
+from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.core.method.labels import Labels
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
+from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
+from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.marks import PUBLISHED
+from vlmscope.tui.views.meaning import Meaning, reports_of
+from vlmscope.tui.views.scene import Changed, Scene
+from vlmscope.tui.views.score import ScoreView, score_view
+from vlmscope.tui.views.selection import Selection, select
+from vlmscope.tui.views.state import Filter, Mode, Pane, State
+from vlmscope.tui.views.title import LayerCounts
 
 if TYPE_CHECKING:
+    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.scoring.simulation import Outcome
     from vlmscope.tui.views.evidence import PictureView
 
-    pass
+ANSWERS = 256  #: maps from the model that are kept
+PROMOTED = 24  #: tokens asked for on either side: many are one word in several spellings
+MapKey = tuple[Neuron, int | None, str]  #: a neuron on a sample, or on the user's own picture
 
-REST_S = 0.12  #: keys that come faster than this are a held key
-SMALL = 20_000  #: neurons that are relabelled at once; more of them in a thread
+
+@dataclass(frozen=True)
+class AskKeys:
+    """The keys that ask for what the page lacks, as the user has mapped them."""
+
+    explain: str = "E"
+    promoted: str = "w"
+    choose: str = "c"
 
 
-class StatefulScreen(PaintedScreen):
-    """State, selection and labels; what keys do is in ``BrowseScreen``."""
+def count(labels: Labels) -> LayerCounts:
+    """How many neurons of each layer have each label."""
+    return tuple((int(v), int(t), int(m), int(u)) for v, t, m, u in labels.counts())
 
-    def on_mount(self) -> None:
-        # The first paint needs the labels alone; pictures follow it. (Textual calls the base class's on_mount as well.)
-        self.call_after_refresh(self._first_settle)
 
-    def _first_settle(self) -> None:
-        self.settle()
-        # What was made so far lives as long as the program: steps need not walk over it again and again.
-        if not self.app.is_headless:  # many apps share a test's process
-            gc.collect()
-            gc.freeze()
+class Session:
+    """The scene and how one follows another; beside it what was computed in this session."""
 
-    # -- from one state to the next ------------------------------------------------------------------------------
+    def __init__(
+        self,
+        store: ScanStore,
+        start: Neuron | None = None,
+        name: str = "demo",
+        colour_map: ColourMap = ColourMap.FADE,
+        keys: AskKeys = AskKeys(),
+    ) -> None:
+        """Begin on ``store``, which the title calls ``name``, with the neuron ``start`` if there is one."""
+        self.started_at = start
+        self.published = published(store.manifest)
+        self.notebook_read = False
+        self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
+        self.problems: dict[MapKey, str] = {}  #: why there is no map
+        self.promoted: dict[Neuron, PromotedAnswer] = {}
+        self.promoted_notes: dict[Neuron, str] = {}  #: why they are not known, or that the model is being asked
+        self.model_busy = False
+        self._keys = keys
+        self.outcomes: dict[tuple[Neuron, str, str], Outcome] = {}
+        self._kept_promoted: frozenset[Neuron] | None = None
+        labels = store.stored_labels()
+        self.wanted = labels.thresholds  #: asked for last, though their labels may be on their way
+        state = State(
+            neuron=start or Neuron(0, 0),
+            thresholds=labels.thresholds,
+            colour_map=colour_map,
+            pane=Pane.LIST if start is None else Pane.PAGE,
+        )
+        columns = Columns(store, labels, None)
+        noted = Noted.of({}, {}, store.layers, store.neurons)
+        selection = select(columns, noted, state.filter, state.order, state.neuron.layer)
+        self.scene = Scene(
+            scan_name=name,
+            state=state,
+            columns=columns,
+            has_concepts=store.has_concepts,
+            counts=count(labels),
+            selection=selection,
+            cursor=selection.nearest(state.neuron),
+            listed=len(selection.rows) > 0,
+            noted=noted,
+            marks=dict.fromkeys(self.published, PUBLISHED),
+        )
+        self.take_store(store)
 
-    def become(self, state: State) -> None:
-        """Take a new state: find its rows, and paint what it changes."""
-        old, self.state = self.state, state
-        relisted = (old.filter, old.order) != (state.filter, state.order)
-        if relisted or (not state.filter.whole and old.neuron.layer != state.neuron.layer):
-            self._select()
-        elif old.neuron != state.neuron:
-            self._find_cursor()
-        if (old.neuron, old.rank, old.own) != (state.neuron, state.rank, state.own):
-            self._moved()
-        else:
-            self._paint_all()
-
-    def go(self, neuron: Neuron) -> None:
-        """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
-        self.become(replace(self.state, neuron=neuron, rank=0))
-
-    async def become_when_ready(self, state: State) -> None:
-        """``become``, after what its order or filter needs was computed, in a thread where that takes long."""
-        if self.labels.label.size > SMALL:
-            await asyncio.to_thread(compute, self.columns, state)
-        self.become(state)
-
-    def _select(self) -> None:
-        state = self.state
-        self._selection = select(self.columns, self.noted, state.filter, state.order, state.neuron.layer)
-        self._find_cursor()
-
-    def _find_cursor(self) -> None:
-        self._cursor = self._selection.position(self.state.neuron)
-        if self._cursor is None:
-            self._cursor = self._selection.nearest(self.state.neuron)
-
-    def _moved(self) -> None:
-        """Load the new picture now, or, while a key is held, when it rests."""
-        self._stale = True
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
-        if time.monotonic() - self._last_move >= REST_S:
-            self.settle()
-        else:
-            self._paint_all()
-            self._rest = self.set_timer(REST_S, self.settle)
-        self._last_move = time.monotonic()
-
-    def settle(self) -> None:
-        """The cursor rests: gather picture, words and facts of where it is."""
-        self._evidence = self.gather()
-        neuron = self.state.neuron
-        if self._facts is None or self._facts.neuron != neuron:
-            self._facts = gather_facts(self.store, neuron)
-        self._stale = False
-        self._paint_all()
-        if self._evidence is not None and self._evidence.visual is None:
-            self.want_map(self._evidence)
-
-    def want_map(self, evidence: "PictureView") -> None:
-        """The scan has no map of this; the screen with a model asks for one."""
-
-    def gather(self) -> "PictureView | None":
-        """The evidence for the state of now, with the model's answer if there is one."""
-        from vlmscope.tui.views.evidence import own_evidence, stored_evidence, with_map
-
-        state = self.state
-        if state.own is None and not self.store.manifest.valid:
-            return None
-        try:
-            if state.own is not None:
-                evidence = own_evidence(state.neuron, state.own, state.thresholds)
-            else:
-                evidence = stored_evidence(self.store, state.neuron, state.rank, state.thresholds)
-        except StoreError as error:
-            self.app.notify(str(error), title=error.title, severity="error", markup=False)
-            return None
-        answer = self.answers.get(evidence.key)
-        if evidence.visual is None and answer is not None:
-            return with_map(evidence, answer, float(self.store.maximum[state.neuron.layer, state.neuron.index]))
-        return replace(evidence, map_problem=self.problems.get(evidence.key, ""))
-
-    # -- new labels ----------------------------------------------------------------------------------------------
-
-    def relabel(self, thresholds: Thresholds) -> None:
-        """Label all neurons anew; the last thresholds asked for win."""
-        self._wanted = thresholds
-        if self.labels.label.size <= SMALL:
-            self.take_labels(Columns(self.store, self.store.labels(thresholds), self.concepts))
-            return
-        task = asyncio.create_task(self._relabel_in_thread(thresholds))
-        self._relabelling.add(task)
-        task.add_done_callback(self._relabelling.discard)
-
-    async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
-        store = self.store
-
-        def work() -> Columns:
-            columns = Columns(store, store.labels(thresholds), self.concepts)
-            compute(columns, self.state)
-            return columns
-
-        self.post_message(Relabelled(await asyncio.to_thread(work)))
+    def take_store(self, store: ScanStore) -> None:
+        """Forget what was computed from another checkpoint."""
+        self.firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
 
     @property
-    def wanted(self) -> State:
-        """The state with the thresholds that were asked for last, though their labels may be on their way."""
-        return replace(self.state, thresholds=self._wanted)
+    def state(self) -> State:
+        """What the user chose."""
+        return self.scene.state
 
-    def take_labels(self, columns: Columns) -> None:
-        """Show new labels, unless later ones are on their way, or they are those of an earlier checkpoint."""
-        labels = columns.labels
-        if labels.thresholds != self._wanted or columns.store is not self.store:
-            return
-        self.labels = labels
-        self._counts = self._count(labels)
-        self.columns = columns
-        self.state = replace(self.state, thresholds=labels.thresholds)
-        self._select()
-        if self._evidence is not None and not self._stale:
-            self._evidence = self.gather()
-        self._paint_all()
+    @property
+    def store(self) -> ScanStore:
+        """The scan as it is now."""
+        return self.scene.columns.store
 
-    def replace_store(self, columns: Columns) -> None:
-        """Go on with a later checkpoint of the same scan; only while the cursor rests.
+    def change(self, **changes: Any) -> Changed:
+        """Show the scene with other values of these fields."""
+        old = self.scene
+        self.scene = replace(old, **changes)
+        changed = Changed.NOTHING
+        for part, depends in _DEPENDS.items():
+            if depends(old) != depends(self.scene):
+                changed |= part
+        return changed
 
-        What is chosen, filtered and typed stays, and the list's cursor on its line.
+    # -- the state -----------------------------------------------------------------------------------------------
+
+    def set_state(self, state: State, cursor: int | None = None) -> Changed:
+        """Take a new state, and find its rows.
 
         Args:
-            columns: of the new checkpoint, at the thresholds that were asked for last.
+            cursor: the row of the state's neuron, where it is known.
         """
-        neurons = self.query_one(NeuronList)
-        line = None if self._cursor is None else self._cursor - neurons.scroll_offset.y
-        self._take_store(columns.store)
-        self.concepts = columns.concepts
-        self.state = replace(self.state, rank=min(self.state.rank, max(self.store.manifest.valid - 1, 0)))
-        self._facts = None
-        self.take_labels(columns)
-        self.settle()
-        if line is not None:
-            neurons.put_cursor_on(line)
+        scene = self.scene
+        old, selection = scene.state, scene.selection
+        other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
+        if other_layer or (old.filter, old.order) != (state.filter, state.order):
+            selection, cursor = self.select(state), None
+        changes: dict[str, Any] = {"state": state, "selection": selection}
+        if cursor is not None:
+            changes |= {"cursor": cursor, "listed": True}
+        elif selection is not scene.selection or old.neuron != state.neuron:
+            changes |= place_in(selection, state.neuron)
+        moved = (old.neuron, old.rank, old.own) != (state.neuron, state.rank, state.own)
+        if moved:
+            changes |= {"stale": True, "firmness": None}
+        if Mode.SCORE in (old.mode, state.mode):
+            changes["score"] = self._score(state, scene.meaning)
+        return self.change(**changes)
+
+    def change_state(self, **changes: Any) -> Changed:
+        """``set_state`` with the state as it is but for ``changes``."""
+        return self.set_state(replace(self.state, **changes))
+
+    def go(self, neuron: Neuron) -> Changed:
+        """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
+        return self.change_state(neuron=neuron, rank=0)
+
+    def go_row(self, position: int) -> Changed:
+        """Go to a row of the list, the first or the last one if there is no such row."""
+        selection = self.scene.selection
+        if not len(selection.rows):
+            return Changed.NOTHING
+        position = min(max(position, 0), len(selection.rows) - 1)
+        layer, index = divmod(int(selection.rows[position]), selection.neurons)
+        return self.set_state(replace(self.state, neuron=Neuron(layer, index), rank=0), position)
+
+    def step(self, by: int) -> Changed:
+        """Go so many rows further, from the row nearest to the page's neuron if the list does not hold it."""
+        scene = self.scene
+        if scene.cursor is None:
+            return Changed.NOTHING
+        if scene.listed:
+            return self.go_row(scene.cursor + by)
+        nearest = scene.selection.nearest(scene.state.neuron, by)
+        return Changed.NOTHING if nearest is None else self.go_row(nearest)
+
+    def set_filter(self, filter_: Filter) -> Changed:
+        """List other neurons; the one on the page stays if it is among them, else the nearest one comes."""
+        changed = self.change_state(filter=filter_)
+        cursor = self.scene.cursor
+        return changed if self.scene.listed or cursor is None else changed | self.go_row(cursor)
+
+    def select(self, state: State, columns: Columns | None = None, noted: Noted | None = None) -> Selection:
+        columns, noted = columns or self.scene.columns, noted or self.scene.noted
+        return select(columns, noted, state.filter, state.order, state.neuron.layer)
+
+    # -- the page ------------------------------------------------------------------------------------------------
+
+    def load_page(self) -> Changed:
+        """Gather the picture, the facts and the words of the state's neuron; the page is not stale any more."""
+        from vlmscope.tui.views.evidence import gather_facts
+
+        scene, neuron = self.scene, self.state.neuron
+        picture, problem = self._gather()
+        facts = scene.facts if scene.facts is not None and scene.facts.neuron == neuron else None
+        entry = scene.entry if scene.entry is not None and scene.entry.neuron == neuron else self._no_entry(neuron)
+        if neuron not in self.promoted:
+            self._load_promoted(neuron)
+        meaning = self._meaning(entry)
+        return self.change(
+            stale=False,
+            picture=picture,
+            problem=problem,
+            firmness=self.firmness(neuron, self.state.thresholds),
+            facts=facts or gather_facts(self.store, neuron),
+            entry=entry,
+            meaning=meaning,
+            score=self._score(self.state, meaning),
+        )
+
+    def refresh_picture(self) -> Changed:
+        """Gather the picture again, unless the page is stale: it comes with the page then."""
+        if self.scene.stale:
+            return Changed.NOTHING
+        picture, problem = self._gather()
+        return self.change(picture=picture, problem=problem)
+
+    def _gather(self) -> "tuple[PictureView | None, str]":
+        from vlmscope.tui.views.evidence import gather
+
+        return gather(self.store, self.state, self.answers, self.problems)
+
+    def _no_entry(self, neuron: Neuron) -> "Entry | None":
+        """What the notebook holds on a neuron that has no mark, which most have not; None if it must be read."""
+        if not self.notebook_read or neuron in self.scene.noted.marks:
+            return None
+        from vlmscope.core.notebook.values import Entry
+
+        return Entry(neuron)
+
+    def _load_promoted(self, neuron: Neuron) -> None:
+        model = self.store.manifest.model
+        if self._kept_promoted is None:
+            self._kept_promoted = kept_promoted(model, PROMOTED)
+        found = load_promoted(model, neuron, PROMOTED) if neuron in self._kept_promoted else None
+        if found is not None:
+            self.promoted[neuron] = found
+
+    def _meaning(self, entry: "Entry | None") -> Meaning:
+        """All that is known in words about the page's neuron."""
+        neuron, scene = self.state.neuron, self.scene
+        return Meaning(
+            neuron=neuron,
+            concepts=None if scene.columns.concepts is None else scene.columns.concepts.of(neuron),
+            whole=self.store.manifest.progress is None,
+            published=self.published.get(neuron),
+            entry=entry,
+            scores={} if entry is None or not entry.scores else reports_of(entry),
+            entry_problem=scene.entry_problem,
+            promoted=self.promoted.get(neuron),
+            promoted_note=self.promoted_notes.get(neuron, ""),
+            asking=next((words for (_, at), words in scene.doing.items() if at == neuron), ""),
+            explain_key=self._keys.explain,
+            promoted_key=self._keys.promoted,
+            choose_key=self._keys.choose,
+        )
+
+    def refresh_words(self, **changes: Any) -> Changed:
+        """Make ``changes`` that the page's words depend on; while it is stale the words wait, as the picture does."""
+        changed = self.change(**changes)
+        if self.scene.stale or self.scene.meaning is None:
+            return changed
+        meaning = self._meaning(self.scene.entry)
+        return changed | self.change(meaning=meaning, score=self._score(self.state, meaning))
+
+    def _score(self, state: State, meaning: Meaning | None) -> ScoreView | None:
+        if state.mode is not Mode.SCORE or meaning is None or meaning.entry is None:
+            return None
+        return score_view(meaning.entry, self.outcomes, state.example, self.store)
 
 
-def compute(columns: Columns, state: State) -> None:
-    """Have the columns that a state's order or filter reads computed."""
-    if state.order is Order.CLEAREST:
-        _ = columns.clearness
-    if state.order is Order.FRAGILE or state.filter.fragile:
-        _ = columns.fragile
+def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
+    """The scene's ``cursor`` and ``listed``: the row of ``neuron``, or the nearest one where there is no such row."""
+    position = selection.position(neuron)
+    listed = position is not None
+    return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}
+
+
+# What each part of the screen shows. A value that holds arrays is another one if it is another object: comparing it
+# would cost more than painting.
+_DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
+    Changed.TITLE: lambda scene: (
+        id(scene.columns.store),
+        scene.counts,
+        scene.control,
+        scene.state.thresholds,
+        scene.status,
+        scene.spent,
+        scene.scanning,
+    ),
+    Changed.LAYERS: lambda scene: (
+        id(scene.columns.store),
+        scene.counts,
+        scene.control,
+        scene.state.thresholds,
+        scene.state.neuron.layer,
+        scene.noted.triaged,
+        scene.scanning,
+    ),
+    Changed.LIST: lambda scene: (
+        id(scene.columns.store),
+        id(scene.columns.labels),
+        id(scene.columns.concepts),
+        scene.has_concepts,
+        id(scene.selection),
+        scene.cursor,
+        scene.listed,
+        id(scene.marks),
+        scene.noted.triaged,
+        scene.state.filter,
+        scene.state.order,
+        scene.state.neuron.layer,
+    ),
+    Changed.PAGE: lambda scene: (
+        id(scene.columns.store),
+        id(scene.columns.labels),
+        scene.listed,
+        scene.stale,
+        id(scene.picture),
+        scene.problem,
+        scene.firmness,
+        id(scene.facts),
+        id(scene.meaning),
+        id(scene.score),
+        # How far loading is stands in the title alone.
+        (scene.asking, scene.status.phase) if scene.picture is None or scene.picture.visual is None else None,
+        scene.state.neuron,
+        scene.state.rank,
+        scene.state.own is None,
+        scene.state.mode,
+        scene.state.colour_map,
+    ),
+    Changed.KEYS: lambda scene: (scene.working, scene.state.own, scene.state.pane, scene.state.mode),
+}

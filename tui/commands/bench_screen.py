@@ -9,7 +9,7 @@ are the kernel's. Linux only in its details; elsewhere the figures that need ``/
 import os
 import pty
 import re
-import select
+import selectors
 import signal
 import struct
 import subprocess
@@ -78,9 +78,10 @@ class _Terminal:
 
     def read(self, timeout: float) -> bytes:
         """What comes within ``timeout``; nothing if nothing does."""
-        ready, _, _ = select.select([self._master], [], [], timeout)
-        if not ready:
-            return b""
+        with selectors.DefaultSelector() as selector:  # select.select takes no descriptor above 1,023
+            selector.register(self._master, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                return b""
         try:
             return os.read(self._master, 1 << 16)
         except OSError:  # Linux says so when the other side is closed

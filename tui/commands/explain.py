@@ -12,9 +12,8 @@ from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import Api, load_config
 from vlmscope.core.base.errors import ApiError, UsageError
-from vlmscope.core.explain.cache import ExplainCache
-from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence, complete, gather
+from vlmscope.core.explain.prompt import estimate
 from vlmscope.core.explain.run import ExplainResult, known_explanation, run
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, total
@@ -147,7 +146,6 @@ async def _run(
             evidence,
             store,
             chat,
-            ExplainCache(),
             Ledger(settings.budget_usd),
             notebook,
             model=model,

@@ -15,6 +15,7 @@ from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.explain.run import ExplainResult, ExplainStatus
 from vlmscope.core.llm.budget import CostOffer, Estimate, dollars, estimate_request, total
 from vlmscope.core.llm.messages import ChatRequest, Json, wire_body
+from vlmscope.core.method.labels import COLOURS
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_run import counts_text
@@ -59,7 +60,7 @@ def result_json(result: ExplainResult) -> Json:
 
 def _line(result: ExplainResult, found: Explanation) -> Text:
     line = output.row(f"{result.neuron!s:<12}")
-    line.append(f"{result.label.word:<11}", style=output.COLOURS[result.label])
+    line.append(f"{result.label.word:<11}", style=COLOURS[result.label])
     line.append(found.text if found.pattern_found else f"no pattern: {found.text}")
     more = [found.confidence.value] if found.confidence else []
     more += [f"looks for: {', '.join(found.visual_phrases)}"] if found.visual_phrases else []
@@ -105,7 +106,7 @@ class DryRun:
         entry: Json = {
             "neuron": str(evidence.neuron),
             "label": evidence.label.word,
-            "samples": [sample.sample for sample in evidence.samples],
+            "samples": [one.sample.index for one in evidence.samples],
             "note": evidence.note,
             "estimate": asdict(cost),
         }

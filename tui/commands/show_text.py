@@ -9,7 +9,7 @@ from rich.text import Text
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_crop, overlay, shade
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.scoring.report import ScoreReport, score_words
@@ -42,10 +42,10 @@ def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: Co
 def _head(page: ShownNeuron) -> Text:
     line = row()
     line.append(f"{page.neuron}  ", style="bold")
-    line.append(f"{page.label.letter} {page.label.word}", style=f"bold {output.COLOURS[page.label]}")
+    line.append(f"{page.label.letter} {page.label.word}", style=f"bold {COLOURS[page.label]}")
     for which in Label:
         share = page.fractions[which.word]
-        line.append(f"  {which.letter} {'-' if share is None else f'{share:.2f}'}", style=output.COLOURS[which])
+        line.append(f"  {which.letter} {'-' if share is None else f'{share:.2f}'}", style=COLOURS[which])
     line.append("  high-confidence" if page.high_confidence else "")
     line.append(f"  max {page.maximum:.4g}")
     return line
@@ -190,7 +190,7 @@ def _top_samples(page: ShownNeuron, count: int, target: Console) -> list[Text]:
     for top in page.samples[:count]:
         sample = top.sample
         line = row(f"{top.rank + 1:>4}  {sample.index:>6}  {top.activation:>10.4g}  ")
-        line.append(f"{top.vote.letter:<4}", style=output.COLOURS[top.vote])
+        line.append(f"{top.vote.letter:<4}", style=COLOURS[top.vote])
         line.append(plain(f"  {sample.image}  {sample.description}"))  # it is measured before it is written
         if target.is_terminal:
             line.truncate(target.width, overflow="ellipsis")

@@ -13,7 +13,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm.access import key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, own_explanation
@@ -228,7 +228,7 @@ def _as_json(result: ScoreResult, label: Label) -> dict[str, object]:
 
 def _line(neuron: Neuron, report: ScoreReport, label: Label) -> Text:
     line = output.row(f"{neuron!s:<12}")
-    line.append(f"{label.word:<11}", style=output.COLOURS[label])
+    line.append(f"{label.word:<11}", style=COLOURS[label])
     for kind in report.pooled:
         found = report.headline(kind)
         if found is not None:

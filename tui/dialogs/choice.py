@@ -1,7 +1,8 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -11,20 +12,14 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
+from vlmscope.tui.dialogs.ending import end
+from vlmscope.tui.messages import Choice
 from vlmscope.tui.views.state import Decided, Filter, Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One entry: the letter that picks it, what it says, and whether it holds now."""
-
-    letter: str
-    text: str
-    now: bool
 
 
 _LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
@@ -48,30 +43,30 @@ ORDERS = {
 } | {letter: Order(label.word) for letter, label in _LABELS.items()}
 
 
-def filter_choices(kept: Filter) -> list[Choice]:
-    """What the filter can be made to keep."""
+def filter_choices(filter_: Filter) -> list[Choice]:
+    """What the list can be filtered by."""
     return [
-        Choice("a", "everything", kept == Filter(all_layers=kept.all_layers, layers=kept.layers)),
-        *(Choice(letter, label.word, kept.label is label) for letter, label in _LABELS.items()),
-        *(Choice(digit, str(verdict), kept.verdict is verdict) for digit, verdict in _VERDICTS.items()),
-        *(Choice(letter, text, bool(getattr(kept, field))) for letter, (field, text) in _SWITCHES.items()),
+        Choice("a", "everything", filter_ == Filter(all_layers=filter_.all_layers, layers=filter_.layers)),
+        *(Choice(letter, label.word, filter_.label is label) for letter, label in _LABELS.items()),
+        *(Choice(digit, str(verdict), filter_.verdict is verdict) for digit, verdict in _VERDICTS.items()),
+        *(Choice(letter, text, bool(getattr(filter_, field))) for letter, (field, text) in _SWITCHES.items()),
     ]
 
 
-def filter_after(kept: Filter, letter: str) -> Filter:
+def filter_after(filter_: Filter, letter: str) -> Filter:
     """The filter after ``letter`` was chosen; what is chosen again goes."""
     if letter in _SWITCHES:
         field = _SWITCHES[letter][0]
-        switched: dict[str, Any] = {field: not getattr(kept, field)}
-        changed = replace(kept, **switched)
+        switched: dict[str, Any] = {field: not getattr(filter_, field)}
+        changed = replace(filter_, **switched)
         return replace(changed, layers=None) if field == "all_layers" else changed
     if letter in _VERDICTS:
         verdict = _VERDICTS[letter]
-        return replace(kept, verdict=None if kept.verdict is verdict else verdict)
+        return replace(filter_, verdict=None if filter_.verdict is verdict else verdict)
     if letter in _LABELS:
         label = _LABELS[letter]
-        return replace(kept, label=None if kept.label is label else label)
-    return Filter(all_layers=kept.all_layers, layers=kept.layers)
+        return replace(filter_, label=None if filter_.label is label else label)
+    return Filter(all_layers=filter_.all_layers, layers=filter_.layers)
 
 
 def order_choices(now: Order) -> list[Choice]:
@@ -79,11 +74,23 @@ def order_choices(now: Order) -> list[Choice]:
     return [Choice(letter, order.means, now is order) for letter, order in ORDERS.items()]
 
 
+class Choices(OptionList):
+    """Textual's list; in a terminal without room for a line, a page further is nowhere, not a KeyError (8.2)."""
+
+    def action_page_down(self) -> None:
+        with contextlib.suppress(KeyError):
+            super().action_page_down()  # type: ignore[no-untyped-call]
+
+    def action_page_up(self) -> None:
+        with contextlib.suppress(KeyError):
+            super().action_page_up()  # type: ignore[no-untyped-call]
+
+
 class ChoiceScreen(ModalScreen[str | None]):
     """Ends with the letter of the chosen entry, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "Leave", show=False),
+        Binding("escape,q", "leave", "Leave", show=False, priority=True),
         Binding("j", "down", "Down", show=False),
         Binding("k", "up", "Up", show=False),
     ]
@@ -95,11 +102,11 @@ class ChoiceScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         options = [
-            Option(f" {choice.letter}  {'●' if choice.now else ' '} {choice.text} ", id=f"choice-{at}")
+            Option(f" {choice.letter}  {'●' if choice.now else ' '} {plain(choice.text)} ", id=f"choice-{at}")
             for at, choice in enumerate(self._choices)
         ]
-        box = OptionList(*options, id="choices", markup=False)
-        box.border_title = self._title
+        box = Choices(*options, id="choices", markup=False)
+        box.border_title = plain(self._title)
         box.border_subtitle = "a letter, or enter · esc"
         yield box
 
@@ -113,10 +120,10 @@ class ChoiceScreen(ModalScreen[str | None]):
         if any(choice.letter == event.character for choice in self._choices):
             event.stop()
             event.prevent_default()
-            self.dismiss(event.character)
+            end(self, event.character)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._choices[event.option_index].letter)
+        end(self, self._choices[event.option_index].letter)
 
     def action_down(self) -> None:
         self.query_one(OptionList).action_cursor_down()
@@ -125,4 +132,4 @@ class ChoiceScreen(ModalScreen[str | None]):
         self.query_one(OptionList).action_cursor_up()
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        end(self, None)

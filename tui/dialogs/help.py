@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.command_line import VERBS
+from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.keys import ACTIONS, KeyGroup, keys_of
 from vlmscope.tui.widgets.layer_strip import FOOT
 from vlmscope.tui.widgets.palette import Palette
@@ -40,13 +41,13 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
         "A sample votes by its norms, 0 to 10, where 10 is the neuron's maximum over all data.\n", palette.muted
     )
     for label in Label:
-        text.append(f"  {label.letter} ", palette.label(label) + palette.strong)
-        text.append(f"{label.word:<14}", palette.label(label))
+        text.append(f"  {label.letter} ", palette.labels[label] + palette.strong)
+        text.append(f"{label.word:<14}", palette.labels[label])
         text.append(f" {_LABEL_HELP[label]}\n", palette.text)
     line("firm, ●", "more than 80 % of the top samples vote alike (:firm changes that)")
     line("≈", "read off a stored 8-bit map; votes and scores are exact")
     line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
-    line("writes", "tokens that its output weights promote: a first-order reading")
+    line("promotes", "tokens that its output weights promote: a first-order reading")
     line("scanning, stopped", "in the title: the scan is not whole; all is on the samples so far, and follows the scan")
     line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
     line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
@@ -67,7 +68,7 @@ class HelpScreen(ModalScreen[None]):
     """The help, scrollable."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "leave", "Leave", show=False),
+        Binding("escape,q,question_mark", "leave", "Leave", show=False, priority=True),
         Binding("j", "down", "Down", show=False),
         Binding("k", "up", "Up", show=False),
         Binding("ctrl+d,space", "page_down", "Page down", show=False),
@@ -88,7 +89,7 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").focus()
 
     def action_leave(self) -> None:
-        self.dismiss()
+        end(self)
 
     def action_down(self) -> None:
         self.query_one("#help").scroll_relative(y=1, animate=False)

@@ -11,6 +11,7 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 from vlmscope.core.base.files import write_whole
+from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.widgets.prompt_line import drained
 
 DRAFT_AFTER_S = 0.3  #: how long typing must pause before the draft is written
@@ -62,7 +63,7 @@ class NoteScreen(ModalScreen[str | None]):
         if not save:
             with contextlib.suppress(OSError):
                 self._draft.unlink(missing_ok=True)
-            self.dismiss(None)
+            end(self, None)
             return
         self._write_draft()
-        self.dismiss(box.text if box.text != self._before or self._draft.exists() else None)
+        end(self, box.text if box.text != self._before or self._draft.exists() else None)

@@ -187,7 +187,7 @@ def _block_lines(block: ShareBlock, layers: range, width: int, firm_only: bool, 
         words = textwrap.wrap(plain(block.problem.replace("\n", " ")), max(width - 2, 8))
         lines += [[(f" {set_cell_size(line, width - 2)} ", palette.text)] for line in words[: len(layers) + 2]]
         return [*lines, *([[(" " * width, palette.text)]] * (len(layers) + 3 - len(lines)))]
-    heads = [(f"{label.letter:>{CELL}}", palette.label(label) + palette.strong) for label in Label]
+    heads = [(f"{label.letter:>{CELL}}", palette.labels[label] + palette.strong) for label in Label]
     others = f"{'firm':>{CELL}}" + ("" if block.is_control else f"{'frag':>{CELL}}")
     lines.append([(" " * (width - block.fixed + 1), palette.text), *heads, (f"{others} ", palette.muted)])
     for layer in [*layers, None]:
@@ -209,7 +209,7 @@ def _share_line(block: ShareBlock, layer: int | None, width: int, firm_only: boo
     measured = [int(count) for count in (firm if firm_only else counts)]
     parts: list[Part] = [(" ", palette.text), *label_bar(measured, bar, palette)]
     of = sum(measured)
-    parts += [(f"{_share(measured[label], of):>{CELL}}", palette.label(label)) for label in Label]
+    parts += [(f"{_share(measured[label], of):>{CELL}}", palette.labels[label]) for label in Label]
     neurons = int(counts.sum())
     parts.append((f"{_share(int(firm.sum()), neurons):>{CELL}}", palette.muted))
     if not block.is_control:
@@ -226,7 +226,7 @@ def _legend(view: SharesView, palette: Palette) -> list[list[Part]]:
     """Three lines: the labels, the two other columns, and what a control is."""
     labels: list[Part] = [(" ", palette.text)]
     for label in Label:
-        labels += [(label.letter, palette.label(label) + palette.strong), (f" {label.word}   ", palette.label(label))]
+        labels += [(label.letter, palette.labels[label] + palette.strong), (f" {label.word}   ", palette.labels[label])]
     among = "shares of the firm neurons" if view.firm_only else "shares of all neurons"
     others = f" firm: more than {view.thresholds.high_confidence:.0%} of the votes alike   "
     others += "frag: a tenth on Tv or Tt changes it"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Labels
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.views.state import Filter, Order
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
@@ -57,8 +58,8 @@ class Noted:
                 score[neuron.layer * neurons + neuron.index] = value
         return cls(marks, verdict, explained, scored, bookmarked, score)
 
-    def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int) -> "Noted":
-        """The same with another mark of one neuron; its score stays."""
+    def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int, score: float | None = None) -> "Noted":
+        """The same with another mark of one neuron; its score stays if no other is given."""
         at = neuron.layer * neurons + neuron.index
         changed = Noted(
             {**self.marks, neuron: mark},
@@ -66,13 +67,15 @@ class Noted:
             self.explained.copy(),
             self.scored.copy(),
             self.bookmarked.copy(),
-            self.score,
+            self.score.copy(),
         )
+        if score is not None:
+            changed.score[at] = score
         changed.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
         changed.explained[at], changed.scored[at], changed.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
         return changed
 
-    @property
+    @cached_property
     def triaged(self) -> tuple[int, int, int]:
         """How many neurons are kept, rejected, unsure."""
         counts = np.bincount(self.verdict, minlength=len(VERDICTS))
@@ -114,3 +117,11 @@ class Columns:
         from vlmscope.core.analysis.firmness import fragile
 
         return fragile(self.store, self.labels).ravel()
+
+
+def compute(columns: Columns, filter_: Filter, order: Order) -> None:
+    """Have the columns that a filter or an order reads computed: for a thread."""
+    if order is Order.CLEAREST:
+        _ = columns.clearness
+    if order is Order.FRAGILE or filter_.fragile:
+        _ = columns.fragile

@@ -4,6 +4,7 @@ Numbers of a stored sample's vote are exact (order statistics); norms of its sto
 as approximate; the model's answers are exact.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePath
@@ -20,10 +21,11 @@ from vlmscope.core.method.norm import norm
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
-from vlmscope.tui.views.state import OwnPicture
+from vlmscope.tui.views.page import Facts
+from vlmscope.tui.views.state import OwnPicture, State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PictureView:
     """One neuron on one picture.
 
@@ -32,9 +34,9 @@ class PictureView:
         sample: index in the data; None for the user's own picture.
         image: the picture's file, as the scan or the user names it.
         score: largest activation over visual and text tokens, or None while not known.
-        crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` says why.
-        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` says why.
-        words: norms of the tokens, float32 (tokens,), likewise.
+        crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` is the reason.
+        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` is the reason.
+        words: norms of the tokens, float32 (tokens,), or None as well.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
@@ -90,6 +92,49 @@ def _norm(activation: float, maximum: float) -> float | None:
     return float(norm(np.array([activation], dtype=np.float32), maximum)[0])
 
 
+def gather(
+    store: ScanStore,
+    state: State,
+    answers: Mapping[tuple[Neuron, int | None, str], MapAnswer],
+    problems: Mapping[tuple[Neuron, int | None, str], str],
+) -> tuple[PictureView | None, str]:
+    """The state's picture, or why there is none.
+
+    Args:
+        answers: the model's, by ``PictureView.key``. problems: why the model has no answer, by the same.
+    """
+    if state.own is None and not store.valid:
+        return None, ""
+    try:
+        if state.own is not None:
+            picture = own_evidence(state.neuron, state.own, state.thresholds)
+        else:
+            picture = stored_evidence(store, state.neuron, state.rank, state.thresholds)
+    except StoreError as error:
+        return None, str(error)
+    if picture.visual is not None:
+        return picture, ""
+    answer, problem = answers.get(picture.key), problems.get(picture.key, "")
+    if answer is not None:
+        return with_map(picture, answer, float(store.maximum[state.neuron.layer, state.neuron.index])), ""
+    return (replace(picture, map_problem=problem) if problem else picture), ""
+
+
+def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
+    """What is known of the neuron as a whole; no peaks if a sample's line is damaged, which its picture reports."""
+    try:
+        peaks = tuple(store.peak_tokens(neuron))
+    except StoreError:  # a damaged line, or a peak that lies outside its description
+        peaks = ()
+    return Facts(
+        neuron=neuron,
+        peaks=peaks,
+        visual=store.distribution(neuron, Label.VISUAL),
+        text=store.distribution(neuron, Label.TEXT),
+        content_maximum=float(store.arrays["content_maximum"][neuron.layer, neuron.index]),
+    )
+
+
 def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thresholds) -> PictureView:
     """The neuron on its ``rank``-th top sample, from the scan alone.
 
@@ -108,8 +153,8 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         score=example.activation,
         crop=crop,
         crop_problem=problem,
-        visual=example.visual_norms,
-        words=example.text_norms,
+        visual=None if example.visual_map is None else norm(example.visual_map, example.maximum),
+        words=None if example.text_map is None else norm(example.text_map, example.maximum),
         vote=example.vote,
         visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
         text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),

@@ -1,9 +1,11 @@
-"""What a neuron means, as far as anybody has said: gathered for the page from the scan, the notebook and the model."""
+"""What a neuron means, as far as it is known: gathered for the page from the scan, the notebook and the model."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 
 if TYPE_CHECKING:
@@ -14,7 +16,18 @@ if TYPE_CHECKING:
     from vlmscope.core.worker.messages import PromotedAnswer
 
 
-@dataclass(frozen=True)
+def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
+    """The scores of an entry by their explanation, newest first; those of another version are left out."""
+    from vlmscope.core.scoring.report import ScoreReport
+
+    found: dict[int, tuple[ScoreReport, ...]] = {}
+    for saved in entry.scores:
+        with contextlib.suppress(NotebookError):
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class Meaning:
     """Words about one neuron.
 
@@ -25,10 +38,10 @@ class Meaning:
         entry: what the notebook holds; None while it is being read, or there is no notebook.
         scores: those of ``entry`` that can be read, by the explanation's id, newest first.
         entry_problem: why there is no notebook; empty if there is one.
-        writes: the tokens that it promotes; None while not known.
-        writes_note: why they are not known, or that the model is being asked.
+        promoted: the tokens that it promotes; None while not known.
+        promoted_note: why they are not known, or that the model is being asked.
         asking: what is being done to explain it; empty if nothing is.
-        explain_key, writes_key, choose_key: the keys that ask, as the user has mapped them.
+        explain_key, promoted_key, choose_key: the keys that ask, as the user has mapped them.
     """
 
     neuron: Neuron
@@ -38,9 +51,9 @@ class Meaning:
     entry: "Entry | None" = None
     scores: "Mapping[int, tuple[ScoreReport, ...]]" = field(default_factory=dict)
     entry_problem: str = ""
-    writes: "PromotedAnswer | None" = None
-    writes_note: str = ""
+    promoted: "PromotedAnswer | None" = None
+    promoted_note: str = ""
     asking: str = ""
     explain_key: str = "E"
-    writes_key: str = "w"
+    promoted_key: str = "w"
     choose_key: str = "c"

@@ -15,7 +15,7 @@ from vlmscope.tui.views.columns import VERDICTS, Columns, Noted
 from vlmscope.tui.views.state import Decided, Filter, Order
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """The list's rows: flat neuron numbers in display order, int64 (rows,)."""
 
@@ -42,7 +42,7 @@ class Selection:
         return int(np.argmin(2 * np.abs(away) - (np.sign(away) == direction)))
 
 
-def select(columns: Columns, noted: Noted, kept: Filter, order: Order, layer: int) -> Selection:
+def select(columns: Columns, noted: Noted, filter_: Filter, order: Order, layer: int) -> Selection:
     """The rows for a filter and an order; equal neurons stay in the order of their addresses.
 
     Args:
@@ -50,23 +50,23 @@ def select(columns: Columns, noted: Noted, kept: Filter, order: Order, layer: in
     """
     labels = columns.labels
     layers, neurons = labels.label.shape
-    first, last = kept.layers or ((0, layers - 1) if kept.all_layers else (layer, layer))
+    first, last = filter_.layers or ((0, layers - 1) if filter_.all_layers else (layer, layer))
     chosen = slice(min(first, layers) * neurons, min(last + 1, layers) * neurons)
     mask = np.ones(max(chosen.stop - chosen.start, 0), dtype=np.bool_)
-    if kept.label is not None:
-        mask &= labels.label.ravel()[chosen] == kept.label
-    if kept.high_confidence:
+    if filter_.label is not None:
+        mask &= labels.label.ravel()[chosen] == filter_.label
+    if filter_.high_confidence:
         mask &= labels.high_confidence.ravel()[chosen]
-    if kept.verdict is not None:
-        mask &= _decided(noted.verdict[chosen], kept.verdict)
+    if filter_.verdict is not None:
+        mask &= _decided(noted.verdict[chosen], filter_.verdict)
     for wanted, has in (
-        (kept.explained, noted.explained),
-        (kept.scored, noted.scored),
-        (kept.bookmarked, noted.bookmarked),
+        (filter_.explained, noted.explained),
+        (filter_.scored, noted.scored),
+        (filter_.bookmarked, noted.bookmarked),
     ):
         if wanted:
             mask &= has[chosen]
-    if kept.fragile:
+    if filter_.fragile:
         mask &= columns.fragile[chosen]
     rows = np.flatnonzero(mask).astype(np.int64) + chosen.start
     if order is not Order.INDEX:

@@ -1,6 +1,6 @@
 """What the browse screen shows, as one frozen value: widgets are painted from it, actions replace it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vlmscope.core.base.neuron import Neuron
@@ -42,7 +42,7 @@ class Order(StrEnum):
 
 
 class Decided(StrEnum):
-    """Which verdicts the list keeps."""
+    """Which verdicts the list holds."""
 
     KEEP = "keep"
     REJECT = "reject"
@@ -73,6 +73,15 @@ class Filter:
     def whole(self) -> bool:
         """Whether the list is the same whichever layer is on the page."""
         return self.all_layers or self.layers is not None
+
+    def with_label(self, label: Label | None, firm: bool) -> "Filter":
+        """The same over all layers, unless it has a range of them, with ``label`` and ``firm`` where they are given."""
+        return replace(
+            self,
+            label=self.label if label is None else label,
+            high_confidence=self.high_confidence or firm,
+            all_layers=self.layers is None,
+        )
 
     def __str__(self) -> str:
         words = [

@@ -1,39 +1,16 @@
 """The lines around the panes: the title and the footer of keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rich.style import Style
 
-from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
-from vlmscope.tui.widgets.lines import Lines, Part, row
+from vlmscope.tui.views.title import TitleView
+from vlmscope.tui.widgets.lines import Lines, Part, row, short
 from vlmscope.tui.widgets.numbers import percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
-
-
-@dataclass(frozen=True)
-class TitleView:
-    """Which scan this is, its label shares, the thresholds, and how the model is.
-
-    ``control`` holds the control's label counts: None where there is no control, all 0 while they are on their way.
-    ``how_far`` says of a scan that is not whole how far it is, the longest words first.
-    """
-
-    name: str
-    model: str
-    hook: str
-    scanned: int
-    skipped: int
-    top_n: int
-    counts: tuple[int, int, int, int]
-    thresholds: Thresholds
-    status: ModelStatus
-    control: tuple[int, int, int, int] | None = None
-    spent: str = ""  #: on requests to an API, in this session
-    how_far: tuple[str, ...] = ()
 
 
 def status_text(status: ModelStatus) -> str:
@@ -41,7 +18,7 @@ def status_text(status: ModelStatus) -> str:
     if status.phase is Phase.LOADING and status.progress is not None:
         return f"{status.phase} {100 * status.progress:.0f}%"
     if status.phase is Phase.BUSY and status.detail:
-        return f"{status.phase}: {plain(status.detail, 24)}"
+        return f"{status.phase}: {short(status.detail, 24)}"
     return str(status.phase)
 
 
@@ -66,7 +43,7 @@ class TitleBar(Lines):
         whole = sum(view.counts)
         shares: list[Part] = []
         for label, count in zip(Label, view.counts, strict=True):
-            shares.append((f"{label.letter} {percent(count, whole)}  ", palette.label(label)))
+            shares.append((f"{label.letter} {percent(count, whole)}  ", palette.labels[label]))
         control: list[Part] = []
         if view.control is not None:
             control = [("control ", palette.muted), *short_shares(view.control, palette), ("  ", palette.text)]
@@ -82,9 +59,9 @@ class TitleBar(Lines):
         tries = [(ident, [*control, *usual]) for ident in idents[:-1]] if control else []
         tries += [(ident, usual) for ident in idents]
         if view.status.phase is Phase.OFF:
-            # How far a scan is says more than that there is no model yet.
-            tries += [(words, [*limits, *spent]) for words in view.how_far]
-        tries += [(words, right) for words in view.how_far for right in (usual, [*spent, *model])]
+            # A scan's progress matters more than that there is no model yet.
+            tries += [(words, [*limits, *spent]) for words in view.scan_progress]
+        tries += [(words, right) for words in view.scan_progress for right in (usual, [*spent, *model])]
         for ident, beside in tries:
             right = [*shares, *beside, (" ", palette.text)]
             need = sum(len(text) for text, _ in right)
@@ -99,10 +76,10 @@ class TitleBar(Lines):
 
 def _idents(view: TitleView) -> list[str]:
     """Which scan this is, the longest words first."""
-    name, model = plain(view.name, 24), plain(view.model, 36)
+    name, model = short(view.name, 24), short(view.model, 36)
     skipped = f" (skipped {view.skipped})" if view.skipped else ""
-    if view.how_far:
-        count = view.how_far[0]
+    if view.scan_progress:
+        count = view.scan_progress[0]
         return [
             f"{name} · {model} · {view.hook} · {count}{skipped} · N {view.top_n}",
             f"{name} · {view.hook} · {count}{skipped} · N {view.top_n}",

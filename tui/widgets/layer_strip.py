@@ -4,35 +4,20 @@ Where the scan has a control, a thin line along the foot of each bar is the cont
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from rich.style import Style
 from textual.events import Click
 
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import Label, bar_cells
 from vlmscope.tui.messages import LayerChosen
-from vlmscope.tui.views.label_bar import bar_cells
+from vlmscope.tui.views.layers import LayersView
 from vlmscope.tui.widgets.lines import Lines, Part, blank, row
 from vlmscope.tui.widgets.numbers import label_bar, percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
 
 FOOT = "▂"  #: the control's part of a bar's cell
 NUMBERS = 3  #: lines that the numbers of scan and control take
-
-
-@dataclass(frozen=True)
-class LayersView:
-    """Label counts of each layer, L times 4, and which layer is shown.
-
-    ``notes`` say which model and data these are, the longest first: the folded strip shows what fits. ``control`` is
-    None where the scan has no control; its counts are 0 while they are on their way.
-    """
-
-    counts: tuple[tuple[int, int, int, int], ...]
-    layer: int
-    notes: tuple[str, ...]
-    control: tuple[tuple[int, int, int, int], ...] | None = None
 
 
 class LayerStrip(Lines):
@@ -92,8 +77,8 @@ def _bar(counts: Sequence[int], control: Sequence[int] | None, width: int, palet
     )
     parts: list[Part] = []
     for (above, below), same in groupby(zip(scan, foot, strict=True)):
-        background = Style(bgcolor=palette.label(above).color)
-        parts.append((FOOT * len(list(same)), palette.label(below) + background))
+        background = Style(bgcolor=palette.labels[above].color)
+        parts.append((FOOT * len(list(same)), palette.labels[below] + background))
     return parts
 
 
@@ -107,7 +92,7 @@ def _numbers(view: LayersView, palette: Palette) -> list[list[Part]]:
 
 def legend(palette: Palette, controlled: bool = False) -> list[Part]:
     """What the colours and letters mean; with a control, which part of a bar is its."""
-    letters: list[Part] = [(f"{label.letter} ", palette.label(label) + palette.strong) for label in Label]
+    letters: list[Part] = [(f"{label.letter} ", palette.labels[label] + palette.strong) for label in Label]
     words = f"{FOOT} control" if controlled and not palette.colourless else "by layer"
     return [(" ", palette.text), *letters, (words, palette.muted)]
 
@@ -144,7 +129,7 @@ class FoldedStrip(Lines):
         parts: list[Part] = [(head, palette.muted), ("‹" if self._first else " ", palette.muted)]
         for layer in range(self._first, last):
             label = Label(view.counts[layer].index(max(view.counts[layer])))
-            look = palette.label(label)
+            look = palette.labels[label]
             parts.append((label.letter, look + Style(reverse=True, bold=True) if layer == view.layer else look))
         parts.append(("›" if last < layers else " ", palette.muted))
         free = width - need - len(head) - 2 - (last - self._first) - 3
@@ -160,7 +145,7 @@ class FoldedStrip(Lines):
         tail: list[Part] = [(f"  L{view.layer}: ", palette.text)]
         if view.control is None:
             return tail + [
-                (f"{label.letter} {percent(counts[label], whole)} ", palette.label(label)) for label in Label
+                (f"{label.letter} {percent(counts[label], whole)} ", palette.labels[label]) for label in Label
             ]
         beside = short_shares(view.control[view.layer], palette)
         return [*tail, *short_shares(counts, palette), ("  control ", palette.muted), *beside, (" ", palette.text)]

@@ -12,13 +12,19 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-Part = tuple[str, Style]  #: text, already plain, and how it looks
+from vlmscope.core.base.text import plain
+
+Part = tuple[str, Style]  #: text, which ``row`` makes harmless, and how it looks
 
 
 def row(parts: Iterable[Part], width: int) -> Strip:
-    """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks."""
+    """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks.
+
+    All that is shown as lines passes here, so that no control character of outside text reaches a terminal.
+    """
     segments: list[Segment] = []
-    for text, look in parts:
+    for given, look in parts:
+        text = given if given.isprintable() else plain(given)
         if segments and segments[-1].style == look:
             segments[-1] = Segment(segments[-1].text + text, look)
         elif text:
@@ -27,6 +33,11 @@ def row(parts: Iterable[Part], width: int) -> Strip:
     if strip.cell_length > width:
         return Strip([*strip.crop(0, max(width - 1, 0)), Segment("…")], max(width, 1)).crop(0, width)
     return strip.adjust_cell_length(width)
+
+
+def short(text: str, limit: int) -> str:
+    """``text`` cut at ``limit`` characters, with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: max(limit - 1, 0)]}…"
 
 
 def blank(width: int, count: int = 1) -> list[Strip]:
@@ -100,7 +111,7 @@ class Lines(Widget, can_focus=False):
         return "\n".join(strip.text.rstrip() for strip in self._lines)
 
     def paint(self) -> None:
-        """Make the lines for the size of now and ``show`` them."""
+        """Make the lines for the widget's size, and ``show`` them."""
 
     def repaint(self) -> None:
         """``paint``; while hidden there is no size to paint for, and ``render_line`` does it when there is."""

@@ -3,29 +3,22 @@
 Textual's own DataTable needs 53 s and 430 MB for 352,256 rows (design.md).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label, Labels
+from vlmscope.core.method.labels import Label
 from vlmscope.tui.messages import RowChosen
-from vlmscope.tui.views.selection import Selection
-from vlmscope.tui.widgets.lines import Part, dressed, row
+from vlmscope.tui.views.rows import ListView
+from vlmscope.tui.widgets.lines import Part, dressed, row, short
 from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
 from vlmscope.tui.widgets.palette import Palette
 
-if TYPE_CHECKING:
-    from vlmscope.core.method.concepts import Concepts
-
+_KEPT = 512  # rows that are kept as they were made
 _CONCEPTS = 48  # cells of concepts, where there is room for so many
 
 
@@ -40,40 +33,12 @@ class _Columns:
 
 def _whole_words(words: list[str], width: int) -> str:
     """As many of ``words`` as fit; of the first at least its beginning."""
-    text = plain(words[0], width) if words else ""
+    text = short(words[0], width) if words else ""
     for word in words[1:]:
         if len(text) + 2 + len(word) > width:
             break
         text = f"{text}, {word}"
     return text
-
-
-@dataclass(frozen=True, eq=False)
-class ListView:
-    """What the list shows.
-
-    Attributes:
-        selection: which neurons, in which order.
-        labels: of all neurons, (L, F).
-        maximum: float32 (L, F).
-        cursor: the row with the cursor, or None.
-        cursor_is_page: whether the cursor's row is the neuron on the page, or only the row nearest to it.
-        all_layers: rows bear whole addresses.
-        has_concepts: whether there is a column of concepts. concepts: of all neurons, or None while they are not read.
-        marks: up to four characters beside the address of each neuron that somebody has worked on.
-        empty: what to say if there are no rows.
-    """
-
-    selection: Selection
-    labels: Labels
-    maximum: NDArray[np.float32]
-    cursor: int | None
-    cursor_is_page: bool
-    all_layers: bool
-    has_concepts: bool
-    concepts: "Concepts | None"
-    marks: Mapping[Neuron, str]
-    empty: str
 
 
 class NeuronList(ScrollView, can_focus=False):
@@ -82,36 +47,46 @@ class NeuronList(ScrollView, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self.view: ListView | None = None
+        self._rows: dict[int, Strip] = {}
         self._palette: Palette | None = None
 
     def present(self, view: ListView, palette: Palette) -> None:
-        """Show ``view``; repaint two rows if only the cursor moved."""
+        """Show ``view``; only the rows that look different are made again."""
         old, same_palette = self.view, palette is self._palette
         self.view, self._palette = view, palette
-        same_rows = old is not None and same_palette and old.selection is view.selection and old.labels is view.labels
-        same_rows = same_rows and old is not None and old.marks is view.marks and old.concepts is view.concepts
-        if not same_rows:
-            self.virtual_size = self.size.with_height(len(view.selection) + 1)
+        # Textual repaints the whole list for another title, if only from the rows that are kept.
+        if self.border_title != view.title:
+            self.border_title = view.title
+        if self.border_subtitle != view.subtitle:
+            self.border_subtitle = view.subtitle
+        touched: set[int] = set()
+        if old is None or not same_palette or not _same_rows(old, view):
+            self._rows.clear()
+            self.virtual_size = self.size.with_height(len(view.selection.rows) + 1)
             self.refresh()
+        else:
+            if (old.cursor, old.cursor_is_page) != (view.cursor, view.cursor_is_page):
+                touched = {at for at in (old.cursor, view.cursor) if at is not None}
+            if old.marks is not view.marks:
+                touched |= {at for at in self._rows if _mark(old, at) != _mark(view, at)}
+        for position in touched:
+            self._rows.pop(position, None)
         before = self.scroll_offset.y
         self._follow()
-        if same_rows and old is not None and self.scroll_offset.y == before:
-            for position in {old.cursor, view.cursor} - {None}:
-                self._refresh_row(position)
+        if self.scroll_offset.y == before:
+            for position in touched:
+                self.refresh(Region(0, position + 1 - before, self.size.width, 1))
 
     def on_resize(self) -> None:
+        self._rows.clear()
         if self.view is not None:
-            self.virtual_size = self.size.with_height(len(self.view.selection) + 1)
+            self.virtual_size = self.size.with_height(len(self.view.selection.rows) + 1)
             self._follow()
 
     @property
     def page_rows(self) -> int:
         """Rows that are visible at once: the first line is the head."""
         return max(self.size.height - 1, 1)
-
-    def _refresh_row(self, position: int | None) -> None:
-        if position is not None:
-            self.refresh(Region(0, position + 1 - self.scroll_offset.y, self.size.width, 1))
 
     def _follow(self) -> None:
         """Scroll so that the cursor is in view, with a little of what comes next.
@@ -131,7 +106,7 @@ class NeuronList(ScrollView, can_focus=False):
             target = view.cursor - margin
         if not top - rows < target < top + rows:
             target = view.cursor - rows // 2  # a far jump: the neighbours on both sides in view
-        target = min(max(target, 0), max(len(view.selection) - rows, 0))
+        target = min(max(target, 0), max(len(view.selection.rows) - rows, 0))
         if target != top:
             self.scroll_to(y=target, animate=False, immediate=True)
 
@@ -139,7 +114,7 @@ class NeuronList(ScrollView, can_focus=False):
         """Scroll so that the cursor is on this line below the head, even one out of sight, as far as the list goes."""
         view = self.view
         if view is not None and view.cursor is not None:
-            top = min(max(view.cursor - line, 0), max(len(view.selection) - self.page_rows, 0))
+            top = min(max(view.cursor - line, 0), max(len(view.selection.rows) - self.page_rows, 0))
             if top != self.scroll_offset.y:
                 self.scroll_to(y=top, animate=False, immediate=True)
 
@@ -148,7 +123,7 @@ class NeuronList(ScrollView, can_focus=False):
         if at is None or at.y == 0 or self.view is None:
             return
         position = at.y - 1 + self.scroll_offset.y
-        if position < len(self.view.selection):
+        if position < len(self.view.selection.rows):
             self.post_message(RowChosen(position))
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
@@ -171,13 +146,23 @@ class NeuronList(ScrollView, can_focus=False):
         position = y - 1 + self.scroll_offset.y
         if y == 0:
             strip = self._head(width, palette)
-        elif not len(view.selection) and y == 2:
+        elif not len(view.selection.rows) and y == 2:
             strip = row([(f" {view.empty}", palette.muted)], width)
-        elif position < len(view.selection):
-            strip = self._row(position, width)
+        elif position < len(view.selection.rows):
+            return self._kept_row(position, width)
         else:
             strip = Strip.blank(width)
         return dressed(strip, palette.base)
+
+    def _kept_row(self, position: int, width: int) -> Strip:
+        """A row as it was made before, if nothing has changed in it."""
+        strip = self._rows.get(position)
+        if strip is None or strip.cell_length != width:
+            assert self._palette is not None
+            if len(self._rows) >= _KEPT:
+                self._rows.clear()
+            self._rows[position] = strip = dressed(self._row(position, width), self._palette.base)
+        return strip
 
     def _columns(self, width: int) -> _Columns:
         view = self.view
@@ -200,7 +185,7 @@ class NeuronList(ScrollView, can_focus=False):
             (f"{'votes':<{columns.bar}}"[: columns.bar], palette.muted),
         ]
         if columns.numbers:
-            parts += [(f"  {label.letter} " if label else " V  ", palette.label(label)) for label in Label]
+            parts += [(f"  {label.letter} " if label else " V  ", palette.labels[label]) for label in Label]
         parts.append((f"{'max':>8} ", palette.muted))
         parts.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted))
         return row(parts, width)
@@ -208,8 +193,8 @@ class NeuronList(ScrollView, can_focus=False):
     def _row(self, position: int, width: int) -> Strip:
         view, palette = self.view, self._palette
         assert view is not None and palette is not None
-        neuron = view.selection.at(position)
-        at = (neuron.layer, neuron.index)
+        at = divmod(int(view.selection.rows[position]), view.selection.neurons)
+        neuron = Neuron(*at)
         label = Label(int(view.labels.label[at]))
         counts = [int(count) for count in view.labels.votes[at]]
         chosen = position == view.cursor
@@ -223,17 +208,26 @@ class NeuronList(ScrollView, can_focus=False):
             (pointer, palette.accent),
             (address, look),
             (mark, palette.accent),
-            (f" {label.letter} ", palette.label(label) + palette.strong),
-            (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.label(label)),
+            (f" {label.letter} ", palette.labels[label] + palette.strong),
+            (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.labels[label]),
             *label_bar(counts, columns.bar, palette, "━╌"),
         ]
         if columns.numbers:
             for which, count in zip(Label, counts, strict=True):
-                tone = palette.label(which) if which is label else palette.muted
+                tone = palette.labels[which] if which is label else palette.muted
                 parts.append((f" {fraction(count / max(view.labels.valid, 1))}", tone))
         parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
         if columns.words and view.concepts is not None:
-            words = [plain(concept.word) for concept in view.concepts.of(neuron).words]
+            words = [concept.word for concept in view.concepts.of(neuron).words]
             parts.append((_whole_words(words, columns.words), palette.text))
         strip = row(parts, width)
         return strip.apply_style(palette.cursor) if chosen else strip
+
+
+def _same_rows(old: ListView, new: ListView) -> bool:
+    """Whether all rows but those of the cursor and those with other marks look the same."""
+    return old.selection is new.selection and old.labels is new.labels and old.concepts is new.concepts
+
+
+def _mark(view: ListView, position: int) -> str:
+    return view.marks.get(view.selection.at(position), "")

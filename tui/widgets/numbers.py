@@ -1,9 +1,12 @@
 """How numbers are written on the screen: short, and never so rounded that they contradict what is said of them."""
 
+import math
 from collections.abc import Sequence
 
-from vlmscope.core.method.labels import Label
-from vlmscope.tui.views.label_bar import bar_cells
+import numpy as np
+
+from vlmscope.core.method.distribution import BINS, Distribution
+from vlmscope.core.method.labels import Label, bar_cells
 from vlmscope.tui.widgets.lines import Part
 from vlmscope.tui.widgets.palette import Palette
 
@@ -61,7 +64,7 @@ def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str =
     parts: list[Part] = []
     for label, cells in zip(Label, bar_cells(counts, width), strict=True):
         glyph = label.letter if palette.colourless else glyphs[label is Label.UNKNOWN]
-        parts.append((glyph * cells, palette.label(label)))
+        parts.append((glyph * cells, palette.labels[label]))
     used = sum(len(text) for text, _ in parts)
     return [*parts, (" " * (width - used), palette.muted)]
 
@@ -72,7 +75,7 @@ def short_shares(counts: Sequence[int], palette: Palette) -> list[Part]:
     words = [percent(count, whole).removesuffix("%") if whole else "…" for count in counts]
     last = len(words) - 1
     return [
-        (f"{label.letter}{word}{'%' if at == last else ' '}", palette.label(label))
+        (f"{label.letter}{word}{'%' if at == last else ' '}", palette.labels[label])
         for at, (label, word) in enumerate(zip(Label, words, strict=True))
     ]
 
@@ -83,3 +86,14 @@ def spark(values: list[float]) -> str:
     if top <= 0:
         return " " * len(values)
     return "".join(_EIGHTHS[0 if value <= 0 else max(1, round(8 * value / top))] for value in values)
+
+
+def heights(distribution: Distribution, bins: int = BINS) -> list[float]:
+    """Height of each bin: logarithmic, because nearly all tokens are in the first."""
+    merged = distribution.histogram.astype(np.float64).reshape(bins, -1).sum(axis=1)
+    return [float(value) for value in np.log1p(merged)]
+
+
+def share_active(value: float) -> str:
+    """How many tokens are above 0."""
+    return "none seen" if math.isnan(value) else f"{100 * value:.0f}% active" if value >= 0.01 else "<1% active"

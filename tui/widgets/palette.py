@@ -1,21 +1,23 @@
 """The colours of the screen, fitted to the theme: labels stay readable on dark and on light, and without colour.
 
-Label colours are safe for colour-blind eyes (Okabe and Ito, 2008); where a theme's background leaves one too little
-contrast, it is moved towards black or white until the contrast is enough. With NO_COLOR no style has a colour: then
-weight, underline and reverse carry what colour would, and labels are told by their letters, as always.
+Where a theme's background leaves a label's colour too little contrast, it is moved towards black or white until the
+contrast is enough. With NO_COLOR no style has a colour: then weight, underline and reverse carry what colour would, and
+labels are told by their letters, as always.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from vlmscope.core.method.heatmap import RGB
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.heatmap import GREEN, RGB, shade
+from vlmscope.core.method.labels import COLOURS
+from vlmscope.core.method.norm import TOP
 
-#: Visual, text, multimodal, unknown.
-LABEL_COLOURS: tuple[RGB, ...] = ((0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0x8A, 0x8A, 0x8A))
+SHADES = 4  #: of a word's background for a norm of 1: the eye tells no more apart
+_LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
 CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
 
@@ -27,7 +29,7 @@ class Palette:
     colourless: bool
     background: RGB
     foreground: RGB
-    labels: tuple[Style, ...]
+    labels: tuple[Style, ...]  #: by ``Label``
     base: Style  #: what everything stands on
     text: Style
     strong: Style
@@ -35,11 +37,10 @@ class Palette:
     accent: Style
     cursor: Style  #: the row that the cursor is on
     warning: Style
-
-    def label(self, label: Label) -> Style:
-        return self.labels[label]
+    shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
 
 
+@lru_cache(maxsize=4096)
 def style(foreground: RGB | None, background: RGB | None = None, *, bold: bool | None = None) -> Style:
     """A Rich style from plain colours."""
     return Style(
@@ -47,6 +48,11 @@ def style(foreground: RGB | None, background: RGB | None = None, *, bold: bool |
         bgcolor=None if background is None else Color.from_rgb(*background),
         bold=bold,
     )
+
+
+def rgb(colour: str) -> RGB:
+    """A colour that is written as ``#56B4E9``."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
@@ -77,9 +83,15 @@ def readable(colour: RGB, background: RGB, least: float = CONTRAST) -> RGB:
     return target
 
 
+@lru_cache(maxsize=4096)
 def ink(background: RGB) -> RGB:
     """Black or white, whichever reads better on ``background``."""
     return max(((0, 0, 0), (255, 255, 255)), key=lambda colour: contrast(colour, background))
+
+
+def _shades(background: RGB, full: RGB) -> tuple[Style, ...]:
+    colours = (shade(level / SHADES, background, full) for level in range(int(TOP) * SHADES + 1))
+    return tuple(style(ink(colour), colour) for colour in colours)
 
 
 def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
@@ -94,7 +106,7 @@ def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
 
 
 def make_palette(app: App[None]) -> Palette:
-    """The palette for the app's theme of now."""
+    """The palette of the app's theme."""
     dark = app.current_theme.dark
     if app.no_color:
         plain = Style()
@@ -118,7 +130,7 @@ def make_palette(app: App[None]) -> Palette:
     accent = readable(_theme_colour(app, "primary", foreground), background)
     # A cursor row must leave every label colour readable, so it is only a breath away from the background.
     cursor = mix(background, accent, 0.16)
-    labels = tuple(style(readable(colour, cursor)) for colour in LABEL_COLOURS)
+    labels = tuple(style(readable(rgb(colour), cursor)) for colour in COLOURS.values())
     return Palette(
         dark=dark,
         colourless=False,
@@ -132,4 +144,5 @@ def make_palette(app: App[None]) -> Palette:
         accent=style(accent, bold=True),
         cursor=style(None, cursor),
         warning=style(readable(_theme_colour(app, "warning", (255, 166, 43)), background), bold=True),
+        shades=_shades(background, GREEN if dark else _LIGHT_GREEN),
     )

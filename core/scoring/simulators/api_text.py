@@ -11,7 +11,6 @@ Notable:
 
 import json
 from collections.abc import Collection, Sequence
-from hashlib import sha256
 from typing import Annotated
 
 import numpy as np
@@ -25,10 +24,11 @@ from vlmscope.core.llm.answers import WrongAnswer, read_json
 from vlmscope.core.llm.budget import Estimate, Ledger, estimate_request, total
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.conversation import NoAnswer, converse
-from vlmscope.core.llm.messages import ChatRequest, Json, TextPart
+from vlmscope.core.llm.messages import ChatRequest, Json, TextPart, request_key
 from vlmscope.core.llm.prices import output_cap
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction
 
 PROMPT_VERSION = "simulate-1"
 CACHE_VERSION = 1
@@ -75,18 +75,13 @@ class ApiText:
     paid = True
 
     def __init__(self, chat: Chat, ledger: Ledger) -> None:
-        """Nothing is sent yet.
-
-        Args:
-            chat: the caller closes it.
-            ledger: what every answer is booked in, and whose budget ends the run.
-        """
+        """Nothing is sent yet. The caller closes ``chat``; every answer is booked in ``ledger``."""
         self._chat = chat
         self._ledger = ledger
         self._cache = FileCache(cache_folder() / "simulate", private=True)
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
-        """The very words that are sent."""
+        """The words that are sent."""
         return tuple(filter(None, (escaped(explanation.text.strip()), escaped(explanation.text_cue.strip()))))
 
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
@@ -116,7 +111,7 @@ class ApiText:
 
 
 def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api) -> ChatRequest:
-    """The very request: the explanation, then ``number|token`` for each token, each on one line whatever it holds."""
+    """The exact request: the explanation, then ``number|token`` for each token, each on one line whatever it holds."""
     words = ", ".join(explanation.visual_phrases) if explanation.source is Source.CONCEPTS else explanation.text
     said = [f"Explanation: {escaped(words.strip())}"]
     if explanation.text_cue.strip():
@@ -162,18 +157,8 @@ def read_activations(text: str, tokens: int) -> list[int]:
 
 
 def cache_key(request: ChatRequest, base_url: str) -> str:
-    """64 hexadecimal digits: cache and prompt version, server, model, parameters, explanation and tokens.
-
-    Whatever changes a key has every answer paid for again.
-    """
-    everything = {
-        "cache_version": CACHE_VERSION,
-        "prompt_version": PROMPT_VERSION,
-        "base_url": base_url,
-        "model": request.model,
-        "max_output_tokens": request.max_output_tokens,
-        "schema": request.schema,
-        "system": request.system,
-        "parts": [part.text for part in request.parts if isinstance(part, TextPart)],
-    }
-    return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """The request's key; explanation and tokens are in its words."""
+    parts = [part.text for part in request.parts if isinstance(part, TextPart)]
+    return request_key(
+        request, cache_version=CACHE_VERSION, prompt_version=PROMPT_VERSION, base_url=base_url, parts=parts
+    )

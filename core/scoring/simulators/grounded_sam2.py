@@ -1,7 +1,7 @@
 """The paper's simulator of visual tokens: what Grounding DINO and SAM 2 find of the explanation's phrases.
 
-They run in the model process (``core.model.segmentation``), on the very crop that the inspected model sees. Here is
-what they are asked, and what becomes of their answer.
+They run in the model process (``core.model.segmentation``), on the exact crop that the inspected model sees. This file
+has the requests to them and the use of their answers.
 """
 
 import re
@@ -12,8 +12,9 @@ import numpy as np
 from vlmscope.core.base.config import Simulate
 from vlmscope.core.base.errors import SamplesError, WorkerError
 from vlmscope.core.base.text import plain
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction
 from vlmscope.core.worker.client import Asks, Lane
 from vlmscope.core.worker.messages import SegmentRequest
 

@@ -21,8 +21,9 @@ from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import Cancelled, StoreError, WorkerError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import Concepts
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
@@ -101,7 +102,10 @@ class Lens:
         if answer.visual.shape[1:] != sample.grid or answer.text.shape[1:] != (len(sample.tokens),):
             return NoPrediction("the model's answer does not fit the scan: another model made it")
         self._tables[sample.sample] = answer
-        while len(self._tables) > 1 and sum(_size(one) for one in self._tables.values()) > KEPT_BYTES:
+        while (
+            len(self._tables) > 1
+            and sum(one.visual.nbytes + one.text.nbytes for one in self._tables.values()) > KEPT_BYTES
+        ):
             self._tables.popitem(last=False)
         return answer
 
@@ -111,7 +115,3 @@ def _later(visual: NDArray[np.float32], delay: int) -> NDArray[np.float32]:
     row = visual.ravel()
     at = np.minimum(np.arange(row.size) + delay, row.size - 1)
     return row[at].reshape(visual.shape)
-
-
-def _size(table: LensAnswer) -> int:
-    return table.visual.nbytes + table.text.nbytes

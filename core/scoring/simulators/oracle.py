@@ -13,9 +13,10 @@ from PIL import Image
 
 from vlmscope.core.base.demo import DEMO, demo_folder, samples_file
 from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.method.patches import Box, CropView, covered
 from vlmscope.core.notebook.explanation import Explanation
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.store.manifest import Manifest
 
@@ -72,10 +73,9 @@ class Oracle:
             return NoPrediction(f"the picture cannot be opened: {error}")
         found = np.zeros(sample.grid, dtype=np.float32)
         for name in wanted:
-            placed = [
-                self._view.box(box, height, width) for one, box in self._scenes[sample.picture.name] if one == name
-            ]
-            if placed:
+            objects = [box for one, box in self._scenes[sample.picture.name] if one == name]
+            if objects:
+                placed = [self._view.box(box, height, width) for box in objects]
                 boxes, size = [box for box, _ in placed], placed[0][1]
                 found = np.maximum(found, covered(boxes, size, sample.grid))
         return Prediction(visual=found * np.float32(SCALE))
@@ -83,11 +83,7 @@ class Oracle:
 
 @cache
 def read_scenes() -> Scenes:
-    """The demo's scenes, by the name of the picture's file.
-
-    Raises:
-        StoreError: if they cannot be read.
-    """
+    """The demo's scenes, by the name of the picture's file. Raises StoreError if they cannot be read."""
     try:
         lines = samples_file().read_text(encoding="utf-8").splitlines()
         found: Scenes = {}

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.llm.budget import Ledger
+from vlmscope.core.llm.client import Chat
 from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.simulators.api_text import ApiText
 from vlmscope.core.scoring.simulators.grounded_sam2 import GroundedSam2
@@ -15,31 +16,23 @@ from vlmscope.core.scoring.simulators.oracle import Oracle
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
 
-if TYPE_CHECKING:
-    from vlmscope.core.llm.budget import Ledger
-    from vlmscope.core.llm.client import Chat
-
 DEFAULT = Lens.name  #: it needs nothing but the model
 
 
 @dataclass(frozen=True, eq=False)
 class Tools:
-    """What simulators are made of.
-
-    Attributes:
-        chat, ledger: for those that ask an API; the caller closes the chat.
-    """
+    """The parts that simulators are made of."""
 
     store: ScanStore
     model: Asks
     config: Config
-    chat: "Chat | None" = None
-    ledger: "Ledger | None" = None
+    chat: Chat | None = None  #: for those that ask an API, as ``ledger``; the caller closes it
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One backend: what it does, in a few words, and how it is made."""
+    """One backend: a description in a few words, and its constructor."""
 
     means: str
     make: Callable[[Tools], Simulator]

@@ -13,8 +13,8 @@ from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import ScanStatistics, named_apart, scan_statistics, shares
 from vlmscope.core.base.demo import demo_folder
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.core.report.chart import COLOURS, HEAD, MARGIN, PANEL, chart_png, draw_chart
+from vlmscope.core.method.labels import COLOURS, Label, Thresholds
+from vlmscope.core.report.chart import HEAD, MARGIN, PANEL, chart_png, draw_chart
 from vlmscope.core.store.reader import ScanStore
 
 AT = Thresholds(T_v=4.5, T_t=3.5)

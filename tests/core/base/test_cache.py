@@ -10,8 +10,8 @@ import pytest
 from vlmscope.core.base.cache import FileCache
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.explain.cache import ExplainCache
 from vlmscope.core.explain.cache import cache_key as explain_key
+from vlmscope.core.explain.cache import read_cached, write_cached
 from vlmscope.core.llm.messages import ChatRequest, ImagePart, TextPart
 from vlmscope.core.notebook.explanation import Confidence, Explanation, Source
 from vlmscope.core.scoring.simulators.api_text import build_request
@@ -80,7 +80,7 @@ def test_an_explanation_paid_for_earlier_is_found() -> None:
     folder = cache_folder() / "explain"
     folder.mkdir(parents=True)
     (folder / f"{key}.json").write_text(PAID)
-    found = ExplainCache().read(key)
+    found = read_cached(key)
     assert found == Explanation(
         text="trains",
         source=Source.API,
@@ -94,7 +94,7 @@ def test_an_explanation_paid_for_earlier_is_found() -> None:
         output_tokens=5,
         cost_usd=0.01,
     )
-    ExplainCache().write("again", found)
+    write_cached("again", found)
     assert (folder / "again.json").read_text() == PAID
 
 

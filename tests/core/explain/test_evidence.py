@@ -11,6 +11,7 @@ from vlmscope.core.base.errors import ApiError, Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.evidence import complete, gather
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.norm import norm
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.messages import MapAnswer, MapRequest
@@ -22,15 +23,15 @@ def test_odd_ranks_as_many_as_there_are(scan: Path) -> None:
     store = ScanStore(scan)
     found = gather(store, NEURON, Label.VISUAL)
     assert (found.neuron, found.label, found.note) == (NEURON, Label.VISUAL, "")
-    assert found.maximum == store.maximum[3, 17]
-    assert [sample.rank for sample in found.samples] == [1, 3, 5, 7]  # the scan has 8
-    assert [sample.sample for sample in found.samples] == store.arrays["top_sample"][3, 17, [0, 2, 4, 6]].tolist()
+    assert {sample.maximum for sample in found.samples} == {store.maximum[3, 17]}
+    assert [sample.rank for sample in found.samples] == [0, 2, 4, 6]  # the scan has 8
+    assert [sample.sample.index for sample in found.samples] == store.arrays["top_sample"][3, 17, [0, 2, 4, 6]].tolist()
     for sample in found.samples:
-        kept = store.sample(sample.sample)
-        assert (sample.description, sample.tokens) == (kept.description, kept.tokens)
-        assert sample.crop == store.crop(sample.sample)
-        assert sample.picture is None
-    assert [sample.usable for sample in found.samples] == [True, True, False, False]  # maps of the first 3 are kept
+        assert sample.sample == store.sample(sample.sample.index)
+        assert sample.read_crop() == store.crop(sample.sample.index)
+        assert sample.sample.picture_here is None
+    known = [sample.visual_map is not None for sample in found.samples]
+    assert known == [True, True, False, False]  # maps of the first 3 are kept
     assert not found.wants_model
 
 
@@ -39,11 +40,11 @@ async def test_without_pictures_only_stored_maps_serve_and_the_note_says_so(scan
     maps = FakeMaps(store)
     found = await complete(gather(store, NEURON, Label.VISUAL), store, maps)
     assert maps.requests == []
-    assert [sample.rank for sample in found.samples] == [1, 3]
+    assert [sample.rank for sample in found.samples] == [0, 2]
     top = store.example(NEURON, 2, store.manifest.thresholds.value())
-    assert found.samples[1].visual is not None
+    assert found.samples[1].visual_map is not None
     assert top.visual_map is not None
-    np.testing.assert_array_equal(found.samples[1].visual, top.visual_map)
+    np.testing.assert_array_equal(found.samples[1].visual_map, top.visual_map)
     assert found.note == (
         "2 of 4 samples, activations read from 8 bits: the scan keeps 3 maps and its pictures are not here"
     )
@@ -55,19 +56,21 @@ async def test_with_pictures_all_are_exact(scan: Path, tmp_path: Path) -> None:
     assert gathered.wants_model
     maps = FakeMaps(store)
     found = await complete(gathered, store, maps)
-    assert [sample.rank for sample in found.samples] == [1, 3, 5, 7]
+    assert [sample.rank for sample in found.samples] == [0, 2, 4, 6]
     assert found.note == ""
     assert maps.lanes == [Lane.BACKGROUND] * 4  # no key that the user presses takes their place
     assert not found.wants_model
     for sample, request in zip(found.samples, maps.requests, strict=True):
-        kept = store.sample(sample.sample)
+        index = sample.sample.index
+        kept = store.sample(index)
         assert request == MapRequest(
-            NEURON, str(tmp_path / kept.image), store.manifest.prompt, kept.description, sample.sample, crop=True
+            NEURON, str(tmp_path / kept.image), store.manifest.prompt, kept.description, index, crop=True
         )
         assert sample.exact
-        assert sample.crop == picture(seed=sample.sample)
-        assert sample.visual is not None
-        assert (sample.visual == sample.sample).all()
+        assert sample.read_crop() == picture(seed=index)
+        assert sample.visual_map is not None and sample.visual_norms is not None
+        assert (sample.visual_map == index).all()
+        np.testing.assert_array_equal(sample.visual_norms, norm(sample.visual_map, sample.maximum))
 
 
 async def test_what_the_model_cannot_answer_falls_back_to_the_scan(scan: Path, tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ async def test_what_the_model_cannot_answer_falls_back_to_the_scan(scan: Path, t
         raise WorkerError("out of\x1b memory.")
 
     found = await complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store, fail))
-    assert [sample.rank for sample in found.samples] == [1, 3]
+    assert [sample.rank for sample in found.samples] == [0, 2]
     assert "the model gave none (out of  memory)" in found.note
 
 
@@ -86,7 +89,7 @@ async def test_one_missing_picture_costs_one_sample(scan: Path, tmp_path: Path) 
     last = store.sample(int(store.arrays["top_sample"][3, 17, 6]))
     (tmp_path / last.image).unlink()
     found = await complete(gather(store, NEURON, Label.TEXT), store, FakeMaps(store))
-    assert [sample.rank for sample in found.samples] == [1, 3, 5]
+    assert [sample.rank for sample in found.samples] == [0, 2, 4]
     assert found.note.startswith("3 of 4 samples: ")
 
 

@@ -16,12 +16,12 @@ from tests.support.api_server import GOOD, KEY, ApiServer, Gate, Reply, api_serv
 from tests.support.explain_parts import chat_with, evidence, picture, sample
 from vlmscope.core.base.config import Api, cache_folder
 from vlmscope.core.base.errors import ApiError, BudgetReached, StopRun
-from vlmscope.core.explain.answer import read_answer
-from vlmscope.core.explain.cache import ExplainCache, cache_key
+from vlmscope.core.explain.answer import ExplanationAnswer
+from vlmscope.core.explain.cache import cache_key
 from vlmscope.core.explain.explain import Answered, explain
 from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.llm import client as chat_module
-from vlmscope.core.llm.answers import WrongAnswer
+from vlmscope.core.llm.answers import WrongAnswer, read_json
 from vlmscope.core.llm.budget import Estimate, Ledger, dollars, estimate_request
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
@@ -41,7 +41,7 @@ async def answered(
 ) -> Answered:
     server.script.extend(script)
     async with chat_with(server, **settings) as chat:
-        return await explain(evidence(Label.TEXT), chat, ExplainCache(), ledger or Ledger(0), again=again)
+        return await explain(evidence(Label.TEXT), chat, ledger or Ledger(0), again=again)
 
 
 def explanation(found: Answered) -> Explanation:
@@ -159,15 +159,15 @@ async def test_a_wrong_repair_fails(server: ApiServer) -> None:
 @pytest.mark.parametrize("frame", ["```json\n{}\n```", "  ```\n{}```\n", "<think>a\n```{{</think>\n{}", "\n{}\n"])
 def test_fences_and_thoughts_around_an_answer_do_no_harm(frame: str) -> None:
     head, _, tail = frame.rpartition("{}")
-    assert read_answer(head + json.dumps(GOOD) + tail).explanation == GOOD["explanation"]
+    assert read_json(head + json.dumps(GOOD) + tail, ExplanationAnswer).explanation == GOOD["explanation"]
 
 
 def test_answers_are_text_from_outside() -> None:
     text = answer_json(explanation="a\x1b[31m\nb\u202e", visual_phrases=["c\x07"], confidence=" High ", extra=1)
-    found = read_answer(text)
+    found = read_json(text, ExplanationAnswer)
     assert (found.explanation, found.visual_phrases, found.confidence) == ("a [31m b", ("c",), Confidence.HIGH)
     with pytest.raises(WrongAnswer):
-        read_answer(answer_json(explanation="x" * 1001))
+        read_json(answer_json(explanation="x" * 1001), ExplanationAnswer)
 
 
 async def test_no_pattern_is_an_answer(server: ApiServer) -> None:
@@ -250,7 +250,7 @@ def test_the_caches_key_depends_on_all_that_is_asked() -> None:
         cache_key(build_request(evidence(samples=(sample(2),)), settings), "https://a/v1", (7, 9)),
         cache_key(build_request(evidence(samples=(sample(text=[4, 4, 4, 4]),)), settings), "https://a/v1", (7, 9)),
         cache_key(
-            build_request(evidence(samples=(replace(sample(2), crop=picture(seed=99)),)), settings),
+            build_request(evidence(samples=(replace(sample(2), read_crop=lambda: picture(seed=99)),)), settings),
             "https://a/v1",
             (7, 9),
         ),
@@ -312,7 +312,7 @@ async def test_cancelling_keeps_nothing(server: ApiServer) -> None:
     ledger = Ledger(5)
     try:
         async with chat_with(server) as chat:
-            task = asyncio.create_task(explain(evidence(Label.TEXT), chat, ExplainCache(), ledger))
+            task = asyncio.create_task(explain(evidence(Label.TEXT), chat, ledger))
             assert await asyncio.to_thread(gate.entered.wait, 60)
             task.cancel()
             done, _ = await asyncio.wait([task], timeout=30)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,8 @@ from tests.support.api_server import PRICES
 from tests.support.explain_parts import evidence, picture, sample
 from vlmscope.core.base.config import Api, Price
 from vlmscope.core.explain.answer import ExplanationAnswer
-from vlmscope.core.explain.cost import estimate
 from vlmscope.core.explain.evidence import Evidence
-from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, integer_acts, token_lines
+from vlmscope.core.explain.prompt import SCHEMA, SIDE, build_request, estimate, integer_acts, token_lines
 from vlmscope.core.llm.budget import estimate_request, total
 from vlmscope.core.llm.messages import TextPart, wire_body
 from vlmscope.core.llm.prices import image_tokens, output_cap, price_of
@@ -45,10 +45,10 @@ def test_each_sample_has_the_crop_and_the_overlay_at_504_pixels() -> None:
     for at, one in enumerate(found.samples):
         crop, active = pictures[2 * at : 2 * at + 2]
         assert crop.size == active.size == (504, 504)
-        wanted = open_crop(one.crop).resize((504, 504), Image.Resampling.NEAREST)
+        wanted = open_crop(one.read_crop()).resize((504, 504), Image.Resampling.NEAREST)
         np.testing.assert_array_equal(np.asarray(crop), np.asarray(wanted))
-        assert one.visual is not None
-        norms = norm(one.visual, 4.0)
+        assert one.visual_map is not None
+        norms = norm(one.visual_map, 4.0)
         np.testing.assert_array_equal(np.asarray(active), np.asarray(overlay(wanted, norms, ColourMap.FADE)))
         # By hand: the patch in row 1, column 2 of 4 x 4 begins at pixel 126, 252.
         pixel = np.asarray(wanted)[126, 252].astype(np.float32)
@@ -59,9 +59,7 @@ def test_each_sample_has_the_crop_and_the_overlay_at_504_pixels() -> None:
 def test_a_patch_of_a_24_by_24_grid_is_21_pixels() -> None:
     visual = np.zeros((24, 24), np.float32)
     visual[5, 7] = 4.0
-    found = evidence(
-        Label.VISUAL, samples=(type(sample())(**{**vars(sample()), "visual": visual, "crop": picture(48)}),)
-    )
+    found = evidence(Label.VISUAL, samples=(replace(sample(), visual_map=visual, read_crop=lambda: picture(48)),))
     active = np.asarray(decoded_images(found)[1])
     kept = (active != 255).any(axis=-1)
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
@@ -131,8 +129,7 @@ def test_the_estimate_before_the_maps_is_an_upper_bound() -> None:
         unknown = Evidence(
             known.neuron,
             known.label,
-            known.maximum,
-            tuple(type(one)(**{**vars(one), "visual": None, "text": None}) for one in known.samples),
+            tuple(replace(one, visual_map=None, text_map=None) for one in known.samples),
         )
         before, after = estimate(unknown, Api()), estimate_request(build_request(known, Api()), Api())
         assert before.images == after.images == (0 if label is Label.TEXT else 4)

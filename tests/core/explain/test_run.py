@@ -16,7 +16,6 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.errors import Cancelled, StopRun
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.explain.cache import ExplainCache
 from vlmscope.core.explain.evidence import gather
 from vlmscope.core.explain.run import ExplainResult, known_explanation, run
 from vlmscope.core.llm import client as chat_module
@@ -65,7 +64,6 @@ async def explain_first(
             evidence,
             store,
             chat,
-            ExplainCache(),
             ledger or Ledger(0),
             notebook,
             model=model,

@@ -15,7 +15,7 @@ from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.file import APPLICATION_ID, VERSION
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Change, Entry, Kind, TriageCounts, Verdict
+from vlmscope.core.notebook.values import Change, Entry, Kind, Verdict
 
 A, B, C = NEURONS
 
@@ -320,7 +320,7 @@ def test_a_notebook_that_may_only_be_read_is_read() -> None:
         folder.chmod(0o555)
         become_nobody()
         with Notebook.open(path, SCAN) as notebook:
-            assert notebook.counts() == TriageCounts(keep=1)
+            assert [mark.verdict for mark in notebook.marks().values()] == [Verdict.KEEP]
             assert not notebook.changed()
             with pytest.raises(NotebookError, match="may not be written") as caught:
                 notebook.set_verdict(A, None)

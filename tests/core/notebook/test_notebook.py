@@ -16,9 +16,8 @@ from vlmscope.core.base.errors import NotebookError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import notebook as module
 from vlmscope.core.notebook.events import NOTE_LIMIT, clean_tags
-from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
-from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, NotebookText, Resume, TriageCounts, Verdict
+from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, NotebookText, Resume, Verdict
 
 A, B, C = NEURONS
 HOSTILE = [
@@ -55,7 +54,6 @@ def reopened(notebook: Notebook) -> Notebook:
 def test_a_new_notebook_is_empty(notebook: Notebook) -> None:
     assert notebook.entry(A) == Entry(A)
     assert notebook.marks() == {}
-    assert notebook.counts() == TriageCounts(0, 0, 0)
     assert list(notebook.texts()) == []
     assert notebook.resume() is None
     assert (notebook.undo(), notebook.redo(), notebook.changed()) == (None, None, False)
@@ -164,17 +162,6 @@ def test_a_failure_counts_until_an_explanation_comes(notebook: Notebook) -> None
     assert notebook.marks() == {A: Mark(explained=True, failed=True)}
 
 
-def test_explained_asks_for_model_and_prompt(notebook: Notebook) -> None:
-    notebook.add_explanation(A, by_api(1))
-    notebook.add_explanation(B, replace(by_api(1), source=Source.PAPER))
-    notebook.add_explanation(C, replace(by_api(1), model="\ud800"))
-    assert notebook.explained(A, "gpt", "explain-1")
-    assert not notebook.explained(A, "gpt", "explain-2")
-    assert not notebook.explained(A, "other", "explain-1")
-    assert not notebook.explained(B, "gpt", "explain-1")
-    assert notebook.explained(C, "\ud800", "explain-1")
-
-
 def test_marks_say_what_there_is(notebook: Notebook) -> None:
     notebook.set_verdict(A, Verdict.UNSURE)
     notebook.set_note(B, "x")
@@ -209,7 +196,7 @@ def test_any_text_survives(notebook: Notebook, text: str) -> None:
         assert [(one.backend, one.body) for one in before.scores] == [(text, {"why": text})]
         assert again.failures(B) == (replace(failed(1), reason=text, model=text),)
         assert again.resume() == Resume(A, text, text)
-        assert again.explained(A, text, "explain-1")
+        assert before.explanations[1].explanation.model == text
         assert [found.text for found in again.texts()] == [text, text, text]
 
 
@@ -270,7 +257,7 @@ def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
 def test_it_is_used_by_another_thread_than_it_was_opened_in(notebook: Notebook) -> None:
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(notebook.set_verdict, A, Verdict.KEEP).result() is not None
-    assert notebook.counts() == TriageCounts(keep=1)
+    assert [mark.verdict for mark in notebook.marks().values()] == [Verdict.KEEP]
 
 
 def test_two_vlmscopes_on_one_notebook(notebook: Notebook) -> None:
@@ -282,7 +269,7 @@ def test_two_vlmscopes_on_one_notebook(notebook: Notebook) -> None:
         other.set_verdict(A, Verdict.REJECT)
         other.set_note(B, "from the other")
         assert notebook.changed()
-        assert notebook.counts() == TriageCounts(reject=1)
+        assert notebook.marks() == {A: Mark(verdict=Verdict.REJECT), B: Mark(has_note=True)}
         assert notebook.undo() == Change(B, Kind.NOTE, "from the other", "")
         assert notebook.undo() == Change(A, Kind.VERDICT, Verdict.REJECT, Verdict.KEEP)
         assert other.undo() == Change(A, Kind.VERDICT, Verdict.KEEP, None)

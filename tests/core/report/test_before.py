@@ -5,6 +5,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -20,7 +21,7 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.codec import from_json, to_json
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Kind, Resume, TriageCounts
+from vlmscope.core.notebook.values import Kind, Resume, Verdict
 from vlmscope.core.report.write import Format, write_report
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.reader import ScanStore
@@ -85,8 +86,12 @@ def test_explanations_and_failures_are_read_and_written_byte_for_byte(notebook: 
     assert seen == set(Source)
 
 
+def verdicts_of(notebook: Notebook) -> Counter[Verdict]:
+    return Counter(mark.verdict for mark in notebook.marks().values() if mark.verdict is not None)
+
+
 def test_marks_undo_and_place_go_on(notebook: Notebook) -> None:
-    assert notebook.counts() == TriageCounts(keep=2, reject=1, unsure=0)
+    assert verdicts_of(notebook) == {Verdict.KEEP: 2, Verdict.REJECT: 1}
     assert notebook.resume() == Resume(NEURONS[1], "label visual", "max")
     kinds = []
     while (change := notebook.undo()) is not None:
@@ -96,7 +101,7 @@ def test_marks_undo_and_place_go_on(notebook: Notebook) -> None:
     while notebook.redo() is not None:
         redone += 1
     assert redone == len(kinds)
-    assert notebook.counts() == TriageCounts(keep=2, reject=1, unsure=0)
+    assert verdicts_of(notebook) == {Verdict.KEEP: 2, Verdict.REJECT: 1}
 
 
 @pytest.mark.parametrize("form", Format)

@@ -31,7 +31,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import PromotedAnswer
 from vlmscope.core.worker.promoted_cache import save_promoted
-from vlmscope.tui.browse.notebook import PROMOTED as ASKED
+from vlmscope.tui.browse.session import PROMOTED as ASKED
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 OWN = Thresholds()
@@ -336,7 +336,7 @@ def test_an_empty_folder_is_taken_any_other_is_refused(store: ScanStore, tmp_pat
         with pytest.raises(ReportError, match="exists already"):
             check_report_folder(taken)
     assert tree(empty) == before
-    with pytest.raises(ReportError, match="no folder that you may write to"):
+    with pytest.raises(ReportError, match="not a folder that you may write to"):
         markdown(store, None, empty / "report.md/below")
 
 

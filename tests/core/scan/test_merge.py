@@ -170,20 +170,22 @@ def test_what_is_not_a_finished_shard_is_named(
     vlm: Vlm, data: Data, whole: Path, three: list[Path], tmp_path: Path
 ) -> None:
     one, two, _ = three
-    refused([one, two, whole], tmp_path / "out", "whole is a whole scan, no shard")
+    refused([one, two, whole], tmp_path / "out", "whole is a whole scan, not a shard")
     calls = iter(range(1000))
     options = replace(OPTIONS, shard=ShardInfo(number=3, of=3))
     with pytest.raises(Cancelled):
         scan(vlm, data, tmp_path / "third", options, silent, stopped=lambda: next(calls) == 1)
-    error = refused([one, two, tmp_path / "third"], tmp_path / "out", r"third, shard 3/3, has met \d of 6 samples")
+    error = refused(
+        [one, two, tmp_path / "third"], tmp_path / "out", r"third, shard 3/3, has processed \d of 6 samples"
+    )
     assert "--shard 3/3' with --resume" in error.hint
     scan(vlm, data, tmp_path / "third", options, silent, resume=True)
     merge_scans([one, two, tmp_path / "third"], tmp_path / "out", silent)
     equal(whole, tmp_path / "out")
     with pytest.raises(Cancelled):
         scan(vlm, data, tmp_path / "begun", OPTIONS, silent, stopped=lambda: True)
-    refused([tmp_path / "begun"], tmp_path / "other", "begun is a scan of all samples that was not finished")
-    with pytest.raises(StoreError, match="nowhere is no scan"):
+    refused([tmp_path / "begun"], tmp_path / "other", "begun is an unfinished scan of all samples")
+    with pytest.raises(StoreError, match="nowhere is not a scan"):
         merge_scans([one, tmp_path / "nowhere"], tmp_path / "other", silent)
 
 
@@ -193,7 +195,7 @@ def test_shards_of_different_scans_are_refused(three: list[Path], tmp_path: Path
         ("hook", HookPoint.GATE_UP, r"--hook: gate in .*shard 1, gate_up in .*other hook"),
         ("top_n", 6, r"--top-n: 5 in .*shard 1, 6 in"),
         ("data_id", "another", r"--images: other names or descriptions"),
-        ("scan_id", "another", r"shard 1 and .*other scan_id are no shards of one scan"),
+        ("scan_id", "another", r"shard 1 and .*other scan_id are not shards of one scan"),
     ):
         other = changed(last, tmp_path / f"other {name}", **{name: value})
         refused([one, two, other], tmp_path / "out", words)
@@ -241,7 +243,7 @@ def test_a_full_disk_is_found_before_the_work(
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "2", "2/0", "a/b", "-1/8", "1/8/2", "", "1.5/8", "²/8"])
 def test_what_is_not_a_shard(text: str) -> None:
-    with pytest.raises(UsageError, match="is no shard"):
+    with pytest.raises(UsageError, match="is not a shard"):
         parse_shard(text)
 
 

@@ -422,7 +422,7 @@ def test_a_disk_too_small_is_found_before_the_first_batch(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(StoreError, match=r"needs .* MB while the scan goes on") as caught:
+    with pytest.raises(StoreError, match=r"needs .* MB while the scan runs") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
     assert "--maps" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,9 @@ from vlmscope.core.base.errors import BudgetReached, StopRun
 from vlmscope.core.llm import client as chat_module
 from vlmscope.core.llm.answers import WrongAnswer
 from vlmscope.core.llm.budget import Ledger
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, TokenKind
+from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.simulators import api_text
 from vlmscope.core.scoring.simulators.api_text import (
     ApiText,

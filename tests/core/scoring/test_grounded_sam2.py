@@ -18,8 +18,9 @@ from tests.support.tiny_segmentation import make_detector, make_segmenter
 from tests.support.watched import watched
 from vlmscope.core.base.config import Simulate
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, WorkerError
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator, TokenKind
+from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator
 from vlmscope.core.scoring.simulators.grounded_sam2 import PHRASE_LENGTH, PHRASES, GroundedSam2, detector_phrases
 from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentAnswer, SegmentRequest

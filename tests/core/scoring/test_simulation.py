@@ -336,7 +336,8 @@ async def test_too_few_samples_are_no_headline(demo: ScanStore) -> None:
 class Odd:
     """Predicts what does not fit."""
 
-    name, kinds, independent, paid = "odd", frozenset(TokenKind), True, False
+    name, independent, paid = "odd", True, False
+    kinds: Collection[TokenKind] = frozenset(TokenKind)
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         return ("odd",)

@@ -43,17 +43,17 @@ def test_fewer_samples_than_n_leave_fewer_entries(scan: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_scan(tmp_path: Path) -> None:
-    assert "is no scan" in refusal(tmp_path).message
+    assert "is not a scan" in refusal(tmp_path).message
 
 
 def test_a_folder_that_does_not_exist_is_no_scan(tmp_path: Path) -> None:
-    assert "is no scan" in refusal(tmp_path / "nowhere").message
+    assert "is not a scan" in refusal(tmp_path / "nowhere").message
 
 
 def test_a_file_is_no_scan(tmp_path: Path) -> None:
     file = tmp_path / "scan"
     file.write_text("x")
-    assert "is no scan" in refusal(file).message
+    assert "is not a scan" in refusal(file).message
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, "1.0", None])

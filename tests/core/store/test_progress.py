@@ -16,7 +16,7 @@ from vlmscope.core.store.lock import LOCK, STILL, being_scanned
 from vlmscope.core.store.manifest import MANIFEST, ControlInfo, Progress, ShardInfo, read_manifest
 from vlmscope.core.store.progress import check_whole, progress_text, progress_title
 from vlmscope.core.store.reader import ScanStore, open_scan
-from vlmscope.core.store.watch import ScanWatch, can_go_on
+from vlmscope.core.store.watch import ScanWatch
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_scan_that_has_met_nothing_is_not_opened(growing: Growing) -> None:
     with pytest.raises(StoreError, match="before its first sample") as caught:
         open_scan(growing.out)
     assert "--resume" in caught.value.hint
-    with pytest.raises(StoreError, match="is no scan"):
+    with pytest.raises(StoreError, match="is not a scan"):
         open_scan(growing.out / "nowhere")
 
 
@@ -143,7 +143,7 @@ def test_what_takes_a_whole_scan_refuses(growing: Growing, scan: Path, tmp_path:
     assert "vlmscope merge" in caught.value.hint
 
 
-def test_held_out_samples_were_met(growing: Growing) -> None:
+def test_held_out_samples_were_processed(growing: Growing) -> None:
     growing.save(9)
     store = open_scan(growing.out)
     found = held_out(store, Neuron(0, 3), ())
@@ -199,7 +199,7 @@ def test_a_watch_sees_the_end(growing: Growing) -> None:
     found = watch.look()
     assert found is not None
     assert found.manifest.progress is None
-    assert not can_go_on(found.manifest)
+    assert found.manifest.is_done
 
 
 def test_a_watch_that_cannot_read_says_so_and_goes_on_later(growing: Growing) -> None:

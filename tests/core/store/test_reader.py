@@ -1,6 +1,8 @@
 """Scans written and read; scans that are damaged in every way that a copy can be."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,3 +273,16 @@ def test_lines_and_crops_come_through_one_descriptor_each_even_when_another_scan
         path.write_bytes(b"")
     assert [store.sample(index) for index in range(store.manifest.samples)] == samples
     assert [store.crop(index) for index in range(store.manifest.samples)] == pictures
+
+
+def test_a_store_is_freed_when_nothing_holds_it_any_more(scan: Path) -> None:
+    """Its files and maps close then, not when garbage is collected: a screen that follows a scan opens many."""
+    store = ScanStore(scan)
+    store.example(Neuron(0, 0), 0).read_crop()
+    held = weakref.ref(store)
+    gc.disable()
+    try:
+        del store
+        assert held() is None
+    finally:
+        gc.enable()

@@ -11,9 +11,9 @@ from tests.support.made_control import make_control
 from tests.support.screen_app import Driver, running
 from tests.tui.browse.test_looks import assert_fits
 from vlmscope.core.analysis.control import find_control
-from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.labels import Label, Thresholds, bar_cells
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.views.label_bar import bar_cells
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.widgets.layer_strip import FOOT, FoldedStrip, LayerStrip
 from vlmscope.tui.widgets.numbers import percent
 
@@ -46,7 +46,7 @@ def folded(on: Driver) -> str:
 
 async def test_without_a_control_nothing_is_said_of_one(scan: Path) -> None:
     async with running(scan) as on:
-        await on.until(lambda: on.browse._notebook_read)
+        await on.until(lambda: on.session.notebook_read)
         assert "control" not in on.screen
         assert FOOT not in "".join(pane(on))
         assert "by layer" in pane(on)[-1]
@@ -82,7 +82,7 @@ async def test_each_cell_has_both_colours(scan_copy: Path) -> None:
         ]
         wide = [
             [
-                palette.label(label).color
+                palette.labels[label].color
                 for label, of in zip(Label, bar_cells(counts, 13), strict=True)
                 for _ in range(of)
             ]
@@ -125,11 +125,9 @@ async def test_no_colour_has_the_numbers(scan_copy: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("small", [True, False], ids=["at once", "in a thread"])
-async def test_it_follows_the_thresholds(scan_copy: Path, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not small:
-        monkeypatch.setattr("vlmscope.tui.browse.session.SMALL", 0)
+async def test_it_follows_the_thresholds(scan_copy: Path, small: bool) -> None:
     make_control(scan_copy)
-    async with running(scan_copy) as on:
+    async with running(scan_copy, pace=Pace() if small else Pace(small=0)) as on:
         await on.until(lambda: "control" in on.title)
         before = on.title
         await on.type(":Tv 4.5")
@@ -163,7 +161,7 @@ async def test_while_it_is_labelled_its_shares_are_ellipses_and_stale_ones_are_d
         await on.until(lambda: f"control {short(total(late))}" in on.title)
         shown = on.title
         go_on[4.5].set()
-        await on.until(lambda: all(task.done() for task in on.browse._chores))
+        await on.until(lambda: on.idle)
         await on.pilot.pause()
         assert on.title == shown
 
@@ -203,6 +201,6 @@ async def test_another_scan_s_control_is_none(scan_copy: Path) -> None:
     scan_id = ScanStore(scan_copy).manifest.scan_id
     manifest.write_text(manifest.read_text().replace(scan_id, "0" * 64), encoding="utf-8")
     async with running(scan_copy) as on:
-        await on.until(lambda: on.browse._notebook_read and all(task.done() for task in on.browse._chores))
+        await on.until(lambda: on.session.notebook_read and on.idle)
         await on.pilot.pause()
         assert "control" not in on.screen

@@ -40,7 +40,7 @@ async def agree(on: Driver) -> None:
 
 
 async def idle(on: Driver) -> None:
-    await on.until(lambda: not on.browse.working)
+    await on.until(lambda: not on.scene.working)
 
 
 async def explained(on: Driver) -> None:
@@ -55,7 +55,7 @@ async def test_without_a_key_nothing_is_sent_and_the_variable_is_named(scan: Pat
         assert "OPENAI_BASE_URL" in on.notes
         assert "Concepts need neither" in on.notes
         assert not isinstance(on.app.screen, ConfirmScreen)
-        assert not on.browse.working
+        assert not on.scene.working
 
 
 async def test_nothing_is_paid_before_a_yes(scan: Path, api: ApiServer) -> None:
@@ -66,7 +66,7 @@ async def test_nothing_is_paid_before_a_yes(scan: Path, api: ApiServer) -> None:
             assert shown in on.screen
         await on.press("n")
         await on.until(lambda: not isinstance(on.app.screen, ConfirmScreen))
-        assert not on.browse.working
+        assert not on.scene.working
         assert api.bodies == []
         # The next E asks again: a no is no yes.
         await on.press("E")
@@ -177,7 +177,7 @@ async def test_a_server_that_accepts_nothing_is_explained(scan: Path, api: ApiSe
         await agree(on)
         await on.until(lambda: "refuses the key in OPENAI_API_KEY" in on.notes)
         assert "none yet" in on.page
-        assert not on.browse.working
+        assert not on.scene.working
 
 
 async def test_escape_stops_a_request_in_the_air_and_keeps_nothing(scan: Path, api: ApiServer) -> None:
@@ -229,7 +229,7 @@ async def test_what_another_vlmscope_writes_appears(scan: Path, api: ApiServer) 
         with notebook(scan) as other:
             mine = other.explanations(Neuron(0, 0))[0].explanation
             other.add_explanation(Neuron(0, 0), Explanation(**vars(mine) | {"text": "written elsewhere"}))
-        on.browse.chore(on.browse._look())
+        on.browse.look()
         await on.until(lambda: "written elsewhere" in on.page)
 
 
@@ -240,7 +240,7 @@ async def test_a_notebook_that_cannot_be_read_is_told_once_and_browsing_goes_on(
     async with running(scan) as on:
         await on.until(lambda: "no notebook" in on.page)
         for _ in range(3):
-            on.browse.chore(on.browse._look())
+            on.browse.look()
             await on.pilot.pause(0.02)
         assert len(on.app._notifications) == 1
         await on.press("j")

@@ -1,5 +1,7 @@
 """The screen follows a scan in progress: it goes on with what there is, and nothing that the user did is lost."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,16 @@ from textual.widgets import Input, TextArea
 
 from tests.support.growing import Growing
 from tests.support.made_control import make_control
-from tests.support.screen_app import Driver, running
+from tests.support.screen_app import Driver
+from tests.support.screen_app import running as app_on
+from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.manifest import ShardInfo
 from vlmscope.core.store.reader import open_scan
+from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.shares.screen import SharesScreen
 from vlmscope.tui.views.state import Filter, Mode, Order, Pane
@@ -26,13 +33,15 @@ def growing(scan: Path, tmp_path: Path) -> Growing:
     return growing
 
 
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlmscope.tui.browse.follow.FOLLOW_S", 0.02)
+@asynccontextmanager
+async def running(scan: Path, size: tuple[int, int] = (140, 40), name: str = "small") -> AsyncIterator[Driver]:
+    """The app, which looks often whether the scan has come further."""
+    async with app_on(scan, size=size, name=name, pace=Pace(follow_s=0.02)) as driver:
+        yield driver
 
 
 async def caught_up(driver: Driver, done: int) -> None:
-    await driver.until(lambda: driver.browse.store.manifest.scanned == done)
+    await driver.until(lambda: driver.store.manifest.scanned == done)
     await driver.settled()
 
 
@@ -56,7 +65,8 @@ async def test_so_do_the_lines_of_a_small_screen(growing: Growing) -> None:
         await caught_up(driver, 6)
         assert "scanning 6 of 12 (50 %)" in driver.title
         assert "6 of 12" in driver.browse.query_one(FoldedStrip).text
-        driver.browse.link._process().tell("ready")  # type: ignore[attr-defined]
+        _ = driver.browse.model_link.client
+        driver.models[0].tell(Phase.READY)
         await driver.until(lambda: "model: ready" in driver.title)
         assert "scanning" in driver.title
 
@@ -69,30 +79,29 @@ async def test_a_shard_says_which_it_is_and_its_end_is_no_more_looked_for(scan: 
         shard.save(4)
         await caught_up(driver, 4)
         assert "shard 2/3 done, 4 of 4" in driver.title
-        assert driver.browse._watch is None
+        assert not driver.browse.follow.following
 
 
 async def test_labels_and_all_that_follows_from_them_are_new(growing: Growing) -> None:
     async with running(growing.out) as driver:
         await driver.type(":sort fragile")
-        before = driver.browse
-        labels, counts, columns, firm = before.labels, before._counts, before.columns, before._firmness
+        before = driver.scene
         growing.save(9, lean=0.3)
         await caught_up(driver, 9)
-        assert before.labels is not labels
-        assert before.labels.valid == 8
-        assert before._counts != counts
-        assert before.columns is not columns
-        assert before.columns.store is before.store
-        assert before._firmness is not firm
-        assert before._facts is not None
-        assert sum(count for _, count in before._facts.peaks) == 8
-        assert "fragile" in vars(before.columns), "what the order reads was computed in the thread"
-        at = before.state.neuron
+        after = driver.scene
+        assert after.columns.labels is not before.columns.labels
+        assert after.columns.labels.valid == 8
+        assert after.counts != before.counts
+        assert after.columns.store is driver.store
+        assert after.firmness == neuron_firmness(driver.store, driver.neuron, driver.state.thresholds)
+        assert after.facts is not None
+        assert sum(count for _, count in after.facts.peaks) == 8
+        assert "fragile" in vars(after.columns), "what the order reads was computed in the thread"
+        at = driver.neuron
         assert f"{at}" in driver.page
         neuron = (at.layer, at.index)
         stored = open_scan(growing.out).stored_labels()
-        assert before.labels.label[neuron] == stored.label[neuron]
+        assert after.columns.labels.label[neuron] == stored.label[neuron]
         assert Label(int(stored.label[neuron])).word in driver.page
 
 
@@ -101,79 +110,79 @@ async def test_thresholds_of_the_screen_stay(growing: Growing) -> None:
         await driver.type(":Tv 4")
         growing.save(7, lean=0.9)
         await caught_up(driver, 7)
-        assert driver.browse.labels.thresholds.T_v == 4
-        assert driver.browse.state.thresholds.T_v == 4
-        expected = driver.browse.store.labels(driver.browse.state.thresholds)
-        assert (driver.browse.labels.label == expected.label).all()
+        assert driver.scene.columns.labels.thresholds.T_v == 4
+        assert driver.state.thresholds.T_v == 4
+        expected = driver.store.labels(driver.state.thresholds)
+        assert (driver.scene.columns.labels.label == expected.label).all()
         assert "Tv 4" in driver.title
 
 
 async def test_labels_that_were_asked_of_the_checkpoint_before_are_dropped(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        old = driver.browse.columns
+        old = driver.scene.columns
         growing.save(7, lean=0.5)
         await caught_up(driver, 7)
-        new = driver.browse.labels
-        driver.browse.take_labels(old)
-        assert driver.browse.labels is new
+        new = driver.scene.columns.labels
+        incoming.take_labels(driver.session, old)
+        assert driver.scene.columns.labels is new
 
 
 async def test_what_the_user_chose_stays(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        await driver.browse.set_filter(Filter(all_layers=True))
+        await driver.browse.find.set_filter(Filter(all_layers=True))
         await driver.type(":sort maximum")
         await driver.type("/unknown")
         await driver.type(":2.17")
         await driver.press("l", "l", "m")
         await driver.settled()
-        state, cursor = driver.browse.state, driver.browse._cursor
+        state, cursor = driver.state, driver.scene.cursor
         assert (state.neuron, state.rank, state.search, state.order) == (Neuron(2, 17), 2, "unknown", Order.MAXIMUM)
         top = driver.list.scroll_offset.y
         assert top > 0
         growing.save(7, lean=0.7)
         await caught_up(driver, 7)
-        assert driver.browse.state == state
-        assert driver.browse._cursor == cursor
+        assert driver.state == state
+        assert driver.scene.cursor == cursor
         assert driver.list.scroll_offset.y == top
-        assert driver.browse.listed
+        assert driver.scene.listed
 
 
 async def test_the_cursor_stays_on_its_line_when_rows_come_and_go_above_it(growing: Growing) -> None:
     async with running(growing.out, size=(140, 20)) as driver:
-        browse = driver.browse
-        kept = Filter(label=Label.TEXT, all_layers=True)
-        await browse.set_filter(kept)
-        rows = len(browse._selection)
-        browse.go_row(rows // 2)
+        filter_ = Filter(label=Label.TEXT, all_layers=True)
+        await driver.browse.find.set_filter(filter_)
         await driver.settled()
-        at, cursor = browse.state.neuron, browse._cursor
+        driver.browse.show(driver.session.go_row(len(driver.scene.selection) // 2))
+        await driver.settled()
+        at, cursor = driver.neuron, driver.scene.cursor
         assert cursor is not None
         line = cursor - driver.list.scroll_offset.y
         assert driver.list.scroll_offset.y > 0
         growing.save(6, lean=0.6)  # more of them are text
         await caught_up(driver, 6)
-        assert browse.state.neuron == at
-        assert browse.state.filter == kept
-        assert browse._cursor is not None
-        assert browse._cursor != cursor, "rows came above it"
-        assert browse._cursor - driver.list.scroll_offset.y == line
+        assert driver.neuron == at
+        assert driver.state.filter == filter_
+        assert driver.scene.cursor is not None
+        assert driver.scene.cursor != cursor, "rows came above it"
+        assert driver.scene.cursor - driver.list.scroll_offset.y == line
 
 
 async def test_a_neuron_that_is_no_longer_in_the_list_stays_on_the_page(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        await driver.browse.set_filter(Filter(label=Label.VISUAL))
+        await driver.browse.find.set_filter(Filter(label=Label.VISUAL))
         at = driver.neuron
         growing.save(6, lean=0.0)
         await caught_up(driver, 6)
         assert driver.neuron == at
-        assert not driver.browse.listed
-        assert len(driver.browse._selection) == 0
+        assert not driver.scene.listed
+        assert len(driver.scene.selection) == 0
         assert str(at) in driver.page
 
 
 async def test_a_list_that_was_scrolled_away_by_the_mouse_stays_there(growing: Growing) -> None:
     async with running(growing.out, size=(140, 16)) as driver:
-        await driver.browse.set_filter(Filter(all_layers=True))
+        await driver.browse.find.set_filter(Filter(all_layers=True))
+        await driver.pilot.pause()
         driver.list.scroll_to(y=60, animate=False, immediate=True)
         growing.save(6, lean=0.8)
         await caught_up(driver, 6)
@@ -182,10 +191,10 @@ async def test_a_list_that_was_scrolled_away_by_the_mouse_stays_there(growing: G
 
 async def test_a_sample_that_the_model_was_asked_for_keeps_its_map(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        driver.browse.answers[Neuron(0, 0), 3, "x"] = None  # type: ignore[assignment]
+        driver.session.answers[Neuron(0, 0), 3, "x"] = None  # type: ignore[assignment]
         growing.save(6)
         await caught_up(driver, 6)
-        assert (Neuron(0, 0), 3, "x") in driver.browse.answers
+        assert (Neuron(0, 0), 3, "x") in driver.session.answers
 
 
 async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
@@ -198,8 +207,8 @@ async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
         assert isinstance(driver.app.screen, NoteScreen)
         assert driver.app.screen.query_one(TextArea).text == "trains"
         await driver.press(*"ets", "escape")
-        await driver.until(lambda: Neuron(0, 1) in driver.browse.noted.marks)
-        entry = await driver.browse.notebook.write(lambda notebook: notebook.entry(Neuron(0, 1)))
+        await driver.until(lambda: Neuron(0, 1) in driver.scene.noted.marks)
+        entry = await driver.browse.notebook_link.write(lambda notebook: notebook.entry(Neuron(0, 1)))
         assert entry.note == "trainsets"
         assert entry.neuron == driver.neuron
 
@@ -207,7 +216,7 @@ async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
 async def test_verdicts_and_an_open_prompt_stay(growing: Growing) -> None:
     async with running(growing.out) as driver:
         await driver.press("1")
-        await driver.until(lambda: bool(driver.browse.noted.marks))
+        await driver.until(lambda: bool(driver.scene.noted.marks))
         await driver.press("colon", *"Tv")
         growing.save(6)
         await caught_up(driver, 6)
@@ -215,9 +224,9 @@ async def test_verdicts_and_an_open_prompt_stay(growing: Growing) -> None:
         assert isinstance(box, Input)
         assert box.value == "Tv"
         await driver.press(*" 3", "enter")
-        assert driver.browse.state.thresholds.T_v == 3
-        assert driver.browse.marks[Neuron(0, 0)].startswith("✓")
-        assert "triaged 1 of" in driver.browse.progress
+        assert driver.state.thresholds.T_v == 3
+        assert driver.scene.marks[Neuron(0, 0)].startswith("✓")
+        assert "triaged 1 of" in driver.screen
 
 
 async def test_what_covers_the_page_stays(growing: Growing) -> None:
@@ -225,8 +234,8 @@ async def test_what_covers_the_page_stays(growing: Growing) -> None:
         await driver.press("v")
         growing.save(6)
         await caught_up(driver, 6)
-        assert driver.browse.state.mode is Mode.STATISTICS
-        assert driver.browse.state.pane is Pane.PAGE
+        assert driver.state.mode is Mode.STATISTICS
+        assert driver.state.pane is Pane.PAGE
         await driver.press("V")
         await driver.until(lambda: isinstance(driver.app.screen, SharesScreen))
         growing.save(8)
@@ -238,28 +247,27 @@ async def test_what_covers_the_page_stays(growing: Growing) -> None:
 
 async def test_a_held_key_comes_first(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        driver.browse._stale = True
+        driver.session.go(Neuron(0, 9))  # its page is not loaded yet, as while a key is held
         growing.save(6)
-        await driver.until(lambda: driver.browse._looking)
-        for _ in range(5):
+        for _ in range(15):
             await driver.pilot.pause(0.02)
-        assert driver.browse.store.manifest.scanned == 5
-        driver.browse.settle()
+        assert driver.store.manifest.scanned == 5
+        driver.session.load_page()
         await caught_up(driver, 6)
 
 
 async def test_the_pictures_norms_follow_the_maximum(growing: Growing) -> None:
     """The same sample of the same neuron is drawn anew when the neuron's maximum has grown."""
     async with running(growing.out) as driver:
-        before = driver.browse._evidence
+        before = driver.scene.picture
         assert before is not None
         assert before.visual is not None
         shown = driver.screen
         growing.source.arrays["maximum"] = growing.source.arrays["maximum"] * 4
         growing.save(5)
-        await driver.until(lambda: driver.browse._evidence is not before)
+        await driver.until(lambda: driver.scene.picture is not before)
         await driver.settled()
-        after = driver.browse._evidence
+        after = driver.scene.picture
         assert after is not None
         assert after.visual is not None
         assert after.key == before.key
@@ -278,20 +286,18 @@ async def test_a_whole_scan_says_so_and_is_no_longer_looked_at(growing: Growing)
         await caught_up(driver, 12)
         assert "· gate · 12 samples · N 8" in driver.title
         assert "The scan is whole." in driver.notes
-        assert driver.browse._watch is None
-        assert driver.browse._looks is not None
-        assert driver.browse._looks._task is None or driver.browse._looks._task.done()
-        assert driver.browse.concepts is not None
-        assert driver.browse.has_concepts
+        assert not driver.browse.follow.following
+        assert driver.scene.columns.concepts is not None
+        assert driver.scene.has_concepts
         assert "found when" not in driver.screen
         (growing.out / "manifest.json").unlink()
-        await driver.browse.look_for_more()
+        await driver.browse.follow.look()
         assert "cannot be read" not in driver.notes
 
 
 async def test_a_whole_scan_is_not_looked_at_at_all(scan: Path) -> None:
     async with running(scan) as driver:
-        assert driver.browse._looks is None
+        assert not driver.browse.follow.following
 
 
 async def test_a_folder_that_vanishes_is_told_once_and_what_was_read_stays(growing: Growing) -> None:
@@ -300,7 +306,7 @@ async def test_a_folder_that_vanishes_is_told_once_and_what_was_read_stays(growi
         growing.out.rename(away)
         await driver.until(lambda: "cannot be read any more" in driver.notes)
         for _ in range(5):
-            await driver.browse.look_for_more()
+            await driver.browse.follow.look()
         assert driver.notes.count("cannot be read any more") == 1
         await driver.press("j")
         assert driver.neuron == Neuron(0, 1)
@@ -315,16 +321,16 @@ async def test_a_checkpoint_that_is_damaged_is_told_and_the_next_one_is_taken(gr
         named = growing.save(6)
         (growing.out / named.arrays / "votes.npy").write_bytes(b"")
         await driver.until(lambda: "votes.npy" in driver.notes)
-        assert driver.browse.store.manifest.scanned == 5
+        assert driver.store.manifest.scanned == 5
         growing.save(7)
         await caught_up(driver, 7)
 
 
 async def test_a_control_that_is_made_meanwhile_is_found(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        assert driver.browse.control is None
+        assert driver.scene.control is None
         make_control(growing.out)
         growing.finish()
         await caught_up(driver, 12)
-        await driver.until(lambda: driver.browse.control is not None)
+        await driver.until(lambda: driver.scene.control is not None)
         assert "control" in driver.title

@@ -8,15 +8,14 @@ import pytest
 import vlmscope.core.store.synthetic
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
-from vlmscope.tui.widgets.half_blocks import half_blocks
 from vlmscope.tui.widgets.page.frame import frame
-from vlmscope.tui.widgets.page.head import sample_line
-from vlmscope.tui.widgets.page.page import Page
-from vlmscope.tui.widgets.palette import LABEL_COLOURS, contrast, readable
+from vlmscope.tui.widgets.page.page import Page, sample_line
+from vlmscope.tui.widgets.page.pictures import half_blocks
+from vlmscope.tui.widgets.palette import contrast, readable, rgb
 
 
 def assert_fits(on: Driver, width: int, height: int) -> None:
@@ -161,15 +160,16 @@ async def test_themes(scan: Path, theme: str) -> None:
         palette = on.browse.palette
         assert palette.dark == on.app.current_theme.dark
         for label in Label:
-            colour = palette.label(label).color
+            colour = palette.labels[label].color
             assert colour is not None
             assert colour.triplet is not None
             assert contrast((colour.triplet.red, colour.triplet.green, colour.triplet.blue), palette.background) >= 4
 
 
 def test_label_colours_are_kept_where_they_can_be_read() -> None:
-    assert [readable(colour, (0, 0, 0)) for colour in LABEL_COLOURS] == list(LABEL_COLOURS)
-    assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in LABEL_COLOURS)
+    colours = [rgb(colour) for colour in COLOURS.values()]
+    assert [readable(colour, (0, 0, 0)) for colour in colours] == colours
+    assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in colours)
 
 
 HOSTILE = ("[/bold]", "[red]x", "\x1b[31mESC", "\x07bell", "\u202egnp.exe", "שלום", "\ttab", "a\nb", "漢字")
@@ -196,7 +196,7 @@ async def test_hostile_captions_show_as_text(tmp_path: Path, monkeypatch: pytest
 async def test_hostile_file_names_show_as_text(scan: Path) -> None:
     async with running(scan) as on:
         evidence = PictureView(
-            Neuron(0, 0), on.browse.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
+            Neuron(0, 0), on.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
         )
         line = sample_line(evidence, 8, on.browse.palette, 80).text
         assert "[b] ]0;title  x.jpg" in line

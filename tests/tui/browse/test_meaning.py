@@ -150,7 +150,7 @@ async def test_the_papers_neurons_are_marked_found_and_gone_to(scan: Path, monke
     trains = Published(Neuron(2, 5), Label.VISUAL, "the presence of a train", "8")
     planes = Published(Neuron(3, 9), Label.MULTIMODAL, "words for airplanes", "9", ("000000403170",))
     monkeypatch.setattr(
-        "vlmscope.tui.browse.notebook.published", lambda _: {one.neuron: one for one in (trains, planes)}
+        "vlmscope.tui.browse.session.published", lambda _: {one.neuron: one for one in (trains, planes)}
     )
     async with running(scan) as on:
         await on.type(":published")

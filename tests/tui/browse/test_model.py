@@ -11,7 +11,9 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.worker.messages import MapAnswer, Phase
-from vlmscope.tui.browse.model import ASK_AFTER_S
+from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.pace import Pace
+from vlmscope.tui.views.scene import Changed
 
 
 @pytest.fixture
@@ -51,10 +53,10 @@ async def test_a_map_that_the_scan_lacks_comes_from_the_model(scan: Path) -> Non
         assert model.spec.hook is HookPoint.GATE
         assert model.idle_unload_s == 120
         request = model.maps[0]
-        sample = on.browse.store.arrays["top_sample"][0, 0, 3]
+        sample = on.store.arrays["top_sample"][0, 0, 3]
         assert (request.neuron, request.sample) == (Neuron(0, 0), sample)
-        assert request.prompt == on.browse.store.manifest.prompt
-        assert request.description == on.browse.store.sample(int(sample)).description
+        assert request.prompt == on.store.manifest.prompt
+        assert request.description == on.store.sample(int(sample)).description
         assert "model: ready" in on.title
 
 
@@ -100,7 +102,7 @@ async def test_an_answer_for_a_neuron_that_was_left_is_not_shown(scan: Path) -> 
         await on.settled()
         before = pictures(on)
         model.hold.set()
-        await on.until(lambda: not on.browse.link.working)
+        await on.until(lambda: not on.scene.asking)
         await on.pilot.pause()
         assert pictures(on) == before
         assert (left.neuron, left.sample) != (on.neuron, None)
@@ -146,11 +148,11 @@ async def test_escape_stops_the_model(scan: Path) -> None:
         model = on.models[0]
         model.hold.clear()
         await on.press("l")
-        await on.until(lambda: on.browse.link.working)
+        await on.until(lambda: on.scene.asking)
         await on.press("escape")
         await on.until(lambda: "stop" in model.calls)
         await on.until(lambda: "Stopped" in on.page)
-        assert on.browse.state.rank == 4
+        assert on.state.rank == 4
 
 
 async def test_unload_frees_the_model(scan: Path) -> None:
@@ -199,7 +201,7 @@ async def test_stepping_stays_on_the_own_picture(scan: Path, picture: Path) -> N
     async with running(scan) as on:
         await on.type(f":image '{picture}'")
         await on.until(lambda: bool(on.models) and len(on.models[0].maps) == 1)
-        assert on.models[0].described[0].question == on.browse.store.manifest.question
+        assert on.models[0].described[0].question == on.store.manifest.question
         await on.until(lambda: "no map" not in on.page)
         await on.press("j")
         await on.until(lambda: len(on.models[0].maps) == 2)
@@ -215,15 +217,12 @@ async def test_a_late_answer_for_a_picture_that_was_left_is_dropped(scan: Path, 
     async with running(scan) as on:
         await on.type(f":image '{picture}'")
         await on.until(lambda: bool(on.models) and len(on.models[0].maps) == 1)
-        await on.until(lambda: not on.browse.link.working)
+        await on.until(lambda: not on.scene.asking)
         await on.press("escape")
         await on.settled()
         late = MapAnswer(on.neuron, str(picture), None, np.ones((4, 4), np.float32), np.ones(5, np.float32))
-        from vlmscope.tui.messages import MapArrived
-
-        on.browse.post_message(MapArrived(late))
-        await on.pilot.pause()
-        assert on.browse.answers == {}
+        assert incoming.take_map(on.session, late, late.image) is Changed.NOTHING
+        assert on.session.answers == {}
         assert "sample 1 of 8" in on.page
 
 
@@ -235,7 +234,7 @@ async def test_a_description_that_fails_brings_the_samples_back(scan: Path, pict
         await on.type(f":image '{picture}'")
         await on.until(lambda: "This is no picture." in on.notes)
         await on.until(lambda: "your picture" not in on.page)
-        assert on.browse.state.own is None
+        assert on.state.own is None
 
 
 async def test_the_path_prompt_takes_a_path_with_quotes(scan: Path, picture: Path) -> None:
@@ -264,7 +263,7 @@ async def test_going_away_and_back_asks_once(scan: Path) -> None:
         await beyond_the_maps(on)
         await on.until(lambda: bool(on.models))
         model = on.models[0]
-        await on.until(lambda: not on.browse.link.working)
+        await on.until(lambda: not on.scene.asking)
         model.hold.clear()
         await on.press("l")
         await on.until(lambda: len(model.maps) == 2)
@@ -272,7 +271,7 @@ async def test_going_away_and_back_asks_once(scan: Path) -> None:
         await on.settled()
         await on.press("l")
         await on.settled()
-        await on.pilot.pause(ASK_AFTER_S * 2)
+        await on.pilot.pause(Pace().ask_after_s * 2)
         assert len(model.maps) == 2
         model.hold.set()
         await on.until(lambda: "no map" not in on.page and "asking" not in on.page)

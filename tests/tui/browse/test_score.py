@@ -51,7 +51,7 @@ async def score_by(on: Driver, letter: str) -> None:
 
 
 async def idle(on: Driver) -> None:
-    await on.until(lambda: not on.browse.working)
+    await on.until(lambda: not on.scene.working)
 
 
 async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> None:
@@ -62,7 +62,7 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         assert "api-text" in on.screen
         assert "oracle" not in on.screen  # the demo's alone
         await on.press("l")
-        await on.until(lambda: on.browse.state.mode is Mode.SCORE)
+        await on.until(lambda: on.state.mode is Mode.SCORE)
         for shown in (
             "“concept words: train",
             "not independent",
@@ -81,14 +81,14 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         assert "example 1 of" in on.page
         await on.until(lambda: on.list.line_text(0)[1:10] == "    0   s")
         await on.press("s")
-        assert on.browse.state.mode is Mode.PICTURES
+        assert on.state.mode is Mode.PICTURES
         assert "score     by lens (not independent):  patches n/a: " in on.page
         await on.press("e")
         assert "score     by lens (not independent):" in on.page
     (saved,) = scores(pictured, Neuron(0, 0))
     assert saved.backend == "lens"
     async with running(pictured, start=Neuron(0, 0)) as on:
-        await on.until(lambda: on.browse._notebook_read)
+        await on.until(lambda: on.session.notebook_read)
         await on.press("s")
         await on.until(lambda: "S computes them again" in on.page)
         assert "“concept words: train" in on.page
@@ -100,8 +100,8 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
 async def test_ones_own_words_are_scored(pictured: Path) -> None:
     async with running(pictured, start=Neuron(3, 3)) as on:
         await on.type(":words dog beside a river")
-        await on.until(lambda: on.browse.state.mode is Mode.SCORE)
-        assert "“dog beside a river”" in on.page
+        await on.until(lambda: "“dog beside a river”" in on.page)
+        assert on.state.mode is Mode.SCORE
         assert "looks for: dog, river" in on.page
     assert len(scores(pictured, Neuron(3, 3))) == 1
 
@@ -147,7 +147,7 @@ async def test_escape_stops_it_and_keeps_nothing(pictured: Path) -> None:
         await on.press("escape")
         await idle(on)
         await on.until(lambda: "scoring by lens" not in on.page)
-        assert on.browse.state.mode is Mode.PICTURES
+        assert on.state.mode is Mode.PICTURES
     assert scores(pictured, Neuron(0, 0)) == ()
 
 
@@ -167,7 +167,7 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
         await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
         await on.press("n")
         await on.pilot.pause()
-        assert not on.browse.working
+        assert not on.scene.working
         assert api.bodies == []
         await score_by(on, "a")
         await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
@@ -175,7 +175,7 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
         await on.press("y")
         await on.until(lambda: bool(api.bodies))
         await idle(on)
-        assert on.browse.state.mode is Mode.PICTURES  # no answer was of use: no score
+        assert on.state.mode is Mode.PICTURES  # no answer was of use: no score
         assert "$" in on.title
     assert scores(pictured, Neuron(0, 0)) == ()
 

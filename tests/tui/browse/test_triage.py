@@ -16,7 +16,7 @@ from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.browse.triage_words import drafts
+from vlmscope.tui.browse.triage import drafts
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.views.state import Decided, Filter, Order
 
@@ -143,7 +143,7 @@ async def test_every_neuron_of_a_list_may_be_decided(scan: Path) -> None:
         await on.press("1")
         await on.until(lambda: row(on, 0)[5] == "✓")
         await on.type(":only keep")
-        await on.until(lambda: len(on.browse._selection) == 1)
+        await on.until(lambda: len(on.scene.selection) == 1)
         await on.press("full_stop")
         await on.until(lambda: "Every neuron of this list has its verdict" in on.notes)
 
@@ -151,31 +151,31 @@ async def test_every_neuron_of_a_list_may_be_decided(scan: Path) -> None:
 async def test_a_filter_by_verdict_follows_the_verdicts(scan: Path) -> None:
     async with running(scan) as on:
         await on.press("f", "4")
-        assert on.browse.state.filter == Filter(verdict=Decided.NONE)
-        assert len(on.browse._selection) == 32
+        assert on.state.filter == Filter(verdict=Decided.NONE)
+        assert len(on.scene.selection) == 32
         await on.press("1")
-        await on.until(lambda: len(on.browse._selection) == 31)
+        await on.until(lambda: len(on.scene.selection) == 31)
         assert "not in this filter" in on.page
         await on.press("j")
         assert on.neuron == Neuron(0, 1)
         await on.press("f", "1", "f", "l")
-        await on.until(lambda: len(on.browse._selection) == 1)
+        await on.until(lambda: len(on.scene.selection) == 1)
         assert on.neuron == Neuron(0, 0)
         await on.press("f", "a")
-        await on.until(lambda: len(on.browse._selection) == 128)
+        await on.until(lambda: len(on.scene.selection) == 128)
 
 
 async def test_ranges_of_layers_and_what_is_only_there(scan: Path) -> None:
     async with running(scan) as on:
         await on.type(":layers 1-2")
-        await on.until(lambda: len(on.browse._selection) == 64)
+        await on.until(lambda: len(on.scene.selection) == 64)
         assert "L1-2 · 64 neurons" in on.screen
         await on.press("b")
         await on.type(":only bookmarked")
-        await on.until(lambda: len(on.browse._selection) == 1)
+        await on.until(lambda: len(on.scene.selection) == 1)
         await on.type(":only all")
         await on.type(":layers this")
-        await on.until(lambda: len(on.browse._selection) == 32)
+        await on.until(lambda: len(on.scene.selection) == 32)
         for line, says in (
             (":layers 3-1", "Write :layers 1-3"),
             (":layers x", "no range"),
@@ -192,7 +192,7 @@ async def test_notes_tags_and_explanations_are_searched(scan: Path) -> None:
         kept.add_explanation(Neuron(3, 3), Explanation("a train at night", Source.USER, "2026-01-01T00:00:00+00:00"))
         kept.set_note(Neuron(3, 5), "boats")
     async with running(scan, start=Neuron(0, 1)) as on:
-        await on.until(lambda: on.browse._notebook_read)
+        await on.until(lambda: on.session.notebook_read)
         for expected in (Neuron(1, 4), Neuron(2, 9), Neuron(3, 3), Neuron(1, 4)):
             await on.type("/train")
             await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
@@ -208,17 +208,17 @@ async def test_a_session_goes_on_where_the_last_one_ended(scan: Path) -> None:
     async with running(scan) as on:
         await on.type(f":2.{place}")
         await on.press("f", "t", "o", "x")
-        await on.until(lambda: on.browse.state.order is Order.MAXIMUM)
+        await on.until(lambda: on.state.order is Order.MAXIMUM)
         assert on.neuron == Neuron(2, place)
         await on.pilot.press("q")
         await on.until(lambda: on.app._exit)
     async with running(scan) as on:
         await on.until(lambda: on.neuron == Neuron(2, place))
-        assert on.browse.state.filter == Filter(label=Label.TEXT)
-        assert on.browse.state.order is Order.MAXIMUM
+        assert on.state.filter == Filter(label=Label.TEXT)
+        assert on.state.order is Order.MAXIMUM
     async with running(scan, start=Neuron(0, 3)) as on:
-        await on.until(lambda: on.browse._notebook_read)
-        assert (on.neuron, on.browse.state.filter) == (Neuron(0, 3), Filter())
+        await on.until(lambda: on.session.notebook_read)
+        assert (on.neuron, on.state.filter) == (Neuron(0, 3), Filter())
 
 
 async def test_a_place_that_cannot_be_read_is_the_beginning(scan: Path) -> None:
@@ -227,8 +227,8 @@ async def test_a_place_that_cannot_be_read_is_the_beginning(scan: Path) -> None:
 
         kept.set_resume(Resume(Neuron(900, 900), '{"label": "sideways"}', "sideways"))
     async with running(scan) as on:
-        await on.until(lambda: on.browse._notebook_read)
-        assert (on.neuron, on.browse.state.filter, on.browse.state.order) == (Neuron(0, 0), Filter(), Order.INDEX)
+        await on.until(lambda: on.session.notebook_read)
+        assert (on.neuron, on.state.filter, on.state.order) == (Neuron(0, 0), Filter(), Order.INDEX)
 
 
 async def test_a_note_that_is_left_as_it_was_changes_nothing(scan: Path) -> None:

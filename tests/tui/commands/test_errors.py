@@ -33,7 +33,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *args: str) -> str:
 
 def no_manifest(folder: Path) -> str:
     (folder / MANIFEST).unlink()
-    return "is no scan"
+    return "is not a scan"
 
 
 def another_schema(folder: Path) -> str:

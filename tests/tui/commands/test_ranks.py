@@ -72,7 +72,7 @@ def test_shards_by_hand(made: tuple[list[str], Path], tmp_path: Path, capsys: py
     equal(whole, tmp_path / "merged")
     capsys.readouterr()
     assert main(["scan", *options, "--out", str(tmp_path / "c"), "--shard", "3/2"]) == 2
-    assert "is no shard" in capsys.readouterr().err
+    assert "is not a shard" in capsys.readouterr().err
 
 
 def test_a_shard_of_a_shard_is_refused(

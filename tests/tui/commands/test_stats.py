@@ -144,7 +144,7 @@ def test_the_chart_is_written(scan: Path, tmp_path: Path, capsys: pytest.Capture
         (["--json", "--csv"], 2, "--json and --csv"),
         (["--png", "/nowhere/at/all.png"], 1, "/nowhere/at/all.png cannot be written"),
         (["--Tv", "11"], 2, "Tv is 11"),
-        (["nowhere"], 1, "nowhere is no scan"),
+        (["nowhere"], 1, "nowhere is not a scan"),
     ],
 )
 def test_what_is_wrong_is_named(

@@ -115,7 +115,7 @@ def test_no_scan_and_a_damaged_notebook_are_told(
     scan_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert decide(tmp_path / "none", "L2/N17", "keep") == 1
-    assert "is no scan" in capsys.readouterr().err
+    assert "is not a scan" in capsys.readouterr().err
     scan_copy.with_name("copy.notebook.sqlite").write_bytes(b"no database" * 100)
     assert decide(scan_copy, "L2/N17", "keep") == 1
     assert "notebook" in capsys.readouterr().err

@@ -254,7 +254,7 @@ async def test_scans_of_other_depths_stand_side_by_side(scan: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [("nowhere", "nowhere is no scan"), ("~nobody-of-this-name/scan", "is not a folder"), ("''", "is no scan")],
+    [("nowhere", "nowhere is not a scan"), ("~nobody-of-this-name/scan", "is not a folder"), ("''", "is not a scan")],
 )
 async def test_a_scan_that_is_missing_is_named_in_its_place(scan: Path, typed: str, words: str) -> None:
     async with running(scan) as on:
@@ -315,7 +315,7 @@ async def test_hostile_names_show_as_text(tmp_path: Path, scan: Path) -> None:
         await opened(on, ":stats '[/red]\u202eno' '漢字漢字'")
         text = on.screen
         assert "[b] hostile[red]" in text
-        assert "[/red] no is no scan" in " ".join(text.split())
+        assert "[/red] no is not a scan" in " ".join(text.split())
         assert "\u202e" not in text
 
 

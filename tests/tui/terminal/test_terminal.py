@@ -4,7 +4,7 @@ import fcntl
 import os
 import pty
 import re
-import select
+import selectors
 import struct
 import subprocess
 import sys
@@ -54,8 +54,10 @@ class Terminal:
 
     def _read(self, seconds: float) -> bool:
         """Read what is there, or comes in time; whether there was something."""
-        if not select.select([self._master], [], [], seconds)[0]:
-            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._master, selectors.EVENT_READ)
+            if not selector.select(seconds):
+                return False
         try:
             data = os.read(self._master, 1 << 16)
         except OSError:  # the program has gone

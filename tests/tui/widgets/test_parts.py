@@ -14,12 +14,11 @@ from textual.strip import Strip
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label, Labels, Thresholds
+from vlmscope.core.method.labels import Label, Labels, Thresholds, bar_cells
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import command_line
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
-from vlmscope.tui.views.label_bar import bar_cells
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Decided, Filter, Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row

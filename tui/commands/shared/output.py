@@ -15,14 +15,10 @@ from rich.text import Text
 from vlmscope.core.analysis.statistics import Counts
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import COLOURS, Label, bar_cells
 from vlmscope.tui.commands.shared.notes import note
-from vlmscope.tui.views.label_bar import bar_cells
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
-
-#: Safe for colour-blind eyes (Okabe and Ito); the letter beside it says the same.
-COLOURS = {Label.VISUAL: "#56B4E9", Label.TEXT: "#E69F00", Label.MULTIMODAL: "#009E73", Label.UNKNOWN: "#888888"}
 
 
 class PictureError(VlmscopeError):

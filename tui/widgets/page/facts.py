@@ -1,41 +1,29 @@
-"""The neuron as a whole: what it means, how its activation is distributed, and the words at its peaks."""
+"""The neuron as a whole, beside or below the pictures: what it means, its peaks, its distributions in short."""
 
-import math
+import textwrap
 
-import numpy as np
 from textual.strip import Strip
 
-from vlmscope.core.method.distribution import BINS, EDGES, Distribution
+from vlmscope.core.method.distribution import BINS
+from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Part, beside, blank, row
-from vlmscope.tui.widgets.numbers import activation, spark
-from vlmscope.tui.widgets.page.frame import Facts
-from vlmscope.tui.widgets.page.meaning import (
-    concepts_line,
-    decided_line,
-    explanation_lines,
-    meaning_beside,
-    score_lines,
-    writes_line,
-)
+from vlmscope.tui.views.page import Facts
+from vlmscope.tui.widgets.lines import Part, beside, blank, row, short
+from vlmscope.tui.widgets.numbers import activation, fraction, heights, share_active, spark
+from vlmscope.tui.widgets.page.statistics import histogram
 from vlmscope.tui.widgets.page.words import spell
 from vlmscope.tui.widgets.palette import Palette
 
-_BLOCKS = " ▁▂▃▄▅▆▇█"
-_ROOMY = 52  # cells from which a histogram's head has all its numbers
+HEAD = 10  #: cells of what a line is about
+NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
+NOT_YET = "found when the scan is whole"
+_WORD = 24  # characters of one word that are shown
+_NOTE = 200  # characters of a note that the page shows in one line
+_VERDICTS = {"keep": "✓", "reject": "✗", "unsure": "?"}
+_TOKENS = 8  # tokens that are named on either side
 TALL = 9  #: lines from which the facts have histograms, not one line each
 _LEAST_PEAKS = 4  # lines that the column beside the pictures keeps for the peaks
 _MOST_SAID = 4  # lines of the explanation below the pictures
-
-
-def _heights(distribution: Distribution, bins: int = BINS) -> list[float]:
-    """Height of each bin: logarithmic, because nearly all tokens are in the first."""
-    merged = distribution.histogram.astype(np.float64).reshape(bins, -1).sum(axis=1)
-    return [float(value) for value in np.log1p(merged)]
-
-
-def _share(value: float) -> str:
-    return "none seen" if math.isnan(value) else f"{100 * value:.0f}% active" if value >= 0.01 else "<1% active"
 
 
 def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
@@ -56,8 +44,10 @@ def facts_beside(facts: Facts, meaning: Meaning | None, width: int, height: int,
         ("patches", facts.visual, palette.labels[0]),
         ("words", facts.text, palette.labels[1]),
     ):
-        sparks.append(row([(f"{name} ", palette.muted), (_share(distribution.share_active), palette.text)], width))
-        sparks.append(row([(spark(_heights(distribution, BINS // 2)), look)], width))
+        sparks.append(
+            row([(f"{name} ", palette.muted), (share_active(distribution.share_active), palette.text)], width)
+        )
+        sparks.append(row([(spark(heights(distribution, BINS // 2)), look)], width))
     lines = meaning_beside(meaning, width, max(height - _LEAST_PEAKS, 1), palette) if meaning is not None else []
     lines.append(row([("words at its peaks", palette.muted)], width))
     if not facts.peaks:
@@ -86,8 +76,8 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
             row(
                 [
                     (f"{name:<10}", palette.muted),
-                    (spark(_heights(distribution)), look),
-                    (f"  {_share(distribution.share_active)}", palette.text),
+                    (spark(heights(distribution)), look),
+                    (f"  {share_active(distribution.share_active)}", palette.text),
                     (f" · mean {activation(distribution.mean)}", palette.muted),
                 ],
                 width,
@@ -99,10 +89,10 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
     else:
         decided = decided_line(meaning, palette, width)
         noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
-        others = 4 + len(noted) + len(sparks)  # the blank, concepts, writes, peaks
+        others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
         said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
-        concepts, writes = concepts_line(meaning, palette, width), writes_line(meaning, palette, width)
-        lines = [*blank(width), concepts, *said, *noted, peaks, writes]
+        concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
+        lines = [*blank(width), concepts, *said, *noted, peaks, promoted]
     rest = height - len(lines)
     if rest < TALL + 1:
         return [*lines, *sparks][:height]
@@ -119,56 +109,158 @@ def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, 
     return [*lines, *blank(width), *plots][:height]
 
 
-def _deviation(distribution: Distribution) -> float:
-    return math.sqrt(max(distribution.mean_square - distribution.mean**2, 0.0))
+# -- what it means -----------------------------------------------------------------------------------------------------
 
 
-def histogram(
-    name: str, distribution: Distribution, width: int, height: int, palette: Palette, kind: int
-) -> list[Strip]:
-    """A histogram over the scan's logarithmic bins, with its numbers above and its edges below."""
-    if math.isnan(distribution.mean):
-        return [row([(f"{name}: none seen", palette.muted)], width)]
-    numbers = [_share(distribution.share_active), f"mean {activation(distribution.mean)}"]
-    if width >= _ROOMY:
-        numbers = [f"{distribution.count:,}", *numbers, f"sd {activation(_deviation(distribution))}"]
-    head = row([(f"{name} ", palette.labels[kind] + palette.strong), (" · ".join(numbers), palette.text)], width)
-    per_bin = 2 if width >= 2 * BINS else 1
-    bins = BINS if width >= BINS else BINS // 2
-    heights = _heights(distribution, bins)
-    top = max(heights, default=0.0) or 1.0
-    rows = max(height - 2, 1)
-    lines = [head]
-    for y in range(rows):
-        line = ""
-        for value in heights:
-            eighths = round(8 * rows * value / top) - 8 * (rows - 1 - y)
-            if value > 0 and y == rows - 1:
-                eighths = max(eighths, 1)
-            line += _BLOCKS[min(max(eighths, 0), 8)] * per_bin
-        lines.append(row([(line, palette.labels[kind])], width))
-    return [*lines, row([(_axis(bins * per_bin), palette.muted)], width)]
+def subject(text: str, palette: Palette) -> Part:
+    return (f"{text:<{HEAD}}", palette.muted)
 
 
-def _axis(cells: int) -> str:
-    """Lower edges under the bins that they begin: all up to 0, then .0078, .12, 2, 32."""
-    axis = [" "] * cells
-    axis[:2] = "≤0"
-    for edge in (5, 13, 21, 29):
-        at = (edge + 1) * cells // BINS
-        text = f"{EDGES[edge]:.2g}".removeprefix("0")
-        axis[at : at + len(text)] = text
-    return "".join(axis).rstrip()
+def _purity(meaning: Meaning) -> str:
+    found = meaning.concepts
+    if found is None or not found.words:
+        return ""
+    return f"purity {fraction(found.purity)} (base {fraction(found.base_rate)})"
 
 
-def statistics(facts: Facts, maximum: float, width: int, height: int, palette: Palette) -> list[Strip]:
-    """The page's statistics: both histograms, one above the other, and what they count."""
-    each = max((height - 3) // 2, 4)
-    largest = f"max {activation(maximum)} over all tokens, {activation(facts.content_maximum)} over patches and words"
-    return [
-        row([(largest, palette.text)], width),
-        row([("both axes logarithmic; the first bar: tokens that are not above 0", palette.muted)], width),
-        *histogram("patches", facts.visual, width, each, palette, 0),
-        *blank(width),
-        *histogram("words", facts.text, width, each, palette, 1),
-    ][:height]
+def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
+    """The words that stand out, strongest first, and how pure the first one is."""
+    found = meaning.concepts
+    parts: list[Part] = [subject("concepts", palette)]
+    if found is None:
+        return row([*parts, (NO_CONCEPTS if meaning.whole else NOT_YET, palette.muted)], width)
+    if not found.words:
+        return row([*parts, ("no word stands out", palette.muted)], width)
+    note = f"  {_purity(meaning)}"
+    used = HEAD + len(note)
+    for at, concept in enumerate(found.words):
+        text, number = short(concept.word, _WORD), f" {concept.strength:.1f}"
+        if at and used + 3 + len(text) + len(number) > width:
+            break
+        used += len(text) + len(number) + (3 if at else 0)
+        parts += [(" · " if at else "", palette.muted), (text, palette.text), (number, palette.muted)]
+    return row([*parts, (note, palette.muted)], width)
+
+
+def spelled(words: tuple[str, ...]) -> str:
+    """Spelled tokens, each spelling once."""
+    seen = dict.fromkeys(short(word, _WORD).strip() or "␣" for word in words)
+    return " ".join(list(seen)[:_TOKENS])
+
+
+def promoted_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
+    """The tokens that it promotes and suppresses."""
+    parts: list[Part] = [subject("promotes", palette)]
+    if meaning.promoted is None:
+        note = meaning.promoted_note or f"{meaning.promoted_key} asks the model"
+        return row([*parts, (note, palette.muted)], width)
+    half = max((width - HEAD - 10) // 2, 8)
+    parts.append((short(spelled(meaning.promoted.top), half), palette.text))
+    parts.append(("  against ", palette.muted))
+    parts.append((short(spelled(meaning.promoted.bottom), half), palette.muted))
+    return row(parts, width)
+
+
+def written_by(explanation: Explanation) -> str:
+    match explanation.source:
+        case Source.USER:
+            return "you"
+        case Source.CONCEPTS:
+            return "its concepts"
+        case Source.BORROWED:
+            return f"borrowed from {short(explanation.model, 20)}"
+        case Source.PAPER:
+            return "the paper"
+    sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
+    return f"{short(explanation.model, 40)}{sure}"
+
+
+def said(explanation: Explanation) -> str:
+    return explanation.text if explanation.pattern_found else f"no pattern found: {explanation.text}"
+
+
+def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: int) -> list[Strip]:
+    """The leading explanation in at most ``height`` lines, or why there is none."""
+    text, by, look = "", "", palette.text
+    entry = meaning.entry
+    if meaning.asking:
+        text, look = meaning.asking, palette.accent
+    elif entry is not None and entry.failure is not None:
+        what = "refused" if entry.failure.refused else "failed"
+        text, look = f"{what}: {entry.failure.reason}", palette.warning
+    elif entry is not None and entry.explanations:
+        first = entry.explanations[0].explanation
+        more = len(entry.explanations) - 1
+        text, by = said(first), f"{written_by(first)}{f', {more} more' if more else ''}"
+    elif meaning.published is not None:
+        text, by = meaning.published.text, f"the paper, figure {meaning.published.figure}"
+    elif meaning.entry_problem:
+        text, look = f"no notebook: {meaning.entry_problem}", palette.warning
+    else:
+        text, look = f"none yet: {meaning.explain_key} asks", palette.muted
+    lines = textwrap.wrap(text, max(width - HEAD, 8)) or [""]
+    if by:
+        if len(lines[-1]) + len(by) + 3 + HEAD <= width:
+            lines[-1] = f"{lines[-1]} "
+        else:
+            lines.append("")
+    cut = len(lines) > height
+    lines = lines[:height]
+    strips = []
+    for at, line in enumerate(lines):
+        parts: list[Part] = [subject("explained" if at == 0 else "", palette), (line, look)]
+        if at == len(lines) - 1 and cut:
+            parts.append(("…", look))
+        elif at == len(lines) - 1 and by:
+            parts.append((f"({by})", palette.muted))
+        strips.append(row(parts, width))
+    return strips
+
+
+def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """The newest score of the leading explanation, or of another if that has none; no line where there is none."""
+    entry = meaning.entry
+    if entry is None or not meaning.scores:
+        return []
+    from vlmscope.tui.widgets.page.score_words import score_line
+
+    for saved in entry.explanations:
+        for report in meaning.scores.get(saved.id, ())[:1]:
+            return [score_line(report, palette, width, HEAD)]
+    return []
+
+
+def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None:
+    """Verdict, bookmark, tags and the note's beginning; None where nothing was decided."""
+    entry = meaning.entry
+    if entry is None or not (entry.verdict or entry.bookmark or entry.tags or entry.note):
+        return None
+    parts: list[Part] = [subject("noted", palette)]
+    if entry.verdict:
+        parts.append((f"{_VERDICTS[entry.verdict]} {entry.verdict}  ", palette.strong))
+    if entry.bookmark:
+        parts.append(("bookmarked  ", palette.text))
+    if entry.tags:
+        parts.append((f"#{' #'.join(tag for tag in entry.tags)}  ", palette.accent))
+    parts.append((entry.note[:_NOTE], palette.text))
+    return row(parts, width)
+
+
+def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:
+    """A narrow column: a few concepts, and the explanation as far as it fits."""
+    found = meaning.concepts
+    lines = [row([("concepts", palette.muted)], width)]
+    if found is None or not found.words:
+        lines[0] = row([("concepts: none", palette.muted)], width)
+    else:
+        for at, concept in enumerate(found.words[:3]):
+            note = f" {fraction(found.purity)} pure" if at == 0 else f" {concept.strength:.1f}"
+            strip = row([(short(concept.word, _WORD), palette.text)], max(width - len(note), 1))
+            lines.append(Strip.join([strip, row([(note, palette.muted)], len(note))]))
+    shown = explanation_lines(meaning, palette, width + HEAD, max(height - len(lines) - 1, 1))
+    lines.append(row([("explained", palette.muted)], width))
+    lines += [strip.crop(HEAD, width + HEAD).adjust_cell_length(width) for strip in shown]
+    decided = decided_line(meaning, palette, width + HEAD)
+    if decided is not None:
+        lines[height - 1 :] = [decided.crop(HEAD, width + HEAD).adjust_cell_length(width)]
+    return lines[:height]

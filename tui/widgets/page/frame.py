@@ -1,73 +1,13 @@
-"""The value that the page is painted from, and how the page's room is divided."""
+"""How the page's room is divided."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-from vlmscope.core.analysis.firmness import NeuronFirmness
-from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.distribution import Distribution
-from vlmscope.core.method.heatmap import ColourMap
-from vlmscope.core.method.labels import Label
-from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.state import Mode
-
-if TYPE_CHECKING:
-    from vlmscope.tui.views.evidence import PictureView
-
-    pass
 
 SCALE = 5  #: cells of the 0-10 scale: a number, a blank, two cells of colour
 GAP = 1
 LEAST_BESIDE = 20  #: cells that facts need beside the pictures
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The neuron as a whole: its words and its distributions."""
-
-    neuron: Neuron
-    peaks: tuple[tuple[str, int], ...]
-    visual: Distribution
-    text: Distribution
-    content_maximum: float
-
-
-@dataclass(frozen=True)
-class PageView:
-    """All that the page shows.
-
-    Attributes:
-        counts: how many top samples are visual, text, multimodal, unknown.
-        votes: of each top sample, best first.
-        rank: the chosen top sample, or None on the user's own picture.
-        firmness: None while stale.
-        evidence: the picture; of another neuron or sample while ``stale``.
-        score: its newest score, on the page of scores alone.
-        facts, meaning: likewise, of another neuron while stale.
-        waiting: what the model is doing about a map that is not there.
-        tokens: of the scan's longest description.
-    """
-
-    neuron: Neuron
-    label: Label
-    counts: tuple[int, int, int, int]
-    valid: int
-    firm: bool
-    firmness: NeuronFirmness | None
-    maximum: float
-    votes: tuple[Label, ...]
-    rank: int | None
-    colour_map: ColourMap
-    mode: Mode
-    listed: bool
-    evidence: "PictureView | None"
-    facts: Facts | None
-    meaning: Meaning | None
-    score: ScoreView | None
-    stale: bool
-    waiting: str
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +33,7 @@ def words_lines(tokens: int, width: int) -> int:
     return max(LEAST_WORDS, -(-tokens * 11 // (2 * max(width, 1))) + 1)
 
 
+@lru_cache(maxsize=64)
 def frame(width: int, height: int, mode: Mode, tokens: int) -> PageFrame:
     """Divide the page: pictures as large as they can be, but never at the cost of the words.
 

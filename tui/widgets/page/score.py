@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from textual.strip import Strip
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
+from vlmscope.tui.views.page import PageView
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.widgets.lines import Part, beside, blank, row
-from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageView
+from vlmscope.tui.widgets.page.frame import GAP, SCALE
 from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
 from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS
 from vlmscope.tui.widgets.page.words import words
@@ -30,7 +30,7 @@ def score_page(view: PageView, score: ScoreView | None, width: int, height: int,
     if score is None:
         return [row([("no score yet: S simulates the neuron from its explanation", palette.muted)], width)]
     if score.report is None:
-        return [row([(f"its score cannot be read: {plain(score.problem)}", palette.warning)], width)]
+        return [row([(f"its score cannot be read: {score.problem}", palette.warning)], width)]
     lines = _numbers(score.report, palette, width)
     if not score.examples:
         note = (
@@ -49,12 +49,12 @@ def note_of(report: ScoreReport) -> str:
 
 
 def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
-    said = textwrap.shorten(plain(report.explanation), max(width - 4, 20), placeholder=" …")
-    phrases = f"looks for: {', '.join(plain(phrase) for phrase in report.phrases)}" if report.phrases else ""
+    said = textwrap.shorten(report.explanation, max(width - 4, 20), placeholder=" …")
+    phrases = f"looks for: {', '.join(phrase for phrase in report.phrases)}" if report.phrases else ""
     lines = [
         row([(f"“{said}” ", palette.strong)], width),
         row([(f"by {report.backend}", palette.text), (f" · {phrases}" if phrases else "", palette.muted)], width),
-        row([(plain(note_of(report)), palette.muted)], width),
+        row([(note_of(report), palette.muted)], width),
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
@@ -63,7 +63,7 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
-        lines.append(row([(f"{failed} samples failed: {plain('; '.join(reasons))}", palette.warning)], width))
+        lines.append(row([(f"{failed} samples failed: {'; '.join(reasons)}", palette.warning)], width))
     return lines
 
 
@@ -81,7 +81,7 @@ def _example(
         shown = f"{value.value:.2f}" if value.value is not None else f"n/a ({value.reason})"
         parts.append((f" · {KINDS[kind]} {shown}", palette.text))
     if example.reason:
-        parts.append((f" · {plain(example.reason)}", palette.warning))
+        parts.append((f" · {example.reason}", palette.warning))
     cells = max((width - SCALE - 3 * GAP) // 3, 4)
     rows = max(min(cells // 2, height - 6), 1)
     size = (cells, rows)

@@ -9,11 +9,10 @@ from rich.style import Style
 from textual.strip import Strip
 
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.heatmap import GREEN, RGB, shade
+from vlmscope.core.method.norm import TOP
 from vlmscope.tui.widgets.lines import Part, row
-from vlmscope.tui.widgets.palette import Palette, ink, style
+from vlmscope.tui.widgets.palette import SHADES, Palette
 
-_LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
 _LEAST = 0.5  # norms below this look like none: without colour, brackets around every word would hide the text
 
 
@@ -27,7 +26,7 @@ class Words:
 
 def spell(token: str) -> str:
     """A token as it is shown: line breaks as ``↵``, everything else harmless."""
-    return plain(token.replace("\r\n", "↵").replace("\n", "↵"))
+    return token if token.isprintable() else plain(token.replace("\r\n", "↵").replace("\n", "↵"))
 
 
 def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Style:
@@ -36,8 +35,7 @@ def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Sty
         return Style(bold=True) + strong if norm >= _LEAST else Style()
     if norm < _LEAST:
         return strong
-    background = shade(norm, palette.background, GREEN if palette.dark else _LIGHT_GREEN)
-    return style(ink(background), background) + strong
+    return palette.shades[round(min(norm, TOP) * SHADES)] + strong
 
 
 def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Part]:

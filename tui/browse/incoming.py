@@ -1,0 +1,215 @@
+"""What comes into a session from outside: the model's answers, the notebook, labels, later checkpoints.
+
+Each answers with the parts of the screen that show something else now.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
+from vlmscope.tui.browse.session import ANSWERS, MapKey, Session, count, place_in
+from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.marks import mark_of, sign_of, signs_of
+from vlmscope.tui.views.scene import Changed, ControlCounts
+from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane
+
+if TYPE_CHECKING:
+    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.scoring.simulation import Outcome
+
+
+# -- the model ---------------------------------------------------------------------------------------------------------
+
+
+def set_model(session: Session, status: ModelStatus, *, asking: bool, busy: bool) -> Changed:
+    """The model process is in another state, or waited for by others: by the page, or by anything at all."""
+    session.model_busy = busy
+    return session.change(status=status, asking=asking, working=busy or bool(session.scene.doing))
+
+
+def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
+    """Keep a map; ``image`` as the picture's evidence names it. One of a picture that was left is dropped."""
+    own = session.state.own
+    if answer.sample is None and (own is None or not own.described or own.image != answer.image):
+        return Changed.NOTHING
+    session.answers[answer.neuron, answer.sample, image] = answer
+    while len(session.answers) > ANSWERS:
+        session.answers.popitem(last=False)
+    return session.refresh_picture() if _shows(session, (answer.neuron, answer.sample, image)) else Changed.NOTHING
+
+
+def no_map(session: Session, key: MapKey, reason: str) -> Changed:
+    """There will be no map of what the page shows."""
+    if not _shows(session, key):
+        return Changed.NOTHING
+    session.problems[key] = reason
+    return session.refresh_picture()
+
+
+def _shows(session: Session, key: MapKey) -> bool:
+    return session.scene.picture is not None and session.scene.picture.key == key and not session.scene.stale
+
+
+def show_own(session: Session, own: OwnPicture) -> Changed:
+    """Put the user's own picture under the neuron."""
+    _forget_own(session)
+    mode = Mode.PICTURES if session.state.mode is Mode.STATISTICS else session.state.mode
+    return session.change_state(own=own, mode=mode, pane=Pane.PAGE)
+
+
+def leave_own(session: Session) -> Changed:
+    """Go back to the neuron's own samples."""
+    _forget_own(session)
+    return session.change_state(own=None)
+
+
+def _forget_own(session: Session) -> None:
+    """The same picture may come again with other words: its maps are not the same then."""
+    for key in [key for key in session.answers if key[1] is None]:
+        del session.answers[key]
+    for key in [key for key in session.problems if key[1] is None]:
+        del session.problems[key]
+
+
+def take_promoted(session: Session, answer: PromotedAnswer) -> Changed:
+    """Keep the tokens that a neuron promotes."""
+    session.promoted[answer.neuron] = answer
+    return note_promoted(session, answer.neuron, "")
+
+
+def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
+    """Why a neuron's promoted tokens are not known; empty where they were not asked for."""
+    session.promoted_notes.pop(neuron, None)
+    if note:
+        session.promoted_notes[neuron] = note
+    return session.refresh_words() if neuron == session.state.neuron else Changed.NOTHING
+
+
+# -- what the notebook holds ---------------------------------------------------------------------------------
+
+
+def take_noted(session: Session, noted: Noted) -> Changed:
+    """The notebook was read as a whole."""
+    session.notebook_read = True
+    return _refresh_list(session, noted, signs_of(noted.marks, session.published))
+
+
+def take_entry(
+    session: Session, entry: "Entry", score: float | None = None, outcome: "Outcome | None" = None
+) -> Changed:
+    """The notebook holds something else on one neuron.
+
+    Args:
+        score: the one that the list is sorted by, if it is another one now.
+        outcome: of the score that was computed just now.
+    """
+    neuron, mark = entry.neuron, mark_of(entry)
+    if outcome is not None:
+        session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
+    noted = session.scene.noted.with_mark(neuron, mark, session.store.neurons, score)
+    marks = {**session.scene.marks, neuron: sign_of(mark, neuron in session.published)}
+    return _refresh_list(session, noted, marks) | show_entry(session, entry)
+
+
+def _refresh_list(session: Session, noted: Noted, marks: Mapping[Neuron, str]) -> Changed:
+    """Take the notebook's columns, and find the rows again if they depend on them."""
+    filter_, changes = session.state.filter, {"noted": noted, "marks": marks}
+    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
+    if not by_notebook and session.state.order is not Order.SCORE:
+        return session.change(**changes)
+    selection = session.select(session.state, noted=noted)
+    return session.change(**changes, selection=selection, **place_in(selection, session.state.neuron))
+
+
+def show_entry(session: Session, entry: "Entry") -> Changed:
+    """Show what the notebook holds on the page's neuron; another neuron's is dropped."""
+    if entry.neuron != session.state.neuron:
+        return Changed.NOTHING
+    return session.refresh_words(entry=entry, entry_problem="")
+
+
+def set_entry_problem(session: Session, problem: str) -> Changed:
+    """There is no notebook, and why."""
+    return session.refresh_words(entry_problem=problem) if problem != session.scene.entry_problem else Changed.NOTHING
+
+
+def set_doing(session: Session, what: str, neuron: Neuron, words: str) -> Changed:
+    """Something is being done to a neuron in the background; no ``words``: it is over."""
+    doing = {key: value for key, value in session.scene.doing.items() if key != (what, neuron)}
+    if words:
+        doing[what, neuron] = words
+    working = session.model_busy or bool(doing)
+    if neuron == session.state.neuron:
+        return session.refresh_words(doing=doing, working=working)
+    return session.change(doing=doing, working=working)
+
+
+def set_spent(session: Session, spent: str) -> Changed:
+    """Requests to an API have cost something."""
+    return session.change(spent=spent)
+
+
+# -- the scan and its labels ---------------------------------------------------------------------------------
+
+
+def take_concepts(session: Session) -> Changed:
+    """Read the scan's concepts, which the first paint does not need.
+
+    Raises:
+        StoreError: if they are damaged.
+    """
+    columns = session.scene.columns
+    return session.refresh_words(columns=Columns(columns.store, columns.labels, columns.store.concepts))
+
+
+def take_labels(session: Session, columns: Columns) -> Changed:
+    """Show new labels, unless later ones are on their way, or they are those of an earlier checkpoint."""
+    labels = columns.labels
+    if labels.thresholds != session.wanted or columns.store is not session.store:
+        return Changed.NOTHING
+    state = replace(session.state, thresholds=labels.thresholds)
+    selection = session.select(state, columns)
+    stale = session.scene.stale
+    changed = session.change(
+        columns=columns,
+        counts=count(labels),
+        state=state,
+        selection=selection,
+        **place_in(selection, state.neuron),
+        firmness=None if stale else session.firmness(state.neuron, labels.thresholds),
+    )
+    return changed | session.refresh_picture()
+
+
+def replace_store(session: Session, columns: Columns) -> Changed:
+    """Go on with a later checkpoint of the same scan; the page is stale then.
+
+    What is chosen and filtered stays.
+
+    Args:
+        columns: of the new checkpoint, at the thresholds that were asked for last.
+    """
+    store = columns.store
+    rank = min(session.state.rank, max(columns.labels.valid - 1, 0))
+    session.take_store(store)
+    changed = session.change(
+        # The columns alone are taken further down: labels of any other store are dropped.
+        columns=replace(session.scene.columns, store=store, concepts=columns.concepts),
+        has_concepts=store.has_concepts,
+        state=replace(session.state, rank=rank),
+        facts=None,
+        stale=True,
+    )
+    return changed | take_labels(session, columns)
+
+
+def set_scanning(session: Session, scanning: bool) -> Changed:
+    """Whether somebody is at work on the scan."""
+    return session.change(scanning=scanning)
+
+
+def set_control(session: Session, control: ControlCounts) -> Changed:
+    """The control's neurons are labelled; at other thresholds than the session's they are dropped."""
+    return session.change(control=control) if control.thresholds == session.state.thresholds else Changed.NOTHING

@@ -1,0 +1,141 @@
+"""Moves that look for where to go: to another layer, to a match, to what is not decided yet.
+
+Each answers with what it left to be painted, and with a word for the user where there is one.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.tui.browse.session import Session
+from vlmscope.tui.command_line import Search, read_search
+from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.selection import select
+from vlmscope.tui.views.state import Mode, Order
+
+Moved = tuple[Changed, str]
+
+
+def to_layer(session: Session, layer: int) -> Moved:
+    """Go to the same index of another layer; in a list of several layers, to the first row of that layer."""
+    if not 0 <= layer < session.store.layers:
+        return Changed.NOTHING, ""
+    if not session.state.filter.whole:
+        return session.go(Neuron(layer, session.state.neuron.index)), ""
+    inside = np.flatnonzero(session.scene.selection.rows // session.store.neurons == layer)
+    if not len(inside):
+        return Changed.NOTHING, f"No neuron of layer {layer} is in this list."
+    return session.go_row(int(inside[0])), ""
+
+
+def to_sample(session: Session, by: int) -> Moved:
+    """Show the next or the previous top sample, or example of the score."""
+    scene, state = session.scene, session.state
+    if state.mode is Mode.SCORE:
+        examples = len(scene.score.examples or ()) if scene.score is not None else 0
+        return session.change_state(example=min(max(state.example + by, 0), max(examples - 1, 0))), ""
+    if state.own is not None:
+        return Changed.NOTHING, "Your own picture is shown; esc leaves it."
+    return session.change_state(rank=min(max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0))), ""
+
+
+def to_untriaged(session: Session) -> Moved:
+    """Go to the list's next neuron that has no verdict."""
+    scene = session.scene
+    rows = scene.selection.rows
+    if not len(rows):
+        return Changed.NOTHING, "The list is empty."
+    without = np.flatnonzero(scene.noted.verdict[rows] == 0)
+    if not len(without):
+        return Changed.NOTHING, "Every neuron of this list has its verdict."
+    at = scene.cursor if scene.cursor is not None else -1
+    later = without[without > at] if scene.listed else without[without >= at]
+    note = "" if len(later) else "From the list's beginning."
+    return session.go_row(int(later[0] if len(later) else without[0])), note
+
+
+def search_of(session: Session, text: str) -> Search:
+    """What ``text`` looks for, here.
+
+    Raises:
+        UsageError: if it means nothing.
+    """
+    return read_search(text, session.state.neuron.layer, session.store.layers, session.store.neurons)
+
+
+def to_label(session: Session, found: Search, by: int) -> Moved:
+    """Go to the list's next neuron of the label that was searched for."""
+    scene = session.scene
+    rows, labels = scene.selection.rows, scene.columns.labels
+    hits = np.ones(len(rows), dtype=np.bool_)
+    if found.label is not None:
+        hits &= labels.label.ravel()[rows] == found.label
+    if found.firm:
+        hits &= labels.high_confidence.ravel()[rows]
+    positions = np.flatnonzero(hits)
+    if not len(positions):
+        return Changed.NOTHING, f"No neuron of this list is {session.state.search}."
+    at = scene.cursor if scene.cursor is not None else 0
+    later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
+    note = ""
+    if not len(later):
+        note = "From the list's other end." if len(positions) > 1 else "That is the only match."
+    return session.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1])), note
+
+
+def to_word(session: Session, found: Search, in_text: frozenset[Neuron], by: int) -> Moved:
+    """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength.
+
+    Args:
+        in_text: neurons that have the word in the notebook, or in what the paper says of them: they lead.
+
+    Raises:
+        StoreError: if there are no words to search.
+    """
+    ranked = _with_word(session, found, in_text)
+    if not len(ranked):
+        return Changed.NOTHING, _nothing(session, found)
+    neurons, neuron = session.store.neurons, session.state.neuron
+    at = np.flatnonzero(ranked == neuron.layer * neurons + neuron.index)
+    place = (int(at[0]) + by) % len(ranked) if len(at) else 0
+    note = f"{found.word[:40]}: {place + 1} of {len(ranked)}, strongest first."
+    return session.go(Neuron(*divmod(int(ranked[place]), neurons))), note
+
+
+def _with_word(session: Session, found: Search, in_text: frozenset[Neuron]) -> NDArray[np.int64]:
+    """The neurons that have a word in their texts or among their concepts, and pass the filter.
+
+    Returns:
+        int64, flat numbers, the strongest first, of equals the lower address.
+    """
+    scene, store = session.scene, session.store
+    concepts = scene.columns.concepts
+    if concepts is None and not session.published and not scene.noted.marks:
+        whole = store.manifest.progress is None
+        raise StoreError(
+            "This scan has no concepts: there are no words to search.",
+            "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
+        )
+    strength = np.zeros((store.layers, store.neurons), np.float32) if concepts is None else concepts.find(found.word)
+    for neuron in in_text:
+        strength[neuron.layer, neuron.index] = np.inf
+    filter_ = session.state.filter
+    both = filter_.with_label(found.label, found.firm)
+    rows = select(scene.columns, scene.noted, both, Order.INDEX, 0).rows
+    flat = strength.ravel()[rows]
+    order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
+    return rows[order]
+
+
+def _nothing(session: Session, found: Search) -> str:
+    concepts = session.scene.columns.concepts
+    similar = concepts.similar(found.word) if concepts is not None else ()
+    item = f" Similar words: {', '.join(similar)}." if similar else ""
+    kinds = (
+        found.label.word if found.label is not None else "",
+        "firm" if found.firm else "",
+        str(session.state.filter),
+    )
+    which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
+    return f"No{which} neuron has {found.word[:100]!r} among its concepts or in its texts.{item}"
