@@ -193,11 +193,7 @@ class _Prepared:
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
-    """The batches of a scan, with images prepared as in a scan.
-
-    Raises:
-        SamplesError: if an image can no longer be read.
-    """
+    """The batches of a scan, with images prepared as in a scan."""
     found = []
     for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
         ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
@@ -240,11 +236,7 @@ def _in_turns(
 
 
 def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> tuple[float, Manifest, NDArray[np.uint8]]:
-    """Make a scan: its seconds, its manifest and its labels (L, F).
-
-    Raises:
-        SamplesError: if it skipped a sample.
-    """
+    """Make a scan: its seconds, its manifest and its labels (L, F)."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "scan"
         begun = clock.start()

@@ -106,11 +106,7 @@ def _once(sources: list[ListedImage]) -> tuple[list[ListedImage], list[str]]:
 
 
 def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
-    """The folder that a file's images are relative to.
-
-    Raises:
-        SamplesError: if no folder has any of the first of them.
-    """
+    """The folder that a file's images are relative to."""
     own = path.parent
     folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
     if given is not None:

@@ -140,11 +140,7 @@ def _loading(name: str, where: torch.device) -> Iterator[None]:
 
 
 def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
-    """Configuration and processor of ``name``.
-
-    Raises:
-        ModelError: if it is not a LLaVA-1.5. OSError, ValueError: if there is no such model.
-    """
+    """Configuration and processor of ``name``."""
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
     if not isinstance(config, LlavaConfig):
@@ -161,9 +157,6 @@ def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torc
     """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
 
     A GPU that is too small needs no check: loading raises an error.
-
-    Raises:
-        ModelError: if they do not.
     """
     free = free_memory()
     if where.type != "cpu" or free is None:

@@ -130,11 +130,7 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
 
 
 def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
-    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data.
-
-    Raises:
-        StoreError: if a shard lacks one of its samples, or a sample is damaged.
-    """
+    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data."""
     samples = stores[0].manifest.samples
     descriptions, digest = [], DataDigest()
     for index in range(samples):

@@ -162,11 +162,7 @@ def _ends_at_once() -> Generator[None]:
 
 
 def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
-    """Make the folder of the shards, with a file that all must see; returns its name, or "" if the scan is whole.
-
-    Raises:
-        StoreError: as ``scan_by_ranks``.
-    """
+    """Make the folder of the shards, with a file that all must see; returns its name, or "" if the scan is whole."""
     if resume and (out / MANIFEST).exists():
         if read_manifest(out).progress is None:
             return ""
@@ -198,12 +194,7 @@ def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
 
 
 def _merge(out: Path, ranks: Ranks, progress: OnProgress) -> Manifest:
-    """Merge the shards of all processes.
-
-    Raises:
-        StoreError: if one is not visible here, or as ``merge_scans``.
-        Cancelled: at SIGTERM.
-    """
+    """Merge the shards of all processes."""
     folders = [shard_folder(out, ShardInfo(number=number, of=ranks.of)) for number in range(1, ranks.of + 1)]
     _check_shared([folder / MANIFEST for folder in folders], "is not visible on the machine of rank 0")
 
@@ -228,11 +219,7 @@ def _remove_shards(out: Path) -> None:
 
 
 def _check_shared(paths: Sequence[Path], reason: str) -> None:
-    """Wait until the files are visible here.
-
-    Raises:
-        StoreError: that the folder of one ``reason``, after ``SEEN_SECONDS``.
-    """
+    """Wait until the files are visible here; where they stay invisible, ``reason`` is part of the error."""
     end = time.monotonic() + SEEN_SECONDS
     while unseen := [path for path in paths if not path.exists()]:
         if time.monotonic() >= end:

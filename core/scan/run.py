@@ -171,11 +171,7 @@ class ScanRun:
             self.save()
 
     def _add(self, processed: ProcessedSample) -> None:
-        """Record a processed sample.
-
-        Raises:
-            StoreError: if the log cannot be written. The state then has a sample that the log lacks: do not save it.
-        """
+        """Record a processed sample. After a StoreError the state has a sample that the log lacks: do not save it."""
         source, image = self.prepared.data.sources[processed.index], processed.image
         if processed.trouble is not None:
             self.skipped[processed.index] = processed.trouble

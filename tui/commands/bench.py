@@ -50,12 +50,12 @@ def screen(
     json: JsonOption = False,
 ) -> None:
     """First paint, memory, and the cost of a step: on the demo, and on a made-up scan of 32 x 11,008 neurons."""
-    from vlmscope.tui.commands.bench_screen import bench_screen
+    from vlmscope.tui.commands.bench_screen import bench_one
 
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
         write_synthetic_scan(big)
-        figures = [asdict(found) for found in bench_screen([scan_folder(DEMO), big])]
+        figures = [asdict(bench_one(scan)) for scan in (scan_folder(DEMO), big)]
     _write(figures, json)
 
 

@@ -82,13 +82,7 @@ def _settings(api: Api, model: str | None) -> Api:
 def _agree(
     evidence: Sequence[Evidence], notebook: Notebook, settings: Api, again: bool, yes: bool, notes: Notes
 ) -> None:
-    """See that requests can be sent, and ask whether their cost is agreed to.
-
-    Raises:
-        ApiError: if there is no key.
-        UsageError: if nobody can be asked.
-        typer.Exit: if the answer is no.
-    """
+    """See that requests can be sent, and ask whether their cost is agreed to."""
     pending = [item for item in evidence if again or not known_explanation(notebook, item.neuron, settings.model)]
     if not pending:
         return
