@@ -48,11 +48,8 @@ class Data:
 
     def described(self, descriptions: dict[int, str]) -> "Data":
         """The same data with these descriptions, by index."""
-        put = (
-            replace(source, description=descriptions.get(i, source.description))
-            for i, source in enumerate(self.sources)
-        )
-        return replace(self, sources=tuple(put))
+        put = {i: replace(self.sources[i], description=text) for i, text in descriptions.items()}
+        return replace(self, sources=tuple(put.get(i, source) for i, source in enumerate(self.sources)))
 
 
 def read_data(

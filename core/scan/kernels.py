@@ -122,20 +122,15 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
     from vlmscope.core.scan.kernels_triton import reduce_kernel
 
     batch, _tokens, neurons = activation.shape
-    rows = (activation, out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
-    if any(part.stride(-1) != 1 for part in rows):
+    written = (out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
+    if any(part.stride(-1) != 1 for part in (activation, *written)):
         raise ValueError("neurons (bins in the histogram) must be contiguous")
     with torch.cuda.device(activation.get_device()):
         reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
             activation,
             spans.text_stop,
             spans.stop,
-            out.maximum,
-            out.visual,
-            out.text,
-            out.peak,
-            out.sums,
-            out.histogram,
+            *written,
             out.finite.view(torch.uint8),
             neurons,
             spans.visual.start,

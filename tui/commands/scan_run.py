@@ -23,10 +23,8 @@ from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
-from vlmscope.tui.commands.scanned import PROGRAM, note_skipped, write_labels
+from vlmscope.tui.commands.scanned import NAMED, PROGRAM, note_skipped, write_labels
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
-
-NAMED = 20  #: images listed twice that are named on stderr
 
 
 @dataclass(frozen=True)
