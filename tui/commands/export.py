@@ -80,15 +80,12 @@ def export(
     store = opened(scan)
     at = thresholds.of(store)
     check_report_folder(out)
-    with ExitStack() as stack:
-        notebook = kept_notebook(store)
-        if notebook is not None:
-            stack.enter_context(notebook)
+    with kept_notebook(store) as notebook, ExitStack() as bars:
         found = chosen(store, notebook, at, choice, named)
         if not found:
             raise _nothing(scan, choice, named, notebook)
         notes = Notes()
-        report = stack.enter_context(progress(notes, hidden=not notes.is_terminal))
+        report = bars.enter_context(progress(notes, hidden=not notes.is_terminal))
         written = write_report(
             out,
             store,

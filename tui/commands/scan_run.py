@@ -83,7 +83,8 @@ def run_job(job: Job) -> Manifest:
             notes.write("Go on with: the same torchrun command with --resume")
         else:
             notes.write(stopped.message)
-            notes.write(f"Go on with: {_again()}")
+            given = [argument for argument in sys.argv[1:] if argument != "--resume"]
+            notes.write(f"Go on with: {shlex.join([PROGRAM, *given, '--resume'])}")
         raise typer.Exit(128 + stop.signal) from None
     finally:
         if cache.trouble is not None:
@@ -211,9 +212,3 @@ def _known_settings(job: Job) -> dict[str, object]:
     if job.model.dtype != "auto":
         known["--dtype"] = job.model.dtype
     return known
-
-
-def _again() -> str:
-    """The command that goes on with this scan."""
-    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return shlex.join([PROGRAM, *given, "--resume"])

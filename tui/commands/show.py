@@ -69,11 +69,8 @@ def show(
 def _entry(store: ScanStore, neuron: Neuron) -> Entry:
     """What the notebook holds; without it where that cannot be read."""
     try:
-        notebook = kept_notebook(store)
-        if notebook is None:
-            return Entry(neuron)
-        with notebook:
-            return notebook.entry(neuron)
+        with kept_notebook(store) as notebook:
+            return Entry(neuron) if notebook is None else notebook.entry(neuron)
     except VlmscopeError as error:
         note(f"without the notebook: {error.message}")
         return Entry(neuron)

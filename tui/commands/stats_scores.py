@@ -20,11 +20,8 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
     Raises:
         NotebookError: if there is no notebook, or no score in it.
     """
-    found = {}
-    notebook = kept_notebook(store)
-    if notebook is not None:
-        with notebook:
-            found = newest_scores(notebook)
+    with kept_notebook(store) as notebook:
+        found = {} if notebook is None else newest_scores(notebook)
     inside = {
         neuron: reports
         for neuron, reports in found.items()
