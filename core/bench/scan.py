@@ -183,13 +183,7 @@ class _Clock:
         return seconds
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A batch of the scan, ready for the model: indices of its samples, tokens int64 (B, T)."""
-
-    indices: list[int]
-    ids: Tensor
-    images: list[Ready]
+_Prepared = tuple[list[int], Tensor, list[Ready]]  #: a batch: indices of its samples, tokens int64 (B, T), images
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
@@ -202,7 +196,7 @@ def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> l
             if isinstance(image, SamplesError):
                 raise image
             ready.append(image)
-        found.append(_Prepared(indices, ids, ready))
+        found.append((indices, ids, ready))
     return found
 
 
@@ -221,15 +215,15 @@ def _in_turns(
     state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
-    for item in prepared:
-        pixels = torch.stack([image.pixels for image in item.images])
+    for indices, ids, images in prepared:
+        pixels = torch.stack([image.pixels for image in images])
         begun = clock.start()
-        vlm.forward(item.ids, pixels, {}, options.hook)
-        forward += clock.stop(begun, len(item.indices), vlm.device)
+        vlm.forward(ids, pixels, {}, options.hook)
+        forward += clock.stop(begun, len(indices), vlm.device)
         begun = clock.start()
-        for _ in runner.pieces(item.indices, item.images, encoded):
+        for _ in runner.pieces(indices, images, encoded):
             pass
-        passes += clock.stop(begun, len(item.indices), vlm.device)
+        passes += clock.stop(begun, len(indices), vlm.device)
     begun = clock.start()
     state.flush()
     return forward, passes + clock.stop(begun, 0, vlm.device)

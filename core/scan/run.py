@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -144,8 +143,10 @@ class ScanRun:
             return self.save()
         manifest = self._current_manifest()
         check_scanned(manifest)
-        digests = [self.sha256[index] for index in range(len(data.sources))]
-        manifest = manifest.model_copy(update={"progress": None, "data_sha256": data_sha256(data, digests)})
+        digest = DataDigest()
+        for index, source in enumerate(data.sources):
+            digest.add(source.image, self.sha256[index], source.description)
+        manifest = manifest.model_copy(update={"progress": None, "data_sha256": digest.hexdigest()})
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
@@ -208,11 +209,3 @@ class ScanRun:
                 "progress": progress.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
             }
         )
-
-
-def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
-    """SHA-256 over names, images and descriptions, in their order; ``digests`` are those of the images."""
-    digest = DataDigest()
-    for source, image in zip(data.sources, digests, strict=True):
-        digest.add(source.image, image, source.description)
-    return digest.hexdigest()

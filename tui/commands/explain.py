@@ -51,7 +51,9 @@ def explain(
     and are not paid twice.
     """
     config = load_config()
-    settings = _settings(config.api, model)
+    if model is not None and not model.strip():
+        raise UsageError("--model is empty.", "Name a model, such as --model gpt-4o.")
+    settings = config.api if model is None else config.api.model_copy(update={"model": model.strip()})
     if out is not None and not dry_run:
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = opened(scan)
@@ -69,14 +71,6 @@ def explain(
         work = _run(evidence, store, spec, settings, notebook, again, notes)
         end = run_and_keep(work, notes, "goes on and pays nothing twice")
     report(end, json, notes)
-
-
-def _settings(api: Api, model: str | None) -> Api:
-    if model is None:
-        return api
-    if not model.strip():
-        raise UsageError("--model is empty.", "Name a model, such as --model gpt-4o.")
-    return api.model_copy(update={"model": model.strip()})
 
 
 def _agree(
