@@ -1,6 +1,7 @@
 """Explanations: asked for by a key, paid for only after a yes, never waited for."""
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import ApiError
@@ -24,29 +25,19 @@ if TYPE_CHECKING:
 DOING = "explain"
 
 
+@dataclass(eq=False)
 class ExplainControl:
-    """Requests to the API and its answers."""
+    """Requests to the API and its answers; ``stop_key`` stops them, as the user has mapped it."""
 
-    def __init__(
-        self,
-        session: Session,
-        post: Post,
-        tasks: Tasks,
-        notebook: NotebookLink,
-        model: ModelLink,
-        api: ApiLink,
-        stop_key: str,
-    ) -> None:
-        """``stop_key`` stops what is going on, as the user has mapped it."""
-        self._session = session
-        self._post = post
-        self._tasks = tasks
-        self._notebook = notebook
-        self._model = model
-        self._api = api
-        self._stop_key = stop_key
-        self._running: dict[Neuron, asyncio.Task[None]] = {}
-        self._agreed = False
+    session: Session
+    post: Post
+    tasks: Tasks
+    notebook: NotebookLink
+    model: ModelLink
+    api: ApiLink
+    stop_key: str
+    _running: dict[Neuron, asyncio.Task[None]] = field(default_factory=dict)
+    _agreed: bool = False
 
     def explain(self) -> AskConfirm | None:
         """Ask what the page's neuron responds to; before the first request that may cost, a question comes back.
@@ -58,9 +49,9 @@ class ExplainControl:
         from vlmscope.core.explain.prompt import estimate
         from vlmscope.core.llm.access import key_problem
 
-        session, neuron, settings = self._session, self._session.state.neuron, self._api.settings
+        session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
         if neuron in self._running:
-            self._post(Notice(f"{neuron} is being explained already; {self._stop_key} stops it."))
+            self.post(Notice(f"{neuron} is being explained already; {self.stop_key} stops it."))
             return None
         problem = key_problem(settings)
         if problem:
@@ -70,7 +61,7 @@ class ExplainControl:
         if not evidence.samples:
             raise ApiError(f"{neuron} has no top samples: there is nothing to explain it from.")
         cost = estimate(evidence, settings)
-        self._api.ledger.check(cost)
+        self.api.ledger.check(cost)
         again = self._has_explained(neuron)
         if self._agreed and not again:
             self._begin(evidence, again=False)
@@ -86,15 +77,15 @@ class ExplainControl:
         """Whether the model of the settings has explained it already, with our prompt of today."""
         from vlmscope.core.explain.run import is_by
 
-        entry = self._session.scene.entry
+        entry = self.session.scene.entry
         if entry is None or entry.neuron != neuron:
             return False
-        return any(is_by(saved.explanation, self._api.settings.model) for saved in entry.explanations)
+        return any(is_by(saved.explanation, self.api.settings.model) for saved in entry.explanations)
 
     def _offer(self, evidence: "Evidence", cost: "Estimate", *, again: bool) -> list[str]:
         from vlmscope.core.llm.budget import CostOffer
 
-        settings = self._api.settings
+        settings = self.api.settings
         pictures = f"{cost.images} pictures and their descriptions" if cost.images else "descriptions alone"
         return [
             *([f"{settings.model[:40]} has explained it already: this asks, and pays, again.", ""] if again else []),
@@ -106,27 +97,27 @@ class ExplainControl:
     def _begin(self, evidence: "Evidence", *, again: bool) -> None:
         neuron = evidence.neuron
         self._show(neuron, "gathering exact activations" if evidence.wants_model else "getting ready")
-        task = self._tasks.run_task(self._explain(evidence, again=again))
+        task = self.tasks.run_task(self._explain(evidence, again=again))
         self._running[neuron] = task
         task.add_done_callback(lambda _: self._over(neuron))
 
     def _show(self, neuron: Neuron, what: str) -> None:
-        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, f"{what} ({self._stop_key} stops)")))
+        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, f"{what} ({self.stop_key} stops)")))
 
     def _over(self, neuron: Neuron) -> None:
         self._running.pop(neuron, None)
-        self._post(Repaint(incoming.set_spent(self._session, self._api.spent)))
-        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, "")))
+        self.post(Repaint(incoming.set_spent(self.session, self.api.spent)))
+        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
 
     async def _explain(self, evidence: "Evidence", *, again: bool) -> None:
         """One explanation from beginning to end; it is in the notebook before it is on the screen."""
         from vlmscope.core.explain.evidence import complete
         from vlmscope.core.explain.explain import explain
 
-        neuron, session = evidence.neuron, self._session
-        whole = await complete(evidence, session.store, self._model if evidence.wants_model else None)
-        self._show(neuron, f"asking {self._api.settings.model[:40]}")
-        answered = await explain(whole, await self._api.connect(), self._api.ledger, again=again)
+        neuron, session = evidence.neuron, self.session
+        whole = await complete(evidence, session.store, self.model if evidence.wants_model else None)
+        self._show(neuron, f"asking {self.api.settings.model[:40]}")
+        answered = await explain(whole, await self.api.connect(), self.api.ledger, again=again)
         outcome = answered.outcome
 
         def keep(notebook: "Notebook") -> "Entry":
@@ -136,13 +127,13 @@ class ExplainControl:
                 notebook.add_failure(neuron, outcome)
             return notebook.entry(neuron)
 
-        entry = await self._notebook.write(keep)
+        entry = await self.notebook.write(keep)
         if whole.note:
-            self._post(Notice(whole.note, None, severity="warning"))
-        self._post(Repaint(incoming.take_entry(session, entry)))
+            self.post(Notice(whole.note, None, severity="warning"))
+        self.post(Repaint(incoming.take_entry(session, entry)))
         if neuron != session.state.neuron:
             what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
-            self._post(Notice(f"{neuron} {what}."))
+            self.post(Notice(f"{neuron} {what}."))
 
     def stop(self) -> None:
         """Stop every request that is on its way; what was paid for stays in the cache."""

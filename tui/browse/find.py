@@ -1,6 +1,7 @@
 """Finding neurons: by a word of their concepts or texts, by label; which ones the list holds, in which order."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import UsageError
@@ -20,21 +21,20 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
 
+@dataclass(eq=False)
 class FindControl:
-    """Search, filter, order, thresholds; what takes long is done in a thread."""
+    """Search, filter, order, thresholds; of more neurons than ``small`` in a thread."""
 
-    def __init__(self, session: Session, notebook: NotebookLink, post: Post, tasks: Tasks, small: int) -> None:
-        """``small``: neurons that are labelled and sorted at once."""
-        self._session = session
-        self._notebook = notebook
-        self._post = post
-        self._tasks = tasks
-        self._small = small
-        self._found: tuple[Noted, str, frozenset[Neuron]] | None = None  # the last search of the notebook's texts
+    session: Session
+    notebook: NotebookLink
+    post: Post
+    tasks: Tasks
+    small: int
+    _found: tuple[Noted, str, frozenset[Neuron]] | None = None  # the last search of the notebook's texts
 
     @property
     def _large(self) -> bool:
-        return self._session.scene.columns.labels.label.size > self._small
+        return self.session.scene.columns.labels.label.size > self.small
 
     # -- filter, order, labels -----------------------------------------------------------------------------------
 
@@ -43,51 +43,51 @@ class FindControl:
         from vlmscope.tui.dialogs.choice import filter_after, filter_choices
 
         def chosen(letter: str) -> None:
-            self._tasks.run_task(self.set_filter(filter_after(self._session.state.filter, letter)))
+            self.tasks.run_task(self.set_filter(filter_after(self.session.state.filter, letter)))
 
-        return AskChoice("filter", filter_choices(self._session.state.filter), chosen)
+        return AskChoice("filter", filter_choices(self.session.state.filter), chosen)
 
     def choose_order(self) -> AskChoice:
         """Ask what to sort by."""
         from vlmscope.tui.dialogs.choice import ORDERS, order_choices
 
         def chosen(letter: str) -> None:
-            self._tasks.run_task(self.set_order(ORDERS[letter]))
+            self.tasks.run_task(self.set_order(ORDERS[letter]))
 
-        return AskChoice("sort by", order_choices(self._session.state.order), chosen)
+        return AskChoice("sort by", order_choices(self.session.state.order), chosen)
 
     async def set_filter(self, filter_: Filter) -> None:
         """List other neurons, after the columns that this needs are computed."""
         if self._large:
-            await asyncio.to_thread(compute, self._session.scene.columns, filter_, self._session.state.order)
-        self._post(Repaint(self._session.set_filter(filter_)))
+            await asyncio.to_thread(compute, self.session.scene.columns, filter_, self.session.state.order)
+        self.post(Repaint(self.session.set_filter(filter_)))
 
     async def set_order(self, order: Order) -> None:
         """Sort the list, after the columns that this needs are computed."""
         if self._large:
-            await asyncio.to_thread(compute, self._session.scene.columns, self._session.state.filter, order)
-        self._post(Repaint(self._session.change_state(order=order)))
+            await asyncio.to_thread(compute, self.session.scene.columns, self.session.state.filter, order)
+        self.post(Repaint(self.session.change_state(order=order)))
 
     def relabel(self, thresholds: Thresholds) -> None:
         """Label all neurons again; the last thresholds asked for win."""
-        self._session.wanted = thresholds
-        scene = self._session.scene
+        self.session.wanted = thresholds
+        scene = self.session.scene
         if self._large:
-            self._tasks.run_task(self._relabel_in_thread(thresholds))
+            self.tasks.run_task(self._relabel_in_thread(thresholds))
             return
-        store = self._session.store
+        store = self.session.store
         columns = Columns(store, store.labels(thresholds), scene.columns.concepts)
-        self._post(Repaint(incoming.take_labels(self._session, columns)))
+        self.post(Repaint(incoming.take_labels(self.session, columns)))
 
     async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
-        store, concepts, state = self._session.store, self._session.scene.columns.concepts, self._session.state
+        store, concepts, state = self.session.store, self.session.scene.columns.concepts, self.session.state
 
         def work() -> Columns:
             columns = Columns(store, store.labels(thresholds), concepts)
             compute(columns, state.filter, state.order)
             return columns
 
-        self._post(Repaint(incoming.take_labels(self._session, await asyncio.to_thread(work))))
+        self.post(Repaint(incoming.take_labels(self.session, await asyncio.to_thread(work))))
 
     # -- search --------------------------------------------------------------------------------------------------
 
@@ -97,36 +97,36 @@ class FindControl:
         Raises:
             UsageError: if it means nothing.
         """
-        found = moves.search_of(self._session, text)
+        found = moves.search_of(self.session, text)
         if found.neuron is not None:
-            return self._session.go(found.neuron)
-        return self._session.change_state(search=text) | self.next_match(1)
+            return self.session.go(found.neuron)
+        return self.session.change_state(search=text) | self.next_match(1)
 
     def next_match(self, by: int) -> Changed:
         """Go to the next neuron, or the one before, that was searched for."""
-        if not self._session.state.search:
-            self._post(Notice("Nothing was searched for: / searches."))
+        if not self.session.state.search:
+            self.post(Notice("Nothing was searched for: / searches."))
             return Changed.NOTHING
-        found = moves.search_of(self._session, self._session.state.search)
+        found = moves.search_of(self.session, self.session.state.search)
         if found.word:
-            self._tasks.run_task(self._next_with_word(found, by))
+            self.tasks.run_task(self._next_with_word(found, by))
             return Changed.NOTHING
-        return self._moved(moves.to_label(self._session, found, by))
+        return self._moved(moves.to_label(self.session, found, by))
 
     async def _next_with_word(self, found: Search, by: int) -> None:
         in_text = await self._with_text(found.word)
-        self._post(Repaint(self._moved(moves.to_word(self._session, found, in_text, by))))
+        self.post(Repaint(self._moved(moves.to_word(self.session, found, in_text, by))))
 
     def _moved(self, moved: moves.Moved) -> Changed:
         changed, note = moved
         if note:
-            self._post(Notice(note))
+            self.post(Notice(note))
         return changed
 
     async def _with_text(self, words: str) -> frozenset[Neuron]:
         """Neurons with ``words`` in a note, a tag, an explanation, or in what the paper says of them."""
         wanted = words.casefold()
-        store, noted = self._session.store, self._session.scene.noted
+        store, noted = self.session.store, self.session.scene.noted
         layers, neurons = store.layers, store.neurons
 
         def search(notebook: "Notebook") -> frozenset[Neuron]:
@@ -134,8 +134,8 @@ class FindControl:
             return frozenset(neuron for neuron in found if neuron.layer < layers and neuron.index < neurons)
 
         if self._found is None or self._found[0] is not noted or self._found[1] != words:
-            self._found = (noted, words, await self._notebook.read(search, frozenset()))
-        paper = (neuron for neuron, known in self._session.published.items() if wanted in known.text.casefold())
+            self._found = (noted, words, await self.notebook.read(search, frozenset()))
+        paper = (neuron for neuron, known in self.session.published.items() if wanted in known.text.casefold())
         return self._found[2] | frozenset(paper)
 
     def choose_published(self) -> AskChoice:
@@ -144,20 +144,20 @@ class FindControl:
         Raises:
             UsageError: if this is not a scan of the paper's model.
         """
-        if not self._session.published:
+        if not self.session.published:
             raise UsageError(
                 "The paper's neurons are LLaVA-1.5-7B's, at the hook point gate: this scan is of another model.",
                 "Scan llava-hf/llava-1.5-7b-hf to compare with them.",
             )
         from vlmscope.tui.dialogs.choice import LETTERS
 
-        known, here = list(self._session.published.values()), self._session.state.neuron
+        known, here = list(self.session.published.values()), self.session.state.neuron
         choices = [
             Choice(letter, f"{one.neuron} {one.label.letter} {one.text[:44]}", one.neuron == here)
             for letter, one in zip(LETTERS, known, strict=False)
         ]
 
         def chosen(letter: str) -> None:
-            self._post(Repaint(self._session.go(known[LETTERS.index(letter)].neuron)))
+            self.post(Repaint(self.session.go(known[LETTERS.index(letter)].neuron)))
 
         return AskChoice("the paper's neurons", choices, chosen)

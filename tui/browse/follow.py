@@ -1,6 +1,7 @@
 """A scan in progress is followed, and the control beside a scan is found and counted."""
 
 import asyncio
+from dataclasses import dataclass
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.labels import Thresholds
@@ -17,20 +18,23 @@ from vlmscope.tui.views.state import State
 HELD_S = 0.05  #: how often it is looked whether a held key rests
 
 
+@dataclass(eq=False)
 class FollowControl:
     """Looks for later checkpoints, and labels the control whenever the scan is."""
 
-    def __init__(self, session: Session, post: Post, tasks: Tasks) -> None:
-        self._session = session
-        self._post = post
-        self._tasks = tasks
-        self._watch = None if session.store.manifest.is_done else ScanWatch(session.store)
-        self._looking = False
-        self._trouble = ""
-        self._control: ScanStore | None = None
-        self._counting: Thresholds | None = None
-        if self._watch is not None:
-            incoming.set_scanning(session, self._watch.scanning)
+    session: Session
+    post: Post
+    tasks: Tasks
+    _watch: ScanWatch | None = None
+    _looking: bool = False
+    _trouble: str = ""
+    _control: ScanStore | None = None
+    _counting: Thresholds | None = None
+
+    def __post_init__(self) -> None:
+        if not self.session.store.manifest.is_done:
+            self._watch = ScanWatch(self.session.store)
+            incoming.set_scanning(self.session, self._watch.scanning)
 
     @property
     def following(self) -> bool:
@@ -50,7 +54,7 @@ class FollowControl:
             if store is not None:
                 await self._go_on_with(store, watch)
             else:
-                self._post(Repaint(incoming.set_scanning(self._session, watch.scanning)))
+                self.post(Repaint(incoming.set_scanning(self.session, watch.scanning)))
             self._trouble = ""
         except (StoreError, OSError) as error:
             trouble = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
@@ -61,7 +65,7 @@ class FollowControl:
             self._looking = False
 
     async def _go_on_with(self, store: ScanStore, watch: ScanWatch) -> None:
-        session = self._session
+        session = self.session
         while True:
             wanted = session.wanted
             columns = await asyncio.to_thread(_label, store, wanted, session.state)
@@ -72,9 +76,9 @@ class FollowControl:
         watch.store = store
         if store.manifest.is_done:
             self._watch = None
-            self._post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
+            self.post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
         incoming.set_scanning(session, self._watch is not None and watch.scanning)
-        self._post(NewCheckpoint(columns))
+        self.post(NewCheckpoint(columns))
         if self._control is None or self._control.manifest.progress is not None:
             await self.find_control()  # it may have been begun, or gone on, in the meantime
 
@@ -88,24 +92,24 @@ class FollowControl:
         """
         from vlmscope.core.analysis.control import find_control
 
-        control = await asyncio.to_thread(find_control, self._session.store)
-        if control is not None and control.layers == self._session.store.layers:
+        control = await asyncio.to_thread(find_control, self.session.store)
+        if control is not None and control.layers == self.session.store.layers:
             self._control, self._counting = control, None
             self.count_control()
 
     def count_control(self) -> None:
-        """Label the control at the thresholds of now, unless that is done or being done."""
-        at = self._session.state.thresholds
+        """Label the control at the session's thresholds, unless that is done or being done."""
+        at = self.session.state.thresholds
         if self._control is None or self._counting == at:
             return
         self._counting = at
-        self._tasks.run_task(self._count(self._control, at))
+        self.tasks.run_task(self._count(self._control, at))
 
     async def _count(self, control: ScanStore, at: Thresholds) -> None:
         from vlmscope.core.analysis.statistics import labels_at
 
         counts = await asyncio.to_thread(lambda: count(labels_at(control, at)))
-        self._post(Repaint(incoming.set_control(self._session, ControlCounts(at, counts))))
+        self.post(Repaint(incoming.set_control(self.session, ControlCounts(at, counts))))
 
 
 def _label(store: ScanStore, thresholds: Thresholds, state: State) -> Columns:

@@ -80,7 +80,7 @@ def take_promoted(session: Session, answer: PromotedAnswer) -> Changed:
 
 
 def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
-    """Why a neuron's promoted tokens are not known; empty: nobody asked for them."""
+    """Why a neuron's promoted tokens are not known; empty where they were not asked for."""
     session.promoted_notes.pop(neuron, None)
     if note:
         session.promoted_notes[neuron] = note
@@ -93,7 +93,7 @@ def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
 def take_noted(session: Session, noted: Noted) -> Changed:
     """The notebook was read as a whole."""
     session.notebook_read = True
-    return _relist(session, noted, signs_of(noted.marks, session.published))
+    return _refresh_list(session, noted, signs_of(noted.marks, session.published))
 
 
 def take_entry(
@@ -110,10 +110,10 @@ def take_entry(
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
     noted = session.scene.noted.with_mark(neuron, mark, session.store.neurons, score)
     marks = {**session.scene.marks, neuron: sign_of(mark, neuron in session.published)}
-    return _relist(session, noted, marks) | show_entry(session, entry)
+    return _refresh_list(session, noted, marks) | show_entry(session, entry)
 
 
-def _relist(session: Session, noted: Noted, marks: Mapping[Neuron, str]) -> Changed:
+def _refresh_list(session: Session, noted: Noted, marks: Mapping[Neuron, str]) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
     filter_, changes = session.state.filter, {"noted": noted, "marks": marks}
     by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
@@ -195,7 +195,7 @@ def replace_store(session: Session, columns: Columns) -> Changed:
     rank = min(session.state.rank, max(columns.labels.valid - 1, 0))
     session.take_store(store)
     changed = session.change(
-        # The columns alone are taken further down: labels of any store but the one of now are dropped.
+        # The columns alone are taken further down: labels of any other store are dropped.
         columns=replace(session.scene.columns, store=store, concepts=columns.concepts),
         has_concepts=store.has_concepts,
         state=replace(session.state, rank=rank),
@@ -211,5 +211,5 @@ def set_scanning(session: Session, scanning: bool) -> Changed:
 
 
 def set_control(session: Session, control: ControlCounts) -> Changed:
-    """The control's neurons are labelled; at other thresholds than those of now they are dropped."""
+    """The control's neurons are labelled; at other thresholds than the session's they are dropped."""
     return session.change(control=control) if control.thresholds == session.state.thresholds else Changed.NOTHING

@@ -1,7 +1,7 @@
 """The model's part: maps that the scan lacks, the user's own picture, and how the model process is."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vlmscope.core.base.demo import image_path
@@ -17,51 +17,52 @@ from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import OwnPicture
 
 
+@dataclass(eq=False)
 class ModelControl:
-    """Asks the model for what the page lacks."""
+    """Asks the model for what the page lacks, once the cursor has rested for ``ask_after_s``."""
 
-    def __init__(self, session: Session, link: ModelLink, post: Post, tasks: Tasks, ask_after_s: float) -> None:
-        """``ask_after_s``: how long the cursor rests before the model is asked."""
-        self._session = session
-        self._link = link
-        self._post = post
-        self._tasks = tasks
-        self._ask_after_s = ask_after_s
-        self._asked: set[MapKey] = set()
-        link.listeners.append(self._link_changed)
+    session: Session
+    link: ModelLink
+    post: Post
+    tasks: Tasks
+    ask_after_s: float
+    _asked: set[MapKey] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.link.listeners.append(self._link_changed)
 
     def _link_changed(self) -> None:
-        session, status = self._session, self._link.status
+        session, status = self.session, self.link.status
         before = session.scene.status.phase
-        self._post(Repaint(incoming.set_model(session, status, asking=self._link.asking, busy=self._link.busy)))
+        self.post(Repaint(incoming.set_model(session, status, asking=self.link.asking, busy=self.link.busy)))
         if status.phase is before:
             return
         if status.phase is Phase.FAILED:
             reason = status.detail or "It gave no reason. :restart loads it again."
-            self._post(Notice(reason, None, "The model process failed", "error"))
+            self.post(Notice(reason, None, "The model process failed", "error"))
         elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and session.problems:
             session.problems.clear()
-            self._post(LoadPage())
+            self.post(LoadPage())
 
     # -- maps ----------------------------------------------------------------------------------------------------
 
     def want_map(self) -> None:
         """Ask for the map that the page lacks, once the cursor has rested."""
-        picture = self._session.scene.picture
+        picture = self.session.scene.picture
         if picture is not None and picture.visual is None and not picture.map_problem:
-            self._tasks.run_task(self._ask_when_rested(picture.key))
+            self.tasks.run_task(self._ask_when_rested(picture.key))
 
     async def _ask_when_rested(self, key: MapKey) -> None:
-        await asyncio.sleep(self._ask_after_s)
-        scene = self._session.scene
+        await asyncio.sleep(self.ask_after_s)
+        scene = self.session.scene
         picture = scene.picture
         if scene.stale or picture is None or picture.key != key or picture.visual is not None:
             return
-        if key in self._session.problems or key in self._asked:
+        if key in self.session.problems or key in self._asked:
             return
         request = self._request(key)
         if isinstance(request, str):
-            self._post(Repaint(incoming.no_map(self._session, key, request)))
+            self.post(Repaint(incoming.no_map(self.session, key, request)))
         elif request is not None:
             self._asked.add(key)
             await self._ask(key, request)
@@ -69,7 +70,7 @@ class ModelControl:
     def _request(self, key: MapKey) -> MapRequest | str | None:
         """The request for a map, or why there can be none, or None while the own picture is not described."""
         neuron, index, image = key
-        store, own = self._session.store, self._session.state.own
+        store, own = self.session.store, self.session.state.own
         if own is not None:
             return MapRequest(neuron, own.image, own.prompt, own.description, None) if own.described else None
         assert index is not None
@@ -86,16 +87,16 @@ class ModelControl:
 
     async def _ask(self, key: MapKey, request: MapRequest) -> None:
         try:
-            answer = await self._link.ask(request)
+            answer = await self.link.ask(request)
         except Superseded:
             self._asked.discard(key)
             self.want_map()
         except VlmscopeError as error:
             self._asked.discard(key)
-            self._post(Repaint(incoming.no_map(self._session, key, str(error))))
+            self.post(Repaint(incoming.no_map(self.session, key, str(error))))
         else:
             self._asked.discard(key)
-            self._post(Repaint(incoming.take_map(self._session, answer, key[2])))
+            self.post(Repaint(incoming.take_map(self.session, answer, key[2])))
 
     # -- the user's own picture ----------------------------------------------------------------------------------
 
@@ -108,29 +109,29 @@ class ModelControl:
         file = Path(path).expanduser()
         if not file.is_file():
             raise UsageError(f"There is no picture at {file}.", "Check the path; quote it if it has blanks.")
-        own = OwnPicture(str(file.resolve()), question or self._session.store.manifest.question)
-        changed = incoming.show_own(self._session, own)
+        own = OwnPicture(str(file.resolve()), question or self.session.store.manifest.question)
+        changed = incoming.show_own(self.session, own)
         self._asked = {key for key in self._asked if key[1] is not None}
-        self._tasks.run_task(self._describe(own))
+        self.tasks.run_task(self._describe(own))
         return changed
 
     def leave_image(self) -> Changed:
         """Go back to the neuron's own samples."""
         self._asked = {key for key in self._asked if key[1] is not None}
-        return incoming.leave_own(self._session)
+        return incoming.leave_own(self.session)
 
     async def _describe(self, own: OwnPicture) -> None:
         try:
-            answer = await self._link.ask(DescribeRequest(own.image, own.question))
+            answer = await self.link.ask(DescribeRequest(own.image, own.question))
         except VlmscopeError as error:
-            if self._session.state.own != own:
+            if self.session.state.own != own:
                 return
-            self._post(Repaint(self.leave_image()))
+            self.post(Repaint(self.leave_image()))
             if not isinstance(error, Cancelled):
                 raise
-            self._post(Notice("Stopped. The neuron's own samples are back.", None))
+            self.post(Notice("Stopped. The neuron's own samples are back.", None))
             return
-        if self._session.state.own == own:
+        if self.session.state.own == own:
             described = replace(
                 own,
                 prompt=answer.prompt,
@@ -138,11 +139,11 @@ class ModelControl:
                 tokens=answer.tokens,
                 crop=answer.crop,
             )
-            self._post(Repaint(self._session.change_state(own=described)))
+            self.post(Repaint(self.session.change_state(own=described)))
 
     # -- the process ---------------------------------------------------------------------------------------------
 
     async def unload(self) -> None:
         """Free the model's memory."""
-        await self._link.unload()
-        self._post(Notice("The model is unloaded; its memory is free.", None))
+        await self.link.unload()
+        self.post(Notice("The model is unloaded; its memory is free.", None))

@@ -1,6 +1,7 @@
 """The notebook's part: what it holds on all neurons for the list, and on the page's neuron for the page."""
 
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import NotebookError
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
 
+@dataclass(eq=False)
 class NotebookControl:
     """Reads marks and entries; writes which explanation leads."""
 
-    def __init__(self, session: Session, link: NotebookLink, post: Post, tasks: Tasks) -> None:
-        self._session = session
-        self._link = link
-        self._post = post
-        self._tasks = tasks
+    session: Session
+    link: NotebookLink
+    post: Post
+    tasks: Tasks
 
     async def read_marks(self) -> None:
         """Read which neurons somebody has worked on, for the list, and the entry of the page's neuron."""
-        layers, neurons = self._session.store.layers, self._session.store.neurons
+        layers, neurons = self.session.store.layers, self.session.store.neurons
         none = Noted.of({}, {}, layers, neurons)
-        noted = await self._link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
-        self._post(Repaint(incoming.take_noted(self._session, noted)))
+        noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
+        self.post(Repaint(incoming.take_noted(self.session, noted)))
         await self.read_entry()
 
     async def told_once(self, work: Coroutine[None, None, None]) -> None:
@@ -38,33 +39,33 @@ class NotebookControl:
         try:
             await work
         except NotebookError as error:
-            if error.message != self._session.scene.entry_problem:
+            if error.message != self.session.scene.entry_problem:
                 raise
 
     async def look(self) -> None:
         """Take over what another vlmscope has written."""
-        if await self._link.read(lambda notebook: notebook.changed(), False):
+        if await self.link.read(lambda notebook: notebook.changed(), False):
             await self.read_marks()
 
     async def read_entry(self) -> None:
         """Read what the notebook holds on the page's neuron."""
         from vlmscope.core.notebook.values import Entry
 
-        session, neuron = self._session, self._session.state.neuron
+        session, neuron = self.session, self.session.state.neuron
         if session.notebook_read and neuron not in session.scene.noted.marks:
             entry = Entry(neuron)
         else:
-            entry = await self._link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        self._post(Repaint(incoming.show_entry(session, entry)))
+            entry = await self.link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
+        self.post(Repaint(incoming.show_entry(session, entry)))
 
     def choose_explanation(self) -> AskChoice | None:
         """Ask which explanation leads."""
         from vlmscope.core.notebook.explanation import Source
         from vlmscope.tui.dialogs.choice import LETTERS
 
-        entry = self._session.scene.entry
-        if entry is None or entry.neuron != self._session.state.neuron or len(entry.explanations) < 2:
-            self._post(Notice("There are no two explanations to choose from."))
+        entry = self.session.scene.entry
+        if entry is None or entry.neuron != self.session.state.neuron or len(entry.explanations) < 2:
+            self.post(Notice("There are no two explanations to choose from."))
             return None
         names = {
             Source.USER: "you",
@@ -80,12 +81,12 @@ class NotebookControl:
 
         def chosen(letter: str) -> None:
             which = saved[LETTERS.index(letter)]
-            self._tasks.run_task(self._lead(which.neuron, which.id))
+            self.tasks.run_task(self._lead(which.neuron, which.id))
 
         return AskChoice("which explanation leads", choices, chosen)
 
     async def _lead(self, neuron: Neuron, which: int) -> None:
-        await self._link.write(lambda notebook: notebook.choose_explanation(neuron, which))
+        await self.link.write(lambda notebook: notebook.choose_explanation(neuron, which))
         await self.read_entry()
 
 

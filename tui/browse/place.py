@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vlmscope.core.base.errors import VlmscopeError
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Resume
 
 
+@dataclass(eq=False)
 class PlaceControl:
     """Reads the place when the session begins, and keeps it while it goes on."""
 
-    def __init__(self, session: Session, notebook: NotebookLink, post: Post) -> None:
-        self._session = session
-        self._notebook = notebook
-        self._post = post
-        self._kept: Resume | None = None
+    session: Session
+    notebook: NotebookLink
+    post: Post
+    _kept: "Resume | None" = None
 
     async def resume(self) -> None:
         """Go to where the last session was, unless an address was given or the user has moved."""
-        session = self._session
+        session = self.session
         if session.started_at is not None:
             return
-        place = await self._notebook.read(lambda notebook: notebook.resume(), None)
+        place = await self.notebook.read(lambda notebook: notebook.resume(), None)
         if place is None or session.state.neuron != Neuron(0, 0) or session.state.filter != Filter():
             return
         neuron, filter_ = place.neuron, filter_from(place.filter)
@@ -42,26 +42,26 @@ class PlaceControl:
             self._kept = place
             await asyncio.to_thread(compute, session.scene.columns, filter_, order)
             state = replace(session.state, neuron=neuron, rank=0, filter=filter_, order=order)
-            self._post(Repaint(session.set_state(state)))
+            self.post(Repaint(session.set_state(state)))
 
     async def keep(self) -> None:
         """Keep the place, if there is a notebook."""
         place = self._now()
         if place != self._kept:
-            await self._notebook.read(lambda notebook: notebook.set_resume(place), None)
+            await self.notebook.read(lambda notebook: notebook.set_resume(place), None)
             self._kept = place
 
     async def close(self) -> None:
         """Keep the place of a session that went anywhere, in a notebook that is made for it."""
         place = self._now()
-        if place.neuron != (self._session.started_at or Neuron(0, 0)) and place != self._kept:
+        if place.neuron != (self.session.started_at or Neuron(0, 0)) and place != self._kept:
             with contextlib.suppress(VlmscopeError):  # where no notebook can be, there is none to go on from
-                await self._notebook.write(lambda notebook: notebook.set_resume(place))
+                await self.notebook.write(lambda notebook: notebook.set_resume(place))
 
     def _now(self) -> "Resume":
         from vlmscope.core.notebook.values import Resume
 
-        state = self._session.state
+        state = self.session.state
         return Resume(state.neuron, json.dumps(asdict(state.filter)), str(state.order))
 
 

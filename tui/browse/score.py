@@ -1,6 +1,7 @@
 """Scores: simulate the neuron from its explanation, correlate with the truth, keep the report."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.clock import now
@@ -27,46 +28,35 @@ if TYPE_CHECKING:
 DOING = "score"
 
 
+@dataclass(eq=False)
 class ScoreControl:
-    """Simulations and their scores, one at a time."""
+    """Simulations and their scores, one at a time; ``stop_key`` stops it, as the user has mapped it."""
 
-    def __init__(
-        self,
-        session: Session,
-        post: Post,
-        tasks: Tasks,
-        notebook: NotebookLink,
-        model: ModelLink,
-        api: ApiLink,
-        config: Config,
-        stop_key: str,
-    ) -> None:
-        """``stop_key`` stops what is going on, as the user has mapped it."""
-        self._session = session
-        self._post = post
-        self._tasks = tasks
-        self._notebook = notebook
-        self._model = model
-        self._api = api
-        self._config = config
-        self._stop_key = stop_key
-        self._agreed = False
-        self._running: asyncio.Task[None] | None = None
+    session: Session
+    post: Post
+    tasks: Tasks
+    notebook: NotebookLink
+    model: ModelLink
+    api: ApiLink
+    stop_key: str
+    config: Config
+    _agreed: bool = False
+    _running: asyncio.Task[None] | None = None
 
     def choose_backend(self) -> AskChoice | None:
         """Ask who predicts, then score."""
         if self._running is not None:
-            self._post(Notice(f"Something is being scored already; {self._stop_key} stops it."))
+            self.post(Notice(f"Something is being scored already; {self.stop_key} stops it."))
             return None
         from vlmscope.core.scoring.simulators.registry import BACKENDS, usable
 
-        names = usable(self._session.store)
+        names = usable(self.session.store)
         choices = [Choice(name[0], f"{name}: {BACKENDS[name].means}", at == 0) for at, name in enumerate(names)]
 
         def chosen(letter: str) -> None:
             self._score_after_a_yes(next(name for name in names if name[0] == letter))
 
-        return AskChoice(f"score {self._session.state.neuron} by", choices, chosen)
+        return AskChoice(f"score {self.session.state.neuron} by", choices, chosen)
 
     def score_own_words(self, text: str) -> None:
         """Score the user's own words by the default backend.
@@ -78,8 +68,8 @@ class ScoreControl:
         from vlmscope.core.scoring.simulators.registry import DEFAULT
 
         if self._running is not None:
-            raise UsageError("Something is being scored already.", f"{self._stop_key} stops it.")
-        self._simulate(DEFAULT, own_explanation(text, self._session.store, now()))
+            raise UsageError("Something is being scored already.", f"{self.stop_key} stops it.")
+        self._simulate(DEFAULT, own_explanation(text, self.session.store, now()))
 
     def _score_after_a_yes(self, backend: str) -> None:
         """Score, after a yes where that costs money."""
@@ -88,7 +78,7 @@ class ScoreControl:
         if backend != ApiText.name or self._agreed:
             self._simulate(backend)
         else:
-            self._tasks.run_task(self._offer(backend))
+            self.tasks.run_task(self._offer(backend))
 
     async def _offer(self, backend: str) -> None:
         """Ask whether to go on, with what scoring by an API costs at most."""
@@ -98,11 +88,11 @@ class ScoreControl:
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
         from vlmscope.core.scoring.simulators.api_text import estimate_samples
 
-        store, api, neuron = self._session.store, self._api.settings, self._session.state.neuron
+        store, api, neuron = self.session.store, self.api.settings, self.session.state.neuron
         problem = key_problem(api)
         if problem:
             raise ApiError(problem, "The backend lens needs no server.")
-        said = await self._notebook.write(lambda notebook: pick_explanation(store, notebook, neuron))
+        said = await self.notebook.write(lambda notebook: pick_explanation(store, notebook, neuron))
         if said is None:
             raise UsageError(f"{neuron} cannot be scored: {NOTHING_SAID}.", "Explain it first, or write :words ...")
         samples = held_out(store, neuron, said.samples, paid=True)
@@ -113,22 +103,22 @@ class ScoreControl:
             self._simulate(backend)
 
         what = f"Send the explanation and the words of {len(samples)} samples, one request each,"
-        self._post(AskConfirm(f"score {neuron}", [what, *CostOffer(cost, api).lines()], agreed))
+        self.post(AskConfirm(f"score {neuron}", [what, *CostOffer(cost, api).lines()], agreed))
 
     def _simulate(self, backend: str, wanted: Explanation | None = None) -> None:
         """Score the page's neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
-        neuron = self._session.state.neuron
+        neuron = self.session.state.neuron
         self._show(neuron, f"scoring by {backend}")
-        self._running = self._tasks.run_task(self._score(neuron, backend, wanted))
+        self._running = self.tasks.run_task(self._score(neuron, backend, wanted))
         self._running.add_done_callback(lambda _: self._over(neuron))
 
     def _show(self, neuron: Neuron, what: str) -> None:
-        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, f"{what} ({self._stop_key} stops)")))
+        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, f"{what} ({self.stop_key} stops)")))
 
     def _over(self, neuron: Neuron) -> None:
         self._running = None
-        self._post(Repaint(incoming.set_spent(self._session, self._api.spent)))
-        self._post(Repaint(incoming.set_doing(self._session, DOING, neuron, "")))
+        self.post(Repaint(incoming.set_spent(self.session, self.api.spent)))
+        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
@@ -136,20 +126,20 @@ class ScoreControl:
         from vlmscope.core.scoring.simulators.api_text import ApiText
         from vlmscope.core.scoring.simulators.registry import Tools, make_simulator
 
-        store = self._session.store
+        store = self.session.store
 
         def pick(notebook: "Notebook") -> Explanation | None:
             return pick_explanation(store, notebook, neuron, wanted)
 
-        maybe = await self._notebook.write(pick)  # the score will be written: a notebook is made now
+        maybe = await self.notebook.write(pick)  # the score will be written: a notebook is made now
         if maybe is None or not maybe.pattern_found:
             raise UsageError(
                 f"{neuron} cannot be scored: {NOTHING_SAID if maybe is None else 'no pattern was found'}.",
                 "Explain it first, or write your own words: :words red trains.",
             )
         found = maybe
-        chat = await self._api.connect() if backend == ApiText.name else None
-        tools = Tools(store, self._model, self._config, chat, self._api.ledger)
+        chat = await self.api.connect() if backend == ApiText.name else None
+        tools = Tools(store, self.model, self.config, chat, self.api.ledger)
         simulator = await asyncio.to_thread(make_simulator, backend, tools)
         if not simulator.search_phrases(found):
             raise UsageError(
@@ -162,7 +152,7 @@ class ScoreControl:
             self._show(neuron, f"scoring by {backend}: {done} of {of} samples")
 
         outcome = await score_explanation(
-            store, neuron, found, simulator, self._model, baselines=others, on_sample=progress
+            store, neuron, found, simulator, self.model, baselines=others, on_sample=progress
         )
         if not outcome.report.samples:
             reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
@@ -172,14 +162,14 @@ class ScoreControl:
             keep_score(notebook, neuron, found, outcome.report)
             return notebook.entry(neuron)
 
-        self._post(Repaint(self._take(await self._notebook.write(keep), outcome)))
+        self.post(Repaint(self._take(await self.notebook.write(keep), outcome)))
 
     def _take(self, entry: "Entry", outcome: "Outcome") -> Changed:
-        session = self._session
+        session = self.session
         changed = incoming.take_entry(session, entry, _headline(entry), outcome)
         if entry.neuron == session.state.neuron:
             return changed | session.change_state(mode=Mode.SCORE, example=0, pane=Pane.PAGE)
-        self._post(Notice(f"{entry.neuron} is scored."))
+        self.post(Notice(f"{entry.neuron} is scored."))
         return changed
 
     def stop(self) -> None:

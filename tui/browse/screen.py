@@ -100,17 +100,18 @@ class BrowseScreen(Screen[None]):
         self.model_link = ModelLink(store.manifest, config, factory)
         self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.api_link = ApiLink(config.api)
-        both = (self.notebook_link, self.model_link, self.api_link)
-        model = (self.session, self.model_link, self.post, self.requests, pace.ask_after_s)
+        session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
+        model = (session, self.model_link, post, self.requests, pace.ask_after_s)
+        api = (session, post, self.requests, book, self.model_link, self.api_link, stop)
         self.model = ModelControl(*model)
         self.promoted = PromotedControl(*model)
-        self.notebook = NotebookControl(self.session, self.notebook_link, self.post, self.tasks)
-        self.find = FindControl(self.session, self.notebook_link, self.post, self.tasks, pace.small)
-        self.explain = ExplainControl(self.session, self.post, self.requests, *both, stop)
-        self.score = ScoreControl(self.session, self.post, self.requests, *both, config, stop)
-        self.triage = TriageControl(self.session, self.notebook_link, self.post, self.tasks, self._lend_terminal, keep)
-        self.place = PlaceControl(self.session, self.notebook_link, self.post)
-        self.follow = FollowControl(self.session, self.post, self.tasks)
+        self.explain = ExplainControl(*api)
+        self.score = ScoreControl(*api, config)
+        self.notebook = NotebookControl(session, book, post, tasks)
+        self.find = FindControl(session, book, post, tasks, pace.small)
+        self.triage = TriageControl(session, book, post, tasks, self._lend_terminal, keep)
+        self.place = PlaceControl(session, book, post)
+        self.follow = FollowControl(session, post, tasks)
         self._posted = Changed.NOTHING
         self._place: tuple[Neuron, int, OwnPicture | None] | None = None
         self._last_move = 0.0
@@ -200,9 +201,10 @@ class BrowseScreen(Screen[None]):
             else:
                 self._rest = self.set_timer(self.pace.rest_s, lambda: self.show(self._load_page()))
             self._last_move = time.monotonic()
-        self._paint(changed)
-        if Changed.TITLE in changed:
-            self.follow.count_control()
+        with self.guard():
+            self._paint(changed)
+            if Changed.TITLE in changed:
+                self.follow.count_control()
 
     def _load_page(self) -> Changed:
         self._place = _place_of(self.session.state)
@@ -247,7 +249,7 @@ class BrowseScreen(Screen[None]):
             yield
         except VlmscopeError as error:
             self.notify_error(error)
-        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in ways that nobody has listed)
+        except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in more ways than a list could hold)
             what = f"{type(error).__name__}: {error}"
             self.notify_error(UnexpectedError(what, "The screen goes on. Please report this."))
 
@@ -359,11 +361,13 @@ class BrowseScreen(Screen[None]):
 
     @on(RowChosen)
     def _row_chosen(self, message: RowChosen) -> None:
-        self.show(self.session.go_row(message.position))
+        with self.guard():
+            self.show(self.session.go_row(message.position))
 
     @on(LayerChosen)
     def _layer_chosen(self, message: LayerChosen) -> None:
-        self._moved(moves.to_layer(self.session, message.layer))
+        with self.guard():
+            self._moved(moves.to_layer(self.session, message.layer))
 
     # -- looking -------------------------------------------------------------------------------------------------
 

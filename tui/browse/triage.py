@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,49 +32,45 @@ VERDICT_KEYS = {1: "keep", 2: "reject", 3: "unsure", 4: None}
 _SHOWN = 40  # characters of a note that a change quotes
 
 
+@dataclass(eq=False)
 class TriageControl:
-    """Writes to the notebook; a mark appears when it is on the disk."""
+    """Writes to the notebook; a mark appears when it is on the disk.
 
-    def __init__(
-        self,
-        session: Session,
-        notebook: NotebookLink,
-        post: Post,
-        tasks: Tasks,
-        terminal: Callable[[], AbstractContextManager[None]],
-        keep_key: str,
-    ) -> None:
-        """``terminal`` lends the terminal to an editor; ``keep_key`` keeps a neuron, as the user has mapped it."""
-        self._session = session
-        self._notebook = notebook
-        self._post = post
-        self._tasks = tasks
-        self._terminal = terminal
-        self._keep_key = keep_key
+    Attributes:
+        terminal: lends the terminal to an editor.
+        keep_key: keeps a neuron, as the user has mapped it.
+    """
+
+    session: Session
+    notebook: NotebookLink
+    post: Post
+    tasks: Tasks
+    terminal: Callable[[], AbstractContextManager[None]]
+    keep_key: str
 
     # -- changes -------------------------------------------------------------------------------------------------
 
     def _change(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
-        self._tasks.run_task(self._write(neuron, call))
+        self.tasks.run_task(self._write(neuron, call))
 
     async def _write(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
         def write(notebook: "Notebook") -> "Entry":
             call(notebook)
             return notebook.entry(neuron)
 
-        self._post(Repaint(incoming.take_entry(self._session, await self._notebook.write(write))))
+        self.post(Repaint(incoming.take_entry(self.session, await self.notebook.write(write))))
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
         from vlmscope.core.notebook.values import Verdict
 
-        neuron, word = self._session.state.neuron, VERDICT_KEYS[number]
+        neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
         self._change(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
 
     def switch_bookmark(self) -> None:
         """Set the page's neuron's bookmark, or take it away."""
-        neuron = self._session.state.neuron
+        neuron = self.session.state.neuron
 
         def switch(notebook: "Notebook") -> "Change | None":
             return notebook.set_bookmark(neuron, not notebook.entry(neuron).bookmark)
@@ -83,8 +80,8 @@ class TriageControl:
     @property
     def tags(self) -> str:
         """The tags of the page's neuron, as they are typed."""
-        entry = self._session.scene.entry
-        return ", ".join(entry.tags) if entry is not None and entry.neuron == self._session.state.neuron else ""
+        entry = self.session.scene.entry
+        return ", ".join(entry.tags) if entry is not None and entry.neuron == self.session.state.neuron else ""
 
     def set_tags(self, neuron: Neuron, text: str) -> None:
         """Take the tags that were typed, separated by commas; none takes all away.
@@ -99,27 +96,27 @@ class TriageControl:
 
     def undo(self) -> None:
         """Undo the last change."""
-        self._tasks.run_task(self._back_and_forth(lambda notebook: notebook.undo(), "undone"))
+        self.tasks.run_task(self._back_and_forth(lambda notebook: notebook.undo(), "undone"))
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self._tasks.run_task(self._back_and_forth(lambda notebook: notebook.redo(), "done again"))
+        self.tasks.run_task(self._back_and_forth(lambda notebook: notebook.redo(), "done again"))
 
     async def _back_and_forth(self, call: "Callable[[Notebook], Change | None]", done: str) -> None:
         def step(notebook: "Notebook") -> "tuple[Change, Entry] | None":
             change = call(notebook)
             return None if change is None else (change, notebook.entry(change.neuron))
 
-        found = await self._notebook.read(step, None)
+        found = await self.notebook.read(step, None)
         if found is None:
-            self._post(Notice(f"There is nothing to be {done}."))
+            self.post(Notice(f"There is nothing to be {done}."))
             return
         change, entry = found
         changed = Changed.NOTHING
-        if change.neuron != self._session.state.neuron:
-            changed = self._session.go(change.neuron)
-        self._post(Repaint(changed | incoming.take_entry(self._session, entry)))
-        self._post(Notice(f"{done}: {what_changed(change)}"))
+        if change.neuron != self.session.state.neuron:
+            changed = self.session.go(change.neuron)
+        self.post(Repaint(changed | incoming.take_entry(self.session, entry)))
+        self.post(Notice(f"{done}: {what_changed(change)}"))
 
     # -- notes ---------------------------------------------------------------------------------------------------
 
@@ -131,20 +128,20 @@ class TriageControl:
         """
         from vlmscope.core.notebook.values import Entry
 
-        neuron = self._session.state.neuron
-        entry = await self._notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        draft = drafts(self._session.store.manifest.scan_id, neuron)
+        neuron = self.session.state.neuron
+        entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
+        draft = drafts(self.session.store.manifest.scan_id, neuron)
         try:
             left = draft.read_text(encoding="utf-8", errors="surrogatepass")
         except OSError:
             return neuron, entry.note, draft
         if left != entry.note:
-            self._post(Notice("A draft that was never saved is back."))
+            self.post(Notice("A draft that was never saved is back."))
         return neuron, left, draft
 
     def keep_note(self, neuron: Neuron, text: str, draft: Path) -> None:
         """Save a note; its draft goes only when the notebook has it."""
-        self._tasks.run_task(self._keep_note(neuron, text, draft))
+        self.tasks.run_task(self._keep_note(neuron, text, draft))
 
     async def _keep_note(self, neuron: Neuron, text: str, draft: Path) -> None:
         try:
@@ -155,7 +152,7 @@ class TriageControl:
 
     def edit_note(self) -> None:
         """Write the note in the user's editor."""
-        self._tasks.run_task(self._edit_note())
+        self.tasks.run_task(self._edit_note())
 
     async def _edit_note(self) -> None:
         neuron, text, draft = await self.note_to_edit()
@@ -166,7 +163,7 @@ class TriageControl:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             file.write(text)
         try:
-            with self._terminal():
+            with self.terminal():
                 done = subprocess.run([*shlex.split(named), str(path)], check=False)  # noqa: S603
         except VlmscopeError:
             path.unlink()
@@ -176,7 +173,7 @@ class TriageControl:
             raise UsageError(f"{named} cannot be started: {error}.", "Set EDITOR to your editor.") from None
         new = path.read_text(encoding="utf-8", errors="surrogateescape")
         if done.returncode:
-            self._post(Notice(f"The editor ended with {done.returncode}: the note is as it was."))
+            self.post(Notice(f"The editor ended with {done.returncode}: the note is as it was."))
             if new == text:
                 path.unlink()
             return
@@ -187,40 +184,40 @@ class TriageControl:
 
     def copy_markdown(self) -> None:
         """Copy the page's neuron as Markdown."""
-        self._tasks.run_task(self._copy_markdown())
+        self.tasks.run_task(self._copy_markdown())
 
     async def _copy_markdown(self) -> None:
         from vlmscope.core.notebook.values import Entry
         from vlmscope.core.report.write import neuron_markdown
 
-        neuron, thresholds = self._session.state.neuron, self._session.state.thresholds
-        entry = await self._notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        self._post(Copy(await asyncio.to_thread(neuron_markdown, self._session.store, entry, neuron, thresholds)))
-        self._post(Notice(f"{neuron} is sent to the clipboard as Markdown."))
+        neuron, thresholds = self.session.state.neuron, self.session.state.thresholds
+        entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
+        self.post(Copy(await asyncio.to_thread(neuron_markdown, self.session.store, entry, neuron, thresholds)))
+        self.post(Notice(f"{neuron} is sent to the clipboard as Markdown."))
 
     def export(self, text: str) -> None:
         """Write the report of all kept neurons into a new folder."""
-        self._tasks.run_task(self._export(Path(text.strip()).expanduser()))
+        self.tasks.run_task(self._export(Path(text.strip()).expanduser()))
 
     async def _export(self, out: Path) -> None:
         from vlmscope.core.report.write import write_report
 
-        kept = [neuron for neuron, mark in self._session.scene.noted.marks.items() if mark.verdict == "keep"]
+        kept = [neuron for neuron, mark in self.session.scene.noted.marks.items() if mark.verdict == "keep"]
         if not kept:
             raise UsageError(
-                "No neuron is kept: there is nothing to export.", f"{self._keep_key} keeps the one on the page."
+                "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."
             )
-        self._post(Notice(f"Writing {len(kept)} neurons ..."))
-        store, thresholds = self._session.store, self._session.state.thresholds
+        self.post(Notice(f"Writing {len(kept)} neurons ..."))
+        store, thresholds = self.session.store, self.session.state.thresholds
 
         def work() -> "Written":
             # A connection of its own: verdicts need not wait for hundreds of pictures.
-            with self._notebook.second() as notebook:
+            with self.notebook.second() as notebook:
                 return write_report(out, store, notebook, kept, thresholds, when=datetime.now(UTC))
 
         written = await asyncio.to_thread(work)
         what = "1 neuron is" if written.neurons == 1 else f"{written.neurons} neurons are"
-        self._post(Notice(f"{what} in {written.file}."))
+        self.post(Notice(f"{what} in {written.file}."))
 
 
 def what_changed(change: "Change") -> str:

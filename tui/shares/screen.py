@@ -11,6 +11,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from vlmscope.core.analysis.control import may_have_control
 from vlmscope.core.analysis.firmness import fragile
@@ -25,6 +26,7 @@ from vlmscope.core.analysis.statistics import (
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Labels, Thresholds
 from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.tui.dialogs.ending import end
@@ -103,11 +105,15 @@ class SharesScreen(Screen[None]):
     def on_mount(self) -> None:
         self._new_theme()
         self.app.theme_changed_signal.subscribe(self, lambda _: self._new_theme())
-        self.run_worker(self._count_all())
+        self.run_worker(self._count_all(), exit_on_error=False)
 
     def _new_theme(self) -> None:
         self._palette = make_palette(self.app)
         self._paint()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            self.app.notify(plain(str(event.worker.error)), title="Not counted", severity="error", markup=False)
 
     # -- counting ------------------------------------------------------------------------------------------------
 
@@ -141,8 +147,7 @@ class SharesScreen(Screen[None]):
 
     def _know(self, at: int, scan: _Compared) -> None:
         self._scans[at] = scan
-        if self.is_attached:  # it may have been left meanwhile
-            self._paint()
+        self._paint()
 
     # -- painting ------------------------------------------------------------------------------------------------
 
@@ -164,7 +169,8 @@ class SharesScreen(Screen[None]):
             lonely=bool(known) and not any(block.is_control for block in blocks),
             keys=self._keys(len(blocks)),
         )
-        self.query_one(ShareTable).present(view, self._palette)
+        for table in self.query(ShareTable):  # there is none any more when the screen is being left
+            table.present(view, self._palette)
 
     def _keys(self, blocks: int) -> tuple[tuple[str, str, str], ...]:
         def of(*ids: str) -> str:

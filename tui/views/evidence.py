@@ -34,9 +34,9 @@ class PictureView:
         sample: index in the data; None for the user's own picture.
         image: the picture's file, as the scan or the user names it.
         score: largest activation over visual and text tokens, or None while not known.
-        crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` says why.
-        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` says why.
-        words: norms of the tokens, float32 (tokens,), likewise.
+        crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` is the reason.
+        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` is the reason.
+        words: norms of the tokens, float32 (tokens,), or None as well.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.

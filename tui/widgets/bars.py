@@ -59,7 +59,7 @@ class TitleBar(Lines):
         tries = [(ident, [*control, *usual]) for ident in idents[:-1]] if control else []
         tries += [(ident, usual) for ident in idents]
         if view.status.phase is Phase.OFF:
-            # How far a scan is says more than that there is no model yet.
+            # A scan's progress matters more than that there is no model yet.
             tries += [(words, [*limits, *spent]) for words in view.scan_progress]
         tries += [(words, right) for words in view.scan_progress for right in (usual, [*spent, *model])]
         for ident, beside in tries:

@@ -111,7 +111,7 @@ class Lines(Widget, can_focus=False):
         return "\n".join(strip.text.rstrip() for strip in self._lines)
 
     def paint(self) -> None:
-        """Make the lines for the size of now and ``show`` them."""
+        """Make the lines for the widget's size, and ``show`` them."""
 
     def repaint(self) -> None:
         """``paint``; while hidden there is no size to paint for, and ``render_line`` does it when there is."""

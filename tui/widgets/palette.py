@@ -106,7 +106,7 @@ def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
 
 
 def make_palette(app: App[None]) -> Palette:
-    """The palette for the app's theme of now."""
+    """The palette of the app's theme."""
     dark = app.current_theme.dark
     if app.no_color:
         plain = Style()

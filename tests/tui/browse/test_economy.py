@@ -63,11 +63,13 @@ async def test_a_held_key_paints_rows_and_reads_nothing(scan: Path) -> None:
 
 async def test_a_step_makes_two_rows(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
+
+    def one_a_row(share: float) -> str:
+        made.append(share)
+        return "1.0"
+
     async with running(scan) as on:
-        monkeypatch.setattr(
-            "vlmscope.tui.widgets.neuron_list.fraction",
-            lambda share: made.append(share) or "1.0",  # one a row
-        )
+        monkeypatch.setattr("vlmscope.tui.widgets.neuron_list.fraction", one_a_row)
         await on.press("j")
         await on.settled()
         assert len(made) == 2
