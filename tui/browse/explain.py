@@ -106,7 +106,7 @@ class ExplainControl:
 
     def _over(self, neuron: Neuron) -> None:
         self._running.pop(neuron, None)
-        self.post(Repaint(incoming.set_spent(self.session, self.api.spent)))
+        self.post(Repaint(self.session.change(spent=self.api.spent)))
         self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
 
     async def _explain(self, evidence: "Evidence", *, again: bool) -> None:

@@ -34,7 +34,7 @@ class FollowControl:
     def __post_init__(self) -> None:
         if not self.session.store.manifest.is_done:
             self._watch = ScanWatch(self.session.store)
-            incoming.set_scanning(self.session, self._watch.scanning)
+            self.session.change(scanning=self._watch.scanning)
 
     @property
     def following(self) -> bool:
@@ -54,7 +54,7 @@ class FollowControl:
             if store is not None:
                 await self._go_on_with(store, watch)
             else:
-                self.post(Repaint(incoming.set_scanning(self.session, watch.scanning)))
+                self.post(Repaint(self.session.change(scanning=watch.scanning)))
             self._trouble = ""
         except (StoreError, OSError) as error:
             trouble = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
@@ -77,7 +77,7 @@ class FollowControl:
         if store.manifest.is_done:
             self._watch = None
             self.post(Notice("The scan is whole." if store.manifest.progress is None else "This shard is done."))
-        incoming.set_scanning(session, self._watch is not None and watch.scanning)
+        session.change(scanning=self._watch is not None and watch.scanning)
         self.post(NewCheckpoint(columns))
         if self._control is None or self._control.manifest.progress is not None:
             await self.find_control()  # it may have been begun, or gone on, in the meantime

@@ -146,11 +146,6 @@ def set_doing(session: Session, what: str, neuron: Neuron, words: str) -> Change
     return session.change(doing=doing, working=working)
 
 
-def set_spent(session: Session, spent: str) -> Changed:
-    """Requests to an API have cost something."""
-    return session.change(spent=spent)
-
-
 # -- the scan and its labels ---------------------------------------------------------------------------------
 
 
@@ -203,11 +198,6 @@ def replace_store(session: Session, columns: Columns) -> Changed:
         stale=True,
     )
     return changed | take_labels(session, columns)
-
-
-def set_scanning(session: Session, scanning: bool) -> Changed:
-    """Whether somebody is at work on the scan."""
-    return session.change(scanning=scanning)
 
 
 def set_control(session: Session, control: ControlCounts) -> Changed:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.browse.session import waits_for_map
 from vlmscope.tui.keys import FOOTER, FooterItem
 from vlmscope.tui.views.columns import Noted
 from vlmscope.tui.views.layers import LayersView
@@ -134,7 +135,7 @@ def page_view(scene: Scene) -> PageView:
         meaning=scene.meaning,
         score=scene.score,
         stale=scene.stale,
-        waiting=_waiting(scene) if scene.asking else "",
+        waiting=_waiting(scene) if waits_for_map(scene) else "",
         problem=scene.problem,
         tokens=store.manifest.text_tokens_max,
     )

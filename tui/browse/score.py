@@ -117,7 +117,7 @@ class ScoreControl:
 
     def _over(self, neuron: Neuron) -> None:
         self._running = None
-        self.post(Repaint(incoming.set_spent(self.session, self.api.spent)))
+        self.post(Repaint(self.session.change(spent=self.api.spent)))
         self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:

@@ -278,6 +278,11 @@ def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
     return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}
 
 
+def waits_for_map(scene: Scene) -> bool:
+    """Whether the page has no map yet, and the model is asked."""
+    return scene.asking and (scene.picture is None or scene.picture.visual is None)
+
+
 # What each part of the screen shows. A value that holds arrays is another one if it is another object: comparing it
 # would cost more than painting.
 _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
@@ -325,7 +330,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.meaning),
         id(scene.score),
         # How far loading is stands in the title alone.
-        (scene.asking, scene.status.phase) if scene.picture is None or scene.picture.visual is None else None,
+        scene.status.phase if waits_for_map(scene) else None,
         scene.state.neuron,
         scene.state.rank,
         scene.state.own is None,

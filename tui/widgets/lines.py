@@ -106,6 +106,11 @@ class Lines(Widget, can_focus=False):
         self._rendering = False
 
     @property
+    def lines(self) -> Sequence[Strip]:
+        """What is shown."""
+        return self._lines
+
+    @property
     def text(self) -> str:
         """What is shown, without its looks."""
         return "\n".join(strip.text.rstrip() for strip in self._lines)

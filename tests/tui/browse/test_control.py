@@ -76,7 +76,7 @@ async def test_each_cell_has_both_colours(scan_copy: Path) -> None:
         scan, control = counts_of(scan_copy)
         cells = [
             (segment.style.bgcolor, segment.style.color)
-            for segment in on.browse.query_one(LayerStrip)._lines[1]
+            for segment in on.browse.query_one(LayerStrip).lines[1]
             if segment.style is not None
             for _ in range(segment.text.count(FOOT))
         ]

@@ -13,6 +13,7 @@ from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
 
 
@@ -32,7 +33,7 @@ async def step(on: Driver, tracer: Tracer) -> Trace:
 
 async def test_a_step_on_the_demo() -> None:
     with tracing() as tracer:
-        async with running(scan_folder("demo"), name="demo") as on:
+        async with running(scan_folder("demo"), name="demo", pace=Pace(rest_s=0)) as on:
             await on.press("j", "j", "k")  # imports and fills what the first step needs
             await on.settled()
             for _ in range(3):
@@ -45,9 +46,10 @@ async def test_a_step_on_the_demo() -> None:
 
 async def test_a_held_key_paints_rows_and_reads_nothing(scan: Path) -> None:
     with tracing() as tracer:
-        async with running(scan) as on:
-            await on.press("j", "j", "k")
+        async with running(scan, pace=Pace(rest_s=0.5)) as on:
+            await on.press("j")
             await on.settled()
+            on.browse.action_step(1)  # the key is held from here on
 
             async def hold() -> None:
                 for _ in range(5):
@@ -58,7 +60,7 @@ async def test_a_held_key_paints_rows_and_reads_nothing(scan: Path) -> None:
             assert trace.opens == ()
             assert on.scene.stale
             await on.settled()
-            assert on.neuron.index == 6
+            assert on.neuron.index == 7
 
 
 async def test_a_step_makes_two_rows(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ async def test_remapped_keys_work_and_are_shown_and_the_old_ones_do_not(scan: Pa
         assert on.neuron == Neuron(0, 1)
         assert "w/k neuron" in on.keys
         assert "ctrl+f search" in on.keys
-        assert re.search(r"\n +w +Go to the next neuron", help_text(on.app._config.keys, on.browse.palette).plain)
+        assert re.search(r"\n +w +Go to the next neuron", help_text(on.browse.config.keys, on.browse.palette).plain)
 
 
 async def test_an_unknown_id_in_the_settings_is_named(scan: Path) -> None:

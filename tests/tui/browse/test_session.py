@@ -412,7 +412,7 @@ def test_work_on_a_neuron_shows_in_footer_and_words(session: Session) -> None:
     assert incoming.set_doing(session, "explain", Neuron(0, 0), "") == PAGE
     assert session.scene.working
     assert incoming.set_doing(session, "score", Neuron(1, 1), "") == KEYS
-    assert incoming.set_spent(session, "$0.01") == TITLE
+    assert session.change(spent="$0.01") == TITLE
 
 
 # -- commands that are wrong -------------------------------------------------------------------------------------------
@@ -500,7 +500,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScanStore]:
     yield ScanStore(folder)
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_any_steps_leave_a_consistent_session(shared: ScanStore, steps: list[Callable[[Session], Changed]]) -> None:
     session = Session(shared)
