@@ -323,8 +323,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.facts),
         id(scene.meaning),
         id(scene.score),
-        # The progress of loading is shown in the title alone.
-        # The condition is ``scene.waits_for_map``, without a call on a step's way to the store.
+        # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
         scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
         scene.state.neuron,
         scene.state.rank,

@@ -110,8 +110,3 @@ class Scene:
         """How far a scan in progress is, the longest text first; empty for a whole scan."""
         progress = self.columns.store.manifest.progress
         return () if progress is None else progress_title(progress, self.scanning)
-
-    @property
-    def waits_for_map(self) -> bool:
-        """Whether the page has no map yet, and the model is asked."""
-        return self.asking and (self.picture is None or self.picture.visual is None)

@@ -20,8 +20,8 @@ DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
 async def drained(widget: Widget) -> None:
     """Wait until ``widget`` has handled what it was sent so far.
 
-    On a slow connection several keys arrive at once, and Textual hands letters to a widget's queue while the app goes on
-    with the next key. A key that ends the typing waits here for the letters before it.
+    On a slow connection several keys arrive at once, and Textual hands letters to a widget's queue while the app takes
+    the next key. A key that ends the typing waits here for the letters before it.
     """
     done = asyncio.Event()
     widget.call_later(done.set)

@@ -24,6 +24,7 @@ from vlmscope.tui.widgets.palette import Palette
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import SavedExplanation
 
+CO_OCCUR = "words that co-occur, not an explanation by a model"
 _LONGEST_NOTE = 20_000  # characters that the page of meanings shows
 
 
@@ -48,9 +49,7 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     """Everything in words about the neuron: concepts, tokens, every explanation with its source."""
     lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
-    lines.append(
-        row([subject("", palette), ("words that co-occur, not an explanation by a model", palette.muted)], width)
-    )
+    lines.append(row([subject("", palette), (CO_OCCUR, palette.muted)], width))
     lines += blank(width)
     lines += _promoted(meaning, palette, width)
     lines += blank(width)

@@ -167,7 +167,7 @@ def _maximum(view: Scene) -> float:
 
 def waiting(view: Scene) -> str:
     """What the model is doing about a map that is not there; empty where it is not asked."""
-    if not view.waits_for_map:
+    if not view.asking or (view.picture is not None and view.picture.visual is not None):
         return ""
     loading = view.status.phase in (Phase.STARTING, Phase.LOADING)
     return f"asking the model: {view.status.phase}" if loading else "asking the model"
