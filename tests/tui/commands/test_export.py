@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_told(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert "no folder" in refused(capsys, 1, "export", str(triaged), "--out", str(file / "out"))
+    assert "not a folder" in refused(capsys, 1, "export", str(triaged), "--out", str(file / "out"))
     monkeypatch.setattr("vlmscope.core.store.writer.os.access", lambda *_: False)
     assert "may write" in refused(capsys, 1, "export", str(triaged), "--out", str(tmp_path / "out"))
     monkeypatch.undo()
