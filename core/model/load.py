@@ -43,7 +43,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         config, processor = _read_parts(spec.name, options)
         if seed is None:
             _check_memory(spec.name, config, kind, where)
-            model = FAMILIES[type(config)].from_pretrained(
+            model = _model_class(config).from_pretrained(
                 model_source(spec.name), config=config, dtype=kind, device_map={"": where}, **options
             )
     if seed is None:
@@ -72,7 +72,7 @@ def random_vlm(
     with _readable_errors(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
         with where:
-            model = FAMILIES[type(config)]._from_config(config, dtype=kind)
+            model = _model_class(config)._from_config(config, dtype=kind)
     return Vlm(model.to(where), processor, name)
 
 
@@ -104,7 +104,7 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, A
     """
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
-    if type(config) not in FAMILIES:
+    if _model_class(config) is None:
         raise ModelError(
             f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
             "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
@@ -112,6 +112,11 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, A
         )
     auto: Any = AutoProcessor  # untyped in transformers
     return config, auto.from_pretrained(source, **options)
+
+
+def _model_class(config: PreTrainedConfig) -> Any:
+    """The class that loads a model of this configuration; None if no family has it."""
+    return next((found for kind, found in FAMILIES.items() if isinstance(config, kind)), None)
 
 
 def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
@@ -126,7 +131,7 @@ def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where:
     if where.type != "cpu" or free is None:
         return
     with torch.device("meta"):  # shapes alone
-        weights = FAMILIES[type(config)]._from_config(config, dtype=kind).parameters()
+        weights = _model_class(config)._from_config(config, dtype=kind).parameters()
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     if needed > free:
         raise ModelError(
