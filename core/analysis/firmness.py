@@ -76,15 +76,10 @@ class Firmness:
     def of(self, neuron: Neuron) -> NeuronFirmness:
         """One neuron of a whole scan."""
         at = (neuron.layer, neuron.index)
-        share = float(self.share[at])
-        return NeuronFirmness(
-            share=None if math.isnan(share) else share,
-            margin=float(self.margin[at]),
-            sign_p=float(self.sign_p[at]),
-            low=float(self.low[at]),
-            high=float(self.high[at]),
-            fragile=bool(self.fragile[at]),
+        share, margin, p, low, high = (
+            float(column[at]) for column in (self.share, self.margin, self.sign_p, self.low, self.high)
         )
+        return NeuronFirmness(None if math.isnan(share) else share, margin, p, low, high, bool(self.fragile[at]))
 
 
 def firmness(store: ScanStore, labels: Labels) -> Firmness:
@@ -111,13 +106,7 @@ def fragile(store: ScanStore, labels: Labels) -> BoolArray:
     """
     found = np.empty(labels.label.shape, dtype=np.bool_)
     for layer in range(store.layers):  # layer by layer: intermediate arrays take a few MB, not hundreds
-        part = Labels(
-            labels.votes[layer],
-            labels.valid,
-            labels.label[layer],
-            labels.high_confidence[layer],
-            labels.thresholds,
-        )
+        part = replace(labels, votes=labels.votes[layer], label=labels.label[layer])
         found[layer] = _fragile_at(store, (layer, slice(None)), part)
     return found
 

@@ -15,20 +15,20 @@ def clearest_of_layers(store: ScanStore, labels: Labels, count: int) -> list[Neu
     Raises:
         StoreError: if the scan's concepts are damaged.
     """
-    found: list[Neuron] = []
+    clear, found = clearness(store, labels), list[Neuron]()
     for layer in range(store.layers):
         wanted = np.zeros_like(labels.high_confidence)
         wanted[layer] = labels.label[layer] != Label.UNKNOWN
-        found += _clearest(store, labels, wanted, count)
+        found += _clearest(clear, wanted, count)
     return found
 
 
 def clearest_of_label(store: ScanStore, labels: Labels, label: Label, count: int) -> list[Neuron]:
     """The ``count`` clearest neurons of a label over all layers. Raises as ``clearest_of_layers``."""
-    return _clearest(store, labels, labels.label == label, count)
+    return _clearest(clearness(store, labels), labels.label == label, count)
 
 
-def _clearest(store: ScanStore, labels: Labels, wanted: NDArray[np.bool_], count: int) -> list[Neuron]:
+def _clearest(clear: NDArray[np.float32], wanted: NDArray[np.bool_], count: int) -> list[Neuron]:
     at = np.flatnonzero(wanted)
-    order = at[np.argsort(-clearness(store, labels).ravel()[at], kind="stable")][:count]
-    return [Neuron(*divmod(int(flat), store.neurons)) for flat in order]
+    order = at[np.argsort(-clear.ravel()[at], kind="stable")][:count]
+    return [Neuron(*divmod(int(flat), clear.shape[1])) for flat in order]

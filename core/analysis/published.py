@@ -54,7 +54,6 @@ _TABLE = (
     Published(Neuron(23, 6568), Label.MULTIMODAL, "animals, particularly birds and large mammals", "17b"),
     Published(Neuron(23, 844), Label.MULTIMODAL, "trains and train-related settings", "17c"),
 )
-_NONE: Mapping[Neuron, Published] = MappingProxyType({})
 _ALL: Mapping[Neuron, Published] = MappingProxyType({found.neuron: found for found in _TABLE})
 
 #: llava-hf/llava-1.5-7b-hf, liuhaotian/llava-v1.5-7b, and copies of them in folders of that name.
@@ -68,4 +67,4 @@ def published(manifest: Manifest) -> Mapping[Neuron, Published]:
     """
     model = manifest.model
     same = _NAME.search(model.name) and (model.layers, model.neurons) == (32, 11008)
-    return _ALL if same and manifest.hook is HookPoint.GATE else _NONE
+    return _ALL if same and manifest.hook is HookPoint.GATE else {}

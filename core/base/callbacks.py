@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from vlmscope.core.base.errors import Cancelled
+
 Stopped = Callable[[], bool]  #: whether the work should end now
 OnCount = Callable[[int, int], None]  #: how many are done, of how many
 OnProgress = Callable[[str, int, int], None]  #: what is being done, how many are done, of how many
@@ -14,6 +16,12 @@ class OnLoading(Protocol):
     def __call__(self, detail: str, progress: float | None = None) -> None: ...
 
 
+def check(stopped: Stopped, message: str, hint: str = "") -> None:
+    """Raise ``Cancelled`` with this message if the work should end now."""
+    if stopped():
+        raise Cancelled(message, hint)
+
+
 def not_cancelled() -> bool:
-    """The ``cancelled`` of work that always runs to its end."""
+    """The ``stopped`` of work that always runs to its end."""
     return False

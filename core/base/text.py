@@ -24,6 +24,11 @@ def plain(text: str, limit: int | None = None) -> str:
     return clean
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def escaped(text: str) -> str:
     """``text`` on one line without control characters: JSON's escapes for them and for the backslash."""
     text = text.replace("\\", "\\\\")

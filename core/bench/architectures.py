@@ -18,54 +18,37 @@ class Architecture(StrEnum):
 
 
 @dataclass(frozen=True)
-class VisionSizes:
-    """A CLIP vision tower; an image is ``image`` pixels wide and high, cut into patches of ``patch``."""
-
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-    image: int
-    patch: int
-    projection: int
-
-
-@dataclass(frozen=True)
-class TextSizes:
-    """A Llama decoder; ``image_token`` stands for a patch, ``pad`` fills up batches. All heads have their own keys."""
-
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-    context: int
-    vocabulary: int
-    image_token: int
-    pad: int
-
-
-@dataclass(frozen=True)
 class Sizes:
-    """What makes an architecture; everything else is as in LLaVA-1.5."""
+    """What makes an architecture, in the words of ``config.json``; everything else is as in LLaVA-1.5.
 
-    vision: VisionSizes
-    text: TextSizes
+    Attributes:
+        vision: of the CLIP vision tower. text: of the Llama decoder, all of whose heads have their own keys.
+        image_token: the token that stands for a patch.
+    """
+
+    vision: dict[str, int]
+    text: dict[str, int]
+    image_token: int
 
 
-_CLIP_L_336 = VisionSizes(hidden=1024, layers=24, heads=16, intermediate=4096, image=336, patch=14, projection=768)
+def _transformer(hidden: int, layers: int, heads: int, intermediate: int) -> dict[str, int]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+    }
 
 
-def _vicuna(hidden: int, layers: int, heads: int, intermediate: int) -> TextSizes:
-    return TextSizes(
-        hidden, layers, heads, intermediate, context=4096, vocabulary=32_064, image_token=32_000, pad=32_001
-    )
-
+_CLIP_L_336 = _transformer(1024, 24, 16, 4096) | {"image_size": 336, "patch_size": 14, "projection_dim": 768}
+_VICUNA = {"max_position_embeddings": 4096, "vocab_size": 32_064, "pad_token_id": 32_001}
 
 SIZES = {
-    Architecture.LLAVA_7B: Sizes(_CLIP_L_336, _vicuna(4096, 32, 32, 11_008)),
-    Architecture.LLAVA_13B: Sizes(_CLIP_L_336, _vicuna(5120, 40, 40, 13_824)),
+    Architecture.LLAVA_7B: Sizes(_CLIP_L_336, _transformer(4096, 32, 32, 11_008) | _VICUNA, 32_000),
+    Architecture.LLAVA_13B: Sizes(_CLIP_L_336, _transformer(5120, 40, 40, 13_824) | _VICUNA, 32_000),
     Architecture.TINY: Sizes(
-        VisionSizes(hidden=32, layers=2, heads=2, intermediate=64, image=32, patch=8, projection=32),
-        TextSizes(hidden=64, layers=3, heads=4, intermediate=96, context=512, vocabulary=576, image_token=512, pad=513),
+        _transformer(32, 2, 2, 64) | {"image_size": 32, "patch_size": 8, "projection_dim": 32},
+        _transformer(64, 3, 4, 96) | {"max_position_embeddings": 512, "vocab_size": 576, "pad_token_id": 513},
+        512,
     ),
 }

@@ -13,13 +13,13 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
@@ -50,7 +50,7 @@ def two_pass(
     hook: HookPoint,
     top_n: int,
     thresholds: Thresholds,
-    progress: Callable[[str, int, int], None],
+    progress: OnProgress,
 ) -> TwoPass:
     """Label all neurons in two passes over ``data``, all of whose samples must be usable.
 
@@ -59,17 +59,18 @@ def two_pass(
     """
     shape = (vlm.layers, vlm.neurons)
     maximum = np.full(shape, -np.inf, dtype=np.float32)
-    best = [_Best.empty(vlm.neurons) for _ in range(vlm.layers)]
+    least = np.full(shape, -np.inf, dtype=np.float32)  # the score that the next of the best must exceed
+    best: list[list[Heap]] = [[[] for _ in range(vlm.neurons)] for _ in range(vlm.layers)]
     total = len(data.sources)
     for sample in range(total):
         progress("first pass", sample, total)
-        _run(vlm, data, prompt, hook, sample, partial(_rank, sample, maximum, best, top_n))
+        _run(vlm, data, prompt, hook, sample, partial(_rank, sample, maximum, best, least, top_n))
     progress("first pass", total, total)
 
     top = np.full((*shape, top_n), -1, dtype=np.int32)
     held: list[list[list[int]]] = [[[] for _ in range(total)] for _ in range(vlm.layers)]
     for layer, of_layer in enumerate(best):
-        for neuron, heap in enumerate(of_layer.heaps):
+        for neuron, heap in enumerate(of_layer):
             heap.sort(reverse=True)
             for rank, (_, minus) in enumerate(heap):
                 top[layer, neuron, rank] = -minus
@@ -83,18 +84,6 @@ def two_pass(
             _run(vlm, data, prompt, hook, sample, partial(_vote, maximum, of_sample, votes, thresholds))
     progress("second pass", total, total)
     return TwoPass(top, maximum, Labels.from_votes(votes, min(top_n, total), thresholds))
-
-
-@dataclass
-class _Best:
-    """The best samples of each neuron of a layer, and the score that the next must exceed, float32 (F,)."""
-
-    heaps: list[Heap]
-    threshold: FloatArray
-
-    @classmethod
-    def empty(cls, neurons: int) -> Self:
-        return cls([[] for _ in range(neurons)], np.full(neurons, -np.inf, dtype=np.float32))
 
 
 def _run(
@@ -117,7 +106,8 @@ def _run(
 def _rank(
     sample: int,
     maximum: FloatArray,
-    best: list[_Best],
+    best: list[list[Heap]],
+    least: FloatArray,
     top_n: int,
     encoded: Encoded,
     layer: int,
@@ -128,16 +118,15 @@ def _rank(
     np.maximum(maximum[layer], of_all, out=maximum[layer])
     score = torch.maximum(activation[encoded.visual].amax(dim=0), activation[encoded.text].amax(dim=0))
     scores = score.float().cpu().numpy()
-    heaps, threshold = best[layer].heaps, best[layer].threshold
-    entering = np.flatnonzero(scores > threshold)  # of equal scores the earlier sample's stays
+    entering = np.flatnonzero(scores > least[layer])  # of equal scores the earlier sample's stays
     for neuron, entry in zip(entering.tolist(), scores[entering].tolist(), strict=True):
-        heap = heaps[neuron]
+        heap = best[layer][neuron]
         if len(heap) < top_n:
             heapq.heappush(heap, (entry, -sample))
         else:
             heapq.heapreplace(heap, (entry, -sample))
         if len(heap) == top_n:
-            threshold[neuron] = heap[0][0]
+            least[layer, neuron] = heap[0][0]
 
 
 def _vote(

@@ -41,11 +41,7 @@ class PeakMemory:
 
 
 def _resident_peak() -> int:
-    """The largest resident set so far, KiB.
-
-    Raises:
-        OSError, ValueError: if the system does not report it.
-    """
+    """The largest resident set so far, KiB; OSError or ValueError where the system does not report it."""
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1])

@@ -46,30 +46,13 @@ def made_vlm(name: Architecture, seed: int, *, device: str = "auto", dtype: str 
 
 def model_config(sizes: Sizes) -> LlavaConfig:
     """The configuration, as in the model's ``config.json``."""
-    vision, text = sizes.vision, sizes.text
+    vision: Any = CLIPVisionConfig  # untyped arguments; so are those of the classes in ``make_processor``
+    text: Any = LlamaConfig
     return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=vision.hidden,
-            num_hidden_layers=vision.layers,
-            num_attention_heads=vision.heads,
-            intermediate_size=vision.intermediate,
-            image_size=vision.image,
-            patch_size=vision.patch,
-            projection_dim=vision.projection,
-        ),
-        text_config=LlamaConfig(
-            hidden_size=text.hidden,
-            num_hidden_layers=text.layers,
-            num_attention_heads=text.heads,
-            num_key_value_heads=text.heads,
-            intermediate_size=text.intermediate,
-            max_position_embeddings=text.context,
-            rms_norm_eps=1e-5,
-            vocab_size=text.vocabulary,
-            pad_token_id=text.pad,
-        ),
-        image_token_index=text.image_token,
-        image_seq_length=(vision.image // vision.patch) ** 2,
+        vision_config=vision(**sizes.vision),
+        text_config=text(**sizes.text, rms_norm_eps=1e-5),
+        image_token_index=sizes.image_token,
+        image_seq_length=(sizes.vision["image_size"] // sizes.vision["patch_size"]) ** 2,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
@@ -80,10 +63,9 @@ def make_processor(sizes: Sizes) -> Any:
     transformers_logging.set_verbosity(logging.ERROR)  # as in core/model/load.py: its hints are not for our callers,
     from transformers import CLIPImageProcessor  # and one (no torchvision) comes with this import
 
-    text, side = sizes.text, sizes.vision.image
-    special = {UNKNOWN: 0, BEGIN: 1, END: 2, IMAGE: text.image_token, PAD: text.pad}
-    taken = set(special.values())
-    ids = [i for i in range(text.vocabulary) if i not in taken]
+    side = sizes.vision["image_size"]
+    special = {UNKNOWN: 0, BEGIN: 1, END: 2, IMAGE: sizes.image_token, PAD: sizes.text["pad_token_id"]}
+    ids = sorted(set(range(sizes.text["vocab_size"])) - set(special.values()))
     # The words of the prompt come first, so that it has about as many tokens as with the published tokenizer.
     prompt = ["USER", "ASSISTANT", ":", "?", "Could", "you", "describe", "the", "image"]
     spelled = [*prompt, *(made_word(i) for i in range(len(ids) - len(prompt)))]
@@ -91,7 +73,7 @@ def make_processor(sizes: Sizes) -> Any:
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 1)])
-    fast: Any = PreTrainedTokenizerFast  # untyped in transformers, as the two below
+    fast: Any = PreTrainedTokenizerFast
     make_images: Any = CLIPImageProcessor
     make: Any = LlavaProcessor
     return make(
@@ -104,7 +86,7 @@ def make_processor(sizes: Sizes) -> Any:
             pad_token=PAD,
             extra_special_tokens={"image_token": IMAGE},
         ),
-        patch_size=sizes.vision.patch,
+        patch_size=sizes.vision["patch_size"],
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
@@ -123,7 +105,7 @@ def made_word(index: int) -> str:
 
 def made_description(rng: np.random.Generator, name: Architecture) -> str:
     """About 100 words of the vocabulary of ``name``."""
-    known = min(WORDS, SIZES[name].text.image_token // 2)
+    known = min(WORDS, SIZES[name].image_token // 2)
     share = 1 / np.arange(1, known + 1)
     length = int(np.clip(round(rng.normal(LENGTH, SPREAD)), SHORTEST, LONGEST))
     return " ".join(made_word(i) for i in rng.choice(known, length, p=share / share.sum()))

@@ -25,7 +25,7 @@ from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.reduction import Batch
 from vlmscope.core.scan.scan import scan
-from vlmscope.core.scan.state import ScanState, StateShape
+from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
@@ -108,23 +108,23 @@ def bench_scan(
     # The first scan warms up all parts. Its memory is the one measured: later preparations would add to it.
     memory = PeakMemory(vlm.device)
     memory.reset()
-    first = _scanned(vlm, data, options, clock)
+    _, manifest, _ = _scanned(vlm, data, options, clock)
     peak_memory = memory.mib()
-    batch = first.manifest.batch
+    batch = manifest.batch
     options = replace(options, batch=batch)
     encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
     prepared = _prepared(vlm, data, encoded, batch)
     for _ in range(repeats):
-        bare, reducing = _in_turns(vlm, prepared, encoded, first.manifest, options, clock)
+        bare, reducing = _in_turns(vlm, prepared, encoded, manifest, options, clock)
         forward.append(bare)
         passes.append(reducing)
-        scanned = _scanned(vlm, data, options, clock)
-        whole.append(scanned.seconds)
+        seconds, _, label = _scanned(vlm, data, options, clock)
+        whole.append(seconds)
         if against_two_pass:
             begun = clock.start()
             found = two_pass(vlm, data, prompt, options.hook, options.top_n, options.thresholds, clock.report)
             baseline.append(clock.stop(begun, 2 * total))
-            same = float(np.mean(found.labels.label == scanned.label))
+            same = float(np.mean(found.labels.label == label))
     forward_s, scan_s = statistics.median(forward), statistics.median(whole)
     device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
     flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded.values())
@@ -183,25 +183,11 @@ class _Clock:
         return seconds
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A batch of the scan, ready for the model: indices of its samples, tokens int64 (B, T)."""
-
-    indices: list[int]
-    ids: Tensor
-    images: list[Ready]
-
-    def pixels(self) -> Tensor:
-        """(B, 3, H, W), in the model's dtype."""
-        return torch.stack([image.pixels for image in self.images])
+_Prepared = tuple[list[int], Tensor, list[Ready]]  #: a batch: indices of its samples, tokens int64 (B, T), images
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
-    """The batches of a scan, with images prepared as in a scan.
-
-    Raises:
-        SamplesError: if an image can no longer be read.
-    """
+    """The batches of a scan, with images prepared as in a scan."""
     found = []
     for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
         ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
@@ -210,7 +196,7 @@ def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> l
             if isinstance(image, SamplesError):
                 raise image
             ready.append(image)
-        found.append(_Prepared(indices, ids, ready))
+        found.append((indices, ids, ready))
     return found
 
 
@@ -226,38 +212,25 @@ def _in_turns(
 
     Batch by batch in turns, so that a machine that slows down for a while slows both.
     """
-    state = ScanState(StateShape.of(manifest, max(manifest.batch, PENDING)), vlm.device)
+    state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
-    for item in prepared:
-        pixels = item.pixels()
+    for indices, ids, images in prepared:
+        pixels = torch.stack([image.pixels for image in images])
         begun = clock.start()
-        vlm.forward(item.ids, pixels, {}, options.hook)
-        forward += clock.stop(begun, len(item.indices), vlm.device)
+        vlm.forward(ids, pixels, {}, options.hook)
+        forward += clock.stop(begun, len(indices), vlm.device)
         begun = clock.start()
-        for _ in runner.pieces(item.indices, item.images, encoded):
+        for _ in runner.pieces(indices, images, encoded):
             pass
-        passes += clock.stop(begun, len(item.indices), vlm.device)
+        passes += clock.stop(begun, len(indices), vlm.device)
     begun = clock.start()
     state.flush()
     return forward, passes + clock.stop(begun, 0, vlm.device)
 
 
-@dataclass(frozen=True)
-class _Scanned:
-    """A finished scan: its time, and its labels (L, F)."""
-
-    seconds: float
-    manifest: Manifest
-    label: NDArray[np.uint8]
-
-
-def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> _Scanned:
-    """Make a scan.
-
-    Raises:
-        SamplesError: if it skipped a sample.
-    """
+def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> tuple[float, Manifest, NDArray[np.uint8]]:
+    """Make a scan: its seconds, its manifest and its labels (L, F)."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "scan"
         begun = clock.start()
@@ -270,4 +243,4 @@ def _scanned(vlm: Vlm, data: Data, options: ScanOptions, clock: _Clock) -> _Scan
                 f"first, {first.image}: {first.reason}.",
                 "Correct or leave out those samples: all that is compared must see the same data.",
             )
-        return _Scanned(seconds, manifest, ScanStore(out).stored_labels().label)
+        return seconds, manifest, ScanStore(out).stored_labels().label

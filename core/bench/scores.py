@@ -157,38 +157,25 @@ async def bench_scores(
     store = ScanStore(scan_folder(DEMO))
     oracle = Oracle.of_demo(store.manifest)
     cached = _CachedMaps(model)
-    simulators: list[Simulator] = [oracle, Lens.of(store, cached)]
+    simulators: list[Simulator] = [oracle, Lens.of(store, cached), Constant()]
     right = {}
     for neuron in choose_neurons(store, oracle.names, count):
         explanation = concept_explanation(store, neuron, "")
         if explanation is not None:
             right[neuron] = explanation
     scores: dict[str, tuple[list[float | None], list[float | None]]] = {one.name: ([], []) for one in simulators}
-    constants: list[float | None] = []
     for done, (neuron, explanation) in enumerate(right.items(), start=1):
         samples = held_out(store, neuron, explanation.samples)
         explanations = [explanation, *shuffled_explanations(store, oracle, neuron, right, samples)]
-
-        async def scored(
-            simulator: Simulator,
-            explanations: Sequence[Explanation],
-            neuron: Neuron = neuron,
-            samples: list[HeldOut] = samples,
-        ) -> list[float | None]:
+        for simulator in simulators:
             found = await pooled_scores(
                 store, neuron, explanations, simulator, cached, samples, TokenKind.VISUAL, ScoredGroup.TOP_AND_RANDOM
             )
-            return [one.score for one in found]
-
-        for simulator in simulators:
-            first, *others = await scored(simulator, explanations)
-            scores[simulator.name][0].append(first)
-            scores[simulator.name][1].extend(others)
-        constants += await scored(Constant(), [explanation])
+            scores[simulator.name][0].append(found[0].score)
+            scores[simulator.name][1].extend(one.score for one in found[1:])
         on_neuron(done, len(right))
-    return BenchScores(
-        len(right), {name: summary(found[0], found[1], mean(constants)) for name, found in scores.items()}
-    )
+    constant = mean(scores.pop(Constant.name)[0])
+    return BenchScores(len(right), {name: summary(*found, constant) for name, found in scores.items()})
 
 
 def summary(right: Sequence[float | None], shuffled: Sequence[float | None], constant: float | None) -> BackendScores:

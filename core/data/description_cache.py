@@ -12,11 +12,11 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.demo import model_source
@@ -40,11 +40,12 @@ class DescriptionCache:
         self.folder = cache_folder() / "descriptions" if folder is None else folder
         self.trouble: str | None = None
 
-    def open(self, model: ModelInfo, prompt: str, longest: int) -> "Descriptions":
+    def open(self, model: ModelInfo, prompt: str, longest: int) -> "contextlib.closing[Descriptions]":
         """The descriptions by ``model`` after ``prompt``, of at most ``longest`` tokens; a context that closes them."""
         about = {"model": model.model_dump(), "prompt": prompt, "longest": longest}
         identity = json.dumps([SCHEMA, about, _fingerprint(model.name)], sort_keys=True)
-        return Descriptions(self, self.folder / sha256(identity.encode()).hexdigest()[:24], about)
+        folder = self.folder / sha256(identity.encode()).hexdigest()[:24]
+        return contextlib.closing(Descriptions(self, folder, about))
 
 
 class Descriptions:
@@ -62,12 +63,7 @@ class Descriptions:
         self._torn = False
         self.texts = _read(folder)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):  # every record was synced already, or is in ``trouble``
                 self._file.close()
@@ -105,27 +101,14 @@ def _append(file: BinaryIO, content: bytes) -> None:
 
 def _read(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for path in sorted(folder.glob("*.jsonl")):
-            for image, text in _records(path):
-                texts.setdefault(image, text)
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(OSError):
+            for line in path.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
+                    image, text = itemgetter("image", "text")(json.loads(line))
+                    if isinstance(image, str) and isinstance(text, str):
+                        texts.setdefault(image, text)
     return texts
-
-
-def _records(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return
-    for line in content.split(b"\n"):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict):
-            image, text = record.get("image"), record.get("text")
-            if isinstance(image, str) and isinstance(text, str):
-                yield image, text
 
 
 def _fingerprint(name: str) -> list[tuple[str, int, int]]:

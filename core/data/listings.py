@@ -84,8 +84,8 @@ def _whole(path: Path, content: Any, captions: Captions | None) -> list[ListedIm
 
 def _record(path: Path, place: str, record: Any, captions: Captions | None) -> ListedImage:
     """One of our own records, or one of LLaVA's."""
-    image = record.get("image") if isinstance(record, dict) else None
-    description = record.get("description") if isinstance(record, dict) else None
+    record = record if isinstance(record, dict) else {}
+    image, description = record.get("image"), record.get("description")
     if not isinstance(image, str) or not image or not isinstance(description, str | None):
         raise SamplesError(
             f"{path}, {place}: 'image' must be a path, and 'description', if there is one, a text.",
@@ -113,8 +113,7 @@ def _coco(path: Path, content: dict[str, Any], captions: Captions | None) -> lis
     texts = _coco_captions(path, content.get("annotations", [])) if captions is Captions.OWN else {}
     sources = []
     for i, image in enumerate(content["images"]):
-        name = image.get("file_name") if isinstance(image, dict) else None
-        number = image.get("id") if isinstance(image, dict) else None
+        name, number = (image.get("file_name"), image.get("id")) if isinstance(image, dict) else (None, None)
         if not isinstance(name, str) or not name or not isinstance(number, int | str):
             raise SamplesError(
                 f"{path}, images[{i}]: 'file_name' must be a path, and 'id' a number or text.",

@@ -48,11 +48,8 @@ class Data:
 
     def described(self, descriptions: dict[int, str]) -> "Data":
         """The same data with these descriptions, by index."""
-        put = (
-            replace(source, description=descriptions.get(i, source.description))
-            for i, source in enumerate(self.sources)
-        )
-        return replace(self, sources=tuple(put))
+        put = {i: replace(self.sources[i], description=text) for i, text in descriptions.items()}
+        return replace(self, sources=tuple(put.get(i, source) for i, source in enumerate(self.sources)))
 
 
 def read_data(
@@ -106,11 +103,7 @@ def _once(sources: list[ListedImage]) -> tuple[list[ListedImage], list[str]]:
 
 
 def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
-    """The folder that a file's images are relative to.
-
-    Raises:
-        SamplesError: if no folder has any of the first of them.
-    """
+    """The folder that a file's images are relative to."""
     own = path.parent
     folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
     if given is not None:

@@ -103,10 +103,6 @@ class Concepts:
         """The purity of every neuron: float32 (L, F)."""
         return self.purity_hits.astype(np.float32) / np.float32(max(self.looked_at, 1))
 
-    def matches(self, query: str) -> tuple[tuple[str, ...], ...]:
-        """The words that each word of ``query`` stands for: itself, its singular, or else all that begin with it."""
-        return tuple(tuple(self.words[i] for i in self._ids(word)) for word in words_of(query))
-
     def find(self, query: str) -> NDArray[np.float32]:
         """How strongly every neuron has ``query`` among its concepts.
 

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 LEAST_SHARE = 0.6  #: of each group's samples that a score needs
 BOOTSTRAP_FROM = 20  #: samples that a bootstrap interval needs: with five, an interval of 95 % covers 77 %
@@ -47,7 +45,7 @@ class IntervalKind(StrEnum):
 class Correlation:
     """A Pearson correlation, or why there is none (``reason`` is empty where there is one)."""
 
-    value: Annotated[float | None, Field(alias="score")]  #: ``score`` in a notebook's JSON
+    value: float | None
     reason: str = ""
 
 
@@ -80,7 +78,7 @@ class Pooled:
         baselines: how many explanations that mean is over.
     """
 
-    score: Annotated[float | None, Field(alias="pooled")]  #: ``pooled`` in a notebook's JSON
+    score: float | None
     reason: str
     interval: tuple[float, float] | None
     interval_kind: IntervalKind | None

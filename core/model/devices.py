@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from vlmscope.core.base.errors import ModelError
+from vlmscope.core.base.text import first_line
 
 
 def resolve_device(name: str) -> torch.device:
@@ -20,7 +21,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"There is no device {name!r} here: {str(error).splitlines()[0].partition('. ')[0]}",
+            f"There is no device {name!r} here: {first_line(error).partition('. ')[0]}",
             "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
         ) from error
     return torch.device("cuda:0") if name == "cuda" else device

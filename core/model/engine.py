@@ -42,7 +42,11 @@ class Engine(Protocol):
 
 
 class VlmEngine:
-    """The handlers on a real model."""
+    """The handlers on a real model.
+
+    They raise UsageError for a neuron that the model does not have and for a lens without words, SamplesError for a
+    picture or a description that cannot be used, and ModelError for a detector or segmenter that cannot be loaded.
+    """
 
     def __init__(self, vlm: "Vlm", spec: ModelSpec) -> None:
         self.vlm = vlm
@@ -57,12 +61,7 @@ class VlmEngine:
         }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
-        """Exact activations of one neuron over one sample.
-
-        Raises:
-            UsageError: if the model has no such neuron.
-            SamplesError: if the picture or the description cannot be used.
-        """
+        """Exact activations of one neuron over one sample."""
         from vlmscope.core.model.maps import neuron_maps
 
         neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
@@ -73,11 +72,7 @@ class VlmEngine:
         return MapAnswer(neuron, request.image, request.sample, visual, text, crop)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
-        """The model's own answer to a question about a picture.
-
-        Raises:
-            SamplesError: if the picture cannot be used.
-        """
+        """The model's own answer to a question about a picture."""
         image = load_image(Path(request.image))
         prompt = self.vlm.prompt(request.question)
         description = self.vlm.describe([image], prompt, stopped)[0]
@@ -86,22 +81,13 @@ class VlmEngine:
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
-        """Which tokens a neuron promotes.
-
-        Raises:
-            UsageError: if the model has no such neuron.
-        """
+        """Which tokens a neuron promotes."""
         from vlmscope.core.model.promoted import promoted
 
         return promoted(self.vlm, request.neuron.check_within(self.vlm.layers, self.vlm.neurons), request.count)
 
     def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer:
-        """What the model would say at each position of a sample, of a few words.
-
-        Raises:
-            UsageError: if no words are given.
-            SamplesError: if the picture or the description cannot be used.
-        """
+        """What the model would say at each position of a sample, of a few words."""
         from vlmscope.core.model.lens import lens
 
         pixels = self.vlm.pixels(load_image(Path(request.image)))
@@ -110,12 +96,7 @@ class VlmEngine:
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
-        """Where the things are that phrases name, on the exact crop that the model sees.
-
-        Raises:
-            ModelError: if the detector or the segmenter cannot be loaded.
-            SamplesError: if the picture cannot be used.
-        """
+        """Where the things are that phrases name, on the exact crop that the model sees."""
         from vlmscope.core.model.segmentation import Segmentation
 
         crop = self.vlm.crop(self.vlm.pixels(load_image(Path(request.image))))

@@ -4,23 +4,19 @@ Source: nostalgebraist, 2020 (the logit lens), narrowed to competing words. Over
 shows that there is an object; among nouns it shows which.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlmscope.core.base.callbacks import not_cancelled
-from vlmscope.core.base.errors import Cancelled, UsageError
+from vlmscope.core.base.callbacks import Stopped, not_cancelled
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.model.vlm import Encoded, Vlm
 
 
 def lens(
-    vlm: Vlm,
-    encoded: Encoded,
-    pixels: torch.Tensor,
-    words: Sequence[str],
-    cancelled: Callable[[], bool] = not_cancelled,
+    vlm: Vlm, encoded: Encoded, pixels: torch.Tensor, words: Sequence[str], stopped: Stopped = not_cancelled
 ) -> tuple[tuple[int, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities of the words' first tokens, by a softmax over these C tokens, each counted once.
 
@@ -33,18 +29,13 @@ def lens(
 
     Raises:
         UsageError: if no words are given.
-        Cancelled: when ``cancelled`` turns true, which is read before every layer.
+        Cancelled: when ``stopped`` turns true, which is read before every layer.
     """
     if not words:
         raise UsageError("The lens needs words to choose among.")
     firsts = [vlm.first_token(word) for word in words]
     tokens = list(dict.fromkeys(firsts))
-
-    def check() -> None:
-        if cancelled():
-            raise Cancelled("The pass was stopped.")
-
-    with vlm.before_layers(check):
+    with vlm.stoppable(stopped, "The pass was stopped."):
         logits = vlm.token_logits(encoded, pixels, torch.tensor(tokens))
     chances = logits.softmax(dim=-1).T.cpu().numpy()  # (C, T)
     before = slice(encoded.text.start - 1, encoded.text.stop - 1)

@@ -1,9 +1,11 @@
-"""Loads a ``Vlm``: by its name, with its own weights or random ones, or from a configuration."""
+"""Loads models: a ``Vlm`` by its name, with its own weights or random ones, or from a configuration; and the parts of
+Grounded SAM 2."""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import ModelError
+from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.messages import ModelSpec
@@ -39,7 +42,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
     if on_loading is not None:
         on_loading("opening the model; a new one is downloaded first")
         _report_weights(on_loading)
-    with _readable_errors(spec.name, where):
+    with _loading(spec.name, where):
         config, processor = _read_parts(spec.name, options)
         if seed is None:
             _check_memory(spec.name, config, kind, where)
@@ -69,26 +72,69 @@ def random_vlm(
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     _check_memory(name, config, kind, where)
-    with _readable_errors(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+    with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
         with where:
             model = _model_class(config)._from_config(config, dtype=kind)
     return Vlm(model.to(where), processor, name)
 
 
+def load_part(role: Literal["detector", "segmenter"], name: str, device: torch.device) -> tuple[Any, Any]:
+    """Grounding DINO with its processor, or SAM 2 with None, in evaluation mode.
+
+    Both run in float32: together they are small (0.5 billion parameters), and deformable attention loses much in half
+    precision. Code from a model's repository is never run.
+
+    Args:
+        name: on the hub, or a folder.
+
+    Raises:
+        ModelError: if there is no such model, weights are missing, or it is of another kind: transformers would give it
+            random weights.
+    """
+    from transformers import GroundingDinoForObjectDetection, Sam2Model  # late: a scan needs neither
+
+    is_detector = role == "detector"
+    kind: Any = GroundingDinoForObjectDetection if is_detector else Sam2Model
+    types = ("grounding-dino",) if is_detector else ("sam2", "sam2_video")
+    source = str(Path(name).expanduser()) if name.startswith("~") else name
+    hint = (
+        f"Download it, or name another model of the hub or a folder as '{role}' under [simulate] in the settings. "
+        "--backend lens needs neither."
+    )
+    with _readable_errors(f"{name} cannot be loaded as the {role}", hint):
+        found = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
+        if found not in types:
+            raise ModelError(f"{name} cannot be the {role}: it is of type {found!r}, not {types[0]!r}.", hint)
+        weights = {"dtype": torch.float32, "device_map": {"": device}, "output_loading_info": True}
+        model, info = kind.from_pretrained(source, **weights, trust_remote_code=False)
+        auto: Any = AutoProcessor  # untyped in transformers
+        processor = auto.from_pretrained(source, trust_remote_code=False) if is_detector else None
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(f"{name} cannot be the {role}: {len(missing)} weights are missing: {missing[0]}.", hint)
+    return model.train(False), processor
+
+
 @contextmanager
-def _readable_errors(name: str, where: torch.device) -> Iterator[None]:
-    """What transformers and torch raise while a model is loaded, as ``ModelError``."""
+def _readable_errors(refusal: str, hint: str) -> Iterator[None]:
+    """What transformers raises while a model is loaded, as ``ModelError``: a ``refusal``, the reason, the hint."""
     # Its hints (no torchvision, generation flags) are for its own callers, not for ours.
     transformers_logging.set_verbosity(logging.ERROR)
     try:
         yield
     except (OSError, ValueError, SafetensorError) as error:
-        # For a missing folder, file or weights, and for broken ones.
-        raise ModelError(
-            f"{name} cannot be loaded: {str(error).splitlines()[0]}",
-            "Name a hub model or a folder with config.json, the processor's files and *.safetensors.",
-        ) from error
+        # For a missing folder, file or weights, for broken ones, and where the hub cannot be reached.
+        raise ModelError(f"{refusal}: {plain(first_line(error), 300).rstrip('.')}.", hint) from error
+
+
+@contextmanager
+def _loading(name: str, where: torch.device) -> Iterator[None]:
+    """What transformers and torch raise while a VLM is loaded, as ``ModelError``."""
+    hint = "Name a hub model or a folder with config.json, the processor's files and *.safetensors."
+    try:
+        with _readable_errors(f"{name} cannot be loaded", hint):
+            yield
     except torch.cuda.OutOfMemoryError as error:
         raise ModelError(
             f"{name} does not fit into the memory of {where}.",
@@ -97,11 +143,7 @@ def _readable_errors(name: str, where: torch.device) -> Iterator[None]:
 
 
 def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
-    """Configuration and processor of ``name``.
-
-    Raises:
-        ModelError: if it is not a LLaVA-1.5. OSError, ValueError: if there is no such model.
-    """
+    """Configuration and processor of ``name``."""
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
     if _model_class(config) is None:
@@ -123,9 +165,6 @@ def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where:
     """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
 
     A GPU that is too small needs no check: loading raises an error.
-
-    Raises:
-        ModelError: if they do not.
     """
     free = free_memory()
     if where.type != "cpu" or free is None:

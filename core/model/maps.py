@@ -1,13 +1,12 @@
 """One neuron's exact activations over one sample."""
 
-from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmscope.core.base.callbacks import not_cancelled
-from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.vlm import Encoded, Vlm
 
@@ -17,12 +16,7 @@ class _Done(Exception):  # noqa: N818  # ends a pass early; it is not an error
 
 
 def neuron_maps(
-    vlm: Vlm,
-    hook: HookPoint,
-    neuron: Neuron,
-    encoded: Encoded,
-    pixels: Tensor,
-    cancelled: Callable[[], bool] = not_cancelled,
+    vlm: Vlm, hook: HookPoint, neuron: Neuron, encoded: Encoded, pixels: Tensor, stopped: Stopped = not_cancelled
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One neuron's exact activations over one sample, by a pass that ends after its layer.
 
@@ -30,7 +24,7 @@ def neuron_maps(
         float32 (rows, columns) over the patches, and float32 (tokens,) over the description.
 
     Raises:
-        Cancelled: when ``cancelled`` turns true, which is read before every layer.
+        Cancelled: when ``stopped`` turns true, which is read before every layer.
     """
     taken: list[Tensor] = []
 
@@ -38,14 +32,7 @@ def neuron_maps(
         taken.append(activation[0, :, neuron.index].float().cpu())
         raise _Done
 
-    def check() -> None:
-        if cancelled():
-            raise Cancelled(f"The pass for {neuron} was stopped.")
-
-    try:
-        with vlm.before_layers(check):
-            vlm.forward(encoded.input_ids[None], pixels[None], {neuron.layer: take}, hook)
-    except _Done:
-        pass
+    with vlm.stoppable(stopped, f"The pass for {neuron} was stopped."), suppress(_Done):
+        vlm.forward(encoded.input_ids[None], pixels[None], {neuron.layer: take}, hook)
     row = taken[0].numpy()
     return row[encoded.visual].reshape(vlm.grid), row[encoded.text]

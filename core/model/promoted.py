@@ -4,7 +4,8 @@ It is a first-order reading: later layers may change it. With the hook point ``g
 activation times the up projection, whose sign may turn promoted into suppressed.
 """
 
-import numpy as np
+from itertools import islice
+
 import torch
 
 from vlmscope.core.base.neuron import Neuron
@@ -23,15 +24,8 @@ def promoted(vlm: Vlm, neuron: Neuron, count: int) -> PromotedAnswer:
     rising = torch.argsort(logits, stable=True).tolist()
     sides = []
     for ids in (order, rising):
-        words: list[str] = []
-        values: list[float] = []
-        for token in ids:
-            word = vlm.spelled(token)
-            if word is not None:
-                words.append(word)
-                values.append(float(logits[token]))
-            if len(words) == count:
-                break
-        sides.append((tuple(words), np.array(values, dtype=np.float32)))
+        spelled = ((word, token) for token in ids if (word := vlm.spelled(token)) is not None)
+        found = list(islice(spelled, count))
+        sides.append((tuple(word for word, _ in found), logits[[token for _, token in found]].numpy()))
     (top, top_logits), (bottom, bottom_logits) = sides
     return PromotedAnswer(neuron, top, top_logits, bottom, bottom_logits)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-from vlmscope.core.base.callbacks import OnLoading
+from vlmscope.core.base.callbacks import OnLoading, check
 from vlmscope.core.base.errors import Cancelled, VlmscopeError, WorkerError
 from vlmscope.core.model.engine import Engine, load_vlm
 from vlmscope.core.worker import wire
@@ -96,8 +96,7 @@ def _answer(screen: _Screen, engine: Engine, frame: wire.Frame) -> None:
     number = frame.number
     full = False
     try:
-        if screen.stopped(number):
-            raise Cancelled("Stopped.")
+        check(lambda: screen.stopped(number), "Stopped.")
         request = wire.unpack(frame, *engine.handlers)
         answer = engine.handlers[type(request)](request, lambda: screen.stopped(number))
         screen.send(answer, number)

@@ -11,7 +11,7 @@ Notable:
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import (
-    LlavaForConditionalGeneration,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import LlavaForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
 
-from vlmscope.core.base.callbacks import not_cancelled
-from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, UsageError
+from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
+from vlmscope.core.base.errors import ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.store.manifest import ModelInfo
 
@@ -180,25 +176,24 @@ class Vlm:
             input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
         """
         with self._hooked(hooks, hook):
-            self.model.model(
-                input_ids=input_ids.to(self.device),
-                pixel_values=pixels.to(self.device, self.model.dtype),
-                use_cache=False,
-            )
+            self._decode(input_ids, pixels)
+
+    def _decode(self, input_ids: Tensor, pixels: Tensor) -> Any:
+        """The decoder's output over int64 (B, T) and float32 (B, 3, H, W), without the head."""
+        images = pixels.to(self.device, self.model.dtype)
+        return self.model.model(input_ids=input_ids.to(self.device), pixel_values=images, use_cache=False)
 
     @torch.inference_mode()
-    def describe(
-        self, images: Sequence[Image.Image], prompt: str, cancelled: Callable[[], bool] = not_cancelled
-    ) -> list[str]:
+    def describe(self, images: Sequence[Image.Image], prompt: str, stopped: Stopped = not_cancelled) -> list[str]:
         """Let the model continue after ``prompt``, greedily, at most 300 tokens for each image.
 
         Raises:
-            Cancelled: when ``cancelled`` turns true, which is read after every token.
+            Cancelled: when ``stopped`` turns true, which is read after every token.
         """
 
         class Stop(StoppingCriteria):
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
-                return torch.full((input_ids.shape[0],), cancelled(), device=input_ids.device)
+                return torch.full((input_ids.shape[0],), stopped(), device=input_ids.device)
 
         inputs = self.processor(text=[prompt] * len(images), images=list(images), return_tensors="pt")
         inputs = inputs.to(self.device)
@@ -212,8 +207,7 @@ class Vlm:
             top_p=None,
             stopping_criteria=StoppingCriteriaList([Stop()]),
         )
-        if cancelled():
-            raise Cancelled("The description was stopped.")
+        check(stopped, "The description was stopped.")
         new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
         return [text.strip() for text in texts]
@@ -249,12 +243,9 @@ class Vlm:
         Returns:
             float32 (T, C).
         """
-        out = self.model.model(
-            input_ids=encoded.input_ids[None].to(self.device),
-            pixel_values=pixels[None].to(self.device, self.model.dtype),
-            use_cache=False,
-        )
-        hidden = out.last_hidden_state[0]  # the final norm is part of the decoder
+        hidden = self._decode(encoded.input_ids[None], pixels[None]).last_hidden_state[
+            0
+        ]  # the final norm is part of the decoder
         head = self.model.lm_head
         places = tokens.to(head.weight.device)
         bias = None if head.bias is None else head.bias[places]
@@ -279,31 +270,24 @@ class Vlm:
         return text
 
     @contextmanager
-    def before_layers(self, call: Callable[[], None]) -> Iterator[None]:
-        """Call ``call`` before each decoder layer while the block runs; what it raises ends the pass."""
-        handles = [
-            layer.register_forward_pre_hook(lambda *_: call()) for layer in self.model.model.language_model.layers
-        ]
-        try:
+    def stoppable(self, stopped: Stopped, message: str) -> Iterator[None]:
+        """Read ``stopped`` before each decoder layer while the block runs; once it is true, ``Cancelled`` ends it."""
+        with ExitStack() as hooks:
+            for layer in self.model.model.language_model.layers:
+                hooks.enter_context(layer.register_forward_pre_hook(lambda *_: check(stopped, message)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @contextmanager
     def _hooked(self, hooks: dict[int, Hook], hook: HookPoint) -> Iterator[None]:
-        handles = []
-        for layer, take in hooks.items():
-            ffn = self._ffns[layer]
-            if hook is HookPoint.GATE:
-                handles.append(ffn.act_fn.register_forward_hook(lambda _m, _in, out, take=take: take(out)))
-            else:
-                handles.append(ffn.down_proj.register_forward_pre_hook(lambda _m, args, take=take: take(args[0])))
-        try:
+        with ExitStack() as hooked:
+            for layer, take in hooks.items():
+                ffn = self._ffns[layer]
+                if hook is HookPoint.GATE:
+                    handle = ffn.act_fn.register_forward_hook(lambda _m, _in, out, take=take: take(out))
+                else:
+                    handle = ffn.down_proj.register_forward_pre_hook(lambda _m, args, take=take: take(args[0]))
+                hooked.enter_context(handle)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _gated_ffn(self, layer: int) -> Any:
         ffn: Any = getattr(self.model.model.language_model.layers[layer], "mlp", None)

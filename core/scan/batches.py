@@ -10,12 +10,13 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from vlmscope.core.base.errors import ModelError, SamplesError
+from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import crop_jpeg, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.kernels import fused_works
+from vlmscope.core.scan.memory import halved
 from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.reduction import Batch, BatchReduction
 from vlmscope.core.scan.state import ScanState
@@ -23,6 +24,7 @@ from vlmscope.core.scan.state import ScanState
 BATCH = 8  #: on the CPU: a larger batch is not faster there, and memory hardly limits it
 LARGEST = 32  #: limit of --batch auto: with LLaVA's 700 tokens per sample, 22,000 tokens at once; more delays Ctrl-C
 PENDING = 64  #: samples gathered before a merge into the top N; one batch if that is larger
+MEMORY_HINT = "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n."
 THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that prepare images
 
 
@@ -97,15 +99,8 @@ class BatchRunner:
             try:
                 non_finite = self._run({index: encoded[index] for index in ready}, ready)
             except torch.OutOfMemoryError as error:
-                if len(piece) == 1:
-                    raise ModelError(
-                        f"Not even one sample fits into the memory of {self.vlm.device} beside the model.",
-                        "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
-                    ) from error
-                self.size = (len(piece) + 1) // 2
-                # The exception's frames hold the tensors that did not fit; without them the memory can be freed.
-                error.__traceback__ = None
-                torch.cuda.empty_cache()
+                refusal = f"Not even one sample fits into the memory of {self.vlm.device} beside the model."
+                self.size = halved(len(piece), error, refusal, MEMORY_HINT)
                 continue
             yield [self._processed(index, found[index], index in non_finite) for index in piece]
             start += len(piece)

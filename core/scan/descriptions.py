@@ -4,9 +4,9 @@ Images are read and decoded by threads while the model writes. Each batch's desc
 begins, under the SHA-256 of the image file. So none is written twice, neither after a stop nor in a later scan.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -14,24 +14,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vlmscope.core.base.callbacks import OnProgress, not_cancelled
-from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
+from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.data.description_cache import DescriptionCache, Descriptions
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Vlm
+from vlmscope.core.scan.memory import halved
 from vlmscope.core.scan.prefetch import prefetch
 
 DESCRIBING = "describing"
+STOPPED = ("The descriptions were stopped.", "Those that were written are kept.")
 THREADS = 4
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """An image file; ``image`` is None where its description is cached already."""
-
-    digest: str
-    image: Image.Image | None
 
 
 def describe_missing(
@@ -40,7 +34,7 @@ def describe_missing(
     prompt: str,
     batch: int,
     progress: OnProgress,
-    stopped: Callable[[], bool] = not_cancelled,
+    stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
     mine: Sequence[int] | None = None,
 ) -> Data:
@@ -74,7 +68,7 @@ def describe_missing(
             # Before the model begins, so that the progress of a resumed scan does not start from 0.
             with closing(prefetch(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
                 for index, digest in found:
-                    _check(stopped)
+                    check(stopped, *STOPPED)
                     if digest is not None and digest in kept.texts:
                         digests[index] = digest
                         progress(DESCRIBING, len(digests), len(missing))
@@ -84,13 +78,13 @@ def describe_missing(
         # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
         with closing(prefetch(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
             for index, picture in pictures:
-                _check(stopped)
+                check(stopped, *STOPPED)
                 done += 1
                 if picture is None:
                     continue  # the scan itself tries it again, skips it and names it
-                digests[index] = picture.digest
-                if picture.image is not None and picture.digest not in kept.texts:
-                    writer.waiting[picture.digest] = picture.image
+                digests[index], image = picture
+                if image is not None and digests[index] not in kept.texts:
+                    writer.waiting[digests[index]] = image
                 while len(writer.waiting) >= writer.batch:
                     writer.write()
                     progress(DESCRIBING, done - len(writer.waiting), len(missing))
@@ -101,6 +95,7 @@ def describe_missing(
         return data.described({index: kept.texts[digest] for index, digest in digests.items()})
 
 
+@dataclass
 class _Writer:
     """Describes waiting images with the model.
 
@@ -109,43 +104,31 @@ class _Writer:
         waiting: images to be described, by digest, in their order.
     """
 
-    def __init__(self, vlm: Vlm, prompt: str, batch: int, kept: Descriptions, stopped: Callable[[], bool]) -> None:
-        self.batch = batch
-        self.waiting: dict[str, Image.Image] = {}
-        self._vlm = vlm
-        self._prompt = prompt
-        self._kept = kept
-        self._stopped = stopped
+    vlm: Vlm
+    prompt: str
+    batch: int
+    kept: Descriptions
+    stopped: Stopped
+    waiting: dict[str, Image.Image] = field(default_factory=dict)
 
     def write(self) -> None:
-        """Describe the first ``batch`` of the waiting images, or fewer, and store the descriptions.
+        """Describe the first ``batch`` of the waiting images and store the descriptions, or shrink ``batch``.
 
         Raises:
             Cancelled, ModelError: as ``describe_missing``.
         """
-        while True:
-            _check(self._stopped)
-            together = dict(islice(self.waiting.items(), self.batch))
-            try:
-                texts = self._vlm.describe(list(together.values()), self._prompt, self._stopped)
-                break
-            except torch.OutOfMemoryError as error:
-                if len(together) == 1:
-                    raise ModelError(
-                        f"Describing one image alone does not fit into the memory of {self._vlm.device}.",
-                        "Free the GPU, choose another with --device, or use --dtype float16.",
-                    ) from error
-            # Outside the handler: until it ends, the error holds the tensors of the batch that was too large.
-            self.batch = len(together) // 2
-            torch.cuda.empty_cache()
-        self._kept.keep(dict(zip(together, texts, strict=True)))
+        check(self.stopped, *STOPPED)
+        together = dict(islice(self.waiting.items(), self.batch))
+        try:
+            texts = self.vlm.describe(list(together.values()), self.prompt, self.stopped)
+        except torch.OutOfMemoryError as error:
+            refusal = f"Describing one image alone does not fit into the memory of {self.vlm.device}."
+            hint = "Free the GPU, choose another with --device, or use --dtype float16."
+            self.batch = halved(len(together), error, refusal, hint)
+            return
+        self.kept.keep(dict(zip(together, texts, strict=True)))
         for digest in together:
             del self.waiting[digest]
-
-
-def _check(stopped: Callable[[], bool]) -> None:
-    if stopped():
-        raise Cancelled("The descriptions were stopped.", "Those that were written are kept.")
 
 
 def _digest(path: Path) -> str | None:
@@ -156,12 +139,10 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _picture(path: Path, known: dict[str, str]) -> _Picture | None:
-    """The image file, or None where it cannot be read."""
+def _picture(path: Path, known: dict[str, str]) -> tuple[str, Image.Image | None] | None:
+    """The file's SHA-256 and, unless that is ``known``, its image; None where it cannot be read."""
     digest = _digest(path)
-    if digest is None:
-        return None
     try:
-        return _Picture(digest, None if digest in known else load_image(path))
+        return None if digest is None else (digest, None if digest in known else load_image(path))
     except SamplesError:
         return None

@@ -17,9 +17,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vlmscope.core.base.text import first_line
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
-from vlmscope.core.scan.top_samples import EMPTY, order_key
+from vlmscope.core.scan.top_samples import EMPTY, LayerMaps, order_key
 
 _LARGEST = torch.finfo(torch.float32).max
 
@@ -88,29 +89,24 @@ class Reduced:
         )
 
 
-def fused_available() -> bool:
-    """Whether the fused versions can be called here: Triton is installed. They need a GPU, or Triton's interpreter."""
-    return find_spec("triton") is not None
-
-
 @lru_cache
 def fused_works(device: torch.device) -> bool:
     """Whether the fused versions run on ``device``: Triton needs a C compiler, and a GPU that it supports."""
-    if not fused_available():
+    if find_spec("triton") is None:
         return False
     activation = torch.zeros((1, 3, 1), device=device)
     stop = torch.tensor([3], dtype=torch.int32, device=device)
     spans = Spans(slice(0, 1), 2, stop, stop)
     out = Reduced.empty(1, 1, device)
     key = torch.zeros((1, 1), dtype=torch.int64, device=device)
-    maps = torch.zeros((1, 1, 1), dtype=torch.uint8, device=device)
+    maps = (key, *torch.zeros((2, 1, 1, 1), dtype=torch.uint8, device=device))
     try:
         reduce_fused(activation, spans, out)
-        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, key, maps, maps.clone())
+        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, maps)
         return bool(out.finite.all())  # waits for the device
     except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch is used
-        reason = str(error).partition("\n")[0]
-        logging.getLogger(__name__).warning("The scan's GPU kernels cannot run, torch is used instead: %s", reason)
+        message = "The scan's GPU kernels cannot run, torch is used instead: %s"
+        logging.getLogger(__name__).warning(message, first_line(error))
         return False
 
 
@@ -126,20 +122,15 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
     from vlmscope.core.scan.kernels_triton import reduce_kernel
 
     batch, _tokens, neurons = activation.shape
-    rows = (activation, out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
-    if any(part.stride(-1) != 1 for part in rows):
+    written = (out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
+    if any(part.stride(-1) != 1 for part in (activation, *written)):
         raise ValueError("neurons (bins in the histogram) must be contiguous")
     with torch.cuda.device(activation.get_device()):
         reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
             activation,
             spans.text_stop,
             spans.stop,
-            out.maximum,
-            out.visual,
-            out.text,
-            out.peak,
-            out.sums,
-            out.histogram,
+            *written,
             out.finite.view(torch.uint8),
             neurons,
             spans.visual.start,
@@ -160,14 +151,7 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
 
 
 def insert_maps_torch(
-    activation: Tensor,
-    spans: Spans,
-    score: Tensor,
-    sample: Tensor,
-    finite: Tensor,
-    key: Tensor,
-    visual: Tensor,
-    text: Tensor,
+    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """Replace worse maps of each neuron by those of a batch's samples, in plain torch.
 
@@ -180,10 +164,11 @@ def insert_maps_torch(
         score: float32 (B, F), the largest activation over visual and text tokens.
         sample: int64 (B,), indices in the data.
         finite: bool (B,); samples that are not finite are left out.
-        key: int64 (F, M), ``order_key`` of the kept samples, in any order; written to. M may be 0.
-        visual: uint8 (F, M, V), written to.
-        text: uint8 (F, M, T'), written to, 0 after the description; its words from T' on are left out.
+        maps: written to, three tensors. int64 (F, M), ``order_key`` of the kept samples, in any order; M may be 0.
+            uint8 (F, M, V), of patches. uint8 (F, M, T'), of words, 0 after the description; words from T' on are left
+            out.
     """
+    key, visual, text = maps
     entries, width = text.shape[1:]
     if not entries:
         return
@@ -210,19 +195,13 @@ def insert_maps_torch(
 
 
 def insert_maps_fused(
-    activation: Tensor,
-    spans: Spans,
-    score: Tensor,
-    sample: Tensor,
-    finite: Tensor,
-    key: Tensor,
-    visual: Tensor,
-    text: Tensor,
+    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """``insert_maps_torch`` in one launch. Arguments as there; the last axis of each must be contiguous.
 
     A block of neurons into which no sample enters reads scores and keys only.
     """
+    key, visual, text = maps
     entries, width = text.shape[1:]
     if not entries:
         return

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from vlmscope.core.base.callbacks import OnProgress
-from vlmscope.core.base.errors import SamplesError, StoreError
+from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import find_concepts
-from vlmscope.core.scan.state import finished
+from vlmscope.core.scan.state import check_scanned, finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
 from vlmscope.core.store.arrays import NO_PEAK, LayerArrays, array_shapes, layer_shapes, of_layer, open_array
 from vlmscope.core.store.digest import DataDigest
@@ -53,12 +53,7 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
     check_out(out)
     stores = [ScanStore(folder) for folder in check_shards(folders)]
     merged = merged_manifest([store.manifest for store in stores])
-    if not merged.scanned:
-        first = merged.skipped[0]
-        raise SamplesError(
-            f"No sample of {merged.data} can be scanned; the first, {first.image}: {first.reason}.",
-            "Check the images and descriptions.",
-        )
+    check_scanned(merged)
     logs = [store.manifest.progress for store in stores]
     check_free(out, arrays_bytes(merged) + sum(log.samples_bytes + log.crops_bytes for log in logs if log is not None))
     with StoreWriter(out, merged.samples) as writer:
@@ -135,11 +130,7 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
 
 
 def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
-    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data.
-
-    Raises:
-        StoreError: if a shard lacks one of its samples, or a sample is damaged.
-    """
+    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data."""
     samples = stores[0].manifest.samples
     descriptions, digest = [], DataDigest()
     for index in range(samples):

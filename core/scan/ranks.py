@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from types import FrameType
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
+from vlmscope.core.base.text import first_line
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
@@ -88,69 +89,65 @@ def scan_by_ranks(
         RanksError: if another process did not begin, or ended early.
         VlmscopeError: what ``scan_part`` raises.
     """
-    with _Group(ranks) as group:
-        token = group.broadcast(_begin(out, ranks, resume) if ranks.is_first else "")
+    with _joined(ranks):
+        token = _broadcast(_begin(out, ranks, resume) if ranks.is_first else "")
         if token:
-            _check_shared(out, token)
+            _check_shared([shards_folder(out) / token], "is not the folder that rank 0 has made")
             scan_part(shard_folder(out, ranks.shard), ranks.shard)
-            group.wait()
+            _wait()
             made = _merge(out, ranks, progress) if ranks.is_first else None
         else:
             made = scan_part(out, None) if ranks.is_first else None
         if ranks.is_first:
             _remove_shards(out)
-        group.wait()
+        _wait()
         return made
 
 
-class _Group:
-    """The processes, as a context manager that they enter together."""
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-
-    def __enter__(self) -> Self:
-        ranks = self.ranks
-        with _ends_at_once():
-            try:
-                store = next(rendezvous("env://", ranks.number, ranks.of, timeout=BEGUN))[0]
-                store.set(f"begun {ranks.number}", "")
-                store.wait([f"begun {number}" for number in range(ranks.of)], BEGUN)
-                dist.init_process_group("gloo", store=store, rank=ranks.number, world_size=ranks.of, timeout=DONE)
-            except RuntimeError as error:
-                raise RanksError(
-                    f"The {ranks.of} processes do not find each other: {_first_line(error)}",
-                    f"Check torchrun's --nnodes and --rdzv-endpoint, and GLOO_SOCKET_IFNAME. {OTHER_WAY}",
-                ) from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+@contextlib.contextmanager
+def _joined(ranks: Ranks) -> Generator[None]:
+    """All processes enter this together."""
+    with _ends_at_once():
+        try:
+            store = next(rendezvous("env://", ranks.number, ranks.of, timeout=BEGUN))[0]
+            store.set(f"begun {ranks.number}", "")
+            store.wait([f"begun {number}" for number in range(ranks.of)], BEGUN)
+            dist.init_process_group("gloo", store=store, rank=ranks.number, world_size=ranks.of, timeout=DONE)
+        except RuntimeError as error:
+            raise RanksError(
+                f"The {ranks.of} processes do not find each other: {first_line(error)}",
+                f"Check torchrun's --nnodes and --rdzv-endpoint, and GLOO_SOCKET_IFNAME. {OTHER_WAY}",
+            ) from error
+    try:
+        yield
+    finally:
         dist.destroy_process_group()
 
-    def broadcast(self, text: str) -> str:
-        """The text of the first process, in all of them."""
-        texts = [text]
-        with self._together():
-            dist.broadcast_object_list(texts, src=0)
-        return texts[0]
 
-    def wait(self) -> None:
-        """Return when all processes have called this."""
-        with self._together():
-            dist.barrier()
+def _broadcast(text: str) -> str:
+    """The text of the first process, in all of them."""
+    texts = [text]
+    with _together():
+        dist.broadcast_object_list(texts, src=0)
+    return texts[0]
 
-    @contextlib.contextmanager
-    def _together(self) -> Generator[None]:
-        with _ends_at_once():
-            try:
-                yield
-            except RuntimeError as error:
-                raise RanksError(
-                    "Another process ended early; its own message has the reason.",
-                    "Correct that, and run the same command with --resume: what was scanned is kept.",
-                ) from error
+
+def _wait() -> None:
+    """Return when all processes have called this."""
+    with _together():
+        dist.barrier()
+
+
+@contextlib.contextmanager
+def _together() -> Generator[None]:
+    with _ends_at_once():
+        try:
+            yield
+        except RuntimeError as error:
+            raise RanksError(
+                "Another process ended early; its own message has the reason.",
+                "Correct that, and run the same command with --resume: what was scanned is kept.",
+            ) from error
 
 
 @contextlib.contextmanager
@@ -165,11 +162,7 @@ def _ends_at_once() -> Generator[None]:
 
 
 def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
-    """Make the folder of the shards, with a file that all must see; returns its name, or "" if the scan is whole.
-
-    Raises:
-        StoreError: as ``scan_by_ranks``.
-    """
+    """Make the folder of the shards, with a file that all must see; returns its name, or "" if the scan is whole."""
     if resume and (out / MANIFEST).exists():
         if read_manifest(out).progress is None:
             return ""
@@ -200,28 +193,10 @@ def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
     return token
 
 
-def _check_shared(out: Path, token: str) -> None:
-    folder = shards_folder(out)
-    if _unseen([folder / token]):
-        raise StoreError(
-            f"{folder} is not the folder that rank 0 has made: the machines share no disk there.",
-            f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
-        )
-
-
 def _merge(out: Path, ranks: Ranks, progress: OnProgress) -> Manifest:
-    """Merge the shards of all processes.
-
-    Raises:
-        StoreError: if one is not visible here, or as ``merge_scans``.
-        Cancelled: at SIGTERM.
-    """
+    """Merge the shards of all processes."""
     folders = [shard_folder(out, ShardInfo(number=number, of=ranks.of)) for number in range(1, ranks.of + 1)]
-    if unseen := _unseen([folder / MANIFEST for folder in folders]):
-        raise StoreError(
-            f"{unseen[0].parent} is not visible on the machine of rank 0: the machines share no disk there.",
-            f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
-        )
+    _check_shared([folder / MANIFEST for folder in folders], "is not visible on the machine of rank 0")
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise Cancelled("The merge was stopped.", "Run the same command with --resume: all shards are kept.")
@@ -243,18 +218,16 @@ def _remove_shards(out: Path) -> None:
         folder.rmdir()
 
 
-def _unseen(paths: Sequence[Path]) -> list[Path]:
-    """Those of the files that are still not visible after ``SEEN_SECONDS``."""
+def _check_shared(paths: Sequence[Path], reason: str) -> None:
+    """Wait until the files are visible here; where they stay invisible, ``reason`` is part of the error."""
     end = time.monotonic() + SEEN_SECONDS
     while unseen := [path for path in paths if not path.exists()]:
         if time.monotonic() >= end:
-            break
+            raise StoreError(
+                f"{unseen[0].parent} {reason}: the machines share no disk there.",
+                f"Name a folder on a disk that all of them share with --out. {OTHER_WAY}",
+            )
         time.sleep(0.5)
         for path in unseen:
             with contextlib.suppress(OSError):
                 list(path.parent.iterdir())  # makes a network file system refresh its cache
-    return unseen
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -141,7 +141,7 @@ class BatchReduction:
         self.maximum[layer] = self.highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
         self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
-        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, *maps.of_layer(layer))
+        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, maps.of_layer(layer))
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
         """Visual and template tokens of all samples at once, the descriptions one by one: padding is not read."""
@@ -178,7 +178,7 @@ class BatchReduction:
         self.sums[:, :, layer] = sums
         self.content_maximum[layer] = content.amax(dim=0)
         self._find(layer, visual, a[:, self.text_start : self.text_start + self.width], content)
-        insert_maps_torch(a, self.spans, content, self.samples, self.finite, *self.state.maps.of_layer(layer))
+        insert_maps_torch(a, self.spans, content, self.samples, self.finite, self.state.maps.of_layer(layer))
 
     def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:
         """Order statistics of the candidates.

@@ -2,21 +2,23 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from vlmscope.core.base.callbacks import OnProgress
+import torch
+
+from vlmscope.core.base.callbacks import OnProgress, Stopped
 from vlmscope.core.base.clock import now
-from vlmscope.core.base.errors import Cancelled, SamplesError
+from vlmscope.core.base.errors import Cancelled, ModelError
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.model.vlm import Encoded, Vlm
-from vlmscope.core.scan.batches import BatchRunner, ProcessedSample, largest_batch, ready_images
+from vlmscope.core.scan.batches import MEMORY_HINT, PENDING, BatchRunner, ProcessedSample, largest_batch, ready_images
 from vlmscope.core.scan.order import scan_order
-from vlmscope.core.scan.state import ScanState
+from vlmscope.core.scan.state import ScanState, check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.manifest import Manifest, Skipped
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
 from vlmscope.core.store.writer import writing
 
@@ -53,18 +55,36 @@ class ScanRun:
         prepared: Prepared,
         options: ScanOptions,
         folder: ScanFolder,
-        state: ScanState,
-        manifest: Manifest,
-        sha256: dict[int, str | None],
+        header: Manifest,
+        store: ScanStore | None,
         progress: OnProgress,
     ) -> None:
-        """Continue from ``manifest`` and its ``state``; ``sha256``: of the processed images, by sample."""
+        """Continue from the checkpoint ``store``, or start from ``header``, the manifest before the first sample.
+
+        Raises:
+            ModelError: if the state does not fit into the device's memory.
+        """
         self.vlm, self.prepared, self.options = vlm, prepared, options
-        self.folder, self.state, self.manifest, self.progress = folder, state, manifest, progress
-        self.sha256 = sha256
+        self.folder, self.progress = folder, progress
+        self.sha256: dict[int, str | None] = {}  #: of the processed images, by sample
+        manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
+        pending = max(manifest.batch, PENDING)
+        try:
+            if store is None:
+                self.state = ScanState(manifest, pending, vlm.device)
+            else:
+                self.state = ScanState.of_store(store, pending, vlm.device)
+                self.sha256 = {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.", MEMORY_HINT
+            ) from error
+        self.manifest = manifest
         self.skipped = {skipped.sample: skipped.reason for skipped in manifest.skipped}
         self.size = manifest.batch if manifest.progress is None else manifest.progress.batch
-        self.saved = _Saved(self.done, time.monotonic() - options.save_seconds + FIRST_SECONDS, 0.0)
+        # Of the last checkpoint: the samples in it, when the next counts from (monotonic), how long writing took.
+        self.saved, self.saved_at, self.save_took = self.done, 0.0, 0.0
+        self._save_soon()
 
     @property
     def done(self) -> int:
@@ -76,11 +96,13 @@ class ScanRun:
             self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         self.save()
-        # It has nothing to show yet: the next is due soon, however long this one took.
-        at = self.saved.at - self.options.save_seconds + FIRST_SECONDS
-        self.saved = replace(self.saved, at=at, seconds=0.0)
+        self._save_soon()
 
-    def go(self, stopped: Callable[[], bool]) -> None:
+    def _save_soon(self) -> None:
+        """There is nothing to show yet: the next checkpoint is due soon, however long the last one took."""
+        self.saved_at, self.save_took = time.monotonic() - self.options.save_seconds + FIRST_SECONDS, 0.0
+
+    def go(self, stopped: Stopped) -> None:
         """Process the samples that are left.
 
         Raises:
@@ -119,17 +141,12 @@ class ScanRun:
         data = self.prepared.data
         if self.options.shard is not None:
             return self.save()
-        if len(self.skipped) == len(data.sources):
-            first = min(self.skipped)
-            self.folder.discard()
-            raise SamplesError(
-                f"No sample of {data.name} can be scanned; the first, {data.sources[first].image}: "
-                f"{self.skipped[first]}.",
-                "Check the images and descriptions.",
-            )
-        digests = [self.sha256[index] for index in range(len(data.sources))]
-        final = {"progress": None, "data_sha256": data_sha256(data, digests)}
-        manifest = self._current_manifest().model_copy(update=final)
+        manifest = self._current_manifest()
+        check_scanned(manifest)
+        digest = DataDigest()
+        for index, source in enumerate(data.sources):
+            digest.add(source.image, self.sha256[index], source.description)
+        manifest = manifest.model_copy(update={"progress": None, "data_sha256": digest.hexdigest()})
         arrays = self.state.arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
@@ -143,23 +160,19 @@ class ScanRun:
         begun = time.monotonic()
         manifest = self._current_manifest()
         self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
-        ended = time.monotonic()
-        self.saved = _Saved(self.done, ended, ended - begun)
+        self.saved, self.saved_at = self.done, time.monotonic()
+        self.save_took = self.saved_at - begun
         return self.manifest
 
     def keep(self) -> None:
         """Save what was scanned, as the scan ends early; if that is nothing, discard the folder."""
         if self.done == len(self.skipped):
             self.folder.discard()
-        elif self.done > self.saved.done:
+        elif self.done > self.saved:
             self.save()
 
     def _add(self, processed: ProcessedSample) -> None:
-        """Record a processed sample.
-
-        Raises:
-            StoreError: if the log cannot be written. The state then has a sample that the log lacks: do not save it.
-        """
+        """Record a processed sample. After a StoreError the state has a sample that the log lacks: do not save it."""
         source, image = self.prepared.data.sources[processed.index], processed.image
         if processed.trouble is not None:
             self.skipped[processed.index] = processed.trouble
@@ -176,17 +189,14 @@ class ScanRun:
         self.sha256[processed.index] = None if image is None else image.sha256
 
     def _save_is_due(self) -> bool:
-        wait = max(self.options.save_seconds, min(self.saved.seconds / SAVE_SHARE, LONGEST_SECONDS))
+        wait = max(self.options.save_seconds, min(self.save_took / SAVE_SHARE, LONGEST_SECONDS))
         samples = self.options.save_samples
-        return time.monotonic() - self.saved.at >= wait or (
-            samples is not None and self.done - self.saved.done >= samples
-        )
+        return time.monotonic() - self.saved_at >= wait or (samples is not None and self.done - self.saved >= samples)
 
     def _current_manifest(self) -> Manifest:
         sources, tokens = self.prepared.data.sources, self.state.totals.tokens
         progress = self.manifest.progress
-        if progress is None:
-            raise RuntimeError("the scan is whole")
+        assert progress is not None  # the scan is not whole yet
         return self.manifest.model_copy(
             update={
                 "scanned": self.done - len(self.skipped),
@@ -199,20 +209,3 @@ class ScanRun:
                 "progress": progress.model_copy(update={"done": self.done, "batch": self.size, "updated": now()}),
             }
         )
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """The last checkpoint: samples in it, when it was written (monotonic), how long writing took."""
-
-    done: int
-    at: float
-    seconds: float
-
-
-def data_sha256(data: Data, digests: Sequence[str | None]) -> str:
-    """SHA-256 over names, images and descriptions, in their order; ``digests`` are those of the images."""
-    digest = DataDigest()
-    for source, image in zip(data.sources, digests, strict=True):
-        digest.add(source.image, image, source.description)
-    return digest.hexdigest()

@@ -8,23 +8,19 @@ import contextlib
 import hashlib
 import json
 import platform
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
-from vlmscope.core.base.callbacks import OnProgress, not_cancelled
+from vlmscope.core.base.callbacks import OnProgress, Stopped, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST, PENDING
+from vlmscope.core.scan.batches import BATCH, LARGEST
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
-from vlmscope.core.scan.state import ScanState, StateShape
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -40,7 +36,7 @@ def scan(
     progress: OnProgress,
     *,
     resume: bool = False,
-    stopped: Callable[[], bool] = not_cancelled,
+    stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
@@ -64,7 +60,8 @@ def scan(
         raise ModelError("A scan adds up in float64, which MPS does not have.", "Use --device cpu, or a CUDA GPU.")
     prompt = vlm.prompt(options.question, options.prompt_template)
     saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
-    header = _header(vlm, data, prompt, options, saved)
+    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
+    header = _header(vlm, data, len(mine), prompt, options, saved)
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
@@ -77,10 +74,15 @@ def scan(
             if saved is None:
                 folder.begin(len(data.sources))
                 store = None
-            else:
+            else:  # samples that were scanned keep their description
                 store = folder.resume()
-            prepared = _prepare(vlm, data, prompt, options, progress, stopped, cache, store)
-            run = _start(vlm, prepared, options, folder, header, store, progress)
+                data = data.described({i: store.sample(i).description for i in mine if store.processed(i)})
+            # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
+            batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
+            data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
+            run = ScanRun(vlm, _prepare(vlm, data, mine, prompt, store), options, folder, header, store, progress)
+            if store is None:
+                run.begin()
             run.go(stopped)
             return run.finish()
         except BaseException as error:
@@ -91,28 +93,13 @@ def scan(
             raise
 
 
-def _prepare(
-    vlm: Vlm,
-    data: Data,
-    prompt: str,
-    options: ScanOptions,
-    progress: OnProgress,
-    stopped: Callable[[], bool],
-    cache: DescriptionCache | None,
-    store: ScanStore | None,
-) -> Prepared:
-    """Describe and tokenise the samples; those already in ``store`` keep the description that was scanned."""
-    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
-    if store is not None:
-        data = data.described({i: store.sample(i).description for i in mine if store.processed(i)})
-    # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
-    batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
-    described = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
+def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStore | None) -> Prepared:
+    """Tokenise the samples."""
     encoded: dict[int, Encoded] = {}
     unusable: dict[int, str] = {}
     longest = None if store is None else store.manifest.text_tokens_max
     for index in mine:
-        source = described.sources[index]
+        source = data.sources[index]
         try:
             if source.description is None:
                 load_image(data.root / source.image)  # raises the reason why the model could not describe it
@@ -122,42 +109,12 @@ def _prepare(
             encoded[index] = one
         except SamplesError as error:
             unusable[index] = error.message
-    return Prepared(described, mine, encoded, unusable)
+    return Prepared(data, mine, encoded, unusable)
 
 
-def _start(
-    vlm: Vlm,
-    prepared: Prepared,
-    options: ScanOptions,
-    folder: ScanFolder,
-    header: Manifest,
-    store: ScanStore | None,
-    progress: OnProgress,
-) -> ScanRun:
-    """The run, with its state on the device and its first checkpoint on the disk."""
-    pending = max(header.batch, PENDING)
-    manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
-    try:
-        if store is None:
-            state = ScanState(StateShape.of(manifest, pending), vlm.device)
-        else:
-            state = ScanState.of_store(store, pending, vlm.device)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.",
-            "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n.",
-        ) from error
-    sha256 = {} if store is None else {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
-    run = ScanRun(vlm, prepared, options, folder, state, manifest, sha256, progress)
-    if store is None:
-        run.begin()
-    return run
-
-
-def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:
+def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:
     """The manifest of a scan before its first sample; the length of its longest description is not known yet."""
     info = vlm.info
-    mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
     batch = options.batch or (BATCH if saved is None else saved.batch)
     identity = json.dumps([info.model_dump(), options.hook, prompt, options.top_n, data.identity], sort_keys=True)
     created = now()
@@ -187,7 +144,7 @@ def _header(vlm: Vlm, data: Data, prompt: str, options: ScanOptions, saved: Mani
         control=options.control,
         progress=Progress(
             done=0,
-            of=len(mine),
+            of=of,
             batch=batch,
             shard=options.shard,
             samples_bytes=0,

@@ -9,44 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
 from vlmscope.core.store.arrays import NO_PEAK
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
-
-
-@dataclass(frozen=True)
-class StateShape:
-    """The sizes of a state.
-
-    Attributes:
-        top_n, maps: N, M; M is at most N.
-        patches: of one image. text_tokens: of the longest description.
-        pending: samples gathered before each merge into the top N; at least one batch.
-    """
-
-    layers: int
-    neurons: int
-    top_n: int
-    maps: int
-    patches: int
-    text_tokens: int
-    pending: int
-
-    @classmethod
-    def of(cls, manifest: Manifest, pending: int) -> Self:
-        """The shape of a scan with this manifest."""
-        return cls(
-            manifest.model.layers,
-            manifest.model.neurons,
-            manifest.top_n,
-            manifest.maps,
-            manifest.grid[0] * manifest.grid[1],
-            manifest.text_tokens_max,
-            pending,
-        )
 
 
 @dataclass
@@ -69,26 +38,31 @@ class Totals:
 class ScanState:
     """The running state of a scan."""
 
-    def __init__(self, shape: StateShape, device: torch.device | str = "cpu") -> None:
-        """Make an empty state."""
-        size = (shape.layers, shape.neurons)
-        self.top_n = shape.top_n
-        self.top = TopSamples.empty(*size, shape.top_n, device)
-        self.maps = TopMaps.empty(*size, shape.maps, shape.patches, shape.text_tokens, device)
+    def __init__(self, manifest: Manifest, pending: int, device: torch.device | str = "cpu") -> None:
+        """Make an empty state.
+
+        Args:
+            manifest: of the scan; has the sizes.
+            pending: samples gathered before each merge into the top N; at least one batch.
+        """
+        size = (manifest.model.layers, manifest.model.neurons)
+        self.top = TopSamples.empty(*size, manifest.top_n, device)
+        patches = manifest.grid[0] * manifest.grid[1]
+        self.maps = TopMaps.empty(*size, manifest.maps, patches, manifest.text_tokens_max, device)
         self.totals = Totals(
             torch.full(size, -torch.inf, device=device),
             torch.full(size, -torch.inf, device=device),
             torch.zeros((2, 2, *size), dtype=torch.float64, device=device),
             torch.zeros((2, *size, BINS), dtype=torch.int64, device=device),
         )
-        self.pending = Pending.empty(shape.layers, shape.pending, shape.neurons, device)
+        self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
 
     @classmethod
     def of_store(cls, store: ScanStore, pending: int, device: torch.device | str = "cpu") -> Self:
         """The state stored in a checkpoint."""
         manifest, arrays = store.manifest, store.arrays
-        state = cls(StateShape.of(manifest, pending), device)
+        state = cls(manifest, pending, device)
 
         def tensor(name: str) -> Tensor:
             return torch.from_numpy(np.array(arrays[name]))  # on the host: the device's memory may be full
@@ -149,6 +123,16 @@ class ScanState:
                 "sums": totals.sums.cpu().numpy(),
                 "histogram": totals.histogram.cpu().numpy().astype(np.uint32),
             },
+        )
+
+
+def check_scanned(manifest: Manifest) -> None:
+    """Raises SamplesError if no sample of a whole scan counts."""
+    if not manifest.scanned:
+        first = manifest.skipped[0]
+        raise SamplesError(
+            f"No sample of {manifest.data} can be scanned; the first, {first.image}: {first.reason}.",
+            "Check the images and descriptions.",
         )
 
 

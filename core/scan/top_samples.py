@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 
+LayerMaps = tuple[Tensor, Tensor, Tensor]  #: a layer's ``TopMaps``: keys, maps over patches, maps over words
 EMPTY = torch.iinfo(torch.int64).min  #: the key of an entry that holds no sample; below every real key
 _LOW = 0xFFFFFFFF
 
@@ -132,7 +133,7 @@ class TopMaps:
             torch.zeros((*shape, tokens), dtype=torch.uint8, device=device),
         )
 
-    def of_layer(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    def of_layer(self, layer: int) -> LayerMaps:
         """Views of one layer: int64 (F, M), uint8 (F, M, V), uint8 (F, M, T)."""
         return self.key[layer], self.visual[layer], self.text[layer]
 

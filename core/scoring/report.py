@@ -1,6 +1,6 @@
 """The scores of one explanation by one backend, and their JSON in the notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,6 +20,24 @@ from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, 
 FORMAT = 1  #: of the JSON
 
 
+def _renamed(name: str, other: str) -> Callable[[Any], dict[str, Any]]:
+    """Renames a key of a JSON object; TypeError or ValueError if it is not an object."""
+    return lambda body: {other if key == name else key: value for key, value in dict(body).items()}
+
+
+#: A correlation's ``value`` is ``score`` in JSON, a pooled ``score`` is ``pooled``.
+_Correlation = Annotated[
+    Correlation,
+    BeforeValidator(_renamed("score", "value")),
+    WrapSerializer(lambda one, dump: _renamed("value", "score")(dump(one))),
+]
+_Pooled = Annotated[
+    Pooled,
+    BeforeValidator(_renamed("pooled", "score")),
+    WrapSerializer(lambda one, dump: _renamed("score", "pooled")(dump(one))),
+]
+
+
 @dataclass(frozen=True)
 class Failure:
     """A sample that is left out, and why; ``kind`` is None where it has no score of any kind."""
@@ -36,7 +54,7 @@ class SampleScore:
 
     sample: int
     rank: int | None
-    values: Mapping[TokenKind, Correlation]
+    values: Mapping[TokenKind, _Correlation]
 
 
 def _nested(body: Any) -> Any:
@@ -70,7 +88,7 @@ class ScoreReport:
     independent: bool
     explanation: str
     phrases: tuple[str, ...]
-    pooled: Annotated[Mapping[TokenKind, Mapping[ScoredGroup, Pooled]], Field(alias="scores")]
+    pooled: Annotated[Mapping[TokenKind, Mapping[ScoredGroup, _Pooled]], Field(alias="scores")]
     samples: tuple[_FlatSample, ...]
     failures: tuple[Failure, ...]
     note: str

@@ -26,8 +26,10 @@ from vlmscope.tui.commands.shared.options import (
     MODEL,
     SEEDS,
     BatchOption,
+    CaptionsOption,
     DeviceOption,
     DtypeOption,
+    ImageRootOption,
     JsonOption,
 )
 from vlmscope.tui.commands.shared.output import row, write_json, write_lines
@@ -48,12 +50,12 @@ def screen(
     json: JsonOption = False,
 ) -> None:
     """First paint, memory, and the cost of a step: on the demo, and on a made-up scan of 32 x 11,008 neurons."""
-    from vlmscope.tui.commands.bench_screen import bench_screen
+    from vlmscope.tui.commands.bench_screen import bench_one
 
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
         write_synthetic_scan(big)
-        figures = [asdict(found) for found in bench_screen([scan_folder(DEMO), big])]
+        figures = [asdict(bench_one(scan)) for scan in (scan_folder(DEMO), big)]
     _write(figures, json)
 
 
@@ -85,20 +87,8 @@ def scan(
             rich_help_panel=IMAGES,
         ),
     ] = None,
-    image_root: Annotated[
-        Path | None,
-        typer.Option(
-            "--image-root", metavar="FOLDER", help="What a file's paths are relative to.", rich_help_panel=IMAGES
-        ),
-    ] = None,
-    captions: Annotated[
-        Captions | None,
-        typer.Option(
-            "--captions",
-            help="Whose words describe the images: the data's own, or the model's.",
-            rich_help_panel=IMAGES,
-        ),
-    ] = None,
+    image_root: ImageRootOption = None,
+    captions: CaptionsOption = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples.", rich_help_panel=IMAGES)] = 200,
     against: Annotated[
         Against | None,

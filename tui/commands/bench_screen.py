@@ -45,7 +45,15 @@ class BenchError(VlmscopeError):
 
 @dataclass(frozen=True)
 class ScreenFigures:
-    """One scan's figures; see ``bench_screen``."""
+    """One scan's figures.
+
+    Attributes:
+        first_paint_s: from exec to the first neuron's row.
+        rss_mb: private memory in MiB after 100 steps.
+        step_p95_ms, step_bytes_p95: CPU time and bytes written of one step to the next neuron, with pictures of 24 x 12
+            cells; the 95th percentile of 100 steps, each left to settle.
+        relabel_ms: time to relabel all neurons.
+    """
 
     scan: str
     neurons: int
@@ -200,17 +208,3 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         step_bytes_p95=float(np.percentile(sizes, 95)),
         relabel_ms=_relabel_ms(store),
     )
-
-
-def bench_screen(scan_folders: list[Path]) -> list[ScreenFigures]:
-    """Measure the screen on each scan.
-
-    For each: seconds from exec to the first neuron's row; private memory in MiB after 100 steps; CPU time in ms and
-    bytes written of one step to the next neuron, with pictures of 24 x 12 cells (95th percentile of 100, each left to
-    settle); milliseconds to relabel all neurons.
-
-    Raises:
-        StoreError: if a scan cannot be read.
-        BenchError: if the screen does not come up.
-    """
-    return [bench_one(folder) for folder in scan_folders]

@@ -71,13 +71,9 @@ def _find(store: ScanStore) -> Concepts:
 
 def as_entry(found: ConceptList | None) -> dict[str, object]:
     """A neuron's concepts as JSON has them; null where the scan has none."""
-    return {
-        "concepts": None
-        if found is None
-        else [{"word": concept.word, "strength": concept.strength} for concept in found.words],
-        "purity": None if found is None else found.purity,
-        "base_rate": None if found is None else found.base_rate,
-    }
+    if found is None:
+        return dict.fromkeys(("concepts", "purity", "base_rate"))
+    return {"concepts": [vars(one) for one in found.words], "purity": found.purity, "base_rate": found.base_rate}
 
 
 def as_words(found: ConceptList) -> str:

@@ -1,4 +1,4 @@
-"""``vlmscope doctor``: what this installation has, what it lacks, and how to repair that."""
+"""``vlmscope doctor``: what this installation has, what it lacks, and how to correct that."""
 
 import importlib.util
 import json as json_text
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,7 +46,7 @@ print(fused_works(torch.device("cuda:0")))
 
 
 class Severity(StrEnum):
-    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is repaired."""
+    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is corrected."""
 
     OK = "ok"
     LIMIT = "limit"
@@ -57,32 +57,36 @@ class Severity(StrEnum):
 class Finding:
     """One thing that was looked at. ``hint`` is empty where nothing is to be done."""
 
-    area: str
     name: str
     value: str
-    state: Severity = Severity.OK
     hint: str = ""
+    is_broken: bool = False
+    area: str = ""
+
+    @property
+    def state(self) -> Severity:
+        return Severity.BROKEN if self.is_broken else Severity.LIMIT if self.hint else Severity.OK
 
 
 def doctor(*, json: JsonOption = False) -> None:
-    """Show what works here, what is missing, and how to repair it."""
+    """Show what works here, what is missing, and how to correct it."""
     findings = examine()
     if json:
-        output.write_json({"findings": [_as_json(found) for found in findings]})
+        names = ("area", "name", "value", "state", "hint")
+        # A public format, whose name for the hint is ``mend``.
+        entries = [{"mend" if name == "hint" else name: getattr(one, name) for name in names} for one in findings]
+        output.write_json({"findings": entries})
     else:
         output.write_lines(as_lines(findings))
     if any(found.state is Severity.BROKEN for found in findings):
         raise typer.Exit(1)
 
 
-def _as_json(found: Finding) -> dict[str, object]:
-    """A public format, whose name for the hint is ``mend``."""
-    return {("mend" if key == "hint" else key): value for key, value in vars(found).items()}
-
-
 def examine() -> list[Finding]:
     """Look at everything; a failure is a finding, never an exception."""
-    return [*_versions(), *_devices(), *_terminal(), *_places(), *_demo(), *_api()]
+    areas = {"Versions": _versions, "Devices": _devices, "Terminal": _terminal, "Files": _places, "Demo": _demo}
+    areas["Explanations"] = _api
+    return [replace(found, area=area) for area, look in areas.items() for found in look()]
 
 
 def as_lines(findings: list[Finding]) -> list[Text]:
@@ -103,8 +107,7 @@ def as_lines(findings: list[Finding]) -> list[Text]:
 
 
 def _versions() -> list[Finding]:
-    area = "Versions"
-    found = [Finding(area, APP, _version(APP) or "not installed"), Finding(area, "Python", sys.version.split()[0])]
+    found = [Finding(APP, _version(APP) or "not installed"), Finding("Python", sys.version.split()[0])]
     for package, purpose in (
         ("textual", "the screen"),
         ("numpy", "everything"),
@@ -114,7 +117,7 @@ def _versions() -> list[Finding]:
     ):
         here = _version(package)
         hint = "" if here else f"For {purpose}: pip install {package}"
-        found.append(Finding(area, package, here or "missing", Severity.OK if here else Severity.LIMIT, hint))
+        found.append(Finding(package, here or "missing", hint))
     return found
 
 
@@ -135,37 +138,37 @@ def _answer(code: str) -> str:
 
 
 def _devices() -> list[Finding]:
-    area, hint = "Devices", "Browsing a scan works without it. For models: pip install torch"
+    hint = "Browsing a scan works without it. For models: pip install torch"
     if importlib.util.find_spec("torch") is None:
-        return [Finding(area, "torch", "missing", Severity.LIMIT, hint)]
+        return [Finding("torch", "missing", hint)]
     try:
         torch_version, cuda, devices, mps = json_text.loads(_answer(_ASK_TORCH).strip().splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
-        return [Finding(area, "torch", f"does not load: {last}", Severity.LIMIT, hint)]
+        return [Finding("torch", f"does not load: {last}", hint)]
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        return [Finding(area, "torch", f"does not answer: {error}", Severity.LIMIT, hint)]
+        return [Finding("torch", f"does not answer: {error}", hint)]
     build = f"built for CUDA {cuda}" if cuda else "built without CUDA"
-    found = [Finding(area, "torch", f"{torch_version}, {build}")]
+    found = [Finding("torch", f"{torch_version}, {build}")]
     for index, (name, free, total) in enumerate(devices):
-        found.append(Finding(area, f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"))
+        found.append(Finding(f"cuda:{index}", f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"))
     if devices:
         found.append(_kernels())
     if mps:
-        found.append(Finding(area, "mps", "available"))
+        found.append(Finding("mps", "available"))
     if not devices and shutil.which("nvidia-smi"):
         what = "the driver is too old for it" if cuda else "this torch is the CPU build"
         hint = "Install a torch for your driver: https://pytorch.org/get-started/locally/"
-        found.append(Finding(area, "cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", Severity.LIMIT, hint))
+        found.append(Finding("cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", hint))
     elif not devices and not mps:
-        found.append(Finding(area, "cuda", "none: the model runs on the CPU"))
+        found.append(Finding("cuda", "none: the model runs on the CPU"))
     return found
 
 
 def _kernels() -> Finding:
-    area, name, slower = "Devices", "scan kernels", "plain torch serves, slower"
+    name, slower = "scan kernels", "plain torch serves, slower"
     if importlib.util.find_spec("triton") is None:
-        return Finding(area, name, f"no Triton: {slower}", Severity.LIMIT, "pip install triton")
+        return Finding(name, f"no Triton: {slower}", "pip install triton")
     hint = (
         "Triton compiles them at first: it needs a C compiler and a GPU that it supports. A scan reports why it cannot."
     )
@@ -174,44 +177,39 @@ def _kernels() -> Finding:
     except (OSError, subprocess.SubprocessError):
         works = False
     if works:
-        return Finding(area, name, "Triton runs them")
-    return Finding(area, name, f"Triton cannot run them: {slower}", Severity.LIMIT, hint)
+        return Finding(name, "Triton runs them")
+    return Finding(name, f"Triton cannot run them: {slower}", hint)
 
 
 def _terminal() -> list[Finding]:
-    area = "Terminal"
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     columns, rows = shutil.get_terminal_size()
-    found = [Finding(area, "stdout", "a terminal" if is_terminal else "no terminal")]
+    found = [Finding("stdout", "a terminal" if is_terminal else "no terminal")]
     small = is_terminal and (columns < 80 or rows < 24)
     hint = "The screen is meant for 80 x 24 at least: enlarge the window." if small else ""
-    found.append(Finding(area, "size", f"{columns} x {rows}", Severity.LIMIT if small else Severity.OK, hint))
+    found.append(Finding("size", f"{columns} x {rows}", hint))
     dumb = is_terminal and os.environ.get("TERM") == "dumb"
     hint = "Set TERM to your terminal's name, such as xterm-256color." if dumb else ""
-    found.append(
-        Finding(area, "TERM", os.environ.get("TERM", "not set"), Severity.BROKEN if dumb else Severity.OK, hint)
-    )
-    found += [Finding(area, name, os.environ.get(name, "not set")) for name in ("COLORTERM", "NO_COLOR")]
+    found.append(Finding("TERM", os.environ.get("TERM", "not set"), hint, dumb))
+    found += [Finding(name, os.environ.get(name, "not set")) for name in ("COLORTERM", "NO_COLOR")]
     colours = output.console().color_system or "none"
-    found.append(Finding(area, "colours", {"truecolor": "16 million", "256": "256"}.get(colours, colours)))
+    found.append(Finding("colours", {"truecolor": "16 million", "256": "256"}.get(colours, colours)))
     inside = [
         name for name, key in (("tmux", "TMUX"), ("screen", "STY"), ("ssh", "SSH_CONNECTION")) if key in os.environ
     ]
-    found.append(Finding(area, "inside", ", ".join(inside) or "neither tmux, screen nor ssh"))
+    found.append(Finding("inside", ", ".join(inside) or "neither tmux, screen nor ssh"))
     if "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower():
-        found.append(
-            Finding(area, "encoding", str(sys.stdout.encoding), Severity.LIMIT, "Set LANG to a UTF-8 locale: C.UTF-8.")
-        )
+        found.append(Finding("encoding", str(sys.stdout.encoding), "Set LANG to a UTF-8 locale: C.UTF-8."))
     return found
 
 
 def _places() -> list[Finding]:
-    area, path = "Files", config_file()
+    path = config_file()
     try:
         load_config()
-        found = [Finding(area, "config", f"{path}{'' if path.exists() else ' (none: defaults)'}")]
+        found = [Finding("config", f"{path}{'' if path.exists() else ' (none: defaults)'}")]
     except VlmscopeError as error:
-        found = [Finding(area, "config", error.message, Severity.BROKEN, error.hint)]
+        found = [Finding("config", error.message, error.hint, is_broken=True)]
     places: tuple[tuple[str, Callable[[], Path], str], ...] = (
         ("data", data_folder, "XDG_DATA_HOME"),
         ("cache", cache_folder, "XDG_CACHE_HOME"),
@@ -220,10 +218,10 @@ def _places() -> list[Finding]:
     for name, folder, variable in places:
         path = folder()
         if _can_be_written(path):
-            found.append(Finding(area, name, str(path)))
+            found.append(Finding(name, str(path)))
         else:
             hint = f"Make it writable, or name another place in {variable}."
-            found.append(Finding(area, name, f"{path} cannot be written", Severity.BROKEN, hint))
+            found.append(Finding(name, f"{path} cannot be written", hint, is_broken=True))
     return found
 
 
@@ -235,27 +233,25 @@ def _can_be_written(path: Path) -> bool:
 
 
 def _demo() -> list[Finding]:
-    area = "Demo"
     try:
-        found = [Finding(area, "folder", str(demo_folder()))]
+        found = [Finding("folder", str(demo_folder()))]
         manifest = ScanStore(scan_folder("demo")).manifest
         size = f"{manifest.model.layers} layers of {manifest.model.neurons} neurons, {manifest.scanned} samples"
-        return [*found, Finding(area, "scan", size)]
+        return [*found, Finding("scan", size)]
     except VlmscopeError as error:
-        return [Finding(area, "scan", error.message, Severity.BROKEN, "Install vlmscope again.")]
+        return [Finding("scan", error.message, "Install vlmscope again.", is_broken=True)]
 
 
 def _api() -> list[Finding]:
-    area = "Explanations"
     # Only whether: a key's value is not shown, and a URL may hold a password.
-    found = [Finding(area, "OPENAI_API_KEY", "set" if api_key() else "not set")]
+    found = [Finding("OPENAI_API_KEY", "set" if api_key() else "not set")]
     try:
         settings = load_config().api
         server = shown_url(settings)
     except VlmscopeError as error:
-        return [*found, Finding(area, "server", error.message, Severity.LIMIT, error.hint)]
-    found.append(Finding(area, "server", server))
+        return [*found, Finding("server", error.message, error.hint)]
+    found.append(Finding("server", server))
     problem = key_problem(settings)
     if problem:
-        found.append(Finding(area, "requests", "cannot be sent", Severity.LIMIT, problem))
-    return [*found, Finding(area, "model", settings.model)]
+        found.append(Finding("requests", "cannot be sent", problem))
+    return [*found, Finding("model", settings.model)]

@@ -51,7 +51,9 @@ def explain(
     and are not paid twice.
     """
     config = load_config()
-    settings = _settings(config.api, model)
+    if model is not None and not model.strip():
+        raise UsageError("--model is empty.", "Name a model, such as --model gpt-4o.")
+    settings = config.api if model is None else config.api.model_copy(update={"model": model.strip()})
     if out is not None and not dry_run:
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = opened(scan)
@@ -71,24 +73,10 @@ def explain(
     report(end, json, notes)
 
 
-def _settings(api: Api, model: str | None) -> Api:
-    if model is None:
-        return api
-    if not model.strip():
-        raise UsageError("--model is empty.", "Name a model, such as --model gpt-4o.")
-    return api.model_copy(update={"model": model.strip()})
-
-
 def _agree(
     evidence: Sequence[Evidence], notebook: Notebook, settings: Api, again: bool, yes: bool, notes: Notes
 ) -> None:
-    """See that requests can be sent, and ask whether their cost is agreed to.
-
-    Raises:
-        ApiError: if there is no key.
-        UsageError: if nobody can be asked.
-        typer.Exit: if the answer is no.
-    """
+    """See that requests can be sent, and ask whether their cost is agreed to."""
     pending = [item for item in evidence if again or not known_explanation(notebook, item.neuron, settings.model)]
     if not pending:
         return

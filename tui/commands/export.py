@@ -16,7 +16,7 @@ from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, whole
+from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, number
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
@@ -50,7 +50,7 @@ def export(
         int,
         typer.Option(
             "--samples",
-            parser=whole("--samples", str(SAMPLES)),
+            parser=number("--samples", str(SAMPLES), int),
             metavar="COUNT",
             help="Top samples of each neuron, with pictures where the scan keeps maps.",
         ),
@@ -65,7 +65,14 @@ def export(
     keep.
     """
     named = [Neuron.parse(address) for address in neurons] if neurons else None
-    choice = _choice(verdict, label, high_confidence_only, tag, bookmarked, named)
+    if verdict is not None and verdict not in VERDICTS:
+        raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
+    if tag is not None and not tag.strip():
+        raise UsageError("--tag is empty.", "Name one of your tags.")
+    if verdict is None and tag is None and not bookmarked and named is None:
+        verdict = Verdict.KEEP.value
+    verdicts = None if verdict is None else VERDICTS[verdict]
+    choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked)
     if form not in FORMATS:
         raise UsageError(f"--format is {form!r}, not a format of reports.", f"Formats: {', '.join(FORMATS)}.")
     if samples < 0:
@@ -73,15 +80,12 @@ def export(
     store = opened(scan)
     at = thresholds.of(store)
     check_report_folder(out)
-    with ExitStack() as stack:
-        notebook = kept_notebook(store)
-        if notebook is not None:
-            stack.enter_context(notebook)
+    with kept_notebook(store) as notebook, ExitStack() as bars:
         found = chosen(store, notebook, at, choice, named)
         if not found:
             raise _nothing(scan, choice, named, notebook)
         notes = Notes()
-        report = stack.enter_context(progress(notes, hidden=not notes.is_terminal))
+        report = bars.enter_context(progress(notes, hidden=not notes.is_terminal))
         written = write_report(
             out,
             store,
@@ -95,29 +99,6 @@ def export(
         )
     counts = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
     note(f"wrote {written.file}: {counts}")
-
-
-def _choice(
-    verdict: str | None,
-    label: Label | None,
-    high_confidence: bool,
-    tag: str | None,
-    bookmarked: bool,
-    named: list[Neuron] | None,
-) -> NeuronChoice:
-    if verdict is not None and verdict not in VERDICTS:
-        raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
-    if tag is not None and not tag.strip():
-        raise UsageError("--tag is empty.", "Name one of your tags.")
-    if verdict is None and tag is None and not bookmarked and named is None:
-        verdict = Verdict.KEEP.value
-    return NeuronChoice(
-        verdicts=None if verdict is None else VERDICTS[verdict],
-        label=label,
-        high_confidence=high_confidence,
-        tag=tag,
-        bookmarked=bookmarked,
-    )
 
 
 def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:

@@ -1,6 +1,5 @@
 """``vlmscope labels``: how many neurons have each label, by layer and in all; or which, and by what margin."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -8,11 +7,11 @@ import typer
 from numpy.typing import NDArray
 from rich.text import Text
 
-from vlmscope.core.analysis.firmness import NeuronFirmness, firmness, fragile
+from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, fragile
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, labels_at, of_layer, scan_statistics
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import COLOURS, Label, Labels
+from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
@@ -21,17 +20,6 @@ from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelT
 
 BAR = 24  #: cells of a whole bar
 LIST = "Neurons"
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One neuron of the list. ``votes``: of its top samples, by label."""
-
-    neuron: Neuron
-    label: Label
-    high_confidence: bool
-    votes: list[int]
-    firmness: NeuronFirmness
 
 
 def labels(
@@ -151,30 +139,26 @@ def _list(
     if label is not None:
         wanted &= labels.label == label
     addresses = np.argwhere(wanted)
-    entries = []
-    for layer, index in addresses[:limit].tolist():
-        at, neuron = (layer, index), Neuron(layer, index)
-        votes, high = labels.votes[at].tolist(), bool(labels.high_confidence[at])
-        entries.append(_Entry(neuron, labels.of(neuron), high, votes, firm.of(neuron)))
+    neurons = [Neuron(*at) for at in addresses[:limit].tolist()]
     if json:
-        output.write_json([_entry_json(entry) for entry in entries])
-    elif entries:
-        output.write_lines(_entry_lines(entries))
-    left = len(addresses) - len(entries)
+        output.write_json([_entry_json(labels, firm, neuron) for neuron in neurons])
+    elif neurons:
+        output.write_lines(_entry_lines(labels, firm, neurons))
+    left = len(addresses) - len(neurons)
     if left:
         note(f"and {left} more: --limit {len(addresses)}")
-    elif not entries:
+    elif not neurons:
         note("No neuron is like that.")
 
 
-def _entry_json(entry: _Entry) -> dict[str, object]:
-    valid = sum(entry.votes)
+def _entry_json(labels: Labels, firm: Firmness, neuron: Neuron) -> dict[str, object]:
+    at = (neuron.layer, neuron.index)
     return {
-        "neuron": str(entry.neuron),
-        "label": entry.label.word,
-        "high_confidence": entry.high_confidence,
-        "p": {which.word: entry.votes[which] / valid if valid else None for which in Label},
-        **firmness_json(entry.firmness),
+        "neuron": str(neuron),
+        "label": labels.of(neuron).word,
+        "high_confidence": bool(labels.high_confidence[at]),
+        "p": by_label(labels.fractions[at]) if labels.valid else dict.fromkeys(LABEL_WORDS),
+        **firmness_json(firm.of(neuron)),
     }
 
 
@@ -193,17 +177,16 @@ def p_text(p: float) -> str:
     return f"{p:.2g}" if p > 0 else "<1e-45"
 
 
-def _entry_lines(entries: list[_Entry]) -> list[Text]:
-    """Aligned columns; ``!`` marks a high-confidence label."""
-    width = max(len("neuron"), *(len(str(entry.neuron)) for entry in entries))
+def _entry_lines(labels: Labels, firm: Firmness, neurons: list[Neuron]) -> list[Text]:
+    """Aligned columns."""
+    width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
     lines = [output.row(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
-    for entry in entries:
-        label, firm = entry.label, entry.firmness
-        mark = "!" if entry.high_confidence else ""
-        line = output.row(f"{entry.neuron!s:<{width}}  ")
-        line.append(f"{label.letter} {label.word}{mark}".ljust(13), style=COLOURS[label])
-        share = "-" if firm.share is None else f"{firm.share:.2f}"
-        line.append(f"  {share:>5}  {firm.low:.2f} to {firm.high:.2f}  {firm.margin:>7.2f}  {p_text(firm.sign_p):>7}")
-        line.append("  fragile" if firm.fragile else "")
+    for neuron in neurons:
+        line = output.row(f"{neuron!s:<{width}}  ")
+        output.append_label(line, labels.of(neuron), bool(labels.high_confidence[neuron.layer, neuron.index]))
+        own = firm.of(neuron)
+        share = "-" if own.share is None else f"{own.share:.2f}"
+        line.append(f"  {share:>5}  {own.low:.2f} to {own.high:.2f}  {own.margin:>7.2f}  {p_text(own.sign_p):>7}")
+        line.append("  fragile" if own.fragile else "")
         lines.append(line)
     return lines

@@ -1,15 +1,22 @@
 """What ``vlmscope scan`` takes, in the groups that its help shows."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.data.listings import Captions
 from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS
-from vlmscope.tui.commands.shared.options import IMAGES, MODEL, SEEDS, BatchOption, DeviceOption, DtypeOption
+from vlmscope.tui.commands.shared.options import (
+    IMAGES,
+    MODEL,
+    SEEDS,
+    BatchOption,
+    CaptionsOption,
+    DeviceOption,
+    DtypeOption,
+    ImageRootOption,
+)
 
 CONTROL = "Control"
 LONG = "Long scans"
@@ -60,25 +67,8 @@ class ImageOptions:
             rich_help_panel=IMAGES,
         ),
     ] = None
-    image_root: Annotated[
-        Path | None,
-        typer.Option(
-            "--image-root",
-            metavar="FOLDER",
-            help="What a file's paths are relative to; default: its own folder, or train2017 or val2017 in it or "
-            "beside it.",
-            rich_help_panel=IMAGES,
-        ),
-    ] = None
-    captions: Annotated[
-        Captions | None,
-        typer.Option(
-            "--captions",
-            help="Whose words describe the images: the data's own, or the model's; default: own for 'description', "
-            "model for COCO and LLaVA.",
-            rich_help_panel=IMAGES,
-        ),
-    ] = None
+    image_root: ImageRootOption = None
+    captions: CaptionsOption = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Scan the first so many samples only.", rich_help_panel=IMAGES),

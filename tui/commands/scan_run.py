@@ -23,10 +23,8 @@ from vlmscope.core.store.settings import ScanOptions, check_resumable
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
-from vlmscope.tui.commands.scanned import PROGRAM, note_skipped, write_labels
+from vlmscope.tui.commands.scanned import NAMED, PROGRAM, note_skipped, write_labels
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
-
-NAMED = 20  #: images listed twice that are named on stderr
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,8 @@ def run_job(job: Job) -> Manifest:
             notes.write("Go on with: the same torchrun command with --resume")
         else:
             notes.write(stopped.message)
-            notes.write(f"Go on with: {_again()}")
+            given = [argument for argument in sys.argv[1:] if argument != "--resume"]
+            notes.write(f"Go on with: {shlex.join([PROGRAM, *given, '--resume'])}")
         raise typer.Exit(128 + stop.signal) from None
     finally:
         if cache.trouble is not None:
@@ -159,7 +158,7 @@ def _report(job: Job, manifest: Manifest) -> None:
 
     note_skipped(out, manifest, where)
     if manifest.skipped:
-        note("They count nowhere. To include them, repair what is named and scan again.")
+        note("They count nowhere. To include them, correct what is named and scan again.")
     if partial_scan is not None:
         note(f"This is shard {partial_scan.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
         return
@@ -213,9 +212,3 @@ def _known_settings(job: Job) -> dict[str, object]:
     if job.model.dtype != "auto":
         known["--dtype"] = job.model.dtype
     return known
-
-
-def _again() -> str:
-    """The command that goes on with this scan."""
-    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return shlex.join([PROGRAM, *given, "--resume"])

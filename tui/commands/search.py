@@ -1,18 +1,17 @@
 """``vlmscope search``: the neurons that have a word among their concepts."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.cells import set_cell_size
+from numpy.typing import NDArray
 from rich.text import Text
 
 from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.concepts import ConceptList, Concepts
-from vlmscope.core.method.labels import COLOURS, Label, Labels
+from vlmscope.core.method.concepts import Concepts
+from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.method.words import words_of
 from vlmscope.core.store.progress import check_whole
 from vlmscope.tui.commands.concepts import as_entry, as_words, share
@@ -22,17 +21,6 @@ from vlmscope.tui.commands.shared.open_arg import opened
 from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
 
 SHOWN = 20  #: neurons listed unless told otherwise
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A neuron that has the word."""
-
-    neuron: Neuron
-    label: Label
-    high_confidence: bool
-    strength: float  #: the word's, or the weakest of several words
-    concepts: ConceptList
 
 
 def search(
@@ -68,58 +56,40 @@ def search(
     if concepts is None:
         check_whole(store, "A search takes concepts, and they take")
         raise StoreError(f"{store.folder} has no concepts to search.", f"Find them once: vlmscope concepts {scan}")
-    hits, total = find_hits(concepts, labels_at(store, thresholds.of(store)), query, label)
+    labels = labels_at(store, thresholds.of(store))
+    strength = concepts.find(query)  # of several words the weakest
+    found = np.argwhere((strength > 0) if label is None else (strength > 0) & (labels.label == label))
+    order = np.argsort(-strength[tuple(found.T)], kind="stable")[:limit]  # of equal ones the lower address first
+    neurons = [Neuron(*at) for at in found[order].tolist()]
     if json:
-        output.write_json([_as_json(hit) for hit in hits[:limit]])
-    elif hits:
-        output.write_lines(as_table(hits[:limit]))
-    if not hits:
-        note(_why_none(concepts, query, label, total))
-    elif len(hits) > limit:
-        note(f"and {len(hits) - limit} more: --limit {len(hits)}")
+        output.write_json([_as_json(neuron, labels, concepts) for neuron in neurons])
+    elif neurons:
+        output.write_lines(_as_table(neurons, strength, labels, concepts))
+    if not neurons:
+        note(_why_none(concepts, query, label, int(np.count_nonzero(strength))))
+    elif len(found) > limit:
+        note(f"and {len(found) - limit} more: --limit {len(found)}")
 
 
-def find_hits(concepts: Concepts, labels: Labels, query: str, label: Label | None) -> tuple[list[Hit], int]:
-    """The neurons that have ``query``, the strongest first, then by address.
-
-    Returns:
-        those of ``label`` (of any, if None), and how many there are of any label.
-    """
-    strength = concepts.find(query)
-    found = strength > 0
-    total = int(np.count_nonzero(found))
-    if label is not None:
-        found &= labels.label == label
-    layer, index = np.nonzero(found)
-    order = np.argsort(-strength[layer, index], kind="stable")
-    hits = []
-    for at in zip(layer[order].tolist(), index[order].tolist(), strict=True):
-        neuron = Neuron(*at)
-        high = bool(labels.high_confidence[at])
-        hits.append(Hit(neuron, labels.of(neuron), high, float(strength[at]), concepts.of(neuron)))
-    return hits, total
-
-
-def as_table(hits: list[Hit]) -> list[Text]:
-    """Aligned columns; ``!`` marks a high-confidence label."""
-    width = max(len("neuron"), *(len(str(hit.neuron)) for hit in hits))
+def _as_table(neurons: list[Neuron], strength: NDArray[np.float32], labels: Labels, concepts: Concepts) -> list[Text]:
+    """Aligned columns."""
+    width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
     lines = [output.row(f"{'neuron':<{width}}  label          strength  purity  base  concepts")]
-    for hit in hits:
-        line = output.row(f"{hit.neuron!s:<{width}}  ")
-        mark = "!" if hit.high_confidence else " "
-        line.append(set_cell_size(f"{hit.label.letter} {hit.label.word}{mark}", 13), COLOURS[hit.label])
-        found = hit.concepts
-        line.append(f"  {hit.strength:>8.1f}  {share(found.purity):>6}  {share(found.base_rate):>4}  {as_words(found)}")
+    for neuron in neurons:
+        at, own = (neuron.layer, neuron.index), concepts.of(neuron)
+        line = output.row(f"{neuron!s:<{width}}  ")
+        output.append_label(line, labels.of(neuron), bool(labels.high_confidence[at]))
+        line.append(f"  {strength[at]:>8.1f}  {share(own.purity):>6}  {share(own.base_rate):>4}  {as_words(own)}")
         lines.append(line)
     return lines
 
 
-def _as_json(hit: Hit) -> dict[str, object]:
+def _as_json(neuron: Neuron, labels: Labels, concepts: Concepts) -> dict[str, object]:
     return {
-        "neuron": str(hit.neuron),
-        "label": hit.label.word,
-        "high_confidence": hit.high_confidence,
-        **as_entry(hit.concepts),
+        "neuron": str(neuron),
+        "label": labels.of(neuron).word,
+        "high_confidence": bool(labels.high_confidence[neuron.layer, neuron.index]),
+        **as_entry(concepts.of(neuron)),
     }
 
 

@@ -21,16 +21,12 @@ from vlmscope.tui.commands.labels import firmness_json
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened, progress_json
-from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, LabelThresholds, ScanArgument, whole
+from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, LabelThresholds, ScanArgument, number
 from vlmscope.tui.commands.show_page import ShownNeuron
 from vlmscope.tui.commands.show_text import as_lines
 
 PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
 PNG_GAP = 12  #: white pixels between origin and activation
-
-
-class PictureError(VlmscopeError):
-    title = "The picture cannot be made"
 
 
 def show(
@@ -41,7 +37,7 @@ def show(
         int | None,
         typer.Option(
             "--sample",
-            parser=whole("--sample", "1"),
+            parser=number("--sample", "1", int),
             metavar="RANK",
             help="The top sample to show, from 1 (the best).",
         ),
@@ -62,8 +58,7 @@ def show(
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
     picked = _pick(page, rank)
     if png is not None:
-        _write_png(png, _picture(page, picked, colour_map))
-        note(f"wrote {png}")
+        output.write_png(png, images.png(_picture(page, picked, colour_map)))
     if json:
         output.write_json(as_json(page, picked if rank is not None else None))
     elif png is None:
@@ -74,11 +69,8 @@ def show(
 def _entry(store: ScanStore, neuron: Neuron) -> Entry:
     """What the notebook holds; without it where that cannot be read."""
     try:
-        notebook = kept_notebook(store)
-        if notebook is None:
-            return Entry(neuron)
-        with notebook:
-            return notebook.entry(neuron)
+        with kept_notebook(store) as notebook:
+            return Entry(neuron) if notebook is None else notebook.entry(neuron)
     except VlmscopeError as error:
         note(f"without the notebook: {error.message}")
         return Entry(neuron)
@@ -162,7 +154,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
     if picked is None or norms is None:
         which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
         hint = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
-        raise PictureError(
+        raise output.PictureError(
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
     crop = open_crop(picked.read_crop())
@@ -173,10 +165,3 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
     both.paste(origin, (0, 0))
     both.paste(activation, (origin.width + PNG_GAP, 0))
     return both
-
-
-def _write_png(path: Path, picture: Image.Image) -> None:
-    try:
-        path.write_bytes(images.png(picture))
-    except OSError as error:
-        raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error

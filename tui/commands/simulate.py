@@ -74,11 +74,7 @@ def simulate(
 
 
 def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, notes: Notes) -> Explanation:
-    """What ``--explanation`` stands for.
-
-    Raises:
-        UsageError: if it is empty, or there is no such explanation.
-    """
+    """What ``--explanation`` stands for."""
     said = said.strip()
     if not said:
         raise UsageError("--explanation is empty.", "Write words, such as --explanation 'red trains'.")
@@ -108,13 +104,7 @@ def _agree(
     yes: bool,
     notes: Notes,
 ) -> None:
-    """Ask whether the cost of an API is agreed to.
-
-    Raises:
-        ApiError: if there is no key.
-        UsageError: if nobody can be asked.
-        typer.Exit: if the answer is no.
-    """
+    """Ask whether the cost of an API is agreed to."""
     problem = key_problem(config.api)
     if problem:
         raise ApiError(problem, f"The backend {DEFAULT} needs no server.")
@@ -178,11 +168,7 @@ async def _run(
 
 
 def _report(end: BatchEnd[ScoreResult], labels: Labels, as_json: bool, notes: Notes) -> None:
-    """Write a run's results.
-
-    Raises:
-        VlmscopeError: what ended the run early, or that nothing was scored at all.
-    """
+    """Write a run's results."""
     if as_json:
         output.write_json([_as_json(result, labels.of(result.neuron)) for result in end.results])
     else:

@@ -1,8 +1,6 @@
 """``vlmscope stats``: the paper's figures 5 to 7 for any scans: as text, JSON, CSV, or a chart."""
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +18,15 @@ from vlmscope.core.analysis.statistics import (
     scan_statistics,
     shares,
 )
-from vlmscope.core.base.errors import UsageError, VlmscopeError
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.labels import by_label, thresholds_text
 from vlmscope.tui.commands.shared import output
-from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
-from vlmscope.tui.commands.stats_scores import scores_csv, scores_json, scores_of, scores_text
+from vlmscope.tui.commands.stats_scores import HEAD, score_row, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
 NAME_WIDTH = 40  #: characters of a scan's name or model
@@ -48,10 +45,6 @@ CSV_HEAD = (
     "high_confidence_share",
     "fragile",
 )
-
-
-class ChartError(VlmscopeError):
-    title = "The chart cannot be written"
 
 
 def stats(
@@ -92,11 +85,13 @@ def stats(
         found.append(scan_statistics(store, labels, fragile(store, labels)))
     found = named_apart(found, scans)
     if png is not None:
-        _write_chart(png, found)
+        from vlmscope.core.report.chart import chart_png  # late: it loads Pillow
+
+        output.write_png(png, chart_png(found))
     if json:
         output.write_json([as_json(scan) for scan in found])
     elif as_csv:
-        output.write(as_table_csv(found))
+        output.write_csv(CSV_HEAD, _csv_rows(found))
     elif png is None:
         output.write_lines(as_text(found))
 
@@ -106,7 +101,7 @@ def _write_scores(store: ScanStore, thresholds: LabelThresholds, json: bool, as_
     if json:
         output.write_json(scores_json(found))
     elif as_csv:
-        output.write(scores_csv(found))
+        output.write_csv(HEAD, map(score_row, found))
     else:
         output.write_lines(scores_text(found))
 
@@ -147,31 +142,18 @@ def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
     return row
 
 
-def as_table_csv(scans: Sequence[ScanStatistics]) -> str:
+def _csv_rows(scans: Sequence[ScanStatistics]) -> Iterator[list[object]]:
     """Lines of ``CSV_HEAD``; a control carries its scan's name and its seed, a scan has no seed. Shares as in JSON."""
-    buffer = io.StringIO()
-    lines = csv.writer(buffer, lineterminator="\n")
-    lines.writerow(CSV_HEAD)
     for scan in scans:
         for row in scan.both:
             about = [scan.name, row.model, row.hook.value, row.samples, row.seed]
             part, high = shares(row.counts), shares(row.high_confidence)
             for layer, which in np.ndindex(row.counts.shape):
                 place = (layer, which)
-                lines.writerow(
-                    [
-                        *about,
-                        layer,
-                        row.neurons,
-                        Label(which).word,
-                        int(row.counts[place]),
-                        _number(float(part[place])),
-                        int(row.high_confidence[place]),
-                        _number(float(high[place])),
-                        None if row.fragile is None else int(row.fragile[place]),
-                    ]
-                )
-    return buffer.getvalue().rstrip("\n")
+                counts = [int(row.counts[place]), _number(float(part[place]))]
+                firm = [int(row.high_confidence[place]), _number(float(high[place]))]
+                fragile = None if row.fragile is None else int(row.fragile[place])
+                yield [*about, layer, row.neurons, Label(which).word, *counts, *firm, fragile]
 
 
 def _number(value: float) -> str:
@@ -239,14 +221,3 @@ def _shares_text(scan: ScanStatistics, layer: int | None) -> str:
 
 def _percent(part: float, width: int) -> str:
     return f"{'-' if np.isnan(part) else f'{part:.1%}':>{width}}"
-
-
-def _write_chart(path: Path, scans: Sequence[ScanStatistics]) -> None:
-    from vlmscope.core.report.chart import chart_png  # late: it loads Pillow
-
-    picture = chart_png(scans)
-    try:
-        path.write_bytes(picture)
-    except OSError as error:
-        raise ChartError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
-    note(f"wrote {path}")

@@ -1,7 +1,5 @@
 """``vlmscope stats --scores``: how well explanations predict, by label and layer."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -22,11 +20,8 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
     Raises:
         NotebookError: if there is no notebook, or no score in it.
     """
-    found = {}
-    notebook = kept_notebook(store)
-    if notebook is not None:
-        with notebook:
-            found = newest_scores(notebook)
+    with kept_notebook(store) as notebook:
+        found = {} if notebook is None else newest_scores(notebook)
     inside = {
         neuron: reports
         for neuron, reports in found.items()
@@ -38,15 +33,7 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
 
 
 def scores_json(found: Sequence[Scores]) -> list[dict[str, object]]:
-    return [dict(zip(HEAD, _row(one), strict=True)) for one in found]
-
-
-def scores_csv(found: Sequence[Scores]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEAD)
-    writer.writerows(["" if value is None else value for value in _row(one)] for one in found)
-    return text.getvalue().rstrip("\n")
+    return [dict(zip(HEAD, score_row(one), strict=True)) for one in found]
 
 
 def scores_text(found: Sequence[Scores]) -> list[Text]:
@@ -62,7 +49,8 @@ def scores_text(found: Sequence[Scores]) -> list[Text]:
     return lines
 
 
-def _row(one: Scores) -> list[object]:
+def score_row(one: Scores) -> list[object]:
+    """The values of ``HEAD``."""
     quantiles: Sequence[float | None] = one.quantiles if one.quantiles is not None else [None] * 5
     label = None if one.label is None else one.label.word
     return [one.backend, one.kind.value, label, one.layer, one.count, one.undefined, one.mean, *quantiles]

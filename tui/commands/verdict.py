@@ -39,7 +39,9 @@ def verdict(
     It goes into the scan's notebook, where the screen shows it and undoes it.
     What changed goes to stderr.
     """
-    decided = _verdict(word)
+    clean = word.strip().lower()
+    if clean not in WORDS:
+        raise UsageError(f"{word!r} is not a verdict.", f"Verdicts: {', '.join(WORDS)}.")
     neuron = Neuron.parse(address)
     store = opened(scan)
     neuron.check_within(store.layers, store.neurons)
@@ -53,18 +55,11 @@ def verdict(
         if tags:
             kept = notebook.entry(neuron).tags if all(tag.strip() for tag in tags) else ()
             changes.append(notebook.set_tags(neuron, (*kept, *added)))
-        changes.append(notebook.set_verdict(neuron, decided))
+        changes.append(notebook.set_verdict(neuron, None if clean == CLEAR else Verdict(clean)))
         entry = notebook.entry(neuron)
     _note_changes(entry, [change for change in changes if change is not None])
     if json:
         output.write_json(noted(entry).model_dump(mode="json"))
-
-
-def _verdict(word: str) -> Verdict | None:
-    clean = word.strip().lower()
-    if clean not in WORDS:
-        raise UsageError(f"{word!r} is not a verdict.", f"Verdicts: {', '.join(WORDS)}.")
-    return None if clean == CLEAR else Verdict(clean)
 
 
 def _note_changes(entry: Entry, changes: list[Change]) -> None:

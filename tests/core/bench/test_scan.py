@@ -177,8 +177,9 @@ def test_known_architectures_have_the_published_number_of_weights(
 def test_flop_are_those_that_torch_counts(decoder: str) -> None:
     sizes = SIZES[Architecture.TINY]
     if "widths" in decoder:
-        text = replace(sizes.text, hidden=48, heads=3, intermediate=80, layers=2)
-        sizes = replace(sizes, text=text, vision=replace(sizes.vision, patch=4, hidden=24, layers=3))
+        text = {"hidden_size": 48, "num_attention_heads": 3, "intermediate_size": 80, "num_hidden_layers": 2}
+        vision = {"patch_size": 4, "hidden_size": 24, "num_hidden_layers": 3}
+        sizes = replace(sizes, text=sizes.text | text, vision=sizes.vision | vision)
     config: Any = model_config(sizes)  # its parts are of any configuration's type
     if decoder.startswith("qwen2"):
         config.text_config = Qwen2Config(
@@ -193,8 +194,8 @@ def test_flop_are_those_that_torch_counts(decoder: str) -> None:
     model = LlavaForConditionalGeneration(config).train(False)
     tokens = config.image_seq_length + 30
     ids = torch.full((1, tokens), 7)
-    ids[0, 3 : 3 + config.image_seq_length] = sizes.text.image_token
-    side = sizes.vision.image
+    ids[0, 3 : 3 + config.image_seq_length] = sizes.image_token
+    side = sizes.vision["image_size"]
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         model.model(input_ids=ids, pixel_values=torch.zeros(1, 3, side, side), use_cache=False)

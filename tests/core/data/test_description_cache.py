@@ -140,7 +140,7 @@ def test_a_killed_process_leaves_what_it_kept(cache: DescriptionCache) -> None:
         "from vlmscope.core.data.description_cache import DescriptionCache\n"
         "from vlmscope.core.store.manifest import ModelInfo\n"
         "model = ModelInfo.model_validate_json(sys.argv[2])\n"
-        "opened = DescriptionCache(Path(sys.argv[1])).open(model, 'What?', 300)\n"
+        "opened = DescriptionCache(Path(sys.argv[1])).open(model, 'What?', 300).__enter__()\n"
         "opened.keep({'a': 'A train.'})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -58,7 +58,7 @@ def test_what_is_skipped_or_left_out_is_named_with_its_line(
     assert "samples.jsonl, line 2: 000.png is listed already in line 1; the first counts." in said
     assert "skipped #1 001.png (samples.jsonl, line 3): " in said and "not a picture" in said
     assert "skipped #3 003.png (samples.jsonl, line 5): the description is too long" in said
-    assert "repair what is named" in said and "scanned 3 of 5 samples" in said
+    assert "correct what is named" in said and "scanned 3 of 5 samples" in said
 
 
 def test_of_many_images_listed_twice_some_are_named(

@@ -23,18 +23,11 @@ from tests.support.tiny_segmentation import SIDE, TEXT_LENGTH, make_detector, ma
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import Cancelled, ModelError, WorkerError
 from vlmscope.core.data.images import load_image
+from vlmscope.core.model.detector import Boxes, Detector, inside
 from vlmscope.core.model.engine import VlmEngine
 from vlmscope.core.model.load import load
-from vlmscope.core.model.segmentation import (
-    Boxes,
-    Detector,
-    Masks,
-    Segmentation,
-    Segmenter,
-    inside,
-    pooled_masks,
-    sam2_pixels,
-)
+from vlmscope.core.model.segmentation import Segmentation, pooled_masks
+from vlmscope.core.model.segmenter import Masks, Segmenter, sam2_pixels
 from vlmscope.core.model.server import failure
 from vlmscope.core.worker.messages import ModelSpec, Phase, SegmentRequest
 
@@ -87,7 +80,7 @@ class Known:
         self.asked: list[tuple[Any, ...]] = []
         self.cut: list[tuple[int, int]] = []
 
-    def load(self, name: str, device: torch.device) -> "Known":
+    def load(self, name: str, device: torch.device) -> Any:
         self.loaded.append((name, device))
         return self
 

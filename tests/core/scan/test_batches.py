@@ -11,6 +11,7 @@ import torch
 import vlmscope.core.scan.batches
 from tests.core.scan.test_kernels import RUNS, interpreted  # noqa: F401  # a fixture
 from tests.core.scan.test_resume import Small, silent
+from tests.support.sizes import manifest_of
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import load_image
@@ -19,7 +20,7 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Hook, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
-from vlmscope.core.scan.state import ScanState, StateShape
+from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
@@ -45,11 +46,12 @@ def test_the_largest_batch_that_fits(
     data = read_data(str(images), 13)
     prompt = vlm.prompt("Could you describe the image?")
     encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
-    shape = StateShape(vlm.layers, vlm.neurons, 5, 2, vlm.grid[0] * vlm.grid[1], 60, PENDING)
-    state = ScanState(shape)
+    sizes = {"model": vlm.info, "top_n": 5, "maps": 2, "grid": vlm.grid, "text_tokens_max": 60}
+    manifest = manifest_of(np.zeros((1, 1, 1), np.int32), 13, ()).model_copy(update=sizes)
+    state = ScanState(manifest, PENDING)
     Small(vlm, most, monkeypatch)
     assert largest_batch(vlm, state, encoded, HookPoint.GATE) == found
-    fresh = ScanState(shape)
+    fresh = ScanState(manifest, PENDING)
     assert state.waiting == 0 and torch.equal(state.top.key, fresh.top.key)
     assert torch.equal(state.maps.key, fresh.maps.key) and torch.equal(state.maps.visual, fresh.maps.visual)
 

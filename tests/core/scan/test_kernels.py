@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.scan.kernels import (
     Reduced,
     Spans,
-    fused_available,
     fused_works,
     insert_maps_fused,
     insert_maps_torch,
@@ -37,7 +37,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 INF = float("inf")
 # Older interpreters use what numpy no longer supports.
-RUNS = fused_available() and (DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7))
+RUNS = find_spec("triton") is not None and (
+    DEVICE == "cuda" or tuple(map(int, version("triton").split(".")[:2])) >= (3, 7)
+)
 fused = pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")
 # The interpreter is numpy, which warns of what a GPU computes in silence.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.*")
@@ -263,7 +265,7 @@ def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
     maps: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     ranked: dict[int, list[tuple[float, int]]] = {f: [] for f in range(NEURONS)}
     for activation, where, score, samples, finite in map_batches(4):
-        insert_maps_torch(activation, where, score, samples, finite, keys, visual, text)
+        insert_maps_torch(activation, where, score, samples, finite, (keys, visual, text))
         for b, sample in enumerate(samples.tolist()):
             for f in range(NEURONS):
                 if finite[b]:
@@ -293,7 +295,7 @@ def test_the_shade_of_half_is_up() -> None:
     where = spans(slice(0, 3), 3, [4], [4])
     score, sample = torch.full((1, 1), 255.0, device=DEVICE), torch.tensor([6], device=DEVICE)
     good = torch.ones(1, dtype=torch.bool, device=DEVICE)
-    insert_maps_torch(activation, where, score, sample, good, key, visual, text)
+    insert_maps_torch(activation, where, score, sample, good, (key, visual, text))
     assert visual.tolist() == [[[255, 3, 0]]] and text.tolist() == [[[1, 0]]]
     assert torch.equal(key, order_key(score, sample))
 
@@ -303,8 +305,8 @@ def test_the_shade_of_half_is_up() -> None:
 def test_fused_maps_equal_torchs(entries: int) -> None:
     expected, found = empty_maps(entries), empty_maps(entries)
     for batch in map_batches(entries):
-        insert_maps_torch(*batch, *expected)
-        insert_maps_fused(*batch, *found)
+        insert_maps_torch(*batch, expected)
+        insert_maps_fused(*batch, found)
         for mine, theirs in zip(best_first(*found), best_first(*expected), strict=True):
             assert torch.equal(mine, theirs)
 
@@ -362,7 +364,7 @@ def test_where_the_kernels_cannot_run_one_warning_is_logged_and_torch_is_used(
     def fails(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler\nlong text")
 
-    monkeypatch.setattr("vlmscope.core.scan.kernels.fused_available", lambda: True)
+    monkeypatch.setattr("vlmscope.core.scan.kernels.find_spec", lambda _: True)
     monkeypatch.setattr("vlmscope.core.scan.kernels.reduce_fused", fails)
     fused_works.cache_clear()
     try:

@@ -14,12 +14,12 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
-from vlmscope.core.scan.ranks import _begin, _check_shared, _Group, _merge, named, rank_device
+from vlmscope.core.scan.ranks import _begin, _check_shared, _joined, _merge, named, rank_device
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.manifest import ShardInfo, read_manifest
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.store.shards import shard_folder
+from vlmscope.core.store.shards import shard_folder, shards_folder
 from vlmscope.core.worker.messages import ModelSpec
 
 TWO = Ranks(0, 2, 0)
@@ -89,7 +89,7 @@ def test_a_finished_scan_is_left_as_it_is(made: tuple[Path, Path, Path], tmp_pat
 def test_existing_shards_are_resumed_only_on_request(tmp_path: Path) -> None:
     out = tmp_path / "out"
     token = _begin(out, TWO, resume=False)
-    _check_shared(out, token)
+    _check_shared([shards_folder(out) / token], "is elsewhere")
     assert _begin(out, TWO, resume=False)  # nothing was begun but the folder
     shard_folder(out, TWO.shard).mkdir()
     with pytest.raises(StoreError, match=r"out\.shards exists already: a scan that was not finished"):
@@ -113,8 +113,8 @@ def test_what_one_process_has_begun_is_not_resumed_by_several(made: tuple[Path, 
 
 def test_machines_that_share_no_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmscope.core.scan.ranks.SEEN_SECONDS", 0)
-    with pytest.raises(StoreError, match="share no disk") as caught:
-        _check_shared(tmp_path / "out", ".shared-0")
+    with pytest.raises(StoreError, match=r"out\.shards is elsewhere: the machines share no disk") as caught:
+        _check_shared([tmp_path / "out.shards" / ".shared-0"], "is elsewhere")
     assert "--shard" in caught.value.hint and "vlmscope merge" in caught.value.hint
     with pytest.raises(StoreError, match=r"1-of-2 is not visible on the machine of rank 0"):
         _merge(tmp_path / "out", TWO, silent)
@@ -149,5 +149,5 @@ def test_processes_that_do_not_begin_are_an_error(monkeypatch: pytest.MonkeyPatc
     for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("vlmscope.core.scan.ranks.BEGUN", timedelta(seconds=0.2))
-    with pytest.raises(RanksError, match="The 2 processes do not find each other"), _Group(TWO):
+    with pytest.raises(RanksError, match="The 2 processes do not find each other"), _joined(TWO):
         pass

@@ -489,7 +489,7 @@ def test_what_the_scan_keeps_does_not_fit(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("no memory is left")
 
-    monkeypatch.setattr("vlmscope.core.scan.scan.ScanState", full)
+    monkeypatch.setattr("vlmscope.core.scan.run.ScanState", full)
     with pytest.raises(ModelError, match="What the scan keeps does not fit") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
     assert "--maps" in caught.value.hint

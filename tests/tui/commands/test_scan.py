@@ -1,6 +1,7 @@
 """``vlmscope scan`` and ``vlmscope bench scan``, as a user types them, on a tiny random model."""
 
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -142,6 +143,7 @@ def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     command = ["scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1", "--save-samples", "1"]
 
     def run() -> None:
+        gc.callbacks.clear()  # Hypothesis has one here, and would swallow a Ctrl-C that falls into it
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["vlmscope", *command]
         with said.open("w") as file, contextlib.redirect_stderr(file):

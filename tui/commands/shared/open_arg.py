@@ -1,5 +1,7 @@
 """The scan that a command was given, opened for reading, and its notebook."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from vlmscope.core.base.config import load_config
@@ -36,9 +38,14 @@ def open_notebook(store: ScanStore) -> Notebook:
     return Notebook.open(_notebook_path(store), store.manifest.scan_id)
 
 
-def kept_notebook(store: ScanStore) -> Notebook | None:
-    """The scan's notebook, or None if there is none. Raises as ``open_notebook``."""
-    return open_notebook(store) if _notebook_path(store).exists() else None
+@contextlib.contextmanager
+def kept_notebook(store: ScanStore) -> Iterator[Notebook | None]:
+    """The scan's notebook while the block runs, or None if there is none. Raises as ``open_notebook``."""
+    if not _notebook_path(store).exists():
+        yield None
+        return
+    with open_notebook(store) as notebook:
+        yield notebook
 
 
 def progress_json(progress: Progress | None) -> dict[str, object] | None:

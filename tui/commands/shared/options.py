@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.data.listings import Captions
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import ModelSpec
 
+N = TypeVar("N", int, float)
 MODEL = "Model"
 IMAGES = "Images"
 SEEDS = 2**63  #: of torch's generator
@@ -20,30 +23,19 @@ THRESHOLDS = "Thresholds (where not given: the scan's own, or the method's)"
 LABEL_WORDS: dict[str, Label] = {label.word: label for label in Label}
 
 
-def number(option: str, example: str) -> Callable[[str], float]:
-    """A reader of one option's number, whose complaint names what was typed (typer's own does not).
+def number(option: str, example: str, kind: Callable[[str], N]) -> Callable[[str], N]:
+    """A reader of one option's number, ``int`` or ``float``. Its error names what was typed (typer's own does not).
 
     Raises:
         UsageError: from the reader, if it is not a number.
     """
 
-    def read(text: str) -> float:
+    def read(text: str) -> N:
         try:
-            return float(text)
+            return kind(text)
         except ValueError:
-            raise UsageError(f"{option} is {text!r}, not a number.", f"Write {option} {example}.") from None
-
-    return read
-
-
-def whole(option: str, example: str) -> Callable[[str], int]:
-    """The same for whole numbers."""
-
-    def read(text: str) -> int:
-        try:
-            return int(text)
-        except ValueError:
-            raise UsageError(f"{option} is {text!r}, not a whole number.", f"Write {option} {example}.") from None
+            what = "a whole number" if kind is int else "a number"
+            raise UsageError(f"{option} is {text!r}, not {what}.", f"Write {option} {example}.") from None
 
     return read
 
@@ -67,7 +59,7 @@ def label_option(help_: str, panel: str | None = None) -> Any:
 def _batch(text: str) -> int | None:
     if text == "auto":
         return None
-    size = whole("--batch", "8, or auto")(text)
+    size = number("--batch", "8, or auto", int)(text)
     if size < 1:
         raise UsageError(f"--batch is {size}; at least one sample goes through the model.", "Write --batch auto.")
     return size
@@ -89,6 +81,24 @@ BatchOption = Annotated[
         show_default=False,
     ),
 ]
+ImageRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-root",
+        metavar="FOLDER",
+        help="What a file's paths are relative to; default: its own folder, or train2017 or val2017 in or beside it.",
+        rich_help_panel=IMAGES,
+    ),
+]
+CaptionsOption = Annotated[
+    Captions | None,
+    typer.Option(
+        "--captions",
+        help="Whose words describe the images: the data's own, or the model's; default: own for 'description', model "
+        "for COCO and LLaVA.",
+        rich_help_panel=IMAGES,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
@@ -103,14 +113,18 @@ DtypeOption = Annotated[
 ]
 
 
+def _threshold(option: str, example: str, kind: Callable[[str], N], metavar: str, help_: str) -> Any:
+    parser = number(option, example, kind)
+    return typer.Option(option, parser=parser, metavar=metavar, help=help_, rich_help_panel=THRESHOLDS)
+
+
 def _norm(option: str, example: str, tokens: str) -> Any:
-    help_ = f"Norm above which a {tokens} token is active, 0 to 10."
-    return typer.Option(option, parser=number(option, example), metavar="NORM", help=help_, rich_help_panel=THRESHOLDS)
+    return _threshold(option, example, float, "NORM", f"Norm above which a {tokens} token is active, 0 to 10.")
 
 
 def _count(option: str, example: str, tokens: str, kept: int) -> Any:
     help_ = f"Active {tokens} tokens that make a sample {tokens}, 1 to {kept}."
-    return typer.Option(option, parser=whole(option, example), metavar="COUNT", help=help_, rich_help_panel=THRESHOLDS)
+    return _threshold(option, example, int, "COUNT", help_)
 
 
 @dataclass(frozen=True)
@@ -143,12 +157,12 @@ class LabelThresholds(ThresholdOptions):
 
     high_confidence: Annotated[
         float | None,
-        typer.Option(
+        _threshold(
             "--high-confidence",
-            parser=number("--high-confidence", "0.8"),
-            metavar="SHARE",
-            help="Share of the top samples above which a label is high-confidence.",
-            rich_help_panel=THRESHOLDS,
+            "0.8",
+            float,
+            "SHARE",
+            "Share of the top samples above which a label is high-confidence.",
         ),
     ] = None
 

@@ -1,19 +1,28 @@
 """stdout is data: how commands write it. Text from outside is made harmless here, on its way out."""
 
+import csv
+import io
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from vlmscope.core.analysis.statistics import Counts
+from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import COLOURS, Label, bar_cells
+from vlmscope.tui.commands.shared.notes import note
 
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
+
+
+class PictureError(VlmscopeError):
+    title = "The picture cannot be made"
 
 
 def write(text: str) -> None:
@@ -57,6 +66,31 @@ def append_bar(line: Text, counts: Counts, width: int) -> None:
     """Append the shares of the four labels, int64 (4,), as a bar of ``width`` cells made of their letters."""
     for label, cells in zip(Label, bar_cells(counts.tolist(), width), strict=True):
         line.append(label.letter * cells, style=COLOURS[label])
+
+
+def append_label(line: Text, label: Label, high_confidence: bool) -> None:
+    """Append a column of 13 cells; ``!`` marks a high-confidence label."""
+    line.append(f"{label.letter} {label.word}{'!' if high_confidence else ''}".ljust(13), style=COLOURS[label])
+
+
+def write_png(path: Path, picture: bytes) -> None:
+    """Write the PNG that ``--png`` asks for.
+
+    Raises:
+        PictureError: if the file cannot be written.
+    """
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
+    note(f"wrote {path}")
+
+
+def write_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write lines of CSV to stdout; None is an empty cell."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([head, *rows])
+    write(buffer.getvalue().rstrip("\n"))
 
 
 def write_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
