@@ -228,6 +228,13 @@ def test_the_fields_of_json_are_those_that_are_listed(name: str, capsys: pytest.
     assert (found[0] if isinstance(found, list) else found).keys() == listed[name] - {"--sample"}
 
 
+def test_the_fields_of_doctors_findings_are_those_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = next(cells for head, cells in rows(section(FILES, "JSON formats")) if head == "`doctor`")
+    main(["doctor", "--json"])  # it ends with 1 where something is missing
+    found = json.loads(capsys.readouterr().out)
+    assert quoted(listed) == {*found, *found["findings"][0]}
+
+
 def test_every_command_with_json_has_its_fields_listed() -> None:
     listed = {quoted(head).pop().split()[0] for head, *_ in rows(section(FILES, "JSON formats"))}
     assert listed == with_option("--json") - {"bench"}  # docs/speed.md has its figures

@@ -1,6 +1,7 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,6 +18,17 @@ from vlmscope.tui.views.state import Decided, Filter, Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
+
+
+def by_letter(names: Iterable[str]) -> dict[str, str]:
+    """The names by a letter each: the first of a name's own that is free, else any; names beyond the letters go."""
+    found: dict[str, str] = {}
+    for name in names:
+        free = (letter for letter in (*name.lower(), *LETTERS) if letter in LETTERS and letter not in found)
+        if letter := next(free, ""):
+            found[letter] = name
+    return found
+
 
 _LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
 _VERDICTS = {"1": Decided.KEEP, "2": Decided.REJECT, "3": Decided.UNSURE, "4": Decided.NONE, "5": Decided.ANY}
