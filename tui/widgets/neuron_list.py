@@ -171,12 +171,12 @@ class NeuronList(ScrollView, can_focus=False):
     def _columns(self, width: int) -> _Columns:
         view = self.view
         whole = view is not None and view.state.filter.whole
-        room = width - (16 if whole else 10) - 20
+        room = width - (16 if whole else 10) - 21  # the last cell is the scroll bar's
         if view is None or not view.has_concepts:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
             return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)
-        words = min(max(room - 6, 0), _CONCEPTS)
+        words = min(max(room - 5, 0), _CONCEPTS)
         return _Columns(max(min(room - words, 24), 4), words, False)
 
     def _head(self, width: int, palette: Palette) -> Strip:
