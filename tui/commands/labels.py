@@ -43,7 +43,7 @@ def labels(
 
     A label is fragile if it changes when Tv or Tt moves by 10 %, or if it is
     a tie. Where the scan has a control, a network with random weights, its
-    shares stand beside. In the list ! marks a high-confidence label.
+    shares stand beside. In the list "high" marks a high-confidence label.
     """
     if not neurons and (label is not None or only_fragile or limit is not None):
         raise UsageError("--label, --fragile and --limit choose from a list.", "Ask for it with --neurons.")
@@ -180,7 +180,7 @@ def p_text(p: float) -> str:
 def _entry_lines(labels: Labels, firm: Firmness, neurons: list[Neuron]) -> list[Text]:
     """Aligned columns."""
     width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
-    lines = [output.row(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
+    lines = [output.row(f"{'neuron':<{width}}  label              share  interval       margin   sign p")]
     for neuron in neurons:
         line = output.row(f"{neuron!s:<{width}}  ")
         output.append_label(line, labels.of(neuron), bool(labels.high_confidence[neuron.layer, neuron.index]))

@@ -150,8 +150,8 @@ def test_the_list_as_text(scan: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(lines) == len(found) + 1
     for entry, line in zip(found, lines[1:], strict=True):
         words = line.split()
-        assert words[0] == entry["neuron"] and words[2].rstrip("!") == entry["label"]
-        assert words[2].endswith("!") == entry["high_confidence"]
+        assert words[0] == entry["neuron"] and words[2] == entry["label"]
+        assert (words[3] == "high") == entry["high_confidence"]
         assert line.endswith("fragile") == entry["fragile"]
         assert f"{entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}" in line
 

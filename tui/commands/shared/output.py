@@ -69,8 +69,8 @@ def append_bar(line: Text, counts: Counts, width: int) -> None:
 
 
 def append_label(line: Text, label: Label, high_confidence: bool) -> None:
-    """Append a column of 13 cells; ``!`` marks a high-confidence label."""
-    line.append(f"{label.letter} {label.word}{'!' if high_confidence else ''}".ljust(13), style=COLOURS[label])
+    """Append a column of 17 cells; ``high`` marks a high-confidence label."""
+    line.append(f"{label.letter} {label.word}{' high' if high_confidence else ''}".ljust(17), style=COLOURS[label])
 
 
 def write_png(path: Path, picture: bytes) -> None:
