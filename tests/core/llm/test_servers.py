@@ -52,10 +52,10 @@ def body(status: int, value: object) -> Reply:
     return raw(value if isinstance(value, str) else json.dumps(value), status)
 
 
-def message(status: int = 200, *, usage: object = None, finish: object = "stop", **fields: object) -> Reply:
+def message(fields: dict[str, object], *, usage: object = None, finish: object = "stop") -> Reply:
     """A completion with these fields in its message."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", **fields}}
-    return body(status, {"model": "local-vlm", "choices": [choice], "usage": usage})
+    return body(200, {"model": "local-vlm", "choices": [choice], "usage": usage})
 
 
 # Errors
@@ -233,7 +233,7 @@ async def test_an_error_in_an_answer_that_does_not_pass(server: ApiServer) -> No
     ],
 )
 async def test_an_answer_may_be_in_other_places(server: ApiServer, fields: dict[str, object]) -> None:
-    answer = await ask(server, message(**fields))
+    answer = await ask(server, message(fields))
     assert json.loads(answer.text) == GOOD
     assert (answer.refusal, answer.finish_reason, answer.model) == ("", "stop", "local-vlm")
 
@@ -242,10 +242,10 @@ async def test_an_answer_may_be_in_other_places(server: ApiServer, fields: dict[
     ("finish", "read"), [(None, "stop"), (3, "stop"), ("STOP", "stop"), ("MAX_TOKENS", "length"), ("length", "length")]
 )
 async def test_why_an_answer_ends(server: ApiServer, finish: object, read: str) -> None:
-    assert (await ask(server, message(finish=finish, content=J))).finish_reason == read
+    assert (await ask(server, message({"content": J}, finish=finish))).finish_reason == read
 
 
-USAGE = [
+USAGE: list[tuple[object, tuple[int, int]]] = [
     (None, (0, 0)),
     ([], (0, 0)),
     ("900", (0, 0)),
@@ -265,7 +265,7 @@ USAGE = [
 
 @pytest.mark.parametrize(("usage", "read"), USAGE)
 async def test_usage_that_cannot_be_true_is_not_known(server: ApiServer, usage: object, read: tuple[int, int]) -> None:
-    answer = await ask(server, message(usage=usage, content=J))
+    answer = await ask(server, message({"content": J}, usage=usage))
     assert (answer.text, answer.input_tokens, answer.output_tokens) == (J, *read)
 
 
@@ -279,7 +279,7 @@ async def test_usage_of_thousands_of_digits(server: ApiServer) -> None:
 async def test_usage_that_cannot_be_true_is_booked_at_the_estimate(server: ApiServer) -> None:
     for count in (10**30, -5):
         ledger = Ledger(5)
-        server.script.append(message(usage={"prompt_tokens": count, "completion_tokens": 60}, content=J))
+        server.script.append(message({"content": J}, usage={"prompt_tokens": count, "completion_tokens": 60}))
         async with Chat(Api(base_url=server.url)) as chat:
             found = await converse(REQUEST, str, chat, ledger)
         assert found.outcome == J
