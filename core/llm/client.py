@@ -80,7 +80,7 @@ class Chat:
         """One question, tried up to four times where another try may help.
 
         Returns:
-            What the server said, a refusal or a cut answer too: ``finish_reason`` and ``refusal`` tell.
+            The server's answer, also a refusal or a cut answer: see ``finish_reason`` and ``refusal``.
 
         Raises:
             StopRun: if no further request would succeed.
@@ -137,11 +137,11 @@ class Chat:
 
         from vlmscope.core.llm.connection import BadResponse
 
-        url = asked_url(self.settings)
+        url, body = asked_url(self.settings), wire_body(request, dialect)
         outcome: ChatAnswer | ApiFailure
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                raw = await client.chat.completions.with_raw_response.create(**wire_body(request, dialect))
+                raw = await client.chat.completions.with_raw_response.create(**body)
         except (TimeoutError, openai.APITimeoutError):
             return ApiFailure(NextStep.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
         except openai.APIConnectionError as error:

@@ -9,8 +9,13 @@ from vlmscope.core.llm.retry import REASON_LENGTH, ApiFailure, NextStep, classif
 from vlmscope.core.llm.server_error import read_error
 
 MOST_TOKENS = 10_000_000  #: of one request; the longest contexts that are sold hold some millions
-_DIGITS = 30  #: a whole number of more is none that is used here
-_CUT = ("length", "max_tokens", "max_output_tokens", "model_length")  #: what servers call an answer that was cut
+_DIGITS = 30  #: a longer whole number is read as infinite
+_CUT = (
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "model_length",
+)  #: names that servers have for an answer that was cut
 _FILTERED = ("content_filter", "safety")
 
 

@@ -24,7 +24,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True)
 class ServerError:
-    """What a body says about an error.
+    """An error as a body describes it.
 
     Attributes:
         words: for a person, on one line; empty if the body has none.
