@@ -16,7 +16,7 @@ from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.errors import SamplesError, UsageError
 from vlmscope.core.data.images import is_file
-from vlmscope.core.data.samples import Data, ListedImage
+from vlmscope.core.data.samples import Data, ListedImage, data_path
 from vlmscope.core.store.manifest import MANIFEST, Manifest
 from vlmscope.core.store.progress import check_whole
 from vlmscope.core.store.reader import ScanStore
@@ -87,7 +87,7 @@ def control_data(store: ScanStore, images: str | None = None, limit: int | None 
     if images == DEMO:
         name, root = DEMO, demo_folder()
     elif images is not None:
-        name, root = manifest.data if manifest.data != DEMO else images, Path(images).expanduser().resolve()
+        name, root = manifest.data if manifest.data != DEMO else images, data_path(images)
     elif manifest.image_root is None:
         raise SamplesError(f"{store.folder} does not name the folder of its images.", hint)
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vlmscope.core.base.demo import DEMO, samples_file
 from vlmscope.core.base.errors import SamplesError, UsageError
+from vlmscope.core.base.text import plain
 from vlmscope.core.data.images import SUFFIXES, is_file
 from vlmscope.core.data.listings import RECORD, Captions, ListedImage, read_file
 
@@ -69,7 +70,7 @@ def read_data(
         SamplesError: if ``name`` does not exist, something in it is wrong, or there is no image.
         UsageError: if ``image_root`` or ``captions`` does not apply to it.
     """
-    path = samples_file() if name == DEMO else Path(name).expanduser().resolve()
+    path = samples_file() if name == DEMO else data_path(name)
     if image_root is not None and (name == DEMO or path.is_dir()):
         raise UsageError(
             "--image-root is for a file that lists images; a folder holds its images itself.", "Leave out --image-root."
@@ -95,6 +96,21 @@ def read_data(
         raise UsageError(f"{name} holds no captions.", "Leave out --captions own: the model then describes the images.")
     sources = sources[:limit]
     return Data(name, path if path.is_dir() else _root(path, sources, image_root), tuple(sources), tuple(notes))
+
+
+def data_path(name: str) -> Path:
+    """The whole path of the folder or file that the user named; it need not exist.
+
+    Raises:
+        SamplesError: if it cannot be a path: too long, ``~`` and a name that is not a user's, a circle of links.
+    """
+    try:
+        path = Path(name).expanduser().resolve()
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SamplesError(f"{plain(name, 60)} is not a path: {reason}.", "Write the path in full.") from error
+    return path
 
 
 def _pictures(folder: Path) -> tuple[list[Path], list[str]]:
@@ -145,7 +161,7 @@ def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
     own = path.parent
     folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
     if given is not None:
-        folders = [given.expanduser().resolve()]
+        folders = [data_path(str(given))]
     looked_at = sources[:LOOKED_AT]
     for folder in folders:
         if any(is_file(folder / source.image) for source in looked_at):

@@ -297,3 +297,14 @@ def test_links_to_nothing_and_folders_that_cannot_be_read_are_named(
         f"{tmp_path / '2.png'} is a link to a file that is not there; it is left out.",
         f"{secret} cannot be read and is left out: Permission denied.",
     )
+
+
+@pytest.mark.parametrize("name", ["data:" + "iVBOR" * 2000, "~nobody-of-this-name/x", "a\0b", "{loop}/x"])
+def test_what_cannot_be_a_path_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    name = name.format(loop=tmp_path / "loop")
+    path = write(touch(tmp_path, "a.png") / "data.jsonl", lines({"image": "a.png"}))
+    for given in ((name,), (path, None, Path(name))):
+        with pytest.raises(SamplesError) as failure:
+            read_data(*given)  # type: ignore[arg-type]
+        assert len(failure.value.message) < 400 and failure.value.hint
