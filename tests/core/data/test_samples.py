@@ -306,5 +306,5 @@ def test_what_cannot_be_a_path_is_named(tmp_path: Path, name: str) -> None:
     path = write(touch(tmp_path, "a.png") / "data.jsonl", lines({"image": "a.png"}))
     for given in ((name,), (path, None, Path(name))):
         with pytest.raises(SamplesError) as failure:
-            read_data(*given)  # type: ignore[arg-type]
+            read_data(*given)
         assert len(failure.value.message) < 400 and failure.value.hint
