@@ -1,6 +1,7 @@
 """A scan at work: the model loaded, progress on stderr, Ctrl-C heard, one process or several, and what came of it."""
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -59,14 +60,15 @@ def run_job(job: Job) -> Manifest:
 
     Raises:
         VlmscopeError: as ``vlmscope.core.scan.scan.scan``.
-        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM; what was scanned is saved, and a note names the next command.
+        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP (the terminal is gone); what was scanned is
+            saved, and a note names the next command.
     """
     notes = Notes(quiet=job.quiet)
     model, options = job.model, job.options
     for line in job.data.notes[:NAMED]:
         notes.write(line)
     if len(job.data.notes) > NAMED:
-        notes.write(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts")
+        notes.write(f"{len(job.data.notes) - NAMED} more notes like these on {job.data.name}")
     notes.write(f"{'loading' if options.control is None else 'making at random'} {model.name}")
     from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
@@ -166,13 +168,19 @@ def _report(job: Job, manifest: Manifest) -> None:
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM end the scan within a batch; the second of them ends the program at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the scan within a batch; the second of them ends the program at once.
+
+    SIGHUP stays ignored where it is, as under nohup.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,12 +189,25 @@ class _Stop:
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        if number == signal.SIGHUP:
+            _drop_lost_terminal()
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
     def is_asked(self) -> bool:
         """Whether the scan is to end."""
         return self.signal != 0
+
+
+def _drop_lost_terminal() -> None:
+    """Discard what is written from now on where the terminal is gone: writing to it would be an error."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream)
+            os.close(null)
 
 
 def _known_settings(job: Job) -> dict[str, object]:

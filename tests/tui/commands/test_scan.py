@@ -5,9 +5,13 @@ import gc
 import json
 import multiprocessing
 import os
+import pty
+import select
 import shlex
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,7 +104,7 @@ def test_what_exists_is_found_before_the_model_loads(
     assert "exists already" in said and "nothing/here" not in said
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     model: str,
     images: str,
@@ -167,6 +171,66 @@ def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     assert again[0] == "vlmscope" and again[-1] == "--resume"
     assert main(again[1:]) == 0
     assert read_manifest(out).progress is None
+
+
+def test_a_scan_whose_terminal_goes_away_is_saved(model: str, tmp_path: Path) -> None:
+    """In a pseudo-terminal of its own, whose other end is closed: writing to it fails from then on."""
+    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 40))
+    command = ["scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1", "--save-samples", "1"]
+    process, terminal = pty.fork()
+    if process == 0:  # pragma: no cover (another process)
+        code = 99
+        try:
+            gc.callbacks.clear()
+            sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode) for fd, mode in ((0, "r"), (1, "w"), (2, "w")))
+            code = main(command)
+        finally:
+            os._exit(code)
+    reader = threading.Thread(target=drained, args=(terminal, out))
+    reader.start()  # until there is a sample; then it closes the terminal
+    try:
+        reader.join(120)
+        for _ in range(12_000):
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+    finally:
+        if not ended:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+    assert ended and os.waitstatus_to_exitcode(status) == 129
+    saved = read_manifest(out)
+    assert saved.progress is not None and 0 < saved.scanned < 40
+    assert main([*command, "--resume"]) == 0
+    assert read_manifest(out).progress is None
+
+
+def drained(terminal: int, out: Path) -> None:
+    """Read what a scan writes to its terminal until a sample of it is saved, and close the terminal."""
+    for _ in range(12_000):
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 65536)
+        if (out / "manifest.json").exists() and read_manifest(out).scanned:
+            break
+    os.close(terminal)
+
+
+def test_nohup_keeps_a_scan_going(model: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = BatchRunner.pieces
+
+    def hung_up(self: BatchRunner, *args: Any) -> Iterator[list[ProcessedSample]]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return pieces(self, *args)
+
+    monkeypatch.setattr(BatchRunner, "pieces", hung_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert scan(model, images, tmp_path / "scan") == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert read_manifest(tmp_path / "scan").progress is None
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "all", "2.5"])
