@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
+from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.base.callbacks import OnLoading
@@ -19,6 +19,10 @@ from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.messages import ModelSpec
+
+#: The families that can be loaded: the class of the configuration, and that of the model. Untyped: transformers'
+#: loaders are.
+FAMILIES: dict[type[PreTrainedConfig], Any] = {LlavaConfig: LlavaForConditionalGeneration}
 
 
 def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | None = None) -> Vlm:
@@ -42,7 +46,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         config, processor = _read_parts(spec.name, options)
         if seed is None:
             _check_memory(spec.name, config, kind, where)
-            model = LlavaForConditionalGeneration.from_pretrained(
+            model = FAMILIES[type(config)].from_pretrained(
                 model_source(spec.name), config=config, dtype=kind, device_map={"": where}, **options
             )
     if seed is None:
@@ -52,7 +56,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
 
 
 def random_vlm(
-    config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+    config: PreTrainedConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
 ) -> Vlm:
     """A model of this configuration called ``name``, with random weights as transformers initialises it.
 
@@ -67,12 +71,11 @@ def random_vlm(
     """
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
-    make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
     _check_memory(name, config, kind, where)
     with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
         with where:
-            model = make._from_config(config, dtype=kind)
+            model = FAMILIES[type(config)]._from_config(config, dtype=kind)
     return Vlm(model.to(where), processor, name)
 
 
@@ -139,11 +142,11 @@ def _loading(name: str, where: torch.device) -> Iterator[None]:
         ) from error
 
 
-def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
+def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
     """Configuration and processor of ``name``."""
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
-    if not isinstance(config, LlavaConfig):
+    if type(config) not in FAMILIES:
         raise ModelError(
             f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
             "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
@@ -153,7 +156,7 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
     return config, auto.from_pretrained(source, **options)
 
 
-def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
+def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
     """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
 
     A GPU that is too small needs no check: loading raises an error.
@@ -161,9 +164,8 @@ def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torc
     free = free_memory()
     if where.type != "cpu" or free is None:
         return
-    make: Any = LlavaForConditionalGeneration
     with torch.device("meta"):  # shapes alone
-        weights = make._from_config(config, dtype=kind).parameters()
+        weights = FAMILIES[type(config)]._from_config(config, dtype=kind).parameters()
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     if needed > free:
         raise ModelError(

@@ -48,13 +48,14 @@ class ScoreControl:
         if self._running is not None:
             self.post(Notice(f"Something is being scored already; {self.stop_key} stops it."))
             return None
-        from vlmscope.core.scoring.simulators.registry import BACKENDS, usable
+        from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
+        from vlmscope.tui.dialogs.choice import by_letter
 
-        names = usable(self.session.store)
-        choices = [Choice(name[0], f"{name}: {BACKENDS[name].means}", at == 0) for at, name in enumerate(names)]
+        names = by_letter(usable(self.session.store))
+        choices = [Choice(one, f"{name}: {BACKENDS[name].means}", name == DEFAULT) for one, name in names.items()]
 
         def chosen(letter: str) -> None:
-            self._score_after_a_yes(next(name for name in names if name[0] == letter))
+            self._score_after_a_yes(names[letter])
 
         return AskChoice(f"score {self.session.state.neuron} by", choices, chosen)
 

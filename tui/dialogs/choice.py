@@ -1,7 +1,7 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,6 +20,16 @@ from vlmscope.tui.views.state import Decided, Filter, Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
+
+
+def by_letter(names: Iterable[str]) -> dict[str, str]:
+    """The names by a letter each: the first of a name's own that is free, else any; names beyond the letters go."""
+    found: dict[str, str] = {}
+    for name in names:
+        free = (letter for letter in (*name.lower(), *LETTERS) if letter in LETTERS and letter not in found)
+        if letter := next(free, ""):
+            found[letter] = name
+    return found
 
 
 _LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
