@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import HookPoint
@@ -28,6 +35,17 @@ class ModelInfo(Frozen):
     dtype: str
     layers: int = Field(gt=0)
     neurons: int = Field(gt=0)  #: FFN units of one layer
+    #: Fingerprint of a folder's weights (core/store/weights.py). None for the demo, a control, a model of the hub (its
+    #: revision names its weights), and in scans made before vlmscope stored it.
+    weights: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, fields: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave ``weights`` out where there is none: scan ids and cache keys of such models stay what they were."""
+        made: dict[str, object] = fields(self)
+        if self.weights is None:
+            del made["weights"]
+        return made
 
 
 class Skipped(Frozen):
