@@ -2,7 +2,6 @@
 Grounded SAM 2."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,8 @@ from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import ModelError, VlmscopeError
 from vlmscope.core.base.text import first_line, plain
+from vlmscope.core.model.checkpoint import check_weights, complete_processor, try_out
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
-from vlmscope.core.model.trial import try_out
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.store.weights import weights_fingerprint
 from vlmscope.core.worker.messages import ModelSpec
@@ -28,10 +27,6 @@ from vlmscope.core.worker.messages import ModelSpec
 FAMILIES: dict[type[PreTrainedConfig], Any] = {LlavaConfig: LlavaForConditionalGeneration}
 
 _HINT = "Name a hub model or a folder with config.json, the processor's files and *.safetensors."
-_NAMED = 3  #: weights that a message names
-#: Stored weights that no pass uses: buffers that older transformers stored, a SigLIP tower's pooling head, and the
-#: separator of LLaVA-NeXT's tiles.
-_UNUSED = re.compile(r"(inv_freq|position_ids|masked_bias|image_newline)$|vision_tower\.(vision_model\.)?head\.")
 
 
 def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | None = None) -> Vlm:
@@ -63,7 +58,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         if seed is None:
             _check_memory(name, config, kind, where)
             with _quantised(name, config):
-                model, info = FAMILIES[type(config)].from_pretrained(
+                model, info = _model_class(config).from_pretrained(
                     model_source(name),
                     config=config,
                     dtype=kind,
@@ -72,7 +67,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                     ignore_mismatched_sizes=True,  # they are refused below, by name
                     **options,
                 )
-                _check_weights(name, info)
+                check_weights(name, info)
             vlm = Vlm(model, processor, name)
         else:
             title = f"{name}, random weights (seed {seed})"
@@ -101,7 +96,7 @@ def random_vlm(
         _check_memory(name, config, kind, where)
         torch.manual_seed(seed)
         with where:
-            model = FAMILIES[type(config)]._from_config(config, dtype=kind)
+            model = _model_class(config)._from_config(config, dtype=kind)
         return Vlm(model.to(where), processor, name)
 
 
@@ -196,53 +191,11 @@ def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
         yield
 
 
-def _check_weights(name: str, info: dict[str, Any]) -> None:
-    """Check that every weight came from the checkpoint, and that it has no others: transformers draws missing ones.
-
-    Weights that the configuration ties to others are not missing; transformers leaves them out of its list.
-
-    Args:
-        info: what ``from_pretrained`` gives for ``output_loading_info``.
-
-    Raises:
-        ModelError: if it is not so; the message names the first ones.
-    """
-    mismatched = [f"{key}: {tuple(stored)}, not {tuple(own)}" for key, stored, own in info["mismatched_keys"]]
-    faults = {
-        "weights missing": info["missing_keys"],
-        "weights of another shape": mismatched,
-        "weights of another architecture": [key for key in info["unexpected_keys"] if not _UNUSED.search(key)],
-    }
-    reasons = [f"{fault}: {len(keys)} ({_first(sorted(keys))})" for fault, keys in faults.items() if keys]
-    reasons += [plain(str(message), 300) for message in info.get("error_msgs", ())]
-    if reasons:
-        raise ModelError(
-            f"The checkpoint {name} is incomplete or does not fit its config.json: {'; '.join(reasons)}.",
-            "Its activations would not be the model's. Download or save it again, or use its conversion for "
-            "transformers, e.g. llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b.",
-        )
-
-
-def _first(names: list[str]) -> str:
-    return plain(", ".join(names[:_NAMED]), 400) + (", ..." if len(names) > _NAMED else "")
-
-
-def _complete(processor: Any, config: Any) -> None:
-    """Give a processor the values that follow from the model: files made before transformers 4.46 lack them.
-
-    A processor without them writes too few image tokens, or divides by None.
-    """
-    processor.patch_size = config.vision_config.patch_size
-    processor.vision_feature_select_strategy = config.vision_feature_select_strategy
-    # The class token, which the strategy "default" drops; ``Vlm`` refuses the others.
-    processor.num_additional_image_tokens = 1
-
-
 def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
     """Configuration and processor of ``name``."""
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
-    if type(config) not in FAMILIES:
+    if _model_class(config) is None:
         raise ModelError(
             f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
             "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
@@ -255,8 +208,13 @@ def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, A
             f"{name} has no processor for pictures and text.",
             "It needs preprocessor_config.json and the tokenizer's files of the model that the weights come from.",
         )
-    _complete(processor, config)
+    complete_processor(processor, config)
     return config, processor
+
+
+def _model_class(config: PreTrainedConfig) -> Any:
+    """The class that loads a model of this configuration; None if no family has it."""
+    return next((found for kind, found in FAMILIES.items() if isinstance(config, kind)), None)
 
 
 def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
@@ -268,7 +226,7 @@ def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where:
     if where.type != "cpu" or free is None:
         return
     with torch.device("meta"):  # shapes alone
-        weights = FAMILIES[type(config)]._from_config(config, dtype=kind).parameters()
+        weights = _model_class(config)._from_config(config, dtype=kind).parameters()
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     if needed > free:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The model's part: maps that the scan lacks, the user's own picture, and how the model process is."""
+"""The model's part: maps that the scan lacks, the user's own picture, and the state of the model process."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -68,7 +68,7 @@ class ModelControl:
             await self._ask(key, request)
 
     def _request(self, key: MapKey) -> MapRequest | str | None:
-        """The request for a map, or why there can be none, or None while the own picture is not described."""
+        """The request for a map; a text: why no map is possible; None while the own picture is not described."""
         neuron, index, image = key
         store, own = self.session.store, self.session.state.own
         if own is not None:
@@ -77,7 +77,7 @@ class ModelControl:
         manifest = store.manifest
         path = image_path(manifest.image_root, image)
         if manifest.image_root is not None and not path.is_file():
-            # The model would load for minutes only to find that.
+            # Found before the model loads, which takes minutes.
             return f"the scan keeps {manifest.maps} maps, and the picture is not at {path}"
         try:
             description = store.sample(index).description

@@ -109,7 +109,7 @@ async def test_ones_own_words_are_scored(pictured: Path) -> None:
 async def test_what_cannot_be_scored_says_why(pictured: Path) -> None:
     async with running(pictured, start=Neuron(3, 3)) as on:
         await on.type(":words zebras")
-        await on.until(lambda: "can look for nothing in 'zebras'" in on.notes)
+        await on.until(lambda: "can search for nothing in 'zebras'" in on.notes)
         await idle(on)
         assert on.models == []
         await on.type(":words")
