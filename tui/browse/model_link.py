@@ -28,6 +28,7 @@ class ModelLink:
             device=config.device,
             dtype=config.dtype,
             hook=manifest.hook,
+            weights=manifest.model.weights,
         )
         self._idle_unload_s = config.idle_unload_minutes * 60
         self._factory = factory

@@ -13,14 +13,14 @@ from typing import Self
 import typer
 
 from vlmscope.core.base.callbacks import OnProgress
-from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import Cancelled
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
-from vlmscope.core.store.settings import ScanOptions, check_resumable
+from vlmscope.core.store.settings import WEIGHTS, WEIGHTS_SHOWN, ScanOptions, check_resumable
+from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
@@ -226,8 +226,9 @@ def _known_settings(job: Job) -> dict[str, object]:
     }
     if options.control is None:
         name = job.model.name
-        local = name != DEMO and Path(name).is_dir()
-        known["--model"] = str(Path(name).resolve()) if local else name
+        known["--model"] = str(Path(name).resolve()) if is_model_folder(name) else name
+        weights = weights_fingerprint(name)
+        known[WEIGHTS] = None if weights is None else weights[:WEIGHTS_SHOWN]
     if options.batch is not None:
         known["--batch"] = options.batch
     if job.model.dtype != "auto":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.scan.batches import BatchRunner, ProcessedSample
@@ -139,6 +140,32 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     captured = capsys.readouterr()
     assert "is finished: nothing is left to do" in captured.err and "loading" not in captured.err
     assert "high-confidence" in captured.out
+
+
+def test_a_finished_scan_of_other_weights_is_not_resumed(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = make_model(tmp_path / "model"), tmp_path / "scan"
+    assert scan(str(model), images, out) == 0
+    make_model(model, seed=1)
+    capsys.readouterr()
+    assert scan(str(model), images, out, "--resume") == 1
+    said = capsys.readouterr().err
+    assert "the model's weights: " in said and "loading" not in said
+
+
+def test_an_incomplete_checkpoint_is_not_scanned(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = make_model(tmp_path / "model"), tmp_path / "scan"
+    weights = load_file(model / "model.safetensors")
+    gone = next(key for key in weights if key.endswith("layers.1.mlp.up_proj.weight"))
+    del weights[gone]
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert scan(str(model), images, out) == 1
+    said = capsys.readouterr().err
+    assert "weights missing: 1" in said and "layers.1.mlp.up_proj.weight" in said and "Traceback" not in said
+    assert not out.exists()
 
 
 def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
