@@ -25,7 +25,7 @@ The k-th statistics are the outermost axis, so that relabelling reads two contig
 largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
-import json
+import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,13 @@ from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
-from vlmscope.core.store.sample_log import CROPS, SAMPLES
+from vlmscope.core.store.sample_log import CROPS, LINE_BYTES, SAMPLES, SampleRecord
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
+
+RECORDS = 512  #: kept in memory, at most
+RECORDS_BYTES = 16 * 1024 * 1024  #: of their lines, at most: the records take some ten times as much
 
 
 class ScanStore:
@@ -62,15 +65,22 @@ class ScanStore:
         crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
         for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
             try:
-                found = (folder / name).stat().st_size
+                found = (folder / name).stat()
             except OSError as error:
                 raise StoreError(f"{folder / name} is missing.", "Copy the scan again.") from error
-            if found < size:
-                raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreError(f"{folder / name} is not a regular file.", "Copy the scan again.")
+            if found.st_size < size:
+                raise StoreError(
+                    f"{folder / name} is truncated: {found.st_size} of {size} bytes.", "Copy the scan again."
+                )
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         #: The line of a processed sample, by its index, as it was written; raises StoreError if it is damaged.
         #: (A method here would tie the store to its own cache: its files would stay open until garbage is collected.)
-        self.record = lru_cache(maxsize=512)(partial(_read_record, self._lines, self._samples))
+        longest = max(1, int((self._lines[:, 1] - self._lines[:, 0]).max(initial=0)))
+        self.record = lru_cache(maxsize=max(1, min(RECORDS, RECORDS_BYTES // longest)))(
+            partial(_read_record, self._lines, self._samples, manifest.text_tokens_max)
+        )
 
     @cached_property
     def valid(self) -> int:
@@ -128,7 +138,7 @@ class ScanStore:
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data. Raises StoreError if its line is damaged."""
         record = self.record(index)
-        return Sample(index, record["image"], record["description"], tuple(record["tokens"]), self.manifest.image_root)
+        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -136,7 +146,7 @@ class ScanStore:
         Raises:
             StoreError: if the file cannot be read, or is shorter than it should be.
         """
-        start, length = self.record(index)["crop"]
+        start, length = self.record(index).crop
         try:
             data = self._crops.read(start, length)
         except OSError as error:
@@ -203,7 +213,7 @@ class ScanStore:
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            tokens = self.record(int(self.arrays["top_sample"][(*at, rank)]))["tokens"]
+            tokens = self.record(int(self.arrays["top_sample"][(*at, rank)])).tokens
             if token >= len(tokens):
                 raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
             counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
@@ -219,15 +229,16 @@ class ScanStore:
         return Distribution(count, mean, mean_square, share, histogram)
 
 
-def _read_record(lines: NDArray[np.int64], samples: PartReader, index: int) -> dict[str, Any]:
-    start, end = (int(at) for at in lines[index])
+def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int, index: int) -> SampleRecord:
     try:
-        record = json.loads(samples.read(start, end - start))
-        if not {"image", "description", "tokens", "crop"} <= record.keys():
-            raise ValueError("a field is missing")
-    except (OSError, ValueError, AttributeError) as error:
+        if not 0 <= index < len(lines):
+            raise ValueError(f"the scan has {len(lines):,} samples")
+        start, end = (int(at) for at in lines[index])
+        if not (0 <= start <= end and end - start <= LINE_BYTES):
+            raise ValueError(f"its line is at bytes {start:,} to {end:,}; a line has {LINE_BYTES:,} bytes at most")
+        return SampleRecord.parse(samples.read(start, end - start), tokens_max)
+    except (OSError, ValueError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
-    return dict(record)
 
 
 def open_scan(scan: str | Path) -> ScanStore:
