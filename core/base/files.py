@@ -85,16 +85,19 @@ def open_regular(path: Path) -> int:
     return descriptor
 
 
-def read_limited(path: Path, limit: int) -> bytes:
-    """All bytes of the regular file ``path``.
+def read_json(path: Path, limit: int, values: int) -> bytes:
+    """All bytes of the regular file ``path``, which is JSON.
 
     Raises:
-        OSError: as ``open_regular``, and if the file has more than ``limit`` bytes.
+        OSError: as ``open_regular``, and if the file has more than ``limit`` bytes or about ``values`` values: parsed,
+            a value of three bytes takes some 150.
     """
-    with open(open_regular(path), "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+    with open(open_regular(path), "rb") as file:  # a descriptor, not a path
         data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
+    if data.count(b",") > values:
+        raise OSError(errno.EFBIG, f"it has more than {values:,} values", str(path))
     return data
 
 

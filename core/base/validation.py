@@ -15,7 +15,7 @@ class Frozen(BaseModel):
 
 def first_problem(error: ValidationError, whole: str = "") -> str:
     """The first thing that is wrong, as ``field.field: what``; ``whole`` stands for the field where all of it is."""
-    first = error.errors(include_url=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]  # the input may be megabytes long
     where = plain(".".join(str(part) for part in first["loc"]), PROBLEM_LENGTH) or whole
     message = plain(first["msg"], PROBLEM_LENGTH)
     return f"{where}: {message}" if where else message

@@ -34,7 +34,7 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
         StoreError: if the scan is damaged.
     """
     manifest = store.manifest
-    top = store.arrays["top_sample"][neuron.layer, neuron.index, : manifest.valid].tolist()
+    top = store.top_samples(neuron)
     ranks, count = (PAID_RANKS, PAID_RANDOM) if paid else (LOCAL_RANKS, LOCAL_RANDOM)
     ranked: list[tuple[int, int | None]] = [(top[rank - 1], rank) for rank in ranks if rank <= len(top)]
     closed = {*top, *(skip.sample for skip in manifest.skipped)}

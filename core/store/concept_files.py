@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import FailFast, NonNegativeInt, PositiveInt, ValidationError
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.files import read_limited, whole_folder
+from vlmscope.core.base.files import read_json, whole_folder
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
@@ -17,8 +17,8 @@ from vlmscope.core.store.manifest import Manifest
 
 FOLDER = "concepts"
 WORDS = "words.json"
-#: Bytes that are read, at most: 65,535 words (uint16) with their frequencies take some 2 MB.
-WORDS_BYTES = 16 * 1024 * 1024
+#: What is read, at most: 65,535 words (uint16) with their frequencies take some 2 MB.
+WORDS_BYTES, WORDS_VALUES = 16 * 1024 * 1024, 200_000
 AGAIN = "Make them again: vlmscope concepts SCAN --again"
 ELSEWHERE = "Copy the scan to a folder that you may write to."
 
@@ -30,8 +30,8 @@ class _Words(Frozen):
     schema_version: Literal[1] = 1
     scan_id: str  #: the manifest's
     descriptions: NonNegativeInt
-    words: tuple[str, ...]
-    frequency: tuple[PositiveInt, ...]
+    words: Annotated[tuple[str, ...], FailFast()]
+    frequency: Annotated[tuple[PositiveInt, ...], FailFast()]
 
 
 def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None:
@@ -99,7 +99,7 @@ def read_concepts(scan: Path, manifest: Manifest) -> Concepts | None:
 
 def _read_words(path: Path, manifest: Manifest) -> _Words:
     try:
-        words = _Words.model_validate_json(read_limited(path, WORDS_BYTES))
+        words = _Words.model_validate_json(read_json(path, WORDS_BYTES, WORDS_VALUES))
     except FileNotFoundError:
         raise StoreError(f"{path} is missing.", AGAIN) from None
     except OSError as error:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import FailFast, Field, PositiveInt, ValidationError, model_validator
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.files import read_limited
+from vlmscope.core.base.files import read_json
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.base.text import plain
+from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
 SCHEMA: Literal[2] = 2
 MANIFEST = "manifest.json"
-#: Bytes that are read, at most: a reason for each of 100,000 skipped samples takes less.
-MANIFEST_BYTES = 32 * 1024 * 1024
+#: What is read, at most: 100,000 skipped samples, each with its reason, take less.
+MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
 
 # What a manifest from elsewhere may promise. Each is far above any scan, and keeps the arrays' sizes computable.
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -26,6 +26,7 @@ Neurons = Annotated[int, Field(gt=0, le=2**22)]
 Samples = Annotated[int, Field(ge=0, le=2**24)]
 TopSamples = Annotated[int, Field(gt=0, le=10_000)]  #: as ``--top-n``
 Maps = Annotated[int, Field(ge=0, le=10_000)]
+NEURONS = 2**24  #: of all layers
 TOKENS = 2**16 - 1  #: a peak is a uint16, and the largest one stands for none
 
 
@@ -136,7 +137,7 @@ class Manifest(Frozen):
     batch: PositiveInt  #: samples of a batch, as planned: it decides the order of the samples
     samples: Samples  #: samples read, skipped ones too
     scanned: Samples  #: samples that count
-    skipped: tuple[Skipped, ...] = ()
+    skipped: Annotated[tuple[Skipped, ...], FailFast()] = ()
     top_n: TopSamples
     maps: Maps  #: M, top samples whose maps are kept
     grid: tuple[PositiveInt, PositiveInt]  #: rows and columns of the visual tokens
@@ -153,6 +154,8 @@ class Manifest(Frozen):
     def _fits(self) -> Self:
         if self.grid[0] * self.grid[1] > TOKENS:
             raise ValueError(f"a grid of {self.grid[0]} x {self.grid[1]} patches; at most {TOKENS:,} fit")
+        if self.model.layers * self.model.neurons > NEURONS:
+            raise ValueError(f"{self.model.layers:,} layers of {self.model.neurons:,} neurons; at most {NEURONS:,} fit")
         if self.scanned > self.samples:
             raise ValueError(f"{self.scanned:,} samples scanned of {self.samples:,}")
         return self
@@ -182,7 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        text = read_limited(path, MANIFEST_BYTES).decode()
+        text = read_json(path, MANIFEST_BYTES, MANIFEST_VALUES).decode()
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{folder} is not a scan: it has no {MANIFEST}.",
@@ -194,10 +197,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]  # the input may be megabytes long
         if first["loc"] == ("schema_version",):
+            version = plain(repr(error.errors()[0]["input"]), 40)
             raise StoreError(
-                f"{folder} has schema version {plain(repr(first['input']), 40)}; this vlmscope reads version {SCHEMA}.",
+                f"{folder} has schema version {version}; this vlmscope reads version {SCHEMA}.",
                 "Open it with the vlmscope that made it, or scan again.",
             ) from error
         raise StoreError(

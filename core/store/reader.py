@@ -25,6 +25,7 @@ The k-th statistics are the outermost axis, so that relabelling reads two contig
 largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
+import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -39,7 +40,7 @@ from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
-from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
+from vlmscope.core.store.arrays import COPY_AGAIN, NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
@@ -67,13 +68,11 @@ class ScanStore:
             try:
                 found = (folder / name).stat()
             except OSError as error:
-                raise StoreError(f"{folder / name} is missing.", "Copy the scan again.") from error
+                raise StoreError(f"{folder / name} is missing.", COPY_AGAIN) from error
             if not stat.S_ISREG(found.st_mode):
-                raise StoreError(f"{folder / name} is not a regular file.", "Copy the scan again.")
+                raise StoreError(f"{folder / name} is not a regular file.", COPY_AGAIN)
             if found.st_size < size:
-                raise StoreError(
-                    f"{folder / name} is truncated: {found.st_size} of {size} bytes.", "Copy the scan again."
-                )
+                raise StoreError(f"{folder / name} is truncated: {found.st_size} of {size} bytes.", COPY_AGAIN)
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         #: The line of a processed sample, by its index, as it was written; raises StoreError if it is damaged.
         #: (A method here would tie the store to its own cache: its files would stay open until garbage is collected.)
@@ -103,7 +102,7 @@ class ScanStore:
 
     def processed(self, index: int) -> bool:
         """Whether the scan has processed the sample of this index; a shard never processes those of others."""
-        return bool(self._lines[index, 1])
+        return 0 <= index < len(self._lines) and bool(self._lines[index, 1])
 
     @property
     def has_concepts(self) -> bool:
@@ -118,8 +117,14 @@ class ScanStore:
         return None if self.manifest.progress is not None else read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:
-        """The labels at the scan's own thresholds: reads the votes alone."""
-        return Labels.from_votes(np.asarray(self.arrays["votes"]), self.valid, self.manifest.thresholds.value())
+        """The labels at the scan's own thresholds: reads the votes alone. Raises StoreError if they are damaged."""
+        votes = np.asarray(self.arrays["votes"])
+        if (votes.sum(axis=-1, dtype=np.uint32) != self.valid).any():
+            raise StoreError(
+                f"{self.folder} is damaged: votes.npy does not count the {self.valid} top samples of every neuron.",
+                COPY_AGAIN,
+            )
+        return Labels.from_votes(votes, self.valid, self.manifest.thresholds.value())
 
     def labels(self, thresholds: Thresholds, at: tuple[int | slice, ...] = ()) -> Labels:
         """The labels of all neurons, or of those ``at`` these layers and indices, at any thresholds."""
@@ -150,10 +155,21 @@ class ScanStore:
         try:
             data = self._crops.read(start, length)
         except OSError as error:
-            raise StoreError(f"{self._crops.path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
+            raise StoreError(f"{self._crops.path} cannot be read: {error.strerror}.", COPY_AGAIN) from error
         if len(data) < length:
-            raise StoreError(f"{self._crops.path} is truncated.", "Copy the scan again.")
+            raise StoreError(f"{self._crops.path} is truncated.", COPY_AGAIN)
         return data
+
+    def top_samples(self, neuron: Neuron) -> list[int]:
+        """The indices of the neuron's top samples, best first. Raises StoreError if one is not a processed sample."""
+        found: list[int] = self.arrays["top_sample"][neuron.layer, neuron.index, : self.valid].tolist()
+        for rank, index in enumerate(found, start=1):
+            if not self.processed(index):
+                raise StoreError(
+                    f"{self.folder} is damaged: top sample {rank} of {neuron} is sample {index}, which it lacks.",
+                    COPY_AGAIN,
+                )
+        return found
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""
@@ -173,10 +189,10 @@ class ScanStore:
             thresholds: at which the sample votes; None for the scan's own.
 
         Raises:
-            StoreError: if the sample's line is damaged.
+            StoreError: if the sample's line is damaged, or the scan's parts contradict each other.
         """
         layer, index = neuron.layer, neuron.index
-        sample = self.sample(int(self.arrays["top_sample"][layer, index, rank]))
+        sample = self.sample(self.top_samples(neuron)[rank])
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
         activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
@@ -186,6 +202,12 @@ class ScanStore:
             visual_map = (self.arrays["maps_visual"][layer, index, rank] * scale).reshape(self.manifest.grid)
             text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
         peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
+        for peak, size in ((peak_patch, math.prod(self.manifest.grid)), (peak_token, len(sample.tokens))):
+            if peak != NO_PEAK and peak >= size:
+                raise StoreError(
+                    f"{self.folder} is damaged: it names patch or token {peak} of sample {sample.index}, of {size}.",
+                    COPY_AGAIN,
+                )
         return Example(
             rank=rank,
             sample=sample,
@@ -209,13 +231,13 @@ class ScanStore:
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
-        for rank in range(self.valid):
+        for rank, sample in enumerate(self.top_samples(neuron)):
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            tokens = self.record(int(self.arrays["top_sample"][(*at, rank)])).tokens
+            tokens = self.record(sample).tokens
             if token >= len(tokens):
-                raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
+                raise StoreError(f"{self.folder} names a token that its description lacks.", COPY_AGAIN)
             counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
@@ -238,7 +260,7 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
             raise ValueError(f"its line is at bytes {start:,} to {end:,}; a line has {LINE_BYTES:,} bytes at most")
         return SampleRecord.parse(samples.read(start, end - start), tokens_max)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
+        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error
 
 
 def open_scan(scan: str | Path) -> ScanStore:
@@ -257,6 +279,8 @@ def open_scan(scan: str | Path) -> ScanStore:
         # While the manifest was read, a scan in progress may have replaced the checkpoint that it names.
         store = ScanStore(folder)
     manifest = store.manifest
+    if not manifest.scanned and manifest.progress is None:
+        raise StoreError(f"{folder} is a scan without a sample: it has nothing to show.", "Scan again.")
     if manifest.progress is not None and not manifest.scanned:
         if being_scanned(folder, manifest.progress):
             raise StoreError(f"The scan into {folder} has just begun.", "Try again in a minute.")

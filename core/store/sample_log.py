@@ -52,7 +52,7 @@ class SampleRecord:
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         if not isinstance(found, dict):
-            raise ValueError("it is not a JSON object")  # noqa: TRY004  # the value is wrong, not the call
+            raise ValueError("it is not a JSON object")  # the value is wrong, not the call
         if not {"image", "description", "tokens", "crop"} <= found.keys():
             raise ValueError("a field is missing")
         image, description, tokens, crop = (found[name] for name in ("image", "description", "tokens", "crop"))
