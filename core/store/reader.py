@@ -143,7 +143,7 @@ class ScanStore:
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data. Raises StoreError if its line is damaged."""
         record = self.record(index)
-        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root)
+        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root, record.sha256)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
