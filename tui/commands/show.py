@@ -158,7 +158,7 @@ def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
     crop = open_crop(picked.read_crop())
-    factor = max(1, round(PNG_SIDE / crop.height))
+    factor = max(1, round(PNG_SIDE / max(crop.size)))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     activation = overlay(origin, norms, colour_map)
     both = Image.new("RGB", (2 * origin.width + PNG_GAP, origin.height), "white")
