@@ -263,8 +263,13 @@ def test_an_unfinished_scan_goes_on_and_a_shard_joins_one_of_today(files: Path) 
     go_on(data, Path("unfinished"), OPTIONS)
     assert_like(Path("unfinished"), files)
     go_on(data, Path("second"), replace(OPTIONS, shard=ShardInfo(number=2, of=2)))
-    # The identity has the model's place in it, which is another here.
-    second = read_manifest(Path("second")).model_copy(update={"scan_id": read_manifest(Path("shard")).scan_id})
-    Path("second/manifest.json").write_text(second.model_dump_json())
+    # The identity has the model's place in it, which is another here; and today that of its weights.
+    second = read_manifest(Path("second"))
+    assert second.model.weights is not None and second.id_without_weights != second.scan_id
+    first = read_manifest(Path("shard")).model_copy(update={"scan_id": second.id_without_weights})
+    assert first.model.weights is None
+    Path("shard/manifest.json").write_text(first.model_dump_json())
     merge_scans([Path("second"), Path("shard")], Path("merged"), lambda *_: None)
+    assert read_manifest(Path("merged")).scan_id == first.scan_id
+    assert read_manifest(Path("merged")).model == first.model
     assert_like(Path("merged"), files)

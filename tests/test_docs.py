@@ -177,7 +177,7 @@ def test_every_screen_command_is_listed_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_every_screen_command_that_is_shown_exists(name: str) -> None:
-    assert set(re.findall(r"`:([A-Za-z]+)", PAGES[name])) <= set(VERBS)
+    assert set(re.findall(r"`:([A-Za-z][A-Za-z-]*)", PAGES[name])) <= set(VERBS)
 
 
 # -- files and settings ----------------------------------------------------------------------------------------------
@@ -226,6 +226,13 @@ def test_the_fields_of_json_are_those_that_are_listed(name: str, capsys: pytest.
     assert main([*JSON[name], "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found[0] if isinstance(found, list) else found).keys() == listed[name] - {"--sample"}
+
+
+def test_the_fields_of_doctors_findings_are_those_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = next(cells for head, cells in rows(section(FILES, "JSON formats")) if head == "`doctor`")
+    main(["doctor", "--json"])  # it ends with 1 where something is missing
+    found = json.loads(capsys.readouterr().out)
+    assert quoted(listed) == {*found, *found["findings"][0]}
 
 
 def test_every_command_with_json_has_its_fields_listed() -> None:

@@ -1,7 +1,7 @@
 """The command ``vlmscope``, and ``python -m vlmscope.tui``: where every failure is reported.
 
 The two commands that open the screen go straight to it: the command line's own libraries are imported only for the
-others, because a researcher waits for the first picture.
+others, because the user waits for the first picture.
 """
 
 import contextlib
@@ -15,9 +15,7 @@ from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.text import plain
 
 INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
-PIPE_CLOSED = 141  #: 128 + SIGPIPE, likewise
-
-
+PIPE_CLOSED = 141  #: 128 + SIGPIPE, as shells have it
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0, 1 (a failure that the message explains), 2 (wrong use), or what a shell calls a stop from outside: 130 after
-        Ctrl-C, 141 when whoever read our output went away.
+        Ctrl-C, 141 when the reader of the output ends.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -81,7 +79,7 @@ def _say(line: str) -> None:
 
 
 def _discard(stream: TextIO | None) -> None:
-    """Let what is still buffered for a closed pipe go nowhere, so that Python's own last flush is silent."""
+    """Send what is still buffered for a closed pipe to the null device, so that Python's last flush is silent."""
     if stream is not None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -22,7 +22,7 @@ from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
 
 
-class Palette(CommandPalette):
+class SafeCommandPalette(CommandPalette):
     """Textual's command palette; a page of no matches is not a reason to end."""
 
     def _action_command_list(self, action: str) -> None:
@@ -92,7 +92,7 @@ class VlmscopeApp(App[None]):
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(SafeCommandPalette(id="--command-palette"))
 
     def action_help_quit(self) -> None:
         """ctrl+c kills nothing by surprise; it says how to leave."""

@@ -21,7 +21,7 @@ class GoTo:
 
 @dataclass(frozen=True)
 class SetThresholds:
-    """Label all neurons anew."""
+    """Label all neurons again, at these thresholds."""
 
     thresholds: Thresholds
 
@@ -35,7 +35,7 @@ class SetFilter:
 
 @dataclass(frozen=True)
 class SetOrder:
-    """Sort the list otherwise."""
+    """Sort the list by another value."""
 
     order: Order
 
@@ -63,11 +63,6 @@ class OwnWords:
 
 
 @dataclass(frozen=True)
-class ShowPublished:
-    """Choose one of the paper's neurons."""
-
-
-@dataclass(frozen=True)
 class ShowShares:
     """Show the label shares, and those of other scans beside."""
 
@@ -81,9 +76,8 @@ class Do:
     action: str
 
 
-Command = (
-    GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowPublished | ShowShares | Do
-)
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Do
+Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
 @dataclass(frozen=True)
@@ -92,23 +86,26 @@ class Verb:
 
     usage: str
     help: str
-    read: Callable[[list[str], State], Command]
+    read: Reader
 
 
-def _number(words: list[str], usage: str) -> float:
-    try:
-        (word,) = words
-        return float(word)
-    except ValueError:
-        raise UsageError(f"{' '.join(words) or 'Nothing'} is no number.", f"Write :{usage}.") from None
+def _one(words: list[str], usage: str) -> str:
+    if len(words) != 1:
+        raise UsageError(f"{len(words)} words after the command, not one.", f"Write :{usage}.")
+    return words[0]
 
 
-def _threshold(field: str, usage: str) -> Callable[[list[str], State], Command]:
-    def read(words: list[str], state: State) -> Command:
-        value = _number(words, usage)
-        if field.startswith("n_") and not value.is_integer():
-            raise UsageError(f"{words[0]} is no whole number.", f"Write :{usage}.")
-        values: dict[str, Any] = vars(state.thresholds) | {field: int(value) if field.startswith("n_") else value}
+def _threshold(field: str) -> Reader:
+    def read(words: list[str], state: State, usage: str) -> Command:
+        try:
+            (word,) = words
+            value = float(word)
+        except ValueError:
+            raise UsageError(f"{' '.join(words) or 'Nothing'} is not a number.", f"Write :{usage}.") from None
+        whole = field.startswith("n_")
+        if whole and not value.is_integer():
+            raise UsageError(f"{word} is not a whole number.", f"Write :{usage}.")
+        values: dict[str, Any] = vars(state.thresholds) | {field: int(value) if whole else value}
         return SetThresholds(Thresholds(**values))
 
     return read
@@ -122,31 +119,26 @@ LABEL_WORDS: dict[str, Label] = {label.word: label for label in Label} | {
     "u": Label.UNKNOWN,
     "·": Label.UNKNOWN,
 }
-FIRM_WORDS = ("firm", "high-confidence")
+HIGH_WORDS = ("high-confidence", "high", "firm")  #: the first one is shown; the others may be typed
 
 
-def _one(words: list[str], usage: str) -> str:
-    if len(words) != 1:
-        raise UsageError(f"{len(words)} words after the command, not one.", f"Write :{usage}.")
-    return words[0]
-
-
-def _label(words: list[str], state: State) -> Command:
-    word = _one(words, "label visual").lower()
+def _label(words: list[str], state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
     if word == "all":
         return SetFilter(replace(state.filter, label=None, high_confidence=False))
-    if word in FIRM_WORDS:
+    if word in HIGH_WORDS:
         return SetFilter(replace(state.filter, high_confidence=not state.filter.high_confidence))
     if word not in LABEL_WORDS:
-        raise UsageError(f"{word!r} is no label.", "Labels: visual, text, multimodal, unknown; also firm and all.")
+        labels = ", ".join(label.word for label in Label)
+        raise UsageError(f"{word!r} is not a label.", f"Labels: {labels}; also {HIGH_WORDS[0]} and all.")
     return SetFilter(replace(state.filter, label=LABEL_WORDS[word]))
 
 
 _ONLY = ("explained", "scored", "bookmarked", "fragile")
 
 
-def _only(words: list[str], state: State) -> Command:
-    word = _one(words, "only untriaged").lower()
+def _only(words: list[str], state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
     if word == "all":
         return SetFilter(Filter(all_layers=state.filter.all_layers, layers=state.filter.layers))
     if word in _ONLY:
@@ -154,19 +146,19 @@ def _only(words: list[str], state: State) -> Command:
         return SetFilter(replace(state.filter, **only))
     if word in list(Decided):
         return SetFilter(replace(state.filter, verdict=Decided(word)))
-    raise UsageError(f"{word!r} is nothing to filter by.", f"Known: {', '.join((*Decided, *_ONLY))}; all lifts them.")
+    raise UsageError(f"{word!r} is not a filter.", f"Filters: {', '.join((*Decided, *_ONLY))}; all lifts them.")
 
 
 _RANGE = re.compile(r"(\d{1,5})(?:(?:-|\.\.)(\d{1,5}))?")
 
 
-def _layers(words: list[str], state: State) -> Command:
-    word = _one(words, "layers 3-7").lower()
+def _layers(words: list[str], state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
     if word in ("all", "this"):
         return SetFilter(replace(state.filter, all_layers=word == "all", layers=None))
     found = _RANGE.fullmatch(word)
     if found is None:
-        raise UsageError(f"{word!r} is no range of layers.", "Write :layers 3-7, :layers all or :layers this.")
+        raise UsageError(f"{word!r} is not a range of layers.", "Write :layers 3-7, :layers all or :layers this.")
     first = int(found[1])
     last = int(found[2] or first)
     if first > last:
@@ -174,42 +166,32 @@ def _layers(words: list[str], state: State) -> Command:
     return SetFilter(replace(state.filter, all_layers=False, layers=(first, last)))
 
 
-def _sort(words: list[str], _state: State) -> Command:
-    word = _one(words, "sort maximum").lower()
+def _sort(words: list[str], _state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
     found = [order for order in Order if order.value.startswith(word)]
     if len(found) != 1:
-        raise UsageError(f"{word!r} is no order.", f"Orders: {', '.join(Order)}.")
+        raise UsageError(f"{word!r} is not an order.", f"Orders: {', '.join(Order)}.")
     return SetOrder(found[0])
 
 
-def _image(words: list[str], _state: State) -> Command:
+def _image(words: list[str], _state: State, usage: str) -> Command:
     if not words:
-        raise UsageError("No picture was named.", "Write :image PATH [PROMPT]; quote a path that holds blanks.")
+        raise UsageError("No picture was named.", f"Write :{usage}; quote a path that has blanks.")
     return ShowImage(words[0], " ".join(words[1:]) or None)
 
 
-def _theme(words: list[str], _state: State) -> Command:
-    return SetTheme(_one(words, "theme textual-light"))
-
-
-def _own_words(words: list[str], _state: State) -> Command:
+def _own_words(words: list[str], _state: State, usage: str) -> Command:
     if not words:
-        raise UsageError("No words were given.", "Write :words red trains.")
+        raise UsageError("No words were given.", f"Write :{usage}.")
     return OwnWords(" ".join(words))
 
 
-def _published(words: list[str], _state: State) -> Command:
-    if words:
-        raise UsageError(":published takes no words after it.", "Write :published.")
-    return ShowPublished()
-
-
-def _stats(words: list[str], _state: State) -> Command:
+def _stats(words: list[str], _state: State, _usage: str) -> Command:
     return ShowShares(tuple(words))
 
 
-def _do(action: str, usage: str) -> Callable[[list[str], State], Command]:
-    def read(words: list[str], _state: State) -> Command:
+def _do(action: str) -> Reader:
+    def read(words: list[str], _state: State, usage: str) -> Command:
         if words:
             raise UsageError(f":{usage} takes no words after it.", f"Write :{usage}.")
         return Do(action)
@@ -218,26 +200,29 @@ def _do(action: str, usage: str) -> Callable[[list[str], State], Command]:
 
 
 VERBS: dict[str, Verb] = {
-    "Tv": Verb("Tv 2.5", "norm above which a patch counts", _threshold("T_v", "Tv 2.5")),
-    "nv": Verb("nv 4", "patches that make a sample visual", _threshold("n_v", "nv 4")),
-    "Tt": Verb("Tt 3", "norm above which a word counts", _threshold("T_t", "Tt 3")),
-    "nt": Verb("nt 2", "words that make a sample text", _threshold("n_t", "nt 2")),
-    "firm": Verb("firm 0.8", "fraction above which a label is firm", _threshold("high_confidence", "firm 0.8")),
-    "label": Verb("label visual", "keep one label; also firm, all", _label),
-    "only": Verb("only untriaged", f"keep by verdict; also {', '.join(_ONLY)}; all lifts it", _only),
-    "layers": Verb("layers 3-7", "list a range of layers, all, or this", _layers),
-    "sort": Verb("sort maximum", "order the list", _sort),
-    "image": Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
-    "words": Verb("words red trains", "score your own words as its explanation", _own_words),
-    "published": Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _published),
-    "stats": Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
-    "restart": Verb("restart", "start the model process again", _do("restart_model", "restart")),
-    "unload": Verb("unload", "free the model's memory", _do("unload_model", "unload")),
-    "theme": Verb("theme NAME", "change the theme", _theme),
-    "help": Verb("help", "list all keys and commands", _do("help", "help")),
-    "quit": Verb("quit", "quit vlmscope", _do("app.quit", "quit")),
+    verb.usage.split()[0]: verb
+    for verb in (
+        Verb("Tv 2.5", "norm above which a patch counts", _threshold("T_v")),
+        Verb("nv 4", "patches that make a sample visual", _threshold("n_v")),
+        Verb("Tt 3", "norm above which a word counts", _threshold("T_t")),
+        Verb("nt 2", "words that make a sample text", _threshold("n_t")),
+        Verb("high-confidence 0.8", "share of votes above which a label is that", _threshold("high_confidence")),
+        Verb("label visual", "keep one label; also high-confidence, all", _label),
+        Verb("only untriaged", f"keep by verdict; also {', '.join(_ONLY)}; all lifts it", _only),
+        Verb("layers 3-7", "list a range of layers, all, or this", _layers),
+        Verb("sort maximum", "order the list", _sort),
+        Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
+        Verb("words red trains", "score your own words as its explanation", _own_words),
+        Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
+        Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
+        Verb("restart", "start the model process again", _do("restart_model")),
+        Verb("unload", "free the model's memory", _do("unload_model")),
+        Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("help", "list all keys and commands", _do("help")),
+        Verb("quit", "quit vlmscope", _do("app.quit")),
+    )
 }
-_BY_LOWER = {name.lower(): name for name in VERBS} | {"q": "quit"}
+_BY_LOWER = {name.lower(): name for name in VERBS} | {"q": "quit", "firm": "high-confidence"}
 
 
 def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
@@ -248,7 +233,7 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
         layers, neurons: the model's size.
 
     Raises:
-        UsageError: if it is no command, or its values are wrong; says which commands there are.
+        UsageError: if it is not a command, or its values are wrong; the hint lists the commands.
     """
     try:
         return GoTo(Neuron.parse(text).check_within(layers, neurons))
@@ -259,14 +244,11 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
         words = shlex.split(text)
     except ValueError as error:
         raise UsageError(f"The line cannot be read: {error}.", "Close every quote.") from None
-    if not words:
-        raise UsageError("Nothing was typed.", f"Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
-    name = _BY_LOWER.get(words[0].lower())
+    name = _BY_LOWER.get(words[0].lower()) if words else None
     if name is None:
-        raise UsageError(
-            f"{words[0]!r} is no command.", f"Commands: {', '.join(VERBS)}; or an address such as 27.3900."
-        )
-    return VERBS[name].read(words[1:], state)
+        wrong = f"{words[0]!r} is not a command." if words else "Nothing was typed."
+        raise UsageError(wrong, f"Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
+    return VERBS[name].read(words[1:], state, VERBS[name].usage)
 
 
 @dataclass(frozen=True)
@@ -275,7 +257,7 @@ class Search:
 
     neuron: Neuron | None = None
     label: Label | None = None
-    firm: bool = False
+    high_confidence: bool = False
     word: str = ""
 
 
@@ -283,7 +265,7 @@ def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
     """What was typed after ``/``: an address, an index of this layer, label words, or else words of concepts.
 
     Raises:
-        UsageError: if an address lies outside the model, or nothing was typed.
+        UsageError: if an address is outside the model, or nothing was typed.
     """
     stripped = text.strip()
     if stripped.isdecimal() and stripped.isascii() and len(stripped) < 10:
@@ -294,14 +276,14 @@ def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
         if "outside" in error.message:
             raise
     if not stripped:
-        raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (firm visual).")
+        raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (visual).")
     labels: list[Label] = []
-    firm, rest = False, []
+    high, rest = False, []
     for word in stripped.split():
-        if word.lower() in FIRM_WORDS:
-            firm = True
+        if word.lower() in HIGH_WORDS:
+            high = True
         elif word.lower() in LABEL_WORDS and not labels:
             labels.append(LABEL_WORDS[word.lower()])
         else:
             rest.append(word)
-    return Search(label=labels[0] if labels else None, firm=firm, word=" ".join(rest))
+    return Search(label=labels[0] if labels else None, high_confidence=high, word=" ".join(rest))

@@ -1,24 +1,13 @@
-"""Every action of the screen, in one registry: its id, keys, words for the footer, the help and the palette.
+"""Every action of the screen, in one registry: its id, keys, and words for the footer, the help and the palette.
 
 Bindings, footer, help and command palette are made from here; the user's ``keys`` setting maps an id to other keys.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import chain
 
 from textual.binding import Binding
-
-
-class KeyGroup(StrEnum):
-    """Where the help lists an action."""
-
-    MOVE = "Move"
-    FIND = "Find"
-    LOOK = "Look"
-    MODEL = "Model"
-    TRIAGE = "Decide"
-    PROGRAM = "Program"
 
 
 @dataclass(frozen=True)
@@ -38,7 +27,6 @@ class Action:
     call: str
     short: str
     tip: str
-    group: KeyGroup
 
     def binding(self) -> Binding:
         # A priority binding runs before the next key is dispatched. Others run when their event has bubbled up: of keys
@@ -46,97 +34,76 @@ class Action:
         return Binding(self.keys, self.call, self.short, tooltip=self.tip, id=self.id, show=False, priority=True)
 
 
-ACTIONS: tuple[Action, ...] = (
-    Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list", KeyGroup.MOVE),
-    Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron", KeyGroup.MOVE),
-    Action("layer.next", "]", "layer(1)", "next layer", "Go to the next layer, same index", KeyGroup.MOVE),
-    Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index", KeyGroup.MOVE),
-    Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample", KeyGroup.MOVE),
-    Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample", KeyGroup.MOVE),
-    Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron", KeyGroup.MOVE),
-    Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron", KeyGroup.MOVE),
-    Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down", KeyGroup.MOVE),
-    Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up", KeyGroup.MOVE),
-    Action(
-        "search",
-        "/",
-        "search",
-        "search",
-        "Find words (of concepts, notes ...), an address, a label",
-        KeyGroup.FIND,
+#: All actions, by the head under which the help lists them.
+GROUPS: dict[str, tuple[Action, ...]] = {
+    "Move": (
+        Action("neuron.next", "j,down", "step(1)", "next neuron", "Go to the next neuron of the list"),
+        Action("neuron.previous", "k,up", "step(-1)", "previous neuron", "Go to the previous neuron"),
+        Action("layer.next", "]", "layer(1)", "next layer", "Go to the next layer, same index"),
+        Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index"),
+        Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample"),
+        Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample"),
+        Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron"),
+        Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron"),
+        Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down"),
+        Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up"),
     ),
-    Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means", KeyGroup.FIND),
-    Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match", KeyGroup.FIND),
-    Action(
-        "filter",
-        "f",
-        "filter",
-        "filter",
-        "Keep neurons by label, verdict, firmness ...; all layers",
-        KeyGroup.FIND,
+    "Find": (
+        Action("search", "/", "search", "search", "Find words (of concepts, notes ...), an address, a label"),
+        Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means"),
+        Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match"),
+        Action("filter", "f", "filter", "filter", "Keep neurons by label, verdict, high-confidence ...; all layers"),
+        Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ..."),
     ),
-    Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ...", KeyGroup.FIND),
-    Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey", KeyGroup.LOOK),
-    Action("statistics", "v", "statistics", "statistics", "Show the activation's distribution by kind", KeyGroup.LOOK),
-    Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside", KeyGroup.LOOK),
-    Action("meaning", "e", "meaning", "meaning", "Show concepts, tokens and every explanation in full", KeyGroup.LOOK),
-    Action("zoom", "z", "zoom", "zoom", "Give the pictures the whole screen", KeyGroup.LOOK),
-    Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down", KeyGroup.LOOK),
-    Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up", KeyGroup.LOOK),
-    Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)", KeyGroup.LOOK),
-    Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)", KeyGroup.LOOK),
-    Action("score", "s", "score_page", "score page", "Show truth and prediction side by side; h l step", KeyGroup.LOOK),
-    Action("choose", "c", "choose", "choose explanation", "Choose which explanation leads", KeyGroup.LOOK),
-    Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard", KeyGroup.LOOK),
-    Action(
-        "explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)", KeyGroup.MODEL
+    "Look": (
+        Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey"),
+        Action("statistics", "v", "mode('statistics')", "statistics", "Show the activation's distribution by kind"),
+        Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside"),
+        Action("meaning", "e", "mode('meaning')", "meaning", "Show concepts, tokens and every explanation in full"),
+        Action("zoom", "z", "mode('zoom')", "zoom", "Give the pictures the whole screen"),
+        Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down"),
+        Action("text.up", "K,shift+up", "scroll_text(-1)", "words up", "Scroll the description up"),
+        Action("pane", "tab", "pane", "other pane", "Change between list and page (small screens)"),
+        Action("page", "enter", "page", "open the page", "Show the neuron's page (small screens)"),
+        Action("score", "s", "mode('score')", "score page", "Show truth and prediction side by side; h l step"),
+        Action("choose", "c", "choose", "choose explanation", "Choose which explanation leads"),
+        Action("copy_address", "y", "copy_address", "copy address", "Copy the address to the clipboard"),
     ),
-    Action(
-        "simulate",
-        "S",
-        "simulate",
-        "score",
-        "Score the explanation by simulating (an API costs money)",
-        KeyGroup.MODEL,
+    "Model": (
+        Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)"),
+        Action("simulate", "S", "simulate", "score", "Score the explanation by simulating (an API costs money)"),
+        Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes"),
+        Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron"),
     ),
-    Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes", KeyGroup.MODEL),
-    Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron", KeyGroup.MODEL),
-    Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep", KeyGroup.TRIAGE),
-    Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject", KeyGroup.TRIAGE),
-    Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure", KeyGroup.TRIAGE),
-    Action("verdict.clear", "4", "verdict(4)", "clear verdict", "Take the verdict back", KeyGroup.TRIAGE),
-    Action(
-        "next_untriaged",
-        "full_stop",
-        "next_untriaged",
-        "next untriaged",
-        "Go to the next neuron without a verdict",
-        KeyGroup.TRIAGE,
+    "Decide": (
+        Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep"),
+        Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject"),
+        Action("verdict.unsure", "3", "verdict(3)", "unsure", "Verdict: unsure"),
+        Action("verdict.clear", "4", "verdict(4)", "clear verdict", "Take the verdict back"),
+        Action(
+            "next_untriaged", "full_stop", "next_untriaged", "next untriaged", "Go to the next neuron with no verdict"
+        ),
+        Action("note", "i", "note", "note", "Write a note"),
+        Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR"),
+        Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas"),
+        Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark"),
+        Action("undo", "u", "undo", "undo", "Undo the last verdict, note, tags, bookmark or choice"),
+        Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone"),
+        Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown"),
+        Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures"),
     ),
-    Action("note", "i", "note", "note", "Write a note", KeyGroup.TRIAGE),
-    Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR", KeyGroup.TRIAGE),
-    Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas", KeyGroup.TRIAGE),
-    Action("bookmark", "b", "bookmark", "bookmark", "Set or take away a bookmark", KeyGroup.TRIAGE),
-    Action(
-        "undo",
-        "u",
-        "undo",
-        "undo",
-        "Undo the last verdict, note, tags, bookmark or choice",
-        KeyGroup.TRIAGE,
+    "Program": (
+        Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual"),
+        Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back"),
+        Action("help", "?", "help", "help", "List all keys and commands"),
+        Action("quit", "q", "app.quit", "quit", "Quit vlmscope"),
     ),
-    Action("redo", "ctrl+r", "redo", "redo", "Do again what was undone", KeyGroup.TRIAGE),
-    Action("copy_markdown", "Y", "copy_markdown", "copy as Markdown", "Copy the neuron as Markdown", KeyGroup.TRIAGE),
-    Action("export", "x", "export", "export", "Export the kept neurons as Markdown with pictures", KeyGroup.TRIAGE),
-    Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual", KeyGroup.PROGRAM),
-    Action(
-        "back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back", KeyGroup.PROGRAM
-    ),
-    Action("help", "?", "help", "help", "List all keys and commands", KeyGroup.PROGRAM),
-    Action("quit", "q", "app.quit", "quit", "Quit vlmscope", KeyGroup.PROGRAM),
-)
-
+}
+ACTIONS: tuple[Action, ...] = tuple(chain.from_iterable(GROUPS.values()))
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
+
+#: What all actions call: while a line is being typed, their keys are letters.
+CALLS: frozenset[str] = frozenset(action.call.split("(")[0] for action in ACTIONS)
 
 #: The footer, first things first: as many as fit are shown. Each entry: ids whose keys stand together, and a word.
 FooterItem = tuple[tuple[str, ...], str]
@@ -202,7 +169,3 @@ def footer_keys(ids: Iterable[str], remapped: Mapping[str, str]) -> str:
 def unknown_ids(remapped: Mapping[str, str]) -> list[str]:
     """Ids in the user's ``keys`` setting that name no action."""
     return sorted(set(remapped) - set(BY_ID))
-
-
-#: What all actions call: while a line is being typed in, their keys are letters.
-CALLS: frozenset[str] = frozenset(action.call.split("(")[0] for action in ACTIONS)

@@ -1,5 +1,6 @@
-"""What the parts of the screen say to the screen: widgets by Textual's messages, controllers by plain frozen values."""
+"""What the parts of the screen ask of it: widgets by Textual's messages, controllers by plain frozen values."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -50,22 +51,22 @@ class Repaint:
 
 @dataclass(frozen=True)
 class LoadPage:
-    """The page's picture may be another one now: gather it again."""
+    """The page's picture may have changed: it is gathered again."""
 
 
 @dataclass(frozen=True)
 class NewCheckpoint:
-    """The scan has come further; ``columns`` are the new checkpoint's."""
+    """The scan has a later checkpoint; ``columns`` are of it."""
 
     columns: Columns
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A short word to the user, shown for so many seconds."""
+    """A short message to the user, shown for ``timeout`` seconds."""
 
     text: str
-    timeout: float | None = 3  #: None: as long as the app shows others
+    timeout: float | None = 3  #: None: the app's own
     title: str = ""
     severity: Literal["information", "warning", "error"] = "information"
 
@@ -88,11 +89,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class AskChoice:
-    """A choice for the user; ``chosen`` is called with its letter, and not at all if the user leaves."""
+    """A choice for the user.
+
+    ``chosen`` is called with the letter, and not at all if the user leaves. It returns the task that it starts, if any:
+    the next key waits for it, for a second at most.
+    """
 
     title: str
     choices: Sequence[Choice]
-    chosen: Callable[[str], None]
+    chosen: Callable[[str], asyncio.Task[None] | None]
 
 
 @dataclass(frozen=True)
@@ -105,5 +110,5 @@ class AskConfirm:
 
 
 Ask = AskChoice | AskConfirm
-Said = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
-Post = Callable[[Said], None]  #: how controllers say it; in the event loop's thread
+Posted = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
+Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

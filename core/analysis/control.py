@@ -15,7 +15,8 @@ from pathlib import Path
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.errors import SamplesError, UsageError
-from vlmscope.core.data.samples import Data, ListedImage
+from vlmscope.core.data.images import is_file
+from vlmscope.core.data.samples import Data, ListedImage, data_path
 from vlmscope.core.store.manifest import MANIFEST, Manifest
 from vlmscope.core.store.progress import check_whole
 from vlmscope.core.store.reader import ScanStore
@@ -66,11 +67,11 @@ def _is_scan(folder: Path) -> bool:
         return False
 
 
-def control_data(store: ScanStore, images: Path | None = None, limit: int | None = None) -> Data:
+def control_data(store: ScanStore, images: str | None = None, limit: int | None = None) -> Data:
     """The samples of a scan, in its order, with the descriptions stored in it.
 
     Args:
-        images: the folder that the scan's image paths are relative to; None for the one in its manifest.
+        images: the folder that the scan's image paths are relative to, or ``demo``; None for the one in its manifest.
         limit: how many samples, from the first on; None for all.
 
     Raises:
@@ -83,8 +84,10 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
         raise UsageError(f"{store.folder} is itself a control.", "Name the scan that it belongs to.")
     check_whole(store, "A control takes")
     hint = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
-    if images is not None:
-        name, root = manifest.data if manifest.data != DEMO else str(images), images.expanduser().resolve()
+    if images == DEMO:
+        name, root = DEMO, demo_folder()
+    elif images is not None:
+        name, root = manifest.data if manifest.data != DEMO else images, data_path(images)
     elif manifest.image_root is None:
         raise SamplesError(f"{store.folder} does not name the folder of its images.", hint)
     else:
@@ -92,7 +95,7 @@ def control_data(store: ScanStore, images: Path | None = None, limit: int | None
         root = demo_folder() if manifest.image_root == DEMO else Path(manifest.image_root)
     samples = [store.sample(index) for index in range(manifest.samples)][:limit]
     skipped = {skip.sample for skip in manifest.skipped}
-    missing = [s.image for s in samples if s.index not in skipped and not (root / s.image).is_file()]
+    missing = [s.image for s in samples if s.index not in skipped and not is_file(root / s.image)]
     if missing:
         raise SamplesError(
             f"Of the {len(samples)} images of {store.folder}, {len(missing)} are not in {root}, {missing[0]} first.",

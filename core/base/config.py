@@ -53,6 +53,7 @@ class Api(Frozen):
     budget_usd: float = Field(default=5.0, ge=0)  #: for one session; 0: no limit
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
+    max_output_tokens: int = Field(default=0, ge=0, le=1_000_000)  #: where an answer is cut; 0: by the model's name
     prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 

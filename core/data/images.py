@@ -1,20 +1,33 @@
 """Opening pictures, and packing the crop that the model saw."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from vlmscope.core.base.errors import SamplesError
+from vlmscope.core.base.text import plain
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 #: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
 #: and 1,000 pixels of the ratio take 1.1 GB then.
 MAX_ASPECT = 100
+_BITS_PER_SAMPLE = 258  #: TIFF's tag
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; False also for a path that is too long or may not be looked up."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def load_image(path: Path) -> Image.Image:
-    """The picture as RGB, rotated by its EXIF data.
+    """The picture as RGB of 8 bits, rotated by its EXIF data; ``_eight_bits`` scales 16-bit and float pictures.
 
     Raises:
         SamplesError: if it is missing, not a picture, damaged or far too large.
@@ -26,7 +39,7 @@ def load_image(path: Path) -> Image.Image:
                     f"{path} is too thin: {image.width} x {image.height} pixels.",
                     f"Leave it out, or crop it: one side may be {MAX_ASPECT} times the other at most.",
                 )
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return ImageOps.exif_transpose(_eight_bits(image)).convert("RGB")
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist.", "Check the path.") from None
     except UnidentifiedImageError:
@@ -34,6 +47,34 @@ def load_image(path: Path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         # Pillow's decoders raise any of these on damaged files.
         raise SamplesError(f"{path} cannot be decoded: {error}.", "Replace the file or leave it out.") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """``image`` as it is, or, if its values have more than 8 bits, as 8-bit grey.
+
+    Pillow itself cuts such values off at 255, which turns most pictures white. Here black and white are those of the
+    format: 0 and 65535 for 16 bits, 4095 for 12. For 32-bit integers white is the first of 255 and 65535 that all
+    values are within, for floats the first of 1 and 255. Other values are scaled by their own smallest and largest.
+    Values that are not finite become black.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    exif = image.getexif()
+    values = np.asarray(image).astype(np.float64)
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    if image.mode.startswith("I;16"):
+        whites = [4095.0 if exif.get(_BITS_PER_SAMPLE) in (12, (12,)) else 65535.0]
+    elif image.mode == "F":
+        whites = [1.0, 255.0]
+    else:
+        whites = [65535.0] if image.format in ("PNG", "PPM") else [255.0, 65535.0]  # those two mean 16 bits by "I"
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    black, span = (low, high - low) if white is None else (0.0, white)
+    scaled = 255 * (np.where(finite, values, black) - black) / (span or 1.0)
+    grey = Image.fromarray(np.rint(scaled).astype(np.uint8))
+    grey.getexif().update(exif)
+    return grey
 
 
 def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:
@@ -45,8 +86,11 @@ def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:
     return buffer.getvalue()
 
 
-def png(image: Image.Image) -> bytes:
-    """The picture as a PNG."""
+def png(image: Image.Image, facts: Mapping[str, str] | None = None, *, optimize: bool = False) -> bytes:
+    """The picture as a PNG; ``facts`` become its text chunks."""
+    chunks = PngInfo()
+    for name, value in (facts or {}).items():
+        chunks.add_text(name, plain(value))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", pnginfo=chunks, optimize=optimize)
     return buffer.getvalue()

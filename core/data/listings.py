@@ -6,13 +6,17 @@ method reads the model's own.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from vlmscope.core.base.errors import SamplesError
+from vlmscope.core.base.text import plain
 
+LONGEST_PATH = 4096  #: bytes, as Linux has it (PATH_MAX)
+_ADDRESS = re.compile(r"\s*(?:(data):|https?://|s3://|gs://|file://)", re.IGNORECASE)
 RECORD = '{"image": "a.jpg", "description": "..."}'
 
 
@@ -32,13 +36,27 @@ class ListedImage:
     place: str = field(default="", compare=False)  #: where it is listed: "samples.jsonl, line 7"; "" in a folder
 
 
-def read_file(path: Path, captions: Captions | None = None) -> list[ListedImage]:
+@dataclass(frozen=True)
+class Listing:
+    """What a file lists.
+
+    Attributes:
+        images: in its order.
+        text_only: the places of LLaVA's records without an image, which are left out.
+    """
+
+    images: list[ListedImage]
+    text_only: list[str] = field(default_factory=list)
+
+
+def read_file(path: Path, captions: Captions | None = None) -> Listing:
     """The images that ``path`` lists, in its order.
 
     A file that ends in ``.json`` is one JSON: COCO's ``{"images": [{"id", "file_name"}], "annotations": [{"id",
     "image_id", "caption"}]}``, of whose captions the first by ``id`` is an image's, or a list of records. Any other
     file has a record in each line. A record is ``{"image", "description"}``, the latter if there is one, or LLaVA's
-    ``{"image", "conversations": [{"from", "value"}]}``, whose first value from ``gpt`` is the caption.
+    ``{"image", "conversations": [{"from", "value"}]}``, whose first value from ``gpt`` is the caption. One
+    of LLaVA's records without an image is text alone; such records are left out.
 
     Raises:
         SamplesError: if the file cannot be read, or something in it is wrong; names file and place.
@@ -61,8 +79,8 @@ def read_file(path: Path, captions: Captions | None = None) -> list[ListedImage]
     return _lines(path, text, captions)
 
 
-def _lines(path: Path, text: str, captions: Captions | None) -> list[ListedImage]:
-    sources = []
+def _lines(path: Path, text: str, captions: Captions | None) -> Listing:
+    records = []
     for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
         if not line.strip():
             continue
@@ -70,16 +88,27 @@ def _lines(path: Path, text: str, captions: Captions | None) -> list[ListedImage
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise SamplesError(f"{path}, line {number}, is not JSON: {error}.", f"Write {RECORD}.") from error
-        sources.append(_record(path, f"line {number}", record, captions))
-    return sources
+        records.append((f"line {number}", record))
+    return _records(path, records, captions)
 
 
-def _whole(path: Path, content: Any, captions: Captions | None) -> list[ListedImage]:
+def _whole(path: Path, content: Any, captions: Captions | None) -> Listing:
     if isinstance(content, list):
-        return [_record(path, f"entry [{i}]", record, captions) for i, record in enumerate(content)]
+        return _records(path, [(f"entry [{i}]", record) for i, record in enumerate(content)], captions)
     if isinstance(content, dict) and isinstance(content.get("images"), list):
-        return _coco(path, content, captions)
-    return [_record(path, "line 1", content, captions)]
+        return Listing(_coco(path, content, captions))
+    return _records(path, [("line 1", content)], captions)
+
+
+def _records(path: Path, records: list[tuple[str, Any]], captions: Captions | None) -> Listing:
+    """Records with their places."""
+    listing = Listing([])
+    for place, record in records:
+        if isinstance(record, dict) and "conversations" in record and record.get("image") in (None, "", []):
+            listing.text_only.append(place)
+        else:
+            listing.images.append(_record(path, place, record, captions))
+    return listing
 
 
 def _record(path: Path, place: str, record: Any, captions: Captions | None) -> ListedImage:
@@ -141,6 +170,15 @@ def _coco_captions(path: Path, annotations: Any) -> dict[int | str, str]:
 
 
 def _source(path: Path, place: str, image: str, description: str | None) -> ListedImage:
+    address = _ADDRESS.match(image)
+    if address:
+        raise SamplesError(
+            f"{path}, {place}: the image is {'a data URI' if address[1] else 'a web address'}, not a path: "
+            f"{plain(image, 60)}",
+            "Save the picture as a file, and write its path there.",
+        )
+    if "\0" in image or len(image.encode("utf-8", "replace")) > LONGEST_PATH:
+        raise SamplesError(f"{path}, {place}: the image is not a path: {plain(image, 60)}", f"Write {RECORD}.")
     try:
         (description or "").encode()
     except UnicodeEncodeError as error:  # JSON can hold "\ud83d", which no tokenizer takes

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vlmscope.core.base.demo import DEMO, samples_file
 from vlmscope.core.base.errors import SamplesError, UsageError
-from vlmscope.core.data.images import SUFFIXES
+from vlmscope.core.base.text import plain
+from vlmscope.core.data.images import SUFFIXES, is_file
 from vlmscope.core.data.listings import RECORD, Captions, ListedImage, read_file
 
 __all__ = ["Captions", "Data", "ListedImage", "read_data"]
@@ -69,25 +70,78 @@ def read_data(
         SamplesError: if ``name`` does not exist, something in it is wrong, or there is no image.
         UsageError: if ``image_root`` or ``captions`` does not apply to it.
     """
-    path = samples_file() if name == DEMO else Path(name).expanduser().resolve()
+    path = samples_file() if name == DEMO else data_path(name)
     if image_root is not None and (name == DEMO or path.is_dir()):
         raise UsageError(
             "--image-root is for a file that lists images; a folder holds its images itself.", "Leave out --image-root."
         )
-    notes: list[str] = []
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        found, notes = _pictures(path)
         sources = [ListedImage(p.relative_to(path).as_posix(), None) for p in found]
         if not sources:
             raise _no_images(name, path)
     else:
-        sources, notes = _once(read_file(path, captions))
+        listing = read_file(path, captions)
+        without = listing.text_only
+        sources, notes = _once(listing.images)
         if not sources:
-            raise SamplesError(f"{name} holds no images.", f"List some, one a line: {RECORD}")
+            why = f": its {len(without)} records are text alone" if without else ""
+            raise SamplesError(f"{name} holds no images{why}.", f"List some, one a line: {RECORD}")
+        if without:
+            of = len(without) + len(listing.images)
+            notes.insert(
+                0, f"{path.name}: {len(without)} of {of} records have no image and are left out, {without[0]} first."
+            )
     if captions is Captions.OWN and all(source.description is None for source in sources):
         raise UsageError(f"{name} holds no captions.", "Leave out --captions own: the model then describes the images.")
     sources = sources[:limit]
     return Data(name, path if path.is_dir() else _root(path, sources, image_root), tuple(sources), tuple(notes))
+
+
+def data_path(name: str) -> Path:
+    """The whole path of the folder or file that the user named; it need not exist.
+
+    Raises:
+        SamplesError: if it cannot be a path: too long, ``~`` and a name that is not a user's, a circle of links.
+    """
+    try:
+        path = Path(name).expanduser().resolve()
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SamplesError(f"{plain(name, 60)} is not a path: {reason}.", "Write the path in full.") from error
+    return path
+
+
+def _pictures(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures in a folder and its subfolders, in order, and a note on each thing that is left out.
+
+    Linked subfolders are followed. A folder that can be reached in several ways counts once, so that links in a circle
+    end: at its own place, or at the first link to it.
+    """
+    notes: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        notes.append(f"{error.filename} cannot be read and is left out: {error.strerror}.")
+
+    found, seen, starts = [], set(), [folder]
+    for start in starts:  # it grows: links come after all real folders
+        for where, folders, files in os.walk(start, onerror=unreadable):
+            at = Path(where)
+            real = at.resolve()
+            if real in seen:
+                notes.append(f"{at} is a link to a folder whose images are included already; it is left out.")
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            starts += [at / name for name in folders if (at / name).is_symlink()]
+            for picture in (at / name for name in files if Path(name).suffix.lower() in SUFFIXES):
+                if is_file(picture):
+                    found.append(picture)
+                elif picture.is_symlink():
+                    notes.append(f"{picture} is a link to a file that is not there; it is left out.")
+    return sorted(found), notes
 
 
 def _once(sources: list[ListedImage]) -> tuple[list[ListedImage], list[str]]:
@@ -107,10 +161,10 @@ def _root(path: Path, sources: list[ListedImage], given: Path | None) -> Path:
     own = path.parent
     folders = [own, *(folder / sibling for folder in (own, own.parent) for sibling in SIBLINGS)]
     if given is not None:
-        folders = [given.expanduser().resolve()]
+        folders = [data_path(str(given))]
     looked_at = sources[:LOOKED_AT]
     for folder in folders:
-        if any((folder / source.image).is_file() for source in looked_at):
+        if any(is_file(folder / source.image) for source in looked_at):
             return folder
     where = folders[0] if given is not None else f"{own}, nor in {' or '.join(SIBLINGS)} in it or beside it"
     raise SamplesError(

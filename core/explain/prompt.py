@@ -114,7 +114,7 @@ def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
         parts=tuple(parts),
         schema_name=SCHEMA_NAME,
         schema=SCHEMA,
-        max_output_tokens=output_cap(settings.model),
+        max_output_tokens=output_cap(settings),
     )
 
 
@@ -125,7 +125,7 @@ def estimate(of: Evidence, settings: Api) -> Estimate:
     for number, sample in enumerate(of.samples, 1):
         texts += [_heading(of, number), _words(of.label, sample, [active] * len(sample.sample.tokens))]
     images = 2 * len(of.samples) if has_images(of.label) else 0
-    return estimate_texts(texts, images, settings.model, output_cap(settings.model), settings)
+    return estimate_texts(texts, images, settings.model, output_cap(settings), settings)
 
 
 def _heading(evidence: Evidence, number: int) -> str:

@@ -9,6 +9,8 @@ from vlmscope.core.base.errors import UsageError
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 BASE_URL = "OPENAI_BASE_URL"
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")  #: variables read when a connection is set up
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  #: the same
 PLACEHOLDER = "no-key"  #: the client wants one; servers without keys ignore it
 SECRET_LENGTH = 12  #: shorter ones are placeholders such as "EMPTY" or "x": cutting those out would garble answers
 
@@ -44,6 +46,11 @@ def shown_url(settings: Api) -> str:
     return f"{parts.scheme}://{host(settings)}{parts.path}"
 
 
+def asked_url(settings: Api) -> str:
+    """The address of the requests, without a user, a password and a query."""
+    return f"{shown_url(settings).rstrip('/')}/chat/completions"
+
+
 def api_key() -> str:
     """The key, or an empty string."""
     return os.environ.get(KEY, "").strip()
@@ -68,3 +75,14 @@ def redacted(text: str) -> str:
     """``text`` without the key."""
     key = api_key()
     return text.replace(key, "[key]") if len(key) >= SECRET_LENGTH else text
+
+
+def environment_hint(error: Exception) -> str:
+    """What to do about a client that cannot be set up; values of variables may hold passwords and are left out."""
+    socks = "socks" in str(error).lower()
+    if isinstance(error, ImportError) and not socks:
+        return "Install vlmscope with its dependencies again."
+    names = CERTIFICATES if isinstance(error, OSError) else PROXIES
+    named = [name for name in names if os.environ.get(name) or os.environ.get(name.lower())]
+    hint = f"Correct or unset {', '.join(named or names)} in the environment"
+    return f"{hint}, or install the package socksio." if socks else f"{hint}."

@@ -128,7 +128,7 @@ class Ledger:
             raise BudgetReached(
                 f"A request of up to {dollars(wanted.usd)} would exceed the budget of {dollars(self.budget_usd)}: "
                 f"{dollars(self.spent_usd)} is spent, {dollars(self._reserved)} is in the air.",
-                "The setting is budget_usd under [api] in the settings file; it counts from each start, 0 is no limit.",
+                "The setting is budget_usd under [api] in the settings file; it counts from each start; 0: no limit.",
             )
 
     @contextmanager

@@ -5,53 +5,42 @@ Notable:
 - Neither ``temperature`` nor ``logprobs`` is sent: newer models refuse or restrict both.
 - The answer's JSON is read here, not by the client's ``parse``, which throws away text and usage on bad content.
 - Importing openai takes a second: it happens in a thread, at the first question.
+- A server that refuses a field is asked without it, and so from then on, for as long as this process lives.
 - The key goes into the client alone, and is cut out of every message.
 """
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self
-
-from pydantic import BaseModel, Field, ValidationError
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StopRun
 from vlmscope.core.base.text import plain
-from vlmscope.core.llm.access import PLACEHOLDER, api_key, base_url, host, key_problem, redacted
-from vlmscope.core.llm.messages import PLAIN_TEXT, ChatAnswer, ChatRequest, wire_body
+from vlmscope.core.llm.access import (
+    PLACEHOLDER,
+    api_key,
+    asked_url,
+    base_url,
+    environment_hint,
+    host,
+    key_problem,
+    redacted,
+)
+from vlmscope.core.llm.completion import read_completion
+from vlmscope.core.llm.messages import ChatAnswer, ChatRequest, Dialect, wire_body
 from vlmscope.core.llm.retry import REASON_LENGTH, ApiFailure, NextStep, classify_error, wait_s
+from vlmscope.core.llm.server_error import read_error
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
 TRIES = 4
 
-#: Endpoint and model: how far ``response_format`` was stepped down there. As long as this process lives.
-_steps: dict[tuple[str, str], int] = {}
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int = Field(default=0, ge=0)
-    completion_tokens: int = Field(default=0, ge=0)
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Completion(BaseModel):
-    """As much of a completion as is used."""
-
-    choices: list[_Choice] = Field(min_length=1)
-    model: str | None = None
-    usage: _Usage | None = None
+#: Endpoint and model: the dialect that got an answer there, if it is not the first one.
+_dialects: dict[tuple[str, str], Dialect] = {}
 
 
 class Chat:
@@ -91,7 +80,7 @@ class Chat:
         """One question, tried up to four times where another try may help.
 
         Returns:
-            What the server said, a refusal or a cut answer too: ``finish_reason`` and ``refusal`` tell.
+            The server's answer, also a refusal or a cut answer: see ``finish_reason`` and ``refusal``.
 
         Raises:
             StopRun: if no further request would succeed.
@@ -102,89 +91,101 @@ class Chat:
             raise StopRun(problem)
         endpoint = (base_url(self.settings), request.model)
         client = await self._open()
-        tried = 0
+        dialect, tried = _dialects.get(endpoint, Dialect()), 0
         while True:
-            step = _steps.get(endpoint, 0)
-            outcome = await self._once(client, request, step)
+            outcome = await self._once(client, request, dialect)
             if isinstance(outcome, ChatAnswer):
+                if dialect != Dialect():
+                    _dialects[endpoint] = dialect
                 return outcome
             if outcome.remedy is NextStep.STOP:
                 raise StopRun(outcome.reason, outcome.hint)
-            if outcome.remedy is NextStep.STEP_DOWN and step < PLAIN_TEXT:
-                _steps[endpoint] = max(_steps.get(endpoint, 0), step + 1)
+            if outcome.remedy is NextStep.ADAPT and outcome.dialect is not None:
+                dialect = outcome.dialect
                 continue
             if outcome.remedy is not NextStep.TRY_AGAIN:
                 raise ApiError(f"{outcome.reason}.", outcome.hint)
             tried += 1
             if tried == TRIES:
                 raise ApiError(f"No answer in {TRIES} tries: {outcome.reason}.", outcome.hint)
+            if tried == TRIES - 1:
+                dialect = outcome.dialect or dialect
             await self._sleep(wait_s(tried, outcome.wait_s, self._chance()))
 
     async def _open(self) -> "AsyncOpenAI":
+        """The client.
+
+        Raises:
+            StopRun: if it cannot be set up.
+        """
+        problem: StopRun | None = None
         async with self._opening:
             if self._client is None:
-                self._client = await asyncio.to_thread(_make_client, base_url(self.settings), self.settings.timeout_s)
-            return self._client
+                url, timeout_s = base_url(self.settings), self.settings.timeout_s
+                try:
+                    self._client = await asyncio.to_thread(_make_client, url, timeout_s)
+                except Exception as error:  # noqa: BLE001  # whatever a missing package or the environment leads to
+                    problem = _setup_problem(error)
+            if self._client is not None:
+                return self._client
+        assert problem is not None
+        raise problem
 
-    async def _once(self, client: "AsyncOpenAI", request: ChatRequest, step: int) -> ChatAnswer | ApiFailure:
+    async def _once(self, client: "AsyncOpenAI", request: ChatRequest, dialect: Dialect) -> ChatAnswer | ApiFailure:
         """One HTTP request. What went wrong is returned, so that no exception carries what the server echoed."""
         import openai
 
+        from vlmscope.core.llm.connection import BadResponse
+
+        url, body = asked_url(self.settings), wire_body(request, dialect)
+        outcome: ChatAnswer | ApiFailure
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                raw = await client.chat.completions.with_raw_response.create(**wire_body(request, step))
-                return _read(raw.text, request)
+                raw = await client.chat.completions.with_raw_response.create(**body)
         except (TimeoutError, openai.APITimeoutError):
             return ApiFailure(NextStep.TRY_AGAIN, f"no answer within {self.settings.timeout_s:g} s")
         except openai.APIConnectionError as error:
             server = host(self.settings)
             return ApiFailure(NextStep.TRY_AGAIN, f"no connection to {server} ({_reason(error.__cause__ or error)})")
         except openai.APIStatusError as error:
-            codes = [str(code) for code in (error.code, error.type) if code]
-            trouble = classify_error(error.status_code, codes, error.param or "", _said(error), error.response.headers)
-            if trouble.remedy is not NextStep.REFUSED:
-                return trouble
-            return ChatAnswer("", "content_filter", trouble.reason, request.model, 0, 0)
-        except (openai.OpenAIError, ValueError) as error:
+            found, headers = read_error(redacted(_text(error.response.content))), error.response.headers
+            outcome = classify_error(error.status_code, found, headers, dialect, asked_url=url)
+        except BadResponse as error:
+            return ApiFailure(NextStep.STOP, f"{_reason(error)}.", error.hint)
+        except Exception as error:  # noqa: BLE001  # what else the library raises: nothing of ours is in the try
             return ApiFailure(NextStep.FAIL, _reason(error))
+        else:
+            outcome = read_completion(redacted(_text(raw.http_response.content)), request, dialect, url)
+        if isinstance(outcome, ApiFailure) and outcome.remedy is NextStep.REFUSED:
+            return ChatAnswer("", "content_filter", outcome.reason, request.model, 0, 0)
+        return outcome
 
 
 def _make_client(url: str, timeout_s: float) -> "AsyncOpenAI":
     from openai import AsyncOpenAI
 
-    return AsyncOpenAI(base_url=url, api_key=api_key() or PLACEHOLDER, max_retries=0, timeout=timeout_s)
+    from vlmscope.core.llm.connection import open_http
 
-
-def _read(text: str, request: ChatRequest) -> ChatAnswer | ApiFailure:
-    text = redacted(text)  # a server may echo what it was sent
-    try:
-        found = _Completion.model_validate_json(text)
-    except ValidationError:
-        seen = plain(text, 80).strip()
-        return ApiFailure(
-            NextStep.FAIL,
-            f"The server answered something else than a completion: {seen or 'nothing'}",
-            "Check that OPENAI_BASE_URL, or base_url in the settings, ends as the server wants it, often in /v1.",
-        )
-    choice, usage = found.choices[0], found.usage or _Usage()
-    finish = choice.finish_reason or "stop"
-    refusal = choice.message.refusal or ("the content filter stopped it" if finish == "content_filter" else "")
-    return ChatAnswer(
-        text=choice.message.content or "",
-        finish_reason=finish,
-        refusal=plain(refusal, REASON_LENGTH),
-        model=plain(found.model or request.model, 100),
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
+    parts = urlsplit(url)
+    return AsyncOpenAI(
+        base_url=urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),
+        default_query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        api_key=api_key() or PLACEHOLDER,
+        max_retries=0,
+        timeout=timeout_s,
+        http_client=open_http(timeout_s),
     )
 
 
-def _said(error: "APIStatusError") -> str:
-    """The server's own words, without the client's frame around them."""
-    body = error.body
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return redacted(body["message"])
-    return redacted(error.message)
+def _setup_problem(error: Exception) -> StopRun:
+    """Why no client can be made; addresses of proxies are shown without user and password."""
+    reason = re.sub(r"//[^/@\s]*@", "//", _reason(error))
+    return StopRun(f"The connection to the server cannot be set up: {reason}.", environment_hint(error))
+
+
+def _text(body: bytes) -> str:
+    """JSON is UTF-8, whatever a header says (RFC 8259, 8.1)."""
+    return body.decode("utf-8", "replace")
 
 
 def _reason(error: BaseException) -> str:

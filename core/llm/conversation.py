@@ -17,6 +17,8 @@ from vlmscope.core.llm.messages import ChatAnswer, ChatRequest
 from vlmscope.core.llm.prices import price_of, undated
 from vlmscope.core.llm.retry import REASON_LENGTH
 
+FAILURE_LENGTH = 600  #: a server's words, the address and a hint
+
 A = TypeVar("A")
 
 
@@ -83,7 +85,11 @@ async def converse(request: ChatRequest, read: Callable[[str], A], chat: Chat, l
             return _failed(spent, answer.refusal, refused=True)
         if answer.finish_reason == "length":
             if cut:
-                return _failed(spent, f"The answer was cut at {asked.max_output_tokens} tokens, twice.")
+                return _failed(
+                    spent,
+                    f"The answer was cut at {asked.max_output_tokens} tokens, twice. "
+                    "The setting is max_output_tokens under [api].",
+                )
             asked, cut = replace(asked, max_output_tokens=2 * asked.max_output_tokens), True
             continue
         try:
@@ -120,4 +126,4 @@ def _booked(
 def _failed(
     spent: Conversation[A], reason: str, *, refused: bool = False, stop: StopRun | BudgetReached | None = None
 ) -> Conversation[A]:
-    return replace(spent, outcome=NoAnswer(plain(reason, REASON_LENGTH), refused, stop))
+    return replace(spent, outcome=NoAnswer(plain(reason, FAILURE_LENGTH), refused, stop))

@@ -8,6 +8,21 @@ from typing import Any
 
 Json = dict[str, Any]  #: a JSON object on its way to or from the wire
 PLAIN_TEXT = 2  #: steps down from json_schema: json_object, then no ``response_format`` at all
+CAP = "max_completion_tokens"
+OLD_CAP = "max_tokens"  #: the name of the same in servers that do not know ``CAP``
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a server needs a request to be written.
+
+    Attributes:
+        step: how far ``response_format`` is stepped down, up to ``PLAIN_TEXT``.
+        cap_field: the name of the field that has the cap of the answer.
+    """
+
+    step: int = 0
+    cap_field: str = CAP
 
 
 @dataclass(frozen=True)
@@ -91,12 +106,8 @@ def request_key(request: ChatRequest, **more: object) -> str:
     return sha256(json.dumps(everything, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def wire_body(request: ChatRequest, step: int = 0) -> Json:
-    """The request as Chat Completions has it, pictures as data URLs.
-
-    Args:
-        step: how far ``response_format`` is stepped down, up to ``PLAIN_TEXT``.
-    """
+def wire_body(request: ChatRequest, dialect: Dialect = Dialect()) -> Json:
+    """The request as Chat Completions has it, pictures as data URLs."""
     messages: list[Json] = [
         {"role": "system", "content": request.system},
         {"role": "user", "content": [_wire_part(part) for part in request.parts]},
@@ -107,12 +118,12 @@ def wire_body(request: ChatRequest, step: int = 0) -> Json:
     body: Json = {
         "model": request.model,
         "messages": messages,
-        "max_completion_tokens": request.max_output_tokens,
+        dialect.cap_field: request.max_output_tokens,
     }
-    if step == 0:
+    if dialect.step == 0:
         schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif step < PLAIN_TEXT:
+    elif dialect.step < PLAIN_TEXT:
         body["response_format"] = {"type": "json_object"}
     return body
 

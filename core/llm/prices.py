@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
-from vlmscope.core.base.config import Price
+from vlmscope.core.base.config import Api, Price
 
 SETTINGS_DATE = "settings"  #: in place of a date, for a price of the user's own
 
@@ -84,6 +84,6 @@ def image_tokens(model: str) -> int:
     return _IMAGE_TOKENS.get(undated(model), _IMAGE_TOKENS_ELSEWHERE)
 
 
-def output_cap(model: str) -> int:
-    """Where an answer is cut."""
-    return THINKING_CAP if _THINKS.match(model) else ANSWER_CAP
+def output_cap(settings: Api) -> int:
+    """Where an answer is cut: as the settings have it, else by the model's name."""
+    return settings.max_output_tokens or (THINKING_CAP if _THINKS.match(settings.model) else ANSWER_CAP)

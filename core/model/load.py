@@ -9,16 +9,24 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
+from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.demo import model_source
-from vlmscope.core.base.errors import ModelError
+from vlmscope.core.base.errors import ModelError, VlmscopeError
 from vlmscope.core.base.text import first_line, plain
+from vlmscope.core.model.checkpoint import check_weights, complete_processor, try_out
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
 from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.store.weights import weights_fingerprint
 from vlmscope.core.worker.messages import ModelSpec
+
+#: The families that can be loaded: the class of the configuration, and that of the model. Untyped: transformers'
+#: loaders are.
+FAMILIES: dict[type[PreTrainedConfig], Any] = {LlavaConfig: LlavaForConditionalGeneration}
+
+_HINT = "Name a hub model or a folder with config.json, the processor's files and *.safetensors."
 
 
 def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | None = None) -> Vlm:
@@ -29,8 +37,8 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         seed: of random weights, drawn as in ``random_vlm``; None reads the model's own weights.
 
     Raises:
-        ModelError: if there is no such model or device, it has no weights, it does not fit into memory, or it is not a
-            LLaVA-1.5.
+        ModelError: if there is no such model or device; if its weights are not whole, or not ``spec.weights``; if it
+            does not fit into memory; if it is not a LLaVA-1.5; if its parts do not fit together; if a library fails.
     """
     where = resolve_device(spec.device)
     kind = resolve_dtype(spec.dtype, where)
@@ -38,21 +46,38 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
     if on_loading is not None:
         on_loading("opening the model; a new one is downloaded first")
         _report_weights(on_loading)
-    with _loading(spec.name, where):
-        config, processor = _read_parts(spec.name, options)
+    name = spec.name
+    weights = None if spec.weights is None else weights_fingerprint(name)
+    if weights is not None and weights != spec.weights:
+        raise ModelError(
+            f"{name} is not the model that was scanned: its weights have changed since.",
+            "Put the scanned weights back, or scan the present ones into another folder.",
+        )
+    with _loading(name, where):
+        config, processor = _read_parts(name, options)
         if seed is None:
-            _check_memory(spec.name, config, kind, where)
-            model = LlavaForConditionalGeneration.from_pretrained(
-                model_source(spec.name), config=config, dtype=kind, device_map={"": where}, **options
-            )
-    if seed is None:
-        return Vlm(model, processor, spec.name)
-    title = f"{spec.name}, random weights (seed {seed})"
-    return random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
+            _check_memory(name, config, kind, where)
+            with _quantised(name, config):
+                model, info = _model_class(config).from_pretrained(
+                    model_source(name),
+                    config=config,
+                    dtype=kind,
+                    device_map={"": where},
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
+                    **options,
+                )
+                check_weights(name, info)
+            vlm = Vlm(model, processor, name)
+        else:
+            title = f"{name}, random weights (seed {seed})"
+            vlm = random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
+        try_out(vlm)
+    return vlm
 
 
 def random_vlm(
-    config: LlavaConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+    config: PreTrainedConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
 ) -> Vlm:
     """A model of this configuration called ``name``, with random weights as transformers initialises it.
 
@@ -67,13 +92,12 @@ def random_vlm(
     """
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
-    make: Any = LlavaForConditionalGeneration  # its private constructor that takes a dtype is untyped
-    _check_memory(name, config, kind, where)
     with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+        _check_memory(name, config, kind, where)
         torch.manual_seed(seed)
         with where:
-            model = make._from_config(config, dtype=kind)
-    return Vlm(model.to(where), processor, name)
+            model = _model_class(config)._from_config(config, dtype=kind)
+        return Vlm(model.to(where), processor, name)
 
 
 def load_part(role: Literal["detector", "segmenter"], name: str, device: torch.device) -> tuple[Any, Any]:
@@ -120,40 +144,80 @@ def _readable_errors(refusal: str, hint: str) -> Iterator[None]:
     transformers_logging.set_verbosity(logging.ERROR)
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
-        # For a missing folder, file or weights, for broken ones, and where the hub cannot be reached.
-        raise ModelError(f"{refusal}: {plain(first_line(error), 300).rstrip('.')}.", hint) from error
+    except (VlmscopeError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except ImportError as error:
+        raise ModelError(
+            f"{refusal}: {_reason(error)}.", f"Install what is missing, or use another model. {hint}"
+        ) from error
+    except Exception as error:
+        # For a missing folder, file or weights, for broken ones, and where the hub cannot be reached. The libraries
+        # raise many other types for old, quantised or mismatched parts, and document none.
+        raise ModelError(f"{refusal}: {_reason(error)}.", hint) from error
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line, after its type where that is not told by the words alone."""
+    words = plain(first_line(error), 300).rstrip(".")
+    if isinstance(error, OSError | ValueError | ImportError | SafetensorError) and words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 @contextmanager
 def _loading(name: str, where: torch.device) -> Iterator[None]:
     """What transformers and torch raise while a VLM is loaded, as ``ModelError``."""
-    hint = "Name a hub model or a folder with config.json, the processor's files and *.safetensors."
     try:
-        with _readable_errors(f"{name} cannot be loaded", hint):
+        with _readable_errors(f"{name} cannot be loaded", _HINT):
             yield
-    except torch.cuda.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise ModelError(
             f"{name} does not fit into the memory of {where}.",
             "Free the GPU, choose another with --device, or use --dtype float16 or --device cpu.",
         ) from error
 
 
-def _read_parts(name: str, options: dict[str, Any]) -> tuple[LlavaConfig, Any]:
+@contextmanager
+def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
+    """What is raised while the weights of a quantised checkpoint are loaded, with a hint about that."""
+    quantisation: Any = getattr(config, "quantization_config", None)
+    if quantisation is None:
+        yield
+        return
+    found = quantisation if isinstance(quantisation, dict) else vars(quantisation)
+    method = plain(str(found.get("quant_method", "in an unknown way")), 40)
+    hint = "Name the checkpoint that it was made from, in float16 or bfloat16."
+    with _readable_errors(f"{name} is quantised ({method}) and cannot be loaded", hint):
+        yield
+
+
+def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
     """Configuration and processor of ``name``."""
     source = model_source(name)
     config = AutoConfig.from_pretrained(source, **options)
-    if not isinstance(config, LlavaConfig):
+    if _model_class(config) is None:
         raise ModelError(
             f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
             "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
             "OneVision cut the image into tiles, so their visual tokens do not form a plain grid.",
         )
     auto: Any = AutoProcessor  # untyped in transformers
-    return config, auto.from_pretrained(source, **options)
+    processor = auto.from_pretrained(source, **options)
+    if not all(getattr(processor, part, None) for part in ("image_processor", "tokenizer")):
+        raise ModelError(
+            f"{name} has no processor for pictures and text.",
+            "It needs preprocessor_config.json and the tokenizer's files of the model that the weights come from.",
+        )
+    complete_processor(processor, config)
+    return config, processor
 
 
-def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torch.device) -> None:
+def _model_class(config: PreTrainedConfig) -> Any:
+    """The class that loads a model of this configuration; None if no family has it."""
+    return next((found for kind, found in FAMILIES.items() if isinstance(config, kind)), None)
+
+
+def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
     """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
 
     A GPU that is too small needs no check: loading raises an error.
@@ -161,9 +225,8 @@ def _check_memory(name: str, config: LlavaConfig, kind: torch.dtype, where: torc
     free = free_memory()
     if where.type != "cpu" or free is None:
         return
-    make: Any = LlavaForConditionalGeneration
     with torch.device("meta"):  # shapes alone
-        weights = make._from_config(config, dtype=kind).parameters()
+        weights = _model_class(config)._from_config(config, dtype=kind).parameters()
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     if needed > free:
         raise ModelError(

@@ -27,6 +27,7 @@ from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.store.manifest import ModelInfo
+from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Hook = Callable[[Tensor], None]
@@ -79,7 +80,7 @@ class Vlm:
         self.layers: int = config.text_config.num_hidden_layers
         self.neurons: int = config.text_config.intermediate_size
         self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)
-        self._image_token_id: int = config.image_token_id
+        self.image_token_id: int = config.image_token_id
         self._ffns = [self._gated_ffn(layer) for layer in range(self.layers)]
 
     @property
@@ -90,14 +91,14 @@ class Vlm:
     def info(self) -> ModelInfo:
         """The model's entry in a manifest; a folder is named by its absolute path."""
         config: Any = self.model.config
-        local = self.name != "demo" and Path(self.name).is_dir()
         return ModelInfo(
-            name=str(Path(self.name).resolve()) if local else self.name,
+            name=str(Path(self.name).resolve()) if is_model_folder(self.name) else self.name,
             revision=getattr(config, "_commit_hash", None),
             architecture=f"{config.model_type} + {config.text_config.model_type}",
             dtype=str(self.model.dtype).removeprefix("torch."),
             layers=self.layers,
             neurons=self.neurons,
+            weights=weights_fingerprint(self.name),
         )
 
     def prompt(self, question: str, template: str | None = None) -> str:
@@ -140,12 +141,12 @@ class Vlm:
         whole = self.processor.tokenizer(prompt.ljust(start) + words, return_offsets_mapping=True)
         ids: list[int] = whole["input_ids"]
         spans: list[tuple[int, int]] = whole["offset_mapping"]
-        first_patch = ids.index(self._image_token_id)
+        first_patch = ids.index(self.image_token_id)
         patches = self.grid[0] * self.grid[1]
         of_text = [i for i, (_, end) in enumerate(spans) if end > start]
-        if ids.count(self._image_token_id) != 1 or not of_text:
+        if ids.count(self.image_token_id) != 1 or not of_text:
             raise SamplesError("the description holds the image token, or no text")
-        ids = [*ids[:first_patch], *[self._image_token_id] * patches, *ids[first_patch + 1 :]]
+        ids = [*ids[:first_patch], *[self.image_token_id] * patches, *ids[first_patch + 1 :]]
         if len(ids) > self.context:
             raise SamplesError(f"the description is too long: {len(ids)} tokens, the model takes {self.context}")
         ends = [spans[i][1] - start for i in of_text]

@@ -1,13 +1,16 @@
 """A report's pictures: what the model saw and where the neuron activates, side by side, in a small file."""
 
-import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.norm import norm
+from vlmscope.core.store.example import Example
+from vlmscope.core.store.manifest import Manifest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,7 +21,28 @@ FRAME = (200, 200, 200)
 PALETTE = 128  #: colours
 
 
-def picture(crop: bytes, activation: NDArray[np.float32], maximum: float) -> bytes:
+def facts(
+    manifest: Manifest, neuron: Neuron, example: Example, colour_map: ColourMap = ColourMap.FADE
+) -> dict[str, str]:
+    """What a picture of a top sample shows, for its text chunks: the neuron's address, the activation, the scale."""
+    sample = example.sample
+    return {
+        "Software": "vlmscope",
+        "Neuron": str(neuron),
+        "Activation": f"{example.activation:.6g}",
+        "Scale": f"norm 0 to 10; 10 is the neuron's maximum activation, {example.maximum:.6g}",
+        "Colour map": colour_map.value,
+        "Sample": f"rank {example.rank + 1}, number {sample.index}, {sample.image}",
+        "Description": sample.description,
+        "Model": manifest.model.name,
+        "Hook": manifest.hook.value,
+        "Scan": manifest.scan_id,
+    }
+
+
+def picture(
+    crop: bytes, activation: NDArray[np.float32], maximum: float, about: Mapping[str, str] | None = None
+) -> bytes:
     """A PNG of a crop and of the same crop fading to white where the neuron does not activate.
 
     The same arguments give the same bytes, with the same Pillow.
@@ -27,11 +51,14 @@ def picture(crop: bytes, activation: NDArray[np.float32], maximum: float) -> byt
         crop: JPEG or PNG, as the scan keeps it.
         activation: float32 (rows, columns).
         maximum: gmax of the neuron, the norm of which is 10.
+        about: becomes the picture's text chunks (``facts``).
 
     Raises:
         StoreError: if ``crop`` cannot be decoded.
     """
     from PIL import Image, ImageOps
+
+    from vlmscope.core.data.images import png
 
     origin = _fitted(open_crop(crop))
     shown = (origin, overlay(origin, norm(activation, maximum), ColourMap.FADE))
@@ -41,9 +68,7 @@ def picture(crop: bytes, activation: NDArray[np.float32], maximum: float) -> byt
     both.paste(framed[0], (0, 0))
     both.paste(framed[1], (framed[0].width + GAP, 0))
     small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    written = io.BytesIO()
-    small.save(written, "PNG", optimize=True)
-    return written.getvalue()
+    return png(small, about, optimize=True)
 
 
 def _fitted(crop: "Image.Image") -> "Image.Image":

@@ -24,7 +24,7 @@ from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import IMAGES, collect, report_of
 from vlmscope.core.report.markdown import neuron_text, report_markdown
-from vlmscope.core.report.pictures import picture
+from vlmscope.core.report.pictures import facts, picture
 from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import check_out
@@ -161,7 +161,7 @@ def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: Neuron
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(example.read_crop(), example.visual_map, example.maximum)
+        png = picture(example.read_crop(), example.visual_map, example.maximum, facts(store.manifest, neuron, example))
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

@@ -74,7 +74,8 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
 
 def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
     """The manifest of the whole scan, without ``data_sha256``; the shards are in the order of their numbers."""
-    first = shards[0]
+    # A shard without a fingerprint of the weights, made by a version before, leaves the whole without one.
+    first = next((shard for shard in shards if shard.model.weights is None), shards[0])
     return first.model_copy(
         update={
             "created": min(shard.created for shard in shards),

@@ -5,8 +5,6 @@ stopped it, continues from its last checkpoint.
 """
 
 import contextlib
-import hashlib
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +20,7 @@ from vlmscope.core.scan.batches import BATCH, LARGEST
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, read_manifest
+from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, make_scan_id, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
 from vlmscope.core.store.writer import check_out, check_space
@@ -116,10 +114,9 @@ def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, sa
     """The manifest of a scan before its first sample; the length of its longest description is not known yet."""
     info = vlm.info
     batch = options.batch or (BATCH if saved is None else saved.batch)
-    identity = json.dumps([info.model_dump(), options.hook, prompt, options.top_n, data.identity], sort_keys=True)
     created = now()
     return Manifest(
-        scan_id=hashlib.sha256(identity.encode()).hexdigest(),
+        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity),
         created=created,
         model=info,
         hook=options.hook,

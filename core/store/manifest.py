@@ -1,10 +1,20 @@
 """The manifest of a scan: what was computed, from what, by what. One JSON file, ``manifest.json``."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import FailFast, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    FailFast,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import read_json
@@ -42,6 +52,17 @@ class ModelInfo(Frozen):
     dtype: str
     layers: Layers
     neurons: Neurons  #: FFN units of one layer
+    #: Fingerprint of a folder's weights (core/store/weights.py). None for the demo, a control, a model of the hub (its
+    #: revision names its weights), and in scans made before vlmscope stored it.
+    weights: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, fields: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave ``weights`` out where there is none: scan ids and cache keys of such models stay what they were."""
+        made: dict[str, object] = fields(self)
+        if self.weights is None:
+            made.pop("weights", None)  # it may be excluded
+        return made
 
 
 class Skipped(Frozen):
@@ -124,7 +145,7 @@ class Manifest(Frozen):
 
     format: Literal["vlmscope-scan"] = FORMAT
     schema_version: Literal[2] = SCHEMA
-    scan_id: str  #: SHA-256 over model, hook point, prompt, N and ``data_id``; the same scan made again has the same
+    scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
     hook: HookPoint
@@ -161,6 +182,14 @@ class Manifest(Frozen):
         return self
 
     @property
+    def id_without_weights(self) -> str:
+        """The scan's id as versions before made it, which stored no fingerprint of the weights."""
+        if self.model.weights is None:
+            return self.scan_id
+        model = self.model.model_copy(update={"weights": None})
+        return make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id)
+
+    @property
     def is_done(self) -> bool:
         """Whether it will not grow any more: a whole scan, or a shard that has processed all its samples."""
         progress = self.progress
@@ -175,6 +204,12 @@ class Manifest(Frozen):
     def valid(self) -> int:
         """Entries in each neuron's top-N: min(N, samples that count)."""
         return min(self.top_n, self.scanned)
+
+
+def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, data_id: str) -> str:
+    """SHA-256 over model, hook point, prompt, N and ``data_id``."""
+    identity = json.dumps([model.model_dump(), hook, prompt, top_n, data_id], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -279,8 +279,6 @@ def open_scan(scan: str | Path) -> ScanStore:
         # While the manifest was read, a scan in progress may have replaced the checkpoint that it names.
         store = ScanStore(folder)
     manifest = store.manifest
-    if not manifest.scanned and manifest.progress is None:
-        raise StoreError(f"{folder} is a scan without a sample: it has nothing to show.", "Scan again.")
     if manifest.progress is not None and not manifest.scanned:
         if being_scanned(folder, manifest.progress):
             raise StoreError(f"The scan into {folder} has just begun.", "Try again in a minute.")

@@ -50,9 +50,12 @@ class ScanOptions:
         return min(self.maps, self.top_n)
 
 
+WEIGHTS = "the model's weights"
+WEIGHTS_SHOWN = 16  #: digits of their fingerprint that are shown and compared
 #: The settings that decide a scan's numbers, by the option that sets them, as a manifest has them.
 _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--model": lambda m: m.model.name,
+    WEIGHTS: lambda m: None if m.model.weights is None else m.model.weights[:WEIGHTS_SHOWN],
     "--revision": lambda m: m.model.revision,
     "--dtype": lambda m: m.model.dtype,
     "--hook": lambda m: str(m.hook),
@@ -82,6 +85,8 @@ def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) ->
         StoreError: if it was begun with others.
     """
     own = settings_of(saved)
+    if own[WEIGHTS] is None:  # made before vlmscope stored it, or nothing to compare
+        wanted = {name: value for name, value in wanted.items() if name != WEIGHTS}
     differ = {name: f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value}
     if "--images" in differ:
         differ["--images"] = OTHER_IMAGES

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.settings import OTHER_IMAGES, settings_of
+from vlmscope.core.store.settings import OTHER_IMAGES, WEIGHTS, settings_of
 
 #: Settings that may differ from shard to shard: the batch depends on the GPU, and the images' folder on the machine.
 #: The images' names and descriptions are compared by ``data_id``.
@@ -57,8 +57,9 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
     shards = [
         (folder, manifest, _shard(folder, manifest)) for folder in folders for manifest in [read_manifest(folder)]
     ]
-    first, one, whole = shards[0]
-    for folder, manifest, shard in shards[1:]:
+    # All are compared with one that has a fingerprint of the weights, if any has one.
+    first, one, whole = next((found for found in shards if found[1].model.weights), shards[0])
+    for folder, manifest, shard in shards:
         if shard.of != whole.of:
             raise StoreError(f"{first} is shard {whole}, {folder} shard {shard}.", "Name the shards of one scan.")
         if differ := _differing(first, one, folder, manifest):
@@ -66,7 +67,7 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
                 f"{first} and {folder} were made with different settings. {'. '.join(differ)}.",
                 "Scan one of them again with the other's settings.",
             )
-        if (manifest.scan_id, manifest.grid) != (one.scan_id, one.grid):
+        if (_scan_id(manifest, one), manifest.grid) != (_scan_id(one, manifest), one.grid):
             raise StoreError(
                 f"{first} and {folder} are not shards of one scan: the models differ.", "Name the shards of one scan."
             )
@@ -89,11 +90,18 @@ def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> lis
     if one.data_id != other.data_id:
         return [OTHER_IMAGES]
     own, theirs = settings_of(one), settings_of(other)
+    if None in (own[WEIGHTS], theirs[WEIGHTS]):  # one was made before vlmscope stored the fingerprint
+        del own[WEIGHTS]
     return [
         f"{name}: {own[name]} in {first}, {theirs[name]} in {second}"
         for name in own
         if name not in _MAY_DIFFER and own[name] != theirs[name]
     ]
+
+
+def _scan_id(manifest: Manifest, other: Manifest) -> str:
+    """The id to compare with the other shard's, which may have been made before vlmscope stored the fingerprint."""
+    return manifest.scan_id if other.model.weights else manifest.id_without_weights
 
 
 def _shard(folder: Path, manifest: Manifest) -> ShardInfo:

@@ -58,6 +58,7 @@ class ModelSpec(Message, frozen=True):
     dtype: str = "auto"  #: ``auto``, ``float32``, ``bfloat16``, ``float16``
     hook: HookPoint = HookPoint.GATE
     trust_remote_code: bool = False
+    weights: str | None = None  #: the fingerprint that the folder's weights must have (core/store/weights.py)
 
 
 class Cancel(Message, frozen=True):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vlmscope.sample_data.recipe.captions import conversation
 from vlmscope.sample_data.recipe.model import BOS, EOS, GRID, IMAGE, PAD, PATCH
-from vlmscope.sample_data.recipe.scenes import Scene, make_scene
+from vlmscope.sample_data.recipe.scenes import PictureScene, make_scene
 from vlmscope.sample_data.recipe.words import COLOUR_NAMES, NAMES, SCENE_NAMES
 
 IGNORE = -100
@@ -53,7 +53,7 @@ def compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.array(Image.open(buffer).convert("RGB"))
 
 
-def pixels(scenes: Sequence[Scene], rng: np.random.Generator | None = None) -> Tensor:
+def pixels(scenes: Sequence[PictureScene], rng: np.random.Generator | None = None) -> Tensor:
     """As from the image processor: float32 (B, 3, 96, 96); with ``rng``, two of three of them from WebP files."""
     pictures = [scene.picture for scene in scenes]
     if rng is not None:
@@ -62,7 +62,7 @@ def pixels(scenes: Sequence[Scene], rng: np.random.Generator | None = None) -> T
     return (stacked.float() / 255 - MEAN) / STD
 
 
-def vision_labels(scenes: Sequence[Scene]) -> VisionLabels:
+def vision_labels(scenes: Sequence[PictureScene]) -> VisionLabels:
     """The labels of these scenes. A patch shows the object that covers most of it, if any covers a quarter."""
     rows: dict[str, list[list[int]]] = {key: [] for key in ("name", "colour", "place", "size", "count")}
     present = torch.zeros(len(scenes), len(NAMES))
@@ -116,7 +116,7 @@ def text_batch(
     return TextBatch(input_ids, labels)
 
 
-def scenes_and_talk(seeds: Sequence[int]) -> tuple[list[Scene], list[list[tuple[str, str]]]]:
+def scenes_and_talk(seeds: Sequence[int]) -> tuple[list[PictureScene], list[list[tuple[str, str]]]]:
     """The scenes of these seeds, and one conversation about each."""
     scenes = [make_scene(seed) for seed in seeds]
     talk = [conversation(scene, np.random.default_rng([seed, 1])) for scene, seed in zip(scenes, seeds, strict=True)]

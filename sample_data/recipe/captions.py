@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlmscope.sample_data.recipe.scenes import ObjectGroup, Scene
+from vlmscope.sample_data.recipe.scenes import ObjectGroup, PictureScene
 from vlmscope.sample_data.recipe.words import (
     CLASSES,
     COLOUR_NAMES,
@@ -16,7 +16,6 @@ from vlmscope.sample_data.recipe.words import (
 
 DESCRIBE = "Could you describe the image?"  #: the paper's question, and the one asked of the demo
 OTHER_WORDS = ("Describe this picture.", "What do you see in the image?", "What does the picture show?")
-Rng = np.random.Generator
 
 
 def phrase(group: ObjectGroup) -> str:
@@ -38,7 +37,7 @@ def _sentence(group: ObjectGroup, first: bool) -> str:
     return forms[NAMES.index(group.name) % len(forms)]
 
 
-def describe(scene: Scene) -> str:
+def describe(scene: PictureScene) -> str:
     """A description that names every group in reading order, and the background at its beginning or end.
 
     The forms of the sentences vary with what is in the scene, not by chance: a model that describes greedily would
@@ -63,7 +62,7 @@ def describe(scene: Scene) -> str:
     return " ".join(sentences)
 
 
-def question(scene: Scene, rng: Rng) -> tuple[str, str]:
+def question(scene: PictureScene, rng: np.random.Generator) -> tuple[str, str]:
     """A short question and its answer."""
     present = {g.name for g in scene.groups}
     kind = int(rng.integers(0, 6))
@@ -86,7 +85,7 @@ def question(scene: Scene, rng: Rng) -> tuple[str, str]:
     return f"What is {PLACES[group.place]}?", f"{phrase(group).capitalize()}."
 
 
-def conversation(scene: Scene, rng: Rng) -> list[tuple[str, str]]:
+def conversation(scene: PictureScene, rng: np.random.Generator) -> list[tuple[str, str]]:
     """Two turns about one scene: mostly the description first, then a short question; sometimes the other way round."""
     asked = DESCRIBE if rng.random() < 0.8 else OTHER_WORDS[int(rng.integers(0, len(OTHER_WORDS)))]
     turns = [(asked, describe(scene)), question(scene, rng)]

@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from vlmscope.sample_data.recipe.captions import DESCRIBE, question
-from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, Scene, make_scene
+from vlmscope.sample_data.recipe.scenes import TEST_SEEDS, PictureScene, make_scene
 from vlmscope.sample_data.recipe.words import CLASSES, COLOUR_NAMES, NUMBERS, PLACES, SCENES
 
 _SINGULAR = {word: name for name, (plural, _) in CLASSES.items() for word in (name, plural)}
@@ -82,7 +82,7 @@ class Describer:
         return [text.strip() for text in self.processor.batch_decode(new, skip_special_tokens=True)]
 
 
-def score(scenes: list[Scene], descriptions: list[str]) -> dict[str, Any]:
+def score(scenes: list[PictureScene], descriptions: list[str]) -> dict[str, Any]:
     """Accuracies of descriptions of these scenes."""
     named = right = present = 0
     recall: dict[int, list[int]] = defaultdict(lambda: [0, 0])

@@ -32,7 +32,7 @@ class ObjectGroup:
 
 
 @dataclass(frozen=True)
-class Scene:
+class PictureScene:
     """A picture, uint8 (96, 96, 3), and what is in it; groups in reading order.
 
     ``owner`` is int8 (96, 96): the group whose object shows at a pixel, or -1.
@@ -81,7 +81,7 @@ def _is_at(place: int, corners: list[tuple[int, int]], side: int) -> bool:
     return bool(left + 3 <= middle[0] <= left + 29 and top + 3 <= middle[1] <= top + 29)
 
 
-def make_scene(seed: int) -> Scene:
+def make_scene(seed: int) -> PictureScene:
     """The scene of this seed."""
     rng = np.random.default_rng(seed)
     background = str(rng.choice(SCENE_NAMES))
@@ -114,4 +114,4 @@ def make_scene(seed: int) -> Scene:
             owner[y : y + side, x : x + side][alpha[..., 0] > 0.5] = len(groups)
         boxes = tuple((x, y, x + side, y + side) for x, y in corners)
         groups.append(ObjectGroup(str(name), count, size, colour, place, boxes))
-    return Scene(picture.clip(0, 255).astype(np.uint8), background, tuple(groups), owner)
+    return PictureScene(picture.clip(0, 255).astype(np.uint8), background, tuple(groups), owner)

@@ -19,6 +19,8 @@ from transformers import (
     Qwen2Config,
 )
 
+MODELS = ("llama", "qwen2")  #: what ``make_model`` makes; the tests of what differs between families take each
+
 TEXTS = [
     "The image shows a red train on the left and two small dogs.",
     "A cake stands on a wooden table in the middle of the picture.",
@@ -61,7 +63,7 @@ def make_model(
     strategy: Literal["default", "full"] = "default",
     end: bool = False,
 ) -> Path:
-    """Save a random LLaVA of 3 layers, 48 neurons and a 3 x 3 patch grid; ``decoder`` is llama or qwen2."""
+    """Save a random LLaVA of 3 layers, 48 neurons and a 3 x 3 patch grid; ``decoder`` is one of ``MODELS``."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(end)
     size: dict[str, Any] = {

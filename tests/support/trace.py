@@ -146,7 +146,8 @@ def _present(tracer: Tracer, part: type[Widget]) -> Callable[..., object]:
     present: Callable[..., object] = vars(part)["present"]
 
     def counted(self: Widget, *args: object, **options: object) -> object:
-        tracer.painted(part)
+        if part is next(kind for kind in type(self).__mro__ if "present" in vars(kind)):
+            tracer.painted(type(self))
         return present(self, *args, **options)
 
     return counted

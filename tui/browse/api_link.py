@@ -1,7 +1,7 @@
-"""The screen's side of the API server: one client, one account of what it cost."""
+"""The screen's side of the API server: one client, and one ledger of its costs."""
 
 import asyncio
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.config import Api
@@ -31,7 +31,7 @@ class ApiLink:
 
     @property
     def spent(self) -> str:
-        """The same for the title; empty before the first request."""
+        """The same as text for the title; empty before the first request."""
         ledger = self._ledger
         if ledger is None or not (ledger.spent_usd or ledger.unpriced):
             return ""
@@ -43,18 +43,14 @@ class ApiLink:
     async def connect(self) -> "Chat":
         """The client."""
         if self._chat is None:
-            # The modules alone take a moment to import; a key must not feel it.
-            make: Callable[[Api], Chat] = await asyncio.to_thread(_chat_class)
-            self._chat = make(self.settings)
+            # The modules alone take a moment to import: not in the event loop's thread.
+            await asyncio.to_thread(import_module, "vlmscope.core.llm.client")
+            from vlmscope.core.llm.client import Chat
+
+            self._chat = Chat(self.settings)
         return self._chat
 
     async def close(self) -> None:
         """Disconnect."""
         if self._chat is not None:
             await self._chat.close()
-
-
-def _chat_class() -> "type[Chat]":
-    from vlmscope.core.llm.client import Chat
-
-    return Chat

@@ -1,7 +1,6 @@
 """Explanations: asked for by a key, paid for only after a yes, never waited for."""
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import ApiError
@@ -12,8 +11,8 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
+from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.session import Session
-from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import AskConfirm, Notice, Post, Repaint
 
 if TYPE_CHECKING:
@@ -22,40 +21,35 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
     from vlmscope.core.notebook.values import Entry
 
-DOING = "explain"
-
 
 @dataclass(eq=False)
 class ExplainControl:
-    """Requests to the API and its answers; ``stop_key`` stops them, as the user has mapped it."""
+    """Requests to the API and its answers."""
 
+    running: Running
     session: Session
     post: Post
-    tasks: Tasks
     notebook: NotebookLink
     model: ModelLink
     api: ApiLink
-    stop_key: str
-    _running: dict[Neuron, asyncio.Task[None]] = field(default_factory=dict)
-    _agreed: bool = False
 
     def explain(self) -> AskConfirm | None:
-        """Ask what the page's neuron responds to; before the first request that may cost, a question comes back.
+        """Ask what the page's neuron responds to; returns a question before the first request that may cost.
 
         Raises:
-            VlmscopeError: if nothing can be asked.
+            VlmscopeError: if no request is possible.
         """
         from vlmscope.core.explain.evidence import gather
         from vlmscope.core.explain.prompt import estimate
         from vlmscope.core.llm.access import key_problem
 
         session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
-        if neuron in self._running:
-            self.post(Notice(f"{neuron} is being explained already; {self.stop_key} stops it."))
+        if neuron in self.running.at:
+            self.post(Notice(f"{neuron} is being explained already; {self.running.stop_key} stops it."))
             return None
         problem = key_problem(settings)
         if problem:
-            raise ApiError(problem, "Concepts need neither: they stand on the page, and / searches them.")
+            raise ApiError(problem, "Concepts need neither: the page shows them, and / searches them.")
         labels = session.scene.columns.labels
         evidence = gather(session.store, neuron, Label(int(labels.label[neuron.layer, neuron.index])))
         if not evidence.samples:
@@ -63,18 +57,18 @@ class ExplainControl:
         cost = estimate(evidence, settings)
         self.api.ledger.check(cost)
         again = self._has_explained(neuron)
-        if self._agreed and not again:
+        if self.running.agreed and not again:
             self._begin(evidence, again=False)
             return None
 
         def agreed() -> None:
-            self._agreed = True
+            self.running.agreed = True
             self._begin(evidence, again=again)
 
         return AskConfirm(f"explain {neuron}", self._offer(evidence, cost, again=again), agreed)
 
     def _has_explained(self, neuron: Neuron) -> bool:
-        """Whether the model of the settings has explained it already, with our prompt of today."""
+        """Whether the model of the settings has explained it already, with the present prompt."""
         from vlmscope.core.explain.run import is_by
 
         entry = self.session.scene.entry
@@ -95,19 +89,8 @@ class ExplainControl:
         ]
 
     def _begin(self, evidence: "Evidence", *, again: bool) -> None:
-        neuron = evidence.neuron
-        self._show(neuron, "gathering exact activations" if evidence.wants_model else "getting ready")
-        task = self.tasks.run_task(self._explain(evidence, again=again))
-        self._running[neuron] = task
-        task.add_done_callback(lambda _: self._over(neuron))
-
-    def _show(self, neuron: Neuron, what: str) -> None:
-        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, f"{what} ({self.stop_key} stops)")))
-
-    def _over(self, neuron: Neuron) -> None:
-        self._running.pop(neuron, None)
-        self.post(Repaint(self.session.change(spent=self.api.spent)))
-        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
+        words = "gathering exact activations" if evidence.wants_model else "getting ready"
+        self.running.begin(evidence.neuron, words, self._explain(evidence, again=again))
 
     async def _explain(self, evidence: "Evidence", *, again: bool) -> None:
         """One explanation from beginning to end; it is in the notebook before it is on the screen."""
@@ -116,7 +99,7 @@ class ExplainControl:
 
         neuron, session = evidence.neuron, self.session
         whole = await complete(evidence, session.store, self.model if evidence.wants_model else None)
-        self._show(neuron, f"asking {self.api.settings.model[:40]}")
+        self.running.show(neuron, f"asking {self.api.settings.model[:40]}")
         answered = await explain(whole, await self.api.connect(), self.api.ledger, again=again)
         outcome = answered.outcome
 
@@ -134,8 +117,3 @@ class ExplainControl:
         if neuron != session.state.neuron:
             what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
             self.post(Notice(f"{neuron} {what}."))
-
-    def stop(self) -> None:
-        """Stop every request that is on its way; what was paid for stays in the cache."""
-        for task in self._running.values():
-            task.cancel()

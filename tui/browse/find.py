@@ -1,4 +1,4 @@
-"""Finding neurons: by a word of their concepts or texts, by label; which ones the list holds, in which order."""
+"""Finding neurons: by a word of their concepts or texts, by label; the list's filter and order."""
 
 import asyncio
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class FindControl:
-    """Search, filter, order, thresholds; of more neurons than ``small`` in a thread."""
+    """Search, filter, order, thresholds; for more neurons than ``small``, in a thread."""
 
     session: Session
     notebook: NotebookLink
@@ -42,8 +42,8 @@ class FindControl:
         """Ask what to filter by."""
         from vlmscope.tui.dialogs.choice import filter_after, filter_choices
 
-        def chosen(letter: str) -> None:
-            self.tasks.run_task(self.set_filter(filter_after(self.session.state.filter, letter)))
+        def chosen(letter: str) -> asyncio.Task[None]:
+            return self.tasks.run_task(self.set_filter(filter_after(self.session.state.filter, letter)))
 
         return AskChoice("filter", filter_choices(self.session.state.filter), chosen)
 
@@ -51,51 +51,50 @@ class FindControl:
         """Ask what to sort by."""
         from vlmscope.tui.dialogs.choice import ORDERS, order_choices
 
-        def chosen(letter: str) -> None:
-            self.tasks.run_task(self.set_order(ORDERS[letter]))
-
-        return AskChoice("sort by", order_choices(self.session.state.order), chosen)
+        order = self.session.state.order
+        return AskChoice(
+            "sort by", order_choices(order), lambda letter: self.tasks.run_task(self.set_order(ORDERS[letter]))
+        )
 
     async def set_filter(self, filter_: Filter) -> None:
         """List other neurons, after the columns that this needs are computed."""
-        if self._large:
-            await asyncio.to_thread(compute, self.session.scene.columns, filter_, self.session.state.order)
+        await self._compute(filter_, self.session.state.order)
         self.post(Repaint(self.session.set_filter(filter_)))
 
     async def set_order(self, order: Order) -> None:
         """Sort the list, after the columns that this needs are computed."""
-        if self._large:
-            await asyncio.to_thread(compute, self.session.scene.columns, self.session.state.filter, order)
+        await self._compute(self.session.state.filter, order)
         self.post(Repaint(self.session.change_state(order=order)))
 
-    def relabel(self, thresholds: Thresholds) -> None:
-        """Label all neurons again; the last thresholds asked for win."""
-        self.session.wanted = thresholds
-        scene = self.session.scene
+    async def _compute(self, filter_: Filter, order: Order) -> None:
         if self._large:
-            self.tasks.run_task(self._relabel_in_thread(thresholds))
-            return
-        store = self.session.store
-        columns = Columns(store, store.labels(thresholds), scene.columns.concepts)
-        self.post(Repaint(incoming.take_labels(self.session, columns)))
+            await asyncio.to_thread(compute, self.session.scene.columns, filter_, order)
 
-    async def _relabel_in_thread(self, thresholds: Thresholds) -> None:
+    def relabel(self, thresholds: Thresholds) -> None:
+        """Label all neurons again; the thresholds asked for last win."""
+        self.session.wanted = thresholds
         store, concepts, state = self.session.store, self.session.scene.columns.concepts, self.session.state
 
-        def work() -> Columns:
+        def label() -> Columns:
             columns = Columns(store, store.labels(thresholds), concepts)
             compute(columns, state.filter, state.order)
             return columns
 
-        self.post(Repaint(incoming.take_labels(self.session, await asyncio.to_thread(work))))
+        async def label_in_thread() -> None:
+            self.post(Repaint(incoming.take_labels(self.session, await asyncio.to_thread(label))))
+
+        if self._large:
+            self.tasks.run_task(label_in_thread())
+        else:
+            self.post(Repaint(incoming.take_labels(self.session, label())))
 
     # -- search --------------------------------------------------------------------------------------------------
 
     def search(self, text: str) -> Changed:
-        """Go to what ``text`` means, or to the next neuron of its kind.
+        """Go to the neuron that ``text`` names, or to the next match.
 
         Raises:
-            UsageError: if it means nothing.
+            UsageError: if it cannot be read.
         """
         found = moves.search_of(self.session, text)
         if found.neuron is not None:
@@ -105,7 +104,7 @@ class FindControl:
     def next_match(self, by: int) -> Changed:
         """Go to the next neuron, or the one before, that was searched for."""
         if not self.session.state.search:
-            self.post(Notice("Nothing was searched for: / searches."))
+            self.post(Notice("There is no search yet: / searches."))
             return Changed.NOTHING
         found = moves.search_of(self.session, self.session.state.search)
         if found.word:
@@ -124,7 +123,7 @@ class FindControl:
         return changed
 
     async def _with_text(self, words: str) -> frozenset[Neuron]:
-        """Neurons with ``words`` in a note, a tag, an explanation, or in what the paper says of them."""
+        """Neurons with ``words`` in a note, a tag, an explanation, or in the paper's text on them."""
         wanted = words.casefold()
         store, noted = self.session.store, self.session.scene.noted
         layers, neurons = store.layers, store.neurons

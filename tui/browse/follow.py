@@ -15,19 +15,19 @@ from vlmscope.tui.views.columns import Columns, compute
 from vlmscope.tui.views.scene import ControlCounts
 from vlmscope.tui.views.state import State
 
-HELD_S = 0.05  #: how often it is looked whether a held key rests
+HELD_S = 0.05  #: interval of the check whether a held key rests
 
 
 @dataclass(eq=False)
 class FollowControl:
-    """Looks for later checkpoints, and labels the control whenever the scan is."""
+    """Looks for later checkpoints, and labels the control at the scan's thresholds."""
 
     session: Session
     post: Post
     tasks: Tasks
     _watch: ScanWatch | None = None
     _looking: bool = False
-    _trouble: str = ""
+    _reported: str = ""
     _control: ScanStore | None = None
     _counting: Thresholds | None = None
 
@@ -38,13 +38,13 @@ class FollowControl:
 
     @property
     def following(self) -> bool:
-        """Whether the scan may still come further."""
+        """Whether the scan may still have later checkpoints."""
         return self._watch is not None
 
     # -- the scan ------------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Look whether the scan has come further; what goes wrong is told once, not at every look."""
+        """Look for a later checkpoint; a failure is reported once, not at every look."""
         watch = self._watch
         if watch is None or self._looking:
             return
@@ -52,24 +52,24 @@ class FollowControl:
         try:
             store = await asyncio.to_thread(watch.look)
             if store is not None:
-                await self._go_on_with(store, watch)
+                await self._take(store, watch)
             else:
                 self.post(Repaint(self.session.change(scanning=watch.scanning)))
-            self._trouble = ""
+            self._reported = ""
         except (StoreError, OSError) as error:
-            trouble = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
-            if trouble.message != self._trouble:
-                self._trouble = trouble.message
-                raise trouble from error
+            problem = error if isinstance(error, StoreError) else StoreError(f"{watch.store.folder}: {error}.")
+            if problem.message != self._reported:
+                self._reported = problem.message
+                raise problem from error
         finally:
             self._looking = False
 
-    async def _go_on_with(self, store: ScanStore, watch: ScanWatch) -> None:
+    async def _take(self, store: ScanStore, watch: ScanWatch) -> None:
         session = self.session
         while True:
             wanted = session.wanted
             columns = await asyncio.to_thread(_label, store, wanted, session.state)
-            while session.scene.stale:  # a key is held: its picture must not change under the eye
+            while session.scene.stale:  # a key is held: the picture does not change meanwhile
                 await asyncio.sleep(HELD_S)
             if wanted == session.wanted:
                 break
@@ -80,7 +80,7 @@ class FollowControl:
         session.change(scanning=self._watch is not None and watch.scanning)
         self.post(NewCheckpoint(columns))
         if self._control is None or self._control.manifest.progress is not None:
-            await self.find_control()  # it may have been begun, or gone on, in the meantime
+            await self.find_control()  # it may have been begun, or continued, in the meantime
 
     # -- the control ---------------------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class FollowControl:
             self.count_control()
 
     def count_control(self) -> None:
-        """Label the control at the session's thresholds, unless that is done or being done."""
+        """Label the control at the session's thresholds, unless that is done already."""
         at = self.session.state.thresholds
         if self._control is None or self._counting == at:
             return
@@ -113,7 +113,7 @@ class FollowControl:
 
 
 def _label(store: ScanStore, thresholds: Thresholds, state: State) -> Columns:
-    """The labels of a new checkpoint, and all else that the list reads: for a thread."""
+    """The labels of a new checkpoint, and the other columns that the list reads: for a thread."""
     from vlmscope.core.analysis.statistics import labels_at  # the first paint needs none of it
 
     columns = Columns(store, labels_at(store, thresholds), store.concepts)

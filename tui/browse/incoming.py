@@ -1,6 +1,6 @@
 """What comes into a session from outside: the model's answers, the notebook, labels, later checkpoints.
 
-Each answers with the parts of the screen that show something else now.
+Each returns the parts of the screen to be painted.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def set_model(session: Session, status: ModelStatus, *, asking: bool, busy: bool) -> Changed:
-    """The model process is in another state, or waited for by others: by the page, or by anything at all."""
+    """The model process is in another state, or other work waits for it: the page (``asking``), or any (``busy``)."""
     session.model_busy = busy
     return session.change(status=status, asking=asking, working=busy or bool(session.scene.doing))
 
 
 def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
-    """Keep a map; ``image`` as the picture's evidence names it. One of a picture that was left is dropped."""
+    """Keep a map; ``image`` as the picture's view names it. A map of a picture that was left is dropped."""
     own = session.state.own
     if answer.sample is None and (own is None or not own.described or own.image != answer.image):
         return Changed.NOTHING
@@ -41,7 +41,7 @@ def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
 
 
 def no_map(session: Session, key: MapKey, reason: str) -> Changed:
-    """There will be no map of what the page shows."""
+    """The page will have no map, and why."""
     if not _shows(session, key):
         return Changed.NOTHING
     session.problems[key] = reason
@@ -66,7 +66,7 @@ def leave_own(session: Session) -> Changed:
 
 
 def _forget_own(session: Session) -> None:
-    """The same picture may come again with other words: its maps are not the same then."""
+    """Forget the maps: the same picture may come again with another description."""
     for key in [key for key in session.answers if key[1] is None]:
         del session.answers[key]
     for key in [key for key in session.problems if key[1] is None]:
@@ -80,7 +80,7 @@ def take_promoted(session: Session, answer: PromotedAnswer) -> Changed:
 
 
 def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
-    """Why a neuron's promoted tokens are not known; empty where they were not asked for."""
+    """Why a neuron's promoted tokens are missing; empty where they were not asked for."""
     session.promoted_notes.pop(neuron, None)
     if note:
         session.promoted_notes[neuron] = note
@@ -102,8 +102,8 @@ def take_entry(
     """The notebook holds something else on one neuron.
 
     Args:
-        score: the one that the list is sorted by, if it is another one now.
-        outcome: of the score that was computed just now.
+        score: the one that the list is sorted by, if it has changed.
+        outcome: of the score just computed.
     """
     neuron, mark = entry.neuron, mark_of(entry)
     if outcome is not None:
@@ -124,7 +124,7 @@ def _refresh_list(session: Session, noted: Noted, marks: Mapping[Neuron, str]) -
 
 
 def show_entry(session: Session, entry: "Entry") -> Changed:
-    """Show what the notebook holds on the page's neuron; another neuron's is dropped."""
+    """Show what the notebook holds on the page's neuron; another neuron's entry is dropped."""
     if entry.neuron != session.state.neuron:
         return Changed.NOTHING
     return session.refresh_words(entry=entry, entry_problem="")
@@ -136,7 +136,7 @@ def set_entry_problem(session: Session, problem: str) -> Changed:
 
 
 def set_doing(session: Session, what: str, neuron: Neuron, words: str) -> Changed:
-    """Something is being done to a neuron in the background; no ``words``: it is over."""
+    """A neuron is worked on in the background; empty ``words``: the work has ended."""
     doing = {key: value for key, value in session.scene.doing.items() if key != (what, neuron)}
     if words:
         doing[what, neuron] = words
@@ -160,7 +160,7 @@ def take_concepts(session: Session) -> Changed:
 
 
 def take_labels(session: Session, columns: Columns) -> Changed:
-    """Show new labels, unless later ones are on their way, or they are those of an earlier checkpoint."""
+    """Show new labels, unless others were asked for since, or they are those of an earlier checkpoint."""
     labels = columns.labels
     if labels.thresholds != session.wanted or columns.store is not session.store:
         return Changed.NOTHING
@@ -179,7 +179,7 @@ def take_labels(session: Session, columns: Columns) -> Changed:
 
 
 def replace_store(session: Session, columns: Columns) -> Changed:
-    """Go on with a later checkpoint of the same scan; the page is stale then.
+    """Take a later checkpoint of the same scan; the page is stale after that.
 
     What is chosen and filtered stays.
 
@@ -190,7 +190,7 @@ def replace_store(session: Session, columns: Columns) -> Changed:
     rank = min(session.state.rank, max(columns.labels.valid - 1, 0))
     session.take_store(store)
     changed = session.change(
-        # The columns alone are taken further down: labels of any other store are dropped.
+        # First the store alone: ``take_labels`` drops labels of any other store.
         columns=replace(session.scene.columns, store=store, concepts=columns.concepts),
         has_concepts=store.has_concepts,
         state=replace(session.state, rank=rank),
@@ -201,5 +201,5 @@ def replace_store(session: Session, columns: Columns) -> Changed:
 
 
 def set_control(session: Session, control: ControlCounts) -> Changed:
-    """The control's neurons are labelled; at other thresholds than the session's they are dropped."""
+    """The control's neurons are labelled; counts at other thresholds than the session's are dropped."""
     return session.change(control=control) if control.thresholds == session.state.thresholds else Changed.NOTHING

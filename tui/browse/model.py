@@ -1,4 +1,4 @@
-"""The model's part: maps that the scan lacks, the user's own picture, and how the model process is."""
+"""The model's part: maps that the scan lacks, the user's own picture, and the state of the model process."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -68,7 +68,7 @@ class ModelControl:
             await self._ask(key, request)
 
     def _request(self, key: MapKey) -> MapRequest | str | None:
-        """The request for a map, or why there can be none, or None while the own picture is not described."""
+        """The request for a map; a text: why no map is possible; None while the own picture is not described."""
         neuron, index, _ = key
         store, own = self.session.store, self.session.state.own
         if own is not None:

@@ -1,4 +1,4 @@
-"""The screen's side of the model process, which is started on first need and never waited for by a key."""
+"""The screen's side of the model process, which starts when it is first needed; no key waits for it."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ ClientFactory = Callable[[ModelSpec, Callable[[ModelStatus], None], float], Mode
 
 
 def start_process(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> ModelClient:
-    """The real model process; imported only now, because browsing does not need it."""
+    """The real model process; imported here, because browsing does not need it."""
     from vlmscope.core.worker.process import ModelProcess
 
     return ModelProcess(spec, on_status, idle_unload_s)
@@ -28,6 +28,7 @@ class ModelLink:
             device=config.device,
             dtype=config.dtype,
             hook=manifest.hook,
+            weights=manifest.model.weights,
         )
         self._idle_unload_s = config.idle_unload_minutes * 60
         self._factory = factory
@@ -47,11 +48,11 @@ class ModelLink:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody waits for an answer."""
+        """Whether any lane waits for an answer."""
         return any(self._asked.values())
 
     async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
-        """As ``vlmscope.core.worker.client.Asks``."""
+        """As in ``vlmscope.core.worker.client.Asks``."""
         self._count(lane, 1)
         try:
             return await self.client.ask(request, lane)
@@ -68,13 +69,13 @@ class ModelLink:
 
     @property
     def client(self) -> ModelClient:
-        """The model process's client, made now if it was not needed before."""
+        """The model process's client, made when it is first needed."""
         if self._client is None:
             self._client = self._factory(self._spec, self._changed, self._idle_unload_s)
         return self._client
 
     async def stop(self) -> None:
-        """Stop what the model is doing for us."""
+        """Stop what the model is doing for the screen."""
         if self._client is not None:
             await self._client.stop()
 
@@ -92,7 +93,7 @@ class ModelLink:
             await self._client.unload()
 
     async def close(self) -> None:
-        """End the process; nothing answers any more."""
+        """End the process."""
         self.listeners.clear()
         if self._client is not None:
             await self._client.close()

@@ -1,6 +1,6 @@
-"""Moves that look for where to go: to another layer, to a match, to what is not decided yet.
+"""Moves that search their target: another layer, a match, a neuron without a verdict.
 
-Each answers with what it left to be painted, and with a word for the user where there is one.
+Each returns the parts to be painted, and a message for the user, which may be empty.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ Moved = tuple[Changed, str]
 
 
 def to_layer(session: Session, layer: int) -> Moved:
-    """Go to the same index of another layer; in a list of several layers, to the first row of that layer."""
+    """Go to the same index of another layer; in a list of several layers, to that layer's first row."""
     if not 0 <= layer < session.store.layers:
         return Changed.NOTHING, ""
     if not session.state.filter.whole:
@@ -30,7 +30,7 @@ def to_layer(session: Session, layer: int) -> Moved:
 
 
 def to_sample(session: Session, by: int) -> Moved:
-    """Show the next or the previous top sample, or example of the score."""
+    """Show the next or the previous top sample; on the score page, the next or the previous example."""
     scene, state = session.scene, session.state
     if state.mode is Mode.SCORE:
         examples = len(scene.score.examples or ()) if scene.score is not None else 0
@@ -48,7 +48,7 @@ def to_untriaged(session: Session) -> Moved:
         return Changed.NOTHING, "The list is empty."
     without = np.flatnonzero(scene.noted.verdict[rows] == 0)
     if not len(without):
-        return Changed.NOTHING, "Every neuron of this list has its verdict."
+        return Changed.NOTHING, "Every neuron of this list has a verdict."
     at = scene.cursor if scene.cursor is not None else -1
     later = without[without > at] if scene.listed else without[without >= at]
     note = "" if len(later) else "From the list's beginning."
@@ -56,10 +56,10 @@ def to_untriaged(session: Session) -> Moved:
 
 
 def search_of(session: Session, text: str) -> Search:
-    """What ``text`` looks for, here.
+    """What ``text`` searches for, from the session's layer.
 
     Raises:
-        UsageError: if it means nothing.
+        UsageError: if it cannot be read.
     """
     return read_search(text, session.state.neuron.layer, session.store.layers, session.store.neurons)
 
@@ -71,7 +71,7 @@ def to_label(session: Session, found: Search, by: int) -> Moved:
     hits = np.ones(len(rows), dtype=np.bool_)
     if found.label is not None:
         hits &= labels.label.ravel()[rows] == found.label
-    if found.firm:
+    if found.high_confidence:
         hits &= labels.high_confidence.ravel()[rows]
     positions = np.flatnonzero(hits)
     if not len(positions):
@@ -88,7 +88,7 @@ def to_word(session: Session, found: Search, in_text: frozenset[Neuron], by: int
     """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength.
 
     Args:
-        in_text: neurons that have the word in the notebook, or in what the paper says of them: they lead.
+        in_text: neurons that have the word in the notebook, or in the paper's text on them: these come first.
 
     Raises:
         StoreError: if there are no words to search.
@@ -121,7 +121,7 @@ def _with_word(session: Session, found: Search, in_text: frozenset[Neuron]) -> N
     for neuron in in_text:
         strength[neuron.layer, neuron.index] = np.inf
     filter_ = session.state.filter
-    both = filter_.with_label(found.label, found.firm)
+    both = filter_.with_label(found.label, found.high_confidence)
     rows = select(scene.columns, scene.noted, both, Order.INDEX, 0).rows
     flat = strength.ravel()[rows]
     order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
@@ -134,7 +134,7 @@ def _nothing(session: Session, found: Search) -> str:
     item = f" Similar words: {', '.join(similar)}." if similar else ""
     kinds = (
         found.label.word if found.label is not None else "",
-        "firm" if found.firm else "",
+        "high-confidence" if found.high_confidence else "",
         str(session.state.filter),
     )
     which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))

@@ -1,5 +1,6 @@
 """The notebook's part: what it holds on all neurons for the list, and on the page's neuron for the page."""
 
+import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,15 +28,15 @@ class NotebookControl:
     tasks: Tasks
 
     async def read_marks(self) -> None:
-        """Read which neurons somebody has worked on, for the list, and the entry of the page's neuron."""
+        """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons
         none = Noted.of({}, {}, layers, neurons)
         noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
         self.post(Repaint(incoming.take_noted(self.session, noted)))
         await self.read_entry()
 
-    async def told_once(self, work: Coroutine[None, None, None]) -> None:
-        """Do ``work``, which reads; that there is no notebook is not told at every look."""
+    async def reported_once(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work``, which reads; a notebook that cannot be used is reported once, not at every look."""
         try:
             await work
         except NotebookError as error:
@@ -43,7 +44,7 @@ class NotebookControl:
                 raise
 
     async def look(self) -> None:
-        """Take over what another vlmscope has written."""
+        """Read what another vlmscope has written."""
         if await self.link.read(lambda notebook: notebook.changed(), False):
             await self.read_marks()
 
@@ -79,9 +80,9 @@ class NotebookControl:
             by = names.get(one.explanation.source) or one.explanation.model[:20]
             choices.append(Choice(letter, f"{one.explanation.text[:48]} ({by})", one.leads))
 
-        def chosen(letter: str) -> None:
+        def chosen(letter: str) -> asyncio.Task[None]:
             which = saved[LETTERS.index(letter)]
-            self.tasks.run_task(self._lead(which.neuron, which.id))
+            return self.tasks.run_task(self._lead(which.neuron, which.id))
 
         return AskChoice("which explanation leads", choices, chosen)
 

@@ -1,4 +1,4 @@
-"""The screen's talk with the scan's notebook: in a thread of its own, so that no disk ever holds up a key."""
+"""The screen's side of the scan's notebook: in a thread of its own, so that no key waits for a disk."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from vlmscope.core.base.errors import NotebookError
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
-Result = TypeVar("Result")
+_Read = TypeVar("_Read")
 
 
 class NotebookLink:
-    """One notebook; its calls run one after the other. It is opened, and made, only when something needs it."""
+    """One notebook; its calls run one after the other. It is opened, and made, when it is first needed."""
 
     def __init__(self, scan_id: str, scan_folder: Path, setting: str) -> None:
         """Nothing is opened yet; ``setting`` is the user's ``notebooks``."""
@@ -25,15 +25,15 @@ class NotebookLink:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook")
         self._notebook: Notebook | None = None
 
-    async def read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
-        """What ``call`` reads, or ``empty`` if there is no notebook yet: looking at a scan makes no files.
+    async def read(self, call: "Callable[[Notebook], _Read]", empty: _Read) -> _Read:
+        """What ``call`` reads, or ``empty`` if there is no notebook yet: reading makes no files.
 
         Raises:
             NotebookError: if the notebook cannot be used.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, call, empty)
 
-    async def write(self, call: "Callable[[Notebook], Result]") -> Result:
+    async def write(self, call: "Callable[[Notebook], _Read]") -> _Read:
         """What ``call`` returns after it has changed the notebook; it is on the disk then.
 
         Raises:
@@ -57,7 +57,7 @@ class NotebookLink:
         problem = "a path has no NUL" if "\0" in self._setting else ""
         try:
             path = notebook_path(self._scan_id, self._scan_folder, self._setting)
-        except RuntimeError as error:  # a ~ that stands for nobody's home
+        except RuntimeError as error:  # a ~ of an unknown user
             problem = str(error)
         if problem:
             raise NotebookError(f"{self._setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
@@ -68,12 +68,12 @@ class NotebookLink:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _read(self, call: "Callable[[Notebook], Result]", empty: Result) -> Result:
+    def _read(self, call: "Callable[[Notebook], _Read]", empty: _Read) -> _Read:
         if self._notebook is None and not self._path().exists():
             return empty
         return self._write(call)
 
-    def _write(self, call: "Callable[[Notebook], Result]") -> Result:
+    def _write(self, call: "Callable[[Notebook], _Read]") -> _Read:
         if self._notebook is None:
             self._notebook = self.second()
         return call(self._notebook)

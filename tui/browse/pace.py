@@ -1,4 +1,4 @@
-"""How fast the screen goes: times and sizes that decide what waits for what."""
+"""Times and sizes that decide what waits for what."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where a session ends and the next one goes on: neuron, filter and order, kept in the notebook."""
+"""Where a session ends and the next one continues: neuron, filter and order, kept in the notebook."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class PlaceControl:
-    """Reads the place when the session begins, and keeps it while it goes on."""
+    """Reads the place when the session begins, and keeps it during the session."""
 
     session: Session
     notebook: NotebookLink
@@ -52,10 +52,10 @@ class PlaceControl:
             self._kept = place
 
     async def close(self) -> None:
-        """Keep the place of a session that went anywhere, in a notebook that is made for it."""
+        """Keep the place of a session that has moved; the notebook is made for it."""
         place = self._now()
         if place.neuron != (self.session.started_at or Neuron(0, 0)) and place != self._kept:
-            with contextlib.suppress(VlmscopeError):  # where no notebook can be, there is none to go on from
+            with contextlib.suppress(VlmscopeError):  # without a notebook, no place is kept
                 await self.notebook.write(lambda notebook: notebook.set_resume(place))
 
     def _now(self) -> "Resume":
@@ -66,7 +66,7 @@ class PlaceControl:
 
 
 def filter_from(text: str) -> Filter:
-    """The filter that an earlier session kept as JSON; what is no longer understood is left out."""
+    """The filter that an earlier session kept as JSON; unknown fields are left out."""
     try:
         found: Any = json.loads(text)
         known = {field.name for field in fields(Filter)}

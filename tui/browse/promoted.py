@@ -1,4 +1,4 @@
-"""The tokens that a neuron promotes: asked of the model by a key, and by themselves while it is loaded."""
+"""The tokens that a neuron promotes: asked of the model by a key, and without a key while it is loaded."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class PromotedControl:
             self._ask(self.session.state.neuron)
 
     def ask(self) -> None:
-        """Ask about the page's neuron, also if that has failed before."""
+        """Ask about the page's neuron, even if that has failed before."""
         self._failed.discard(self.session.state.neuron)
         self._ask(self.session.state.neuron)
 

@@ -1,4 +1,4 @@
-"""Scores: simulate the neuron from its explanation, correlate with the truth, keep the report."""
+"""Scores: simulate the neuron from its explanation, correlate with its true activations, keep the report."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
+from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.session import Session
-from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint
 from vlmscope.tui.views.meaning import reports_of
 from vlmscope.tui.views.scene import Changed
@@ -25,70 +25,67 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.core.scoring.simulation import Outcome
 
-DOING = "score"
-
 
 @dataclass(eq=False)
 class ScoreControl:
-    """Simulations and their scores, one at a time; ``stop_key`` stops it, as the user has mapped it."""
+    """Simulations and their scores, one at a time."""
 
+    running: Running
     session: Session
     post: Post
-    tasks: Tasks
     notebook: NotebookLink
     model: ModelLink
     api: ApiLink
-    stop_key: str
     config: Config
-    _agreed: bool = False
-    _running: asyncio.Task[None] | None = None
 
     def choose_backend(self) -> AskChoice | None:
-        """Ask who predicts, then score."""
-        if self._running is not None:
-            self.post(Notice(f"Something is being scored already; {self.stop_key} stops it."))
+        """Ask which simulator predicts, then score."""
+        if self.running.at:
+            self.post(Notice(f"Something is being scored already; {self.running.stop_key} stops it."))
             return None
-        from vlmscope.core.scoring.simulators.registry import BACKENDS, usable
+        from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
+        from vlmscope.tui.dialogs.choice import by_letter
 
-        names = usable(self.session.store)
-        choices = [Choice(name[0], f"{name}: {BACKENDS[name].means}", at == 0) for at, name in enumerate(names)]
+        names = by_letter(usable(self.session.store))
+        neuron = self.session.state.neuron
+        choices = [Choice(one, f"{name}: {BACKENDS[name].means}", name == DEFAULT) for one, name in names.items()]
 
         def chosen(letter: str) -> None:
-            self._score_after_a_yes(next(name for name in names if name[0] == letter))
+            self._score_after_a_yes(neuron, names[letter])
 
-        return AskChoice(f"score {self.session.state.neuron} by", choices, chosen)
+        return AskChoice(f"score {neuron} by", choices, chosen)
 
     def score_own_words(self, text: str) -> None:
         """Score the user's own words by the default backend.
 
         Raises:
-            UsageError: if there are none.
+            UsageError: if ``text`` has no words.
         """
         from vlmscope.core.scoring.candidates import own_explanation
         from vlmscope.core.scoring.simulators.registry import DEFAULT
 
-        if self._running is not None:
-            raise UsageError("Something is being scored already.", f"{self.stop_key} stops it.")
-        self._simulate(DEFAULT, own_explanation(text, self.session.store, now()))
+        if self.running.at:
+            raise UsageError("Something is being scored already.", f"{self.running.stop_key} stops it.")
+        self._begin(self.session.state.neuron, DEFAULT, own_explanation(text, self.session.store, now()))
 
-    def _score_after_a_yes(self, backend: str) -> None:
+    def _score_after_a_yes(self, neuron: Neuron, backend: str) -> None:
         """Score, after a yes where that costs money."""
         from vlmscope.core.scoring.simulators.api_text import ApiText
 
-        if backend != ApiText.name or self._agreed:
-            self._simulate(backend)
+        if backend != ApiText.name or self.running.agreed:
+            self._begin(neuron, backend)
         else:
-            self.tasks.run_task(self._offer(backend))
+            self.running.tasks.run_task(self._offer(neuron, backend))
 
-    async def _offer(self, backend: str) -> None:
-        """Ask whether to go on, with what scoring by an API costs at most."""
+    async def _offer(self, neuron: Neuron, backend: str) -> None:
+        """Ask for agreement, with what scoring by an API costs at most."""
         from vlmscope.core.llm.access import key_problem
         from vlmscope.core.llm.budget import CostOffer
         from vlmscope.core.scoring.held_out import held_out
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
         from vlmscope.core.scoring.simulators.api_text import estimate_samples
 
-        store, api, neuron = self.session.store, self.api.settings, self.session.state.neuron
+        store, api = self.session.store, self.api.settings
         problem = key_problem(api)
         if problem:
             raise ApiError(problem, "The backend lens needs no server.")
@@ -99,26 +96,15 @@ class ScoreControl:
         cost = estimate_samples(said, samples, api)
 
         def agreed() -> None:
-            self._agreed = True
-            self._simulate(backend)
+            self.running.agreed = True
+            self._begin(neuron, backend)
 
         what = f"Send the explanation and the words of {len(samples)} samples, one request each,"
         self.post(AskConfirm(f"score {neuron}", [what, *CostOffer(cost, api).lines()], agreed))
 
-    def _simulate(self, backend: str, wanted: Explanation | None = None) -> None:
-        """Score the page's neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
-        neuron = self.session.state.neuron
-        self._show(neuron, f"scoring by {backend}")
-        self._running = self.tasks.run_task(self._score(neuron, backend, wanted))
-        self._running.add_done_callback(lambda _: self._over(neuron))
-
-    def _show(self, neuron: Neuron, what: str) -> None:
-        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, f"{what} ({self.stop_key} stops)")))
-
-    def _over(self, neuron: Neuron) -> None:
-        self._running = None
-        self.post(Repaint(self.session.change(spent=self.api.spent)))
-        self.post(Repaint(incoming.set_doing(self.session, DOING, neuron, "")))
+    def _begin(self, neuron: Neuron, backend: str, wanted: Explanation | None = None) -> None:
+        """Score a neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
+        self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
@@ -143,13 +129,13 @@ class ScoreControl:
         simulator = await asyncio.to_thread(make_simulator, backend, tools)
         if not simulator.search_phrases(found):
             raise UsageError(
-                f"{backend} can look for nothing in {found.text[:60]!r}: it knows none of these words.",
+                f"{backend} can search for nothing in {found.text[:60]!r}: it has none of these words.",
                 "Use words of the scan's concepts.",
             )
         others = await asyncio.to_thread(baseline_explanations, store, neuron, found, simulator)
 
         def progress(done: int, of: int) -> None:
-            self._show(neuron, f"scoring by {backend}: {done} of {of} samples")
+            self.running.show(neuron, f"scoring by {backend}: {done} of {of} samples")
 
         outcome = await score_explanation(
             store, neuron, found, simulator, self.model, baselines=others, on_sample=progress
@@ -171,11 +157,6 @@ class ScoreControl:
             return changed | session.change_state(mode=Mode.SCORE, example=0, pane=Pane.PAGE)
         self.post(Notice(f"{entry.neuron} is scored."))
         return changed
-
-    def stop(self) -> None:
-        """Stop scoring; nothing is kept."""
-        if self._running is not None:
-            self._running.cancel()
 
 
 def _headline(entry: "Entry") -> float | None:

@@ -33,9 +33,9 @@ from vlmscope.tui.browse.model_link import ClientFactory, ModelLink
 from vlmscope.tui.browse.notebook import NotebookControl
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.pace import Pace
-from vlmscope.tui.browse.paint import footer, layers_view, list_view, page_view, title_view
 from vlmscope.tui.browse.place import PlaceControl
 from vlmscope.tui.browse.promoted import PromotedControl
+from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import Tasks, UnexpectedError
@@ -52,26 +52,35 @@ from vlmscope.tui.messages import (
     LoadPage,
     NewCheckpoint,
     Notice,
+    Posted,
     Repaint,
     RowChosen,
-    Said,
 )
-from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, State
-from vlmscope.tui.widgets.bars import KeyBar, TitleBar
+from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
+from vlmscope.tui.widgets.lines import Lines
 from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.palette import make_palette
 
-FOLDED = 110  #: cells from which list and page stand side by side
+FOLDED = 110  #: cells from which list and page are side by side
 LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
+
+
+_PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
+    Changed.TITLE: (TitleBar,),
+    Changed.LAYERS: (LayerStrip, FoldedStrip),
+    Changed.LIST: (NeuronList,),
+    Changed.PAGE: (Page,),
+}
 
 
 class BrowseScreen(Screen[None]):
     """Browse a scan."""
 
-    AUTO_FOCUS = ""  # else a closed help would put the focus into the hidden prompt line, and keys would be letters
+    AUTO_FOCUS = ""  # else a closed help would focus the hidden prompt line, and keys would be letters
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (FOLDED, "-folded"), (132, "-wide"), (180, "-huge")]  # noqa: RUF012 (Textual's own form)
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings()]
 
@@ -85,7 +94,7 @@ class BrowseScreen(Screen[None]):
         pace: Pace,
         up: Callable[[], None],
     ) -> None:
-        """``up`` is called when keys may come."""
+        """``up`` is called when the screen can take keys."""
         super().__init__()
         self._up = up
         self.config = config
@@ -95,18 +104,19 @@ class BrowseScreen(Screen[None]):
         )
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
         self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
-        self.tasks = Tasks(self.guard)  #: ended before the program is
-        self.requests = Tasks(self.guard)  #: what can be stopped, and is when the program ends
+        self.tasks = Tasks(self.guard)  #: finished when the program ends
+        self.requests = Tasks(self.guard)  #: can be stopped; cancelled when the program ends
         self.model_link = ModelLink(store.manifest, config, factory)
         self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.api_link = ApiLink(config.api)
         session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
         model = (session, self.model_link, post, self.requests, pace.ask_after_s)
-        api = (session, post, self.requests, book, self.model_link, self.api_link, stop)
+        asked = (session, post, self.requests, self.api_link, stop)
+        api = (session, post, book, self.model_link, self.api_link)
         self.model = ModelControl(*model)
         self.promoted = PromotedControl(*model)
-        self.explain = ExplainControl(*api)
-        self.score = ScoreControl(*api, config)
+        self.explain = ExplainControl(Running("explain", *asked), *api)
+        self.score = ScoreControl(Running("score", *asked), *api, config)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(session, book, post, tasks, self._lend_terminal, keep)
@@ -133,7 +143,7 @@ class BrowseScreen(Screen[None]):
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self._new_theme())
         self._new_theme()
-        # The first paint needs the labels alone; pictures follow it, and then all that no key waits for.
+        # The first paint needs the labels alone; pictures follow it, then everything that no key waits for.
         self.call_after_refresh(self._begin)
 
     def _new_theme(self) -> None:
@@ -142,7 +152,7 @@ class BrowseScreen(Screen[None]):
 
     def _begin(self) -> None:
         self.show(Changed.NOTHING)
-        # What was made so far lives as long as the program: steps need not walk over it again and again.
+        # Objects made so far live as long as the program: later collections do not walk over them.
         if not self.app.is_headless:  # many apps share a test's process
             gc.collect()
             gc.freeze()
@@ -152,7 +162,7 @@ class BrowseScreen(Screen[None]):
     def _begin_reading(self) -> None:
         with self.guard():
             self.show(incoming.take_concepts(self.session))
-        self.tasks.run_task(self.notebook.told_once(self._read_notebook()))
+        self.tasks.run_task(self.notebook.reported_once(self._read_notebook()))
         self.tasks.run_task(self.follow.find_control())
         self.set_interval(self.pace.look_s, self.look)
         if self.follow.following:
@@ -163,8 +173,8 @@ class BrowseScreen(Screen[None]):
         await self.notebook.read_marks()
 
     def look(self) -> None:
-        """Look what others wrote to the notebook, and keep the session's place."""
-        self.tasks.run_task(self.notebook.told_once(self._look()))
+        """Read what others wrote to the notebook, and keep the session's place."""
+        self.tasks.run_task(self.notebook.reported_once(self._look()))
 
     async def _look(self) -> None:
         await self.notebook.look()
@@ -177,7 +187,7 @@ class BrowseScreen(Screen[None]):
             self._looks.stop()
 
     async def close(self) -> None:
-        """Stop the model and the requests, and save what is on its way."""
+        """Stop the model and the requests, and finish what is being saved."""
         self.requests.cancel()
         await self.place.close()
         await self.requests.finish()
@@ -216,7 +226,7 @@ class BrowseScreen(Screen[None]):
             if scene.picture is not None and scene.picture.visual is None:
                 self.model.want_map()
             if scene.entry is None:
-                self.tasks.run_task(self.notebook.told_once(self.notebook.read_entry()))
+                self.tasks.run_task(self.notebook.reported_once(self.notebook.read_entry()))
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
                 self.promoted.ask_when_rested()
             return changed
@@ -224,42 +234,36 @@ class BrowseScreen(Screen[None]):
 
     def _paint(self, changed: Changed) -> None:
         scene, palette = self.session.scene, self.palette
+        for part, widgets in _PARTS.items():
+            if part in changed:
+                for widget in widgets:
+                    self.query_one(widget).present(scene, palette)
         if Changed.KEYS in changed:
             self.set_class(scene.state.pane is Pane.PAGE, "-page")
             self.set_class(scene.state.mode is Mode.ZOOM, "-zoom")
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
-        if Changed.TITLE in changed:
-            self.query_one(TitleBar).present(title_view(scene), palette)
-        if Changed.LAYERS in changed:
-            layers = layers_view(scene)
-            self.query_one(LayerStrip).present(layers, palette)
-            self.query_one(FoldedStrip).present(layers, palette)
-        if Changed.LIST in changed:
-            self.query_one(NeuronList).present(list_view(scene), palette)
-        if Changed.PAGE in changed:
-            self.query_one(Page).present(page_view(scene), palette)
 
     def on_resize(self) -> None:
         self._paint(Changed.KEYS)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """The one place where failures end, of actions, of what comes in and of background work: the user is told."""
+        """The one place where failures end, of actions, of messages and of background work: the user is notified."""
         try:
             yield
         except VlmscopeError as error:
             self.notify_error(error)
         except Exception as error:  # noqa: BLE001 (data, settings and libraries fail in more ways than a list could hold)
             what = f"{type(error).__name__}: {error}"
-            self.notify_error(UnexpectedError(what, "The screen goes on. Please report this."))
+            self.notify_error(UnexpectedError(what, "The screen continues. Please report this."))
 
-    # -- what the controllers say --------------------------------------------------------------------------------
+    # -- what the controllers ask -------------------------------------------------------------------------------
 
-    def post(self, said: Said) -> None:
+    def post(self, posted: Posted) -> None:
         """Do what a controller asks for. Repaints of one turn of the event loop are one paint."""
         if not self.is_running:
             return
-        match said:
+        match posted:
             case Repaint(changed):
                 if changed is Changed.NOTHING:
                     return
@@ -280,7 +284,7 @@ class BrowseScreen(Screen[None]):
             case Copy(text):
                 self.app.copy_to_clipboard(text)
             case AskChoice() | AskConfirm():
-                self._open(said)
+                self._open(posted)
 
     def _paint_posted(self) -> None:
         changed, self._posted = self._posted, Changed.NOTHING
@@ -300,24 +304,13 @@ class BrowseScreen(Screen[None]):
         if isinstance(question, AskConfirm):
             from vlmscope.tui.dialogs.confirm import ConfirmScreen
 
-            agreed = question.agreed
-            return self.app.push_screen(
-                ConfirmScreen(question.title, question.lines), lambda yes: self._answered(agreed) if yes else None
-            )
+            return self.app.push_screen(ConfirmScreen(question))
         from vlmscope.tui.dialogs.choice import ChoiceScreen
 
-        chosen = question.chosen
-        return self.app.push_screen(
-            ChoiceScreen(question.title, question.choices),
-            lambda letter: None if letter is None else self._answered(lambda: chosen(letter)),
-        )
-
-    def _answered(self, go_on: Callable[[], None]) -> None:
-        with self.guard():
-            go_on()
+        return self.app.push_screen(ChoiceScreen(question))
 
     async def _ask(self, question: Ask | None) -> None:
-        # Awaited by the key's own action: what is typed at once is for the question, not keys of the screen.
+        # Awaited by the key's own action: letters that are typed at once are for the question, not for the screen.
         if question is not None:
             await self._open(question)
 
@@ -376,21 +369,9 @@ class BrowseScreen(Screen[None]):
         after = maps[(maps.index(self.session.state.colour_map) + 1) % len(maps)]
         self.show(self.session.change_state(colour_map=after))
 
-    def action_statistics(self) -> None:
-        self._switch(Mode.STATISTICS)
-
-    def action_zoom(self) -> None:
-        self._switch(Mode.ZOOM)
-
-    def action_meaning(self) -> None:
-        self._switch(Mode.MEANING)
-
-    def action_score_page(self) -> None:
-        self._switch(Mode.SCORE, example=0)
-
-    def _switch(self, mode: Mode, **changes: int) -> None:
-        after = Mode.PICTURES if self.session.state.mode is mode else mode
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, **changes))
+    def action_mode(self, name: str) -> None:
+        after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
+        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, example=0))
 
     async def action_shares(self) -> None:
         await self._show_shares(())
@@ -418,11 +399,11 @@ class BrowseScreen(Screen[None]):
         self._notify(f"{self.session.state.neuron} is sent to the clipboard.")
 
     def action_back(self) -> None:
-        """One step back: stop the model, else leave the picture, the zoom, the statistics, the page."""
+        """One step back: stop what runs, else leave the own picture, the zoom, the statistics, the page."""
         state = self.session.state
         if self.session.scene.working:
-            self.explain.stop()
-            self.score.stop()
+            self.explain.running.stop()
+            self.score.running.stop()
             self.tasks.run_task(self.model_link.stop())
         elif state.own is not None:
             self.show(self.model.leave_image())
@@ -444,8 +425,11 @@ class BrowseScreen(Screen[None]):
     async def action_sort(self) -> None:
         await self._ask(self.find.choose_order())
 
+    async def action_published(self) -> None:
+        await self._ask(self.find.choose_published())
+
     async def action_search(self) -> None:
-        placeholder = "a word of the concepts, 27.3900, an index of this layer, or a label: firm visual"
+        placeholder = "a word of the concepts, 27.3900, an index of this layer, or a label: high-confidence visual"
         await self._ask_line("search", "/", placeholder, [])
 
     # -- the model and the API -----------------------------------------------------------------------------------
@@ -481,10 +465,10 @@ class BrowseScreen(Screen[None]):
         self.triage.switch_bookmark()
 
     def action_undo(self) -> None:
-        self.triage.undo()
+        self.tasks.run_task(self.triage.undo())
 
     def action_redo(self) -> None:
-        self.triage.redo()
+        self.tasks.run_task(self.triage.redo())
 
     async def action_tags(self) -> None:
         prompt = f"tags of {self.session.state.neuron} "
@@ -498,16 +482,17 @@ class BrowseScreen(Screen[None]):
             editor = keys.keys_of("note.editor", self.config.keys)[0]
             self._notify(f"This note is too long for here: {editor} opens an editor.")
             return
-        await self.app.push_screen(
-            NoteScreen(f"note on {neuron}", text, draft),
-            lambda new: None if new is None else self.triage.keep_note(neuron, new, draft),
-        )
+
+        def keep(new: str) -> None:
+            self.tasks.run_task(self.triage.keep_note(neuron, new, draft))
+
+        await self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft, keep))
 
     def action_note_editor(self) -> None:
-        self.triage.edit_note()
+        self.tasks.run_task(self.triage.edit_note())
 
     def action_copy_markdown(self) -> None:
-        self.triage.copy_markdown()
+        self.tasks.run_task(self.triage.copy_markdown())
 
     async def action_export(self) -> None:
         await self._ask_line("export", "export the kept neurons to ", "a folder to make", [], "vlmscope-report")
@@ -520,14 +505,14 @@ class BrowseScreen(Screen[None]):
     async def action_command(self) -> None:
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self.app.available_themes)]
-        names += [f"label {word}" for word in (*(label.word for label in Label), "firm", "all")]
+        names += [f"label {word}" for word in (*(label.word for label in Label), command_line.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
         await self._ask_line("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
 
     async def _ask_line(
         self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = ""
     ) -> None:
-        # Awaited by the key's own action: what is typed on at once must not lose a letter to the keys of the screen.
+        # Awaited by the key's own action: letters that are typed at once are for the line, not for the screen.
         from vlmscope.tui.widgets.prompt_line import PromptLine
 
         lines = self.query(PromptLine)
@@ -551,7 +536,7 @@ class BrowseScreen(Screen[None]):
                 case "search":
                     self.show(self.find.search(text))
                 case "export":
-                    self.triage.export(text)
+                    self.tasks.run_task(self.triage.export(text))
                 case "tags":
                     self.triage.set_tags(self._line_for, text)
                 case prompt:
@@ -579,13 +564,11 @@ class BrowseScreen(Screen[None]):
             case command_line.SetTheme(name):
                 if name not in self.app.available_themes:
                     raise UsageError(
-                        f"{name!r} is no theme.", f"Themes: {', '.join(sorted(self.app.available_themes))}."
+                        f"{name!r} is not a theme.", f"Themes: {', '.join(sorted(self.app.available_themes))}."
                     )
                 self.app.theme = name
             case command_line.OwnWords(text):
                 self.score.score_own_words(text)
-            case command_line.ShowPublished():
-                await self._ask(self.find.choose_published())
             case command_line.ShowShares(scans):
                 await self._show_shares(scans)
             case command_line.Do(action):
@@ -593,5 +576,5 @@ class BrowseScreen(Screen[None]):
 
 
 def _place_of(state: State) -> tuple[Neuron, int, OwnPicture | None]:
-    """What another picture belongs to."""
+    """What the page's picture belongs to."""
     return state.neuron, state.rank, state.own

@@ -1,7 +1,7 @@
-"""One session of browsing: what is shown, as one frozen value, and what each change of it leaves to be painted.
+"""One session of browsing: what is shown, as one frozen value, and which parts of the screen each change affects.
 
-No screen is needed here. Every method that changes something answers with the parts of the screen that show something
-else now. A move makes the page stale: its picture, facts and words come with ``load_page``, at once or, while a key is
+No screen is needed here. Every method that changes something returns the parts of the screen to be painted. A move
+makes the page stale: its picture, facts and words come with ``load_page``, at once or, while a key is
 held, when it rests.
 """
 
@@ -22,11 +22,10 @@ from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import PUBLISHED
 from vlmscope.tui.views.meaning import Meaning, reports_of
-from vlmscope.tui.views.scene import Changed, Scene
+from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Filter, Mode, Pane, State
-from vlmscope.tui.views.title import LayerCounts
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
@@ -53,7 +52,7 @@ def count(labels: Labels) -> LayerCounts:
 
 
 class Session:
-    """The scene and how one follows another; beside it what was computed in this session."""
+    """The scene and its changes; beside it what was computed in this session."""
 
     def __init__(
         self,
@@ -70,13 +69,13 @@ class Session:
         self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
         self.problems: dict[MapKey, str] = {}  #: why there is no map
         self.promoted: dict[Neuron, PromotedAnswer] = {}
-        self.promoted_notes: dict[Neuron, str] = {}  #: why they are not known, or that the model is being asked
+        self.promoted_notes: dict[Neuron, str] = {}  #: why there are none, or that the model is being asked
         self.model_busy = False
         self._keys = keys
         self.outcomes: dict[tuple[Neuron, str, str], Outcome] = {}
         self._kept_promoted: frozenset[Neuron] | None = None
         labels = store.stored_labels()
-        self.wanted = labels.thresholds  #: asked for last, though their labels may be on their way
+        self.wanted = labels.thresholds  #: asked for last; their labels may still be computed
         state = State(
             neuron=start or Neuron(0, 0),
             thresholds=labels.thresholds,
@@ -158,7 +157,7 @@ class Session:
         return self.change_state(neuron=neuron, rank=0)
 
     def go_row(self, position: int) -> Changed:
-        """Go to a row of the list, the first or the last one if there is no such row."""
+        """Go to a row of the list, the first or the last one for a number outside the list."""
         selection = self.scene.selection
         if not len(selection.rows):
             return Changed.NOTHING
@@ -167,7 +166,7 @@ class Session:
         return self.set_state(replace(self.state, neuron=Neuron(layer, index), rank=0), position)
 
     def step(self, by: int) -> Changed:
-        """Go so many rows further, from the row nearest to the page's neuron if the list does not hold it."""
+        """Go ``by`` rows further, from the row nearest to the page's neuron if the list does not hold it."""
         scene = self.scene
         if scene.cursor is None:
             return Changed.NOTHING
@@ -177,7 +176,7 @@ class Session:
         return Changed.NOTHING if nearest is None else self.go_row(nearest)
 
     def set_filter(self, filter_: Filter) -> Changed:
-        """List other neurons; the one on the page stays if it is among them, else the nearest one comes."""
+        """List other neurons; the one on the page stays if it is among them, else the nearest one is shown."""
         changed = self.change_state(filter=filter_)
         cursor = self.scene.cursor
         return changed if self.scene.listed or cursor is None else changed | self.go_row(cursor)
@@ -189,7 +188,7 @@ class Session:
     # -- the page ------------------------------------------------------------------------------------------------
 
     def load_page(self) -> Changed:
-        """Gather the picture, the facts and the words of the state's neuron; the page is not stale any more."""
+        """Gather the picture, the facts and the words of the state's neuron; the page is not stale after that."""
         from vlmscope.tui.views.evidence import gather_facts
 
         scene, neuron = self.scene, self.state.neuron
@@ -211,7 +210,7 @@ class Session:
         )
 
     def refresh_picture(self) -> Changed:
-        """Gather the picture again, unless the page is stale: it comes with the page then."""
+        """Gather the picture again, unless the page is stale: then it comes with the page."""
         if self.scene.stale:
             return Changed.NOTHING
         picture, problem = self._gather()
@@ -223,7 +222,7 @@ class Session:
         return gather(self.store, self.state, self.answers, self.problems)
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
-        """What the notebook holds on a neuron that has no mark, which most have not; None if it must be read."""
+        """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
         if not self.notebook_read or neuron in self.scene.noted.marks:
             return None
         from vlmscope.core.notebook.values import Entry
@@ -239,7 +238,7 @@ class Session:
             self.promoted[neuron] = found
 
     def _meaning(self, entry: "Entry | None") -> Meaning:
-        """All that is known in words about the page's neuron."""
+        """Everything in words about the page's neuron."""
         neuron, scene = self.state.neuron, self.scene
         return Meaning(
             neuron=neuron,
@@ -272,19 +271,14 @@ class Session:
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
-    """The scene's ``cursor`` and ``listed``: the row of ``neuron``, or the nearest one where there is no such row."""
+    """The scene's ``cursor`` and ``listed``: the row of ``neuron``, or the nearest one."""
     position = selection.position(neuron)
     listed = position is not None
     return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}
 
 
-def waits_for_map(scene: Scene) -> bool:
-    """Whether the page has no map yet, and the model is asked."""
-    return scene.asking and (scene.picture is None or scene.picture.visual is None)
-
-
-# What each part of the screen shows. A value that holds arrays is another one if it is another object: comparing it
-# would cost more than painting.
+# What each part of the screen shows. A value that holds arrays is compared by identity: comparing its contents would
+# cost more than painting.
 _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
     Changed.TITLE: lambda scene: (
         id(scene.columns.store),
@@ -329,8 +323,8 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.facts),
         id(scene.meaning),
         id(scene.score),
-        # How far loading is stands in the title alone.
-        scene.status.phase if waits_for_map(scene) else None,
+        # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
+        scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
         scene.state.neuron,
         scene.state.rank,
         scene.state.own is None,

@@ -1,4 +1,4 @@
-"""Work beside the keys."""
+"""Work in the background."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ class Tasks:
     """The background tasks of one screen."""
 
     def __init__(self, guard: Callable[[], AbstractContextManager[None]]) -> None:
-        """``guard`` tells the user what goes wrong inside."""
+        """``guard`` notifies the user of failures."""
         self._guard = guard
         self._running: set[asyncio.Task[None]] = set()
 
@@ -26,7 +26,7 @@ class Tasks:
         return not self._running
 
     def run_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do ``work`` beside everything else; what goes wrong in it is told."""
+        """Do ``work`` in the background; the user is notified of a failure."""
         task = asyncio.create_task(self._guarded(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)

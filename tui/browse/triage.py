@@ -1,4 +1,4 @@
-"""Deciding on neurons: verdicts, notes, tags, bookmarks, undo; and what leaves as Markdown."""
+"""Deciding on neurons: verdicts, notes, tags, bookmarks, undo; copies and exports as Markdown."""
 
 import asyncio
 import hashlib
@@ -34,7 +34,7 @@ _SHOWN = 40  # characters of a note that a change quotes
 
 @dataclass(eq=False)
 class TriageControl:
-    """Writes to the notebook; a mark appears when it is on the disk.
+    """Writes to the notebook; a mark is shown when it is on the disk.
 
     Attributes:
         terminal: lends the terminal to an editor.
@@ -50,7 +50,7 @@ class TriageControl:
 
     # -- changes -------------------------------------------------------------------------------------------------
 
-    def _change(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
+    def _write_later(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
         self.tasks.run_task(self._write(neuron, call))
 
     async def _write(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
@@ -66,16 +66,16 @@ class TriageControl:
 
         neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
-        self._change(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
+        self._write_later(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
 
     def switch_bookmark(self) -> None:
-        """Set the page's neuron's bookmark, or take it away."""
+        """Set or remove the bookmark of the page's neuron."""
         neuron = self.session.state.neuron
 
         def switch(notebook: "Notebook") -> "Change | None":
             return notebook.set_bookmark(neuron, not notebook.entry(neuron).bookmark)
 
-        self._change(neuron, switch)
+        self._write_later(neuron, switch)
 
     @property
     def tags(self) -> str:
@@ -84,23 +84,23 @@ class TriageControl:
         return ", ".join(entry.tags) if entry is not None and entry.neuron == self.session.state.neuron else ""
 
     def set_tags(self, neuron: Neuron, text: str) -> None:
-        """Take the tags that were typed, separated by commas; none takes all away.
+        """Take the tags that were typed, separated by commas; an empty text removes all.
 
         Raises:
-            UsageError: if one cannot be a tag.
+            UsageError: if one is not a valid tag.
         """
         from vlmscope.core.notebook.events import clean_tags
 
         tags = clean_tags([tag for tag in text.split(",") if tag.strip()])
-        self._change(neuron, lambda notebook: notebook.set_tags(neuron, tags))
+        self._write_later(neuron, lambda notebook: notebook.set_tags(neuron, tags))
 
-    def undo(self) -> None:
+    async def undo(self) -> None:
         """Undo the last change."""
-        self.tasks.run_task(self._back_and_forth(lambda notebook: notebook.undo(), "undone"))
+        await self._back_and_forth(lambda notebook: notebook.undo(), "undone")
 
-    def redo(self) -> None:
+    async def redo(self) -> None:
         """Do again what was undone last."""
-        self.tasks.run_task(self._back_and_forth(lambda notebook: notebook.redo(), "done again"))
+        await self._back_and_forth(lambda notebook: notebook.redo(), "done again")
 
     async def _back_and_forth(self, call: "Callable[[Notebook], Change | None]", done: str) -> None:
         def step(notebook: "Notebook") -> "tuple[Change, Entry] | None":
@@ -121,7 +121,7 @@ class TriageControl:
     # -- notes ---------------------------------------------------------------------------------------------------
 
     async def note_to_edit(self) -> tuple[Neuron, str, Path]:
-        """The page's neuron, its note, and where a draft of it is kept; a draft that was left behind comes first.
+        """The page's neuron, its note, and where a draft of it is kept; a draft that was never saved comes first.
 
         Raises:
             NotebookError: if the notebook cannot be read.
@@ -139,22 +139,16 @@ class TriageControl:
             self.post(Notice("A draft that was never saved is back."))
         return neuron, left, draft
 
-    def keep_note(self, neuron: Neuron, text: str, draft: Path) -> None:
+    async def keep_note(self, neuron: Neuron, text: str, draft: Path) -> None:
         """Save a note; its draft goes only when the notebook has it."""
-        self.tasks.run_task(self._keep_note(neuron, text, draft))
-
-    async def _keep_note(self, neuron: Neuron, text: str, draft: Path) -> None:
         try:
             await self._write(neuron, lambda notebook: notebook.set_note(neuron, text))
         except VlmscopeError as error:
             raise NotebookError(error.message, f"{error.hint} What you wrote is kept in {draft}.") from error
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
-    def edit_note(self) -> None:
+    async def edit_note(self) -> None:
         """Write the note in the user's editor."""
-        self.tasks.run_task(self._edit_note())
-
-    async def _edit_note(self) -> None:
         neuron, text, draft = await self.note_to_edit()
         named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
         draft.parent.mkdir(parents=True, exist_ok=True)
@@ -177,16 +171,13 @@ class TriageControl:
             if new == text:
                 path.unlink()
             return
-        await self._keep_note(neuron, new.removesuffix("\n") if not text.endswith("\n") else new, path)
+        await self.keep_note(neuron, new.removesuffix("\n") if not text.endswith("\n") else new, path)
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
-    # -- what leaves ---------------------------------------------------------------------------------------------
+    # -- Markdown -----------------------------------------------------------------------------------------------
 
-    def copy_markdown(self) -> None:
+    async def copy_markdown(self) -> None:
         """Copy the page's neuron as Markdown."""
-        self.tasks.run_task(self._copy_markdown())
-
-    async def _copy_markdown(self) -> None:
         from vlmscope.core.notebook.values import Entry
         from vlmscope.core.report.write import neuron_markdown
 
@@ -195,11 +186,8 @@ class TriageControl:
         self.post(Copy(await asyncio.to_thread(neuron_markdown, self.session.store, entry, neuron, thresholds)))
         self.post(Notice(f"{neuron} is sent to the clipboard as Markdown."))
 
-    def export(self, text: str) -> None:
+    async def export(self, text: str) -> None:
         """Write the report of all kept neurons into a new folder."""
-        self.tasks.run_task(self._export(Path(text.strip()).expanduser()))
-
-    async def _export(self, out: Path) -> None:
         from vlmscope.core.report.write import write_report
 
         kept = [neuron for neuron, mark in self.session.scene.noted.marks.items() if mark.verdict == "keep"]
@@ -209,9 +197,10 @@ class TriageControl:
             )
         self.post(Notice(f"Writing {len(kept)} neurons ..."))
         store, thresholds = self.session.store, self.session.state.thresholds
+        out = Path(text.strip()).expanduser()
 
         def work() -> "Written":
-            # A connection of its own: verdicts need not wait for hundreds of pictures.
+            # A connection of its own: verdicts do not wait for hundreds of pictures.
             with self.notebook.second() as notebook:
                 return write_report(out, store, notebook, kept, thresholds, when=datetime.now(UTC))
 
@@ -221,7 +210,7 @@ class TriageControl:
 
 
 def what_changed(change: "Change") -> str:
-    """A change for a person, in one line: what is there now."""
+    """A change for the user, in one line: what holds after it."""
     from vlmscope.core.notebook.values import Kind
 
     neuron, after = change.neuron, change.after

@@ -1,5 +1,6 @@
 """``vlmscope labels``: how many neurons have each label, by layer and in all; or which, and by what margin."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import numpy as np
@@ -20,6 +21,18 @@ from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelT
 
 BAR = 24  #: cells of a whole bar
 LIST = "Neurons"
+PART = 4096  #: neurons of the list that are Python objects at a time: some MB
+#: One neuron of ``labels --neurons --json``: its keys, and where each value is in a row of ``_entries``.
+ENTRY: Mapping[str, object] = {
+    "neuron": 0,
+    "label": 1,
+    "high_confidence": 2,
+    "p": dict(zip(LABEL_WORDS, range(3, 7), strict=True)),
+    "margin": 7,
+    "sign_p": 8,
+    "interval": [9, 10],
+    "fragile": 11,
+}
 
 
 def labels(
@@ -43,7 +56,7 @@ def labels(
 
     A label is fragile if it changes when Tv or Tt moves by 10 %, or if it is
     a tie. Where the scan has a control, a network with random weights, its
-    shares stand beside. In the list ! marks a high-confidence label.
+    shares stand beside. In the list "high" marks a high-confidence label.
     """
     if not neurons and (label is not None or only_fragile or limit is not None):
         raise UsageError("--label, --fragile and --limit choose from a list.", "Ask for it with --neurons.")
@@ -139,27 +152,30 @@ def _list(
     if label is not None:
         wanted &= labels.label == label
     addresses = np.argwhere(wanted)
-    neurons = [Neuron(*at) for at in addresses[:limit].tolist()]
+    listed = addresses[:limit]
     if json:
-        output.write_json([_entry_json(labels, firm, neuron) for neuron in neurons])
-    elif neurons:
-        output.write_lines(_entry_lines(labels, firm, neurons))
-    left = len(addresses) - len(neurons)
+        output.write_json_list(ENTRY, _entries(labels, firm, listed))
+    elif len(listed):
+        output.write_lines(_entry_lines(labels, firm, [Neuron(*at) for at in listed.tolist()]))
+    left = len(addresses) - len(listed)
     if left:
         note(f"and {left} more: --limit {len(addresses)}")
-    elif not neurons:
+    elif not len(listed):
         note("No neuron is like that.")
 
 
-def _entry_json(labels: Labels, firm: Firmness, neuron: Neuron) -> dict[str, object]:
-    at = (neuron.layer, neuron.index)
-    return {
-        "neuron": str(neuron),
-        "label": labels.of(neuron).word,
-        "high_confidence": bool(labels.high_confidence[at]),
-        "p": by_label(labels.fractions[at]) if labels.valid else dict.fromkeys(LABEL_WORDS),
-        **firmness_json(firm.of(neuron)),
-    }
+def _entries(labels: Labels, firm: Firmness, addresses: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
+    """The values of ``ENTRY`` for each address of (n, 2), in its order; a part at a time becomes Python objects."""
+    names = [which.word for which in Label]
+    columns = (labels.high_confidence, labels.fractions, firm.margin, firm.sign_p, firm.low, firm.high, firm.fragile)
+    for start in range(0, len(addresses), PART):
+        layers, indices = addresses[start : start + PART].T
+        which = labels.label[layers, indices].tolist()
+        rows = zip(*(column[layers, indices].tolist() for column in columns), strict=True)
+        for layer, index, label, (high, shares, *rest) in zip(
+            layers.tolist(), indices.tolist(), which, rows, strict=True
+        ):
+            yield f"L{layer}/N{index}", names[label], high, *(shares if labels.valid else (None,) * 4), *rest
 
 
 def firmness_json(firm: NeuronFirmness) -> dict[str, object]:
@@ -180,7 +196,7 @@ def p_text(p: float) -> str:
 def _entry_lines(labels: Labels, firm: Firmness, neurons: list[Neuron]) -> list[Text]:
     """Aligned columns."""
     width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
-    lines = [output.row(f"{'neuron':<{width}}  label          share  interval       margin   sign p")]
+    lines = [output.row(f"{'neuron':<{width}}  label              share  interval       margin   sign p")]
     for neuron in neurons:
         line = output.row(f"{neuron!s:<{width}}  ")
         output.append_label(line, labels.of(neuron), bool(labels.high_confidence[neuron.layer, neuron.index]))

@@ -90,7 +90,7 @@ def scan(
             # Activations are compared in the dtype that they have.
             dtype=scanned.model.dtype if model.dtype == "auto" else model.dtype,
         ),
-        control_data(store, None if images.images is None else Path(images.images), images.limit),
+        control_data(store, images.images, images.limit),
         new_control_folder(store) if out is None else out,
         replace(
             options,

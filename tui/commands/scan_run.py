@@ -1,6 +1,7 @@
 """A scan at work: the model loaded, progress on stderr, Ctrl-C heard, one process or several, and what came of it."""
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -12,14 +13,14 @@ from typing import Self
 import typer
 
 from vlmscope.core.base.callbacks import OnProgress
-from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import Cancelled
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
-from vlmscope.core.store.settings import ScanOptions, check_resumable
+from vlmscope.core.store.settings import WEIGHTS, WEIGHTS_SHOWN, ScanOptions, check_resumable
+from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
@@ -59,14 +60,15 @@ def run_job(job: Job) -> Manifest:
 
     Raises:
         VlmscopeError: as ``vlmscope.core.scan.scan.scan``.
-        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM; what was scanned is saved, and a note names the next command.
+        typer.Exit: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP (the terminal is gone); what was scanned is
+            saved, and a note names the next command.
     """
     notes = Notes(quiet=job.quiet)
     model, options = job.model, job.options
     for line in job.data.notes[:NAMED]:
         notes.write(line)
     if len(job.data.notes) > NAMED:
-        notes.write(f"{len(job.data.notes) - NAMED} more images are listed already; the first counts")
+        notes.write(f"{len(job.data.notes) - NAMED} more notes like these on {job.data.name}")
     notes.write(f"{'loading' if options.control is None else 'making at random'} {model.name}")
     from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
@@ -166,13 +168,19 @@ def _report(job: Job, manifest: Manifest) -> None:
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM end the scan within a batch; the second of them ends the program at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the scan within a batch; the second of them ends the program at once.
+
+    SIGHUP stays ignored where it is, as under nohup.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,12 +189,25 @@ class _Stop:
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        if number == signal.SIGHUP:
+            _drop_lost_terminal()
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
     def is_asked(self) -> bool:
         """Whether the scan is to end."""
         return self.signal != 0
+
+
+def _drop_lost_terminal() -> None:
+    """Discard what is written from now on where the terminal is gone: writing to it would be an error."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream)
+            os.close(null)
 
 
 def _known_settings(job: Job) -> dict[str, object]:
@@ -205,8 +226,9 @@ def _known_settings(job: Job) -> dict[str, object]:
     }
     if options.control is None:
         name = job.model.name
-        local = name != DEMO and Path(name).is_dir()
-        known["--model"] = str(Path(name).resolve()) if local else name
+        known["--model"] = str(Path(name).resolve()) if is_model_folder(name) else name
+        weights = weights_fingerprint(name)
+        known[WEIGHTS] = None if weights is None else weights[:WEIGHTS_SHOWN]
     if options.batch is not None:
         known["--batch"] = options.batch
     if job.model.dtype != "auto":

@@ -11,7 +11,7 @@ from vlmscope.tui.commands.labels import as_table
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.output import write_lines
 
-NAMED = 20  #: skipped samples that are named, of which the manifest has all; and images that are listed twice
+NAMED = 20  #: skipped samples that are named, of which the manifest has all; and notes on the data
 PROGRAM = "vlmscope"
 
 

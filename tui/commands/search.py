@@ -46,7 +46,7 @@ def search(
     The neurons for which WORD stands out most come first. Strength is a
     z-score; below about 5 it may be chance. Purity is the share of the top 20
     samples whose description has a neuron's first word, base the share of all
-    descriptions that have it. ! marks a high-confidence label.
+    descriptions that have it. "high" marks a high-confidence label.
     """
     query = " ".join(words)
     if not words_of(query):
@@ -74,7 +74,7 @@ def search(
 def _as_table(neurons: list[Neuron], strength: NDArray[np.float32], labels: Labels, concepts: Concepts) -> list[Text]:
     """Aligned columns."""
     width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
-    lines = [output.row(f"{'neuron':<{width}}  label          strength  purity  base  concepts")]
+    lines = [output.row(f"{'neuron':<{width}}  label              strength  purity  base  concepts")]
     for neuron in neurons:
         at, own = (neuron.layer, neuron.index), concepts.of(neuron)
         line = output.row(f"{neuron!s:<{width}}  ")

@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
 
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.data import images
 from vlmscope.core.method.distribution import Distribution
-from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import noted, published_part
@@ -23,10 +21,8 @@ from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened, progress_json
 from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, LabelThresholds, ScanArgument, number
 from vlmscope.tui.commands.show_page import ShownNeuron
+from vlmscope.tui.commands.show_png import neuron_png
 from vlmscope.tui.commands.show_text import as_lines
-
-PNG_SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
-PNG_GAP = 12  #: white pixels between origin and activation
 
 
 def show(
@@ -46,7 +42,7 @@ def show(
     json: JsonOption = False,
     png: Annotated[
         Path | None,
-        typer.Option("--png", metavar="FILE", help="Write origin and activation, side by side, as a PNG."),
+        typer.Option("--png", metavar="FILE", help="Write origin and activation as a PNG, the words below."),
     ] = None,
     colour_map: Annotated[ColourMap, typer.Option("--colour-map", help="How the heatmap is drawn.")] = ColourMap.FADE,
     thresholds: LabelThresholds,
@@ -58,7 +54,7 @@ def show(
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
     picked = _pick(page, rank)
     if png is not None:
-        output.write_png(png, images.png(_picture(page, picked, colour_map)))
+        output.write_png(png, neuron_png(page, picked, colour_map))
     if json:
         output.write_json(as_json(page, picked if rank is not None else None))
     elif png is None:
@@ -145,23 +141,3 @@ def _pick(page: ShownNeuron, rank: int | None) -> Example | None:
             f"Ranks go from 1, the best, to {len(page.samples)}.",
         )
     return page.samples[rank - 1]
-
-
-def _picture(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -> Image.Image:
-    """Origin and activation side by side, enlarged so that single patches stay sharp."""
-    kept = page.store.manifest.maps
-    norms = None if picked is None else picked.visual_norms
-    if picked is None or norms is None:
-        which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
-        hint = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
-        raise output.PictureError(
-            f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
-        )
-    crop = open_crop(picked.read_crop())
-    factor = max(1, round(PNG_SIDE / max(crop.size)))
-    origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
-    activation = overlay(origin, norms, colour_map)
-    both = Image.new("RGB", (2 * origin.width + PNG_GAP, origin.height), "white")
-    both.paste(origin, (0, 0))
-    both.paste(activation, (origin.width + PNG_GAP, 0))
-    return both

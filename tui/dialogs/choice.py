@@ -1,31 +1,39 @@
 """A small list to choose from, each entry with a letter: the filter and the order."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
-from vlmscope.tui.dialogs.ending import end
-from vlmscope.tui.messages import Choice
+from vlmscope.tui.dialogs.ending import end, taken
+from vlmscope.tui.messages import AskChoice, Choice
 from vlmscope.tui.views.state import Decided, Filter, Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
 
 
+def by_letter(names: Iterable[str]) -> dict[str, str]:
+    """The names by a letter each: the first of a name's own that is free, else any; names beyond the letters go."""
+    found: dict[str, str] = {}
+    for name in names:
+        free = (letter for letter in (*name.lower(), *LETTERS) if letter in LETTERS and letter not in found)
+        if letter := next(free, ""):
+            found[letter] = name
+    return found
+
+
 _LABELS = {"v": Label.VISUAL, "t": Label.TEXT, "m": Label.MULTIMODAL, "u": Label.UNKNOWN}
 _VERDICTS = {"1": Decided.KEEP, "2": Decided.REJECT, "3": Decided.UNSURE, "4": Decided.NONE, "5": Decided.ANY}
 _SWITCHES = {
-    "h": ("high_confidence", "high confidence only"),
+    "h": ("high_confidence", "high-confidence only"),
     "f": ("fragile", "fragile labels only"),
     "e": ("explained", "explained only"),
     "s": ("scored", "scored only"),
@@ -74,62 +82,61 @@ def order_choices(now: Order) -> list[Choice]:
     return [Choice(letter, order.means, now is order) for letter, order in ORDERS.items()]
 
 
-class Choices(OptionList):
-    """Textual's list; in a terminal without room for a line, a page further is nowhere, not a KeyError (8.2)."""
+class ChoiceScreen(ModalScreen[None]):
+    """Takes the letter of an entry, or ends without an answer."""
 
-    def action_page_down(self) -> None:
-        with contextlib.suppress(KeyError):
-            super().action_page_down()  # type: ignore[no-untyped-call]
-
-    def action_page_up(self) -> None:
-        with contextlib.suppress(KeyError):
-            super().action_page_up()  # type: ignore[no-untyped-call]
-
-
-class ChoiceScreen(ModalScreen[str | None]):
-    """Ends with the letter of the chosen entry, or None."""
-
+    # All with priority: keys that arrive together are handled in their order.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "Leave", show=False, priority=True),
-        Binding("j", "down", "Down", show=False),
-        Binding("k", "up", "Up", show=False),
+        Binding("enter", "take", "Take the entry", show=False, priority=True),
+        *(
+            Binding(keys, f"move('{move}')", move.replace("_", " "), show=False, priority=True)
+            for keys, move in {
+                "j,down": "cursor_down",
+                "k,up": "cursor_up",
+                "home": "first",
+                "end": "last",
+                "pagedown": "page_down",
+                "pageup": "page_up",
+            }.items()
+        ),
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice]) -> None:
+    def __init__(self, question: AskChoice) -> None:
         super().__init__()
-        self._title = title
-        self._choices = choices
+        self._question = question
+        for choice in question.choices:
+            self._bindings.bind(choice.letter, f"choose('{choice.letter}')", priority=True)
 
     def compose(self) -> ComposeResult:
-        options = [
-            Option(f" {choice.letter}  {'●' if choice.now else ' '} {plain(choice.text)} ", id=f"choice-{at}")
-            for at, choice in enumerate(self._choices)
-        ]
-        box = Choices(*options, id="choices", markup=False)
-        box.border_title = plain(self._title)
+        choices = self._question.choices
+        box = OptionList(
+            *(f" {choice.letter}  {'●' if choice.now else ' '} {plain(choice.text)} " for choice in choices),
+            id="choices",
+            markup=False,
+        )
+        box.border_title = plain(self._question.title)
         box.border_subtitle = "a letter, or enter · esc"
         yield box
 
     def on_mount(self) -> None:
         box = self.query_one(OptionList)
-        now = [at for at, choice in enumerate(self._choices) if choice.now]
-        box.highlighted = now[0] if now else 0
+        box.highlighted = next((at for at, choice in enumerate(self._question.choices) if choice.now), 0)
         box.focus()
 
-    def on_key(self, event: Key) -> None:
-        if any(choice.letter == event.character for choice in self._choices):
-            event.stop()
-            event.prevent_default()
-            end(self, event.character)
+    async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        await self.run_action(f"choose('{self._question.choices[event.option_index].letter}')")
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        end(self, self._choices[event.option_index].letter)
+    async def action_take(self) -> None:
+        await self.action_choose(self._question.choices[self.query_one(OptionList).highlighted or 0].letter)
 
-    def action_down(self) -> None:
-        self.query_one(OptionList).action_cursor_down()
+    async def action_choose(self, letter: str) -> None:
+        if end(self):
+            await taken(self._question.chosen(letter))
 
-    def action_up(self) -> None:
-        self.query_one(OptionList).action_cursor_up()
+    def action_move(self, how: str) -> None:
+        with contextlib.suppress(KeyError):  # of Textual 8.2: a page further in a terminal without room for a line
+            getattr(self.query_one(OptionList), f"action_{how}")()
 
     def action_leave(self) -> None:
-        end(self, None)
+        end(self)

@@ -1,16 +1,26 @@
 """How a dialog ends: once, whatever keys are still on their way to it.
 
-Keys that end a dialog have priority: they run before the next key is dispatched, which is for the screen below.
+Keys that end a dialog have priority: they are handled before the next key is dispatched, which is for the screen below.
+For the same reason a dialog's answer is taken inside the key's action: what it changes is there for the next key.
 """
 
-from typing import TypeVar
+import asyncio
+from typing import Any
 
 from textual.screen import Screen
 
-Result = TypeVar("Result")
+TAKE_S = 1.0  #: how long the next key waits at most for what an answer has set going
 
 
-def end(screen: Screen[Result], result: Result | None = None) -> None:
-    """End ``screen`` with ``result``; keys of the same burst, or a key that repeats, come too late."""
-    if screen.is_attached and screen.is_current:
-        screen.dismiss(result)
+def end(screen: Screen[Any]) -> bool:
+    """End ``screen``; False for keys of the same burst, or a key that repeats, which come too late."""
+    if not (screen.is_attached and screen.is_current):
+        return False
+    screen.dismiss(None)
+    return True
+
+
+async def taken(work: asyncio.Task[None] | None) -> None:
+    """Wait for what an answer has set going."""
+    if work is not None:
+        await asyncio.wait([work], timeout=TAKE_S)

@@ -1,9 +1,8 @@
-"""All keys and commands, made from the registries: what is remapped shows as remapped."""
+"""All keys and commands, made from the registries, with the user's own keys."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,7 +13,7 @@ from textual.widgets import Static
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.command_line import VERBS
 from vlmscope.tui.dialogs.ending import end
-from vlmscope.tui.keys import ACTIONS, KeyGroup, keys_of
+from vlmscope.tui.keys import GROUPS, keys_of
 from vlmscope.tui.widgets.layer_strip import FOOT
 from vlmscope.tui.widgets.palette import Palette
 
@@ -30,9 +29,9 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
     """The help, one entry a line."""
     text = Text()
 
-    def line(left: str, right: str, look: Style = palette.text) -> None:
+    def line(left: str, right: str) -> None:
         text.append(f"  {left:<16}", palette.accent)
-        text.append(f" {right}\n", look)
+        text.append(f" {right}\n", palette.text)
 
     def head(word: str) -> None:
         text.append(f"\n{word}\n", palette.strong)
@@ -44,19 +43,21 @@ def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
         text.append(f"  {label.letter} ", palette.labels[label] + palette.strong)
         text.append(f"{label.word:<14}", palette.labels[label])
         text.append(f" {_LABEL_HELP[label]}\n", palette.text)
-    line("firm, ●", "more than 80 % of the top samples vote alike (:firm changes that)")
-    line("≈", "read off a stored 8-bit map; votes and scores are exact")
-    line("concepts", "words that co-occur in its top samples' descriptions; no explanation by a model")
+    line("high-confidence", "more than 80 % of the top samples vote alike (:high-confidence changes that); short: high")
+    line("≈", "read from a stored 8-bit map; votes and activations are exact")
+    line("concepts", "words that co-occur in its top samples' descriptions; not an explanation by a model")
     line("promotes", "tokens that its output weights promote: a first-order reading")
-    line("scanning, stopped", "in the title: the scan is not whole; all is on the samples so far, and follows the scan")
+    line(
+        "scanning, stopped",
+        "in the title: the scan is not whole; the screen shows its samples so far and follows it",
+    )
     line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
     line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
     line("", "explained, scored, a request for an explanation failed")
-    for group in KeyGroup:
+    for group, actions in GROUPS.items():
         head(group)
-        for action in ACTIONS:
-            if action.group is group:
-                line(" ".join(keys_of(action.id, remapped)), action.tip)
+        for action in actions:
+            line(" ".join(keys_of(action.id, remapped)), action.tip)
     head("Commands, after :")
     line("27.3900", "go to a neuron; L27/N3900, 27:3900 and '27 3900' too")
     for verb in VERBS.values():
@@ -69,10 +70,10 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "leave", "Leave", show=False, priority=True),
-        Binding("j", "down", "Down", show=False),
-        Binding("k", "up", "Up", show=False),
-        Binding("ctrl+d,space", "page_down", "Page down", show=False),
-        Binding("ctrl+u", "page_up", "Page up", show=False),
+        *(
+            Binding(keys, f"scroll('{how}')", how.replace("_", " "), show=False)
+            for keys, how in {"j": "down", "k": "up", "ctrl+d,space": "page_down", "ctrl+u": "page_up"}.items()
+        ),
     ]
 
     def __init__(self, remapped: Mapping[str, str], palette: Palette) -> None:
@@ -91,14 +92,5 @@ class HelpScreen(ModalScreen[None]):
     def action_leave(self) -> None:
         end(self)
 
-    def action_down(self) -> None:
-        self.query_one("#help").scroll_relative(y=1, animate=False)
-
-    def action_up(self) -> None:
-        self.query_one("#help").scroll_relative(y=-1, animate=False)
-
-    def action_page_down(self) -> None:
-        self.query_one("#help").scroll_page_down(animate=False)
-
-    def action_page_up(self) -> None:
-        self.query_one("#help").scroll_page_up(animate=False)
+    def action_scroll(self, how: str) -> None:
+        getattr(self.query_one("#help"), f"scroll_{how}")(animate=False)

@@ -1,6 +1,7 @@
-"""Writing a note: a box of text over the screen; every pause keeps a draft, so that nothing typed is ever lost."""
+"""Writing a note: a box of text over the screen. Every pause writes a draft, so that nothing typed is lost."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,22 +15,23 @@ from vlmscope.core.base.files import write_whole
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.widgets.prompt_line import drained
 
-DRAFT_AFTER_S = 0.3  #: how long typing must pause before the draft is written
+DRAFT_AFTER_S = 0.3  #: pause of the typing after which the draft is written
 
 
-class NoteScreen(ModalScreen[str | None]):
-    """Ends with the note, or None if it was not changed."""
+class NoteScreen(ModalScreen[None]):
+    """Gives the note to ``keep`` if it was changed; ``draft`` is where it is kept while it is written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+s", "leave(True)", "Save", show=False, priority=True),
         Binding("ctrl+g", "leave(False)", "Leave it as it was", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, text: str, draft: Path) -> None:
+    def __init__(self, title: str, text: str, draft: Path, keep: Callable[[str], None]) -> None:
         super().__init__()
         self._title = title
         self._before = text
         self._draft = draft
+        self._keep = keep
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -52,7 +54,7 @@ class NoteScreen(ModalScreen[str | None]):
         text = self.query_one(TextArea).text
         if text == self._before and not self._draft.exists():
             return
-        # A draft that cannot be written is no reason to stop typing: the note itself is saved on leaving.
+        # Typing continues where a draft cannot be written: the note itself is saved on leaving.
         with contextlib.suppress(OSError):
             self._draft.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._draft, text.encode("utf-8", "surrogatepass"))
@@ -63,7 +65,9 @@ class NoteScreen(ModalScreen[str | None]):
         if not save:
             with contextlib.suppress(OSError):
                 self._draft.unlink(missing_ok=True)
-            end(self, None)
+            end(self)
             return
         self._write_draft()
-        end(self, box.text if box.text != self._before or self._draft.exists() else None)
+        changed = box.text != self._before or self._draft.exists()
+        if end(self) and changed:
+            self._keep(box.text)

@@ -69,7 +69,7 @@ class SharesScreen(Screen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(BY_ID[name].keys, call, show=False, id=name) for name, call in _CALLS.items()),
-        Binding("f", "firm", "Firm only", show=False),
+        Binding("f", "high_only", "High-confidence only", show=False),
         Binding("escape,q", "leave", "Leave", show=False, priority=True),
     ]
 
@@ -93,7 +93,7 @@ class SharesScreen(Screen[None]):
         self._labels = labels
         self._thresholds = thresholds
         self._config = config
-        self._firm_only = False
+        self._high_only = False
         first = _Compared(name)
         if labels is not None:
             first = replace(first, found=own_statistics(store, labels), controlled=may_have_control(store))
@@ -165,7 +165,7 @@ class SharesScreen(Screen[None]):
         view = SharesView(
             blocks=tuple(blocks),
             thresholds=self._thresholds,
-            firm_only=self._firm_only,
+            high_only=self._high_only,
             lonely=bool(known) and not any(block.is_control for block in blocks),
             keys=self._keys(len(blocks)),
         )
@@ -178,7 +178,7 @@ class SharesScreen(Screen[None]):
 
         keys = [
             ("esc", "back", "leave"),
-            ("f", "all neurons" if self._firm_only else "firm only", "firm"),
+            ("f", "all neurons" if self._high_only else "high-confidence", "high_only"),
             (of("neuron.next", "neuron.previous"), "layers", "scroll(1)"),
             *([(of("sample.previous", "sample.next"), "columns", "side(1)")] if blocks > 1 else []),
             (of("help"), "help", "help"),
@@ -189,8 +189,8 @@ class SharesScreen(Screen[None]):
 
     # -- keys ----------------------------------------------------------------------------------------------------
 
-    def action_firm(self) -> None:
-        self._firm_only = not self._firm_only
+    def action_high_only(self) -> None:
+        self._high_only = not self._high_only
         self._paint()
 
     def action_scroll(self, by: int) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
-from rich.style import Style
 from textual.events import MouseScrollDown, MouseScrollUp
+from textual.strip import Strip
 
 from vlmscope.core.analysis.statistics import NO_CONTROL, ScanStatistics, of_layer
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.tui.widgets.lines import Lines, Part, blank, row
+from vlmscope.tui.widgets.bars import clickable
+from vlmscope.tui.widgets.lines import Lines, Span, blank, row
 from vlmscope.tui.widgets.numbers import label_bar, percent
 from vlmscope.tui.widgets.palette import Palette
 
@@ -30,7 +31,7 @@ class ShareBlock:
     """One scan, or one control.
 
     Attributes:
-        names: what it is, the longest first.
+        names: of it, the longest first.
         statistics: None while they are on their way, or where there are none.
         problem: why there are none; empty otherwise.
         is_control: a control has no fragile labels.
@@ -43,7 +44,7 @@ class ShareBlock:
 
     @property
     def fixed(self) -> int:
-        """Cells of all but the bar: four shares, those of firm and of fragile labels, a blank on either side."""
+        """Cells of all but the bar: shares of four labels, of high-confidence and of fragile ones, two blanks."""
         return CELL * (5 if self.is_control else 6) + 2
 
 
@@ -52,14 +53,14 @@ class SharesView:
     """What is compared, at which thresholds.
 
     Attributes:
-        firm_only: shares among the high-confidence neurons alone.
+        high_only: shares among the high-confidence neurons alone.
         lonely: whether no scan has a control.
         keys: what the last line says, with the action that a click runs.
     """
 
     blocks: tuple[ShareBlock, ...]
     thresholds: Thresholds
-    firm_only: bool
+    high_only: bool
     lonely: bool
     keys: tuple[tuple[str, str, str], ...]  #: keys, word, action
 
@@ -68,19 +69,11 @@ class SharesView:
         return max((block.statistics.layers for block in self.blocks if block.statistics is not None), default=0)
 
 
-class ShareTable(Lines):
-    """The whole screen of shares."""
+class ShareTable(Lines[SharesView]):
+    """The whole screen of shares; what was scrolled to stays when others come."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
-        super().__init__(id=id)
-        self._top = 0  # the first layer that is shown
-        self._first = 0  # the first block
-        self._view: tuple[SharesView, Palette] | None = None
-
-    def present(self, view: SharesView, palette: Palette) -> None:
-        """Show ``view``; what was scrolled to stays."""
-        self._view = (view, palette)
-        self.repaint()
+    _top = 0  # the first layer that is shown
+    _first = 0  # the first block
 
     @property
     def page_rows(self) -> int:
@@ -95,7 +88,7 @@ class ShareTable(Lines):
 
     def go_to_end(self, which: int) -> None:
         """Show the first layers (-1) or the last (1)."""
-        self._top = 0 if which < 0 or self._view is None else self._view[0].layers
+        self._top = 0 if which < 0 or self.presented is None else self.presented[0].layers
         self.repaint()
 
     def scroll_blocks(self, by: int) -> None:
@@ -113,46 +106,41 @@ class ShareTable(Lines):
 
     # -- painting ------------------------------------------------------------------------------------------------
 
-    def paint(self) -> None:
-        if self._view is None:
-            return
-        view, palette = self._view
+    def paint(self, view: SharesView, palette: Palette) -> list[Strip]:
         width, height = self.size
         room = self.page_rows
         self._top = min(max(self._top, 0), max(view.layers - room, 0))
         self._first = min(max(self._first, 0), _last_first(view.blocks, width - LAYER))
         shown, bar = _fitting(view.blocks[self._first :], width - LAYER)
         layers = range(self._top, min(self._top + room, view.layers))
-        columns = [_block_lines(block, layers, block.fixed + bar, view.firm_only, palette) for block in shown]
-        numbers: list[Part] = [
+        columns = [_block_lines(block, layers, block.fixed + bar, view.high_only, palette) for block in shown]
+        numbers: list[Span] = [
             (f"{'':{LAYER}}", palette.text),
             (f"{'layer':>{LAYER}}", palette.muted),
             *((f"{layer:>{LAYER}}", palette.muted) for layer in layers),
             (f"{'all':>{LAYER}}", palette.strong),
         ]
-        lines = [row(self._title(len(shown), layers), width)]
+        lines = [row(self._title(view, palette, len(shown), layers), width)]
         for at, number in enumerate(numbers):
             lines.append(row([number, *(part for column in columns for part in column[at])], width))
         foot = [] if height < FULL_HEIGHT else [row(parts, width) for parts in _legend(view, palette)]
-        foot.append(row(_keys(view.keys, width, palette), width))
+        foot.append(row([(" ", palette.text), *clickable(view.keys, width + 1, palette)], width))
         lines += blank(width, max(height - len(lines) - len(foot), 0))
-        self.show([*lines, *foot][:height], palette.base)
+        return [*lines, *foot][:height]
 
-    def _title(self, shown: int, layers: range) -> list[Part]:
+    def _title(self, view: SharesView, palette: Palette, shown: int, layers: range) -> list[Span]:
         """What this is, where it is scrolled to, and the thresholds."""
-        assert self._view is not None
-        view, palette = self._view
         at = view.thresholds
         width = self.size.width
         several = sum(not block.is_control for block in view.blocks) > 1
-        what = "firm neurons only" if view.firm_only else "all neurons"
-        figure = 6 if view.firm_only else 7 if several else 5
+        what = "high-confidence neurons only" if view.high_only else "all neurons"
+        figure = 6 if view.high_only else 7 if several else 5
         where = ""
         if len(layers) < view.layers:
             where += f"  layers {layers.start}-{layers.stop - 1} of {view.layers}"
         if shown < len(view.blocks):
             where += f"  columns {self._first + 1}-{self._first + shown} of {len(view.blocks)}"
-        limits = f"Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t} firm > {at.high_confidence:g} "
+        limits = f"Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t} high > {at.high_confidence:g} "
         head = " label shares  "
         for words in (f"{what} · the paper's figure {figure}", what):
             free = width - len(head) - len(words) - len(where) - len(limits)
@@ -177,26 +165,26 @@ def _last_first(blocks: Sequence[ShareBlock], width: int) -> int:
     return next((at for at in range(len(blocks)) if len(_fitting(blocks[at:], width)[0]) == len(blocks) - at), 0)
 
 
-def _block_lines(block: ShareBlock, layers: range, width: int, firm_only: bool, palette: Palette) -> list[list[Part]]:
+def _block_lines(block: ShareBlock, layers: range, width: int, high_only: bool, palette: Palette) -> list[list[Span]]:
     """A block's name, the heads of its columns, a line for each layer and one for all."""
     names = [plain(name) for name in block.names]
     name = next((name for name in names if cell_len(name) <= width - 2), names[-1])
     look = palette.warning if block.problem else palette.strong
-    lines: list[list[Part]] = [[(f" {set_cell_size(name, width - 2)} ", look)]]
+    lines: list[list[Span]] = [[(f" {set_cell_size(name, width - 2)} ", look)]]
     if block.problem:
         words = textwrap.wrap(plain(block.problem.replace("\n", " ")), max(width - 2, 8))
         lines += [[(f" {set_cell_size(line, width - 2)} ", palette.text)] for line in words[: len(layers) + 2]]
         return [*lines, *([[(" " * width, palette.text)]] * (len(layers) + 3 - len(lines)))]
     heads = [(f"{label.letter:>{CELL}}", palette.labels[label] + palette.strong) for label in Label]
-    others = f"{'firm':>{CELL}}" + ("" if block.is_control else f"{'frag':>{CELL}}")
+    others = f"{'high':>{CELL}}" + ("" if block.is_control else f"{'frag':>{CELL}}")
     lines.append([(" " * (width - block.fixed + 1), palette.text), *heads, (f"{others} ", palette.muted)])
     for layer in [*layers, None]:
-        lines.append(_share_line(block, layer, width, firm_only, palette))
+        lines.append(_share_line(block, layer, width, high_only, palette))
     return lines
 
 
-def _share_line(block: ShareBlock, layer: int | None, width: int, firm_only: bool, palette: Palette) -> list[Part]:
-    """One layer, or all: a bar, the labels' shares, and how many neurons are firm and how many are fragile."""
+def _share_line(block: ShareBlock, layer: int | None, width: int, high_only: bool, palette: Palette) -> list[Span]:
+    """One layer, or all: a bar, the labels' shares, and how many neurons are high-confidence and how many fragile."""
     found = block.statistics
     bar = width - block.fixed
     if found is None:
@@ -205,13 +193,13 @@ def _share_line(block: ShareBlock, layer: int | None, width: int, firm_only: boo
     if layer is not None and layer >= found.layers:
         return [(" " * width, palette.text)]
     counts = of_layer(found.counts, layer)
-    firm = of_layer(found.high_confidence, layer)
-    measured = [int(count) for count in (firm if firm_only else counts)]
-    parts: list[Part] = [(" ", palette.text), *label_bar(measured, bar, palette)]
+    high = of_layer(found.high_confidence, layer)
+    measured = [int(count) for count in (high if high_only else counts)]
+    parts: list[Span] = [(" ", palette.text), *label_bar(measured, bar, palette)]
     of = sum(measured)
     parts += [(f"{_share(measured[label], of):>{CELL}}", palette.labels[label]) for label in Label]
     neurons = int(counts.sum())
-    parts.append((f"{_share(int(firm.sum()), neurons):>{CELL}}", palette.muted))
+    parts.append((f"{_share(int(high.sum()), neurons):>{CELL}}", palette.muted))
     if not block.is_control:
         fragile = "…" if found.fragile is None else _share(int(of_layer(found.fragile, layer).sum()), neurons)
         parts.append((f"{fragile:>{CELL}}", palette.muted))
@@ -222,13 +210,13 @@ def _share(part: int, whole: int) -> str:
     return percent(part, whole) if whole else "-"
 
 
-def _legend(view: SharesView, palette: Palette) -> list[list[Part]]:
+def _legend(view: SharesView, palette: Palette) -> list[list[Span]]:
     """Three lines: the labels, the two other columns, and what a control is."""
-    labels: list[Part] = [(" ", palette.text)]
+    labels: list[Span] = [(" ", palette.text)]
     for label in Label:
         labels += [(label.letter, palette.labels[label] + palette.strong), (f" {label.word}   ", palette.labels[label])]
-    among = "shares of the firm neurons" if view.firm_only else "shares of all neurons"
-    others = f" firm: more than {view.thresholds.high_confidence:.0%} of the votes alike   "
+    among = "shares of the high-confidence neurons" if view.high_only else "shares of all neurons"
+    others = f" high: high-confidence (over {view.thresholds.high_confidence:.0%} alike)   "
     others += "frag: a tenth on Tv or Tt changes it"
     control = "control: the same architecture with random weights, which has learnt nothing"
     return [
@@ -236,19 +224,6 @@ def _legend(view: SharesView, palette: Palette) -> list[list[Part]]:
         [(others, palette.muted)],
         [(f" {NO_CONTROL if view.lonely else control}", palette.muted)],
     ]
-
-
-def _keys(keys: Sequence[tuple[str, str, str]], width: int, palette: Palette) -> list[Part]:
-    """As many as fit, the first ones first; a click does the same."""
-    parts: list[Part] = [(" ", palette.text)]
-    free = width - 1
-    for spelled, word, action in keys:
-        free -= len(spelled) + len(word) + 3
-        if free < -2:  # the blanks at the end may be cut
-            break
-        click = Style.from_meta({"@click": f"screen.{action}"})
-        parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
-    return parts
 
 
 def names_of(found: ScanStatistics) -> tuple[str, ...]:

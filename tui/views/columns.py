@@ -25,10 +25,10 @@ VERDICTS = ("", "keep", "reject", "unsure")  #: by their number in ``Noted.verdi
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What the notebook says of all neurons, as columns. All of (L * F,).
+    """What the notebook holds on all neurons, as columns. All of (L * F,).
 
     Attributes:
-        marks: of every neuron of which there is anything.
+        marks: of every neuron in the notebook.
         verdict: uint8, a place in ``VERDICTS``.
         explained, scored, bookmarked: bool.
         score: float32, pooled; nan where there is none.
@@ -45,18 +45,20 @@ class Noted:
     def of(cls, marks: "Mapping[Neuron, Mark]", scores: Mapping[Neuron, float], layers: int, neurons: int) -> "Noted":
         """Columns from a notebook's marks; neurons that the model does not have are left out."""
         size = layers * neurons
-        verdict = np.zeros(size, dtype=np.uint8)
         explained, scored, bookmarked = (np.zeros(size, dtype=np.bool_) for _ in range(3))
         score = np.full(size, np.nan, dtype=np.float32)
+        noted = cls(marks, np.zeros(size, dtype=np.uint8), explained, scored, bookmarked, score)
         for neuron, mark in marks.items():
             if neuron.layer < layers and neuron.index < neurons:
-                at = neuron.layer * neurons + neuron.index
-                verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
-                explained[at], scored[at], bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+                noted._put(neuron.layer * neurons + neuron.index, mark)
         for neuron, value in scores.items():
             if neuron.layer < layers and neuron.index < neurons:
                 score[neuron.layer * neurons + neuron.index] = value
-        return cls(marks, verdict, explained, scored, bookmarked, score)
+        return noted
+
+    def _put(self, at: int, mark: "Mark") -> None:
+        self.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
+        self.explained[at], self.scored[at], self.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
 
     def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int, score: float | None = None) -> "Noted":
         """The same with another mark of one neuron; its score stays if no other is given."""
@@ -71,8 +73,7 @@ class Noted:
         )
         if score is not None:
             changed.score[at] = score
-        changed.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
-        changed.explained[at], changed.scored[at], changed.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+        changed._put(at, mark)
         return changed
 
     @cached_property
@@ -81,10 +82,17 @@ class Noted:
         counts = np.bincount(self.verdict, minlength=len(VERDICTS))
         return int(counts[1]), int(counts[2]), int(counts[3])
 
+    @cached_property
+    def progress(self) -> str:
+        """How far the triage is; empty before the first verdict."""
+        keep, reject, unsure = self.triaged
+        done = f"triaged {keep + reject + unsure:,} of {len(self.verdict):,} · ✓{keep:,} ✗{reject:,} ?{unsure:,}"
+        return done if any(self.triaged) else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What the scan says of all neurons; a new one is made when the labels change. All of (L * F,)."""
+    """The scan's values of all neurons; made again when the labels change. All of (L * F,)."""
 
     store: ScanStore
     labels: Labels
@@ -99,7 +107,7 @@ class Columns:
 
     @cached_property
     def strength(self) -> NDArray[np.float32]:
-        """Of the leading concept; 0 where there is none."""
+        """Strength of the leading concept; 0 without one."""
         if self.concepts is None:
             return np.zeros(self.labels.label.size, dtype=np.float32)
         return self.concepts.strength[..., 0].astype(np.float32).ravel()

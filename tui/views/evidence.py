@@ -21,7 +21,7 @@ from vlmscope.core.method.norm import norm
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
-from vlmscope.tui.views.page import Facts
+from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.state import OwnPicture, State
 
 
@@ -33,14 +33,14 @@ class PictureView:
         rank: among the neuron's top samples, from 0; None for the user's own picture.
         sample: index in the data; None for the user's own picture.
         image: the picture's file, as the scan or the user names it.
-        score: largest activation over visual and text tokens, or None while not known.
+        activation: the largest over visual and text tokens, or None while not known.
         crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` is the reason.
         visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` is the reason.
         words: norms of the tokens, float32 (tokens,), or None as well.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
-        peak_patch, peak_token: where the largest activations lie.
+        peak_patch, peak_token: where the largest activations are.
     """
 
     neuron: Neuron
@@ -49,7 +49,7 @@ class PictureView:
     sample: int | None
     image: str
     tokens: tuple[str, ...] = ()
-    score: float | None = None
+    activation: float | None = None
     crop: Image.Image | None = None
     crop_problem: str = ""
     visual: NDArray[np.float32] | None = None
@@ -86,7 +86,7 @@ def _crop(example: Example) -> tuple[Image.Image | None, str]:
 
 
 def _norm(activation: float, maximum: float) -> float | None:
-    """The norm of one activation; None for -inf, which stands for a token that there is not."""
+    """The norm of one activation; None for -inf, which stands for a missing token."""
     if activation == -np.inf:
         return None
     return float(norm(np.array([activation], dtype=np.float32), maximum)[0])
@@ -121,16 +121,18 @@ def gather(
 
 
 def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
-    """What is known of the neuron as a whole; no peaks if a sample's line is damaged, which its picture reports."""
+    """The facts of a neuron; no peaks if a sample's line is damaged, which its picture reports."""
     try:
         peaks = tuple(store.peak_tokens(neuron))
-    except StoreError:  # a damaged line, or a peak that lies outside its description
+    except StoreError:  # a damaged line, or a peak outside its description
         peaks = ()
     return Facts(
         neuron=neuron,
         peaks=peaks,
-        visual=store.distribution(neuron, Label.VISUAL),
-        text=store.distribution(neuron, Label.TEXT),
+        distributions=tuple(
+            (name, store.distribution(neuron, kind), kind)
+            for name, kind in (("patches", Label.VISUAL), ("words", Label.TEXT))
+        ),
         content_maximum=float(store.arrays["content_maximum"][neuron.layer, neuron.index]),
     )
 
@@ -150,7 +152,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         sample=example.sample.index,
         image=example.sample.image,
         tokens=example.sample.tokens,
-        score=example.activation,
+        activation=example.activation,
         crop=crop,
         crop_problem=problem,
         visual=None if example.visual_map is None else norm(example.visual_map, example.maximum),
@@ -184,7 +186,7 @@ def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Pic
 
 
 def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> PictureView:
-    """``evidence`` with the model's own numbers; for the user's picture they give score and vote too."""
+    """``evidence`` with the model's own numbers; for the user's picture they give activation and vote as well."""
     words = answer.text[: len(evidence.tokens)]
     shown = replace(
         evidence,
@@ -202,7 +204,7 @@ def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> Pictur
     vote = sample_votes(nth_v[None], nth_t[None], np.asarray(maximum, dtype=np.float32), thresholds)[0]
     return replace(
         shown,
-        score=float(max(visual[0], text[0])),
+        activation=float(max(visual[0], text[0])),
         vote=Label(int(vote)),
         visual_norm=_norm(float(nth_v), maximum),
         text_norm=_norm(float(nth_t), maximum),

@@ -1,4 +1,4 @@
-"""The list's four cells for what somebody did about a neuron."""
+"""The list's four cells for what the notebook holds on a neuron."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from vlmscope.core.base.neuron import Neuron
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry, Mark
 
-PUBLISHED = " *"  #: a neuron of the paper's, with nothing else
+PUBLISHED = " *"  #: one of the paper's neurons, without anything else
 
 
 def signs_of(marks: "Mapping[Neuron, Mark]", published: Collection[Neuron]) -> dict[Neuron, str]:

@@ -1,4 +1,4 @@
-"""What a neuron means, as far as it is known: gathered for the page from the scan, the notebook and the model."""
+"""What is known in words about a neuron: gathered for the page from the scan, the notebook and the model."""
 
 import contextlib
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ class Meaning:
 
     Attributes:
         concepts: the words that stand out in its top samples' descriptions; None if the scan has none at all.
-        whole: whether the scan is; one in progress has no concepts yet.
-        published: what the paper says of it.
+        whole: whether the scan is whole; a scan in progress has no concepts yet.
+        published: the paper's text on it.
         entry: what the notebook holds; None while it is being read, or there is no notebook.
         scores: those of ``entry`` that can be read, by the explanation's id, newest first.
         entry_problem: why there is no notebook; empty if there is one.
-        promoted: the tokens that it promotes; None while not known.
-        promoted_note: why they are not known, or that the model is being asked.
-        asking: what is being done to explain it; empty if nothing is.
+        promoted: the tokens that it promotes; None while missing.
+        promoted_note: why they are missing, or that the model is being asked.
+        asking: the background work on it; empty without any.
         explain_key, promoted_key, choose_key: the keys that ask, as the user has mapped them.
     """
 

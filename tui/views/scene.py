@@ -1,4 +1,4 @@
-"""All that the screen shows, as one frozen value, and the parts that the screen consists of."""
+"""All that the screen shows, as one frozen value that its parts are painted from, and which parts there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.views.page import Facts
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
-from vlmscope.tui.views.title import LayerCounts
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
+
+
+LabelCounts = tuple[int, int, int, int]  #: of neurons that are visual, text, multimodal, unknown
+LayerCounts = tuple[LabelCounts, ...]  #: the same of each layer
 
 
 class Changed(Flag):
@@ -54,16 +58,16 @@ class Scene:
         listed: whether the cursor's row is the page's neuron, and not only the row nearest to it.
         noted: what the notebook holds on all neurons. marks: the list's cells for it.
         control: None where the scan has none, or it is not counted yet.
-        stale: whether the page's picture, facts and words are those of a neuron or sample that was left.
+        stale: whether the page's picture, facts and words belong to a neuron or sample that was left.
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
         status: the model's.
         asking: whether the page waits for an answer of the model.
-        working: whether anything is on its way that can be stopped.
-        doing: what is being done to a neuron in the background, by what it is and the neuron.
+        working: whether something is running that can be stopped.
+        doing: work on neurons in the background, as text, by its kind and the neuron.
         spent: on requests to an API, in this session.
-        scanning: whether somebody is at work on a scan that is not whole.
+        scanning: whether a process is at work on a scan that is not whole.
     """
 
     scan_name: str
@@ -92,3 +96,17 @@ class Scene:
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
+
+    @property
+    def control_counts(self) -> LayerCounts | None:
+        """The control's label counts of each layer: None where there is no control, 0 while they are being counted."""
+        if self.control is None:
+            return None
+        is_now = self.control.thresholds == self.state.thresholds
+        return self.control.counts if is_now else ((0, 0, 0, 0),) * len(self.counts)
+
+    @property
+    def scan_progress(self) -> tuple[str, ...]:
+        """How far a scan in progress is, the longest text first; empty for a whole scan."""
+        progress = self.columns.store.manifest.progress
+        return () if progress is None else progress_title(progress, self.scanning)

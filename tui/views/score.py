@@ -60,6 +60,6 @@ def score_view(
     if examples:
         try:
             crop = store.crop(examples[at].sample.sample)
-        except VlmscopeError:  # the box says that there is no picture
+        except VlmscopeError:  # the box shows that there is no picture
             crop = b""
     return ScoreView(entry.neuron, report, examples, at, crop, leads=saved.explanation_id == first)

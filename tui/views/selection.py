@@ -35,7 +35,7 @@ class Selection:
         return int(found[0]) if len(found) else None
 
     def nearest(self, neuron: Neuron, direction: int = 1) -> int | None:
-        """The row whose address is nearest to ``neuron``; on equal distance, the one that lies in ``direction``."""
+        """The row whose address is nearest to ``neuron``; on equal distance, the one in ``direction``."""
         if not len(self.rows):
             return None
         away = self.rows - (neuron.layer * self.neurons + neuron.index)

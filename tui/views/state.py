@@ -1,4 +1,4 @@
-"""What the browse screen shows, as one frozen value: widgets are painted from it, actions replace it."""
+"""What the user chose to see, as one frozen value that actions replace."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -25,12 +25,12 @@ class Order(StrEnum):
 
     @property
     def label(self) -> Label | None:
-        """Whose fraction sorts, if one does."""
+        """The label whose fraction sorts, if one does."""
         return Label[self.name] if self.name in Label.__members__ else None
 
     @property
     def means(self) -> str:
-        """For a person who chooses."""
+        """For the user who chooses."""
         if self.label is not None:
             return f"fraction {self}"
         return {
@@ -74,19 +74,19 @@ class Filter:
         """Whether the list is the same whichever layer is on the page."""
         return self.all_layers or self.layers is not None
 
-    def with_label(self, label: Label | None, firm: bool) -> "Filter":
-        """The same over all layers, unless it has a range of them, with ``label`` and ``firm`` where they are given."""
+    def with_label(self, label: Label | None, high_confidence: bool) -> "Filter":
+        """The same over all layers, unless it has a range of them, with what is given of a label."""
         return replace(
             self,
             label=self.label if label is None else label,
-            high_confidence=self.high_confidence or firm,
+            high_confidence=self.high_confidence or high_confidence,
             all_layers=self.layers is None,
         )
 
     def __str__(self) -> str:
         words = [
             self.label.word if self.label is not None else "",
-            "firm" if self.high_confidence else "",
+            "high-confidence" if self.high_confidence else "",
             self.verdict or "",
             *(name for name in ("explained", "scored", "bookmarked", "fragile") if getattr(self, name)),
         ]

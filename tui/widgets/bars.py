@@ -1,14 +1,16 @@
 """The lines around the panes: the title and the footer of keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.style import Style
+from textual.strip import Strip
 
 from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
-from vlmscope.tui.views.title import TitleView
-from vlmscope.tui.widgets.lines import Lines, Part, row, short
+from vlmscope.tui.views.scene import LayerCounts, Scene
+from vlmscope.tui.views.state import Pane
+from vlmscope.tui.widgets.lines import Lines, Span, row, short
 from vlmscope.tui.widgets.numbers import percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
 
@@ -22,36 +24,30 @@ def status_text(status: ModelStatus) -> str:
     return str(status.phase)
 
 
-class TitleBar(Lines):
-    """One line: most important first, the rest as far as it fits."""
+def in_all(counts: LayerCounts) -> list[int]:
+    """The label counts of all layers together."""
+    return [sum(column) for column in zip(*counts, strict=True)]
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
-        super().__init__(id=id)
-        self._view: tuple[TitleView, Palette] | None = None
 
-    def present(self, view: TitleView, palette: Palette) -> None:
-        """Show ``view``."""
-        if (view, palette) != self._view:
-            self._view = (view, palette)
-            self.repaint()
+class TitleBar(Lines[Scene]):
+    """One line: which scan this is, its label shares, the thresholds and the model's state."""
 
-    def paint(self) -> None:
-        if self._view is None:
-            return
-        view, palette = self._view
+    def paint(self, view: Scene, palette: Palette) -> list[Strip]:
         width = self.size.width
-        whole = sum(view.counts)
-        shares: list[Part] = []
-        for label, count in zip(Label, view.counts, strict=True):
-            shares.append((f"{label.letter} {percent(count, whole)}  ", palette.labels[label]))
-        control: list[Part] = []
-        if view.control is not None:
-            control = [("control ", palette.muted), *short_shares(view.control, palette), ("  ", palette.text)]
-        t = view.thresholds
-        limits: list[Part] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
-        spent: list[Part] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
+        counts, progress = in_all(view.counts), view.scan_progress
+        shares: list[Span] = [
+            (f"{label.letter} {percent(count, sum(counts))}  ", palette.labels[label])
+            for label, count in zip(Label, counts, strict=True)
+        ]
+        control: list[Span] = []
+        if view.control_counts is not None:
+            beside = short_shares(in_all(view.control_counts), palette)
+            control = [("control ", palette.muted), *beside, ("  ", palette.text)]
+        t = view.state.thresholds
+        limits: list[Span] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
+        spent: list[Span] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
         failed = view.status.phase is Phase.FAILED
-        model: list[Part] = [("model: ", palette.muted)]
+        model: list[Span] = [("model: ", palette.muted)]
         model.append((status_text(view.status), palette.warning if failed else palette.text))
         usual = [*limits, *spent, *model]
         idents = _idents(view)
@@ -60,73 +56,73 @@ class TitleBar(Lines):
         tries += [(ident, usual) for ident in idents]
         if view.status.phase is Phase.OFF:
             # A scan's progress matters more than that there is no model yet.
-            tries += [(words, [*limits, *spent]) for words in view.scan_progress]
-        tries += [(words, right) for words in view.scan_progress for right in (usual, [*spent, *model])]
-        for ident, beside in tries:
-            right = [*shares, *beside, (" ", palette.text)]
+            tries += [(words, [*limits, *spent]) for words in progress]
+        tries += [(words, right) for words in progress for right in (usual, [*spent, *model])]
+        for ident, beside_it in tries:
+            right = [*shares, *beside_it, (" ", palette.text)]
             need = sum(len(text) for text, _ in right)
             for brand in (" vlmscope  ", " "):
-                left: list[Part] = [(brand, palette.accent), (ident, palette.text)]
-                used = len(brand) + len(ident)
-                if used + 2 + need <= width:
-                    self.show([row([*left, (" " * (width - used - need), palette.text), *right], width)], palette.base)
-                    return
-        self.show([row([(" ", palette.text), *shares, *usual], width)], palette.base)
+                free = width - len(brand) - len(ident) - need
+                if free >= 2:
+                    left = [(brand, palette.accent), (ident, palette.text), (" " * free, palette.text)]
+                    return [row([*left, *right], width)]
+        return [row([(" ", palette.text), *shares, *usual], width)]
 
 
-def _idents(view: TitleView) -> list[str]:
-    """Which scan this is, the longest words first."""
-    name, model = short(view.name, 24), short(view.model, 36)
-    skipped = f" (skipped {view.skipped})" if view.skipped else ""
-    if view.scan_progress:
-        count = view.scan_progress[0]
-        return [
-            f"{name} · {model} · {view.hook} · {count}{skipped} · N {view.top_n}",
-            f"{name} · {view.hook} · {count}{skipped} · N {view.top_n}",
-            f"{name} · {count}",
-        ]
-    return [
-        f"{name} · {model} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
-        f"{name} · {view.hook} · {view.scanned} samples{skipped} · N {view.top_n}",
-        f"{name} · {view.hook} · {view.scanned}{' +' + str(view.skipped) if skipped else ''} · N {view.top_n}",
-        name,
-    ]
+def _idents(scene: Scene) -> list[str]:
+    """Which scan this is, the longest text first."""
+    manifest = scene.columns.store.manifest
+    name, model, hook = short(scene.scan_name, 24), short(manifest.model.name, 36), manifest.hook
+    count, last = f"{manifest.scanned} samples", name
+    skipped = f" (skipped {len(manifest.skipped)})" if manifest.skipped else ""
+    shorter = [f"{name} · {hook} · {manifest.scanned}{skipped and f' +{len(manifest.skipped)}'} · N {manifest.top_n}"]
+    if scene.scan_progress:
+        count, shorter = scene.scan_progress[0], []
+        last = f"{name} · {count}"
+    rest = f"{hook} · {count}{skipped} · N {manifest.top_n}"
+    return [f"{name} · {model} · {rest}", f"{name} · {rest}", *shorter, last]
 
 
-class KeyBar(Lines):
-    """The footer: keys that do something here, as many as fit; a click does the same."""
+def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
+    """What the footer shows first; ``narrow``: list and page take turns."""
+    first: list[FooterItem] = []
+    if scene.working:
+        first.append((("back",), "stop"))
+    elif scene.state.own is not None:
+        first.append((("back",), f"leave {scene.state.own.image.rpartition('/')[2][:20]}"))
+    if narrow:
+        first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
+    return (*first, *FOOTER[:2])
+
+
+def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:
+    """Keys, each with its word and what a click runs: as many as fit, the first ones first."""
+    parts: list[Span] = []
+    for spelled, word, call in entries:
+        width -= len(spelled) + len(word) + 3
+        if width < 0:
+            break
+        click = Style.from_meta({"@click": call if "." in call else f"screen.{call}"})
+        parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
+    return parts
+
+
+class KeyBar(Lines[tuple[FooterItem, ...]]):
+    """The footer: the keys that matter most now, as many as fit, then help and quit; a click does the same."""
 
     def __init__(self, remapped: Mapping[str, str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self._remapped = remapped
-        self._view: tuple[tuple[FooterItem, ...], Palette] | None = None
 
-    def present(self, first: tuple[FooterItem, ...], palette: Palette) -> None:
-        """Show ``first`` (what matters most just now), then the usual hints, and help and quit at the end."""
-        if (first, palette) != self._view:
-            self._view = (first, palette)
-            self.repaint()
-
-    def paint(self) -> None:
-        if self._view is None:
-            return
-        first, palette = self._view
+    def paint(self, view: tuple[FooterItem, ...], palette: Palette) -> list[Strip]:
         width = self.size.width
-        last = [part for item in FOOTER_END for part in self._item(item, palette)]
-        used = 1 + sum(len(text) for text, _ in last)
-        parts: list[Part] = [(" ", palette.text)]
-        for item in [*first, *(item for item in FOOTER if item[0] not in {ids for ids, _ in first})]:
-            shown = self._item(item, palette)
-            size = sum(len(text) for text, _ in shown)
-            if used + size > width:
-                break
-            parts += shown
-            used += size
-        self.show([row([*parts, *last], width)], palette.base)
+        last = clickable(map(self._entry, FOOTER_END), width, palette)
+        items = [*view, *(item for item in FOOTER if item[0] not in {ids for ids, _ in view})]
+        room = width - 1 - sum(len(text) for text, _ in last)
+        return [row([(" ", palette.text), *clickable(map(self._entry, items), room, palette), *last], width)]
 
-    def _item(self, item: FooterItem, palette: Palette) -> list[Part]:
+    def _entry(self, item: FooterItem) -> tuple[str, str, str]:
         ids, word = item
         # The last of a pair goes forward, which is what a click most often wants.
         action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
-        click = Style.from_meta({"@click": action.call if "." in action.call else f"screen.{action.call}"})
-        return [(footer_keys(ids, self._remapped), palette.accent + click), (f" {word}  ", palette.muted + click)]
+        return footer_keys(ids, self._remapped), word, action.call

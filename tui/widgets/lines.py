@@ -5,6 +5,7 @@ send the whole widget again.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,14 +14,17 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlmscope.core.base.text import plain
+from vlmscope.tui.widgets.palette import Palette
 
-Part = tuple[str, Style]  #: text, which ``row`` makes harmless, and how it looks
+View = TypeVar("View")
+
+Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 
 
-def row(parts: Iterable[Part], width: int) -> Strip:
+def row(parts: Iterable[Span], width: int) -> Strip:
     """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks.
 
-    All that is shown as lines passes here, so that no control character of outside text reaches a terminal.
+    Everything that is shown as lines passes here, so that no control character of outside text reaches a terminal.
     """
     segments: list[Segment] = []
     for given, look in parts:
@@ -94,11 +98,12 @@ def dressed(strip: Strip, base: Style) -> Strip:
     )
 
 
-class Lines(Widget, can_focus=False):
-    """Shows lines that ``paint`` has made for its size."""
+class Lines(Widget, Generic[View], can_focus=False):
+    """Shows lines that ``paint`` makes of a value, for the widget's size."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
+        self.presented: tuple[View, Palette] | None = None
         self._lines: list[Strip] = []
         self._dressed: dict[int, Strip] = {}
         self._base = Style()
@@ -112,20 +117,25 @@ class Lines(Widget, can_focus=False):
 
     @property
     def text(self) -> str:
-        """What is shown, without its looks."""
+        """What is shown, without its styles."""
         return "\n".join(strip.text.rstrip() for strip in self._lines)
 
-    def paint(self) -> None:
-        """Make the lines for the widget's size, and ``show`` them."""
+    def present(self, view: View, palette: Palette) -> None:
+        """Show ``view``."""
+        self.presented = view, palette
+        self.repaint()
+
+    def paint(self, view: View, palette: Palette) -> list[Strip]:
+        """The lines for the widget's size, from the top; what is missing is blank."""
+        raise NotImplementedError
 
     def repaint(self) -> None:
         """``paint``; while hidden there is no size to paint for, and ``render_line`` does it when there is."""
         self._painted_for = self.size
-        if self.size:
-            self.paint()
+        if self.presented is not None and self.size:
+            self._show(self.paint(*self.presented), self.presented[1].base)
 
-    def show(self, lines: list[Strip], base: Style) -> None:
-        """Show ``lines`` from the top, on ``base``; what is missing is blank."""
+    def _show(self, lines: list[Strip], base: Style) -> None:
         old, self._lines = self._lines, lines
         if self._rendering:
             self._base = base
@@ -149,10 +159,9 @@ class Lines(Widget, can_focus=False):
     def render_line(self, y: int) -> Strip:
         if self.size != self._painted_for:
             # Another size: made here and now, so that no frame shows the lines of the old one, or none.
-            self._painted_for = self.size
             self._rendering = True
             try:
-                self.paint()
+                self.repaint()
             finally:
                 self._rendering = False
         width = self.size.width

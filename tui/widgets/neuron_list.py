@@ -4,6 +4,7 @@ Textual's own DataTable needs 53 s and 430 MB for 352,256 rows (design.md).
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
@@ -13,8 +14,9 @@ from textual.strip import Strip
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.messages import RowChosen
-from vlmscope.tui.views.rows import ListView
-from vlmscope.tui.widgets.lines import Part, dressed, row, short
+from vlmscope.tui.views.scene import Scene
+from vlmscope.tui.views.state import Filter, Order
+from vlmscope.tui.widgets.lines import Span, dressed, row, short
 from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
 from vlmscope.tui.widgets.palette import Palette
 
@@ -46,26 +48,28 @@ class NeuronList(ScrollView, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
-        self.view: ListView | None = None
+        self.view: Scene | None = None
         self._rows: dict[int, Strip] = {}
         self._palette: Palette | None = None
 
-    def present(self, view: ListView, palette: Palette) -> None:
+    def present(self, view: Scene, palette: Palette) -> None:
         """Show ``view``; only the rows that look different are made again."""
         old, same_palette = self.view, palette is self._palette
         self.view, self._palette = view, palette
         # Textual repaints the whole list for another title, if only from the rows that are kept.
-        if self.border_title != view.title:
-            self.border_title = view.title
-        if self.border_subtitle != view.subtitle:
-            self.border_subtitle = view.subtitle
+        state = view.state
+        title = list_title(state.filter, state.order, state.neuron.layer, len(view.selection.rows))
+        if self.border_title != title:
+            self.border_title = title
+        if self.border_subtitle != view.noted.progress:
+            self.border_subtitle = view.noted.progress
         touched: set[int] = set()
         if old is None or not same_palette or not _same_rows(old, view):
             self._rows.clear()
             self.virtual_size = self.size.with_height(len(view.selection.rows) + 1)
             self.refresh()
         else:
-            if (old.cursor, old.cursor_is_page) != (view.cursor, view.cursor_is_page):
+            if (old.cursor, old.listed) != (view.cursor, view.listed):
                 touched = {at for at in (old.cursor, view.cursor) if at is not None}
             if old.marks is not view.marks:
                 touched |= {at for at in self._rows if _mark(old, at) != _mark(view, at)}
@@ -147,7 +151,7 @@ class NeuronList(ScrollView, can_focus=False):
         if y == 0:
             strip = self._head(width, palette)
         elif not len(view.selection.rows) and y == 2:
-            strip = row([(f" {view.empty}", palette.muted)], width)
+            strip = row([(f" No neuron here is {view.state.filter}: f changes the filter.", palette.muted)], width)
         elif position < len(view.selection.rows):
             return self._kept_row(position, width)
         else:
@@ -166,68 +170,81 @@ class NeuronList(ScrollView, can_focus=False):
 
     def _columns(self, width: int) -> _Columns:
         view = self.view
-        whole = view is not None and view.all_layers
-        room = width - (16 if whole else 10) - 18
+        whole = view is not None and view.state.filter.whole
+        room = width - (16 if whole else 10) - 21  # the last cell is the scroll bar's
         if view is None or not view.has_concepts:
             return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
         if room >= 46:
             return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)
-        words = min(max(room - 6, 0), _CONCEPTS)
+        words = min(max(room - 5, 0), _CONCEPTS)
         return _Columns(max(min(room - words, 24), 4), words, False)
 
     def _head(self, width: int, palette: Palette) -> Strip:
         view = self.view
         columns = self._columns(width)
-        address = "  neuron        " if view is not None and view.all_layers else "     N    "
-        parts: list[Part] = [
+        address = "  neuron        " if view is not None and view.state.filter.whole else "     N    "
+        parts: list[Span] = [
             (address, palette.muted),
-            (" label  ", palette.muted),
+            (" label      ", palette.muted),
             (f"{'votes':<{columns.bar}}"[: columns.bar], palette.muted),
         ]
         if columns.numbers:
             parts += [(f"  {label.letter} " if label else " V  ", palette.labels[label]) for label in Label]
-        parts.append((f"{'max':>8} ", palette.muted))
+        parts.append((f"{'max':>7} ", palette.muted))
         parts.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted))
         return row(parts, width)
 
     def _row(self, position: int, width: int) -> Strip:
         view, palette = self.view, self._palette
         assert view is not None and palette is not None
+        labels, concepts = view.columns.labels, view.columns.concepts
         at = divmod(int(view.selection.rows[position]), view.selection.neurons)
         neuron = Neuron(*at)
-        label = Label(int(view.labels.label[at]))
-        counts = [int(count) for count in view.labels.votes[at]]
+        label = Label(int(labels.label[at]))
+        counts = [int(count) for count in labels.votes[at]]
         chosen = position == view.cursor
         look = palette.strong if chosen else palette.text
-        pointer = "▸" if chosen and view.cursor_is_page else "›" if chosen else " "
-        address = f" {neuron!s:<10}" if view.all_layers else f"{neuron.index:>5}"
-        firm = "●" if view.labels.high_confidence[at] else " "
+        pointer = "▸" if chosen and view.listed else "›" if chosen else " "
+        address = f" {neuron!s:<10}" if view.state.filter.whole else f"{neuron.index:>5}"
+        high = "high" if labels.high_confidence[at] else ""
         columns = self._columns(width)
         mark = f"{view.marks.get(neuron, ''):<4}"
-        parts: list[Part] = [
+        parts: list[Span] = [
             (pointer, palette.accent),
             (address, look),
             (mark, palette.accent),
             (f" {label.letter} ", palette.labels[label] + palette.strong),
-            (f"{fraction(max(counts) / max(view.labels.valid, 1))} {firm} ", palette.labels[label]),
+            (f"{fraction(max(counts) / max(labels.valid, 1))} {high:<4} ", palette.labels[label]),
             *label_bar(counts, columns.bar, palette, "━╌"),
         ]
         if columns.numbers:
             for which, count in zip(Label, counts, strict=True):
                 tone = palette.labels[which] if which is label else palette.muted
-                parts.append((f" {fraction(count / max(view.labels.valid, 1))}", tone))
-        parts.append((f"{activation(float(view.maximum[at])):>8} ", look))
-        if columns.words and view.concepts is not None:
-            words = [concept.word for concept in view.concepts.of(neuron).words]
+                parts.append((f" {fraction(count / max(labels.valid, 1))}", tone))
+        parts.append((f"{activation(float(view.columns.store.maximum[at])):>7} ", look))
+        if columns.words and concepts is not None:
+            words = [concept.word for concept in concepts.of(neuron).words]
             parts.append((_whole_words(words, columns.words), palette.text))
         strip = row(parts, width)
         return strip.apply_style(palette.cursor) if chosen else strip
 
 
-def _same_rows(old: ListView, new: ListView) -> bool:
+def _same_rows(old: Scene, new: Scene) -> bool:
     """Whether all rows but those of the cursor and those with other marks look the same."""
-    return old.selection is new.selection and old.labels is new.labels and old.concepts is new.concepts
+    one, other = old.columns, new.columns
+    return old.selection is new.selection and one.labels is other.labels and one.concepts is other.concepts
 
 
-def _mark(view: ListView, position: int) -> str:
+@lru_cache(maxsize=16)
+def list_title(filter_: Filter, order: Order, layer: int, rows: int) -> str:
+    """What the list holds."""
+    where = "all layers" if filter_.all_layers else f"L{layer}"
+    if filter_.layers is not None:
+        where = "L{}-{}".format(*filter_.layers)
+    by = order.means if order in (Order.CLEAREST, Order.FRAGILE) else f"by {order}"
+    by += ", largest first" if order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE) else ""
+    return f"{where} · {rows:,} neurons · {filter_} · {by}"
+
+
+def _mark(view: Scene, position: int) -> str:
     return view.marks.get(view.selection.at(position), "")

@@ -1,4 +1,4 @@
-"""How numbers are written on the screen: short, and never so rounded that they contradict what is said of them."""
+"""How numbers are written on the screen: short, but never so rounded that they contradict the words beside them."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmscope.core.method.distribution import BINS, Distribution
 from vlmscope.core.method.labels import Label, bar_cells
-from vlmscope.tui.widgets.lines import Part
+from vlmscope.tui.widgets.lines import Span
 from vlmscope.tui.widgets.palette import Palette
 
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
@@ -20,7 +20,7 @@ def fraction(value: float) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share in whole per cent; ``<1%`` and ``>99%`` where rounding would say none or all."""
+    """A share in whole per cent; ``<1%`` and ``>99%`` where rounding would show none or all."""
     if not whole:
         return "0%"
     share = 100 * part / whole
@@ -55,13 +55,13 @@ def against(value: float, threshold: float, *, above: bool) -> str:
     return f"{text} {'>' if above else '≤'} {threshold:g}"
 
 
-def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str = "█░") -> list[Part]:
+def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str = "█░") -> list[Span]:
     """The shares of the four labels as one bar; without colour, each part is written in its letter.
 
     Args:
         glyphs: of a known label and of the unknown one.
     """
-    parts: list[Part] = []
+    parts: list[Span] = []
     for label, cells in zip(Label, bar_cells(counts, width), strict=True):
         glyph = label.letter if palette.colourless else glyphs[label is Label.UNKNOWN]
         parts.append((glyph * cells, palette.labels[label]))
@@ -69,7 +69,7 @@ def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str =
     return [*parts, (" " * (width - used), palette.muted)]
 
 
-def short_shares(counts: Sequence[int], palette: Palette) -> list[Part]:
+def short_shares(counts: Sequence[int], palette: Palette) -> list[Span]:
     """The shares of the four labels as ``V5 T11 M79 ·5%``; an ellipsis for each where nothing was counted yet."""
     whole = sum(counts)
     words = [percent(count, whole).removesuffix("%") if whole else "…" for count in counts]
@@ -81,7 +81,7 @@ def short_shares(counts: Sequence[int], palette: Palette) -> list[Part]:
 
 
 def spark(values: list[float]) -> str:
-    """One glyph a value, scaled to the largest; anything above 0 is seen."""
+    """One glyph a value, scaled to the largest; anything above 0 is visible."""
     top = max(values, default=0.0)
     if top <= 0:
         return " " * len(values)

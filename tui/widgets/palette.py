@@ -2,7 +2,7 @@
 
 Where a theme's background leaves a label's colour too little contrast, it is moved towards black or white until the
 contrast is enough. With NO_COLOR no style has a colour: then weight, underline and reverse carry what colour would, and
-labels are told by their letters, as always.
+labels are distinguished by their letters, as always.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from vlmscope.core.method.heatmap import GREEN, RGB, shade
 from vlmscope.core.method.labels import COLOURS
 from vlmscope.core.method.norm import TOP
 
-SHADES = 4  #: of a word's background for a norm of 1: the eye tells no more apart
+SHADES = 4  #: of a word's background for a norm of 1: the eye distinguishes no more
 _LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
 CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
@@ -128,7 +128,7 @@ def make_palette(app: App[None]) -> Palette:
     background = _theme_colour(app, "background", (0, 0, 0) if dark else (255, 255, 255))
     foreground = _theme_colour(app, "foreground", (224, 224, 224) if dark else (31, 31, 31))
     accent = readable(_theme_colour(app, "primary", foreground), background)
-    # A cursor row must leave every label colour readable, so it is only a breath away from the background.
+    # A cursor row must leave every label colour readable, so it is close to the background.
     cursor = mix(background, accent, 0.16)
     labels = tuple(style(readable(rgb(colour), cursor)) for colour in COLOURS.values())
     return Palette(

@@ -20,12 +20,12 @@ DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
 async def drained(widget: Widget) -> None:
     """Wait until ``widget`` has handled what it was sent so far.
 
-    Over a slow line several keys arrive at once, and Textual hands letters to a widget's queue while the app goes on
-    with the next key. A key that ends the typing waits here for the letters before it.
+    On a slow connection several keys arrive at once, and Textual hands letters to a widget's queue while the app takes
+    the next key. A key that ends the typing waits here for the letters before it.
     """
     done = asyncio.Event()
     widget.call_later(done.set)
-    with contextlib.suppress(TimeoutError):  # whatever holds it up must not hold up all keys
+    with contextlib.suppress(TimeoutError):  # a widget that is held up does not hold up all keys
         await asyncio.wait_for(done.wait(), DRAIN_S)
 
 
@@ -33,7 +33,7 @@ class PromptInput(Input):
     """An input that leaves on escape and steps through what was typed before.
 
     Its editing keys are done in their turn: Textual would run a widget's bindings only after their event has bubbled up
-    to the app, when letters that came later are in the box already, and ctrl+u would take them away.
+    to the app, when later letters are in the box already, and ctrl+u would delete them.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,9 +107,9 @@ class PromptLine(Horizontal):
         box.cursor_position = len(box.value)
 
     async def finish(self, text: str | None) -> None:
-        """Close the line and tell the screen what was entered, if anything was; the next key comes after that."""
+        """Close the line and send the screen what was entered, if anything; the next key waits for that."""
         self.close()
-        # An empty line means nothing, unless something stood there that was taken away.
+        # An empty line is left, unless the user has deleted a given text.
         if text is None or not (text.strip() or self._given):
             self.screen.post_message(LineLeft())
         else:

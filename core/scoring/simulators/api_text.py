@@ -124,7 +124,7 @@ def build_request(explanation: Explanation, tokens: Sequence[str], settings: Api
         parts=(TextPart("\n".join([*said, f"{len(tokens)} tokens:", *lines])),),
         schema_name=SCHEMA_NAME,
         schema=SCHEMA,
-        max_output_tokens=output_cap(settings.model) + TOKENS_PER_PAIR * len(tokens),
+        max_output_tokens=output_cap(settings) + TOKENS_PER_PAIR * len(tokens),
     )
 
 

@@ -228,11 +228,23 @@ def test_the_demo_s_control_goes_to_the_user_s_data(own_home: Path) -> None:
     assert all(source.description for source in data.sources)
 
 
+def test_the_images_demo_are_the_demos(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = read_data(DEMO)
+    data = control_data(ScanStore(demo_folder() / "scan"), DEMO)
+    assert (data.name, data.root, data.image_root) == (DEMO, expected.root, DEMO)
+    with pytest.raises(SamplesError, match="are not in ") as failure:  # another scan's images are not there
+        control_data(ScanStore(scan), DEMO)
+    assert str(expected.root) in failure.value.message
+    shutil.copytree(expected.root / "images", tmp_path / DEMO / "images")  # a folder of that name is ./demo
+    monkeypatch.chdir(tmp_path)
+    assert control_data(ScanStore(demo_folder() / "scan"), f"./{DEMO}").root == tmp_path / DEMO
+
+
 def test_a_scan_that_names_no_images_needs_them_named(made: tuple[Path, Path, Path], scan: Path) -> None:
     edit(scan, lambda content: content.update(image_root=None))
     with pytest.raises(SamplesError, match="does not name the folder"):
         control_data(ScanStore(scan))
-    assert len(control_data(ScanStore(scan), made[2].parent).sources) == 12
+    assert len(control_data(ScanStore(scan), str(made[2].parent)).sources) == 12
     edit(scan, lambda content: content.update(control={"scan_id": "x", "seed": 0}))
     with pytest.raises(UsageError):
         control_data(ScanStore(scan))

@@ -68,7 +68,7 @@ def test_of_many_images_listed_twice_some_are_named(
     path.write_text(path.read_text() * 2)
     assert scan(model, path, "--limit", "2") == 0
     said = capsys.readouterr().err
-    assert said.count("is listed already") == 20 and "5 more images are listed already" in said
+    assert said.count("is listed already") == 20 and "5 more notes like these" in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Common data: folders, JSONL, COCO's captions, LLaVA's instructions; where their images are; what is wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,16 @@ def test_images_listed_twice_in_a_json_are_named_by_their_entry(tmp_path: Path) 
         ([{"image": "a.png", "description": "x \ud83d"}], r"entry \[0\]: the description has half a character"),
         ([{"image": "a.png", "conversations": "hello"}], r"entry \[0\]: 'conversations' must be"),
         ([{"image": "a.png", "conversations": [{"from": "gpt"}]}], r"entry \[0\]: 'conversations' must be"),
+        (
+            [{"image": "a.png"}, {"image": "data:image/png;base64," + "iVBOR" * 900}],
+            r"entry \[1\]: the image is a data URI",
+        ),
+        ([{"image": "DATA:image/png,x"}], r"entry \[0\]: the image is a data URI"),
+        ([{"image": "https://example.org/a.png"}], r"entry \[0\]: the image is a web address"),
+        ([{"image": "a" * 5000}], r"entry \[0\]: the image is not a path: a+…"),
+        ([{"image": "a\0.png"}], r"entry \[0\]: the image is not a path"),
+        ({"images": [{"id": 1, "file_name": "data:image/png,x"}]}, r"images\[0\]: the image is a data URI"),
+        ([{"id": "sg", "conversations": []}], "holds no images: its 1 records are text alone"),
         ({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2}]}, r"images\[1\]: 'file_name' must be"),
         ({"images": [{"id": [], "file_name": "a.png"}]}, r"images\[0\]: 'file_name' must be"),
         ({"images": ["a.png"]}, r"images\[0\]: 'file_name' must be"),
@@ -224,3 +235,76 @@ def test_a_dataset_saved_by_datasets_is_told_how_to_become_a_folder(tmp_path: Pa
     code = failure.value.hint.partition("\n")[2]
     compile(code, "hint", "exec")
     assert f"load_from_disk({str(split)!r})" in code
+
+
+def test_a_name_that_is_too_long_for_a_file_is_an_image_that_is_not_there(tmp_path: Path) -> None:
+    path = write(touch(tmp_path, "a.png") / "data.jsonl", lines({"image": "b" * 300}, {"image": "a.png"}))
+    assert read_data(path).root == tmp_path
+    path = write(tmp_path / "data.jsonl", lines({"image": "b" * 300}))
+    with pytest.raises(SamplesError, match="images that are not there"):
+        read_data(path)
+
+
+@pytest.mark.parametrize("captions", [None, OWN, MODEL])
+@pytest.mark.parametrize("name", ["mix665k.json", "mix665k.jsonl"])
+def test_records_of_text_alone_are_left_out_and_counted(tmp_path: Path, captions: Captions | None, name: str) -> None:
+    text = {"id": "sg_1", "model": "", "conversations": [{"from": "human", "value": "Hi"}]}
+    records = [LLAVA[0], text, LLAVA[1], text | {"image": None}, text | {"image": ""}]
+    content = records if name.endswith(".json") else lines(*records)
+    data = read_data(write(touch(tmp_path, "000000000009.jpg") / name, content), captions=captions)
+    assert list(described(data)) == ["000000000030.jpg", "000000000009.jpg"]
+    place = "entry [1]" if name.endswith(".json") else "line 2"
+    assert data.notes == (f"{name}: 3 of 5 records have no image and are left out, {place} first.",)
+
+
+def test_linked_subfolders_are_followed_once(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "data" / "z", "1.png").parent
+    touch(tmp_path / "elsewhere" / "deep", "2.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(folder / "z")  # before z by name, yet z is its own place
+    (tmp_path / "elsewhere" / "circle").symlink_to(folder)
+    data = read_data(str(folder))
+    assert list(described(data)) == ["linked/deep/2.png", "z/1.png"]
+    assert data.notes == tuple(
+        f"{folder / name} is a link to a folder whose images are included already; it is left out."
+        for name in ("again", "linked/circle")
+    )
+
+
+def test_a_folder_that_is_a_link_itself_has_its_images(tmp_path: Path) -> None:
+    touch(tmp_path / "data", "1.png")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    data = read_data(str(tmp_path / "link"))
+    assert list(described(data)) == ["1.png"] and data.notes == ()
+
+
+def test_links_to_nothing_and_folders_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "1.png")
+    (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
+    secret, scandir = touch(tmp_path / "secret"), os.scandir
+
+    def refused(path: str) -> Any:  # the tests may run as root, who may read anything
+        if Path(path) == secret:
+            raise PermissionError(13, "Permission denied", str(secret))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    data = read_data(str(tmp_path))
+    assert list(described(data)) == ["1.png"]
+    assert data.notes == (
+        f"{tmp_path / '2.png'} is a link to a file that is not there; it is left out.",
+        f"{secret} cannot be read and is left out: Permission denied.",
+    )
+
+
+@pytest.mark.parametrize("name", ["data:" + "iVBOR" * 2000, "~nobody-of-this-name/x", "a\0b", "{loop}/x"])
+def test_what_cannot_be_a_path_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    name = name.format(loop=tmp_path / "loop")
+    path = write(touch(tmp_path, "a.png") / "data.jsonl", lines({"image": "a.png"}))
+    for given in ((name,), (path, None, Path(name))):
+        with pytest.raises(SamplesError) as failure:
+            read_data(*given)
+        assert len(failure.value.message) < 400 and failure.value.hint

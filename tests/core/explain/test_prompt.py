@@ -185,4 +185,5 @@ def test_facts_of_models() -> None:
     assert SIDE == 504
     assert (image_tokens("gpt-4o"), image_tokens("gpt-4o-mini"), image_tokens("gpt-5")) == (255, 8500, 210)
     assert image_tokens("llava") > 576
-    assert output_cap("gpt-5-mini") > output_cap("gpt-4o") == output_cap("llava")
+    assert output_cap(Api(model="gpt-5-mini")) > output_cap(Api(model="gpt-4o")) == output_cap(Api(model="llava"))
+    assert output_cap(Api(model="llava", max_output_tokens=5000)) == 5000

@@ -31,7 +31,7 @@ REQUEST = ChatRequest(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    chat_module._steps.clear()
+    chat_module._dialects.clear()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "*")
     with api_server() as found:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, GPTNeoXConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig
 
-from tests.support.tiny import make_model
+from tests.support.tiny import MODELS, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.devices import free_memory
@@ -23,9 +23,9 @@ QUESTION = "Could you describe the image?"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
+@pytest.fixture(scope="module", params=MODELS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"), request.param)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,9 @@ def test_a_literal_prompt_template(vlm: Vlm) -> None:
 
 def test_info_names_a_folder_absolutely(vlm: Vlm, folder: Path) -> None:
     assert vlm.info.name == str(folder.resolve())
-    assert (vlm.info.layers, vlm.info.neurons, vlm.info.architecture) == (3, 48, "llava + llama")
+    assert (vlm.info.layers, vlm.info.neurons) == (3, 48)
+    config = json.loads((folder / "config.json").read_text())
+    assert vlm.info.architecture == f"{config['model_type']} + {config['text_config']['model_type']}"
 
 
 def test_half_precision_is_kept_when_asked_for(folder: Path) -> None:

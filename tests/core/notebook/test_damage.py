@@ -60,7 +60,11 @@ def sql(*statements: str) -> Callable[[Path], object]:
 
 
 def replaced(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    return lambda path: (path.unlink(), make(path))
+    def damage(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return damage
 
 
 def as_view(table: str, columns: str) -> Callable[[Path], object]:

@@ -192,6 +192,18 @@ def test_a_crop_of_any_shape_fits(size: tuple[int, int]) -> None:
     assert made.width <= 400 and made.height <= SIDE + 2
 
 
+def test_a_picture_carries_address_activation_and_scale(store: ScanStore, tmp_path: Path) -> None:
+    written = write_report(
+        tmp_path / "out", store, None, [Neuron(1, 3)], Thresholds(), when=datetime.now(UTC), samples=1
+    )
+    example = store.example(Neuron(1, 3), 0)
+    with Image.open(written.file.parent / "images" / "L1-N3-1.png") as image:
+        image.load()
+        found = image.info
+    assert found["Neuron"] == "L1/N3" and found["Activation"] == f"{example.activation:.6g}"
+    assert found["Scale"].endswith(f"maximum activation, {example.maximum:.6g}") and found["Colour map"] == "fade"
+
+
 def test_samples_without_maps_have_no_picture(store: ScanStore, notebook: Notebook, tmp_path: Path) -> None:
     report = parsed(store, notebook, tmp_path / "out", samples=5)  # the scan keeps maps of 3
     for neuron in report.neurons:

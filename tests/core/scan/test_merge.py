@@ -205,6 +205,24 @@ def test_shards_of_different_scans_are_refused(three: list[Path], tmp_path: Path
     refused([one, two, changed(last, tmp_path / "four", progress=four)], tmp_path / "out", "shard 1/3, .* shard 3/4")
 
 
+def test_shards_of_other_weights_are_refused(three: list[Path], tmp_path: Path) -> None:
+    """A shard made by a version before has no fingerprint, and joins; its id is that version's."""
+    one, two, last = three
+    model = read_manifest(last).model
+    assert model.weights is not None
+    other = changed(last, tmp_path / "other", model=model.model_copy(update={"weights": "0f" * 32}))
+    refused(
+        [one, two, other], tmp_path / "out", f"the model's weights: {model.weights[:16]} in .*, 0f0f0f0f0f0f0f0f in"
+    )
+    old_model = model.model_copy(update={"weights": None})
+    old_id = read_manifest(one).id_without_weights
+    assert old_id != read_manifest(one).scan_id
+    old = changed(one, tmp_path / "old", model=old_model, scan_id=old_id)
+    refused([old, two, other], tmp_path / "out", "the model's weights: ")
+    merged = merge_scans([last, old, two], tmp_path / "merged", silent)
+    assert (merged.scan_id, merged.model) == (old_id, old_model)
+
+
 def test_batch_and_place_of_the_images_may_differ(three: list[Path], tmp_path: Path) -> None:
     one, two, last = three
     elsewhere = changed(last, tmp_path / "elsewhere", batch=64, data="/elsewhere.jsonl", image_root="/elsewhere")

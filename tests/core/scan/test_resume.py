@@ -18,6 +18,7 @@ import torch
 
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, StoreError
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
@@ -32,7 +33,8 @@ from vlmscope.core.store.manifest import Manifest, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
-from vlmscope.core.worker.messages import ModelSpec
+from vlmscope.core.worker.messages import ModelSpec, PromotedAnswer
+from vlmscope.core.worker.promoted_cache import load_promoted, save_promoted
 
 SAMPLES = 23
 OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1)  # after every batch
@@ -503,3 +505,41 @@ def test_a_device_without_float64_is_refused(
     with pytest.raises(ModelError, match="float64, which MPS does not have"):
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_was_trained_on_in_its_place_is_another(images: Path, tmp_path: Path) -> None:
+    """It is neither resumed with nor has the same scan id, and its promoted tokens are not those that were kept."""
+    model = make_model(tmp_path / "model")
+    out, data = tmp_path / "scan", read_data(str(images))
+    before = load(ModelSpec(str(model)))
+    with pytest.raises(Cancelled):
+        scan(before, data, out, OPTIONS, silent, stopped=stop_after(2))
+    saved = read_manifest(out)
+    assert saved.model.weights is not None
+    make_model(model, seed=1)
+    after = load(ModelSpec(str(model)))
+    with pytest.raises(StoreError, match=f"the model's weights: {saved.model.weights[:16]}, now"):
+        scan(after, data, out, OPTIONS, silent, resume=True)
+    assert read_manifest(out) == saved
+    made = scan(after, data, tmp_path / "other", OPTIONS, silent)
+    assert made.scan_id != saved.scan_id
+    answer = PromotedAnswer(Neuron(0, 0), ("a",), np.ones(1, np.float32), ("b",), np.ones(1, np.float32))
+    save_promoted(saved.model, answer, 1)
+    assert load_promoted(saved.model, Neuron(0, 0), 1) is not None
+    assert load_promoted(made.model, Neuron(0, 0), 1) is None
+
+
+def test_a_scan_without_a_fingerprint_is_resumed_and_stays_as_it_is(
+    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path
+) -> None:
+    """As versions before made it; the id is what they gave it."""
+    out, data = tmp_path / "scan", read_data(str(images))
+    with pytest.raises(Cancelled):
+        scan(vlm, data, out, OPTIONS, silent, stopped=stop_after(2))
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["model"]["weights"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    made = scan(vlm, data, out, OPTIONS, silent, resume=True)
+    assert made.scan_id == manifest["scan_id"]
+    assert made.model.weights is None and "weights" not in json.loads((out / "manifest.json").read_text())["model"]
+    assert_equal(ScanStore(out), whole)

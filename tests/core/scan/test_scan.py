@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support.reference import all_activations, two_pass
-from tests.support.tiny import make_images, make_model
+from tests.support.tiny import MODELS, make_images, make_model
 from vlmscope.core.base.errors import SamplesError, StoreError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
@@ -31,7 +31,7 @@ def silent(what: str, done: int, total: int) -> None:
     """A progress callback that does nothing."""
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", "llama with a closing token"])
+@pytest.fixture(scope="module", params=[*MODELS, "llama with a closing token"])
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
     return load(
         ModelSpec(

@@ -35,7 +35,7 @@ TRAINS = Explanation("trains", Source.USER, "2026-01-01T00:00:00+00:00", text_cu
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    chat_module._steps.clear()
+    chat_module._dialects.clear()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "*")
     with api_server() as found:

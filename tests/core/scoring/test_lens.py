@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.support.model_here import ModelHere
-from tests.support.tiny import make_images, make_model
+from tests.support.tiny import MODELS, make_images, make_model
 from vlmscope.core.base.errors import Cancelled, UsageError, WorkerError
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.lens import lens
@@ -78,7 +78,7 @@ def test_no_words_and_a_stop_end_it(vlm: Vlm, folder: Path) -> None:
         lens(vlm, encoded, pixels, WORDS, lambda: True)
 
 
-@pytest.mark.parametrize("decoder", ["llama", "qwen2"])
+@pytest.mark.parametrize("decoder", MODELS)
 async def test_the_engine_answers(decoder: str, tmp_path: Path) -> None:
     make_model(tmp_path / "model", decoder)
     make_images(tmp_path, 1)

@@ -1,5 +1,7 @@
 """What the model told once is kept; what cannot be read or written is as if it were not there."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,13 @@ def test_a_folder_that_cannot_be_written_is_no_failure() -> None:
     cache_folder().write_text("in the way")
     save_promoted(MODEL, ANSWER, 8)
     assert load_promoted(MODEL, NEURON, 8) is None
+
+
+def test_a_model_without_a_fingerprint_has_the_cache_folder_it_had_before() -> None:
+    """The folder's name as the versions without fingerprints made it; see also ``ModelInfo``."""
+    save_promoted(MODEL, ANSWER, 8)
+    fields = ("name", "revision", "architecture", "dtype", "layers", "neurons")
+    identity = json.dumps([1, 8, {name: getattr(MODEL, name) for name in fields}], sort_keys=True)
+    (path,) = files()
+    assert path.parent.name == hashlib.sha256(identity.encode()).hexdigest()[:24]
+    assert load_promoted(MODEL.model_copy(update={"weights": "0f"}), NEURON, 8) is None

@@ -58,6 +58,18 @@ async def test_without_a_key_nothing_is_sent_and_the_variable_is_named(scan: Pat
         assert not on.scene.working
 
 
+async def test_a_connection_that_cannot_be_set_up_is_told(
+    scan: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    async with running(scan, config=settings(api)) as on:
+        await agree(on)
+        await on.until(lambda: "cannot be set up" in on.notes)
+        assert "SSL_CERT_FILE" in on.notes
+        await idle(on)
+    assert api.bodies == []
+
+
 async def test_nothing_is_paid_before_a_yes(scan: Path, api: ApiServer) -> None:
     async with running(scan, config=settings(api)) as on:
         await on.press("E")

@@ -54,15 +54,15 @@ async def test_an_address_outside_the_model_is_refused(scan: Path) -> None:
 
 
 WRONG = [
-    (":frobnicate", "is no command"),
-    (":Tv lots", "is no number"),
+    (":frobnicate", "is not a command"),
+    (":Tv lots", "is not a number"),
     (":Tv 11", "not a number from 0 to 10"),
     (":nv 9", "whole number from 1 to 8"),
-    (":nv 1.5", "no whole number"),
-    (":Tv", "is no number"),
-    (":label sideways", "is no label"),
-    (":sort sideways", "is no order"),
-    (":theme none-such", "is no theme"),
+    (":nv 1.5", "not a whole number"),
+    (":Tv", "is not a number"),
+    (":label sideways", "is not a label"),
+    (":sort sideways", "is not an order"),
+    (":theme none-such", "is not a theme"),
     (":image", "No picture was named"),
     (":image /nowhere/at/all.png", "no picture at"),
     (":image 'open quote", "cannot be read"),
@@ -83,7 +83,7 @@ async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path) -> N
 async def test_an_unknown_command_names_those_there_are(scan: Path) -> None:
     async with running(scan) as on:
         await on.type(":frobnicate")
-        await on.until(lambda: "is no command" in on.notes)
+        await on.until(lambda: "is not a command" in on.notes)
         for name in ("Tv", "label", "image", "restart", "unload", "theme"):
             assert name in on.notes
 
@@ -150,7 +150,7 @@ async def test_the_filter_takes_all_layers_and_high_confidence(scan: Path) -> No
     labels = ScanStore(scan).stored_labels()
     async with running(scan) as on:
         await on.type(":layers all")
-        await on.type(":label firm")
+        await on.type(":label high-confidence")
         assert len(on.scene.selection) == int(labels.high_confidence.sum())
         await on.press("G")
         await on.settled()

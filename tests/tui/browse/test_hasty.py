@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.events import Key
 
@@ -11,6 +12,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.app import VlmscopeApp
+from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
@@ -41,6 +43,7 @@ async def burst(on: Driver, keys: str) -> None:
         ("Gk", Neuron(0, 30), Mode.PICTURES),
         ("l\tmz", Neuron(0, 0), Mode.ZOOM),
         ("?\x1bj", Neuron(0, 1), Mode.PICTURES),
+        ("oiGk", Neuron(0, 30), Mode.PICTURES),
         (":3.30\rj", Neuron(3, 31), Mode.PICTURES),
     ],
 )
@@ -70,6 +73,17 @@ async def test_a_choice_is_taken_once(scan: Path) -> None:
         assert on.app.screen is on.browse
         await burst(on, "f\r\r")
         assert on.app.screen is on.browse
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(small=0)], ids=["at once", "in a thread"])
+@pytest.mark.parametrize("keys", ["fvj", "f\x1bfvj", "fj\rj", "fjjk\rj"])
+async def test_keys_after_a_choice_reach_the_screen_in_order(scan: Path, keys: str, pace: Pace) -> None:
+    async with running(scan, pace=pace) as on:
+        visual = np.flatnonzero(on.scene.columns.labels.label[0] == Label.VISUAL)
+        await burst(on, keys)
+        await on.until(lambda: on.neuron == Neuron(0, int(visual[1])))
+        assert on.app.screen is on.browse
+        assert on.state.filter.label is Label.VISUAL
 
 
 async def test_the_shares_and_the_help_are_left_once(scan: Path) -> None:

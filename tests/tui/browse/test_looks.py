@@ -143,7 +143,7 @@ async def test_no_colour_is_readable_without_any(scan: Path, monkeypatch: pytest
         assert re.search(r"\[\w+\]\d", on.page), "words bear their norms"
         assert re.search(r"[:=+*#%@]{8,}", on.page), "pictures are glyphs"
         assert "▄" not in "".join(on.page.splitlines()[5:20])
-        assert re.search(r"1 +[VTM·] .{6}[VTM·]{10,}", on.list.line_text(1)), "bars are letters"
+        assert re.search(r"1 +[VTM·] .{9}[VTM·]{10,}", on.list.line_text(1)), "bars are letters"
         for strip in on.app.screen._compositor.render_strips(on.app.size):
             for segment in strip:
                 assert segment.style is None or segment.style.color is None or segment.style.color.is_default
@@ -196,7 +196,7 @@ async def test_hostile_captions_show_as_text(tmp_path: Path, monkeypatch: pytest
 async def test_hostile_file_names_show_as_text(scan: Path) -> None:
     async with running(scan) as on:
         evidence = PictureView(
-            Neuron(0, 0), on.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", score=1.0
+            Neuron(0, 0), on.state.thresholds, 0, 1, "pics/[b]\x1b]0;title\x07\u202ex.jpg", activation=1.0
         )
         line = sample_line(evidence, 8, on.browse.palette, 80).text
         assert "[b] ]0;title  x.jpg" in line
@@ -205,7 +205,7 @@ async def test_hostile_file_names_show_as_text(scan: Path) -> None:
 async def test_hostile_typing_is_answered_as_text(scan: Path) -> None:
     async with running(scan) as on:
         await on.type(":[/b]\u202e[red]")
-        await on.until(lambda: "is no command" in on.notes)
+        await on.until(lambda: "is not a command" in on.notes)
         assert "[red]" in on.notes
         assert "\u202e" not in on.screen
 

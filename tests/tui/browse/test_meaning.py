@@ -40,7 +40,7 @@ async def test_concepts_stand_in_the_list_and_on_the_page(has_concepts: Path) ->
         await go(on, "0.4")
         assert "no word stands out" in on.page
         await on.press("e")
-        assert "words that co-occur, no explanation by a model" in on.page
+        assert "words that co-occur, not an explanation by a model" in on.page
 
 
 async def test_a_scan_without_concepts_says_how_to_get_them(scan: Path) -> None:

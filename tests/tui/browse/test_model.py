@@ -1,5 +1,6 @@
 """The model process on the screen: what it is asked, what it answers, what it says of itself, and what is dropped."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from tests.support.screen_app import Driver, running
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.worker.messages import MapAnswer, Phase
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace
+from vlmscope.tui.commands.shared.options import ScannedModelOptions
 from vlmscope.tui.views.scene import Changed
 
 
@@ -39,6 +42,19 @@ async def test_nothing_is_started_before_it_is_needed(scan: Path) -> None:
         await on.press("j", "l", "]", "v", "v", "m")
         assert on.models == []
         assert "model: not loaded" in on.title
+
+
+async def test_the_model_must_be_the_scanned_one(scan_copy: Path) -> None:
+    """The model process gets the fingerprint of the scanned weights, and refuses others (core/model/load.py)."""
+    path = scan_copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["model"]["weights"] = "0f" * 32
+    path.write_text(json.dumps(manifest))
+    async with running(scan_copy) as on:
+        await beyond_the_maps(on)
+        await on.until(lambda: bool(on.models))
+        assert on.models[0].spec.weights == "0f" * 32
+    assert ScannedModelOptions().spec(read_manifest(scan_copy), Config()).weights == "0f" * 32
 
 
 async def test_a_map_that_the_scan_lacks_comes_from_the_model(scan: Path) -> None:

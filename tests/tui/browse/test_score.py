@@ -17,7 +17,7 @@ from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.dialogs.choice import ChoiceScreen
+from vlmscope.tui.dialogs.choice import LETTERS, ChoiceScreen, by_letter
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.page.score import note_of
@@ -109,7 +109,7 @@ async def test_ones_own_words_are_scored(pictured: Path) -> None:
 async def test_what_cannot_be_scored_says_why(pictured: Path) -> None:
     async with running(pictured, start=Neuron(3, 3)) as on:
         await on.type(":words zebras")
-        await on.until(lambda: "can look for nothing in 'zebras'" in on.notes)
+        await on.until(lambda: "can search for nothing in 'zebras'" in on.notes)
         await idle(on)
         assert on.models == []
         await on.type(":words")
@@ -190,3 +190,9 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
 )
 def test_what_to_know_of_a_score_is_one_line(independent: bool, note: str, said: str) -> None:
     assert note_of(ScoreReport("any", independent, "apples", (), {}, (), (), note)) == said
+
+
+def test_every_simulator_gets_a_letter_of_its_own() -> None:
+    found = by_letter(["lens", "length", "lens-of-another", "queue", "jjj"])
+    assert found == {"l": "lens", "e": "length", "n": "lens-of-another", "u": "queue", "a": "jjj"}
+    assert set(by_letter(map(str, range(99)))) == set(LETTERS)

@@ -145,7 +145,7 @@ async def test_every_neuron_of_a_list_may_be_decided(scan: Path) -> None:
         await on.type(":only keep")
         await on.until(lambda: len(on.scene.selection) == 1)
         await on.press("full_stop")
-        await on.until(lambda: "Every neuron of this list has its verdict" in on.notes)
+        await on.until(lambda: "Every neuron of this list has a verdict" in on.notes)
 
 
 async def test_a_filter_by_verdict_follows_the_verdicts(scan: Path) -> None:
@@ -178,7 +178,7 @@ async def test_ranges_of_layers_and_what_is_only_there(scan: Path) -> None:
         await on.until(lambda: len(on.scene.selection) == 32)
         for line, says in (
             (":layers 3-1", "Write :layers 1-3"),
-            (":layers x", "no range"),
+            (":layers x", "not a range"),
             (":only nothing", "untriaged"),
         ):
             await on.type(line)

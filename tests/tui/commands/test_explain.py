@@ -30,7 +30,7 @@ TOLD = {"\x1b", "\x07", "\u202e"}
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    chat_module._steps.clear()
+    chat_module._dialects.clear()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "*")
     with api_server() as found:
@@ -80,6 +80,25 @@ def test_json_of_a_run(server: ApiServer, scan: Path, capsys: pytest.CaptureFixt
         (saved,) = notebook.explanations(Neuron.parse(good["neuron"]))
         assert saved.explanation.text == GOOD["explanation"]
         assert len(notebook.failures(Neuron.parse(bad["neuron"]))) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nowhere/ca.pem"), ("ALL_PROXY", "socks5h://a:1")])
+def test_an_environment_that_no_connection_can_be_made_in(
+    server: ApiServer,
+    scan: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv(name, value)
+    assert main(["explain", str(scan), "L3/N17", "L3/N18", "--yes"]) == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert "The connection to the server cannot be set up" in err
+    assert f"Correct or unset {name}" in err
+    assert "Traceback" not in err
+    assert server.bodies == []
 
 
 def test_text_of_a_run(server: ApiServer, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,9 @@
 """``vlmscope labels``: the counts, as a table and as JSON."""
 
+import contextlib
 import json
+import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.labels import BAR
-from vlmscope.tui.commands.shared.output import append_bar
+from vlmscope.tui.commands.shared.output import append_bar, write_json, write_json_list
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
@@ -150,8 +153,8 @@ def test_the_list_as_text(scan: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(lines) == len(found) + 1
     for entry, line in zip(found, lines[1:], strict=True):
         words = line.split()
-        assert words[0] == entry["neuron"] and words[2].rstrip("!") == entry["label"]
-        assert words[2].endswith("!") == entry["high_confidence"]
+        assert words[0] == entry["neuron"] and words[2] == entry["label"]
+        assert (words[3] == "high") == entry["high_confidence"]
         assert line.endswith("fragile") == entry["fragile"]
         assert f"{entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}" in line
 
@@ -186,3 +189,37 @@ def test_a_bar_is_always_full(counts: list[int], bar: str) -> None:
     line = Text()
     append_bar(line, np.array(counts), BAR)
     assert line.plain == bar
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--limit", "5"], ["--fragile"], ["--Tv", "10", "--Tt", "10", "--label", "visual"]]
+)
+def test_the_list_is_written_in_parts_as_json_writes_it_whole(
+    scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr("vlmscope.tui.commands.labels.PART", 7)
+    assert main(["labels", str(scan), "--neurons", "--json", *more]) == 0
+    out = capsys.readouterr().out
+    assert out == json.dumps(json.loads(out), indent=2) + "\n"
+
+
+def test_a_list_that_json_has_no_number_for(capsys: pytest.CaptureFixture[str]) -> None:
+    form = {"a": 0, "100%": {"b 1": 1}, "c": [2, 3], "d": 4}
+    rows = [('x\n\x1b " %s', math.nan, None, True, -1.5e-20), ("", math.inf, 7, False, 0.1)]
+    write_json_list(form, iter(rows))
+    found = capsys.readouterr().out
+    write_json([{"a": a, "100%": {"b 1": b}, "c": [c, d], "d": e} for a, b, c, d, e in rows])
+    assert found == capsys.readouterr().out
+    write_json_list(form, [])
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_long_list_takes_little_memory() -> None:
+    """20,000 rows of 400 bytes: 8 MB as text."""
+    rows = (("x" * 400,) for _ in range(20_000))
+    with Path("/dev/null").open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        tracemalloc.start()
+        write_json_list({"a": 0}, rows)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1_000_000

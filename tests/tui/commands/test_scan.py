@@ -5,14 +5,19 @@ import gc
 import json
 import multiprocessing
 import os
+import pty
+import select
 import shlex
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.scan.batches import BatchRunner, ProcessedSample
@@ -100,7 +105,7 @@ def test_what_exists_is_found_before_the_model_loads(
     assert "exists already" in said and "nothing/here" not in said
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     model: str,
     images: str,
@@ -137,6 +142,32 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     assert "high-confidence" in captured.out
 
 
+def test_a_finished_scan_of_other_weights_is_not_resumed(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = make_model(tmp_path / "model"), tmp_path / "scan"
+    assert scan(str(model), images, out) == 0
+    make_model(model, seed=1)
+    capsys.readouterr()
+    assert scan(str(model), images, out, "--resume") == 1
+    said = capsys.readouterr().err
+    assert "the model's weights: " in said and "loading" not in said
+
+
+def test_an_incomplete_checkpoint_is_not_scanned(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = make_model(tmp_path / "model"), tmp_path / "scan"
+    weights = load_file(model / "model.safetensors")
+    gone = next(key for key in weights if key.endswith("layers.1.mlp.up_proj.weight"))
+    del weights[gone]
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert scan(str(model), images, out) == 1
+    said = capsys.readouterr().err
+    assert "weights missing: 1" in said and "layers.1.mlp.up_proj.weight" in said and "Traceback" not in said
+    assert not out.exists()
+
+
 def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     """In a process of its own, as a terminal's Ctrl-C reaches it while the model works."""
     out, images, said = tmp_path / "a scan", str(make_images(tmp_path / "many", 40)), tmp_path / "stderr"
@@ -167,6 +198,66 @@ def test_how_to_go_on_can_be_pasted(model: str, tmp_path: Path) -> None:
     assert again[0] == "vlmscope" and again[-1] == "--resume"
     assert main(again[1:]) == 0
     assert read_manifest(out).progress is None
+
+
+def test_a_scan_whose_terminal_goes_away_is_saved(model: str, tmp_path: Path) -> None:
+    """In a pseudo-terminal of its own, whose other end is closed: writing to it fails from then on."""
+    out, images = tmp_path / "a scan", str(make_images(tmp_path / "many", 40))
+    command = ["scan", "--model", model, "--images", images, "--out", str(out), "--batch", "1", "--save-samples", "1"]
+    process, terminal = pty.fork()
+    if process == 0:  # pragma: no cover (another process)
+        code = 99
+        try:
+            gc.callbacks.clear()
+            sys.stdin, sys.stdout, sys.stderr = (os.fdopen(fd, mode) for fd, mode in ((0, "r"), (1, "w"), (2, "w")))
+            code = main(command)
+        finally:
+            os._exit(code)
+    reader = threading.Thread(target=drained, args=(terminal, out))
+    reader.start()  # until there is a sample; then it closes the terminal
+    try:
+        reader.join(120)
+        for _ in range(12_000):
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+    finally:
+        if not ended:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+    assert ended and os.waitstatus_to_exitcode(status) == 129
+    saved = read_manifest(out)
+    assert saved.progress is not None and 0 < saved.scanned < 40
+    assert main([*command, "--resume"]) == 0
+    assert read_manifest(out).progress is None
+
+
+def drained(terminal: int, out: Path) -> None:
+    """Read what a scan writes to its terminal until a sample of it is saved, and close the terminal."""
+    for _ in range(12_000):
+        if select.select([terminal], [], [], 0.01)[0]:
+            os.read(terminal, 65536)
+        if (out / "manifest.json").exists() and read_manifest(out).scanned:
+            break
+    os.close(terminal)
+
+
+def test_nohup_keeps_a_scan_going(model: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = BatchRunner.pieces
+
+    def hung_up(self: BatchRunner, *args: Any) -> Iterator[list[ProcessedSample]]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return pieces(self, *args)
+
+    monkeypatch.setattr(BatchRunner, "pieces", hung_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert scan(model, images, tmp_path / "scan") == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert read_manifest(tmp_path / "scan").progress is None
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "all", "2.5"])

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay, shade
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.method.norm import norm
 from vlmscope.core.notebook.notebook import notebook_path
@@ -25,6 +25,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show_page import ShownNeuron
+from vlmscope.tui.commands.show_png import LINE, with_tokens
 from vlmscope.tui.commands.show_text import as_lines
 
 NEURON = Neuron(3, 17)
@@ -250,9 +251,11 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
     crop = open_crop(top.read_crop())
     assert top.visual_map is not None
     small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
-    factor = picture.height // crop.height
+    factor = picture.width // (2 * crop.width)
     assert factor > 1
-    assert picture.height == factor * crop.height
+    assert top.text_norms is not None and (top.text_norms > 3).any()
+    assert picture.height > factor * crop.height  # the words are below
+    picture = picture.crop((0, 0, picture.width, factor * crop.height))
     left = picture.crop((0, 0, factor * crop.width, picture.height)).resize(crop.size, Image.Resampling.NEAREST)
     right = picture.crop((picture.width - factor * crop.width, 0, picture.width, picture.height))
     assert np.array_equal(np.asarray(left), np.asarray(crop))
@@ -295,3 +298,92 @@ def test_a_notebook_that_cannot_be_read_hides_nothing_else(scan: Path, capsys: p
     captured = capsys.readouterr()
     assert "L1/N2" in captured.out
     assert "without the notebook" in captured.err
+
+
+def write_one_map(out: Path, like: Path, visual: int, text: list[int], words: str = " a dog runs home") -> None:
+    """One sample of one map, from 0 to 255: ``visual`` in every patch, ``text`` at the tokens."""
+    update = {"samples": 1, "scanned": 1, "top_n": 1, "maps": 1}
+    manifest = read_manifest(like).model_copy(update=update)
+    arrays = {name: np.zeros(shape, dtype=dtype) for name, (dtype, shape) in array_shapes(manifest).items()}
+    arrays["maximum"][:] = arrays["top_text"][:] = 2.0
+    arrays["maps_visual"][:] = visual
+    arrays["maps_text"][..., : len(text)] = text
+    tokens = [f" {word}" for word in words.split()]
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(buffer, "JPEG")
+    with StoreWriter(out, 1) as writer:
+        writer.add_sample("a.jpg", words, tokens, buffer.getvalue())
+        writer.finish(manifest, arrays)
+
+
+def shades(picture: Image.Image) -> set[tuple[int, ...]]:
+    """The colours that fill much of the picture."""
+    return {colour for count, colour in picture.getcolors(1 << 24) if count > 200}  # type: ignore[misc, union-attr]
+
+
+@pytest.mark.parametrize("colour_map", list(ColourMap))
+def test_the_picture_of_a_text_neuron_has_its_words(scan: Path, tmp_path: Path, colour_map: ColourMap) -> None:
+    write_one_map(tmp_path / "text", scan, visual=0, text=[0, 255, 128, 0])
+    file = tmp_path / "out.png"
+    assert main(["show", str(tmp_path / "text"), "L0/N0", "--png", str(file), "--colour-map", colour_map]) == 0
+    with Image.open(file) as picture:
+        words = picture.convert("RGB").crop((0, 330, picture.width, picture.height))
+    top = ScanStore(tmp_path / "text").example(Neuron(0, 0), 0, Thresholds())
+    assert top.text_norms is not None
+    assert {shade(float(norm)) for norm in top.text_norms[1:3]} <= shades(words)
+    assert any(sum(colour) < 60 for _, colour in words.getcolors(1 << 24) or [])  # type: ignore[arg-type]
+
+
+def test_a_long_description_is_wrapped_and_ends(scan: Path, tmp_path: Path) -> None:
+    write_one_map(tmp_path / "one", scan, visual=0, text=[255], words="dog")
+    write_one_map(tmp_path / "many", scan, visual=0, text=[255] * 40, words="elephant " * 40)
+    sizes = []
+    for name in ("one", "many"):
+        assert main(["show", str(tmp_path / name), "L0/N0", "--png", str(tmp_path / f"{name}.png")]) == 0
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            sizes.append(picture.size)
+    assert sizes[0][0] == sizes[1][0] and sizes[0][1] + 3 * LINE <= sizes[1][1]
+    endless = with_tokens(Image.new("RGB", (50, 10)), [(" elephant" * 9, 10.0)] * 5000)
+    assert endless.height < 1100
+
+
+def test_the_picture_of_a_visual_neuron_has_no_words(scan: Path, tmp_path: Path) -> None:
+    write_one_map(tmp_path / "visual", scan, visual=255, text=[0, 0, 0, 0])
+    assert main(["show", str(tmp_path / "visual"), "L0/N0", "--png", str(tmp_path / "out.png")]) == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.height < picture.width / 2
+
+
+def test_where_nothing_activates_no_blank_picture_is_written(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_one_map(tmp_path / "none", scan, visual=0, text=[0, 0, 0, 0])
+    assert main(["show", str(tmp_path / "none"), "L0/N0", "--png", str(tmp_path / "out.png")]) == 1
+    said = capsys.readouterr().err
+    assert "L0/N0 does not activate on sample 1" in said and "--sample" in said
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_picture_carries_what_it_shows(scan: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out.png"
+    assert main(["show", str(scan), "L3/N17", "--sample", "2", "--png", str(file), "--colour-map", "grey"]) == 0
+    store = ScanStore(scan)
+    top = store.example(NEURON, 1, Thresholds())
+    with Image.open(file) as picture:
+        picture.load()
+        found = picture.info
+    assert found["Neuron"] == "L3/N17" and found["Model"] == "synthetic" and found["Hook"] == "gate"
+    assert float(found["Activation"]) == pytest.approx(top.activation, rel=1e-5)
+    assert found["Scale"].startswith("norm 0 to 10; 10 is the neuron's maximum activation, ")
+    assert float(found["Scale"].split()[-1]) == pytest.approx(float(store.maximum[3, 17]), rel=1e-5)
+    assert found["Colour map"] == "grey" and found["Scan"] == store.manifest.scan_id
+    assert found["Sample"] == f"rank 2, number {top.sample.index}, {top.sample.image}"
+    assert found["Label"] == Label(int(store.labels(Thresholds()).label[3, 17])).word
+
+
+def test_a_picture_of_hostile_texts_is_written(scan: Path, tmp_path: Path) -> None:
+    write_one_map(tmp_path / "hostile", scan, visual=0, text=[255], words="\x1b[2Jcaf\udce9\u202e")
+    assert main(["show", str(tmp_path / "hostile"), "L0/N0", "--png", str(tmp_path / "out.png")]) == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        picture.load()
+        assert picture.info["Description"] == " [2Jcaf? "

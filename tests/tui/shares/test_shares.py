@@ -43,10 +43,10 @@ def words_of(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
     return [percent(int(count), int(counts.sum())) if counts.sum() else "-" for count in counts]
 
 
-def line_of(scan: ScanStatistics, layer: int | None, firm_only: bool = False) -> list[str]:
+def line_of(scan: ScanStatistics, layer: int | None, high_only: bool = False) -> list[str]:
     """What ``line`` should be for one scan without a control."""
-    counts, firm = ((of.sum(axis=0) if layer is None else of[layer]) for of in (scan.counts, scan.high_confidence))
-    words = [*words_of(firm if firm_only else counts), percent(int(firm.sum()), int(counts.sum()))]
+    counts, high = ((of.sum(axis=0) if layer is None else of[layer]) for of in (scan.counts, scan.high_confidence))
+    words = [*words_of(high if high_only else counts), percent(int(high.sum()), int(counts.sum()))]
     if scan.fragile is not None:
         marked = scan.fragile.sum() if layer is None else scan.fragile[layer].sum()
         words.append(percent(int(marked), int(counts.sum())))
@@ -67,25 +67,25 @@ async def test_every_layer_and_all_of_them(scan: Path) -> None:
         for layer in range(4):
             assert line(on, layer) == line_of(want, layer)
         assert line(on, "all") == line_of(want, None)
-        assert "figure 5" in table(on)[0] and "Tv 2 nv 4 Tt 3 nt 2 firm > 0.8" in table(on)[0]
+        assert "figure 5" in table(on)[0] and "Tv 2 nv 4 Tt 3 nt 2 high > 0.8" in table(on)[0]
         assert "small · synthetic · gate · 12 samples" in table(on)[1]
         assert "No control to compare with: vlmscope scan --control" in on.screen
         assert_fits(on, 140, 40)
 
 
-async def test_f_shows_the_firm_ones_and_all_again(scan: Path) -> None:
+async def test_f_shows_the_high_confidence_ones_and_all_again(scan: Path) -> None:
     async with running(scan) as on:
         await opened(on)
         want = expected(scan)
         await on.press("f")
         assert "figure 6" in table(on)[0]
         for layer in (*range(4), None):
-            assert line(on, "all" if layer is None else layer) == line_of(want, layer, firm_only=True)
+            assert line(on, "all" if layer is None else layer) == line_of(want, layer, high_only=True)
         await on.press("f")
         assert line(on, "all") == line_of(want, None)
 
 
-async def test_where_nothing_is_firm_there_are_no_shares(scan: Path) -> None:
+async def test_where_nothing_is_high_confidence_there_are_no_shares(scan: Path) -> None:
     async with running(scan) as on:
         await on.type(":firm 1")
         await opened(on)
@@ -323,7 +323,7 @@ async def test_a_click_on_a_key_does_what_it_does(scan: Path) -> None:
     async with running(scan) as on:
         await opened(on)
         lines = table(on)
-        await on.pilot.click("#shares", offset=(lines[-1].index("firm only"), len(lines) - 1))
+        await on.pilot.click("#shares", offset=(lines[-1].index("high-confidence"), len(lines) - 1))
         await on.until(lambda: "figure 6" in table(on)[0])
 
 

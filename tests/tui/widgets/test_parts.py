@@ -241,9 +241,9 @@ def test_no_line_is_worse_than_a_wrong_use(line: str) -> None:
 def test_searches() -> None:
     assert read_search("17", 2, 4, 32).neuron == Neuron(2, 17)
     assert read_search("L3/N1", 2, 4, 32).neuron == Neuron(3, 1)
-    found = read_search("firm visual", 2, 4, 32)
-    assert (found.label, found.firm, found.neuron) == (Label.VISUAL, True, None)
+    found = read_search("high-confidence visual", 2, 4, 32)
+    assert (found.label, found.high_confidence, found.neuron) == (Label.VISUAL, True, None)
     found = read_search(" firm visual red Train ", 2, 4, 32)
-    assert (found.label, found.firm, found.word) == (Label.VISUAL, True, "red Train")
+    assert (found.label, found.high_confidence, found.word) == (Label.VISUAL, True, "red Train")
     with pytest.raises(UsageError, match="Nothing was typed"):
         read_search("  ", 2, 4, 32)

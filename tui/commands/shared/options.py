@@ -182,4 +182,4 @@ class ScannedModelOptions:
     def spec(self, manifest: Manifest, config: Config) -> ModelSpec:
         """The scanned model, to be loaded by the model process."""
         model, device, dtype = manifest.model, self.device or config.device, self.dtype or config.dtype
-        return ModelSpec(model.name, model.revision, device, dtype, manifest.hook)
+        return ModelSpec(model.name, model.revision, device, dtype, manifest.hook, weights=model.weights)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -69,8 +70,8 @@ def append_bar(line: Text, counts: Counts, width: int) -> None:
 
 
 def append_label(line: Text, label: Label, high_confidence: bool) -> None:
-    """Append a column of 13 cells; ``!`` marks a high-confidence label."""
-    line.append(f"{label.letter} {label.word}{'!' if high_confidence else ''}".ljust(13), style=COLOURS[label])
+    """Append a column of 17 cells; ``high`` marks a high-confidence label."""
+    line.append(f"{label.letter} {label.word}{' high' if high_confidence else ''}".ljust(17), style=COLOURS[label])
 
 
 def write_png(path: Path, picture: bytes) -> None:
@@ -96,6 +97,24 @@ def write_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def write_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write ``value`` as JSON: ASCII alone, so that text from outside reaches no terminal raw; no NaN, no infinity."""
     _write(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def write_json_list(form: Mapping[str, object], rows: Iterable[Sequence[object]]) -> None:
+    """Write a list of objects of one form, as ``write_json`` does, without the whole of it in memory.
+
+    Args:
+        form: the keys of an object; in the places of its values their indices in a row, in order.
+        rows: the values, which are numbers, texts, bool or None.
+    """
+    text = json.dumps([form], indent=2)
+    template = re.sub(r"(?<=[ ])\d+(?=,?\n)", "%s", text[text.index("\n") : text.rindex("\n")].replace("%", "%%"))
+    encode, put = json.JSONEncoder(allow_nan=False).encode, sys.stdout.write
+    last = "["
+    for row in rows:
+        put(last)
+        values = (value if type(value) is not float or math.isfinite(value) else None for value in row)
+        last = template % tuple(map(encode, values)) + ","
+    _write("[]" if last == "[" else last[:-1] + "\n]")
 
 
 def _finite(value: object) -> object:

@@ -6,9 +6,9 @@ from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.notebook.explanation import Explanation, Source
+from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.views.page import Facts
-from vlmscope.tui.widgets.lines import Part, beside, blank, row, short
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, short
 from vlmscope.tui.widgets.numbers import activation, fraction, heights, share_active, spark
 from vlmscope.tui.widgets.page.statistics import histogram
 from vlmscope.tui.widgets.page.words import spell
@@ -27,7 +27,7 @@ _MOST_SAID = 4  # lines of the explanation below the pictures
 
 
 def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
-    parts: list[Part] = [(f"{'peaks':<10}", palette.muted)]
+    parts: list[Span] = [subject("peaks", palette)]
     for at, (word, count) in enumerate(facts.peaks):
         parts.append((" · " if at else "", palette.muted))
         parts.append((spell(word) or "␣", palette.text))
@@ -37,101 +37,68 @@ def _peaks(facts: Facts, palette: Palette, width: int) -> Strip:
     return row(parts, width)
 
 
-def facts_beside(facts: Facts, meaning: Meaning | None, width: int, height: int, palette: Palette) -> list[Strip]:
-    """A narrow column: concepts and explanation, one peak word a line, and both distributions where there is room."""
+def _with_note(text: str, note: str, palette: Palette, width: int) -> Strip:
+    """A text that is cut where it is too long, and a note that never is."""
+    room = max(width - len(note), 1)
+    return Strip.join([row([(text, palette.text)], room), row([(note, palette.muted)], len(note))])
+
+
+def facts_beside(facts: Facts, meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:
+    """A narrow column: concepts and explanation, one peak word per line, both distributions where there is room."""
     sparks: list[Strip] = []
-    for name, distribution, look in (
-        ("patches", facts.visual, palette.labels[0]),
-        ("words", facts.text, palette.labels[1]),
-    ):
-        sparks.append(
-            row([(f"{name} ", palette.muted), (share_active(distribution.share_active), palette.text)], width)
-        )
-        sparks.append(row([(spark(heights(distribution, BINS // 2)), look)], width))
-    lines = meaning_beside(meaning, width, max(height - _LEAST_PEAKS, 1), palette) if meaning is not None else []
+    for name, distribution, kind in facts.distributions:
+        active = share_active(distribution.share_active)
+        sparks.append(row([(f"{name} ", palette.muted), (active, palette.text)], width))
+        sparks.append(row([(spark(heights(distribution, BINS // 2)), palette.labels[kind])], width))
+    lines = meaning_beside(meaning, width, max(height - _LEAST_PEAKS, 1), palette)
     lines.append(row([("words at its peaks", palette.muted)], width))
     if not facts.peaks:
         lines.append(row([("none", palette.muted)], width))
     room = height - len(lines)
     for word, count in facts.peaks[: max(room - len(sparks), min(room, 3))]:
-        note = f" ×{count}"
-        lines.append(
-            Strip.join(
-                [row([(spell(word) or "␣", palette.text)], width - len(note)), row([(note, palette.muted)], len(note))]
-            )
-        )
+        lines.append(_with_note(spell(word) or "␣", f" ×{count}", palette, width))
     if len(lines) + len(sparks) <= height:
         lines += sparks
     return lines[:height]
 
 
-def facts_below(facts: Facts, meaning: Meaning | None, width: int, height: int, palette: Palette) -> list[Strip]:
+def facts_below(facts: Facts, meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:
     """What it means, its peaks, and its distributions: what matters most first; histograms where there is room."""
     sparks = []
-    for name, distribution, look in (
-        ("patches", facts.visual, palette.labels[0]),
-        ("words", facts.text, palette.labels[1]),
-    ):
-        sparks.append(
-            row(
-                [
-                    (f"{name:<10}", palette.muted),
-                    (spark(heights(distribution)), look),
-                    (f"  {share_active(distribution.share_active)}", palette.text),
-                    (f" · mean {activation(distribution.mean)}", palette.muted),
-                ],
-                width,
-            )
-        )
-    peaks = _peaks(facts, palette, width)
-    if meaning is None:
-        lines = [*blank(width), peaks]
-    else:
-        decided = decided_line(meaning, palette, width)
-        noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
-        others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
-        said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
-        concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
-        lines = [*blank(width), concepts, *said, *noted, peaks, promoted]
+    for name, distribution, kind in facts.distributions:
+        numbers = f"  {share_active(distribution.share_active)}", f" · mean {activation(distribution.mean)}"
+        plot: list[Span] = [subject(name, palette), (spark(heights(distribution)), palette.labels[kind])]
+        sparks.append(row([*plot, (numbers[0], palette.text), (numbers[1], palette.muted)], width))
+    decided = decided_line(meaning, palette, width)
+    noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
+    others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
+    said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
+    concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
+    lines = [*blank(width), concepts, *said, *noted, _peaks(facts, palette, width), promoted]
     rest = height - len(lines)
     if rest < TALL + 1:
         return [*lines, *sparks][:height]
-    half = (width - 3) // 2
-    tall = min(rest - 1, 18)
-    plots = beside(
-        [
-            (histogram("patches", facts.visual, half, tall, palette, 0), half),
-            (histogram("words", facts.text, half, tall, palette, 1), half),
-        ],
-        tall,
-        gap=3,
-    )
-    return [*lines, *blank(width), *plots][:height]
+    half, tall = (width - 3) // 2, min(rest - 1, 18)
+    plots = [(histogram(*of, half, tall, palette), half) for of in facts.distributions]
+    return [*lines, *blank(width), *beside(plots, tall, gap=3)][:height]
 
 
 # -- what it means -----------------------------------------------------------------------------------------------------
 
 
-def subject(text: str, palette: Palette) -> Part:
+def subject(text: str, palette: Palette) -> Span:
     return (f"{text:<{HEAD}}", palette.muted)
-
-
-def _purity(meaning: Meaning) -> str:
-    found = meaning.concepts
-    if found is None or not found.words:
-        return ""
-    return f"purity {fraction(found.purity)} (base {fraction(found.base_rate)})"
 
 
 def concepts_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     """The words that stand out, strongest first, and how pure the first one is."""
     found = meaning.concepts
-    parts: list[Part] = [subject("concepts", palette)]
+    parts: list[Span] = [subject("concepts", palette)]
     if found is None:
         return row([*parts, (NO_CONCEPTS if meaning.whole else NOT_YET, palette.muted)], width)
     if not found.words:
         return row([*parts, ("no word stands out", palette.muted)], width)
-    note = f"  {_purity(meaning)}"
+    note = f"  purity {fraction(found.purity)} (base {fraction(found.base_rate)})"
     used = HEAD + len(note)
     for at, concept in enumerate(found.words):
         text, number = short(concept.word, _WORD), f" {concept.strength:.1f}"
@@ -150,7 +117,7 @@ def spelled(words: tuple[str, ...]) -> str:
 
 def promoted_line(meaning: Meaning, palette: Palette, width: int) -> Strip:
     """The tokens that it promotes and suppresses."""
-    parts: list[Part] = [subject("promotes", palette)]
+    parts: list[Span] = [subject("promotes", palette)]
     if meaning.promoted is None:
         note = meaning.promoted_note or f"{meaning.promoted_key} asks the model"
         return row([*parts, (note, palette.muted)], width)
@@ -171,8 +138,8 @@ def written_by(explanation: Explanation) -> str:
             return f"borrowed from {short(explanation.model, 20)}"
         case Source.PAPER:
             return "the paper"
-    sure = f", {explanation.confidence} confidence" if explanation.confidence else ""
-    return f"{short(explanation.model, 40)}{sure}"
+    confidence = f", {explanation.confidence} confidence" if explanation.confidence else ""
+    return f"{short(explanation.model, 40)}{confidence}"
 
 
 def said(explanation: Explanation) -> str:
@@ -208,7 +175,7 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
     lines = lines[:height]
     strips = []
     for at, line in enumerate(lines):
-        parts: list[Part] = [subject("explained" if at == 0 else "", palette), (line, look)]
+        parts: list[Span] = [subject("explained" if at == 0 else "", palette), (line, look)]
         if at == len(lines) - 1 and cut:
             parts.append(("…", look))
         elif at == len(lines) - 1 and by:
@@ -222,11 +189,11 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     entry = meaning.entry
     if entry is None or not meaning.scores:
         return []
-    from vlmscope.tui.widgets.page.score_words import score_line
+    from vlmscope.tui.widgets.page.score_words import score_text
 
     for saved in entry.explanations:
         for report in meaning.scores.get(saved.id, ())[:1]:
-            return [score_line(report, palette, width, HEAD)]
+            return [row([subject("score", palette), (score_text(report), palette.text)], width)]
     return []
 
 
@@ -235,7 +202,7 @@ def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None
     entry = meaning.entry
     if entry is None or not (entry.verdict or entry.bookmark or entry.tags or entry.note):
         return None
-    parts: list[Part] = [subject("noted", palette)]
+    parts: list[Span] = [subject("noted", palette)]
     if entry.verdict:
         parts.append((f"{_VERDICTS[entry.verdict]} {entry.verdict}  ", palette.strong))
     if entry.bookmark:
@@ -255,8 +222,7 @@ def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) 
     else:
         for at, concept in enumerate(found.words[:3]):
             note = f" {fraction(found.purity)} pure" if at == 0 else f" {concept.strength:.1f}"
-            strip = row([(short(concept.word, _WORD), palette.text)], max(width - len(note), 1))
-            lines.append(Strip.join([strip, row([(note, palette.muted)], len(note))]))
+            lines.append(_with_note(short(concept.word, _WORD), note, palette, width))
     shown = explanation_lines(meaning, palette, width + HEAD, max(height - len(lines) - 1, 1))
     lines.append(row([("explained", palette.muted)], width))
     lines += [strip.crop(HEAD, width + HEAD).adjust_cell_length(width) for strip in shown]

@@ -8,7 +8,7 @@ from textual.strip import Strip
 
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Part, blank, row, short
+from vlmscope.tui.widgets.lines import Span, blank, row, short
 from vlmscope.tui.widgets.page.facts import (
     HEAD,
     concepts_line,
@@ -24,6 +24,7 @@ from vlmscope.tui.widgets.palette import Palette
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import SavedExplanation
 
+CO_OCCUR = "words that co-occur, not an explanation by a model"
 _LONGEST_NOTE = 20_000  # characters that the page of meanings shows
 
 
@@ -46,9 +47,9 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
 
 
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
-    """Everything that was said of the neuron: concepts, tokens, every explanation with where it came from."""
+    """Everything in words about the neuron: concepts, tokens, every explanation with its source."""
     lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
-    lines.append(row([subject("", palette), ("words that co-occur, no explanation by a model", palette.muted)], width))
+    lines.append(row([subject("", palette), (CO_OCCUR, palette.muted)], width))
     lines += blank(width)
     lines += _promoted(meaning, palette, width)
     lines += blank(width)
@@ -81,10 +82,13 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
 
 
 def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
-    from vlmscope.tui.widgets.page.score_words import score_lines_wrapped
+    from vlmscope.tui.widgets.page.score_words import score_text
 
-    reports = meaning.scores.get(explanation, ())
-    return [line for report in reports for line in score_lines_wrapped(report, palette, width, HEAD)]
+    lines = []
+    for report in meaning.scores.get(explanation, ()):
+        for at, line in enumerate(textwrap.wrap(score_text(report), max(width - HEAD, 8))):
+            lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
+    return lines
 
 
 def _promoted(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
@@ -108,7 +112,7 @@ def _time(created: str) -> str:
 
 def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]:
     explanation = saved.explanation
-    parts: list[Part] = [("▸ " if saved.leads else "  ", palette.accent)]
+    parts: list[Span] = [("▸ " if saved.leads else "  ", palette.accent)]
     parts.append((f"#{saved.id} · {written_by(explanation)}", palette.strong))
     lines = [row(parts, width), *_wrapped(said(explanation), palette, width)]
     for name, value in (("looks for", ", ".join(explanation.visual_phrases)), ("words", explanation.text_cue)):

@@ -21,15 +21,12 @@ from textual.strip import Strip
 
 from vlmscope.core.method.heatmap import GLYPHS, RGB, ColourMap, colours, glyph, glyph_rows, overlay
 from vlmscope.tui.views.evidence import PictureView
-from vlmscope.tui.widgets.lines import Part, blank, row
+from vlmscope.tui.widgets.lines import Span, blank, row
 from vlmscope.tui.widgets.page.frame import SCALE
 from vlmscope.tui.widgets.palette import Palette, style
 
 STALE = 0.6  #: how far a picture that is out of date fades into the background
-
-
-COLOURS = 96  #: of one picture: at this size the eye misses none, and a cell's style is often one made before
-
+COLOURS = 96  #: of one picture: enough for the eye at this size, and few enough that styles are reused
 NEAR = 12  #: colours whose channels differ by no more than this are shown as one
 
 
@@ -46,7 +43,7 @@ def _style(lower: RGB | None, upper: RGB) -> Style:
 def _join_near(image: Image.Image) -> tuple[list[RGB], NDArray[np.uint16]]:
     """The palette of a picture in palette mode, and its pixels, each as the most frequent colour that is near its own.
 
-    JPEG scatters a flat area over a dozen colours that no eye tells apart; joined, they are one run of cells.
+    JPEG scatters a flat area over a dozen colours that look the same; joined, they are one run of cells.
     """
     indices = np.asarray(image)
     flat: NDArray[np.int16] = np.array(image.getpalette() or [0, 0, 0], dtype=np.int16).reshape(-1, 3)
@@ -109,9 +106,9 @@ def half_blocks(image: Image.Image) -> list[Strip]:
     return strips
 
 
-def fade(image: Image.Image, background: RGB, share: float) -> Image.Image:
+def fade(image: Image.Image, background: RGB) -> Image.Image:
     """``image`` faded towards ``background``: how a picture looks that is out of date."""
-    return Image.blend(image, Image.new("RGB", image.size, background), share)
+    return Image.blend(image, Image.new("RGB", image.size, background), STALE)
 
 
 def luminance_glyphs(image: Image.Image, *, dark: bool) -> list[Strip]:
@@ -154,7 +151,7 @@ def origin_box(evidence: PictureView, size: tuple[int, int], palette: Palette, *
     if palette.colourless:
         return _centred(luminance_glyphs(image, dark=palette.dark), *size)
     if stale:
-        image = fade(image, palette.background, STALE)
+        image = fade(image, palette.background)
     return _centred(half_blocks(image), *size)
 
 
@@ -167,10 +164,7 @@ def activation_box(
     if evidence.crop is None and colour_map is ColourMap.FADE:
         colour_map = ColourMap.VIRIDIS  # there is nothing to fade
     rows, columns = evidence.visual.shape
-    if evidence.crop is not None:
-        small = fit(evidence.crop, *size)
-    else:
-        small = fit(Image.new("RGB", (columns * 16, rows * 16)), *size)
+    small = fit(evidence.crop or Image.new("RGB", (columns * 16, rows * 16)), *size)
     if palette.colourless:
         lines = glyph_rows(evidence.visual, small.width, small.height // 2)
         look = Style(dim=True) if stale else Style()
@@ -178,7 +172,7 @@ def activation_box(
     # The overlay is laid over the small picture: the same colours as over the large one, and far less work.
     image = overlay(small, evidence.visual, colour_map)
     if stale:
-        image = fade(image, palette.background, STALE)
+        image = fade(image, palette.background)
     return _centred(half_blocks(image), *size)
 
 
@@ -191,7 +185,7 @@ def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:
     lines = []
     for y in range(height):
         if palette.colourless:
-            swatch: Part = (glyph(float(levels[2 * y])) * 2, palette.text)
+            swatch: Span = (glyph(float(levels[2 * y])) * 2, palette.text)
         else:
             swatch = ("▄▄", style(table[2 * y + 1], table[2 * y]))
         lines.append(row([(f"{numbers.get(y, '  ')} ", palette.muted), swatch], SCALE))
@@ -199,18 +193,15 @@ def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:
 
 
 def captions(
-    evidence: PictureView | None, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool
+    evidence: PictureView, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool
 ) -> tuple[Strip, Strip]:
     """The lines above the two boxes; a picture that is out of date bears its own address."""
     width = size[0]
-    if evidence is None:
-        return row([("origin", palette.muted)], width), row([("activation", palette.muted)], width)
     if stale:
         which = f"#{evidence.sample}" if evidence.sample is not None else evidence.name
         note = row([(f"still {evidence.neuron} {which}", palette.warning)], width)
         return note, note
-    left: list[Part] = [("origin", palette.muted)]
-    right: list[Part] = [("activation ", palette.muted)]
+    right: list[Span] = [("activation ", palette.muted)]
     if evidence.visual is not None:
         peak = float(evidence.visual.max()) if evidence.visual.size else 0.0
         mark = "" if evidence.exact else "≈"
@@ -218,4 +209,4 @@ def captions(
         if len(f"activation {colour_map} {value}") > width:
             right.clear()
         right += [(f"{colour_map} ", palette.muted), (value, palette.text)]
-    return row(left, width), row(right, width)
+    return row([("origin", palette.muted)], width), row(right, width)

@@ -1,6 +1,7 @@
 """Origin, ground truth and prediction side by side, as the paper's figures have them, with the score and its limits."""
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +13,9 @@ from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
-from vlmscope.tui.views.page import PageView
+from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
-from vlmscope.tui.widgets.lines import Part, beside, blank, row
+from vlmscope.tui.widgets.lines import Span, beside, blank, row
 from vlmscope.tui.widgets.page.frame import GAP, SCALE
 from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
 from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from vlmscope.core.scoring.simulation import PredictedSample
 
 
-def score_page(view: PageView, score: ScoreView | None, width: int, height: int, palette: Palette) -> list[Strip]:
+def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[Strip]:
     """The page's score: numbers, then one sample after the other."""
+    score = scene.score
     if score is None:
         return [row([("no score yet: S simulates the neuron from its explanation", palette.muted)], width)]
     if score.report is None:
@@ -39,11 +41,11 @@ def score_page(view: PageView, score: ScoreView | None, width: int, height: int,
             else "the pictures are not kept: c makes this explanation lead, then S computes them again"
         )
         return [*lines, *blank(width), row([(note, palette.muted)], width)][:height]
-    return [*lines, *_example(view, score, score.examples[score.at], width, height - len(lines), palette)][:height]
+    return [*lines, *_example(scene, score, score.examples[score.at], width, height - len(lines), palette)][:height]
 
 
 def note_of(report: ScoreReport) -> str:
-    """What a reader of the score should know, in one line."""
+    """The limits of a score, in one line."""
     own = "independent of the inspected model" if report.independent else ""
     return "; ".join(filter(None, [own, report.note]))
 
@@ -68,11 +70,11 @@ def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
 
 
 def _example(
-    view: PageView, score: ScoreView, example: "PredictedSample", width: int, height: int, palette: Palette
+    scene: Scene, score: ScoreView, example: "PredictedSample", width: int, height: int, palette: Palette
 ) -> list[Strip]:
-    sample = example.sample
+    sample, truth, predicted = example.sample, example.truth, example.prediction
     rank = f"rank {sample.rank}" if sample.rank is not None else "random"
-    parts: list[Part] = [
+    parts: list[Span] = [
         (f"example {score.at + 1} of {len(score.examples or ())}", palette.strong),
         (f" · {rank} · #{sample.sample}", palette.muted),
     ]
@@ -84,22 +86,24 @@ def _example(
         parts.append((f" · {example.reason}", palette.warning))
     cells = max((width - SCALE - 3 * GAP) // 3, 4)
     rows = max(min(cells // 2, height - 6), 1)
-    size = (cells, rows)
-    truth = example.truth
-    predicted = example.prediction
-    heads: list[tuple[list[Strip], int]] = [
-        ([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")
-    ]
-    blocks: list[tuple[list[Strip], int]] = [
-        (_origin(view, score, size, palette), cells),
-        (_map(view, score, truth.visual if truth else None, "no truth", size, palette), cells),
-        (_map(view, score, predicted.visual if predicted else None, "not predicted", size, palette), cells),
-        (scale(rows, view.colour_map, palette), SCALE),
+    colour_map, picture = scene.state.colour_map, _picture(score, sample.sample)
+
+    def box(norms: NDArray[np.float32] | None, problem: str) -> tuple[list[Strip], int]:
+        if norms is None:
+            return message_box(problem, cells, rows, palette), cells
+        shown = replace(picture, visual=norms)
+        return activation_box(shown, (cells, rows), colour_map, palette, stale=False, waiting=""), cells
+
+    heads = [([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")]
+    blocks = [
+        (origin_box(picture, (cells, rows), palette, stale=False), cells),
+        box(truth.visual if truth else None, "no truth"),
+        box(predicted.visual if predicted else None, "not predicted"),
+        (scale(rows, colour_map, palette), SCALE),
     ]
     lines = [row(parts, width), *beside(heads, 1, GAP), *beside(blocks, rows, GAP)]
     rest = height - len(lines)
-    true = truth.text if truth is not None else None
-    told = words(sample.tokens, true, 3.0, palette, width).lines
+    told = words(sample.tokens, truth.text if truth is not None else None, 3.0, palette, width).lines
     if predicted is None or predicted.text is None:
         return [*lines, *told[:rest]]
     half = max(rest // 2 - 1, 1)
@@ -107,37 +111,17 @@ def _example(
     return [*lines, *told[:half], row([("predicted:", palette.muted)], width), *again[:half]]
 
 
-def _evidence(view: PageView, score: ScoreView, norms: NDArray[np.float32] | None, problem: str) -> PictureView:
+def _picture(score: ScoreView, sample: int) -> PictureView:
     try:
-        crop, trouble = (open_crop(score.crop), "") if score.crop else (None, "the scan has none")
+        crop, problem = (open_crop(score.crop), "") if score.crop else (None, "the scan has none")
     except StoreError as error:
-        crop, trouble = None, error.message
-    assert score.examples is not None
+        crop, problem = None, error.message
     return PictureView(
-        neuron=view.neuron,
+        neuron=score.neuron,
         thresholds=Thresholds(),
         rank=None,
-        sample=score.examples[score.at].sample.sample,
+        sample=sample,
         image="",
         crop=crop,
-        crop_problem=trouble,
-        visual=norms,
-        map_problem=problem,
+        crop_problem=problem,
     )
-
-
-def _origin(view: PageView, score: ScoreView, size: tuple[int, int], palette: Palette) -> list[Strip]:
-    return origin_box(_evidence(view, score, None, ""), size, palette, stale=False)
-
-
-def _map(
-    view: PageView,
-    score: ScoreView,
-    norms: NDArray[np.float32] | None,
-    problem: str,
-    size: tuple[int, int],
-    palette: Palette,
-) -> list[Strip]:
-    if norms is None:
-        return message_box(problem, *size, palette)
-    return activation_box(_evidence(view, score, norms, ""), size, view.colour_map, palette, stale=False, waiting="")

@@ -5,7 +5,8 @@ import math
 from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS, EDGES, Distribution
-from vlmscope.tui.views.page import Facts
+from vlmscope.core.method.labels import Label
+from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.widgets.lines import blank, row
 from vlmscope.tui.widgets.numbers import activation, heights, share_active
 from vlmscope.tui.widgets.palette import Palette
@@ -14,19 +15,16 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ROOMY = 52  # cells from which a histogram's head has all its numbers
 
 
-def _deviation(distribution: Distribution) -> float:
-    return math.sqrt(max(distribution.mean_square - distribution.mean**2, 0.0))
-
-
 def histogram(
-    name: str, distribution: Distribution, width: int, height: int, palette: Palette, kind: int
+    name: str, distribution: Distribution, kind: Label, width: int, height: int, palette: Palette
 ) -> list[Strip]:
     """A histogram over the scan's logarithmic bins, with its numbers above and its edges below."""
     if math.isnan(distribution.mean):
         return [row([(f"{name}: none seen", palette.muted)], width)]
     numbers = [share_active(distribution.share_active), f"mean {activation(distribution.mean)}"]
     if width >= _ROOMY:
-        numbers = [f"{distribution.count:,}", *numbers, f"sd {activation(_deviation(distribution))}"]
+        deviation = math.sqrt(max(distribution.mean_square - distribution.mean**2, 0.0))
+        numbers = [f"{distribution.count:,}", *numbers, f"sd {activation(deviation)}"]
     head = row([(f"{name} ", palette.labels[kind] + palette.strong), (" · ".join(numbers), palette.text)], width)
     per_bin = 2 if width >= 2 * BINS else 1
     bins = BINS if width >= BINS else BINS // 2
@@ -60,10 +58,11 @@ def statistics(facts: Facts, maximum: float, width: int, height: int, palette: P
     """The page's statistics: both histograms, one above the other, and what they count."""
     each = max((height - 3) // 2, 4)
     largest = f"max {activation(maximum)} over all tokens, {activation(facts.content_maximum)} over patches and words"
+    patches, words = (histogram(*of, width, each, palette) for of in facts.distributions)
     return [
         row([(largest, palette.text)], width),
         row([("both axes logarithmic; the first bar: tokens that are not above 0", palette.muted)], width),
-        *histogram("patches", facts.visual, width, each, palette, 0),
+        *patches,
         *blank(width),
-        *histogram("words", facts.text, width, each, palette, 1),
+        *words,
     ][:height]

@@ -10,10 +10,10 @@ from textual.strip import Strip
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.norm import TOP
-from vlmscope.tui.widgets.lines import Part, row
+from vlmscope.tui.widgets.lines import Span, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
-_LEAST = 0.5  # norms below this look like none: without colour, brackets around every word would hide the text
+_LEAST = 0.5  # norms below this are shown as 0: without colour, brackets around every word would hide the text
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def _look(norm: float, threshold: float, palette: Palette, *, peak: bool) -> Sty
     return palette.shades[round(min(norm, TOP) * SHADES)] + strong
 
 
-def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Part]:
+def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *, peak: bool) -> list[Span]:
     """Leading blanks are not shaded, so that shaded neighbours stay apart."""
     text = spell(token)
     body = text.lstrip()
@@ -73,9 +73,9 @@ def words(
         threshold: T_t; tokens above it are underlined, the same that count for the vote.
     """
     peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
-    lines: list[list[Part]] = [[]]
+    lines: list[list[Span]] = [[]]
     used, peak_line = 0, 0
-    word: list[tuple[bool, list[Part]]] = []  # tokens since the last blank: they wrap together
+    word: list[tuple[bool, list[Span]]] = []  # tokens since the last blank: they wrap together
 
     def put() -> None:
         nonlocal used, peak_line
@@ -108,7 +108,7 @@ def words(
 
 
 def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Strip]:
-    """``height`` lines around the peak, moved by ``scroll`` lines; says at its ends how much is hidden."""
+    """``height`` lines around the peak, moved by ``scroll`` lines; its ends show how much is hidden."""
     total = len(shown.lines)
     if total <= height or height < 1:
         return shown.lines[: max(height, 0)]

@@ -1,0 +1,83 @@
+"""The picture that ``show --png`` writes: origin and activation side by side, the description below.
+
+The description is drawn where one of its tokens is above Tt, each token on its shade of green, as on the screen:
+otherwise the picture of a text neuron is blank.
+"""
+
+from PIL import Image, ImageDraw, ImageFont
+
+from vlmscope.core.base.text import plain
+from vlmscope.core.data.images import png
+from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay, shade
+from vlmscope.core.report.pictures import facts
+from vlmscope.core.store.example import Example
+from vlmscope.tui.commands.shared.output import PictureError
+from vlmscope.tui.commands.show_page import ShownNeuron
+
+SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
+GAP = 12  #: white pixels between origin and activation, and above the description
+FONT = 16  #: pixels
+LINE = 24  #: pixels from line to line
+LINES = 40  #: of the description at most, so that a damaged scan makes no endless picture
+TOKEN = 40  #: characters of a token at most; real ones are shorter
+
+
+def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -> bytes:
+    """The picture of a top sample as a PNG. Its text chunks name the neuron, the sample, the activation and the scale.
+
+    Raises:
+        PictureError: if there is no top sample, no map of it, or the neuron does not activate on it.
+    """
+    kept = page.store.manifest.maps
+    norms = None if picked is None else picked.visual_norms
+    if picked is None or norms is None:
+        which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"
+        hint = f"Stored maps: samples 1 to {kept}." if kept and picked is not None else "This scan stores no maps."
+        raise PictureError(
+            f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
+        )
+    tokens = (
+        [] if picked.text_norms is None else list(zip(picked.sample.tokens, picked.text_norms.tolist(), strict=True))
+    )
+    if not (norms > 0).any() and not any(norm > 0 for _, norm in tokens):
+        raise PictureError(
+            f"{page.neuron} does not activate on sample {picked.rank + 1}: its picture is blank.",
+            "Choose another sample with --sample, or another neuron.",
+        )
+    crop = open_crop(picked.read_crop())
+    factor = max(1, round(SIDE / max(crop.size)))
+    origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
+    activation = overlay(origin, norms, colour_map)
+    both = Image.new("RGB", (2 * origin.width + GAP, origin.height), "white")
+    both.paste(origin, (0, 0))
+    both.paste(activation, (origin.width + GAP, 0))
+    if any(norm > page.thresholds.T_t for _, norm in tokens):
+        both = with_tokens(both, tokens)
+    return png(both, facts(page.store.manifest, page.neuron, picked, colour_map) | {"Label": page.label.word})
+
+
+def with_tokens(picture: Image.Image, tokens: list[tuple[str, float]]) -> Image.Image:
+    """``picture`` with the description below it; ``tokens`` have their norms."""
+    font = ImageFont.load_default(FONT)
+    lines: list[list[tuple[int, int, str, float]]] = [[]]  # each token's place and width in pixels
+    x = 0
+    for token, norm in tokens:
+        word = plain(token, TOKEN)
+        width = round(font.getlength(word))
+        if x + width > picture.width and lines[-1]:
+            lines.append([])
+            x = 0
+        lines[-1].append((x, width, word, norm))
+        x += width
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], [(0, 0, "…", 0.0)]]
+    page = Image.new("RGB", (picture.width, picture.height + GAP + LINE * len(lines)), "white")
+    page.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(page)
+    for i, line in enumerate(lines):
+        y = picture.height + GAP + LINE * i
+        for x, width, word, norm in line:
+            start = x + round(font.getlength(word[: len(word) - len(word.lstrip())]))  # the space stays white
+            draw.rectangle((start, y, x + max(width, 1) - 1, y + LINE - 4), fill=shade(norm))
+            draw.text((x, y + 1), word, fill="black", font=font)
+    return page
