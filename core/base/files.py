@@ -1,9 +1,11 @@
 """Files: written whole or not at all, and read in parts through one descriptor."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
+import stat
 import weakref
 from collections.abc import Generator
 from functools import cached_property
@@ -70,6 +72,35 @@ def whole_folder(target: Path, *, replace: bool = False) -> Generator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def open_regular(path: Path) -> int:
+    """A descriptor of the regular file ``path``, to be read and closed by the caller.
+
+    Raises:
+        OSError: if it cannot be opened or is not a regular file: a pipe would block, a device would never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return descriptor
+
+
+def read_json(path: Path, limit: int, values: int) -> bytes:
+    """All bytes of the regular file ``path``, which is JSON.
+
+    Raises:
+        OSError: as ``open_regular``, and if the file has more than ``limit`` bytes or about ``values`` values: parsed,
+            a value of three bytes takes some 150.
+    """
+    with open(open_regular(path), "rb") as file:  # a descriptor, not a path
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
+    if data.count(b",") > values:
+        raise OSError(errno.EFBIG, f"it has more than {values:,} values", str(path))
+    return data
+
+
 class PartReader:
     """Reads parts of one file through one descriptor, in any number of threads.
 
@@ -81,7 +112,7 @@ class PartReader:
 
     @cached_property
     def _descriptor(self) -> int:
-        descriptor = os.open(self.path, os.O_RDONLY)
+        descriptor = open_regular(self.path)
         weakref.finalize(self, os.close, descriptor)
         return descriptor
 

@@ -132,7 +132,7 @@ def shuffled_explanations(
     store: ScanStore, oracle: Oracle, neuron: Neuron, right: dict[Neuron, Explanation], samples: Sequence[HeldOut]
 ) -> list[Explanation]:
     """Explanations of other neurons that name nothing in this one's top samples (see the file's docstring)."""
-    top = store.arrays["top_sample"][neuron.layer, neuron.index, : store.manifest.valid].tolist()
+    top = store.top_samples(neuron)
     own = named_in(store, oracle, top)
     elsewhere = named_in(store, oracle, [sample.sample for sample in samples if sample.rank is None])
     others = [explanation for other, explanation in right.items() if other != neuron]

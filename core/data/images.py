@@ -12,6 +12,9 @@ from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.text import plain
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+#: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
+#: and 1,000 pixels of the ratio take 1.1 GB then.
+MAX_ASPECT = 100
 _BITS_PER_SAMPLE = 258  #: TIFF's tag
 
 
@@ -31,6 +34,11 @@ def load_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise SamplesError(
+                    f"{path} is too thin: {image.width} x {image.height} pixels.",
+                    f"Leave it out, or crop it: one side may be {MAX_ASPECT} times the other at most.",
+                )
             return ImageOps.exif_transpose(_eight_bits(image)).convert("RGB")
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist.", "Check the path.") from None

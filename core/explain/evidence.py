@@ -12,6 +12,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.example import Example
+from vlmscope.core.store.original import MISSING
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
 from vlmscope.core.worker.messages import MapRequest
@@ -99,7 +100,9 @@ def _why(evidence: Evidence, store: ScanStore, failure: str) -> str:
         return f"{keeps} and the model gave none ({failure.rstrip('.')})"
     if evidence.wants_model:
         return f"{keeps} and the model was not asked"
-    return f"{keeps} and its pictures are not here"
+    problems = [one.sample.picture_problem for one in evidence.samples]
+    foreign = [problem for problem in problems if problem and not problem.startswith(MISSING)]
+    return f"{keeps} and {plain(foreign[0], REASON_LENGTH) if foreign else 'its pictures are not here'}"
 
 
 def _nothing(evidence: Evidence, store: ScanStore, failure: str) -> ApiError:

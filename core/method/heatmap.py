@@ -14,7 +14,8 @@ from vlmscope.core.method.norm import TOP
 if TYPE_CHECKING:
     from PIL import Image  # imported late: the screen's first paint needs no picture
 
-MAX_PIXELS = 16_000_000  #: a crop is a few hundred pixels wide; anything near this is not a crop
+MAX_PIXELS = 4_000_000  #: a crop is a few hundred pixels wide; anything near this is not a crop
+MAX_SIDE = 4096  #: pixels of its longer side: a thin picture would grow when it is fitted to a page
 GLYPHS = " .:-=+*#%@"  #: one for each whole norm from 0 to 9; 10 counts as 9
 RGB = tuple[int, int, int]
 
@@ -110,7 +111,7 @@ def open_crop(data: bytes) -> "Image.Image":
     try:
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise StoreError(f"A crop of {image.width} x {image.height} pixels is not a crop: it is too large.", hint)
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

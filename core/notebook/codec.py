@@ -15,6 +15,7 @@ from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
 from vlmscope.core.notebook.values import Resume, Verdict
 
 T = TypeVar("T")
+JSON_VALUES = 1_000_000  #: in an object or list, at most: a score of 60 samples has some thousands
 _EXPLANATION = TypeAdapter(Explanation)
 _FAILURE = TypeAdapter(FailedExplanation)
 
@@ -62,7 +63,10 @@ def to_json(value: object) -> str | bytes:
 def from_json(stored: object) -> Any:
     """What ``to_json`` was given; tuples have become lists."""
     try:
-        return json.loads(unpacked(stored))
+        text = unpacked(stored)
+        if text[:1] in ("[", "{") and text.count(",") > JSON_VALUES:
+            raise BadRecord(f"a record has more than {JSON_VALUES:,} values")
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadRecord(f"a record is not JSON: {error}") from error
 
@@ -102,10 +106,21 @@ def _read(adapter: TypeAdapter[T], stored: object, columns: dict[str, str]) -> T
     return found
 
 
+def body_from(stored: object) -> dict[str, object]:
+    """A score's body from its column."""
+    found = from_json(stored)
+    if not isinstance(found, dict):
+        raise BadRecord("a score is not a JSON object")
+    return found
+
+
 def resume_from(value: object) -> Resume:
     """The place of the last session from its column."""
     try:
         found = dict(from_json(value))
-        return Resume(Neuron.parse(found["neuron"]), found["filter"], found["order"])
+        words = found["filter"], found["order"]
+        if not all(isinstance(word, str) for word in words):
+            raise BadRecord("the place to resume at holds no texts")
+        return Resume(Neuron.parse(found["neuron"]), *words)
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise BadRecord(f"the place to resume at cannot be read: {error}") from error

@@ -5,7 +5,9 @@ added (an explanation, a failure, a score) has the event's id.
 """
 
 import os
+import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -82,6 +84,27 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 VERSION = len(STEPS)
 
+#: Seconds that the statements of one ``reading`` or ``writing`` may take: of a large notebook they take less than two.
+STATEMENT_SECONDS = 20.0
+_STEPS_BETWEEN_CHECKS = 100_000  #: of SQLite's machine, a few milliseconds
+#: Bytes of a row, at most: a note of ``NOTE_LIMIT`` control characters takes 24 MB in JSON, and an event holds two.
+ROW_BYTES = 64 * 1024 * 1024
+SEQUENCE = "CREATE TABLE sqlite_sequence(name,seq)"  #: which SQLite adds for AUTOINCREMENT
+
+# The types that vlmscope writes, by table and column. SQLite itself keeps any type in any column.
+_WHOLE, _TEXT, _JSON = "'integer'", "'text'", "'text', 'blob'"
+_TYPES: dict[str, dict[str, str]] = {
+    "events": {"layer": _WHOLE, "idx": _WHOLE, "kind": _TEXT, "before": _JSON, "after": _JSON},
+    "explanations": {"layer": _WHOLE, "idx": _WHOLE, "source": _TEXT, "model": _JSON, "prompt_version": _JSON}
+    | {"created": _JSON, "text": _JSON, "details": _JSON, "removed": _WHOLE},
+    "neurons": {"layer": _WHOLE, "idx": _WHOLE, "verdict": "'text', 'null'", "bookmark": _WHOLE}
+    | {"lead": "'integer', 'null'", "note": "'text', 'blob', 'null'"},
+    "failures": {"layer": _WHOLE, "idx": _WHOLE, "body": _JSON},
+    "scores": {"explanation": _WHOLE, "backend": _JSON, "created": _JSON, "body": _JSON},
+    "tags": {"layer": _WHOLE, "idx": _WHOLE, "folded": _TEXT, "tag": _TEXT},
+}
+_LARGEST = 2**31 - 1  #: layer and index of a neuron, far above any model
+
 
 class NotebookFile:
     """The open database. All access is by ``reading`` or ``writing``, which raise failures as NotebookError."""
@@ -90,6 +113,9 @@ class NotebookFile:
         """Open or create ``path``; wait ``timeout`` seconds at most for others' locks."""
         self.path = path
         self._timeout = timeout
+        self._until = time.monotonic() + STATEMENT_SECONDS
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or device would be read without an end
+            raise NotebookError(f"{path} is not a regular file.", "Move it away.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,6 +123,8 @@ class NotebookFile:
         with self._translated():
             # Callers use it from one thread at a time, but not always from the one that opened it.
             self.connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+        self.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
+        self.connection.set_progress_handler(lambda: time.monotonic() > self._until, _STEPS_BETWEEN_CHECKS)
         try:
             with self._translated():
                 self._prepare(scan_id)
@@ -130,6 +158,7 @@ class NotebookFile:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         self.connection.execute(begin)
+        self._until = time.monotonic() + STATEMENT_SECONDS
         try:
             yield
             self.connection.execute("COMMIT")
@@ -154,10 +183,12 @@ class NotebookFile:
                 f"{self.path} was written by a newer vlmscope (notebook version {version}; this one reads {VERSION}).",
                 "Update vlmscope.",
             )
+        self._check_schema(version)
         run("PRAGMA journal_mode = DELETE")
         found = run("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise self._damaged(str(found))
+        self._check_types(version)
         owner = run("SELECT value FROM meta WHERE key = 'scan_id'").fetchone()
         if owner is None or owner[0] != packed(scan_id):
             raise NotebookError(
@@ -166,6 +197,28 @@ class NotebookFile:
             )
         if version < VERSION:
             self._migrate()
+
+    def _check_schema(self, version: int) -> None:
+        """Refuse a file with other tables than ours: a view in place of one could run any query, without an end."""
+        own = {_words(statement) for step in STEPS[:version] for statement in step}
+        # An index that SQLite makes for a key has no statement.
+        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL OR type <> 'index'"
+        if {_words(str(sql)) for (sql,) in self.connection.execute(query)} != own | {_words(SEQUENCE)}:
+            raise NotebookError(
+                f"{self.path} is damaged: its tables are not those of a notebook of vlmscope.",
+                "Move the file away: it may come from elsewhere.",
+            )
+
+    def _check_types(self, version: int) -> None:
+        """Refuse values of another type than vlmscope writes."""
+        for table, columns in _TYPES.items():
+            if table == "tags" and version < 2:
+                continue
+            wrong = [f"typeof({column}) NOT IN ({types})" for column, types in columns.items()]
+            wrong += [f"{name} NOT BETWEEN 0 AND {_LARGEST}" for name in ("layer", "idx") if name in columns]
+            query = f"SELECT 1 FROM {table} WHERE {' OR '.join(wrong)} LIMIT 1"  # noqa: S608  # our own names
+            if self.connection.execute(query).fetchone() is not None:
+                raise self._damaged(f"a value in the table {table} is not of its type")
 
     def _is_new(self) -> bool:
         return self._version() == 0 and not self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -220,7 +273,11 @@ class NotebookFile:
             yield
         except BadRecord as error:
             raise self._damaged(str(error)) from error
+        except OverflowError as error:  # a number beyond 64 bits
+            raise self._damaged(str(error)) from error
         except sqlite3.Error as error:
+            if str(error).startswith("Could not decode to UTF-8"):  # of Python's: it has no code
+                raise self._damaged("a text is not UTF-8") from error
             explained = self._explained(error)
             if explained is None:
                 raise  # a defect of ours: wrong SQL, or used after it was closed
@@ -249,8 +306,13 @@ class NotebookFile:
                 )
             case sqlite3.SQLITE_NOTADB:
                 return NotebookError(f"{path} is not an SQLite database.", "Move the file away.")
-            case sqlite3.SQLITE_CORRUPT:
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_TOOBIG:
                 return self._damaged(str(error))
+            case sqlite3.SQLITE_INTERRUPT:
+                return NotebookError(
+                    f"{path} takes too long to read: more than {STATEMENT_SECONDS:g} s.",
+                    "Try again; if it lasts, the file is damaged: restore a copy of it.",
+                )
             case sqlite3.SQLITE_IOERR:
                 # A quota that is used up arrives here, not as a full disk.
                 return NotebookError(
@@ -263,3 +325,8 @@ class NotebookFile:
             f"{self.path} is damaged: {reason}.",
             f"Restore a copy of it, or save what is left: sqlite3 {os.fspath(self.path)!r} .recover",
         )
+
+
+def _words(statement: str) -> str:
+    """A statement without its comments and blanks: an earlier version may have written it on other lines."""
+    return "".join(re.sub("--.*", "", statement).split())

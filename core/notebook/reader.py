@@ -6,9 +6,9 @@ from typing import Any
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import events
 from vlmscope.core.notebook.codec import (
+    body_from,
     explanation_from,
     failure_from,
-    from_json,
     resume_from,
     unpacked,
     verdict_from,
@@ -107,7 +107,7 @@ class NotebookReader:
         """The scores of all its explanations, the newest first."""
         with self._file.reading() as db:
             return tuple(
-                SavedScore(event, neuron, explanation, unpacked(backend), unpacked(created), from_json(body))
+                SavedScore(event, neuron, explanation, unpacked(backend), unpacked(created), body_from(body))
                 for event, explanation, backend, created, body in db.execute(_SCORES, (neuron.layer, neuron.index))
             )
 

@@ -139,10 +139,9 @@ def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: On
         if not store.processed(index):
             raise StoreError(f"{store.folder} lacks sample {index}, which belongs to it.", "Copy the scan again.")
         record = store.record(index)
-        image, description, sha256 = record["image"], record["description"], record.get("sha256")
-        writer.add_sample(image, description, record["tokens"], store.crop(index), sha256)
-        digest.add(image, sha256, description)
-        descriptions.append(description)
+        writer.add_sample(record.image, record.description, record.tokens, store.crop(index), record.sha256)
+        digest.add(record.image, record.sha256, record.description)
+        descriptions.append(record.description)
         if index % 100 == 0:
             progress("merging samples", index, samples)
     progress("merging samples", samples, samples)

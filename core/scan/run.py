@@ -74,7 +74,7 @@ class ScanRun:
                 self.state = ScanState(manifest, pending, vlm.device)
             else:
                 self.state = ScanState.of_store(store, pending, vlm.device)
-                self.sha256 = {i: store.record(i)["sha256"] for i in prepared.mine if store.processed(i)}
+                self.sha256 = {i: store.record(i).sha256 for i in prepared.mine if store.processed(i)}
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"What the scan keeps does not fit into the memory of {vlm.device} beside the model.", MEMORY_HINT

@@ -52,8 +52,7 @@ def concept_explanation(store: ScanStore, neuron: Neuron, created: str) -> Expla
     concepts = store.concepts
     if concepts is None:
         return None
-    manifest = store.manifest
-    samples = store.arrays["top_sample"][neuron.layer, neuron.index, : manifest.valid : 2].tolist()
+    samples = store.top_samples(neuron)[::2]
     known = {word: at for at, word in enumerate(concepts.words)}
     count = np.zeros(len(known), dtype=np.int64)
     for sample in samples:

@@ -7,9 +7,13 @@ import numpy as np
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.scoring.protocol import HeldOut
+from vlmscope.core.store.example import Sample
+from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.original import MISSING
 from vlmscope.core.store.reader import ScanStore
 
 LOCAL_RANKS, LOCAL_RANDOM = range(2, 41, 2), 20  #: of backends that cost nothing
+FOREIGN = "the file in place of its picture is not the one that was scanned"
 PAID_RANKS, PAID_RANDOM = range(2, 11, 2), 5
 
 
@@ -34,16 +38,25 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
         StoreError: if the scan is damaged.
     """
     manifest = store.manifest
-    top = store.arrays["top_sample"][neuron.layer, neuron.index, : manifest.valid].tolist()
+    top = store.top_samples(neuron)
     ranks, count = (PAID_RANKS, PAID_RANDOM) if paid else (LOCAL_RANKS, LOCAL_RANDOM)
     ranked: list[tuple[int, int | None]] = [(top[rank - 1], rank) for rank in ranks if rank <= len(top)]
     closed = {*top, *(skip.sample for skip in manifest.skipped)}
     others = [sample for sample in range(manifest.samples) if sample not in closed and store.processed(sample)]
     drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
     chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
-    return [
-        HeldOut(index, rank, one.picture_here, manifest.prompt, one.description, one.tokens, manifest.grid)
-        for index, rank in chosen
-        if index not in written_from
-        for one in [store.sample(index)]
-    ]
+    return [_held_out(store.sample(index), rank, manifest) for index, rank in chosen if index not in written_from]
+
+
+def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
+    problem, missing = one.picture_problem, HeldOut.picture_problem
+    return HeldOut(
+        sample=one.index,
+        rank=rank,
+        picture=None if problem else one.picture,
+        prompt=manifest.prompt,
+        description=one.description,
+        tokens=one.tokens,
+        grid=manifest.grid,
+        picture_problem=missing if not problem or problem.startswith(MISSING) else FOREIGN,
+    )

@@ -23,11 +23,12 @@ class HeldOut:
 
     sample: int  #: its index in the data
     rank: int | None  #: among the neuron's top samples, from 1; None for a random one
-    picture: Path | None  #: where the original picture is, or None if it is missing
+    picture: Path | None  #: where the original picture is, or None if it is missing or another's
     prompt: str  #: the exact text before the description, with one image token, as in the manifest
     description: str
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     grid: tuple[int, int]  #: rows and columns of patches
+    picture_problem: str = "its picture is not here"  #: why ``picture`` is None
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ async def true_norms(model: Asks, neuron: Neuron, maximum: float, sample: HeldOu
         WorkerError: if the model process has gone: all other samples would fail, too.
     """
     if sample.picture is None:
-        return "its picture is not here"
+        return sample.picture_problem
     request = MapRequest(neuron, str(sample.picture), sample.prompt, sample.description, sample.sample)
     try:
         answer = await model.ask(request, Lane.BACKGROUND)

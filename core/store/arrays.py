@@ -1,6 +1,8 @@
 """The arrays of a scan on disk: their shapes, opened and checked, and written layer by layer."""
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -10,6 +12,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.files import open_regular
+from vlmscope.core.base.text import plain
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.store.manifest import Manifest
@@ -19,6 +23,11 @@ NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
 #: The layers' axis of the arrays in which it is not the first; ``sample_lines`` has none.
 _LAYER_AXIS = {"top_visual": 1, "top_text": 1, "histogram": 1, "moments": 2, "sums": 2}
+
+#: The header that ``numpy.save`` writes for these arrays. The reader of numpy evaluates any expression of 10 KB.
+_HEADER = re.compile(r"\{'descr': '([<>|=]?\w{1,8})', 'fortran_order': (?:False|True), 'shape': \(([\d, ]*)\), \} *\n")
+_MAGIC = b"\x93NUMPY\x01\x00"
+_HEADER_BYTES = 1024  #: at most; 128 are usual
 
 Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]  #: dtype and shape by array
 
@@ -54,18 +63,42 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...], hint
         StoreError: with ``hint``, if it is missing, damaged, or not of this dtype and shape.
     """
     try:
-        # An empty array cannot be mapped.
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+            found_dtype, found_shape = _read_header(file)
+            if found_dtype != dtype or found_shape != shape:
+                found = plain(f"{found_dtype} {found_shape}", 80)
+                raise StoreError(
+                    f"{path} holds {found}; the manifest promises {np.dtype(dtype)} {shape}.",
+                    hint if hint != COPY_AGAIN else f"The parts of this scan do not belong together. {hint}",
+                )
+            begin, size = file.tell(), math.prod(shape) * np.dtype(dtype).itemsize
+            if (there := os.fstat(file.fileno()).st_size - begin) < size:
+                raise ValueError(f"it holds {there:,} of {size:,} bytes")
+            # An empty array cannot be mapped.
+            return np.memmap(file, dtype, "r", begin, shape) if size else np.empty(shape, dtype)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing.", hint) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreError(f"{path} is damaged or truncated: {error}.", hint) from error
-    if array.dtype != dtype or array.shape != shape:
-        raise StoreError(
-            f"{path} holds {array.dtype} {array.shape}; the manifest promises {np.dtype(dtype)} {shape}.",
-            hint if hint != COPY_AGAIN else f"The parts of this scan do not belong together. {hint}",
-        )
-    return array
+    except (OSError, ValueError, OverflowError) as error:
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        raise StoreError(f"{path} is damaged or truncated: {reason}.", hint) from error
+
+
+def _read_header(file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The dtype and shape of a NumPy file, which is left at its first value; raises ValueError if it is not one."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is not a NumPy array of version 1.0")
+    length = int.from_bytes(file.read(2), "little")
+    header = file.read(length) if length <= _HEADER_BYTES else b""
+    found = _HEADER.fullmatch(header.decode("latin-1"))
+    if len(header) < length or found is None:
+        raise ValueError("its header cannot be read")
+    try:
+        dtype = np.dtype(found[1])
+    except TypeError as error:
+        raise ValueError(f"{found[1]} is not a dtype") from error
+    if "True" in found[0]:
+        raise ValueError("its values are in Fortran order")
+    return dtype, tuple(int(size) for size in found[2].split(",") if size.strip())
 
 
 def of_layer(name: str, array: NDArray[Any], layer: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 import time
@@ -42,7 +43,8 @@ class ScanFolder:
         self.out = out
         try:
             out.mkdir(parents=True, exist_ok=True)
-            self._lock = (out / LOCK).open("ab")
+            # Read and write, not blocking: a pipe of this name would wait for its other end.
+            self._lock = os.fdopen(os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "rb")
         except OSError as error:
             raise StoreError(
                 f"{out} cannot be written: {error.strerror}.", "Name another folder with --out."

@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import FailFast, NonNegativeInt, PositiveInt, ValidationError
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.files import whole_folder
+from vlmscope.core.base.files import read_json, whole_folder
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.concepts import KEPT, PURITY_SAMPLES, Concepts
 from vlmscope.core.method.words import NO_WORD
@@ -17,6 +17,8 @@ from vlmscope.core.store.manifest import Manifest
 
 FOLDER = "concepts"
 WORDS = "words.json"
+#: What is read, at most: 65,535 words (uint16) with their frequencies take some 2 MB.
+WORDS_BYTES, WORDS_VALUES = 16 * 1024 * 1024, 200_000
 AGAIN = "Make them again: vlmscope concepts SCAN --again"
 ELSEWHERE = "Copy the scan to a folder that you may write to."
 
@@ -28,8 +30,8 @@ class _Words(Frozen):
     schema_version: Literal[1] = 1
     scan_id: str  #: the manifest's
     descriptions: NonNegativeInt
-    words: tuple[str, ...]
-    frequency: tuple[PositiveInt, ...]
+    words: Annotated[tuple[str, ...], FailFast()]
+    frequency: Annotated[tuple[PositiveInt, ...], FailFast()]
 
 
 def write_concepts(folder: Path, concepts: Concepts, manifest: Manifest) -> None:
@@ -80,27 +82,35 @@ def read_concepts(scan: Path, manifest: Manifest) -> Concepts | None:
     word = open_array(folder / "word.npy", np.uint16, (*shape, KEPT), AGAIN)
     if ((word >= len(words.words)) & (word != NO_WORD)).any():
         raise StoreError(f"{folder / 'word.npy'} is damaged: it names words that {WORDS} lacks.", AGAIN)
+    looked_at = min(PURITY_SAMPLES, manifest.valid)
+    purity_hits = open_array(folder / "purity_hits.npy", np.uint8, shape, AGAIN)
+    if purity_hits.max(initial=0) > looked_at:
+        raise StoreError(f"{folder / 'purity_hits.npy'} is damaged: it counts more than {looked_at} samples.", AGAIN)
     return Concepts(
         words=words.words,
         frequency=np.array(words.frequency, dtype=np.int64),
         descriptions=words.descriptions,
-        looked_at=min(PURITY_SAMPLES, manifest.valid),
+        looked_at=looked_at,
         word=word,
         strength=open_array(folder / "strength.npy", np.float16, (*shape, KEPT), AGAIN),
-        purity_hits=open_array(folder / "purity_hits.npy", np.uint8, shape, AGAIN),
+        purity_hits=purity_hits,
     )
 
 
 def _read_words(path: Path, manifest: Manifest) -> _Words:
     try:
-        words = _Words.model_validate_json(path.read_text(encoding="utf-8"))
+        words = _Words.model_validate_json(read_json(path, WORDS_BYTES, WORDS_VALUES))
     except FileNotFoundError:
         raise StoreError(f"{path} is missing.", AGAIN) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}.", AGAIN) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.", AGAIN) from error
     except ValidationError as error:
         raise StoreError(f"{path} is damaged: {first_problem(error, 'the file')}.", AGAIN) from error
-    if len(words.words) != len(words.frequency) or max(words.frequency, default=0) > words.descriptions:
+    if (
+        len(words.words) != len(words.frequency)
+        or max(words.frequency, default=0) > words.descriptions
+        or words.descriptions > manifest.samples
+    ):
         raise StoreError(f"{path} is damaged: words and frequencies do not belong together.", AGAIN)
     if words.scan_id != manifest.scan_id:
         raise StoreError(f"{path} belongs to another scan.", AGAIN)

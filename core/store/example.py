@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.demo import image_path
 from vlmscope.core.method.labels import Label
 from vlmscope.core.method.norm import norm
+from vlmscope.core.store.original import original_problem
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Sample:
     description: str
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     image_root: str | None  #: the manifest's
+    sha256: str | None = None  #: of the image file; None if the scan has none
 
     @property
     def picture(self) -> Path:
@@ -29,9 +31,14 @@ class Sample:
         return image_path(self.image_root, self.image)
 
     @property
+    def picture_problem(self) -> str:
+        """Why ``picture`` is not this sample's picture, as the end of a sentence; empty if it is."""
+        return original_problem(self.image_root, self.image, self.sha256)
+
+    @property
     def picture_here(self) -> Path | None:
-        """Where the original picture is, or None if it is missing."""
-        return self.picture if self.picture.is_file() else None
+        """Where the original picture is, or None if it is missing or its SHA-256 is another."""
+        return None if self.picture_problem else self.picture
 
 
 @dataclass(frozen=True, eq=False)

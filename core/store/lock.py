@@ -1,9 +1,11 @@
 """The lock of a folder that a process scans into, and whether there is such a process now."""
 
 import fcntl
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from vlmscope.core.base.files import open_regular
 from vlmscope.core.store.manifest import Progress
 
 LOCK = ".lock"
@@ -17,9 +19,12 @@ def being_scanned(folder: Path, progress: Progress) -> bool:
     Where a file system has no locks, or the file cannot be opened, the last checkpoint's age decides.
     """
     try:
-        with (folder / LOCK).open("rb") as file:
+        descriptor = open_regular(folder / LOCK)
+        try:
             # Taken and released at once; a scan that begins at this moment tries again (checkpoints.LOCK_TRIES).
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
     except BlockingIOError:
         return True
     except FileNotFoundError:

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    FailFast,
     Field,
     PositiveInt,
     SerializerFunctionWrapHandler,
@@ -16,13 +17,27 @@ from pydantic import (
 )
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.files import read_json
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.text import plain
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
 SCHEMA: Literal[2] = 2
 MANIFEST = "manifest.json"
+#: What is read, at most: 100,000 skipped samples, each with its reason, take less.
+MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
+
+# What a manifest from elsewhere may promise. Each is far above any scan, and keeps the arrays' sizes computable.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Layers = Annotated[int, Field(gt=0, le=4096)]
+Neurons = Annotated[int, Field(gt=0, le=2**22)]
+Samples = Annotated[int, Field(ge=0, le=2**24)]
+TopSamples = Annotated[int, Field(gt=0, le=10_000)]  #: as ``--top-n``
+Maps = Annotated[int, Field(ge=0, le=10_000)]
+NEURONS = 2**24  #: of all layers
+TOKENS = 2**16 - 1  #: a peak is a uint16, and the largest one stands for none
 
 
 class ModelInfo(Frozen):
@@ -35,8 +50,8 @@ class ModelInfo(Frozen):
     revision: str | None
     architecture: str  #: e.g. "llava + llama"
     dtype: str
-    layers: int = Field(gt=0)
-    neurons: int = Field(gt=0)  #: FFN units of one layer
+    layers: Layers
+    neurons: Neurons  #: FFN units of one layer
     #: Fingerprint of a folder's weights (core/store/weights.py). None for the demo, a control, a model of the hub (its
     #: revision names its weights), and in scans made before vlmscope stored it.
     weights: str | None = None
@@ -116,12 +131,12 @@ class Progress(Frozen):
     Samples are processed in the order of core/scan/order.py. Those whose description cannot be tokenised come first.
     """
 
-    done: int = Field(ge=0)  #: samples processed, skipped ones too
-    of: int = Field(ge=0)  #: samples to process: all, or the shard's
+    done: Count  #: samples processed, skipped ones too
+    of: Count  #: samples to process: all, or the shard's
     batch: PositiveInt  #: samples that now go through the model together: fewer than at first after an OOM
     shard: ShardInfo | None
-    samples_bytes: int = Field(ge=0)  #: of samples.jsonl, and
-    crops_bytes: int = Field(ge=0)  #: of crops.bin, that belong to it; later bytes are cut off on resuming
+    samples_bytes: Count  #: of samples.jsonl, and
+    crops_bytes: Count  #: of crops.bin, that belong to it; later bytes are cut off on resuming
     updated: str  #: ISO 8601, UTC
 
 
@@ -141,20 +156,30 @@ class Manifest(Frozen):
     data_id: str  #: SHA-256 over the images' names and the descriptions that came with them
     data_sha256: str  #: over names, images' bytes and descriptions; empty until the scan is whole
     batch: PositiveInt  #: samples of a batch, as planned: it decides the order of the samples
-    samples: int = Field(ge=0)  #: samples read, skipped ones too
-    scanned: int = Field(ge=0)  #: samples that count
-    skipped: tuple[Skipped, ...] = ()
-    top_n: int = Field(gt=0)
-    maps: int = Field(ge=0)  #: M, top samples whose maps are kept
+    samples: Samples  #: samples read, skipped ones too
+    scanned: Samples  #: samples that count
+    skipped: Annotated[tuple[Skipped, ...], FailFast()] = ()
+    top_n: TopSamples
+    maps: Maps  #: M, top samples whose maps are kept
     grid: tuple[PositiveInt, PositiveInt]  #: rows and columns of the visual tokens
-    text_tokens_max: int = Field(ge=0)  #: tokens of the longest description
-    visual_tokens: int = Field(ge=0)  #: visual tokens seen in all
-    text_tokens: int = Field(ge=0)  #: text tokens seen in all
+    text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    visual_tokens: Count  #: visual tokens seen in all
+    text_tokens: Count  #: text tokens seen in all
     thresholds: ThresholdsInfo  #: those of the stored votes and labels
     arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
     versions: dict[str, str]
     control: ControlInfo | None = None  #: None where the weights are the model's own
     progress: Progress | None = None  #: None where the scan is whole
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.grid[0] * self.grid[1] > TOKENS:
+            raise ValueError(f"a grid of {self.grid[0]} x {self.grid[1]} patches; at most {TOKENS:,} fit")
+        if self.model.layers * self.model.neurons > NEURONS:
+            raise ValueError(f"{self.model.layers:,} layers of {self.model.neurons:,} neurons; at most {NEURONS:,} fit")
+        if self.scanned > self.samples:
+            raise ValueError(f"{self.scanned:,} samples scanned of {self.samples:,}")
+        return self
 
     @property
     def id_without_weights(self) -> str:
@@ -195,21 +220,23 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_json(path, MANIFEST_BYTES, MANIFEST_VALUES).decode()
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{folder} is not a scan: it has no {MANIFEST}.",
             "Name a folder that 'vlmscope scan --out' made, or 'demo'.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from error
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        raise StoreError(f"{path} cannot be read: {reason}.", "Check the file and its permissions.") from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]  # the input may be megabytes long
         if first["loc"] == ("schema_version",):
+            version = plain(repr(error.errors()[0]["input"]), 40)
             raise StoreError(
-                f"{folder} has schema version {first['input']!r}; this vlmscope reads version {SCHEMA}.",
+                f"{folder} has schema version {version}; this vlmscope reads version {SCHEMA}.",
                 "Open it with the vlmscope that made it, or scan again.",
             ) from error
         raise StoreError(

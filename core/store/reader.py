@@ -25,7 +25,8 @@ The k-th statistics are the outermost axis, so that relabelling reads two contig
 largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
-import json
+import math
+import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,14 +40,17 @@ from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
-from vlmscope.core.store.arrays import NO_PEAK, array_shapes, open_array
+from vlmscope.core.store.arrays import COPY_AGAIN, NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
-from vlmscope.core.store.sample_log import CROPS, SAMPLES
+from vlmscope.core.store.sample_log import CROPS, LINE_BYTES, SAMPLES, SampleRecord
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
+
+RECORDS = 512  #: kept in memory, at most
+RECORDS_BYTES = 16 * 1024 * 1024  #: of their lines, at most: the records take some ten times as much
 
 
 class ScanStore:
@@ -62,15 +66,20 @@ class ScanStore:
         crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
         for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
             try:
-                found = (folder / name).stat().st_size
+                found = (folder / name).stat()
             except OSError as error:
-                raise StoreError(f"{folder / name} is missing.", "Copy the scan again.") from error
-            if found < size:
-                raise StoreError(f"{folder / name} is truncated: {found} of {size} bytes.", "Copy the scan again.")
+                raise StoreError(f"{folder / name} is missing.", COPY_AGAIN) from error
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreError(f"{folder / name} is not a regular file.", COPY_AGAIN)
+            if found.st_size < size:
+                raise StoreError(f"{folder / name} is truncated: {found.st_size} of {size} bytes.", COPY_AGAIN)
         self._samples, self._crops = PartReader(folder / SAMPLES), PartReader(folder / CROPS)
         #: The line of a processed sample, by its index, as it was written; raises StoreError if it is damaged.
         #: (A method here would tie the store to its own cache: its files would stay open until garbage is collected.)
-        self.record = lru_cache(maxsize=512)(partial(_read_record, self._lines, self._samples))
+        longest = max(1, int((self._lines[:, 1] - self._lines[:, 0]).max(initial=0)))
+        self.record = lru_cache(maxsize=max(1, min(RECORDS, RECORDS_BYTES // longest)))(
+            partial(_read_record, self._lines, self._samples, manifest.text_tokens_max)
+        )
 
     @cached_property
     def valid(self) -> int:
@@ -93,7 +102,7 @@ class ScanStore:
 
     def processed(self, index: int) -> bool:
         """Whether the scan has processed the sample of this index; a shard never processes those of others."""
-        return bool(self._lines[index, 1])
+        return 0 <= index < len(self._lines) and bool(self._lines[index, 1])
 
     @property
     def has_concepts(self) -> bool:
@@ -108,8 +117,14 @@ class ScanStore:
         return None if self.manifest.progress is not None else read_concepts(self.folder, self.manifest)
 
     def stored_labels(self) -> Labels:
-        """The labels at the scan's own thresholds: reads the votes alone."""
-        return Labels.from_votes(np.asarray(self.arrays["votes"]), self.valid, self.manifest.thresholds.value())
+        """The labels at the scan's own thresholds: reads the votes alone. Raises StoreError if they are damaged."""
+        votes = np.asarray(self.arrays["votes"])
+        if (votes.sum(axis=-1, dtype=np.uint32) != self.valid).any():
+            raise StoreError(
+                f"{self.folder} is damaged: votes.npy does not count the {self.valid} top samples of every neuron.",
+                COPY_AGAIN,
+            )
+        return Labels.from_votes(votes, self.valid, self.manifest.thresholds.value())
 
     def labels(self, thresholds: Thresholds, at: tuple[int | slice, ...] = ()) -> Labels:
         """The labels of all neurons, or of those ``at`` these layers and indices, at any thresholds."""
@@ -128,7 +143,7 @@ class ScanStore:
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data. Raises StoreError if its line is damaged."""
         record = self.record(index)
-        return Sample(index, record["image"], record["description"], tuple(record["tokens"]), self.manifest.image_root)
+        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root, record.sha256)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -136,14 +151,25 @@ class ScanStore:
         Raises:
             StoreError: if the file cannot be read, or is shorter than it should be.
         """
-        start, length = self.record(index)["crop"]
+        start, length = self.record(index).crop
         try:
             data = self._crops.read(start, length)
         except OSError as error:
-            raise StoreError(f"{self._crops.path} cannot be read: {error.strerror}.", "Copy the scan again.") from error
+            raise StoreError(f"{self._crops.path} cannot be read: {error.strerror}.", COPY_AGAIN) from error
         if len(data) < length:
-            raise StoreError(f"{self._crops.path} is truncated.", "Copy the scan again.")
+            raise StoreError(f"{self._crops.path} is truncated.", COPY_AGAIN)
         return data
+
+    def top_samples(self, neuron: Neuron) -> list[int]:
+        """The indices of the neuron's top samples, best first. Raises StoreError if one is not a processed sample."""
+        found: list[int] = self.arrays["top_sample"][neuron.layer, neuron.index, : self.valid].tolist()
+        for rank, index in enumerate(found, start=1):
+            if not self.processed(index):
+                raise StoreError(
+                    f"{self.folder} is damaged: top sample {rank} of {neuron} is sample {index}, which it lacks.",
+                    COPY_AGAIN,
+                )
+        return found
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""
@@ -163,10 +189,10 @@ class ScanStore:
             thresholds: at which the sample votes; None for the scan's own.
 
         Raises:
-            StoreError: if the sample's line is damaged.
+            StoreError: if the sample's line is damaged, or the scan's parts contradict each other.
         """
         layer, index = neuron.layer, neuron.index
-        sample = self.sample(int(self.arrays["top_sample"][layer, index, rank]))
+        sample = self.sample(self.top_samples(neuron)[rank])
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
         activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
@@ -176,6 +202,12 @@ class ScanStore:
             visual_map = (self.arrays["maps_visual"][layer, index, rank] * scale).reshape(self.manifest.grid)
             text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
         peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
+        for peak, size in ((peak_patch, math.prod(self.manifest.grid)), (peak_token, len(sample.tokens))):
+            if peak != NO_PEAK and peak >= size:
+                raise StoreError(
+                    f"{self.folder} is damaged: it names patch or token {peak} of sample {sample.index}, of {size}.",
+                    COPY_AGAIN,
+                )
         return Example(
             rank=rank,
             sample=sample,
@@ -199,13 +231,13 @@ class ScanStore:
         """
         at = (neuron.layer, neuron.index)
         counts: dict[str, int] = {}
-        for rank in range(self.valid):
+        for rank, sample in enumerate(self.top_samples(neuron)):
             token = int(self.arrays["peak_text"][(*at, rank)])
             if token == NO_PEAK or not self.arrays["top_text"][(0, *at, rank)] > 0:
                 continue
-            tokens = self.record(int(self.arrays["top_sample"][(*at, rank)]))["tokens"]
+            tokens = self.record(sample).tokens
             if token >= len(tokens):
-                raise StoreError(f"{self.folder} names a token that its description lacks.", "Copy the scan again.")
+                raise StoreError(f"{self.folder} names a token that its description lacks.", COPY_AGAIN)
             counts[tokens[token].strip()] = counts.get(tokens[token].strip(), 0) + 1
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
@@ -219,15 +251,16 @@ class ScanStore:
         return Distribution(count, mean, mean_square, share, histogram)
 
 
-def _read_record(lines: NDArray[np.int64], samples: PartReader, index: int) -> dict[str, Any]:
-    start, end = (int(at) for at in lines[index])
+def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int, index: int) -> SampleRecord:
     try:
-        record = json.loads(samples.read(start, end - start))
-        if not {"image", "description", "tokens", "crop"} <= record.keys():
-            raise ValueError("a field is missing")
-    except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", "Copy the scan again.") from error
-    return dict(record)
+        if not 0 <= index < len(lines):
+            raise ValueError(f"the scan has {len(lines):,} samples")
+        start, end = (int(at) for at in lines[index])
+        if not (0 <= start <= end and end - start <= LINE_BYTES):
+            raise ValueError(f"its line is at bytes {start:,} to {end:,}; a line has {LINE_BYTES:,} bytes at most")
+        return SampleRecord.parse(samples.read(start, end - start), tokens_max)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error
 
 
 def open_scan(scan: str | Path) -> ScanStore:

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
+from vlmscope.core.store.original import MISSING
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
@@ -69,21 +69,21 @@ class ModelControl:
 
     def _request(self, key: MapKey) -> MapRequest | str | None:
         """The request for a map; a text: why no map is possible; None while the own picture is not described."""
-        neuron, index, image = key
+        neuron, index, _ = key
         store, own = self.session.store, self.session.state.own
         if own is not None:
             return MapRequest(neuron, own.image, own.prompt, own.description, None) if own.described else None
         assert index is not None
         manifest = store.manifest
-        path = image_path(manifest.image_root, image)
-        if manifest.image_root is not None and not path.is_file():
-            # Found before the model loads, which takes minutes.
-            return f"the scan keeps {manifest.maps} maps, and the picture is not at {path}"
         try:
-            description = store.sample(index).description
+            sample = store.sample(index)
         except VlmscopeError as error:
             return error.message
-        return MapRequest(neuron, str(path), manifest.prompt, description, index)
+        problem = sample.picture_problem
+        if problem and not (manifest.image_root is None and problem.startswith(MISSING)):
+            # The model would load for minutes only to find that the picture is missing.
+            return f"the scan keeps {manifest.maps} maps, and {problem}"
+        return MapRequest(neuron, str(sample.picture), manifest.prompt, sample.description, index)
 
     async def _ask(self, key: MapKey, request: MapRequest) -> None:
         try:

@@ -45,7 +45,7 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
             "Choose another sample with --sample, or another neuron.",
         )
     crop = open_crop(picked.read_crop())
-    factor = max(1, round(SIDE / crop.height))
+    factor = max(1, round(SIDE / max(crop.size)))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     activation = overlay(origin, norms, colour_map)
     both = Image.new("RGB", (2 * origin.width + GAP, origin.height), "white")

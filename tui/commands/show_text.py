@@ -144,7 +144,8 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
     crop = open_crop(top.read_crop())
-    height = max(2, round(crop.height * width / crop.width / 2) * 2)
+    # A thin crop is drawn wider than it is: its shape kept, it would fill thousands of lines.
+    height = max(2, min(round(crop.height * width / crop.width / 2) * 2, 4 * width))
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)
     lines = []

@@ -52,7 +52,7 @@ class GroundedSam2:
         if not phrases:
             return NoPrediction("the explanation names nothing that a detector could look for")
         if sample.picture is None:
-            return NoPrediction("its picture is not here")
+            return NoPrediction(sample.picture_problem)
         request = SegmentRequest(
             image=str(sample.picture),
             sample=sample.sample,

@@ -89,7 +89,7 @@ class Lens:
             self._tables.move_to_end(sample.sample)
             return known
         if sample.picture is None:
-            return NoPrediction("its picture is not here")
+            return NoPrediction(sample.picture_problem)
         request = LensRequest(str(sample.picture), sample.prompt, sample.description, sample.sample, self.words)
         try:
             answer = await self._model.ask(request, Lane.BACKGROUND)

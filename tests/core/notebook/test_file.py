@@ -13,7 +13,7 @@ import pytest
 from tests.support.notebook_model import DATE, NEURONS, SCAN, by_api, failed
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.notebook.file import APPLICATION_ID, VERSION
+from vlmscope.core.notebook.file import APPLICATION_ID, STEPS, VERSION
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Change, Entry, Kind, Verdict
 
@@ -145,7 +145,7 @@ def test_no_migration_without_a_copy(path: Path) -> None:
 def test_a_migration_that_fails_leaves_the_old_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = old_notebook(path)
     monkeypatch.setattr(
-        "vlmscope.core.notebook.file.STEPS", ((), ("CREATE TABLE tags (layer)", "CREATE TABLE meta (key)"))
+        "vlmscope.core.notebook.file.STEPS", (STEPS[0], ("CREATE TABLE tags (layer)", "CREATE TABLE meta (key)"))
     )
     with pytest.raises(sqlite3.OperationalError, match="meta"):
         Notebook.open(path, SCAN)

@@ -343,7 +343,7 @@ def test_an_image_that_is_gone_when_the_scan_continues_is_skipped(vlm: Vlm, tmp_
     digest = DataDigest()
     for index in range(9):
         record = made.record(index)
-        digest.add(record["image"], record["sha256"], record["description"])
+        digest.add(record.image, record.sha256, record.description)
     assert digest.hexdigest() == made.manifest.data_sha256
 
 

@@ -1,0 +1,45 @@
+"""Whether a file is the picture that a sample was made of: a scan from elsewhere may name any file of this disk."""
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from vlmscope.core.base.demo import image_path
+from vlmscope.core.base.files import open_regular
+
+#: Bytes of a picture that are read, at most: the largest that Pillow decodes, 179 million pixels, has 537 MB raw.
+FILE_BYTES = 600_000_000
+MISSING = "the picture is not at"  #: begins the reason where there is no file
+
+
+def original_problem(image_root: str | None, image: str, sha256: str | None) -> str:
+    """Why the original picture of a sample cannot be used, as the end of a sentence; empty if it can.
+
+    A file whose SHA-256 is not the scan's is not that sample. Without a digest, only files in ``image_root`` are used.
+
+    Args:
+        image_root: the manifest's; image, sha256: the sample's.
+    """
+    path = image_path(image_root, image)
+    try:
+        if not path.is_file():
+            return f"{MISSING} {path}"
+        if sha256 is None:
+            inside = image_root is not None and path.resolve().is_relative_to(image_path(image_root, "").resolve())
+            outside = f"the scan has no digest of the picture at {path}, which is outside {image_root}"
+            return "" if inside else outside
+        found = path.stat()
+        if found.st_size > FILE_BYTES or _digest((path, found.st_mtime_ns, found.st_size)) != sha256:
+            return f"the file at {path} is not the picture that was scanned: its SHA-256 is another"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror or error) if isinstance(error, OSError) else error
+        return f"the picture at {path} cannot be read: {reason}"
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _digest(state: tuple[Path, int, int]) -> str:
+    """The SHA-256 of a file, by its path, time of change and size."""
+    with os.fdopen(open_regular(state[0]), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
