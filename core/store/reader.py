@@ -25,12 +25,14 @@ The k-th statistics are the outermost axis, so that relabelling reads two contig
 largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
+import json
 import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -258,8 +260,12 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
         start, end = (int(at) for at in lines[index])
         if not (0 <= start <= end and end - start <= LINE_BYTES):
             raise ValueError(f"its line is at bytes {start:,} to {end:,}; a line has {LINE_BYTES:,} bytes at most")
-        return SampleRecord.parse(samples.read(start, end - start), tokens_max)
-    except (OSError, ValueError) as error:
+        # json takes lone surrogates, which names of files may have; msgspec does not.
+        record = msgspec.convert(json.loads(samples.read(start, end - start)), SampleRecord)
+        if len(record.tokens) > tokens_max:
+            raise ValueError(f"it has {len(record.tokens):,} tokens; the manifest promises {tokens_max:,} at most")
+        return record
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error
 
 

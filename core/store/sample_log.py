@@ -8,11 +8,12 @@ import contextlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 SAMPLES = "samples.jsonl"
@@ -22,9 +23,8 @@ CROP_BYTES = 4 * 1024 * 1024  #: of a crop, at most: a JPEG of 168 pixels takes 
 _FILE_BYTES = 2**53  #: no file is larger
 
 
-@dataclass(frozen=True)
-class SampleRecord:
-    """One line of ``samples.jsonl``.
+class SampleRecord(msgspec.Struct, frozen=True):
+    """One line of ``samples.jsonl``; msgspec checks its fields, which a stranger may have written.
 
     Attributes:
         crop: where in ``crops.bin`` its crop begins, and the crop's bytes.
@@ -34,41 +34,8 @@ class SampleRecord:
     image: str
     description: str
     tokens: tuple[str, ...]
-    crop: tuple[int, int]
-    sha256: str | None
-
-    @classmethod
-    def parse(cls, line: bytes, tokens_max: int) -> Self:
-        """The record of a line, every field checked.
-
-        Args:
-            tokens_max: of the scan's longest description.
-
-        Raises:
-            ValueError: if the line is not JSON, or a field is missing or not of its type.
-        """
-        try:
-            found = json.loads(line)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        if not isinstance(found, dict):
-            raise ValueError("it is not a JSON object")  # the value is wrong, not the call
-        if not {"image", "description", "tokens", "crop"} <= found.keys():
-            raise ValueError("a field is missing")
-        image, description, tokens, crop = (found[name] for name in ("image", "description", "tokens", "crop"))
-        sha256 = found.get("sha256")
-        for name, value in (("image", image), ("description", description), ("sha256", sha256)):
-            if not isinstance(value, str) and (value is not None or name != "sha256"):
-                raise ValueError(f"{name} is not a text")
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ValueError("tokens is not a list of texts")
-        if len(tokens) > tokens_max:
-            raise ValueError(f"it has {len(tokens):,} tokens; the manifest promises {tokens_max:,} at most")
-        if not isinstance(crop, list) or [type(number) for number in crop] != [int, int]:
-            raise ValueError("crop is not two whole numbers")
-        if not (0 <= crop[0] <= _FILE_BYTES and 0 <= crop[1] <= CROP_BYTES):
-            raise ValueError(f"crop is out of range: at most {CROP_BYTES:,} bytes")
-        return cls(image, description, tuple(tokens), (crop[0], crop[1]), sha256)
+    crop: tuple[Annotated[int, Meta(ge=0, le=_FILE_BYTES)], Annotated[int, Meta(ge=0, le=CROP_BYTES)]]
+    sha256: str | None = None
 
 
 class SampleLog:
