@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, SamplesError, StoreError, UsageError
@@ -84,7 +85,7 @@ def equal(whole: Path, merged: Path) -> None:
         elif name != "sample_lines":
             assert np.array_equal(array, b.arrays[name]), name
     for index in range(a.manifest.samples):
-        assert replace(a.record(index), crop=(0, 0)) == replace(b.record(index), crop=(0, 0))
+        assert structs.replace(a.record(index), crop=(0, 0)) == structs.replace(b.record(index), crop=(0, 0))
         assert a.crop(index) == b.crop(index)
     one, two = a.concepts, b.concepts
     assert one is not None and two is not None
