@@ -94,13 +94,13 @@ def _run(
     Each pass prepares the sample again: the pixels of a whole data set do not fit into memory.
     """
     source = data.sources[sample]
-    encoded = vlm.encode(prompt, source.description or "")
-    pixels = vlm.pixels(load_image(data.root / source.image))
+    image = load_image(data.root / source.image)
+    encoded = vlm.encode(prompt, source.description or "", image.size)
 
     def take(layer: int, activation: Tensor) -> None:
         use(encoded, layer, activation[0])
 
-    vlm.forward(encoded.input_ids[None], pixels[None], {n: partial(take, n) for n in range(vlm.layers)}, hook)
+    vlm.forward(vlm.inputs([encoded], [image]), {n: partial(take, n) for n in range(vlm.layers)}, hook)
 
 
 def _rank(
@@ -145,7 +145,7 @@ def _vote(
     highest = maximum[layer, neurons].astype(np.float64)
     on_host = activation.cpu().float().numpy()
 
-    def active(tokens: slice, threshold: float, least: int) -> BoolArray:
+    def active(tokens: slice | NDArray[np.int64], threshold: float, least: int) -> BoolArray:
         norms = on_host[tokens][:, neurons].astype(np.float64) * 10  # of scale gmax instead of 1 (method.md)
         above: BoolArray = (norms > threshold * highest) & (highest > 0)
         enough: BoolArray = above.sum(axis=0) >= least

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import SamplesError
@@ -18,12 +17,12 @@ from vlmscope.core.bench.baseline_two_pass import two_pass
 from vlmscope.core.bench.flops import forward_flop
 from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
+from vlmscope.core.data.images import image_size
 from vlmscope.core.data.samples import Data
-from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, Ready, ready_images
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
-from vlmscope.core.scan.reduction import Batch
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.manifest import Manifest
@@ -112,7 +111,10 @@ def bench_scan(
     peak_memory = memory.mib()
     batch = manifest.batch
     options = replace(options, batch=batch)
-    encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
+    encoded = {
+        i: vlm.encode(prompt, source.description or "", image_size(data.root / source.image))
+        for i, source in enumerate(data.sources)
+    }
     prepared = _prepared(vlm, data, encoded, batch)
     for _ in range(repeats):
         bare, reducing = _in_turns(vlm, prepared, encoded, manifest, options, clock)
@@ -183,20 +185,20 @@ class _Clock:
         return seconds
 
 
-_Prepared = tuple[list[int], Tensor, list[Ready]]  #: a batch: indices of its samples, tokens int64 (B, T), images
+_Prepared = tuple[list[int], Inputs, list[Ready]]  #: a batch: indices of its samples, what the model takes, images
 
 
 def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
     """The batches of a scan, with images prepared as in a scan."""
     found = []
     for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
-        ids = Batch(torch.tensor(indices), tuple(encoded[i] for i in indices)).input_ids()
         ready = []
         for image in images:
             if isinstance(image, SamplesError):
                 raise image
             ready.append(image)
-        found.append((indices, ids, ready))
+        inputs = vlm.inputs([encoded[i] for i in indices], [image.image for image in ready])
+        found.append((indices, inputs, ready))
     return found
 
 
@@ -215,10 +217,9 @@ def _in_turns(
     state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
-    for indices, ids, images in prepared:
-        pixels = torch.stack([image.pixels for image in images])
+    for indices, inputs, images in prepared:
         begun = clock.start()
-        vlm.forward(ids, pixels, {}, options.hook)
+        vlm.forward(inputs, {}, options.hook)
         forward += clock.stop(begun, len(indices), vlm.device)
         begun = clock.start()
         for _ in runner.pieces(indices, images, encoded):

@@ -15,7 +15,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 #: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
 #: and 1,000 pixels of the ratio take 1.1 GB then.
 MAX_ASPECT = 100
-_BITS_PER_SAMPLE = 258  #: TIFF's tag
+_BITS_PER_SAMPLE, _ORIENTATION = 258, 274  #: TIFF's tags
 
 
 def is_file(path: Path) -> bool:
@@ -47,6 +47,16 @@ def load_image(path: Path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         # Pillow's decoders raise any of these on damaged files.
         raise SamplesError(f"{path} cannot be decoded: {error}.", "Replace the file or leave it out.") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of the picture as ``load_image`` opens it, from its header alone. Raises SamplesError as it."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)  # those that turn it by 90 degrees
+            return (image.height, image.width) if turned else image.size
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return load_image(path).size  # raises the reason
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -62,7 +62,7 @@ def try_out(vlm: Vlm) -> None:
         ModelError: if the parts do not fit together. Any other exception: what a library raises.
     """
     image = Image.new("RGB", _PICTURE, (127, 127, 127))
-    pixels = vlm.pixels(image)
+    pixels = vlm.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
     side = vlm.image_size
     if tuple(pixels.shape) != (3, side, side):
         got = " x ".join(map(str, pixels.shape[1:]))
@@ -70,7 +70,7 @@ def try_out(vlm: Vlm) -> None:
             f"{vlm.name}: its preprocessor makes pictures of {got} pixels, its vision tower takes {side} x {side}.",
             f'Set "size" and "crop_size" to {side} in preprocessor_config.json, if the weights are for that size.',
         )
-    vlm.crop(pixels)
+    vlm.crop(image)
     token: str = vlm.processor.image_token
     number, own = vlm.processor.tokenizer.convert_tokens_to_ids(token), vlm.image_token_id
     if number != own:
@@ -79,8 +79,9 @@ def try_out(vlm: Vlm) -> None:
             "Use the tokenizer's files and the config.json of one model.",
         )
     prompt, words = vlm.prompt("", f"USER: {token}\nLook. ASSISTANT:"), "a picture"
-    encoded = vlm.encode(prompt, words)
-    whole = vlm.processor(text=[f"{prompt} {words}"], images=[image], return_tensors="pt")["input_ids"][0]
+    encoded = vlm.encode(prompt, words, image.size)
+    inputs = vlm.inputs([encoded], [image])
+    whole = inputs["input_ids"][0]
     if whole.tolist() != encoded.input_ids.tolist():
         raise ModelError(
             f"{vlm.name}: its processor makes {len(whole)} tokens of a trial input, not {len(encoded.input_ids)}.",
@@ -88,8 +89,7 @@ def try_out(vlm: Vlm) -> None:
         )
     seen: list[Any] = []
     vlm.forward(
-        encoded.input_ids[None],
-        pixels[None],
+        inputs,
         {vlm.layers - 1: lambda activation: seen.append(tuple(activation.shape))},
         HookPoint.GATE,
     )

@@ -65,19 +65,20 @@ class VlmEngine:
         from vlmscope.core.model.maps import neuron_maps
 
         neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
-        pixels = self.vlm.pixels(load_image(Path(request.image)))
-        encoded = self.vlm.encode(request.prompt, request.description)
-        visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, pixels, stopped)
-        crop = png(self.vlm.crop(pixels)) if request.crop else b""
-        return MapAnswer(neuron, request.image, request.sample, visual, text, crop)
+        image = load_image(Path(request.image))
+        encoded = self.vlm.encode(request.prompt, request.description, image.size)
+        inputs = self.vlm.inputs([encoded], [image])
+        visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, inputs, stopped)
+        crop = png(self.vlm.crop(image)) if request.crop else b""
+        return MapAnswer(neuron, request.image, request.sample, visual.reshape(encoded.layout.grid), text, crop)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
         """The model's own answer to a question about a picture."""
         image = load_image(Path(request.image))
         prompt = self.vlm.prompt(request.question)
         description = self.vlm.describe([image], prompt, stopped)[0]
-        tokens = self.vlm.encode(prompt, description).tokens if description else ()
-        crop = crop_jpeg(self.vlm.crop(self.vlm.pixels(image)))
+        tokens = self.vlm.encode(prompt, description, image.size).tokens if description else ()
+        crop = crop_jpeg(self.vlm.crop(image))
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
@@ -90,16 +91,17 @@ class VlmEngine:
         """What the model would say at each position of a sample, of a few words."""
         from vlmscope.core.model.lens import lens
 
-        pixels = self.vlm.pixels(load_image(Path(request.image)))
-        encoded = self.vlm.encode(request.prompt, request.description)
-        columns, visual, text = lens(self.vlm, encoded, pixels, request.words, stopped)
+        image = load_image(Path(request.image))
+        encoded = self.vlm.encode(request.prompt, request.description, image.size)
+        inputs = self.vlm.inputs([encoded], [image])
+        columns, visual, text = lens(self.vlm, encoded, inputs, request.words, stopped)
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
         """Where the things are that phrases name, on the exact crop that the model sees."""
         from vlmscope.core.model.segmentation import Segmentation
 
-        crop = self.vlm.crop(self.vlm.pixels(load_image(Path(request.image))))
+        crop = self.vlm.crop(load_image(Path(request.image)))
         if self._segmentation is None:
             self._segmentation = Segmentation(self.vlm.device)
         return self._segmentation.segment(request, crop, self.vlm.grid, stopped)

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 
 
 def lens(
-    vlm: Vlm, encoded: Encoded, pixels: torch.Tensor, words: Sequence[str], stopped: Stopped = not_cancelled
+    vlm: Vlm, encoded: Encoded, inputs: Inputs, words: Sequence[str], stopped: Stopped = not_cancelled
 ) -> tuple[tuple[int, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities of the words' first tokens, by a softmax over these C tokens, each counted once.
 
     Args:
-        pixels: float32 (3, H, W).
+        inputs: of the sample that is ``encoded``.
 
     Returns:
-        each word's place among the C tokens; float32 (C, rows, columns) at the patches; float32 (C, tokens) one
-        position before each of the description's tokens.
+        each word's place among the C tokens; float32 (C, rows, columns) at the visual tokens, on the layout's grid;
+        float32 (C, tokens) one position before each of the description's tokens.
 
     Raises:
         UsageError: if no words are given.
@@ -36,8 +36,8 @@ def lens(
     firsts = [vlm.first_token(word) for word in words]
     tokens = list(dict.fromkeys(firsts))
     with vlm.stoppable(stopped, "The pass was stopped."):
-        logits = vlm.token_logits(encoded, pixels, torch.tensor(tokens))
+        logits = vlm.token_logits(inputs, torch.tensor(tokens))
     chances = logits.softmax(dim=-1).T.cpu().numpy()  # (C, T)
     before = slice(encoded.text.start - 1, encoded.text.stop - 1)
-    visual = np.ascontiguousarray(chances[:, encoded.visual]).reshape(len(tokens), *vlm.grid)
+    visual = encoded.layout.cells(chances[:, encoded.visual], *encoded.layout.grid)
     return tuple(tokens.index(first) for first in firsts), visual, np.ascontiguousarray(chances[:, before])

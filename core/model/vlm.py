@@ -10,7 +10,7 @@ Notable:
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
@@ -26,11 +27,14 @@ from transformers import LlavaForConditionalGeneration, StoppingCriteria, Stoppi
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Hook = Callable[[Tensor], None]
+#: What the model's forward takes, of a batch of B: on the host, floats in the model's dtype; input_ids int64 (B, T).
+Inputs = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,23 @@ class Encoded:
     """One sample as tokens: prompt, image and teacher-forced description.
 
     Attributes:
-        input_ids: int64 (T,), the image token repeated once for each patch.
-        visual: positions of the visual tokens.
+        prompt, description: what it was made of.
+        input_ids: int64 (T,), as the processor makes them.
+        visual: int64 (V,), positions of the visual tokens, ascending. Every other one before ``text`` is template.
         text: positions of the description's tokens.
         tokens: the description's tokens, spelled; joined they are the description.
+        layout: where each visual token looks, in the part of the picture that the model sees.
+        seen: that part, as shares of the picture.
     """
 
+    prompt: str
+    description: str
     input_ids: Tensor
-    visual: slice
+    visual: NDArray[np.int64]
     text: slice
     tokens: tuple[str, ...]
+    layout: VisualLayout
+    seen: Box = WHOLE
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,8 +138,8 @@ class Vlm:
             )
         return text
 
-    def encode(self, prompt: str, description: str) -> Encoded:
-        """Tokenise prompt and description as one sequence.
+    def encode(self, prompt: str, description: str, size: tuple[int, int]) -> Encoded:  # noqa: ARG002
+        """Tokenise prompt and description as one sequence, for a picture of ``size`` (width, height).
 
         Raises:
             SamplesError: if the description is empty or longer than the model's context.
@@ -136,9 +147,9 @@ class Vlm:
         words = description.strip()
         if not words:
             raise SamplesError("the description is empty")
-        start = len(prompt) + (0 if prompt[-1:].isspace() else 1)
-        # A space, as generation puts one; it belongs to the first token of the description.
-        whole = self.processor.tokenizer(prompt.ljust(start) + words, return_offsets_mapping=True)
+        text_whole = self._joined(prompt, words)
+        start = len(text_whole) - len(words)
+        whole = self.processor.tokenizer(text_whole, return_offsets_mapping=True)
         ids: list[int] = whole["input_ids"]
         spans: list[tuple[int, int]] = whole["offset_mapping"]
         first_patch = ids.index(self.image_token_id)
@@ -152,15 +163,27 @@ class Vlm:
         ends = [spans[i][1] - start for i in of_text]
         tokens = tuple(words[a:b] for a, b in zip([0, *ends], ends, strict=False))
         text = slice(of_text[0] + patches - 1, of_text[-1] + patches)
-        return Encoded(torch.tensor(ids), slice(first_patch, first_patch + patches), text, tokens)
+        visual = np.arange(first_patch, first_patch + patches)
+        return Encoded(prompt, words, torch.tensor(ids), visual, text, tokens, VisualLayout.plain(*self.grid))
 
-    def pixels(self, image: Image.Image) -> Tensor:
-        """The image as the vision tower takes it: float32 (3, H, W)."""
+    @staticmethod
+    def _joined(prompt: str, words: str) -> str:
+        """Prompt and description, with a space between them, as generation puts one before its first token."""
+        return prompt + ("" if prompt[-1:].isspace() else " ") + words
+
+    def inputs(self, encoded: Sequence[Encoded], images: Sequence[Image.Image]) -> Inputs:
+        """A batch as the model's own processor makes it, padded on the right. Several threads may call it at once."""
+        texts = [self._joined(one.prompt, one.description) for one in encoded]
+        made = self.processor(text=texts, images=list(images), padding=True, padding_side="right", return_tensors="pt")
+        return {
+            name: part.to(self.model.dtype) if part.is_floating_point() else part
+            for name, part in made.items()
+            if name != "attention_mask"  # a causal decoder's earlier tokens do not see padding
+        }
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """The part of the picture that the model sees."""
         pixels: Tensor = self.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
-        return pixels
-
-    def crop(self, pixels: Tensor) -> Image.Image:
-        """The picture that the model sees, from ``pixels``: normalisation undone."""
         processor = self.processor.image_processor
         # In numpy: with several threads that prepare images, torch's own threads would slow each other down.
         mean, std = (
@@ -170,19 +193,14 @@ class Vlm:
         return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
 
     @torch.inference_mode()
-    def forward(self, input_ids: Tensor, pixels: Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
-        """One pass over a right-padded batch, calling ``hooks[layer]`` with that layer's activation (B, T, F).
-
-        Args:
-            input_ids: int64 (B, T). pixels: float32 (B, 3, H, W).
-        """
+    def forward(self, inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
+        """One pass over a batch, calling ``hooks[layer]`` with that layer's activation (B, T, F)."""
         with self._hooked(hooks, hook):
-            self._decode(input_ids, pixels)
+            self._decode(inputs)
 
-    def _decode(self, input_ids: Tensor, pixels: Tensor) -> Any:
-        """The decoder's output over int64 (B, T) and float32 (B, 3, H, W), without the head."""
-        images = pixels.to(self.device, self.model.dtype)
-        return self.model.model(input_ids=input_ids.to(self.device), pixel_values=images, use_cache=False)
+    def _decode(self, inputs: Inputs) -> Any:
+        """The decoder's output, without the head."""
+        return self.model.model(**{name: part.to(self.device) for name, part in inputs.items()}, use_cache=False)
 
     @torch.inference_mode()
     def describe(self, images: Sequence[Image.Image], prompt: str, stopped: Stopped = not_cancelled) -> list[str]:
@@ -235,18 +253,16 @@ class Vlm:
         return logits.float()
 
     @torch.inference_mode()
-    def token_logits(self, encoded: Encoded, pixels: Tensor, tokens: Tensor) -> Tensor:
+    def token_logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """The logits of some tokens after each position of a sample: final norm and head after the last layer.
 
         Args:
-            pixels: float32 (3, H, W). tokens: int64 (C,).
+            inputs: of one sample. tokens: int64 (C,).
 
         Returns:
             float32 (T, C).
         """
-        hidden = self._decode(encoded.input_ids[None], pixels[None]).last_hidden_state[
-            0
-        ]  # the final norm is part of the decoder
+        hidden = self._decode(inputs).last_hidden_state[0]  # the final norm is part of the decoder
         head = self.model.lm_head
         places = tokens.to(head.weight.device)
         bias = None if head.bias is None else head.bias[places]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import torch
-from torch import Tensor
+from PIL import Image
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.neuron import HookPoint
@@ -30,9 +30,9 @@ THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that prepare images
 
 @dataclass(frozen=True)
 class Ready:
-    """An image decoded, preprocessed and packed by a thread."""
+    """An image decoded and packed by a thread."""
 
-    pixels: Tensor
+    image: Image.Image
     crop: bytes
     sha256: str
 
@@ -59,10 +59,8 @@ def ready_images(
     def prepare(index: int) -> Ready | SamplesError:
         path = data.root / data.sources[index].image
         try:
-            pixels = vlm.pixels(load_image(path))
-            crop = crop_jpeg(vlm.crop(pixels))
-            # In the model's dtype already: converting here does not wait for the device.
-            return Ready(pixels.to(vlm.model.dtype), crop, hashlib.sha256(path.read_bytes()).hexdigest())
+            image = load_image(path)
+            return Ready(image, crop_jpeg(vlm.crop(image)), hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error
         except OSError as error:
@@ -111,9 +109,9 @@ class BatchRunner:
         batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
         while batch.encoded:
             reduction = BatchReduction(self.state, batch, self.fused)
-            stacked = torch.stack([ready[index].pixels for index in batch.samples.tolist()])
+            images = [ready[index].image for index in batch.samples.tolist()]
             try:
-                self.vlm.forward(batch.input_ids(), stacked, reduction.hooks(), self.hook)
+                self.vlm.forward(self.vlm.inputs(batch.encoded, images), reduction.hooks(), self.hook)
                 non_finite = reduction.non_finite()
             except BaseException:
                 reduction.rollback()
@@ -154,8 +152,8 @@ def _fits(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], hook: Hook
     batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
     try:
         reduction = BatchReduction(state, batch, is_fused(vlm))
-        blank = torch.zeros((len(encoded), 3, vlm.image_size, vlm.image_size))
-        vlm.forward(batch.input_ids(), blank, reduction.hooks(), hook)
+        blank = [Image.new("RGB", (64, 64))] * len(encoded)
+        vlm.forward(vlm.inputs(batch.encoded, blank), reduction.hooks(), hook)
         reduction.non_finite()  # waits for the GPU
     except torch.OutOfMemoryError as error:
         error.__traceback__ = None  # its frames hold what did not fit

@@ -39,14 +39,8 @@ class Batch:
         Raises:
             ValueError: if they do not.
         """
-        if len({(e.visual.start, e.visual.stop, e.text.start) for e in self.encoded}) > 1:
+        if len({(int(e.visual[0]), int(e.visual[-1]), e.text.start) for e in self.encoded}) > 1:
             raise ValueError("the descriptions of a batch start at different tokens")
-
-    def input_ids(self) -> Tensor:
-        """int64 (B, T), padded on the right with a word: no token attends to it (an image token would count)."""
-        word = int(self.encoded[0].input_ids[self.encoded[0].text.start])
-        ids = [e.input_ids for e in self.encoded]
-        return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=word)
 
     def without(self, dropped: set[int]) -> "Batch":
         """The batch without the samples at these places."""
@@ -73,7 +67,8 @@ class BatchReduction:
         state.maps.snapshot()
         self.places = slice(state.waiting, state.waiting + self.size)
         first = batch.encoded[0]
-        self.visual, self.text_start = first.visual, first.text.start
+        self.visual = slice(int(first.visual[0]), int(first.visual[-1]) + 1)
+        self.text_start = first.text.start
         lengths = torch.tensor([len(e.input_ids) for e in batch.encoded], dtype=torch.int32)
         ends = torch.tensor([e.text.stop for e in batch.encoded], dtype=torch.int32)
         self.tokens = (self.size * (self.visual.stop - self.visual.start), int((ends - self.text_start).sum()))

@@ -13,7 +13,7 @@ from vlmscope.core.base.callbacks import OnProgress, Stopped, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
-from vlmscope.core.data.images import load_image
+from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
 from vlmscope.core.scan.batches import BATCH, LARGEST
@@ -99,9 +99,10 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
     for index in mine:
         source = data.sources[index]
         try:
+            path = data.root / source.image
             if source.description is None:
-                load_image(data.root / source.image)  # raises the reason why the model could not describe it
-            one = vlm.encode(prompt, source.description or "")
+                load_image(path)  # raises the reason why the model could not describe it
+            one = vlm.encode(prompt, source.description or "", image_size(path))
             if longest is not None and len(one.tokens) > longest:
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             encoded[index] = one
