@@ -83,10 +83,16 @@ class Encoder:
         self._context: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         taken = {*inspect.signature(model.forward).parameters, *inspect.signature(model.model.forward).parameters}
         self._taken = taken - {"labels"}
-        self._geometry = Geometry(model, self._of_one, busy)
+        self._measuring = (model, self.made, busy)
+        self._geometry = Geometry(*self._measuring)
         self._prompted: dict[tuple[str, _Size], Prompted] = {}
-        self._texts: dict[str, str] = {}
+        self._expanded: dict[tuple[str | None, str, str], Expanded] = {}
         self.needs_mask = True  #: whether a padded batch needs the mask; the trial pass at load sets it
+
+    def forget(self) -> None:
+        """Forget what was measured, after a change of the processor."""
+        self._geometry = Geometry(*self._measuring)
+        self._prompted.clear()
 
     @property
     def context(self) -> int:
@@ -105,6 +111,8 @@ class Encoder:
             inputs = self.for_model(made)
             visual, layout, seen = self._geometry.places(prompt, size, inputs)
             images = len(self._geometry.image_positions(inputs["input_ids"]))
+            parts = (expanded.first, expanded.before, expanded.after)
+            expanded = self._expanded.setdefault(parts, expanded)  # many sizes share one
             found = self._prompted[prompt, size] = Prompted(expanded, visual, layout, seen, images)
         return found
 
@@ -160,5 +168,6 @@ class Encoder:
             if name in self._taken
         }
 
-    def _of_one(self, prompt: str, image: Image.Image) -> Inputs:
+    def made(self, prompt: str, image: Image.Image) -> Inputs:
+        """What the model takes of a prompt and a picture, with a mark for the description."""
         return self.for_model(self._processing.expanded(prompt, image)[1])

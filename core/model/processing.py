@@ -17,7 +17,8 @@ Inputs = Mapping[str, Tensor]
 Options = Mapping[str, Any]
 
 _MARK = "\ue000"  #: stands for the description in a trial text: of the private use area, in no prompt
-_OF_A_CALL = ("padding", "padding_side", "return_tensors", "return_offsets_mapping")
+#: Arguments of a tokenizer's call that concern the batch, not the text.
+_OF_A_BATCH = ("text_pair", "padding", "padding_side", "return_tensors")
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,12 @@ class Expanded:
         first: the text before the description's own text; None if both are one text.
         before, after: what the processor puts around the description.
         options: of the tokenizer's call.
-        ids: of the tokens before the description.
     """
 
     first: str | None
     before: str
     after: str
-    options: Options
-    ids: tuple[int, ...]
+    options: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -170,18 +169,16 @@ class Processing:
             "Use the processor's files of the model that the weights come from.",
         )
 
-    def _found(self, text: Any, named: dict[str, Any]) -> Expanded | None:
-        """What a recorded call of the tokenizer says of the text around the mark; the ids are those before it."""
-        own, pair = (one[0] if isinstance(one, list | tuple) and len(one) == 1 else one for one in (text, named.get("text_pair")))
-        options = {key: value for key, value in named.items() if key not in (*_OF_A_CALL, "text_pair")}
+    @staticmethod
+    def _found(text: Any, named: dict[str, Any]) -> Expanded | None:
+        """What a recorded call of the tokenizer was given around the mark; None if it was another text."""
+        own, pair = (one[0] if isinstance(one, list) and one else one for one in (text, named.get("text_pair")))
         marked = own if pair is None else pair
         if not isinstance(own, str) or not isinstance(marked, str) or marked.count(_MARK) != 1:
             return None
         before, _, after = marked.partition(_MARK)
-        draft = Expanded(None if pair is None else own, before, after, options, ())
-        spelled = self.spelled(draft, _MARK)
-        first = spelled.text[0] if spelled.text else 0
-        return Expanded(draft.first, before, after, options, tuple(spelled.ids[:first]))
+        options = tuple((key, value) for key, value in named.items() if key not in _OF_A_BATCH)
+        return Expanded(None if pair is None else own, before, after, options)
 
     def spelled(self, expanded: Expanded, words: str) -> Spelled:
         """The tokens of a prompt with a description: ``words``, not empty, without white space around it."""
@@ -189,7 +186,7 @@ class Processing:
         start, stop = len(expanded.before), len(expanded.before) + len(words)
         pair = {} if expanded.first is None else {"text_pair": own}
         made = self.tokenizer(
-            own if expanded.first is None else expanded.first, **pair, **expanded.options, return_offsets_mapping=True
+            own if expanded.first is None else expanded.first, **pair, **dict(expanded.options), return_offsets_mapping=True
         )
         ids: list[int] = made["input_ids"]
         spans: list[tuple[int, int]] = made["offset_mapping"]
