@@ -6,7 +6,6 @@ Notable:
 - The language-model head and the KV cache are left out of measuring passes.
 """
 
-import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,11 +19,12 @@ from torch import Tensor, nn
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
-from vlmscope.core.base.errors import ModelError, UsageError
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import seen_part
 from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.model.encode import Encoded, Encoder
+from vlmscope.core.model.ffn import decoder_layers, decoder_of, find_ffns
 from vlmscope.core.model.layouts import Inputs
 from vlmscope.core.model.processing import Processing
 from vlmscope.core.store.manifest import ModelInfo
@@ -53,15 +53,15 @@ class Vlm:
             image_options: arguments for the processor's part for pictures. chat_options: for its chat template.
 
         Raises:
-            ModelError: if its FFN is not gated, or its tokenizer is slow.
+            ModelError: if its FFNs cannot be read, or its tokenizer is slow.
         """
         self.model = model.train(False).requires_grad_(False)  # measuring takes gradients of pictures alone
         self.name = name
-        text: Any = model.config.get_text_config()
-        self.decoder: Any = model.get_decoder()
-        self.layers = len(self.decoder.layers)
-        self.neurons: int = text.intermediate_size
-        self._ffns = [self._gated_ffn(layer) for layer in self.decoder.layers]
+        layers = decoder_layers(model, name)
+        hidden: int = model.config.get_text_config(decoder=True).hidden_size
+        self.ffns = find_ffns(layers, name, hidden, model.dtype)
+        self.layers, self.neurons = len(self.ffns), self.ffns[0].width
+        self._decoder_layers = layers
         self._processing = Processing(processor, name, image_options or {}, chat_options or {})
         self._busy = threading.RLock()  # held while the model runs: measuring changes its attention for a moment
         self.encoder = Encoder(model, self._processing, name, self._busy)
@@ -197,7 +197,7 @@ class Vlm:
         size is left out, and so is a cap on logits. Where a layer norms its FFN's output before adding it (Gemma 2, 3
         and 4), that norm is left out, too.
         """
-        column = self._ffns[layer].down_proj.weight[:, index]
+        column = self.ffns[layer].down_column(index)
         head = self.model.get_output_embeddings().weight
         logits: Tensor = head @ (self._normed(column)).to(head.device, head.dtype)
         return logits.float() * self._logit_scale
@@ -207,7 +207,8 @@ class Vlm:
 
         The scale is (norm(v) - norm(-v)) / 2 * v for a v of 1 and -1 in turns, without the norm's own bias.
         """
-        norm = getattr(self.decoder, "norm", None) or self.decoder.embedding_norm
+        decoder = decoder_of(self.model)
+        norm = getattr(decoder, "norm", None) or decoder.embedding_norm
         ones = torch.ones_like(column)
         signs = ones.clone()
         signs[1::2] = -1
@@ -270,7 +271,7 @@ class Vlm:
     def stoppable(self, stopped: Stopped, message: str) -> Iterator[None]:
         """Read ``stopped`` before each decoder layer while the block runs; once it is true, ``Cancelled`` ends it."""
         with ExitStack() as hooks:
-            for layer in self.decoder.layers:
+            for layer in self._decoder_layers:
                 hooks.enter_context(layer.register_forward_pre_hook(lambda *_: check(stopped, message)))
             yield
 
@@ -278,22 +279,5 @@ class Vlm:
     def _hooked(self, hooks: dict[int, Hook], hook: HookPoint) -> Iterator[None]:
         with ExitStack() as hooked:
             for layer, take in hooks.items():
-                ffn = self._ffns[layer]
-                if hook is HookPoint.GATE:
-                    handle = ffn.act_fn.register_forward_hook(lambda _m, _in, out, take=take: take(out))
-                else:
-                    handle = ffn.down_proj.register_forward_pre_hook(lambda _m, args, take=take: take(args[0]))
-                hooked.enter_context(handle)
+                hooked.enter_context(self.ffns[layer].hook(hook, take))
             yield
-
-    def _gated_ffn(self, layer: Any) -> Any:
-        ffn: Any = getattr(layer, "mlp", None)
-        parts = [getattr(ffn, name, None) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")]
-        if not all(isinstance(part, nn.Module) for part in parts):
-            raise ModelError(
-                f"{self.name}: the FFN of its language model is not gated (no gate_proj, up_proj, down_proj, act_fn).",
-                "Decoders such as Llama, Vicuna, Mistral, Qwen2 and Gemma can be scanned.",
-            )
-        # An activation function may be one module shared by all layers; a hook needs one for its layer.
-        ffn.act_fn = copy.copy(ffn.act_fn)
-        return ffn
