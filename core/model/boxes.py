@@ -17,26 +17,25 @@ _STRAIGHT = 0.1  #: of a token's width: how far the middles may lie from evenly 
 _OUTER = 0.15  #: of a token's width: an outer edge that is nearer than this to the picture's edge lies on it
 
 
-def boxes_of(token: NDArray[np.int64], x: Floats, y: Floats, tokens: int) -> tuple[NDArray[np.int64], Floats]:
+def boxes_of(token: NDArray[np.int64], x: Floats, y: Floats) -> tuple[NDArray[np.int64], Floats]:
     """The boxes of the tokens that have a place, from the coordinates of the numbers that reach each.
 
     A box has the mean of its numbers as its middle, and sqrt(12 * variance) as its sides: exact for numbers that fill
     it evenly.
 
     Args:
-        token: int64 (N,), which token a number reaches, 0 to ``tokens`` - 1.
+        token: int64 (N,), which token a number reaches; N is at least 1.
         x, y: float64 (N,), where it lies in the picture, 0 to 1.
 
     Returns:
         int64 (V,), the tokens that have a place, ascending; float64 (V, 4), their boxes as x0, y0, x1, y1.
     """
-    count = np.bincount(token, minlength=tokens)
-    usual = np.median(count[count > 0]) if len(token) else 0.0
-    placed = np.flatnonzero(count > _RIM * usual)
+    count = np.bincount(token)
+    placed = np.flatnonzero(count > _RIM * np.median(count[count > 0]))
     sides = []
     for at in (x, y):
-        middle = np.bincount(token, at, tokens)[placed] / count[placed]
-        square = np.bincount(token, at * at, tokens)[placed] / count[placed]
+        middle = np.bincount(token, at)[placed] / count[placed]
+        square = np.bincount(token, at * at)[placed] / count[placed]
         half = np.sqrt(12 * np.maximum(square - middle * middle, 0)) / 2
         sides += [middle - half, middle + half]
     left, right, top, bottom = sides
@@ -76,9 +75,9 @@ def _regular_axis(low: Floats, high: Floats) -> Floats:
     width = float(np.median(high - low))
     middle = (low + high) / 2
     order = np.argsort(middle, kind="stable")
-    steps = np.diff(middle[order]) > _NEAR * width
+    steps = np.diff(middle[order], prepend=middle[order[0]]) > _NEAR * width
     group = np.empty(len(low), dtype=np.int64)  # the column, or row, of each token
-    group[order] = np.concatenate([[0], np.cumsum(steps)])
+    group[order] = np.cumsum(steps)
     lows, highs = (np.bincount(group, edge) / np.bincount(group) for edge in (low, high))
     even = _even((lows + highs) / 2, width)
     if even is None:
@@ -120,7 +119,7 @@ def seen_of(boxes: Floats) -> tuple[Box, Floats]:
 
 
 def snapped(seen: Box, size: tuple[int, int], columns: int, rows: int) -> Box:
-    """What a model sees of a picture of ``size``: the whole picture or its centre square, where ``seen`` is nearly that.
+    """What a model sees of a picture of ``size``: the whole, or its centre square, where ``seen`` is nearly that.
 
     Args:
         seen: as measured, perhaps on a picture whose sides differ by 1 %. columns, rows: tokens along it.

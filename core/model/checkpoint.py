@@ -1,6 +1,7 @@
 """Whether the parts of a checkpoint are whole and fit together: what cannot work is found before a scan begins."""
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -88,13 +89,12 @@ def _corrected(vlm: Vlm) -> bool:
         return False
     vlm.processor.num_additional_image_tokens = 1 - before
     vlm.encoder.forget()
-    try:
+    with suppress(Exception):  # the first error is the one to report
         _try(vlm)
-    except Exception:  # the first error is the one to report
-        vlm.processor.num_additional_image_tokens = before
-        vlm.encoder.forget()
-        return False
-    return True
+        return True
+    vlm.processor.num_additional_image_tokens = before
+    vlm.encoder.forget()
+    return False
 
 
 def _try(vlm: Vlm) -> None:
@@ -159,9 +159,10 @@ def _explain(vlm: Vlm, error: Exception) -> None:
     Raises:
         ModelError: if pictures have another size than the vision tower takes, or the image token another number.
     """
-    try:
+    made: Inputs = {}
+    with suppress(Exception):  # otherwise the error stands for itself
         made = vlm.encoder.made(vlm.placeholder, Image.new("RGB", (64, 32)))
-    except Exception:  # the error stands for itself
+    if not made:
         return
     config: Any = vlm.model.config
     side = getattr(getattr(config, "vision_config", None), "image_size", None)

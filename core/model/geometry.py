@@ -40,7 +40,7 @@ class Geometry:
         """
         self._model, self._process, self._busy = model, process, busy
         self._lock = threading.RLock()
-        self._ids: NDArray[np.int64] | None = None  # the token ids that stand for a picture's features
+        self._ids = np.zeros(0, dtype=np.int64)  # the token ids that stand for a picture's features, once they are known
         self._rounded: dict[tuple[str, _Size], tuple[_Signature, Inputs]] = {}
         self._reached: dict[tuple[_Signature, _Size | None], Reach] = {}
         self._measured: dict[tuple[_Signature, _Size], Measured] = {}
@@ -80,8 +80,8 @@ class Geometry:
         return np.flatnonzero(np.isin(input_ids[0].cpu().numpy(), self._ids))
 
     def _of_size(self, prompt: str, size: _Size, inputs: Inputs) -> Measured:
-        """Measured on a picture of a rounded size, the same for all that are about as large, if its inputs are alike."""
-        if self._ids is None:
+        """Measured on a picture of a rounded size, one for all that are about as large, where its inputs are alike."""
+        if not len(self._ids):
             self._ids, positions = self._first(prompt, size, inputs)
             self._reached[_reach_key(self._signature(size, inputs), size)] = self._ranked(positions, inputs)
         signature = self._signature(size, inputs)

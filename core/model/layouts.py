@@ -10,7 +10,7 @@ Two questions, answered apart:
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,17 +61,12 @@ def measure(reach: Reach, places: Mapping[str, tuple[NDArray[np.float64], NDArra
     Raises:
         ModelError: if no token has a place.
     """
-    token, x, y = [], [], []
-    for name, position in reach.items():
-        across, down = places[name]
-        known = (position >= 0) & ~np.isnan(across) & ~np.isnan(down)
-        token.append(position[known])
-        x.append(across[known])
-        y.append(down[known])
-    tokens, *at = (np.concatenate(part) for part in (token, x, y))
-    if not len(tokens):
+    token = np.concatenate(list(reach.values()))
+    x, y = (np.concatenate([places[name][axis] for name in reach]) for axis in (0, 1))
+    known = (token >= 0) & ~np.isnan(x) & ~np.isnan(y)
+    if not known.any():
         raise _no_place("black, white and grey pictures are the same to its processor")
-    placed, boxes = boxes_of(tokens, at[0], at[1], int(tokens.max()) + 1)
+    placed, boxes = boxes_of(token[known], x[known], y[known])
     cover = covers_of(boxes)
     seen, inside = seen_of(regular(boxes, cover))
     try:
@@ -174,10 +169,8 @@ def _embedded(model: Any, inputs: Inputs) -> Tensor | None:
         raise _Embedded
 
     with model.get_decoder().register_forward_pre_hook(take, with_kwargs=True):
-        try:
+        with suppress(_Embedded):
             model.model(**inputs, use_cache=False)
-        except _Embedded:
-            pass
     return taken[0] if taken else None
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -122,7 +121,7 @@ class Processing:
         return f"{prompt}{'' if apart else ' '}{words}"
 
     def batch(self, prompts: Sequence[str], words: Sequence[str] | None, images: Sequence[Image.Image]) -> Inputs:
-        """What the processor makes of a batch: padded on the right, or, with no ``words`` (to generate), on the left."""
+        """What the processor makes of a batch: padded on the right, or without ``words``, to generate, on the left."""
         return self._batch(self.whole, prompts, words, images)
 
     def _batch(
@@ -185,9 +184,8 @@ class Processing:
         own = f"{expanded.before}{words}{expanded.after}"
         start, stop = len(expanded.before), len(expanded.before) + len(words)
         pair = {} if expanded.first is None else {"text_pair": own}
-        made = self.tokenizer(
-            own if expanded.first is None else expanded.first, **pair, **dict(expanded.options), return_offsets_mapping=True
-        )
+        first = own if expanded.first is None else expanded.first
+        made = self.tokenizer(first, **pair, **dict(expanded.options), return_offsets_mapping=True)
         ids: list[int] = made["input_ids"]
         spans: list[tuple[int, int]] = made["offset_mapping"]
         part = int(expanded.first is not None)

@@ -199,7 +199,7 @@ class Vlm:
         """
         column = self.ffns[layer].down_column(index)
         head = self.model.get_output_embeddings().weight
-        logits: Tensor = head @ (self._normed(column)).to(head.device, head.dtype)
+        logits: Tensor = head @ self._normed(column).to(head.device, head.dtype)
         return logits.float() * self._logit_scale
 
     def _normed(self, column: Tensor) -> Tensor:
@@ -215,7 +215,8 @@ class Vlm:
         scale = (norm(signs) - norm(-signs)) / 2 * signs
         if torch.equal(norm(ones), norm(-ones)):  # a norm that takes the mean away
             column = column - column.mean()
-        return column * scale
+        normed: Tensor = column * scale
+        return normed
 
     @cached_property
     def _logit_scale(self) -> float:
