@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,18 @@ def scan(_small_scan: Path) -> Path:
 def scan_copy(_small_scan: Path, tmp_path: Path) -> Path:
     """The same, to be damaged."""
     return Path(shutil.copytree(_small_scan, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of the tiny random model of a family, made once: to read only."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        from tests.support.families import make_family  # late: it imports torch
+
+        if name not in made:
+            made[name] = make_family(tmp_path_factory.mktemp("families") / name, name)
+        return made[name]
+
+    return folder

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.encoding import encoded_sample
 from tests.support.reference import two_pass
 from vlmscope.core.base.demo import DEMO, demo_folder, image_path, scan_folder
 from vlmscope.core.base.neuron import HookPoint, Neuron
@@ -43,10 +44,8 @@ def test_the_scan_equals_the_two_pass_computation(vlm: Vlm, tmp_path: Path, hook
     data = read_data(DEMO, limit=60)
     scan(vlm, data, tmp_path / "scan", ScanOptions(hook=hook, top_n=20, batch=1), lambda *_: None)
     found = ScanStore(tmp_path / "scan")
-    prompt = vlm.prompt("Could you describe the image?")
     samples = [
-        (vlm.encode(prompt, source.description or ""), vlm.pixels(load_image(data.root / source.image)))
-        for source in data.sources
+        encoded_sample(vlm, load_image(data.root / source.image), source.description or "") for source in data.sources
     ]
     expected = two_pass(vlm, hook, samples, 20, Thresholds())
     labels = found.stored_labels()
@@ -67,13 +66,13 @@ def test_the_shipped_scan_is_what_the_model_computes(vlm: Vlm, store: ScanStore)
             top = store.example(neuron, rank, Thresholds())
             sample = top.sample
             picture = load_image(image_path(store.manifest.image_root, sample.image))
-            encoded = vlm.encode(prompt, sample.description)
+            encoded, inputs = encoded_sample(vlm, picture, sample.description, prompt)
             assert encoded.tokens == sample.tokens
-            visual, text = neuron_maps(vlm, store.manifest.hook, neuron, encoded, vlm.pixels(picture))
+            visual, text = neuron_maps(vlm, store.manifest.hook, neuron, encoded, inputs)
             assert max(visual.max(), text.max()) == pytest.approx(top.activation, abs=1e-3)
             assert np.allclose(np.sort(visual.ravel())[::-1][:8], top.visual, atol=1e-3)
             assert top.visual_map is not None
-            assert np.allclose(top.visual_map, visual.clip(0), atol=top.activation / 255 + 1e-3)
+            assert np.allclose(top.visual_map.ravel(), visual.clip(0), atol=top.activation / 255 + 1e-3)
 
 
 def test_the_shipped_scan_covers_the_samples(store: ScanStore) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.labels import Thresholds
-from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Reference:
     gmax: NDArray[np.float64]
 
 
-def all_activations(vlm: Vlm, hook: HookPoint, encoded: Encoded, pixels: torch.Tensor) -> NDArray[np.float64]:
+def all_activations(vlm: Vlm, hook: HookPoint, inputs: Inputs) -> NDArray[np.float64]:
     """Every activation of one sample, alone in its batch: float64 (L, T, F)."""
     layers = vlm.model.model.language_model.layers
     kept: dict[int, NDArray[np.float64]] = {}
@@ -41,26 +41,26 @@ def all_activations(vlm: Vlm, hook: HookPoint, encoded: Encoded, pixels: torch.T
         else:
             handles.append(layer.mlp.down_proj.register_forward_pre_hook(lambda _m, args, n=index: keep(n, args[0])))
     with torch.inference_mode():
-        vlm.model(input_ids=encoded.input_ids[None], pixel_values=pixels[None])
+        vlm.model(**inputs)
     for handle in handles:
         handle.remove()
     return np.stack([kept[n] for n in range(len(layers))])
 
 
 def two_pass(
-    vlm: Vlm, hook: HookPoint, samples: list[tuple[Encoded, torch.Tensor]], top_n: int, thresholds: Thresholds
+    vlm: Vlm, hook: HookPoint, samples: list[tuple[Encoded, Inputs]], top_n: int, thresholds: Thresholds
 ) -> Reference:
     shape = (vlm.layers, vlm.neurons)
     gmax = np.full(shape, -np.inf)
     scores = np.zeros((len(samples), *shape))
-    for s, (encoded, pixels) in enumerate(samples):  # first pass: maxima and scores
-        a = all_activations(vlm, hook, encoded, pixels)
+    for s, (encoded, inputs) in enumerate(samples):  # first pass: maxima and scores
+        a = all_activations(vlm, hook, inputs)
         gmax = np.maximum(gmax, a.max(axis=1))
         content = np.concatenate([a[:, encoded.visual], a[:, encoded.text]], axis=1)
         scores[s] = content.max(axis=1)
     votes = np.zeros((len(samples), *shape), dtype=np.int64)
-    for s, (encoded, pixels) in enumerate(samples):  # second pass: thresholds relative to gmax
-        a = all_activations(vlm, hook, encoded, pixels)
+    for s, (encoded, inputs) in enumerate(samples):  # second pass: thresholds relative to gmax
+        a = all_activations(vlm, hook, inputs)
         above_v = a[:, encoded.visual] * 10 > thresholds.T_v * gmax[:, None]
         above_t = a[:, encoded.text] * 10 > thresholds.T_t * gmax[:, None]
         visual = (above_v.sum(axis=1) >= thresholds.n_v) & (gmax > 0)

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlavaForConditionalGeneration, Qwen2Config
 
+from tests.support.encoding import encoded_sample
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint
@@ -24,7 +25,7 @@ from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.model.load import load
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.vlm import Hook, Inputs, Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, ScanOptions
@@ -94,7 +95,7 @@ def test_figures_on_the_cpu(vlm: Vlm, data: Data) -> None:
     assert (found.samples, found.batch, found.repeats, found.layers, found.neurons) == (7, 5, 2, 3, 144)
     assert (found.device, found.dtype) == ("cpu", "float32")
     assert found.samples_per_s == pytest.approx(7 / found.scan_s)
-    lengths = [len(vlm.encode(vlm.prompt(QUESTION), s.description or "").input_ids) for s in few.sources]
+    lengths = [len(vlm.encode(vlm.prompt(QUESTION), s.description or "", (40, 30)).input_ids) for s in few.sources]
     assert found.tokens_per_sample == pytest.approx(np.mean(lengths))
     assert found.flop_per_sample == round(np.mean([forward_flop(vlm.model.config, n) for n in lengths]))
     assert 50 < found.peak_memory_mib < 20_000
@@ -140,9 +141,9 @@ def test_the_forward_passes_run_the_scans_own_batches(vlm: Vlm, data: Data, monk
     plain = Vlm.forward
     seen: list[tuple[bool, tuple[int, ...]]] = []
 
-    def watched(self: Vlm, ids: torch.Tensor, *more: Any) -> None:
-        seen.append((bool(more[1]), tuple(ids.shape)))
-        plain(self, ids, *more)
+    def watched(self: Vlm, inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
+        seen.append((bool(hooks), tuple(inputs["input_ids"].shape)))
+        plain(self, inputs, hooks, hook)
 
     monkeypatch.setattr(Vlm, "forward", watched)
     found = bench_scan(vlm, data, ScanOptions(batch=None), 1, silent)
@@ -214,14 +215,14 @@ def test_a_made_processor_spells_and_prepares_as_a_real_one(made: Vlm, tmp_path:
     lengths = []
     for source in data.sources:
         assert source.description is not None
-        encoded = made.encode(prompt, source.description)
+        encoded, inputs = encoded_sample(made, load_image(tmp_path / source.image), source.description, prompt)
         assert encoded.text.stop == len(encoded.input_ids)
-        assert encoded.visual == slice(3, 19)
+        assert encoded.visual.tolist() == list(range(3, 19))
         assert "".join(encoded.tokens) == source.description
         assert 0 not in encoded.input_ids.tolist()  # no word is unknown
         lengths.append(len(encoded.tokens))
-        pixels = made.pixels(load_image(tmp_path / source.image))
-        assert pixels.shape == (3, 32, 32) and float(pixels.std()) > 0.2
+        pixels = inputs["pixel_values"]
+        assert pixels.shape == (1, 3, 32, 32) and float(pixels.std()) > 0.2
     assert 85 < np.mean(lengths) < 115 and np.std(lengths) > 10
 
 
@@ -258,11 +259,10 @@ def test_made_weights_give_activations_that_are_finite_and_differ(dtype: str, tm
     vlm = made_vlm(Architecture.TINY, 0, device="cpu", dtype=dtype)
     assert vlm.info.dtype == dtype and vlm.info.name == "tiny, random weights (seed 0)"
     data = made_data(Architecture.TINY, tmp_path, 1, 0)
-    encoded = vlm.encode(vlm.prompt(QUESTION), data.sources[0].description or "")
-    pixels = vlm.pixels(load_image(tmp_path / data.sources[0].image))
+    _, inputs = encoded_sample(vlm, load_image(tmp_path / data.sources[0].image), data.sources[0].description or "")
     taken: list[torch.Tensor] = []
     hooks = dict.fromkeys(range(vlm.layers), lambda activation: taken.append(activation.float()))
-    vlm.forward(encoded.input_ids[None], pixels[None], hooks, HookPoint.GATE)
+    vlm.forward(inputs, hooks, HookPoint.GATE)
     assert len(taken) == 3
     for activation in taken:
         assert activation.isfinite().all()

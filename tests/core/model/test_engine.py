@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers.utils import logging
 
+from tests.support.encoding import encoded_sample
 from tests.support.tiny import make_images, make_model
 from tests.support.watched import Watched, watched
 from vlmscope.core.base.errors import Cancelled, WorkerError
@@ -53,13 +54,13 @@ async def map_and_describe(model: Watched, folder: Path, vlm: Vlm) -> None:
     picture = folder / "001.png"
     prompt = vlm.prompt(QUESTION)
     description = "A cake stands on a wooden table."
-    encoded = vlm.encode(prompt, description)
+    encoded, inputs = encoded_sample(vlm, load_image(picture), description, prompt)
     for layer in range(vlm.layers):
         neuron = Neuron(layer, 47 - layer)
         answer = await model.ask(MapRequest(neuron, str(picture), prompt, description, 1))
-        visual, text = neuron_maps(vlm, HookPoint.GATE, neuron, encoded, vlm.pixels(load_image(picture)))
+        visual, text = neuron_maps(vlm, HookPoint.GATE, neuron, encoded, inputs)
         assert np.ptp(visual) > 0
-        np.testing.assert_allclose(answer.visual, visual, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(answer.visual, visual.reshape(vlm.grid), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(answer.text, text, rtol=1e-5, atol=1e-6)
         assert len(answer.text) == len(encoded.tokens)
 
@@ -159,8 +160,8 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
         demo = load(ModelSpec("demo", device="cpu"))
         neuron = Neuron(demo.layers - 1, 217)
         answer = await model.ask(MapRequest(neuron, str(picture), told.prompt, told.description, None))
-        encoded = demo.encode(told.prompt, told.description)
-        visual, text = neuron_maps(demo, HookPoint.GATE, neuron, encoded, demo.pixels(load_image(picture)))
+        encoded, inputs = encoded_sample(demo, load_image(picture), told.description, told.prompt)
+        visual, text = neuron_maps(demo, HookPoint.GATE, neuron, encoded, inputs)
         assert encoded.tokens == told.tokens
-        np.testing.assert_allclose(answer.visual, visual, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(answer.visual, visual.reshape(demo.grid), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(answer.text, text, rtol=1e-4, atol=1e-5)

@@ -140,7 +140,7 @@ def test_processors_made_before_transformers_446_work(whole: Path, folder: Path,
     picture = Image.new("RGB", (40, 30), (200, 100, 50))
     assert old.describe([picture], prompt) == new.describe([picture], prompt)
     made = old.processor(text=f"{prompt} a train", images=picture, return_tensors="pt")["input_ids"][0].tolist()
-    assert made == old.encode(prompt, "a train").input_ids.tolist()
+    assert made == old.encode(prompt, "a train", picture.size).input_ids.tolist()
 
 
 def test_a_preprocessor_of_another_size_is_refused(folder: Path) -> None:

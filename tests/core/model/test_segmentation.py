@@ -307,7 +307,7 @@ async def test_the_engine_answers_on_the_crop_that_the_model_sees(folder: Path) 
     vlm = load(ModelSpec(str(folder / "model"), device="cpu"))
     picture = load_image(folder / "000.png")
     assert picture.size == (40, 30)
-    crop = vlm.crop(vlm.pixels(picture))
+    crop = vlm.crop(picture)
     assert crop.size == (24, 24)
     expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), not_cancelled)
     assert len(expected.scores) > 3

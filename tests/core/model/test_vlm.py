@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, GPTNeoXConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaNextConfig
 
+from tests.support.encoding import encoded_sample
 from tests.support.tiny import MODELS, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.method.layout import WHOLE, VisualLayout
 from vlmscope.core.model.devices import free_memory
 from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
@@ -37,33 +39,48 @@ def test_encoding_is_the_processors_own(vlm: Vlm) -> None:
     prompt = vlm.prompt(QUESTION)
     assert prompt == "USER: <image>\nCould you describe the image? ASSISTANT:"
     text = "The image shows a red train, on the left."
-    encoded = vlm.encode(prompt, f"  {text}\n")
+    encoded = vlm.encode(prompt, f"  {text}\n", PICTURE.size)
     whole = vlm.processor(text=f"{prompt} {text}", images=PICTURE, return_tensors="pt")
     assert encoded.input_ids.tolist() == whole["input_ids"][0].tolist()
-    assert torch.equal(vlm.pixels(PICTURE), whole["pixel_values"][0])
+    inputs = vlm.inputs([encoded], [PICTURE])
+    assert torch.equal(inputs["input_ids"], whole["input_ids"])
+    assert torch.equal(inputs["pixel_values"], whole["pixel_values"])
     assert encoded.input_ids[encoded.visual].tolist() == [4] * 9
+    assert (encoded.layout, encoded.seen) == (VisualLayout.plain(3, 3), WHOLE)
     assert "".join(encoded.tokens) == text
     assert len(encoded.tokens) == encoded.text.stop - encoded.text.start
     spoken = vlm.processor.tokenizer.decode(encoded.input_ids[encoded.text]).strip()
     assert spoken.replace(" ", "") == text.replace(" ", "")
 
 
+def test_a_batch_is_padded_on_the_right_without_a_mask(vlm: Vlm) -> None:
+    other = PICTURE.resize((20, 50))
+    long, alone = encoded_sample(vlm, PICTURE, "The image shows a red train, on the left.")
+    short, lone = encoded_sample(vlm, other, "a cake")
+    both = vlm.inputs([short, long], [other, PICTURE])
+    assert set(both) == {"input_ids", "pixel_values"}
+    assert torch.equal(both["pixel_values"], torch.cat([lone["pixel_values"], alone["pixel_values"]]))
+    assert both["input_ids"][1].tolist() == long.input_ids.tolist()
+    assert both["input_ids"][0, : len(short.input_ids)].tolist() == short.input_ids.tolist()
+    assert vlm.image_token_id not in both["input_ids"][0, len(short.input_ids) :]
+
+
 @pytest.mark.parametrize("text", ["é", "🚂 train", "[/bold] \x1b[31m", "日本語のテキスト"])
 def test_tokens_of_any_text_join_to_it(vlm: Vlm, text: str) -> None:
-    assert "".join(vlm.encode(vlm.prompt(QUESTION), text).tokens) == text
+    assert "".join(vlm.encode(vlm.prompt(QUESTION), text, PICTURE.size).tokens) == text
 
 
 def test_descriptions_that_cannot_be_measured_are_refused(vlm: Vlm) -> None:
     prompt = vlm.prompt(QUESTION)
     for text, reason in ((" \n", "empty"), ("word " * 200, "too long"), ("an <image> here", "image token")):
         with pytest.raises(SamplesError, match=reason):
-            vlm.encode(prompt, text)
+            vlm.encode(prompt, text, PICTURE.size)
 
 
 def test_the_crop_is_what_the_model_sees(vlm: Vlm) -> None:
     """40 x 30 is resized to 32 x 24 and cropped to the middle 24 x 24; normalisation is undone exactly."""
     resized = PICTURE.resize((32, 24), Image.Resampling.BICUBIC).crop((4, 0, 28, 24))
-    crop = np.asarray(vlm.crop(vlm.pixels(PICTURE)), dtype=int)
+    crop = np.asarray(vlm.crop(PICTURE), dtype=int)
     assert crop.shape == (24, 24, 3)
     assert np.abs(crop - np.asarray(resized, dtype=int)).max() <= 1
 
@@ -87,13 +104,14 @@ def test_half_precision_is_kept_when_asked_for(folder: Path) -> None:
     loaded = load(ModelSpec(str(folder), dtype="bfloat16"))
     assert loaded.info.dtype == "bfloat16"
     assert {p.dtype for p in loaded.model.parameters()} == {torch.bfloat16}
-    encoded = loaded.encode(loaded.prompt(QUESTION), "a red train")
-    visual, _ = neuron_maps(loaded, HookPoint.GATE, Neuron(1, 5), encoded, loaded.pixels(PICTURE))
+    encoded, inputs = encoded_sample(loaded, PICTURE, "a red train")
+    assert inputs["pixel_values"].dtype == torch.bfloat16
+    visual, _ = neuron_maps(loaded, HookPoint.GATE, Neuron(1, 5), encoded, inputs)
     assert np.array_equal(visual, torch.from_numpy(visual).bfloat16().float().numpy())  # no digits made up
 
 
 def test_a_pass_can_be_stopped(vlm: Vlm) -> None:
-    encoded = vlm.encode(vlm.prompt(QUESTION), "a red train")
+    encoded, inputs = encoded_sample(vlm, PICTURE, "a red train")
     asked: list[int] = []
 
     def after_two() -> bool:
@@ -101,10 +119,10 @@ def test_a_pass_can_be_stopped(vlm: Vlm) -> None:
         return len(asked) > 2
 
     with pytest.raises(Cancelled):
-        neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, vlm.pixels(PICTURE), after_two)
+        neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, inputs, after_two)
     assert len(asked) == 3
-    visual, _ = neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, vlm.pixels(PICTURE))  # no hook is left behind
-    assert visual.shape == (3, 3)
+    visual, _ = neuron_maps(vlm, HookPoint.GATE, Neuron(2, 0), encoded, inputs)  # no hook is left behind
+    assert visual.shape == (9,)
 
 
 def test_describing_can_be_stopped(vlm: Vlm) -> None:

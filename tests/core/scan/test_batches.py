@@ -11,13 +11,14 @@ import torch
 import vlmscope.core.scan.batches
 from tests.core.scan.test_kernels import RUNS, interpreted  # noqa: F401  # a fixture
 from tests.core.scan.test_resume import Small, silent
+from tests.support.encoding import encoded_sample
 from tests.support.sizes import manifest_of
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
-from vlmscope.core.model.vlm import Hook, Vlm
+from vlmscope.core.model.vlm import Hook, Inputs, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
@@ -45,7 +46,7 @@ def test_the_largest_batch_that_fits(
     """A power of two; of thirteen samples all fit into a batch of sixteen."""
     data = read_data(str(images), 13)
     prompt = vlm.prompt("Could you describe the image?")
-    encoded = {i: vlm.encode(prompt, source.description or "") for i, source in enumerate(data.sources)}
+    encoded = {i: vlm.encode(prompt, source.description or "", (40, 30)) for i, source in enumerate(data.sources)}
     sizes = {"model": vlm.info, "top_n": 5, "maps": 2, "grid": vlm.grid, "text_tokens_max": 60}
     manifest = manifest_of(np.zeros((1, 1, 1), np.int32), 13, ()).model_copy(update=sizes)
     state = ScanState(manifest, PENDING)
@@ -64,18 +65,19 @@ def test_the_kernels_give_the_same_scan(
 ) -> None:
     """Five samples, of which one has an activation that is not finite in its last layer only."""
     data = read_data(str(images), 5)
-    marked = vlm.pixels(load_image(data.root / data.sources[4].image))
+    _, alone = encoded_sample(vlm, load_image(data.root / data.sources[4].image), data.sources[4].description or "")
+    marked = alone["pixel_values"]
     whole = vlm.forward
 
-    def forward(input_ids: torch.Tensor, pixels: torch.Tensor, hooks: dict[int, Hook], hook: HookPoint) -> None:
+    def forward(inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
         last = max(hooks)
 
         def spoil(activation: torch.Tensor) -> None:
             spoilt = activation.clone()
-            spoilt[(pixels == marked).flatten(1).all(dim=1), 3, 5] = torch.inf
+            spoilt[(inputs["pixel_values"] == marked).flatten(1).all(dim=1), 3, 5] = torch.inf
             hooks[last](spoilt)
 
-        whole(input_ids, pixels, {**hooks, last: spoil}, hook)
+        whole(inputs, {**hooks, last: spoil}, hook)
 
     monkeypatch.setattr(vlm, "forward", forward)
     options = ScanOptions(top_n=3, maps=2, batch=2)

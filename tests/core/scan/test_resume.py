@@ -18,12 +18,12 @@ import torch
 
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, ModelError, StoreError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.model.load import load
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.vlm import Hook, Inputs, Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import array_shapes
@@ -247,7 +247,9 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(
     monkeypatch.undo()
     assert "Free some space" in caught.value.hint
     saved = ScanStore(out)
-    assert saved.manifest.progress is not None and saved.manifest.progress.done == 5  # the first batch, and the empty
+    assert (
+        saved.manifest.progress is not None and saved.manifest.progress.done == 6
+    )  # the first batch, the empty, and the one without a picture
     assert len([path for path in out.iterdir() if path.name.startswith("arrays-")]) <= 2
     scan(vlm, read_data(str(images)), out, OPTIONS, silent, resume=True)
     assert_equal(ScanStore(out), whole)
@@ -410,7 +412,7 @@ def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tm
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     data = read_data(str(path))
     prompt = vlm.prompt("Could you describe the image?")
-    assert len({vlm.encode(prompt, source.description or "").text.start for source in data.sources}) == 2
+    assert len({vlm.encode(prompt, source.description or "", (40, 30)).text.start for source in data.sources}) == 2
     for batch in (1, 12):
         scan(vlm, data, tmp_path / str(batch), replace(OPTIONS, batch=batch), silent)
     a, b = ScanStore(tmp_path / "1"), ScanStore(tmp_path / "12")
@@ -449,13 +451,13 @@ class Small:
         self.sizes: list[int] = []
         forward = vlm.forward
 
-        def small(input_ids: torch.Tensor, pixels: torch.Tensor, hooks: object, hook: object) -> None:
-            self.sizes.append(len(input_ids))
-            if len(input_ids) > most:
-                first = dict(list(hooks.items())[:1])  # type: ignore[attr-defined]
-                forward(input_ids, pixels, first, hook)  # type: ignore[arg-type]  # one layer was done already
+        def small(inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
+            size = len(inputs["input_ids"])
+            self.sizes.append(size)
+            if size > most:
+                forward(inputs, dict(list(hooks.items())[:1]), hook)  # one layer was done already
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            forward(input_ids, pixels, hooks, hook)  # type: ignore[arg-type]
+            forward(inputs, hooks, hook)
 
         monkeypatch.setattr(vlm, "forward", small)
 

@@ -1,14 +1,15 @@
 """The scan against the slow two-pass computation, and what it does with bad samples."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.support.encoding import encoded_sample
 from tests.support.reference import all_activations, two_pass
 from tests.support.tiny import MODELS, make_images, make_model
 from vlmscope.core.base.errors import SamplesError, StoreError
@@ -19,7 +20,7 @@ from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
-from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.reader import ScanStore
@@ -45,12 +46,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_images(tmp_path_factory.mktemp("data"), 30)
 
 
-def prepared(vlm: Vlm, data: Path) -> list[tuple[Encoded, torch.Tensor]]:
+def prepared(vlm: Vlm, data: Path) -> list[tuple[Encoded, Inputs]]:
     read = read_data(str(data))
-    prompt = vlm.prompt("Could you describe the image?")
     return [
-        (vlm.encode(prompt, source.description or ""), vlm.pixels(load_image(read.root / source.image)))
-        for source in read.sources
+        encoded_sample(vlm, load_image(read.root / source.image), source.description or "") for source in read.sources
     ]
 
 
@@ -108,7 +107,7 @@ def test_maps_peaks_and_distributions_are_the_activations(
     scan(vlm, read_data(str(data)), tmp_path / "scan", ScanOptions(hook=hook, top_n=12, batch=5, maps=3), silent)
     store = ScanStore(tmp_path / "scan")
     samples = prepared(vlm, data)
-    activations = [all_activations(vlm, hook, *sample) for sample in samples]
+    activations = [all_activations(vlm, hook, inputs) for _, inputs in samples]
     scale = max(1.0, float(np.abs(store.maximum).max()))
     for neuron in (Neuron(0, 0), Neuron(1, 17), Neuron(2, 47)):
         for rank in range(store.manifest.valid):
@@ -154,13 +153,13 @@ def obvious_histogram(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def test_a_map_on_demand_is_the_activation(vlm: Vlm, data: Path) -> None:
-    encoded, pixels = prepared(vlm, data)[3]
+    encoded, inputs = prepared(vlm, data)[3]
     for hook in HookPoint:
-        whole = all_activations(vlm, hook, encoded, pixels)
+        whole = all_activations(vlm, hook, inputs)
         for neuron in (Neuron(0, 1), Neuron(2, 40)):
-            visual, text = neuron_maps(vlm, hook, neuron, encoded, pixels)
-            assert visual.shape == vlm.grid
-            assert np.allclose(visual.ravel(), whole[neuron.layer, encoded.visual, neuron.index], atol=1e-5)
+            visual, text = neuron_maps(vlm, hook, neuron, encoded, inputs)
+            assert visual.shape == (vlm.grid[0] * vlm.grid[1],)
+            assert np.allclose(visual, whole[neuron.layer, encoded.visual, neuron.index], atol=1e-5)
             assert np.allclose(text, whole[neuron.layer, encoded.text, neuron.index], atol=1e-5)
 
 
@@ -184,22 +183,24 @@ def test_bad_samples_are_skipped_counted_and_named(vlm: Vlm, tmp_path: Path) -> 
     assert used <= {0, 1, 7, 8, 9}
 
 
-def test_a_sample_with_a_non_finite_activation_leaves_no_trace(vlm: Vlm, data: Path, tmp_path: Path) -> None:
+def test_a_sample_with_a_non_finite_activation_leaves_no_trace(
+    vlm: Vlm, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One poisoned sample in a batch: the others are scanned as if it had not been there."""
     read = read_data(str(data))
     poisoned = 4
-    original = vlm.pixels
-    target = original(load_image(read.root / read.sources[poisoned].image))
+    original = vlm.inputs
+    target = load_image(read.root / read.sources[poisoned].image)
 
-    def poison(image: Image.Image) -> torch.Tensor:
-        pixels = original(image)
-        return pixels * torch.nan if torch.equal(pixels, target) else pixels
+    def poison(encoded: Sequence[Encoded], images: Sequence[Image.Image]) -> Inputs:
+        made = original(encoded, images)
+        for place, image in enumerate(images):
+            if image.tobytes() == target.tobytes():
+                made["pixel_values"][place] = np.nan
+        return made
 
-    vlm.pixels = poison  # type: ignore[method-assign]
-    try:
-        manifest = scan(vlm, read, tmp_path / "scan", ScanOptions(top_n=30, batch=8), silent)
-    finally:
-        vlm.pixels = original  # type: ignore[method-assign]
+    monkeypatch.setattr(vlm, "inputs", poison)
+    manifest = scan(vlm, read, tmp_path / "scan", ScanOptions(top_n=30, batch=8), silent)
     assert [s.sample for s in manifest.skipped] == [poisoned]
     assert "not finite" in manifest.skipped[0].reason
     store = ScanStore(tmp_path / "scan")

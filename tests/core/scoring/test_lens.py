@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.support.encoding import encoded_sample
 from tests.support.model_here import ModelHere
 from tests.support.tiny import MODELS, make_images, make_model
 from vlmscope.core.base.errors import Cancelled, UsageError, WorkerError
@@ -50,9 +51,8 @@ def by_hand(vlm: Vlm, folder: Path) -> tuple[NDArray[np.float64], dict[str, str]
 
 def test_the_probabilities_are_those_of_the_whole_model_among_the_words(vlm: Vlm, folder: Path) -> None:
     logits, first = by_hand(vlm, folder)
-    encoded = vlm.encode(vlm.prompt("What?"), DESCRIPTION)
-    pixels = vlm.pixels(load_image(folder / "000.png"))
-    columns, visual, text = lens(vlm, encoded, pixels, WORDS)
+    encoded, inputs = encoded_sample(vlm, load_image(folder / "000.png"), DESCRIPTION, vlm.prompt("What?"))
+    columns, visual, text = lens(vlm, encoded, inputs, WORDS)
     tokenizer = vlm.processor.tokenizer
     spelled = list(dict.fromkeys(first[word] for word in WORDS))
     assert all(token.startswith("▁") for token in spelled)  # words of a sentence, not the ends of words
@@ -60,7 +60,7 @@ def test_the_probabilities_are_those_of_the_whole_model_among_the_words(vlm: Vlm
     assert len(set(columns)) < len(WORDS)  # "train" and "trains" share one, which counts once
     ids = tokenizer.convert_tokens_to_ids(spelled)
     chances = np.exp(logits[:, ids]) / np.exp(logits[:, ids]).sum(axis=1, keepdims=True)
-    start = encoded.visual.start
+    start = int(encoded.visual[0])
     for patch in range(9):
         np.testing.assert_allclose(visual[:, patch // 3, patch % 3], chances[start + patch], rtol=1e-4)
     for token in range(len(encoded.tokens)):
@@ -70,12 +70,11 @@ def test_the_probabilities_are_those_of_the_whole_model_among_the_words(vlm: Vlm
 
 
 def test_no_words_and_a_stop_end_it(vlm: Vlm, folder: Path) -> None:
-    encoded = vlm.encode(vlm.prompt("What?"), DESCRIPTION)
-    pixels = vlm.pixels(load_image(folder / "000.png"))
+    encoded, inputs = encoded_sample(vlm, load_image(folder / "000.png"), DESCRIPTION, vlm.prompt("What?"))
     with pytest.raises(UsageError):
-        lens(vlm, encoded, pixels, ())
+        lens(vlm, encoded, inputs, ())
     with pytest.raises(Cancelled):
-        lens(vlm, encoded, pixels, WORDS, lambda: True)
+        lens(vlm, encoded, inputs, WORDS, lambda: True)
 
 
 @pytest.mark.parametrize("decoder", MODELS)
@@ -84,7 +83,7 @@ async def test_the_engine_answers(decoder: str, tmp_path: Path) -> None:
     make_images(tmp_path, 1)
     local = load(ModelSpec(str(tmp_path / "model"), device="cpu"))
     prompt = local.prompt("What?")
-    expected = lens(local, local.encode(prompt, DESCRIPTION), local.pixels(load_image(tmp_path / "000.png")), WORDS)
+    expected = lens(local, *encoded_sample(local, load_image(tmp_path / "000.png"), DESCRIPTION, prompt), WORDS)
     model = ModelHere(ModelSpec(str(tmp_path / "model")))
     request = LensRequest(str(tmp_path / "000.png"), prompt, DESCRIPTION, 7, WORDS)
     answer = await model.ask(request)
