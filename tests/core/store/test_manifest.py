@@ -61,7 +61,8 @@ def test_a_wrong_grid_of_schema_2_is_refused(scan_copy: Path, grid: object) -> N
 
 
 def test_a_field_of_schema_3_in_schema_2_is_refused(scan_copy: Path) -> None:
-    change(scan_copy, lambda content: (schema_2(content), content.update(surprise=1)))
+    change(scan_copy, schema_2)
+    change(scan_copy, lambda content: content.update(map_cells=3, surprise=1))
     assert "surprise" in refusal(scan_copy).message
 
 
