@@ -57,6 +57,6 @@ def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
         prompt=manifest.prompt,
         description=one.description,
         tokens=one.tokens,
-        grid=manifest.grid,
+        grid=one.layout.grid,
         picture_problem=missing if not problem or problem.startswith(MISSING) else FOREIGN,
     )
