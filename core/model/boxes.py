@@ -66,7 +66,7 @@ def regular(boxes: Floats, cover: NDArray[np.int64]) -> Floats:
     for number in np.unique(cover):
         own = np.flatnonzero(cover == number)
         for axis in (0, 1):
-            found[np.ix_(own, [axis, axis + 2])] = _regular_axis(boxes[own, axis], boxes[own, axis + 2])
+            found[own[:, None], [axis, axis + 2]] = _regular_axis(boxes[own, axis], boxes[own, axis + 2])
     return np.clip(found, 0.0, 1.0)
 
 

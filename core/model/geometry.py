@@ -40,7 +40,7 @@ class Geometry:
         """
         self._model, self._process, self._busy = model, process, busy
         self._lock = threading.RLock()
-        self._ids = np.zeros(0, dtype=np.int64)  # the token ids that stand for a picture's features, once they are known
+        self._ids = np.zeros(0, dtype=np.int64)  # ids of the picture's tokens, once known
         self._rounded: dict[tuple[str, _Size], tuple[_Signature, Inputs]] = {}
         self._reached: dict[tuple[_Signature, _Size | None], Reach] = {}
         self._measured: dict[tuple[_Signature, _Size], Measured] = {}

@@ -168,9 +168,8 @@ def _embedded(model: Any, inputs: Inputs) -> Tensor | None:
         taken.append(named.get("inputs_embeds"))
         raise _Embedded
 
-    with model.get_decoder().register_forward_pre_hook(take, with_kwargs=True):
-        with suppress(_Embedded):
-            model.model(**inputs, use_cache=False)
+    with model.get_decoder().register_forward_pre_hook(take, with_kwargs=True), suppress(_Embedded):
+        model.model(**inputs, use_cache=False)
     return taken[0] if taken else None
 
 
@@ -208,9 +207,7 @@ def _alone(model: Any) -> Iterator[None]:
             config._attn_implementation_internal = kept
 
 
-def coordinates(
-    process: Process, size: tuple[int, int]
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def coordinates(process: Process, size: tuple[int, int]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """For each floating-point input, where in a picture of ``size`` each of its numbers lies.
 
     (ramp - black) / (white - black) is the place, whatever the processor does: normalise, reorder, pack, tile, resize.

@@ -82,8 +82,7 @@ def test_the_crop_is_what_the_model_sees(vlm: Vlm) -> None:
     assert crop.size == (30, 30)
     assert crop.tobytes() == PICTURE.crop((5, 0, 35, 30)).tobytes()
     whole, part = (
-        vlm.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
-        for image in (PICTURE, crop)
+        vlm.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0] for image in (PICTURE, crop)
     )
     assert (whole - part)[:, 2:-2, 2:-2].abs().max() < 0.05  # but for the rim, where resizing sees the rest
 
