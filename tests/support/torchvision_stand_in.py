@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transformers import processing_utils
 from transformers.video_processing_utils import VideoProcessorMixin
 
@@ -34,14 +35,26 @@ class StandInVideoProcessor(VideoProcessorMixin):
         return {"video_processor_type": type(self).__name__}
 
 
+_utils: Any = processing_utils
+_mapping: dict[str, Any] = _utils._LazyAutoProcessorMapping._MAPPING_NAMES  # where transformers finds parts by name
+_original = _mapping["video_processor"]
+
+
 def install() -> None:
     """Let transformers find the stand-ins, for the rest of the process."""
-    found: Any = processing_utils
-    module = found.transformers_module
+    module = _utils.transformers_module
+    if module.__dict__.get("StandInVideoProcessor") is not None:
+        return
     module.VideoProcessorMixin = VideoProcessorMixin
     module.StandInVideoProcessor = StandInVideoProcessor
-    found._LazyAutoProcessorMapping._MAPPING_NAMES["video_processor"] = (__name__, StandInVideoProcessor.__name__)
+    _mapping["video_processor"] = (__name__, StandInVideoProcessor.__name__)
     module.PixtralProcessor = _pixtral_processor()
+
+
+def remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transformers refuse processors with a part for videos again, for one test."""
+    monkeypatch.setitem(_mapping, "video_processor", _original)
+    monkeypatch.delattr(_utils.transformers_module, "StandInVideoProcessor")
 
 
 def _pixtral_processor() -> Any:
