@@ -17,7 +17,7 @@ from textual.timer import Timer
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import NotebookError, StoreError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import plain, written
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
@@ -169,6 +169,7 @@ class BrowseScreen(Screen[None]):
             self._looks = self.set_interval(self.pace.follow_s, self._follow)
 
     async def _read_notebook(self) -> None:
+        await self.notebook.report_path()
         await self.place.resume()
         await self.notebook.read_marks()
 
@@ -484,7 +485,7 @@ class BrowseScreen(Screen[None]):
             return
 
         def keep(new: str) -> None:
-            self.tasks.run_task(self.triage.keep_note(neuron, new, draft))
+            self.tasks.run_task(self.triage.keep_note(neuron, written(new), draft))
 
         await self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft, keep))
 
