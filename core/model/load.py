@@ -18,6 +18,7 @@ from vlmscope.core.base.errors import ModelError, VlmscopeError
 from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.model.checkpoint import check_weights, try_out
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
+from vlmscope.core.model.ffn import Ffn, decoder_layers, named_ffns
 from vlmscope.core.model.parts import read_config, read_processor
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.store.weights import weights_fingerprint
@@ -55,7 +56,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         config = read_config(name, options)
         processor = read_processor(name, config, options)
         if seed is None:
-            _check_memory(name, config, kind, where)
+            check_shape(name, config, kind, where)
             with _quantised(name, config):
                 model, info = _AUTO.from_pretrained(
                     model_source(name),
@@ -92,7 +93,7 @@ def random_vlm(
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
-        _check_memory(name, config, kind, where)
+        check_shape(name, config, kind, where)
         torch.manual_seed(seed)
         with where:
             model = _AUTO.from_config(config, dtype=kind)
@@ -203,23 +204,31 @@ def _quantisation(config: PreTrainedConfig) -> str | None:
     return plain(str(found.get("quant_method", "in an unknown way")), 40)
 
 
-def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
-    """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
+def check_shape(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> list[Ffn]:
+    """Check before any weights are read that the model's layers can be scanned and fit into the host's memory, from
+    shapes alone. Otherwise gigabytes would be downloaded in vain, or the system would kill this process.
 
-    A GPU that is too small needs no check: loading raises an error.
+    A GPU that is too small needs no check: loading raises an error. The size of a quantised model is not known here.
+
+    Returns:
+        The FFN of each layer, without weights.
+
+    Raises:
+        ModelError: if it is not so.
     """
+    with torch.device("meta"):
+        model = _AUTO.from_config(config, dtype=kind)
+    ffns = named_ffns(decoder_layers(model, name), name)
     free = free_memory()
-    if where.type != "cpu" or free is None or _quantisation(config) is not None:
-        return
-    with torch.device("meta"):  # shapes alone
-        weights = _AUTO.from_config(config, dtype=kind).parameters()
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    if needed > free:
-        raise ModelError(
-            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
-            f"{free / 1e9:.1f} GB are free.",
-            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
-        )
+    if where.type == "cpu" and free is not None and _quantisation(config) is None:
+        needed = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        if needed > free:
+            raise ModelError(
+                f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
+                f"{free / 1e9:.1f} GB are free.",
+                "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
+            )
+    return ffns
 
 
 def _report_weights(report: OnLoading) -> None:

@@ -62,6 +62,8 @@ def read_config(name: str, options: Options) -> PreTrainedConfig:
     own_code = options.get("trust_remote_code") and AUTO_CLASS in (getattr(config, "auto_map", None) or {})
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not own_code:
         raise _other_type(name, config.model_type)
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{name} is not a decoder-only language model: it has an encoder for text.", _HINT_KIND)
     return config
 
 
@@ -121,16 +123,13 @@ def how_to_get(package: str) -> str:
 def complete_processor(processor: Any, config: Any) -> None:
     """Give a processor the values that follow from the model: files made before transformers 4.46 lack them.
 
-    A processor without them writes too few image tokens, or divides by None.
+    A processor without them writes too few image tokens, or divides by None. What the files state is not changed.
     """
     vision = getattr(config, "vision_config", None)
-    side = getattr(vision, "patch_size", None)
-    if hasattr(processor, "patch_size") and isinstance(side, int):
-        processor.patch_size = side
-    for value in ("vision_feature_select_strategy", "spatial_merge_size"):
-        if hasattr(processor, value) and getattr(config, value, None) is not None:
-            setattr(processor, value, getattr(config, value))
-    if hasattr(processor, "num_additional_image_tokens"):
+    for name, source in (("patch_size", vision), ("vision_feature_select_strategy", config)):
+        if getattr(processor, name, "") is None and getattr(source, name, None) is not None:
+            setattr(processor, name, getattr(source, name))
+    if getattr(processor, "num_additional_image_tokens", None) == 0:
         processor.num_additional_image_tokens = _class_tokens(vision)
 
 

@@ -18,11 +18,11 @@ from transformers.video_processing_utils import VideoProcessorMixin
 class StandInVideoProcessor(VideoProcessorMixin):
     """Takes the place of a processor's part for videos; it processes none."""
 
-    merge_size = 2
-    temporal_patch_size = 2
+    merge_size = temporal_patch_size = 2
+    num_frames = fps = 1
 
     def __init__(self, **kwargs: Any) -> None:
-        self.kept = kwargs
+        self.size: dict[str, int] = {}
 
     @classmethod
     def from_pretrained(cls, *_: Any, **__: Any) -> "StandInVideoProcessor":
@@ -48,7 +48,8 @@ def install() -> None:
     module.VideoProcessorMixin = VideoProcessorMixin
     module.StandInVideoProcessor = StandInVideoProcessor
     _mapping["video_processor"] = (__name__, StandInVideoProcessor.__name__)
-    module.PixtralProcessor = _pixtral_processor()
+    pixtral: Any = importlib.import_module("transformers.models.pixtral")
+    pixtral.PixtralProcessor = module.PixtralProcessor = _pixtral_processor()
 
 
 def remove(monkeypatch: pytest.MonkeyPatch) -> None:

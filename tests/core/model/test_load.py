@@ -275,7 +275,7 @@ def test_what_a_processor_needs_is_told_from_the_error(monkeypatch: pytest.Monke
 def test_the_class_token_is_counted_in_the_tower(whole: Path) -> None:
     """As for a file of old that lacks the number; a SigLIP tower has no such token."""
     processor: Any = SimpleNamespace(
-        num_additional_image_tokens=7, patch_size=None, vision_feature_select_strategy=None
+        num_additional_image_tokens=0, patch_size=None, vision_feature_select_strategy=None
     )
     config: Any = LlavaConfig.from_pretrained(whole)
     parts.complete_processor(processor, config)
@@ -286,7 +286,10 @@ def test_the_class_token_is_counted_in_the_tower(whole: Path) -> None:
     }
     config.vision_config = SiglipVisionConfig(hidden_size=12, num_hidden_layers=1, patch_size=4)
     parts.complete_processor(processor, config)
-    assert (processor.num_additional_image_tokens, processor.patch_size) == (0, 4)
+    assert (processor.num_additional_image_tokens, processor.patch_size) == (1, 8)  # what is stated stays
+    processor.num_additional_image_tokens = 0
+    parts.complete_processor(processor, config)
+    assert processor.num_additional_image_tokens == 0
 
 
 def test_random_weights_are_tried_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
