@@ -19,9 +19,11 @@ from vlmscope.core.model.vlm import Vlm
 _PICTURES = ((128, 64), (96, 120))  #: pixels; not square, since a preprocessor without a crop keeps the sides' ratio
 _WORDS = ("a picture of a wide field under the evening sky", "a picture")
 _NAMED = 3  #: weights that a message names
-#: Stored weights that no pass uses: buffers that older transformers stored, a SigLIP tower's pooling head, and the
-#: separator of LLaVA-NeXT's tiles.
-_UNUSED = re.compile(r"(inv_freq|position_ids|masked_bias|image_newline)$|vision_tower\.(vision_model\.)?head\.")
+#: Stored weights that no pass uses, beside those that transformers leaves out itself: buffers that its older versions
+#: stored, a SigLIP tower's pooling head, the separator of LLaVA-NeXT's tiles, and layers that predict further tokens.
+_UNUSED = re.compile(
+    r"(inv_freq|position_ids|masked_bias|image_newline)$|vision_(tower|model)\.(vision_model\.)?head\.|(^|\.)mtp\."
+)
 
 
 def check_weights(name: str, info: dict[str, Any]) -> None:
@@ -51,18 +53,6 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
         )
 
 
-def complete_processor(processor: Any, config: Any) -> None:
-    """Give a processor the values that follow from the model: files made before transformers 4.46 lack them.
-
-    A processor without them writes too few image tokens, or divides by None. ``try_out`` finds the number of tokens
-    beside the patches.
-    """
-    if getattr(processor, "patch_size", 0) is None:
-        processor.patch_size = config.vision_config.patch_size
-    if getattr(processor, "vision_feature_select_strategy", "") is None:
-        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
-
-
 def try_out(vlm: Vlm) -> None:
     """Take two pictures with words through processor and model, to every layer's hook, and measure their layouts.
 
@@ -76,25 +66,11 @@ def try_out(vlm: Vlm) -> None:
     """
     try:
         _try(vlm)
+    except ModelError:
+        raise
     except Exception as error:
-        if not _corrected(vlm):
-            _explain(vlm, error)
-            raise
-
-
-def _corrected(vlm: Vlm) -> bool:
-    """Whether the trial passes with one token more or less beside a picture's patches, which old files do not count."""
-    before = getattr(vlm.processor, "num_additional_image_tokens", None)
-    if before not in (0, 1):
-        return False
-    vlm.processor.num_additional_image_tokens = 1 - before
-    vlm.encoder.forget()
-    with suppress(Exception):  # the first error is the one to report
-        _try(vlm)
-        return True
-    vlm.processor.num_additional_image_tokens = before
-    vlm.encoder.forget()
-    return False
+        _explain(vlm, error)
+        raise
 
 
 def _try(vlm: Vlm) -> None:

@@ -83,16 +83,10 @@ class Encoder:
         self._context: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         taken = {*inspect.signature(model.forward).parameters, *inspect.signature(model.model.forward).parameters}
         self._taken = taken - {"labels"}
-        self._measuring = (model, self.made, busy)
-        self._geometry = Geometry(*self._measuring)
+        self._geometry = Geometry(model, name, self.made, busy)
         self._prompted: dict[tuple[str, _Size], Prompted] = {}
         self._expanded: dict[tuple[str | None, str, str], Expanded] = {}
         self.needs_mask = True  #: whether a padded batch needs the mask; the trial pass at load sets it
-
-    def forget(self) -> None:
-        """Forget what was measured, after a change of the processor."""
-        self._geometry = Geometry(*self._measuring)
-        self._prompted.clear()
 
     @property
     def context(self) -> int:

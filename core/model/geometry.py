@@ -32,13 +32,16 @@ class Geometry:
     holds for all prompts.
     """
 
-    def __init__(self, model: Any, process: Callable[[str, Image.Image], Inputs], busy: threading.RLock) -> None:
+    def __init__(
+        self, model: Any, name: str, process: Callable[[str, Image.Image], Inputs], busy: threading.RLock
+    ) -> None:
         """Measure nothing yet.
 
         Args:
-            process: what the model takes, made of a prompt and a picture. busy: held while the model runs.
+            name: of the model, for messages. process: makes what the model takes of a prompt and a picture.
+            busy: held while the model runs.
         """
-        self._model, self._process, self._busy = model, process, busy
+        self._model, self._name, self._process, self._busy = model, name, process, busy
         self._lock = threading.RLock()
         self._ids = np.zeros(0, dtype=np.int64)  # ids of the picture's tokens, once known
         self._rounded: dict[tuple[str, _Size], tuple[_Signature, Inputs]] = {}
@@ -64,8 +67,8 @@ class Geometry:
             layout = self._layouts.setdefault(measured.layout.id, measured.layout)
         if len(layout) > MOST_TOKENS:
             raise ModelError(
-                f"A picture of {size[0]} x {size[1]} pixels has {len(layout):,} visual tokens; {MOST_TOKENS:,} can be "
-                "stored.",
+                f"{self._name}: a picture of {size[0]} x {size[1]} pixels has {len(layout):,} visual tokens; "
+                f"{MOST_TOKENS:,} can be stored.",
                 "Let the processor make pictures smaller: --image-option.",
             )
         rows, columns = layout.grid
@@ -97,17 +100,18 @@ class Geometry:
             key = _reach_key(signature, size)
             if key not in self._reached:
                 with self._busy:
-                    positions = reached(self._model, inputs)
+                    positions = reached(self._model, inputs, self._name)
                 self._reached[key] = self._ranked(positions, inputs)
             places = coordinates(lambda image: self._process(prompt, image), size)
-            self._measured[signature, size] = measure(self._reached[key], places)
+            self._measured[signature, size] = measure(self._reached[key], places, self._name)
         return self._measured[signature, size]
 
     def _first(self, prompt: str, size: _Size, inputs: Inputs) -> tuple[NDArray[np.int64], Reach]:
         """The ids of tokens that have a place, and the positions that the inputs reach."""
         with self._busy:
-            positions = reached(self._model, inputs)
-        measured = measure(positions, coordinates(lambda image: self._process(prompt, image), size))
+            positions = reached(self._model, inputs, self._name)
+        places = coordinates(lambda image: self._process(prompt, image), size)
+        measured = measure(positions, places, self._name)
         return np.unique(inputs["input_ids"][0].cpu().numpy()[measured.tokens]), positions
 
     def _ranked(self, positions: Reach, inputs: Inputs) -> Reach:
@@ -119,8 +123,8 @@ class Geometry:
         reaching = sum(int((part >= 0).sum()) for part in positions.values())
         if sum(int((part >= 0).sum()) for part in found.values()) < (1 - _MOST_LOST) * reaching:
             raise ModelError(
-                "The picture's tokens have other ids in some pictures than in others.",
-                "Report this with the model's name.",
+                f"{self._name}: a picture's tokens have other ids in some pictures than in others.",
+                "Such a model cannot be scanned. Report this with the model's name.",
             )
         return found
 

@@ -34,6 +34,9 @@ Process = Callable[[Image.Image], Inputs]
 #: For each floating-point input, flat: int64, a token, or -1 where a number reaches none.
 Reach = Mapping[str, NDArray[np.int64]]
 
+#: For each floating-point input, flat: float64, where in the picture a number lies: x and y; NaN for padding.
+Places = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
 _ALONE = "vlmscope_alone"  #: the name of the attention in which every token sees itself alone
 _PARTS = 4  #: ramps that share an axis: with 256 greys each they tell 1024 places apart
 _MOST_SHARED = 0.1  #: of the numbers, which may reach several tokens; 2e-5 were wrong in float16, 0 in other dtypes
@@ -55,8 +58,8 @@ class Measured:
     seen: Box
 
 
-def measure(reach: Reach, places: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Measured:
-    """Put the answers of ``reached`` and ``coordinates`` together.
+def measure(reach: Reach, places: Places, name: str) -> Measured:
+    """Put the answers of ``reached`` and ``coordinates`` together. ``name`` is for messages.
 
     Raises:
         ModelError: if no token has a place.
@@ -65,24 +68,24 @@ def measure(reach: Reach, places: Mapping[str, tuple[NDArray[np.float64], NDArra
     x, y = (np.concatenate([places[name][axis] for name in reach]) for axis in (0, 1))
     known = (token >= 0) & ~np.isnan(x) & ~np.isnan(y)
     if not known.any():
-        raise _no_place("black, white and grey pictures are the same to its processor")
+        raise _no_place(name, "black, white and grey pictures are the same to its processor")
     placed, boxes = boxes_of(token[known], x[known], y[known])
     cover = covers_of(boxes)
     seen, inside = seen_of(regular(boxes, cover))
     try:
         return Measured(placed, VisualLayout.of(inside, cover), seen)
     except ValueError as error:
-        raise _no_place(str(error)) from error
+        raise _no_place(name, str(error)) from error
 
 
-def _no_place(reason: str) -> ModelError:
+def _no_place(name: str, reason: str) -> ModelError:
     return ModelError(
-        f"The places of its visual tokens cannot be measured: {reason}.",
+        f"{name}: the places of its visual tokens cannot be measured: {reason}.",
         "Models whose visual tokens each look at a part of the picture can be scanned, e.g. llava-hf/llava-1.5-7b-hf.",
     )
 
 
-def reached(model: Any, inputs: Inputs) -> Reach:
+def reached(model: Any, inputs: Inputs, name: str) -> Reach:
     """For each floating-point input of one sample, which position of the sequence each of its numbers reaches.
 
     The model runs on noise up to the decoder. Then the gradient of a random sum over all positions is taken, and again
@@ -91,7 +94,7 @@ def reached(model: Any, inputs: Inputs) -> Reach:
     forward and three backward.
 
     Args:
-        model: with a head; its parameters need no gradients. inputs: of one sample.
+        model: with a head; its parameters need no gradients. inputs: of one sample. name: for messages.
 
     Returns:
         int64, flat, for each input that reaches the decoder: positions, -1 where a number reaches none.
@@ -110,10 +113,7 @@ def reached(model: Any, inputs: Inputs) -> Reach:
         others = {name: part for name, part in inputs.items() if name not in numbers}
         embedded = _embedded(model, {**others, **numbers})
         if embedded is None or not embedded.requires_grad:
-            raise ModelError(
-                "No token of its sequence comes from the picture: its layers look at the picture by cross attention.",
-                "A scan compares visual tokens with text tokens. Models that have both in one sequence can be scanned.",
-            )
+            raise _no_token(name)
         base = 2 if embedded.dtype == torch.float16 else 64  # in float16 gradients would underflow
         tokens = embedded.shape[1]
         cotangent = noise(embedded)
@@ -135,25 +135,30 @@ def reached(model: Any, inputs: Inputs) -> Reach:
         for digit in range(max(1, math.ceil(math.log(tokens, base)))):
             value = place // base**digit % base
             weights = torch.exp2((value - base // 2).to(embedded.dtype))[None, :, None]
-            for name, part in gradients(weights).items():
-                power = torch.log2(part / plain[name]) + base // 2  # NaN where the sign differs
+            for key, part in gradients(weights).items():
+                power = torch.log2(part / plain[key]) + base // 2  # NaN where the sign differs
                 whole = power.round()
-                single[name] &= ((power - whole).abs() < 0.05) & (whole >= 0) & (whole < base)
-                found[name] += torch.where(single[name], whole, 0).long() * base**digit
+                single[key] &= ((power - whole).abs() < 0.05) & (whole >= 0) & (whole < base)
+                found[key] += torch.where(single[key], whole, 0).long() * base**digit
     total = sum(int((part != 0).sum()) for part in plain.values())
     if total == 0:
-        raise ModelError(
-            "No token of its sequence comes from the picture: its layers look at the picture by cross attention.",
-            "A scan compares visual tokens with text tokens. Models that have both in one sequence can be scanned.",
-        )
+        raise _no_token(name)
     shared = 1 - sum(int(part.sum()) for part in single.values()) / total
     if shared > _MOST_SHARED:
         raise ModelError(
-            f"Its visual tokens are not places: {shared:.0%} of the picture's numbers reach several tokens each.",
-            "Labels and heatmaps need visual tokens that each look at a part of the picture. Resamplers and Q-Formers "
-            "look at the whole picture with every token.",
+            f"{name}: its visual tokens are not places: each looks at the whole picture, or at much of it "
+            f"({shared:.0%} of the picture's numbers reach several tokens).",
+            "Heatmaps need visual tokens that each look at a part of the picture. Those of resamplers and Q-Formers do "
+            "not.",
         )
-    return {name: torch.where(single[name] & (part < tokens), part, -1).numpy() for name, part in found.items()}
+    return {key: torch.where(single[key] & (part < tokens), part, -1).numpy() for key, part in found.items()}
+
+
+def _no_token(name: str) -> ModelError:
+    return ModelError(
+        f"{name}: no token of its sequence comes from the picture: its layers look at it by cross attention.",
+        "A scan compares visual tokens with text tokens. Models that have both in one sequence can be scanned.",
+    )
 
 
 class _Embedded(Exception):  # noqa: N818  # ends a pass before the decoder; it is not an error

@@ -135,11 +135,6 @@ class Vlm:
         prompted = self.encoder.prompted(self.placeholder, size)
         return prompted.layout, prompted.seen
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of a square picture's visual tokens."""
-        return self.sees((512, 512))[0].grid
-
     def crop(self, image: Image.Image) -> Image.Image:
         """The part of the picture that the model sees."""
         return seen_part(image, self.sees(image.size)[1])

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from tests.support import torchvision_stand_in
-from tests.support.families import FAMILIES, SHAPES, make_family, make_pictures, make_tokenizer, text_size, widen
+from tests.support.families import FAMILIES, SCANNED, SHAPES, make_family, make_pictures, make_tokenizer
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout, cut
 from vlmscope.core.model import layouts
@@ -40,10 +41,11 @@ _x: Any = transformers  # its classes are untyped
 def wrapped(folder: Path, name: str) -> Vlm:
     torchvision_stand_in.install()
     auto: Any = AutoModelForImageTextToText
-    return Vlm(auto.from_pretrained(folder), _x.AutoProcessor.from_pretrained(folder), name)
+    processor = _x.AutoProcessor.from_pretrained(folder)
+    return Vlm(auto.from_pretrained(folder), processor, name, FAMILIES[name].options)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=SCANNED)
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vlm:
     return wrapped(make_family(tmp_path_factory.mktemp(request.param), request.param), request.param)
 
@@ -97,12 +99,15 @@ def test_every_token_of_the_picture_has_a_place_or_none(vlm: Vlm) -> None:
     for picture in make_pictures():
         encoded = encoded_of(vlm, picture)
         images = np.flatnonzero(encoded.input_ids.numpy() == vlm.model.config.image_token_id)
-        newlines = encoded.layout.grid_of(1)[0] if vlm.name == "llava_next" else 0  # one after each row of tiles
+        has_newlines = vlm.name in ("llava_next", "llava_onevision")  # after each row of the tiles
+        newlines = encoded.layout.grid_of(1)[0] if has_newlines else 0
         assert len(images) - len(encoded.visual) == newlines
         assert set(encoded.visual) <= set(images)
 
 
 def test_the_grids_are_those_of_the_family(vlm: Vlm) -> None:
+    if vlm.name not in GRIDS:
+        pytest.skip("not worked out by hand")
     for picture, grids in zip(make_pictures(), GRIDS[vlm.name], strict=True):
         layout = encoded_of(vlm, picture).layout
         assert [layout.grid_of(cover) for cover in range(layout.covers)] == grids
@@ -115,32 +120,16 @@ def test_the_grids_are_those_of_the_family(vlm: Vlm) -> None:
             np.testing.assert_allclose(np.sort(own, axis=0), np.sort(expected, axis=0), atol=0.015)
 
 
-def llava(processor: Any, side: int = 56, patch: int = 14) -> Vlm:
-    tokenizer = make_tokenizer(image_token="<image>")
-    ids = tokenizer.convert_tokens_to_ids
-    config = _x.LlavaConfig(
-        vision_config=_x.CLIPVisionConfig(
-            hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=side,
-            patch_size=patch, projection_dim=16,
-        ),
-        text_config=_x.LlamaConfig(**text_size(ids)),
-        image_token_index=ids("<image>"),
-        image_seq_length=(side // patch) ** 2,
-    )  # fmt: skip
+def llava(processor: Any, side: int = 56) -> Vlm:
+    """LLaVA-1.5 with patches of 14 pixels, and any part for pictures."""
+    family = FAMILIES["llava"]
+    tokenizer = make_tokenizer(family.tokens)
+    config = family.config(tokenizer.convert_tokens_to_ids)
+    config.vision_config.image_size = side
     torch.manual_seed(0)
-    model = _x.LlavaForConditionalGeneration(config)
-    widen(model)
-    return Vlm(
-        model,
-        _x.LlavaProcessor(
-            image_processor=processor,
-            tokenizer=tokenizer,
-            patch_size=patch,
-            vision_feature_select_strategy="default",
-            num_additional_image_tokens=1,
-        ),
-        "llava",
-    )
+    whole = family.processor(tokenizer)
+    whole.image_processor = processor
+    return Vlm(_x.LlavaForConditionalGeneration(config), whole, "llava")
 
 
 PROMPT = "USER: <image>\nWhat? ASSISTANT:"
@@ -165,7 +154,9 @@ def test_llava_15_sees_the_centre_square_by_24_x_24_tokens() -> None:
         for measured in vlm.encoder._geometry._measured.values():
             assert measured.layout == encoded.layout
     assert len(seen) == 6
-    measured = vlm.encoder._geometry._of_size(PROMPT, (640, 480), vlm.encoder.made(PROMPT, Image.new("RGB", (640, 480))))
+    measured = vlm.encoder._geometry._of_size(
+        PROMPT, (640, 480), vlm.encoder.made(PROMPT, Image.new("RGB", (640, 480)))
+    )
     np.testing.assert_allclose(measured.seen, exact_crop(640, 480), atol=1.5 / 336)
 
 
@@ -196,7 +187,11 @@ def test_a_picture_is_measured_once_for_all_of_its_shape(monkeypatch: pytest.Mon
     made: list[str] = []
 
     def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args: (made.append(name), real(*args))[1]
+        def call(*args: Any) -> Any:
+            made.append(name)
+            return real(*args)
+
+        return call
 
     for name in ("reached", "coordinates"):
         monkeypatch.setattr(f"vlmscope.core.model.geometry.{name}", counted(name, getattr(layouts, name)))
@@ -240,6 +235,13 @@ def test_half_precision_measures_the_same(tmp_path: Path, dtype: torch.dtype) ->
 # What has no places
 
 
+@pytest.mark.parametrize("name", ["mllama", "idefics2"])
+def test_families_without_places_are_refused(name: str, tmp_path: Path) -> None:
+    vlm = wrapped(make_family(tmp_path / name, name), name)
+    with pytest.raises(ModelError, match=str(FAMILIES[name].refused)):
+        try_out(vlm)
+
+
 def test_a_tower_that_mixes_its_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a resampler: every token sees the whole picture, also while others' attention is replaced."""
     vlm = llava(_x.CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}))
@@ -249,9 +251,9 @@ def test_a_tower_that_mixes_its_tokens_is_refused(monkeypatch: pytest.MonkeyPatc
             return features + features.mean(dim=1, keepdim=True)
 
     vlm.model.model.multi_modal_projector = torch.nn.Sequential(vlm.model.model.multi_modal_projector, Mixing())
-    with pytest.raises(ModelError, match=r"not places: \d+% of the picture's numbers reach several") as caught:
+    with pytest.raises(ModelError, match=r"not places: .* \(\d+% of the picture's numbers reach several") as caught:
         vlm.encode(PROMPT, "A train.", (64, 64))
-    assert "Resamplers" in caught.value.hint
+    assert "resamplers" in caught.value.hint
 
 
 def test_a_picture_that_reaches_no_token_is_cross_attention(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +282,7 @@ def test_uneven_tiles_keep_their_edges() -> None:
     """A wide column beside narrow ones: they meet, but are not spaced evenly."""
     edges = np.array([0.0, 0.5, 0.6, 0.7, 1.0])
     noise = np.random.default_rng(0).normal(0, 0.003, (4, 2))
-    boxes = np.array([[a, 0.0, b, 1.0] for a, b in zip(edges, edges[1:], strict=False)])
+    boxes = np.array([[a, 0.0, b, 1.0] for a, b in pairwise(edges)])
     boxes[:, [0, 2]] += noise
     found = regular(boxes, np.zeros(4, dtype=np.int64))
     assert np.array_equal(found[:-1, 2], found[1:, 0])

@@ -158,7 +158,7 @@ def test_a_map_on_demand_is_the_activation(vlm: Vlm, data: Path) -> None:
         whole = all_activations(vlm, hook, inputs)
         for neuron in (Neuron(0, 1), Neuron(2, 40)):
             visual, text = neuron_maps(vlm, hook, neuron, encoded, inputs)
-            assert visual.shape == (vlm.grid[0] * vlm.grid[1],)
+            assert visual.shape == (9,)
             assert np.allclose(visual, whole[neuron.layer, encoded.visual, neuron.index], atol=1e-5)
             assert np.allclose(text, whole[neuron.layer, encoded.text, neuron.index], atol=1e-5)
 
