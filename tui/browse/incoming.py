@@ -186,6 +186,7 @@ def replace_store(session: Session, columns: Columns) -> Changed:
         columns: of the new checkpoint, at the thresholds that were asked for last.
     """
     store = columns.store
+    store.images_trusted = session.store.images_trusted
     rank = min(session.state.rank, max(columns.labels.valid - 1, 0))
     session.take_store(store)
     changed = session.change(

@@ -28,6 +28,11 @@ class NotebookControl:
     post: Post
     tasks: Tasks
 
+    async def report_path(self) -> None:
+        """Notify the user of a notebook that was found beside the scan."""
+        if which := await self.link.note_on_path():
+            self.post(Notice(which, None))
+
     async def read_marks(self) -> None:
         """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons

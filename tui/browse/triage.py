@@ -18,6 +18,7 @@ import numpy as np
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import written
 from vlmscope.core.notebook.values import VERDICTS, Verdict
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -172,7 +173,8 @@ class TriageControl:
             if new == text:
                 path.unlink()
             return
-        await self.keep_note(neuron, new.removesuffix("\n") if not text.endswith("\n") else new, path)
+        edited = new.removesuffix("\n") if not text.endswith("\n") else new
+        await self.keep_note(neuron, edited if edited == text else written(edited), path)
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
     # -- Markdown -----------------------------------------------------------------------------------------------

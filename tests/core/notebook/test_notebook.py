@@ -29,7 +29,7 @@ from vlmscope.core.base.errors import NotebookError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import notebook as module
 from vlmscope.core.notebook.events import NOTE_LIMIT, clean_tags
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.notebook import Notebook, note_on_path, notebook_path
 from vlmscope.core.notebook.texts import FoldedTexts
 from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, Resume, Verdict
 
@@ -393,8 +393,11 @@ def test_where_the_notebook_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert notebook_path(SCAN, scan, "beside") == beside
     assert notebook_path(SCAN, scan, str(tmp_path / "mine")) == tmp_path / "mine" / f"{SCAN}.sqlite"
     assert notebook_path(SCAN, scan, "~/mine").parent == Path.home() / "mine"
+    assert note_on_path(SCAN, scan, "data") == ""
     beside.touch()
     assert notebook_path(SCAN, scan, "data") == beside
+    assert str(beside) in note_on_path(SCAN, scan, "data")
+    assert note_on_path(SCAN, scan, "beside") == note_on_path(SCAN, scan, "~/mine") == ""
     monkeypatch.chdir(scan)
     assert notebook_path(SCAN, Path(), "data") == beside
 

@@ -1,5 +1,6 @@
 """Triage by keys: what is decided is in the notebook before its mark is on the screen, and nothing typed is lost."""
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +384,44 @@ async def test_hostile_words_cannot_break_the_screen(scan: Path) -> None:
         await on.press("escape")
         await on.pilot.pause()
     assert entry(scan, Neuron(0, 0)).note == bad
+
+
+async def test_an_edited_note_is_kept_without_control_characters(scan: Path) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(0, 0), "red\x1b]52;c;UFdO\x07\ttab\nבית\u200f")
+    async with running(scan) as on:
+        await on.press("i")
+        await on.until(lambda: isinstance(on.app.screen, NoteScreen))
+        assert "red ]52;c;UFdO " in on.screen
+        await on.press("!", "escape")
+        await on.until(lambda: "בית!" in on.page.replace(" ", ""))
+    assert entry(scan, Neuron(0, 0)).note == "red ]52;c;UFdO \ttab\nבית\u200f!"
+
+
+async def test_tags_of_a_stranger_are_typed_over_as_text(scan: Path) -> None:
+    with notebook(scan) as kept:
+        kept.set_tags(Neuron(0, 0), ["swapped"])
+        db = sqlite3.connect(kept.path)
+        db.execute("UPDATE tags SET tag = ?", ("a\x1b]52;c;UFdO\x07b",))
+        db.commit()
+        db.close()
+    async with running(scan) as on:
+        await on.until(lambda: "#a ]52;c;UFdO b" in on.page)
+        await on.press("t")
+        assert "a ]52;c;UFdO b" in on.screen
+        await on.press("comma", "c", "enter")
+        await on.until(lambda: entry(scan, Neuron(0, 0)).tags == ("a ]52;c;UFdO b", "c"))
+
+
+async def test_a_notebook_found_beside_the_scan_is_named(scan_copy: Path) -> None:
+    with notebook(scan_copy) as kept:
+        kept.set_note(Neuron(0, 0), "a note")
+        beside = kept.path.rename(scan_copy.with_name(f"{scan_copy.name}.notebook.sqlite"))
+    async with running(scan_copy) as on:
+        await on.until(lambda: f"The notebook beside the scan is used: {beside}." in on.notes)
+    async with running(scan_copy, config=Config(notebooks="beside")) as on:
+        await on.until(lambda: "a note" in on.page)
+        assert "beside" not in on.notes
 
 
 async def test_copying_as_markdown(scan: Path) -> None:
