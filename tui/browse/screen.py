@@ -106,12 +106,10 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        stop, explain, promoted, choose, keep, allow = (
-            keys.keys_of(name, config.keys)[0]
-            for name in ("back", "explain", "writes", "choose", "verdict.keep", "allow")
-        )
+        ids = ("back", "explain", "writes", "choose", "score", "verdict.keep", "allow")
+        stop, explain, promoted, choose, score, keep, allow = (keys.keys_of(name, config.keys)[0] for name in ids)
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
-        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
+        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
         self.tasks = Tasks(self.guard)  #: finished when the program ends
         self.requests = Tasks(self.guard)  #: can be stopped; cancelled when the program ends
         self.model_link = ModelLink(store.manifest, config, factory, allow)
@@ -404,7 +402,7 @@ class BrowseScreen(Screen[None]):
 
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, example=0))
+        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self._show_shares(())
@@ -418,7 +416,10 @@ class BrowseScreen(Screen[None]):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        self.query_one(Page).scroll_words(by)
+        if self.session.state.mode is Mode.SCORE:
+            self.show(moves.to_score(self.session, by))
+        else:
+            self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
         after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE

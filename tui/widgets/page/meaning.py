@@ -82,10 +82,11 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
 
 
 def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
+    from vlmscope.core.scoring.preferred import ordered
     from vlmscope.tui.widgets.page.score_words import score_text
 
     lines = []
-    for report in meaning.scores.get(explanation, ()):
+    for report in ordered(meaning.scores.get(explanation, ())):
         for at, line in enumerate(textwrap.wrap(score_text(report), max(width - HEAD, 8))):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines
