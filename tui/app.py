@@ -7,10 +7,12 @@ from typing import ClassVar
 
 from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.dom import DOMNode
-from textual.events import Event, Key
+from textual.events import Click, Event, Key
 from textual.screen import Screen
+from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
@@ -23,7 +25,12 @@ from vlmscope.tui.browse.screen import BrowseScreen
 
 
 class SafeCommandPalette(CommandPalette):
-    """Textual's command palette; a page of no matches is not a reason to end."""
+    """Textual's command palette, which takes one choice; a page of no matches does not end the program."""
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        # Textual 8.2 leaves, and runs the command, at each of two enters or clicks that arrive together.
+        self.disable_messages(Button.Pressed, Input.Submitted, OptionList.OptionSelected, Click)
+        return super().dismiss(result) if self.is_attached and self.is_current else AwaitComplete()
 
     def _action_command_list(self, action: str) -> None:
         with contextlib.suppress(KeyError):  # of Textual 8.2: its list counts no lines where nothing matches

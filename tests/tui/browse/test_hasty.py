@@ -121,6 +121,23 @@ async def test_an_empty_palette_has_no_pages(scan: Path) -> None:
         assert on.neuron.index == 1
 
 
+async def test_the_palette_takes_one_choice(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("ctrl+p", *"filter")
+        await on.until(lambda: "filter (f)" in on.screen)
+        await burst(on, "\r\r\r\r")
+        await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+        assert len(on.app.screen_stack) == 2, "one choice, over the screen"
+
+
+async def test_the_palette_over_a_dialog_lists_what_the_dialog_does(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("f")
+        await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+        titles = [command.title for command in on.app.get_system_commands(on.app.screen)]
+        assert titles == ["quit (q)", "theme"]
+
+
 @pytest.mark.parametrize("size", [(5, 20), (1, 1), (34, 3)])
 async def test_a_choice_in_a_terminal_of_no_size(scan: Path, size: tuple[int, int]) -> None:
     async with running(scan, size=size) as on:
