@@ -10,8 +10,9 @@ from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.dom import DOMNode
-from textual.events import Click, Event, Key
+from textual.events import Click, Event, Key, Mount
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
@@ -22,15 +23,22 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.dialogs.ending import is_on_top
 
 
 class SafeCommandPalette(CommandPalette):
     """Textual's command palette, which takes one choice; a page of no matches does not end the program."""
 
+    def on_mount(self, event: Mount) -> None:
+        if not is_on_top(self):  # it was left before it was up: Textual's own handler would look for its list
+            event.prevent_default()
+
     def dismiss(self, result: None = None) -> AwaitComplete:
-        # Textual 8.2 leaves, and runs the command, at each of two enters or clicks that arrive together.
-        self.disable_messages(Button.Pressed, Input.Submitted, OptionList.OptionSelected, Click)
-        return super().dismiss(result) if self.is_attached and self.is_current else AwaitComplete()
+        # Textual 8.2 leaves, and runs the command, at each of two enters or clicks that arrive together. It searches
+        # for what was typed when its list is gone.
+        self.disable_messages(Button.Pressed, Input.Submitted, Input.Changed, OptionList.OptionSelected, Click)
+        self._stop_no_matches_countdown()
+        return super().dismiss(result) if is_on_top(self) else AwaitComplete()
 
     def _action_command_list(self, action: str) -> None:
         with contextlib.suppress(KeyError):  # of Textual 8.2: its list counts no lines where nothing matches
@@ -100,6 +108,9 @@ class VlmscopeApp(App[None]):
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(SafeCommandPalette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        self.push_screen(SafeCommandPalette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help_quit(self) -> None:
         """ctrl+c kills nothing by surprise; it says how to leave."""
