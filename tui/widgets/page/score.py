@@ -15,7 +15,7 @@ from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
-from vlmscope.tui.widgets.lines import Span, beside, blank, row
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import GAP, SCALE
 from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
 from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS, score_text
@@ -88,7 +88,7 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
             text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
-            lines += [row([(line, palette.text)], width) for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+            lines += [row([(line, palette.text)], width) for line in wrapped(text, width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
