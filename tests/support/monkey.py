@@ -62,7 +62,7 @@ class DemoModel(FakeModel):
     def _shape(self, sample: int | None, description: str) -> tuple[tuple[int, int], int]:
         store = self._store = self._store or open_scan("demo")
         tokens = len(description.split()) if sample is None else len(store.sample(sample).tokens)
-        return store.manifest.grid, tokens
+        return store.manifest.layouts[0].grid, tokens
 
     async def map(self, request: MapRequest) -> MapAnswer:
         answer = await super().map(request)
