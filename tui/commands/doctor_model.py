@@ -17,14 +17,11 @@ LARGEST = 1 << 14  #: pixels on a side of a picture that can be asked for
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().replace("×", "x").partition("x")
-    if (
-        not (width.isdecimal() and height.isdecimal())
-        or not 0 < int(width) <= LARGEST
-        or not 0 < int(height) <= LARGEST
-    ):
-        raise UsageError(f"--size is {text!r}, not width x height in pixels.", "Write --size 640x480.")
-    return int(width), int(height)
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip(), re.ASCII)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 0 < width <= LARGEST or not 0 < height <= LARGEST:
+        raise UsageError(f"--size is {text!r}, not the width and height of a picture.", "Write --size 640x480.")
+    return width, height
 
 
 SizeOption = Annotated[
