@@ -19,6 +19,8 @@ from vlmscope.core.model.load import check_shape, loading, without_weights
 from vlmscope.core.model.parts import Options, read_config, read_processor
 from vlmscope.core.model.vlm import Vlm
 
+_SPREAD = 0.02  #: standard deviation of weights that transformers initialises to zeros
+
 
 @dataclass(frozen=True)
 class Cover:
@@ -88,4 +90,7 @@ def _shallow(config: Any, kind: torch.dtype, where: torch.device) -> Any:
     with torch.no_grad(), torch.random.fork_rng([where] if where.type == "cuda" else []):
         torch.manual_seed(0)
         model.model.initialize_weights()
+        for parameter in model.model.parameters():
+            if parameter.dim() > 1 and not parameter.any():  # some projections begin as zeros: no picture passes
+                parameter.normal_(0, _SPREAD)
     return model
