@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.bench.baseline_two_pass import two_pass
-from vlmscope.core.bench.flops import forward_flop
+from vlmscope.core.bench.flops import sample_flop
 from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
 from vlmscope.core.data.images import image_size
 from vlmscope.core.data.samples import Data
-from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
-from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, Ready, ready_images
+from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, ReadyBatch, ReadyBatches, Size
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.scan import scan
@@ -44,7 +44,8 @@ class ScanFigures:
             samples are among the best so far, and those cost more on the CPU.)
         ratio: the scan's time over that of the forward passes.
         peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` names what is counted.
-        flop_per_sample: of a forward pass, padding not counted, the mean (``core/bench/flops.py``).
+        flop_per_sample: of a forward pass, padding not counted, the mean; None where ``core/bench/flops.py`` cannot
+            count them.
         peak_tflops: the chip's, in the model's dtype; None where it is not known.
         forward_share_of_peak, scan_share_of_peak: of ``peak_tflops`` that those FLOP in that time make.
         two_pass_s: the baseline (``baseline_two_pass.py``), from the same files to labels; None unless requested.
@@ -69,7 +70,7 @@ class ScanFigures:
     samples_per_s: float
     peak_memory_mib: float
     peak_memory_of: str
-    flop_per_sample: int
+    flop_per_sample: int | None
     peak_tflops: float | None
     forward_share_of_peak: float | None
     scan_share_of_peak: float | None
@@ -111,11 +112,9 @@ def bench_scan(
     peak_memory = memory.mib()
     batch = manifest.batch
     options = replace(options, batch=batch)
-    encoded = {
-        i: vlm.encode(prompt, source.description or "", image_size(data.root / source.image))
-        for i, source in enumerate(data.sources)
-    }
-    prepared = _prepared(vlm, data, encoded, batch)
+    sizes = {i: image_size(data.root / source.image) for i, source in enumerate(data.sources)}
+    encoded = {i: vlm.encode(prompt, source.description or "", sizes[i]) for i, source in enumerate(data.sources)}
+    prepared = _prepared(vlm, data, encoded, sizes, batch)
     for _ in range(repeats):
         bare, reducing = _in_turns(vlm, prepared, encoded, manifest, options, clock)
         forward.append(bare)
@@ -129,7 +128,9 @@ def bench_scan(
             same = float(np.mean(found.labels.label == label))
     forward_s, scan_s = statistics.median(forward), statistics.median(whole)
     device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
-    flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded.values())
+    counted = [sample_flop(vlm.model, len(one.input_ids), len(one.visual)) for one in encoded.values()]
+    flop = sum(one for one in counted if one is not None)
+    flop_known = None not in counted
     peak = peak_tflops(device, vlm.info.dtype)
     return ScanFigures(
         model=vlm.name,
@@ -149,10 +150,10 @@ def bench_scan(
         samples_per_s=total / scan_s,
         peak_memory_mib=peak_memory,
         peak_memory_of=memory.kind,
-        flop_per_sample=round(flop / total),
+        flop_per_sample=round(flop / total) if flop_known else None,
         peak_tflops=peak,
-        forward_share_of_peak=None if peak is None else flop / forward_s / (peak * 1e12),
-        scan_share_of_peak=None if peak is None else flop / scan_s / (peak * 1e12),
+        forward_share_of_peak=None if peak is None or not flop_known else flop / forward_s / (peak * 1e12),
+        scan_share_of_peak=None if peak is None or not flop_known else flop / scan_s / (peak * 1e12),
         two_pass_s=statistics.median(baseline) if baseline else None,
         times_faster=statistics.median(b / w for b, w in zip(baseline, whole, strict=True)) if baseline else None,
         same_labels=same,
@@ -185,26 +186,21 @@ class _Clock:
         return seconds
 
 
-_Prepared = tuple[list[int], Inputs, list[Ready]]  #: a batch: indices of its samples, what the model takes, images
-
-
-def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
+def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], sizes: dict[int, Size], size: int) -> list[ReadyBatch]:
     """The batches of a scan, with images prepared as in a scan."""
-    found = []
-    for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
-        ready = []
-        for image in images:
+    order = scan_order({i: len(one.input_ids) for i, one in encoded.items()}, size)
+    with ReadyBatches(vlm, data, encoded, sizes, order) as batches:
+        found = list(batches)
+    for batch in found:
+        for image in batch.images.values():
             if isinstance(image, SamplesError):
                 raise image
-            ready.append(image)
-        inputs = vlm.inputs([encoded[i] for i in indices], [image.image for image in ready])
-        found.append((indices, inputs, ready))
     return found
 
 
 def _in_turns(
     vlm: Vlm,
-    prepared: list[_Prepared],
+    prepared: list[ReadyBatch],
     encoded: dict[int, Encoded],
     manifest: Manifest,
     options: ScanOptions,
@@ -217,14 +213,15 @@ def _in_turns(
     state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
-    for indices, inputs, images in prepared:
+    for batch in prepared:
+        assert batch.inputs is not None  # all pictures can be read
         begun = clock.start()
-        vlm.forward(inputs, {}, options.hook)
-        forward += clock.stop(begun, len(indices), vlm.device)
+        vlm.forward(batch.inputs, {}, options.hook)
+        forward += clock.stop(begun, len(batch.images), vlm.device)
         begun = clock.start()
-        for _ in runner.pieces(indices, images, encoded):
+        for _ in runner.pieces(batch, encoded):
             pass
-        passes += clock.stop(begun, len(indices), vlm.device)
+        passes += clock.stop(begun, len(batch.images), vlm.device)
     begun = clock.start()
     state.flush()
     return forward, passes + clock.stop(begun, 0, vlm.device)

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.text import plain
+from vlmscope.core.method.layout import Box, cut
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 #: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
@@ -85,6 +86,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     grey = Image.fromarray(np.rint(scaled).astype(np.uint8))
     grey.getexif().update(exif)
     return grey
+
+
+def seen_part(image: Image.Image, seen: Box) -> Image.Image:
+    """The part of a picture that a model sees: ``seen`` are shares of its width and height."""
+    return image.crop(cut(seen, *image.size))
 
 
 def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:

@@ -101,10 +101,10 @@ class VlmEngine:
         """Where the things are that phrases name, on the exact crop that the model sees."""
         from vlmscope.core.model.segmentation import Segmentation
 
-        crop = self.vlm.crop(load_image(Path(request.image)))
+        image = load_image(Path(request.image))
         if self._segmentation is None:
             self._segmentation = Segmentation(self.vlm.device)
-        return self._segmentation.segment(request, crop, self.vlm.grid, stopped)
+        return self._segmentation.segment(request, self.vlm.crop(image), self.vlm.sees(image.size)[0].grid, stopped)
 
     def free(self) -> None:
         """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""

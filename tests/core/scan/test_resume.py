@@ -206,6 +206,7 @@ def test_a_finished_scan_is_left_as_it_is(vlm: Vlm, images: Path, tmp_path: Path
     [
         ({"top_n": 5}, "--top-n: 6, now 5"),
         ({"maps": 1}, "--maps: 2, now 1"),
+        ({"map_cells": 2}, "--map-cells: None, now 2"),
         ({"batch": 2}, "--batch: 4, now 2"),
         ({"question": "What is this?"}, r"--question: Could you describe the image\?, now What is this\?"),
         ({"thresholds": Thresholds(T_v=1)}, "T_v 2, .*now T_v 1"),
@@ -403,7 +404,7 @@ def test_the_first_labels_come_soon(
     assert saved[:3] == expected
 
 
-def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tmp_path: Path) -> None:
+def test_descriptions_that_start_at_different_tokens_share_a_batch(vlm: Vlm, tmp_path: Path) -> None:
     """A lone space before a digit is a token of its own: such a description starts one token later."""
     path = make_images(tmp_path / "data", 12)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
