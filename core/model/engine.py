@@ -70,7 +70,7 @@ class VlmEngine:
         inputs = self.vlm.inputs([encoded], [image])
         visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, inputs, stopped)
         crop = png(self.vlm.crop(image)) if request.crop else b""
-        return MapAnswer(neuron, request.image, request.sample, visual.reshape(encoded.layout.grid), text, crop)
+        return MapAnswer.of(request, visual, encoded.layout, text, crop)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
         """The model's own answer to a question about a picture."""
@@ -101,10 +101,12 @@ class VlmEngine:
         """Where the things are that phrases name, on the exact crop that the model sees."""
         from vlmscope.core.model.segmentation import Segmentation
 
-        crop = self.vlm.crop(load_image(Path(request.image)))
+        image = load_image(Path(request.image))
+        encoded = self.vlm.encode(request.prompt, request.description, image.size)
+        crop = self.vlm.crop(image)
         if self._segmentation is None:
             self._segmentation = Segmentation(self.vlm.device)
-        return self._segmentation.segment(request, crop, self.vlm.grid, stopped)
+        return self._segmentation.segment(request, crop, encoded.layout.grid, stopped)
 
     def free(self) -> None:
         """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""

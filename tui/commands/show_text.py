@@ -21,6 +21,8 @@ from vlmscope.tui.commands.shared.output import row
 from vlmscope.tui.commands.show_page import ShownNeuron
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
+HIGHEST = 48  #: lines of them
+STRETCH = 4  #: of a map in glyphs along one side, at most
 NOTE = 500  #: characters of a note
 PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
@@ -135,17 +137,17 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
     norms = top.visual_norms
     if norms is None:
         return [row(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
+    crop = open_crop(top.read_crop())
     if not output.has_colours(target):
-        # Two glyphs a patch: a cell is about twice as high as wide.
-        rows, columns = norms.shape
-        frame = "+" + "-" * (2 * columns) + "+"
-        body = [f"|{glyphs}|" for glyphs in glyph_rows(norms, 2 * columns, rows)]
+        width, height = _glyphs(norms.shape, crop)
+        frame = "+" + "-" * width + "+"
+        body = [f"|{glyphs}|" for glyphs in glyph_rows(norms, width, height)]
         return [*(row(line) for line in (frame, *body, frame)), row(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(top.read_crop())
-    # A thin crop is drawn wider than it is: its shape kept, it would fill thousands of lines.
-    height = max(2, min(round(crop.height * width / crop.width / 2) * 2, 4 * width))
+    # A high crop is drawn narrower, its shape kept: it would fill thousands of lines.
+    width = max(1, min(width, round(2 * HIGHEST * crop.width / crop.height)))
+    height = max(2, min(round(crop.height * width / crop.width / 2) * 2, 2 * HIGHEST))
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)
     lines = []
@@ -156,6 +158,14 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
         _half_blocks(line, activation, y)
         lines.append(line)
     return [*lines, Text()]
+
+
+def _glyphs(grid: tuple[int, ...], crop: Image.Image) -> tuple[int, int]:
+    """Glyphs of a line, and lines: two a patch, as a cell is about twice as high as wide; more where patches are not
+    square in the crop, so that its shape is kept as far as ``STRETCH`` allows."""
+    rows, columns = grid
+    shape = (crop.width / columns) / (crop.height / rows)
+    return round(2 * columns * min(max(shape, 1), STRETCH)), round(rows * min(max(1 / shape, 1), STRETCH))
 
 
 def _half_blocks(line: Text, picture: Image.Image, y: int) -> None:
