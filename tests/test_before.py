@@ -23,6 +23,7 @@ from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.correlation import Correlation, IntervalKind, Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Change, Kind, Mark, Resume, Verdict
@@ -99,7 +100,14 @@ def test_the_report_has_what_it_had(files: Path) -> None:
 def test_the_scan() -> None:
     store = ScanStore(FILES / "scan")
     manifest = store.manifest
-    assert (manifest.model.name, store.layers, store.neurons, manifest.grid) == ("tiny/llava", 2, 16, (3, 3))
+    assert (manifest.model.name, store.layers, store.neurons, store.layout(6)) == (
+        "tiny/llava",
+        2,
+        16,
+        VisualLayout.plain(3, 3),
+    )
+    assert (manifest.schema_version, manifest.visual_tokens_max, store.sample(6).seen) == (3, 9, None)
+    assert not {"layout_edges", "layout_cover"} & store.arrays.keys()
     assert (manifest.samples, manifest.scanned, [skip.sample for skip in manifest.skipped]) == (10, 9, [3])
     assert manifest.thresholds.value() == Thresholds(T_v=1.5)
     labels = store.stored_labels()
@@ -241,7 +249,7 @@ def assert_like(found: Path, files: Path) -> None:
             one, other = a.arrays[name].astype(float), b.arrays[name].astype(float)
             assert np.isclose(one, other, rtol=1e-3, atol=1e-4).mean() > 0.98, name
     for index in range(b.manifest.samples):
-        assert a.sample(index) == b.sample(index)
+        assert replace(a.sample(index), seen=None) == b.sample(index)
         assert len(a.crop(index)) == pytest.approx(len(b.crop(index)), rel=0.2)
 
 
@@ -264,9 +272,9 @@ def test_an_unfinished_scan_goes_on_and_a_shard_joins_one_of_today(files: Path) 
     assert_like(Path("unfinished"), files)
     go_on(data, Path("second"), replace(OPTIONS, shard=ShardInfo(number=2, of=2)))
     # The identity has the model's place in it, which is another here; and today that of its weights.
-    second = read_manifest(Path("second"))
-    assert second.model.weights is not None and second.id_without_weights != second.scan_id
-    first = read_manifest(Path("shard")).model_copy(update={"scan_id": second.id_without_weights})
+    second, known = read_manifest(Path("second")), read_manifest(Path("shard"))
+    assert second.model.weights is not None and second.id_beside(known.model) != second.scan_id
+    first = known.model_copy(update={"scan_id": second.id_beside(known.model)})
     assert first.model.weights is None
     Path("shard/manifest.json").write_text(first.model_dump_json())
     merge_scans([Path("second"), Path("shard")], Path("merged"), lambda *_: None)

@@ -1,7 +1,7 @@
 """A loaded LLaVA-1.5 style model: text and pictures to tokens, passes with hooks, descriptions, logits.
 
 Notable:
-- Any decoder with a gated FFN (``gate_proj``, ``up_proj``, ``down_proj``, ``act_fn``) can be run; others are refused.
+- Any decoder with one FFN a layer can be run (``vlmscope.core.model.ffn``); others are refused.
 - Sequences are padded on the right and there is no attention mask: in a causal decoder later padding does not affect
   earlier tokens, and attention takes its fast causal path.
 - The language-model head and the KV cache are left out of measuring passes.
@@ -9,7 +9,6 @@ Notable:
   description's tokens are found by their character offsets.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import ModelError, SamplesError, UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
+from vlmscope.core.model.ffn import decoder_layers, find_ffns
 from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 
@@ -73,7 +73,7 @@ class Vlm:
         """Wrap a loaded model.
 
         Raises:
-            ModelError: if its visual tokens do not form a plain grid or its FFN is not gated.
+            ModelError: if its visual tokens do not form a plain grid, or its FFNs cannot be read.
         """
         self.model = model.train(False)
         self.processor = processor
@@ -88,11 +88,11 @@ class Vlm:
         side = vision.image_size // vision.patch_size
         self.grid = (side, side)
         self.image_size: int = vision.image_size
-        self.layers: int = config.text_config.num_hidden_layers
-        self.neurons: int = config.text_config.intermediate_size
         self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)
         self.image_token_id: int = config.image_token_id
-        self._ffns = [self._gated_ffn(layer) for layer in range(self.layers)]
+        hidden: int = config.get_text_config(decoder=True).hidden_size
+        self.ffns = find_ffns(decoder_layers(model, name), name, hidden, model.dtype)
+        self.layers, self.neurons = len(self.ffns), self.ffns[0].width
 
     @property
     def device(self) -> torch.device:
@@ -246,7 +246,7 @@ class Vlm:
         size is left out.
         """
         text: Any = self.model.model.language_model
-        column = self._ffns[layer].down_proj.weight[:, index]
+        column = self.ffns[layer].down_column(index)
         scale = text.norm(torch.ones_like(column))  # an RMS norm of ones is its own scale
         head = self.model.lm_head.weight
         logits: Tensor = head @ (column * scale).to(head.device, head.dtype)
@@ -298,22 +298,5 @@ class Vlm:
     def _hooked(self, hooks: dict[int, Hook], hook: HookPoint) -> Iterator[None]:
         with ExitStack() as hooked:
             for layer, take in hooks.items():
-                ffn = self._ffns[layer]
-                if hook is HookPoint.GATE:
-                    handle = ffn.act_fn.register_forward_hook(lambda _m, _in, out, take=take: take(out))
-                else:
-                    handle = ffn.down_proj.register_forward_pre_hook(lambda _m, args, take=take: take(args[0]))
-                hooked.enter_context(handle)
+                hooked.enter_context(self.ffns[layer].hook(hook, take))
             yield
-
-    def _gated_ffn(self, layer: int) -> Any:
-        ffn: Any = getattr(self.model.model.language_model.layers[layer], "mlp", None)
-        parts = [getattr(ffn, name, None) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")]
-        if not all(isinstance(part, nn.Module) for part in parts):
-            raise ModelError(
-                f"{self.name}: the FFN of its language model is not gated (no gate_proj, up_proj, down_proj, act_fn).",
-                "Decoders such as Llama, Vicuna, Mistral, Qwen2 and Gemma can be scanned.",
-            )
-        # An activation function may be one module shared by all layers; a hook needs one for its layer.
-        ffn.act_fn = copy.copy(ffn.act_fn)
-        return ffn

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import find_concepts
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.scan.state import check_scanned, finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
 from vlmscope.core.store.arrays import NO_PEAK, LayerArrays, array_shapes, layer_shapes, of_layer, open_array
 from vlmscope.core.store.digest import DataDigest
+from vlmscope.core.store.layouts import layout_arrays
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.shards import check_shards
@@ -68,14 +70,15 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
         top_sample = open_array(writer.folder / merged.arrays / "top_sample.npy", *array_shapes(merged)["top_sample"])
         known = merged.without_skipped(descriptions)
         concepts = find_concepts(top_sample, known, lambda done, total: progress("finding concepts", done, total))
-        writer.finish(merged, None, concepts)
+        writer.finish(merged, layout_arrays(_layouts(stores, merged)), concepts, by_layer=True)
     return merged
 
 
 def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
     """The manifest of the whole scan, without ``data_sha256``; the shards are in the order of their numbers."""
-    # A shard without a fingerprint of the weights, made by a version before, leaves the whole without one.
-    first = next((shard for shard in shards if shard.model.weights is None), shards[0])
+    # A shard made by an earlier version, without the digests of weights or processor, leaves the whole without them.
+    first = min(shards, key=lambda shard: shard.model.known)
+    layouts = {layout.id: layout for shard in shards for layout in shard.layouts}
     return first.model_copy(
         update={
             "created": min(shard.created for shard in shards),
@@ -83,6 +86,8 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
             "skipped": tuple(
                 sorted((skipped for shard in shards for skipped in shard.skipped), key=lambda skipped: skipped.sample)
             ),
+            "visual_tokens_max": max(shard.visual_tokens_max for shard in shards),
+            "layouts": tuple(layout for _, layout in sorted(layouts.items())),
             "text_tokens_max": max(shard.text_tokens_max for shard in shards),
             "visual_tokens": sum(shard.visual_tokens for shard in shards),
             "text_tokens": sum(shard.text_tokens for shard in shards),
@@ -122,6 +127,16 @@ def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> di
     return finished(merged, found)
 
 
+def _layouts(stores: Sequence[ScanStore], merged: Manifest) -> list[VisualLayout]:
+    """The layouts in the order of the manifest, each from the first shard that has it."""
+    found: dict[str, VisualLayout] = {}
+    for store in stores:
+        for info in store.manifest.layouts:
+            if info.id not in found:
+                found[info.id] = store.layouts.get(info.id)
+    return [found[info.id] for info in merged.layouts]
+
+
 def _keys(store: ScanStore, layer: int) -> torch.Tensor:
     """The keys of one layer's top samples: int64 (F, N)."""
     arrays = store.arrays
@@ -139,7 +154,15 @@ def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: On
         if not store.processed(index):
             raise StoreError(f"{store.folder} lacks sample {index}, which belongs to it.", "Copy the scan again.")
         record = store.record(index)
-        writer.add_sample(record.image, record.description, record.tokens, store.crop(index), record.sha256)
+        writer.add_sample(
+            record.image,
+            record.description,
+            record.tokens,
+            store.crop(index),
+            record.sha256,
+            store.layout(index).id if record.tokens else None,
+            record.seen,
+        )
         digest.add(record.image, record.sha256, record.description)
         descriptions.append(record.description)
         if index % 100 == 0:

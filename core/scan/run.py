@@ -3,20 +3,25 @@
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from vlmscope.core.base.callbacks import OnProgress, Stopped
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import Cancelled, ModelError
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import Encoded, Vlm
 from vlmscope.core.scan.batches import MEMORY_HINT, PENDING, BatchRunner, ProcessedSample, largest_batch, ready_images
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.state import ScanState, check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
+from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
 from vlmscope.core.store.manifest import Manifest, Skipped
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
@@ -45,6 +50,11 @@ class Prepared:
         """Tokens of the longest description."""
         return max((len(e.tokens) for e in self.encoded.values()), default=0)
 
+    @cached_property
+    def layouts(self) -> tuple[VisualLayout, ...]:
+        """The samples' layouts, each once, in the order of the manifest."""
+        return distinct(e.layout for e in self.encoded.values())
+
 
 class ScanRun:
     """A running scan."""
@@ -67,7 +77,15 @@ class ScanRun:
         self.vlm, self.prepared, self.options = vlm, prepared, options
         self.folder, self.progress = folder, progress
         self.sha256: dict[int, str | None] = {}  #: of the processed images, by sample
-        manifest = header.model_copy(update={"text_tokens_max": prepared.longest}) if store is None else store.manifest
+        self.layouts = prepared.layouts
+        manifest = header
+        if store is None:
+            largest = largest_map(self.layouts, header.map_cells)
+            manifest = header.model_copy(update={"text_tokens_max": prepared.longest, "visual_tokens_max": largest})
+        else:
+            manifest = store.manifest
+            self.layouts = distinct((*self.layouts, *(store.layouts.get(info.id) for info in manifest.layouts)))
+        manifest = manifest.model_copy(update={"layouts": layout_infos(self.layouts)})
         pending = max(manifest.batch, PENDING)
         try:
             if store is None:
@@ -147,7 +165,7 @@ class ScanRun:
         for index, source in enumerate(data.sources):
             digest.add(source.image, self.sha256[index], source.description)
         manifest = manifest.model_copy(update={"progress": None, "data_sha256": digest.hexdigest()})
-        arrays = self.state.arrays(manifest)
+        arrays = self._arrays(manifest)
         concepts = find_concepts(
             arrays["top_sample"],
             manifest.without_skipped([source.description or "" for source in data.sources]),
@@ -159,10 +177,13 @@ class ScanRun:
         """Write a checkpoint."""
         begun = time.monotonic()
         manifest = self._current_manifest()
-        self.manifest = self.folder.save(manifest, self.state.arrays(manifest))
+        self.manifest = self.folder.save(manifest, self._arrays(manifest))
         self.saved, self.saved_at = self.done, time.monotonic()
         self.save_took = self.saved_at - begun
         return self.manifest
+
+    def _arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
+        return {**self.state.arrays(manifest), **layout_arrays(self.layouts)}
 
     def keep(self) -> None:
         """Save what was scanned, as the scan ends early; if that is nothing, discard the folder."""
@@ -176,15 +197,17 @@ class ScanRun:
         source, image = self.prepared.data.sources[processed.index], processed.image
         if processed.trouble is not None:
             self.skipped[processed.index] = processed.trouble
-        counts = processed.trouble is None and image is not None
+        encoded = self.prepared.encoded[processed.index] if processed.trouble is None else None
         with writing(self.folder.out):
             self.folder.log.add(
                 processed.index,
                 source.image,
                 source.description or "",
-                self.prepared.encoded[processed.index].tokens if counts else (),
-                image.crop if counts and image is not None else b"",
+                () if encoded is None else encoded.tokens,
+                b"" if encoded is None or image is None else image.crop,
                 None if image is None else image.sha256,
+                None if encoded is None else encoded.layout.id,
+                None if encoded is None else encoded.seen,
             )
         self.sha256[processed.index] = None if image is None else image.sha256
 

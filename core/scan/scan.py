@@ -15,11 +15,13 @@ from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
 from vlmscope.core.scan.batches import BATCH, LARGEST
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
+from vlmscope.core.store.layouts import largest_map
 from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, make_scan_id, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
@@ -59,7 +61,7 @@ def scan(
     prompt = vlm.prompt(options.question, options.prompt_template)
     saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
-    header = _header(vlm, data, len(mine), prompt, options, saved)
+    header = _header(vlm, data, mine, prompt, options, saved)
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
@@ -74,7 +76,7 @@ def scan(
                 store = None
             else:  # samples that were scanned keep their description
                 store = folder.resume()
-                data = data.described({i: store.sample(i).description for i in mine if store.processed(i)})
+                data = data.described({i: store.record(i).description for i in mine if store.processed(i)})
             # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
             batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
             data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
@@ -95,7 +97,7 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
     """Tokenise the samples."""
     encoded: dict[int, Encoded] = {}
     unusable: dict[int, str] = {}
-    longest = None if store is None else store.manifest.text_tokens_max
+    saved = None if store is None else store.manifest
     for index in mine:
         source = data.sources[index]
         try:
@@ -103,16 +105,20 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
             if source.description is None:
                 load_image(path)  # raises the reason why the model could not describe it
             one = vlm.encode(prompt, source.description or "", image_size(path))
-            if longest is not None and len(one.tokens) > longest:
+            if saved is not None and len(one.tokens) > saved.text_tokens_max:
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
+            if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
+                raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
             encoded[index] = one
         except SamplesError as error:
             unusable[index] = error.message
     return Prepared(data, mine, encoded, unusable)
 
 
-def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, saved: Manifest | None) -> Manifest:
-    """The manifest of a scan before its first sample; the length of its longest description is not known yet."""
+def _header(
+    vlm: Vlm, data: Data, mine: list[int], prompt: str, options: ScanOptions, saved: Manifest | None
+) -> Manifest:
+    """The manifest of a scan before its first sample; its layouts and its longest description are not known yet."""
     info = vlm.info
     batch = options.batch or (BATCH if saved is None else saved.batch)
     created = now()
@@ -132,7 +138,9 @@ def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, sa
         scanned=0,
         top_n=options.top_n,
         maps=options.maps_kept,
-        grid=vlm.grid,
+        visual_tokens_max=largest_map(_layouts_of_sizes(vlm, data, mine, prompt), options.map_cells),
+        layouts=(),
+        map_cells=options.map_cells,
         text_tokens_max=DESCRIPTION_TOKENS,
         visual_tokens=0,
         text_tokens=0,
@@ -142,7 +150,7 @@ def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, sa
         control=options.control,
         progress=Progress(
             done=0,
-            of=of,
+            of=len(mine),
             batch=batch,
             shard=options.shard,
             samples_bytes=0,
@@ -150,6 +158,19 @@ def _header(vlm: Vlm, data: Data, of: int, prompt: str, options: ScanOptions, sa
             updated=created,
         ),
     )
+
+
+def _layouts_of_sizes(vlm: Vlm, data: Data, mine: list[int], prompt: str) -> set[VisualLayout]:
+    """The layouts of these samples' pictures, as far as they can be read; each size is encoded once."""
+    sizes = set()
+    for index in mine:
+        with contextlib.suppress(SamplesError):
+            sizes.add(image_size(data.root / data.sources[index].image))
+    layouts = set()
+    for size in sizes:
+        with contextlib.suppress(SamplesError):
+            layouts.add(vlm.encode(prompt, "a", size).layout)
+    return layouts
 
 
 def _versions() -> dict[str, str]:

@@ -47,8 +47,8 @@ class ScanState:
         """
         size = (manifest.model.layers, manifest.model.neurons)
         self.top = TopSamples.empty(*size, manifest.top_n, device)
-        patches = manifest.grid[0] * manifest.grid[1]
-        self.maps = TopMaps.empty(*size, manifest.maps, patches, manifest.text_tokens_max, device)
+        values = (manifest.visual_tokens_max, manifest.text_tokens_max)
+        self.maps = TopMaps.empty(*size, manifest.maps, *values, device)
         self.totals = Totals(
             torch.full(size, -torch.inf, device=device),
             torch.full(size, -torch.inf, device=device),

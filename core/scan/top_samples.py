@@ -124,12 +124,12 @@ class TopMaps:
 
     @classmethod
     def empty(
-        cls, layers: int, neurons: int, entries: int, patches: int, tokens: int, device: torch.device | str = "cpu"
+        cls, layers: int, neurons: int, entries: int, values: int, tokens: int, device: torch.device | str = "cpu"
     ) -> Self:
         shape = (layers, neurons, entries)
         return cls(
             torch.full(shape, EMPTY, dtype=torch.int64, device=device),
-            torch.zeros((*shape, patches), dtype=torch.uint8, device=device),
+            torch.zeros((*shape, values), dtype=torch.uint8, device=device),
             torch.zeros((*shape, tokens), dtype=torch.uint8, device=device),
         )
 

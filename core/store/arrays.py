@@ -21,7 +21,9 @@ from vlmscope.core.store.manifest import Manifest
 COPY_AGAIN = "Copy the scan again from where it was made."
 NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
-#: The layers' axis of the arrays in which it is not the first; ``sample_lines`` has none.
+#: Arrays without layers.
+_WITHOUT_LAYERS = frozenset({"sample_lines", "layout_edges", "layout_cover"})
+#: The layers' axis of the other arrays in which it is not the first.
 _LAYER_AXIS = {"top_visual": 1, "top_text": 1, "histogram": 1, "moments": 2, "sums": 2}
 
 #: The header that ``numpy.save`` writes for these arrays. The reader of numpy evaluates any expression of 10 KB.
@@ -35,7 +37,6 @@ Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]  #: dtype and shape
 def array_shapes(manifest: Manifest) -> Shapes:
     """Name, dtype and shape of every array of a scan."""
     layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
-    patches = manifest.grid[0] * manifest.grid[1]
     shapes: Shapes = {
         "sample_lines": (np.int64, (manifest.samples, 2)),
         "top_sample": (np.int32, (layers, neurons, n)),
@@ -43,7 +44,7 @@ def array_shapes(manifest: Manifest) -> Shapes:
         "top_text": (np.float32, (TEXT_KEPT, layers, neurons, n)),
         "peak_visual": (np.uint16, (layers, neurons, n)),
         "peak_text": (np.uint16, (layers, neurons, n)),
-        "maps_visual": (np.uint8, (layers, neurons, m, patches)),
+        "maps_visual": (np.uint8, (layers, neurons, m, manifest.visual_tokens_max)),
         "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
         "maximum": (np.float32, (layers, neurons)),
         "content_maximum": (np.float32, (layers, neurons)),
@@ -53,6 +54,9 @@ def array_shapes(manifest: Manifest) -> Shapes:
     }
     if manifest.progress is not None:
         shapes["sums"] = (np.float64, (2, 2, layers, neurons))
+    if boxes := manifest.stored_boxes:
+        shapes["layout_edges"] = (np.uint16, (boxes, 4))
+        shapes["layout_cover"] = (np.uint8, (boxes,))
     return shapes
 
 
@@ -111,7 +115,7 @@ def layer_shapes(manifest: Manifest) -> Shapes:
     return {
         name: (dtype, tuple(1 if axis == _LAYER_AXIS.get(name, 0) else size for axis, size in enumerate(shape)))
         for name, (dtype, shape) in array_shapes(manifest).items()
-        if name != "sample_lines"
+        if name not in _WITHOUT_LAYERS
     }
 
 

@@ -1,7 +1,7 @@
 """One sample of a scan, and one neuron's activation on it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.demo import image_path
+from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.method.norm import norm
 from vlmscope.core.store.original import original_problem
 
@@ -24,6 +26,19 @@ class Sample:
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     image_root: str | None  #: the manifest's
     sha256: str | None = None  #: of the image file; None if the scan has none
+    seen: Box | None = None  #: the part of the picture that the model sees, as shares; None where the scan has none
+    read_layout: Callable[[], VisualLayout] | None = field(default=None, compare=False, repr=False)  #: the scan's
+
+    @cached_property
+    def layout(self) -> VisualLayout:
+        """Where its visual tokens look, in ``seen``.
+
+        Raises:
+            StoreError: if the scan is damaged there. A skipped sample has no layout.
+        """
+        if self.read_layout is None:
+            raise StoreError(f"Sample {self.index} has no layout of visual tokens.", "Name another sample.")
+        return self.read_layout()
 
     @property
     def picture(self) -> Path:
@@ -51,8 +66,10 @@ class Example:
         maximum: gmax of the neuron, the activation whose norm is 10.
         visual, text: float32 (8,), (4,), largest activations in order; -inf where there are fewer tokens.
         vote: the sample's vote at the thresholds asked for.
-        peak_patch, peak_token: where the largest visual and text activation are, or None.
-        visual_map: float32 (rows, columns), approximate activations read from 8 bits, or None where not kept.
+        peak_patch, peak_token: the visual token (of ``sample.layout``) and the text token of the largest activation, or
+            None.
+        visual_values: float32 (V,), approximate activations read from 8 bits, or None where not kept.
+        map_layout: where these look: ``sample.layout``, or a plain grid that the scan has pooled them to.
         text_map: float32 (tokens,), read from 8 bits too.
         read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
         exact: maps and crop are not the scan's, but the model's own answer, float32 and a lossless PNG.
@@ -67,10 +84,26 @@ class Example:
     vote: Label
     peak_patch: int | None
     peak_token: int | None
-    visual_map: NDArray[np.float32] | None
+    visual_values: NDArray[np.float32] | None
+    map_layout: VisualLayout
     text_map: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
     exact: bool = False
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of ``visual_map``."""
+        return self.map_layout.grid
+
+    @cached_property
+    def visual_map(self) -> NDArray[np.float32] | None:
+        """The visual values on ``grid``: float32 (rows, columns), the largest of the tokens of each cell."""
+        return None if self.visual_values is None else self.map_layout.cells(self.visual_values, *self.grid)
+
+    @property
+    def peak_place(self) -> tuple[int, int] | None:
+        """Row and column, on ``grid``, of the visual token with the largest activation."""
+        return None if self.peak_patch is None else self.sample.layout.place(self.peak_patch, *self.grid)
 
     @cached_property
     def visual_norms(self) -> NDArray[np.float32] | None:

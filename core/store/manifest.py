@@ -15,6 +15,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import from_json
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import read_json
@@ -22,12 +23,14 @@ from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.text import plain
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
+from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
 MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
+LAYOUTS = 2**14  #: of a scan, at most: pictures of 23,000 sizes have some hundreds
 
 # What a manifest from elsewhere may promise. Each is far above any scan, and keeps the arrays' sizes computable.
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -38,6 +41,11 @@ TopSamples = Annotated[int, Field(gt=0, le=10_000)]  #: as ``--top-n``
 Maps = Annotated[int, Field(ge=0, le=10_000)]
 NEURONS = 2**24  #: of all layers
 TOKENS = 2**16 - 1  #: a peak is a uint16, and the largest one stands for none
+VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
+Side = Annotated[int, Field(gt=0, le=SCALE)]  #: rows or columns of visual tokens
+
+
+_ADDED = ("weights", "processor")  #: fields of ``ModelInfo`` that earlier versions did not store
 
 
 class ModelInfo(Frozen):
@@ -55,14 +63,44 @@ class ModelInfo(Frozen):
     #: Fingerprint of a folder's weights (core/store/weights.py). None for the demo, a control, a model of the hub (its
     #: revision names its weights), and in scans made before vlmscope stored it.
     weights: str | None = None
+    #: Digest of what the processor makes of a fixed picture. None in scans made before vlmscope stored it.
+    processor: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, fields: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave ``weights`` out where there is none: scan ids and cache keys of such models stay what they were."""
+        """Leave out what is None of these two: scan ids and cache keys of such models stay what they were."""
         made: dict[str, object] = fields(self)
-        if self.weights is None:
-            made.pop("weights", None)  # it may be excluded
+        for name in _ADDED:
+            if getattr(self, name) is None:
+                made.pop(name, None)  # it may be excluded
         return made
+
+    @property
+    def known(self) -> int:
+        """How many of the fields are stored that earlier versions did not store."""
+        return sum(getattr(self, name) is not None for name in _ADDED)
+
+    def as_in(self, other: "ModelInfo") -> "ModelInfo":
+        """Without the fields that ``other``, perhaps of an earlier version, has not."""
+        return self.model_copy(update={name: None for name in _ADDED if getattr(other, name) is None})
+
+
+class LayoutInfo(Frozen):
+    """A layout of visual tokens (core/method/layout.py): a plain one's boxes follow from ``grid``."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    tokens: int = Field(gt=0, le=VISUAL_TOKENS)
+    grid: tuple[Side, Side]  #: rows and columns of the finest cover
+    plain: bool
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        cells = self.grid[0] * self.grid[1]
+        if cells > VISUAL_TOKENS:
+            raise ValueError(f"a grid of {self.grid[0]} x {self.grid[1]} patches; at most {VISUAL_TOKENS:,} fit")
+        if self.plain and self.tokens != cells:
+            raise ValueError(f"a plain grid of {self.grid[0]} x {self.grid[1]} patches with {self.tokens:,} tokens")
+        return self
 
 
 class Skipped(Frozen):
@@ -141,10 +179,10 @@ class Progress(Frozen):
 
 
 class Manifest(Frozen):
-    """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V patches."""
+    """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V values of a map."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[3] = SCHEMA
     scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
@@ -161,7 +199,9 @@ class Manifest(Frozen):
     skipped: Annotated[tuple[Skipped, ...], FailFast()] = ()
     top_n: TopSamples
     maps: Maps  #: M, top samples whose maps are kept
-    grid: tuple[PositiveInt, PositiveInt]  #: rows and columns of the visual tokens
+    visual_tokens_max: int = Field(ge=0, le=VISUAL_TOKENS)  #: V, values of the largest map; 0 where there is none
+    layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
+    map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all
@@ -173,21 +213,29 @@ class Manifest(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.grid[0] * self.grid[1] > TOKENS:
-            raise ValueError(f"a grid of {self.grid[0]} x {self.grid[1]} patches; at most {TOKENS:,} fit")
+        if self.map_cells is None and any(layout.tokens > self.visual_tokens_max for layout in self.layouts):
+            raise ValueError(f"a layout of more visual tokens than the {self.visual_tokens_max:,} of the largest map")
+        if len({layout.id for layout in self.layouts}) < len(self.layouts):
+            raise ValueError("two layouts of the same id")
         if self.model.layers * self.model.neurons > NEURONS:
             raise ValueError(f"{self.model.layers:,} layers of {self.model.neurons:,} neurons; at most {NEURONS:,} fit")
         if self.scanned > self.samples:
             raise ValueError(f"{self.scanned:,} samples scanned of {self.samples:,}")
         return self
 
+    def id_beside(self, other: ModelInfo) -> str:
+        """The scan's id as the version made it that stored ``other``: earlier ones stored less of a model."""
+        model = self.model.as_in(other)
+        return (
+            self.scan_id
+            if model == self.model
+            else make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id)
+        )
+
     @property
-    def id_without_weights(self) -> str:
-        """The scan's id as versions before made it, which stored no fingerprint of the weights."""
-        if self.model.weights is None:
-            return self.scan_id
-        model = self.model.model_copy(update={"weights": None})
-        return make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id)
+    def stored_boxes(self) -> int:
+        """How many boxes are stored: those of the layouts that are not plain."""
+        return sum(layout.tokens for layout in self.layouts if not layout.plain)
 
     @property
     def is_done(self) -> bool:
@@ -212,6 +260,29 @@ def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, dat
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
+def _parsed(text: str) -> Manifest:
+    """The manifest of this JSON, of schema 2 or 3. Raises ValidationError, a ValueError."""
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["loc"] != ("schema_version",) or type(first["input"]) is not int or first["input"] != 2:
+            raise
+    return Manifest.model_validate(_from_schema_2(from_json(text)))
+
+
+def _from_schema_2(content: dict[str, object]) -> dict[str, object]:
+    """A manifest of schema 2 has the grid of all samples in place of the layouts."""
+    kept = {name: value for name, value in content.items() if name not in ("grid", "schema_version")}
+    layout: dict[str, object] = {"id": "0" * 16, "tokens": 1, "grid": content.get("grid"), "plain": True}
+    grid = content.get("grid")
+    if isinstance(grid, list) and len(grid) == 2 and all(type(n) is int and 0 < n <= SCALE for n in grid):
+        layout["tokens"] = grid[0] * grid[1]
+        if grid[0] * grid[1] <= VISUAL_TOKENS:
+            layout["id"] = VisualLayout.plain(*grid).id
+    return {**kept, "schema_version": SCHEMA, "visual_tokens_max": layout["tokens"], "layouts": [layout]}
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check ``folder``'s manifest.
 
@@ -230,7 +301,7 @@ def read_manifest(folder: Path) -> Manifest:
         reason = (error.strerror or error) if isinstance(error, OSError) else error
         raise StoreError(f"{path} cannot be read: {reason}.", "Check the file and its permissions.") from error
     try:
-        return Manifest.model_validate_json(text)
+        return _parsed(text)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # the input may be megabytes long
         if first["loc"] == ("schema_version",):

@@ -4,14 +4,14 @@
       manifest.json            what was computed from what; replaced last, so what it names is whole
       samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V patches, T tokens at most, S samples
+      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S samples
         sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
         top_text.npy           float32 (4, L, F, N)   the same over text tokens
-        peak_visual.npy        uint16  (L, F, N)      the patch of the largest visual activation
+        peak_visual.npy        uint16  (L, F, N)      the visual token, of the sample's, of the largest activation
         peak_text.npy          uint16  (L, F, N)      the description token of the largest text activation
-        maps_visual.npy        uint8   (L, F, M, V)   activation / score * 255, negatives 0
+        maps_visual.npy        uint8   (L, F, M, V)   activation / score * 255, negatives 0; 0 after the sample's own
         maps_text.npy          uint8   (L, F, M, T)
         maximum.npy            float32 (L, F)         over all token positions: gmax
         content_maximum.npy    float32 (L, F)         over visual and text tokens
@@ -19,6 +19,8 @@
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/method/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
         sums.npy               float64 (2, 2, L, F)   only where the scan is not whole: what moments are means of
+        layout_edges.npy       uint16  (B, 4)         boxes of the layouts that are not plain, one after another
+        layout_cover.npy       uint8   (B,)           (core/method/layout.py); neither where all are plain
       concepts/                may be missing; core/method/concepts.py describes it
 
 The k-th statistics are the outermost axis, so that relabelling reads two contiguous blocks. A sample's score is its
@@ -26,7 +28,6 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
 import json
-import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -42,8 +43,10 @@ from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.arrays import COPY_AGAIN, NO_PEAK, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
+from vlmscope.core.store.layouts import COVER, EDGES, StoredLayouts, map_layout
 from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.sample_log import CROPS, LINE_BYTES, SAMPLES, SampleRecord
@@ -65,6 +68,7 @@ class ScanStore:
         arrays = folder / manifest.arrays
         self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
         self._lines = self.arrays["sample_lines"]
+        self.layouts = StoredLayouts(folder, manifest.layouts, self.arrays.get(EDGES), self.arrays.get(COVER))
         crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
         for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
             try:
@@ -145,7 +149,20 @@ class ScanStore:
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data. Raises StoreError if its line is damaged."""
         record = self.record(index)
-        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root, record.sha256)
+        return Sample(
+            index=index,
+            image=record.image,
+            description=record.description,
+            tokens=record.tokens,
+            image_root=self.manifest.image_root,
+            sha256=record.sha256,
+            seen=record.seen,
+            read_layout=partial(self.layouts.of_sample, record.layout, index),
+        )
+
+    def layout(self, index: int) -> VisualLayout:
+        """Where the visual tokens of a sample look. Raises StoreError if its line or its layout is damaged."""
+        return self.layouts.of_sample(self.record(index).layout, index)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -198,13 +215,20 @@ class ScanStore:
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
         activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
-        visual_map = text_map = None
+        layout = map_layout(sample.layout, self.manifest.map_cells)
+        visual_values = text_map = None
         if rank < self.manifest.maps:
             scale = np.float32(max(activation, 0.0) / 255)
-            visual_map = (self.arrays["maps_visual"][layer, index, rank] * scale).reshape(self.manifest.grid)
+            visual_values = self.arrays["maps_visual"][layer, index, rank, : len(layout)] * scale
+            if len(visual_values) < len(layout):
+                raise StoreError(
+                    f"{self.folder} is damaged: sample {sample.index} has a map of {len(layout)} values; the manifest "
+                    f"promises {self.manifest.visual_tokens_max} at most.",
+                    COPY_AGAIN,
+                )
             text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
         peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
-        for peak, size in ((peak_patch, math.prod(self.manifest.grid)), (peak_token, len(sample.tokens))):
+        for peak, size in ((peak_patch, len(sample.layout)), (peak_token, len(sample.tokens))):
             if peak != NO_PEAK and peak >= size:
                 raise StoreError(
                     f"{self.folder} is damaged: it names patch or token {peak} of sample {sample.index}, of {size}.",
@@ -220,7 +244,8 @@ class ScanStore:
             vote=Label(int(self.votes(neuron, thresholds or self.manifest.thresholds.value())[rank])),
             peak_patch=None if peak_patch == NO_PEAK else peak_patch,
             peak_token=None if peak_token == NO_PEAK else peak_token,
-            visual_map=visual_map,
+            visual_values=visual_values,
+            map_layout=layout,
             text_map=text_map,
             read_crop=partial(self.crop, sample.index),
         )
@@ -264,6 +289,8 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
         record = msgspec.convert(json.loads(samples.read(start, end - start)), SampleRecord)
         if len(record.tokens) > tokens_max:
             raise ValueError(f"it has {len(record.tokens):,} tokens; the manifest promises {tokens_max:,} at most")
+        if record.seen is not None and not (record.seen[0] < record.seen[2] and record.seen[1] < record.seen[3]):
+            raise ValueError("the part of its picture that the model sees is empty")
         return record
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error

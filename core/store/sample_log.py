@@ -16,11 +16,14 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from vlmscope.core.method.layout import Box
+
 SAMPLES = "samples.jsonl"
 CROPS = "crops.bin"
 LINE_BYTES = 2 * 1024 * 1024  #: of a line, at most: a description of 32,768 tokens takes less than half of it
 CROP_BYTES = 4 * 1024 * 1024  #: of a crop, at most: a JPEG of 168 pixels takes some 10 KB
 _FILE_BYTES = 2**53  #: no file is larger
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class SampleRecord(msgspec.Struct, frozen=True):
@@ -29,6 +32,8 @@ class SampleRecord(msgspec.Struct, frozen=True):
     Attributes:
         crop: where in ``crops.bin`` its crop begins, and the crop's bytes.
         sha256: of the image file; None if it was not read.
+        layout: the id of its layout; None for a skipped sample, and in scans of schema 2, which have one layout.
+        seen: the part of the picture that the model sees, as shares; None as for ``layout``.
     """
 
     image: str
@@ -36,6 +41,8 @@ class SampleRecord(msgspec.Struct, frozen=True):
     tokens: tuple[str, ...]
     crop: tuple[Annotated[int, Meta(ge=0, le=_FILE_BYTES)], Annotated[int, Meta(ge=0, le=CROP_BYTES)]]
     sha256: str | None = None
+    layout: str | None = None
+    seen: tuple[Share, Share, Share, Share] | None = None
 
 
 class SampleLog:
@@ -56,15 +63,31 @@ class SampleLog:
         return cls(folder, np.zeros((samples, 2), dtype=np.int64))
 
     def add(
-        self, index: int, image: str, description: str, tokens: Sequence[str], crop: bytes, sha256: str | None
+        self,
+        index: int,
+        image: str,
+        description: str,
+        tokens: Sequence[str],
+        crop: bytes,
+        sha256: str | None,
+        layout: str | None,
+        seen: Box | None,
     ) -> None:
-        """Append one sample; a skipped one has no tokens and an empty crop.
+        """Append one sample; a skipped one has no tokens, an empty crop, and None for ``layout`` and ``seen``.
 
         Args:
             sha256: of the image file; None if it could not be read.
+            layout: the id of its layout. seen: the part of the picture that the model sees, as shares.
         """
-        where = [self._ends[1], len(crop)]
-        record = {"image": image, "description": description, "tokens": list(tokens), "crop": where, "sha256": sha256}
+        record = {
+            "image": image,
+            "description": description,
+            "tokens": list(tokens),
+            "crop": [self._ends[1], len(crop)],
+            "sha256": sha256,
+            "layout": layout,
+            "seen": seen,
+        }
         # ASCII only: a lone surrogate from a file name must survive the round trip.
         line = json.dumps(record).encode("ascii") + b"\n"
         self._samples.write(line)

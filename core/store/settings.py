@@ -30,6 +30,7 @@ class ScanOptions:
         shard: its part of the samples; None for all.
         save_seconds: time from a checkpoint to the next, if saving does not take more than its share.
         save_samples: samples from a checkpoint to the next, at most; None for time alone.
+        map_cells: rows and columns that maps are pooled to, at most; None to keep each visual token's value.
     """
 
     hook: HookPoint = HookPoint.GATE
@@ -43,6 +44,7 @@ class ScanOptions:
     shard: ShardInfo | None = None
     save_seconds: float = SAVE_SECONDS
     save_samples: int | None = None
+    map_cells: int | None = None
 
     @property
     def maps_kept(self) -> int:
@@ -51,11 +53,13 @@ class ScanOptions:
 
 
 WEIGHTS = "the model's weights"
-WEIGHTS_SHOWN = 16  #: digits of their fingerprint that are shown and compared
+PROCESSOR = "what the model's processor makes of a picture"
+SHOWN = 16  #: digits of both digests that are shown and compared
 #: The settings that decide a scan's numbers, by the option that sets them, as a manifest has them.
 _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--model": lambda m: m.model.name,
-    WEIGHTS: lambda m: None if m.model.weights is None else m.model.weights[:WEIGHTS_SHOWN],
+    WEIGHTS: lambda m: None if m.model.weights is None else m.model.weights[:SHOWN],
+    PROCESSOR: lambda m: None if m.model.processor is None else m.model.processor[:SHOWN],
     "--revision": lambda m: m.model.revision,
     "--dtype": lambda m: m.model.dtype,
     "--hook": lambda m: str(m.hook),
@@ -64,12 +68,14 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--images": lambda m: m.data_id,
     "--top-n": lambda m: m.top_n,
     "--maps": lambda m: m.maps,
+    "--map-cells": lambda m: m.map_cells,
     "--batch": lambda m: m.batch,
     "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
     "--control": lambda m: None if m.control is None else str(m.control),
     "the number of samples": lambda m: m.samples,
     "the thresholds": lambda m: str(m.thresholds),
 }
+DIGESTS = (WEIGHTS, PROCESSOR)  #: not compared where one of two scans has none
 OTHER_IMAGES = "--images: other names or descriptions"  #: their digests mean nothing to a reader
 
 
@@ -85,8 +91,8 @@ def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) ->
         StoreError: if it was begun with others.
     """
     own = settings_of(saved)
-    if own[WEIGHTS] is None:  # made before vlmscope stored it, or nothing to compare
-        wanted = {name: value for name, value in wanted.items() if name != WEIGHTS}
+    absent = {name for name in DIGESTS if own[name] is None}  # made before vlmscope stored it, or nothing to compare
+    wanted = {name: value for name, value in wanted.items() if name not in absent}
     differ = {name: f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value}
     if "--images" in differ:
         differ["--images"] = OTHER_IMAGES

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.settings import OTHER_IMAGES, WEIGHTS, settings_of
+from vlmscope.core.store.settings import DIGESTS, OTHER_IMAGES, settings_of
 
 #: Settings that may differ from shard to shard: the batch depends on the GPU, and the images' folder on the machine.
 #: The images' names and descriptions are compared by ``data_id``.
@@ -57,8 +57,8 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
     shards = [
         (folder, manifest, _shard(folder, manifest)) for folder in folders for manifest in [read_manifest(folder)]
     ]
-    # All are compared with one that has a fingerprint of the weights, if any has one.
-    first, one, whole = next((found for found in shards if found[1].model.weights), shards[0])
+    # All are compared with one that has the most digests: those of earlier versions lack some.
+    first, one, whole = max(shards, key=lambda found: found[1].model.known)
     for folder, manifest, shard in shards:
         if shard.of != whole.of:
             raise StoreError(f"{first} is shard {whole}, {folder} shard {shard}.", "Name the shards of one scan.")
@@ -67,7 +67,7 @@ def check_shards(folders: Sequence[Path]) -> list[Path]:
                 f"{first} and {folder} were made with different settings. {'. '.join(differ)}.",
                 "Scan one of them again with the other's settings.",
             )
-        if (_scan_id(manifest, one), manifest.grid) != (_scan_id(one, manifest), one.grid):
+        if manifest.id_beside(one.model) != one.id_beside(manifest.model):
             raise StoreError(
                 f"{first} and {folder} are not shards of one scan: the models differ.", "Name the shards of one scan."
             )
@@ -90,18 +90,14 @@ def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> lis
     if one.data_id != other.data_id:
         return [OTHER_IMAGES]
     own, theirs = settings_of(one), settings_of(other)
-    if None in (own[WEIGHTS], theirs[WEIGHTS]):  # one was made before vlmscope stored the fingerprint
-        del own[WEIGHTS]
+    for name in DIGESTS:
+        if None in (own[name], theirs[name]):  # one was made before vlmscope stored it
+            del own[name]
     return [
         f"{name}: {own[name]} in {first}, {theirs[name]} in {second}"
         for name in own
         if name not in _MAY_DIFFER and own[name] != theirs[name]
     ]
-
-
-def _scan_id(manifest: Manifest, other: Manifest) -> str:
-    """The id to compare with the other shard's, which may have been made before vlmscope stored the fingerprint."""
-    return manifest.scan_id if other.model.weights else manifest.id_without_weights
 
 
 def _shard(folder: Path, manifest: Manifest) -> ShardInfo:

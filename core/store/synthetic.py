@@ -1,6 +1,7 @@
 """A made-up scan of any size, for benchmarks and tests: random numbers in the shapes of a real model."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,20 @@ from PIL import Image
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds, label_neurons
+from vlmscope.core.method.layout import WHOLE, VisualLayout
+from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
 from vlmscope.core.store.manifest import Manifest, ModelInfo, ThresholdsInfo
 from vlmscope.core.store.settings import QUESTION
 from vlmscope.core.store.writer import StoreWriter
 
 WORDS = ("a", "the", "red", "blue", "train", "dog", "cake", "on", "left", "corner", "river", "two", "small", "plane")
+
+
+def tiled_layout(thumbnail: tuple[int, int] = (4, 4), tiles: tuple[int, int] = (8, 12)) -> VisualLayout:
+    """A thumbnail, then tiles, each as a grid over the whole picture, as LLaVA-NeXT has them."""
+    parts = [VisualLayout.plain(*grid) for grid in (thumbnail, tiles)]
+    cover = np.repeat(np.arange(2), [len(part) for part in parts])
+    return VisualLayout.of(np.concatenate([part.boxes for part in parts]), cover)
 
 
 def write_synthetic_scan(
@@ -25,6 +35,7 @@ def write_synthetic_scan(
     top_n: int = 50,
     maps: int = 4,
     grid: tuple[int, int] = (24, 24),
+    layouts: Sequence[VisualLayout] = (),
     image: int = 168,
     seed: int = 0,
 ) -> None:
@@ -32,22 +43,26 @@ def write_synthetic_scan(
 
     Args:
         out: the folder to make.
-        image: side of the made-up crops in pixels.
+        grid: of the visual tokens of all samples, if no layouts are given.
+        layouts: the samples' layouts, in turn; the crops then have the shape of their grids.
+        image: longer side of the made-up crops in pixels.
     """
+    layouts = layouts or [VisualLayout.plain(*grid)]
     rng = np.random.default_rng(seed)
     shape = (layers, neurons, top_n)
-    text_tokens = 40
+    text_tokens, most = 40, largest_map(layouts, None)
     # Orders of magnitude as in a real scan: falling scores over the ranks, thresholds near the middle.
     base = (rng.random((layers, neurons, 1), dtype=np.float32) + 0.2) * np.linspace(1, 0.5, top_n, dtype=np.float32)
     lean = rng.random((layers, neurons, 1), dtype=np.float32)
     top_visual = np.stack([base * (lean * (0.9**k)) for k in range(VISUAL_KEPT)])
     top_text = np.stack([base * ((1 - lean) * (0.8**k)) for k in range(TEXT_KEPT)])
     maximum = np.maximum(top_visual[0, ..., 0], top_text[0, ..., 0]) * np.float32(1.1)
-    patches = grid[0] * grid[1]
     maps_visual, maps_text = (
         np.broadcast_to(rng.integers(0, 256, (neurons, maps, size), dtype=np.uint8), (layers, neurons, maps, size))
-        for size in (patches, text_tokens)
+        for size in (most, text_tokens)
     )
+    of_samples = [layouts[index % len(layouts)] for index in range(samples)]
+    tokens = np.array([*map(len, of_samples), most], dtype=np.uint16)  # the last where there is no sample
     thresholds = Thresholds()
     valid = min(top_n, samples)
     labels = label_neurons(top_visual[thresholds.n_v - 1], top_text[thresholds.n_t - 1], maximum, valid, thresholds)
@@ -71,9 +86,10 @@ def write_synthetic_scan(
         scanned=samples,
         top_n=top_n,
         maps=maps,
-        grid=grid,
+        visual_tokens_max=most,
+        layouts=layout_infos(distinct(layouts)),
         text_tokens_max=text_tokens,
-        visual_tokens=samples * patches,
+        visual_tokens=sum(map(len, of_samples)),
         text_tokens=samples * text_tokens,
         thresholds=ThresholdsInfo.of(thresholds),
         arrays="arrays-1",
@@ -83,16 +99,20 @@ def write_synthetic_scan(
         for index in range(samples):
             buffer = io.BytesIO()
             noise = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-            Image.fromarray(noise).resize((image, image)).save(buffer, "JPEG", quality=85)
+            (rows, columns), own = of_samples[index].grid, of_samples[index].id
+            size = (image * columns // max(rows, columns), image * rows // max(rows, columns))
+            Image.fromarray(noise).resize(size).save(buffer, "JPEG", quality=85)
             words = [" " + str(word) for word in rng.choice(WORDS, text_tokens)]
-            writer.add_sample(f"image_{index:04}.jpg", "".join(words).strip(), words, buffer.getvalue())
+            writer.add_sample(
+                f"image_{index:04}.jpg", "".join(words).strip(), words, buffer.getvalue(), layout=own, seen=WHOLE
+            )
         writer.finish(
             manifest,
             {
                 "top_sample": top_sample,
                 "top_visual": top_visual,
                 "top_text": top_text,
-                "peak_visual": rng.integers(0, patches, shape, dtype=np.uint16),
+                "peak_visual": rng.integers(0, most, shape, dtype=np.uint16) % tokens[top_sample],
                 "peak_text": rng.integers(0, text_tokens, shape, dtype=np.uint16),
                 "maps_visual": maps_visual,
                 "maps_text": maps_text,
@@ -101,5 +121,6 @@ def write_synthetic_scan(
                 "moments": rng.random((2, 2, layers, neurons), dtype=np.float32),
                 "histogram": rng.integers(0, 1000, (2, layers, neurons, BINS), dtype=np.uint32),
                 "votes": labels.votes,
+                **layout_arrays(distinct(layouts)),
             },
         )

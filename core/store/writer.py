@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import beside, write_whole
 from vlmscope.core.method.concepts import Concepts
-from vlmscope.core.store.arrays import array_shapes, check_array
+from vlmscope.core.method.layout import Box
+from vlmscope.core.store.arrays import array_shapes, check_array, layer_shapes
 from vlmscope.core.store.concept_files import FOLDER as CONCEPTS
 from vlmscope.core.store.concept_files import write_concepts
 from vlmscope.core.store.manifest import MANIFEST, Manifest
@@ -72,16 +73,25 @@ def check_free(
 
 
 def write_arrays(
-    folder: Path, manifest: Manifest, arrays: Mapping[str, NDArray[Any]], lines: NDArray[np.int64]
+    folder: Path,
+    manifest: Manifest,
+    arrays: Mapping[str, NDArray[Any]],
+    lines: NDArray[np.int64],
+    written: Set[str] = frozenset(),
 ) -> None:
-    """Write a scan's arrays into the new folder ``folder`` and flush them to the disk.
+    """Write a scan's arrays into ``folder``, which is new unless some are there, and flush them to the disk.
+
+    Args:
+        lines: the array ``sample_lines``. written: arrays that are there already.
 
     Raises:
         ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
         OSError: if they cannot be written.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=bool(written))
     for name, (dtype, shape) in array_shapes(manifest).items():
+        if name in written:
+            continue
         array = lines if name == "sample_lines" else arrays[name]
         check_array(name, array, dtype, shape)
         _write_array(folder / f"{name}.npy", array)
@@ -127,28 +137,38 @@ class StoreWriter:
                 raise error
 
     def add_sample(
-        self, image: str, description: str, tokens: Sequence[str], crop: bytes, sha256: str | None = None
+        self,
+        image: str,
+        description: str,
+        tokens: Sequence[str],
+        crop: bytes,
+        sha256: str | None = None,
+        layout: str | None = None,
+        seen: Box | None = None,
     ) -> None:
-        """Append one sample; a skipped one has no tokens and an empty crop."""
-        self._log.add(self._added, image, description, tokens, crop, sha256)
+        """Append one sample, as ``SampleLog.add``. Where ``layout`` is None, the manifest's only one is meant."""
+        self._log.add(self._added, image, description, tokens, crop, sha256, layout, seen)
         self._added += 1
 
     def finish(
-        self, manifest: Manifest, arrays: Mapping[str, NDArray[Any]] | None, concepts: Concepts | None = None
+        self,
+        manifest: Manifest,
+        arrays: Mapping[str, NDArray[Any]],
+        concepts: Concepts | None = None,
+        *,
+        by_layer: bool = False,
     ) -> None:
         """Write arrays, manifest and concepts if there are any, then rename the folder into place.
 
         Args:
-            arrays: None if ``LayerArrays`` has written them.
+            arrays: all arrays but ``sample_lines``. by_layer: ``LayerArrays`` has written those that have layers.
 
         Raises:
             ValueError: if an array is missing, or of another dtype or shape than ``array_shapes`` has it.
         """
         self._log.sync()
-        if arrays is None:
-            _write_array(self.folder / manifest.arrays / "sample_lines.npy", self._log.lines)
-        else:
-            write_arrays(self.folder / manifest.arrays, manifest, arrays, self._log.lines)
+        written = frozenset(layer_shapes(manifest)) if by_layer else frozenset[str]()
+        write_arrays(self.folder / manifest.arrays, manifest, arrays, self._log.lines, written)
         if concepts is not None:
             write_concepts(self.folder / CONCEPTS, concepts, manifest)
         write_manifest(self.folder, manifest)

@@ -14,6 +14,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, MapRequest
@@ -43,7 +44,8 @@ def sample(rank: int = 1, tokens: tuple[str, ...] = TOKENS, index: int = 7, text
         vote=Label.UNKNOWN,
         peak_patch=None,
         peak_token=None,
-        visual_map=rng.random((4, 4), dtype=np.float32) * 5 - 1,
+        visual_values=rng.random(16, dtype=np.float32) * 5 - 1,
+        map_layout=VisualLayout.plain(4, 4),
         text_map=np.array([0.0, 1.0, 4.0, -1.0] if text is None else text, dtype=np.float32),
         read_crop=lambda: picture(seed=rank),
         exact=True,
@@ -79,7 +81,7 @@ class FakeMaps(Answering):
             await self._first(request)
         assert request.sample is not None
         tokens = len(self._store.sample(request.sample).tokens)
-        visual = np.full(self._store.manifest.grid, request.sample, np.float32)
+        visual = np.full(self._store.layout(request.sample).grid, request.sample, np.float32)
         text = np.arange(tokens, dtype=np.float32)
         return MapAnswer(request.neuron, request.image, request.sample, visual, text, picture(seed=request.sample))
 

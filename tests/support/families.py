@@ -25,11 +25,13 @@ LAYERS, NEURONS = 3, 48
 SHAPES = ((160, 120), (90, 150))  #: width and height of two pictures that most families process differently
 VOCABULARY = 2048
 
-_SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "<video>", "<|im_start|>", "<|im_end|>")
-_SPECIAL += ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-_SPECIAL += ("<img>", "</img>", "<IMG_CONTEXT>", "<start_of_image>", "<end_of_image>", "<image_soft_token>")
-_SPECIAL += ("<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
-_SPECIAL += tuple(f"<row_{row + 1}_col_{column + 1}>" for row in range(6) for column in range(6))
+_SPECIAL = [
+    *("<pad>", "<s>", "</s>", "<image>", "<video>", "<|im_start|>", "<|im_end|>"),
+    *("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
+    *("<img>", "</img>", "<IMG_CONTEXT>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+    *("<fake_token_around_image>", "<end_of_utterance>", "<global-img>"),
+    *(f"<row_{row + 1}_col_{column + 1}>" for row in range(6) for column in range(6)),
+]
 
 _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
@@ -71,7 +73,7 @@ def _trained() -> str:
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=alphabet, special_tokens=list(_SPECIAL), show_progress=False
+        vocab_size=400, initial_alphabet=alphabet, special_tokens=_SPECIAL, show_progress=False
     )
     bpe.train_from_iterator(TEXTS * 3, trainer)
     return bpe.to_str()

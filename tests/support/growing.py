@@ -56,7 +56,9 @@ class Growing:
         for index in self.mine[self._done : done]:
             record = self.source.record(index)
             crop = self.source.crop(index)
-            self.folder.log.add(index, record.image, record.description, record.tokens, crop, "00")
+            self.folder.log.add(
+                index, record.image, record.description, record.tokens, crop, "00", record.layout, record.seen
+            )
         self._done = done
         progress = Progress(
             done=done,

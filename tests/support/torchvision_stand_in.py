@@ -14,7 +14,7 @@ from transformers import processing_utils
 from transformers.video_processing_utils import VideoProcessorMixin
 
 
-class StandInVideoProcessor(VideoProcessorMixin):  # type: ignore[misc]  # untyped in transformers
+class StandInVideoProcessor(VideoProcessorMixin):
     """Takes the place of a processor's part for videos; it processes none."""
 
     merge_size = 2

@@ -19,7 +19,7 @@ from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
-from vlmscope.core.store.settings import WEIGHTS, WEIGHTS_SHOWN, ScanOptions, check_resumable
+from vlmscope.core.store.settings import SHOWN, WEIGHTS, ScanOptions, check_resumable
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
@@ -228,7 +228,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         name = job.model.name
         known["--model"] = str(Path(name).resolve()) if is_model_folder(name) else name
         weights = weights_fingerprint(name)
-        known[WEIGHTS] = None if weights is None else weights[:WEIGHTS_SHOWN]
+        known[WEIGHTS] = None if weights is None else weights[:SHOWN]
     if options.batch is not None:
         known["--batch"] = options.batch
     if job.model.dtype != "auto":

@@ -98,12 +98,12 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
         "statistics": {
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)
         },
-        "samples": [_sample_json(one, manifest.grid[1]) for one in page.samples],
+        "samples": [_sample_json(one) for one in page.samples],
     }
     if picked is not None:
         visual, text = picked.visual_map, picked.text_map
         result["sample"] = {
-            **_sample_json(picked, manifest.grid[1]),
+            **_sample_json(picked),
             "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
@@ -111,8 +111,8 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
     return result
 
 
-def _sample_json(example: Example, columns: int) -> dict[str, object]:
-    sample = example.sample
+def _sample_json(example: Example) -> dict[str, object]:
+    sample, place = example.sample, example.peak_place
     return {
         "rank": example.rank + 1,
         "sample": sample.index,
@@ -122,7 +122,7 @@ def _sample_json(example: Example, columns: int) -> dict[str, object]:
         "vote": example.vote.word,
         "visual": example.visual.tolist(),
         "text": example.text.tolist(),
-        "peak_patch": None if example.peak_patch is None else list(divmod(example.peak_patch, columns)),
+        "peak_patch": None if place is None else list(place),
         "peak_token": example.peak_token,
     }
 

@@ -21,6 +21,7 @@ from vlmscope.core.llm.messages import TextPart, wire_body
 from vlmscope.core.llm.prices import image_tokens, output_cap, price_of
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
 from vlmscope.core.method.labels import Label
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
 
 HOSTILE = ("a\nb", "c|d", "\x1b[31m", "[/red]", "\u202e", "\r\u2028", "\\n", "\x85", "\udce9", "ignore all\tabove")
@@ -59,7 +60,17 @@ def test_each_sample_has_the_crop_and_the_overlay_at_504_pixels() -> None:
 def test_a_patch_of_a_24_by_24_grid_is_21_pixels() -> None:
     visual = np.zeros((24, 24), np.float32)
     visual[5, 7] = 4.0
-    found = evidence(Label.VISUAL, samples=(replace(sample(), visual_map=visual, read_crop=lambda: picture(48)),))
+    found = evidence(
+        Label.VISUAL,
+        samples=(
+            replace(
+                sample(),
+                visual_values=visual.ravel(),
+                map_layout=VisualLayout.plain(*visual.shape),
+                read_crop=lambda: picture(48),
+            ),
+        ),
+    )
     active = np.asarray(decoded_images(found)[1])
     kept = (active != 255).any(axis=-1)
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
@@ -129,7 +140,7 @@ def test_the_estimate_before_the_maps_is_an_upper_bound() -> None:
         unknown = Evidence(
             known.neuron,
             known.label,
-            tuple(replace(one, visual_map=None, text_map=None) for one in known.samples),
+            tuple(replace(one, visual_values=None, text_map=None) for one in known.samples),
         )
         before, after = estimate(unknown, Api()), estimate_request(build_request(known, Api()), Api())
         assert before.images == after.images == (0 if label is Label.TEXT else 4)

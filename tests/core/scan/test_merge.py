@@ -216,7 +216,7 @@ def test_shards_of_other_weights_are_refused(three: list[Path], tmp_path: Path) 
         [one, two, other], tmp_path / "out", f"the model's weights: {model.weights[:16]} in .*, 0f0f0f0f0f0f0f0f in"
     )
     old_model = model.model_copy(update={"weights": None})
-    old_id = read_manifest(one).id_without_weights
+    old_id = read_manifest(one).id_beside(old_model)
     assert old_id != read_manifest(one).scan_id
     old = changed(one, tmp_path / "old", model=old_model, scan_id=old_id)
     refused([old, two, other], tmp_path / "out", "the model's weights: ")

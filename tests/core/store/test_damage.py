@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -16,9 +17,11 @@ import pytest
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.concepts import KEPT
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.manifest import MANIFEST
 from vlmscope.core.store.reader import open_scan
 from vlmscope.core.store.sample_log import CROP_BYTES, LINE_BYTES
+from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 
 SECONDS, MEMORY = 2.0, 300 * 1024 * 1024
 Damage = Callable[[Path], object]
@@ -144,6 +147,21 @@ def fresh_concepts(words: dict[str, object], hits: int = 0) -> Damage:
     return damage
 
 
+def of_manifest(folder: Path) -> list[dict[str, Any]]:
+    """The layouts of a scan's manifest."""
+    found: list[dict[str, Any]] = json.loads((folder / MANIFEST).read_text())["layouts"]
+    return found
+
+
+def layout_info(**fields: object) -> dict[str, object]:
+    """The layout of ``scan_copy``'s samples, with other fields."""
+    return {"id": VisualLayout.plain(4, 4).id, "tokens": 16, "grid": [4, 4], "plain": True, **fields}
+
+
+def many_layouts(count: int, tokens: int) -> list[dict[str, object]]:
+    return [layout_info(id=f"{n:016x}", tokens=tokens, plain=False) for n in range(count)]
+
+
 DAMAGES: dict[str, Damage] = {
     "image int": line(image=7),
     "image null": line(image=None),
@@ -216,7 +234,27 @@ DAMAGES: dict[str, Damage] = {
     "layers 1<<70": manifest(model__layers=1 << 70),
     "neurons 1<<40": manifest(model__neurons=1 << 40),
     "top n 1<<40": manifest(top_n=1 << 40),
-    "grid large": manifest(grid=[1 << 20, 1 << 20]),
+    "grid large": manifest(schema_version=2, grid=[1 << 20, 1 << 20]),
+    "layout grid large": manifest(layouts=[layout_info(grid=[4096, 4096], tokens=1 << 24)]),
+    "layout of too many tokens": manifest(layouts=[layout_info(tokens=1 << 40)]),
+    "layouts of very many": manifest(layouts=[layout_info()] * 100_000),
+    "layouts of empty lists": manifest(layouts=[[]] * 500_000),
+    "layouts of the largest size": manifest(layouts=many_layouts(2**14, 65534), visual_tokens_max=65534),
+    "no layout": manifest(layouts=[]),
+    "two layouts, a line without": lambda folder: (
+        manifest(layouts=[*of_manifest(folder), layout_info(id="0" * 16, grid=[1, 1], tokens=1)])(folder),
+        line(layout=None)(folder),
+    ),
+    "plain layout of another grid": manifest(layouts=[layout_info(grid=[2, 8])]),
+    "layout unknown": line(layout="0123456789abcdef"),
+    "layout int": line(layout=7),
+    "layout of a megabyte": line(layout="x" * 1_000_000),
+    "seen text": line(seen="whole"),
+    "seen of three": line(seen=[0, 0, 1]),
+    "seen beyond": line(seen=[0, 0, 1.5, 1]),
+    "seen negative": line(seen=[-0.1, 0, 1, 1]),
+    "seen empty": line(seen=[0.5, 0, 0.5, 1]),
+    "seen NaN": line(seen=[float("nan"), 0, 1, 1]),
     "maps negative": manifest(maps=-1),
     "tokens of 10^400": manifest(text_tokens=10**400),
     "15 TiB": sparse,
@@ -233,15 +271,86 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
+def edges(change: Callable[[np.ndarray[tuple[int, ...], np.dtype[np.uint16]]], object]) -> Damage:
+    """The boxes that are stored are others."""
+
+    def damage(folder: Path) -> None:
+        found = np.load(array_path(folder, "layout_edges"))
+        change(found)
+        np.save(array_path(folder, "layout_edges"), found)
+
+    return damage
+
+
+def layout_of_manifest(**fields: object) -> Damage:
+    """The first layout of the manifest has other fields."""
+    return lambda folder: manifest(layouts=[of_manifest(folder)[0] | fields, *of_manifest(folder)[1:]])(folder)
+
+
+def without(name: str) -> Damage:
+    return lambda folder: array_path(folder, name).unlink()
+
+
+#: Of a scan whose samples have two tiled layouts in turn; the first in the manifest has 22 tokens, the other 60.
+TILED_DAMAGES: dict[str, Damage] = {
+    "edges outside": edges(lambda found: found.__setitem__((3, 2), 4097)),
+    "edges far outside": edges(lambda found: found.fill(65535)),
+    "edges empty": edges(lambda found: found.__setitem__(3, found[3, [2, 1, 0, 3]])),
+    "edges of another layout": edges(lambda found: found.__setitem__((3, 2), found[3, 2] + 1)),
+    "edges in another order": edges(lambda found: found.__setitem__([0, 1], found[[1, 0]])),
+    "cover of another layout": values("layout_cover", 1),
+    "edges gone": without("layout_edges"),
+    "cover gone": without("layout_cover"),
+    "edges of another shape": lambda folder: np.save(array_path(folder, "layout_edges"), np.zeros((4, 4), np.uint16)),
+    "edges of another dtype": lambda folder: np.save(array_path(folder, "layout_edges"), np.zeros((82, 4))),
+    "edges a pipe": in_place("layout_edges", os.mkfifo),
+    "tokens fewer": layout_of_manifest(tokens=21),
+    "tokens more": layout_of_manifest(tokens=23),
+    "tokens of the largest map": manifest(visual_tokens_max=59),
+    "grid of another": layout_of_manifest(grid=[2, 3]),
+    "plain after all": layout_of_manifest(plain=True),
+    "ids exchanged": lambda folder: manifest(
+        layouts=[
+            one | {"id": other["id"]} for one, other in zip(of_manifest(folder), of_manifest(folder)[::-1], strict=True)
+        ]
+    )(folder),
+    "a layout of another id": layout_of_manifest(id="0123456789abcdef"),
+    "a line without a layout": line(layout=None),
+    "peak beyond its own tokens": values("peak_visual", 22),
+}
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan of tiled pictures, to read only."""
+    out = tmp_path_factory.mktemp("tiled") / "scan"
+    layouts = [tiled_layout((2, 2), (3, 6)), tiled_layout((3, 4), (6, 8))]
+    write_synthetic_scan(out, layers=2, neurons=16, samples=12, top_n=8, maps=3, layouts=layouts, image=32)
+    assert sorted(layout["tokens"] for layout in of_manifest(out)) == [22, 60]
+    return out
+
+
+@pytest.mark.parametrize("kind", TILED_DAMAGES)
+def test_damage_of_layouts_is_a_message(tiled: Path, tmp_path: Path, kind: str) -> None:
+    copy = Path(shutil.copytree(tiled, tmp_path / "copy"))
+    read_all(copy)
+    TILED_DAMAGES[kind](copy)
+    check_refused(copy)
+
+
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_is_a_message(scan_copy: Path, kind: str) -> None:
     DAMAGES[kind](scan_copy)
+    check_refused(scan_copy)
+
+
+def check_refused(folder: Path) -> None:
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(StoreError) as caught:
-        read_all(scan_copy)
+        read_all(folder)
     assert time.monotonic() - begun < SECONDS
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
-    assert str(scan_copy) in caught.value.message
+    assert str(folder) in caught.value.message
     assert len(caught.value.message) < 2000
     assert caught.value.hint
 

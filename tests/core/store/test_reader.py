@@ -77,7 +77,7 @@ def test_maps_are_scaled_by_the_entrys_own_score(scan: Path) -> None:
     assert top.visual_map is not None
     assert top.text_map is not None
     raw = np.asarray(store.arrays["maps_visual"][NEURON.layer, NEURON.index, 2])
-    assert top.visual_map.shape == store.manifest.grid
+    assert top.visual_map.shape == top.grid == (4, 4)
     assert np.allclose(top.visual_map.ravel(), raw.astype(float) / 255 * top.activation)
     assert top.text_map.shape == (len(top.sample.tokens),)
 
