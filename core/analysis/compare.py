@@ -131,7 +131,8 @@ def _in_both(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many different numbers each row of ``a`` has in common with the same row of ``b``: int64 (F,)."""
     rows = np.concatenate([_once(a, -1), _once(b, -2)], axis=1)
     rows.sort(axis=1)
-    return np.count_nonzero((rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] >= 0), axis=1)
+    found: NDArray[np.int64] = np.count_nonzero((rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] >= 0), axis=1)
+    return found
 
 
 def _once(rows: NDArray[np.int64], instead: int) -> NDArray[np.int64]:

@@ -94,9 +94,9 @@ class MapAnswer(Message, frozen=True):
     image: str
     sample: int | None
     visual: NDArray[np.float32]  #: float32 (V,)
+    text: NDArray[np.float32]  #: float32 (tokens,), one for each token of the description
     edges: NDArray[np.uint16]  #: uint16 (V, 4), of the layout: where each visual token looks
     cover: NDArray[np.uint8]  #: uint8 (V,), of the layout
-    text: NDArray[np.float32]  #: float32 (tokens,), one for each token of the description
     crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for; else empty
 
     @classmethod
@@ -109,7 +109,7 @@ class MapAnswer(Message, frozen=True):
         crop: bytes = b"",
     ) -> "MapAnswer":
         """The answer to ``request``; ``visual``: float32 (V,), ``text``: float32 (tokens,)."""
-        return cls(request.neuron, request.image, request.sample, visual, layout.edges, layout.cover, text, crop)
+        return cls(request.neuron, request.image, request.sample, visual, text, layout.edges, layout.cover, crop)
 
     @property
     def layout(self) -> VisualLayout:

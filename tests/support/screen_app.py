@@ -15,6 +15,7 @@ from tests.support.asking import Answering
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -69,6 +70,7 @@ class FakeModel(Answering):
         self.hold = asyncio.Event()
         self.hold.set()
         self.fail: WorkerError | None = None
+        self.layout = VisualLayout.plain(4, 4)
 
     def tell(self, phase: Phase, detail: str = "", progress: float | None = None) -> None:
         self.status = ModelStatus(phase, detail, progress)
@@ -90,13 +92,8 @@ class FakeModel(Answering):
         text = request.description.split()
         value = np.float32(request.neuron.layer + 1)
         tokens = len(TOKENS) if request.sample is None else len(text)
-        return MapAnswer(
-            request.neuron,
-            request.image,
-            request.sample,
-            np.full((4, 4), value, dtype=np.float32),
-            np.full(tokens, value / 2, dtype=np.float32),
-        )
+        words = np.full(tokens, value / 2, dtype=np.float32)
+        return MapAnswer.of(request, np.full(len(self.layout), value, dtype=np.float32), self.layout, words)
 
     async def describe(self, request: DescribeRequest) -> DescribeAnswer:
         self.described.append(request)

@@ -110,9 +110,7 @@ class Page(Lines[Scene]):
         if view.stale:
             # The numbers are the old picture's: they go at once, the picture stays dimmed under its own address.
             lines = blank(width, 2)
-        left, right = captions(
-            picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover
-        )
+        left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
         cells = room.picture[0]
         blocks = [
             (self._box("origin", view, picture, room, palette), cells),

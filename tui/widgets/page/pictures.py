@@ -215,9 +215,11 @@ def captions(
         which = f"#{evidence.sample}" if evidence.sample is not None else evidence.name
         note = row([(f"still {evidence.neuron} {which}", palette.warning)], width)
         return note, note
-    norms = evidence.cells(cover)
-    if norms is None:
-        return row([("origin", palette.muted)], width), row([("activation ", palette.muted)], width)
+    name, norms, layout = row([("origin", palette.muted)], width), evidence.visual, evidence.layout
+    if norms is None or layout is None:
+        return name, row([("activation ", palette.muted)], width)
+    shown = evidence.cover(cover)
+    norms = norms if shown is None else norms[layout.cover == shown]
     peak = float(norms.max()) if norms.size else 0.0
     mark = "" if evidence.exact else "≈"
     value = f"peak {mark}{peak:.1f}" if peak > 0 else "silent here"
@@ -227,7 +229,6 @@ def captions(
         which = cover_words(evidence, cover)
         heads = [f"{which} · {colour_map} ", f"{which} ", f"{which.partition(',')[0]} "]
     head = next((head for head in heads if len(head) + len(value) <= width), heads[-1])
-    name = row([("origin", palette.muted)], width)
     return name, row([(head, palette.muted), (value, palette.text)], width)
 
 
