@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.actions import ActionParseResult
@@ -10,6 +10,7 @@ from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.events import Event, Key
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from vlmscope.core.base.config import Config
@@ -20,6 +21,7 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.widgets.lines import PlainLines
 
 
 class SafeCommandPalette(CommandPalette):
@@ -58,8 +60,12 @@ class VlmscopeApp(App[None]):
         # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._config = config
+        self._plain = PlainLines()
         self._early: list[Key] | None = []
         self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [self._plain, *super().get_line_filters()]
 
     def get_default_screen(self) -> Screen[None]:
         return self.browse

@@ -12,9 +12,11 @@ from vlmscope.core.model.vlm import Vlm
 
 _PICTURE = (64, 32)  #: pixels; not square, since a preprocessor without a crop keeps the sides' ratio
 _NAMED = 3  #: weights that a message names
-#: Stored weights that no pass uses: buffers that older transformers stored, a SigLIP tower's pooling head, and the
-#: separator of LLaVA-NeXT's tiles.
-_UNUSED = re.compile(r"(inv_freq|position_ids|masked_bias|image_newline)$|vision_tower\.(vision_model\.)?head\.")
+#: Stored weights that no pass uses, beside those that transformers leaves out itself: buffers that its older versions
+#: stored, a SigLIP tower's pooling head, the separator of LLaVA-NeXT's tiles, and layers that predict further tokens.
+_UNUSED = re.compile(
+    r"(inv_freq|position_ids|masked_bias|image_newline)$|vision_(tower|model)\.(vision_model\.)?head\.|(^|\.)mtp\."
+)
 
 
 def check_weights(name: str, info: dict[str, Any]) -> None:
@@ -42,17 +44,6 @@ def check_weights(name: str, info: dict[str, Any]) -> None:
             "Its activations would not be the model's. Download or save it again, or use its conversion for "
             "transformers, e.g. llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b.",
         )
-
-
-def complete_processor(processor: Any, config: Any) -> None:
-    """Give a processor the values that follow from the model: files made before transformers 4.46 lack them.
-
-    A processor without them writes too few image tokens, or divides by None.
-    """
-    processor.patch_size = config.vision_config.patch_size
-    processor.vision_feature_select_strategy = config.vision_feature_select_strategy
-    # The class token, which the strategy "default" drops; ``Vlm`` refuses the others.
-    processor.num_additional_image_tokens = 1
 
 
 def try_out(vlm: Vlm) -> None:

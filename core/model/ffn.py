@@ -129,10 +129,8 @@ def decoder_layers(model: Any, name: str) -> Sequence[nn.Module]:
         model: of transformers. name: for messages.
 
     Raises:
-        ModelError: if it has an encoder for text, or no stack of decoder layers.
+        ModelError: if it has no stack of decoder layers.
     """
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise ModelError(f"{name} is not a decoder-only language model: it has an encoder for text.", _HINT_DENSE)
     decoder = model.get_decoder()
     if not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):
         decoder = decoder.get_decoder()  # some models give the language model with its head
@@ -142,33 +140,45 @@ def decoder_layers(model: Any, name: str) -> Sequence[nn.Module]:
     return list(layers)
 
 
-def find_ffns(layers: Sequence[nn.Module], name: str, hidden: int, dtype: torch.dtype) -> list[Ffn]:
-    """The FFN of each layer, checked with numbers. A module that several layers share is copied for each: a hook needs
-    one for its layer.
+def named_ffns(layers: Sequence[nn.Module], name: str) -> list[Ffn]:
+    """The FFN of each layer by the names of its parts alone: for a model without weights, on the device "meta".
 
     Args:
         layers: of the decoder. name: of the model, for messages.
-        hidden: width of the residual stream. dtype: in which the check runs: the model's.
 
     Raises:
-        ModelError: if a layer is a mixture of experts, has no FFN of a known form, or one that does not compute what
-            its parts' names promise; if the layers' FFNs differ in width.
+        ModelError: if a layer is a mixture of experts, or has no FFN of a known form; if their widths differ.
     """
-    shared: set[int] = set()
-    ffns = []
-    for number, layer in enumerate(layers):
-        ffn = _candidate(layer, number, name)
-        if ffn.activation is not None:
-            if id(ffn.activation) in shared:
-                ffn = _with_own_activation(ffn)
-            shared.add(id(ffn.activation))
-        ffns.append(_checked(replace(ffn, dtype=dtype), number, name, hidden))
+    ffns = [_candidate(layer, number, name) for number, layer in enumerate(layers)]
     widths = sorted({ffn.width for ffn in ffns})
     if len(widths) > 1:
         raise ModelError(
             f"{name}: its layers have FFNs of different widths ({', '.join(map(str, widths))}).",
             "Models whose layers all have as many neurons can be scanned, e.g. google/gemma-3-4b-it.",
         )
+    return ffns
+
+
+def find_ffns(layers: Sequence[nn.Module], name: str, hidden: int, dtype: torch.dtype) -> list[Ffn]:
+    """The FFN of each layer, checked with numbers. A module that several layers share is copied for each: a hook needs
+    one for its layer.
+
+    Args:
+        layers, name: as for ``named_ffns``.
+        hidden: width of the residual stream. dtype: in which the check runs: the model's.
+
+    Raises:
+        ModelError: as ``named_ffns``; if an FFN does not compute what its parts' names promise.
+    """
+    shared: set[int] = set()
+    ffns = []
+    for number, found in enumerate(named_ffns(layers, name)):
+        ffn = found
+        if ffn.activation is not None:
+            if id(ffn.activation) in shared:
+                ffn = _with_own_activation(ffn)
+            shared.add(id(ffn.activation))
+        ffns.append(_checked(replace(ffn, dtype=dtype), number, name, hidden))
     return ffns
 
 

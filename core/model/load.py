@@ -9,23 +9,22 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import ModelError, VlmscopeError
 from vlmscope.core.base.text import first_line, plain
-from vlmscope.core.model.checkpoint import check_weights, complete_processor, try_out
+from vlmscope.core.model.checkpoint import check_weights, try_out
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
+from vlmscope.core.model.ffn import Ffn, decoder_layers, named_ffns
+from vlmscope.core.model.parts import read_config, read_processor
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.store.weights import weights_fingerprint
 from vlmscope.core.worker.messages import ModelSpec
 
-#: The families that can be loaded: the class of the configuration, and that of the model. Untyped: transformers'
-#: loaders are.
-FAMILIES: dict[type[PreTrainedConfig], Any] = {LlavaConfig: LlavaForConditionalGeneration}
-
+_AUTO: Any = AutoModelForImageTextToText  # untyped in transformers
 _HINT = "Name a hub model or a folder with config.json, the processor's files and *.safetensors."
 
 
@@ -38,7 +37,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
 
     Raises:
         ModelError: if there is no such model or device; if its weights are not whole, or not ``spec.weights``; if it
-            does not fit into memory; if it is not a LLaVA-1.5; if its parts do not fit together; if a library fails.
+            does not fit into memory; if it cannot be scanned; if its parts do not fit together; if a library fails.
     """
     where = resolve_device(spec.device)
     kind = resolve_dtype(spec.dtype, where)
@@ -54,11 +53,12 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
             "Put the scanned weights back, or scan the present ones into another folder.",
         )
     with _loading(name, where):
-        config, processor = _read_parts(name, options)
+        config = read_config(name, options)
+        processor = read_processor(name, config, options)
         if seed is None:
-            _check_memory(name, config, kind, where)
+            check_shape(name, config, kind, where)
             with _quantised(name, config):
-                model, info = _model_class(config).from_pretrained(
+                model, info = _AUTO.from_pretrained(
                     model_source(name),
                     config=config,
                     dtype=kind,
@@ -68,7 +68,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                     **options,
                 )
                 check_weights(name, info)
-            vlm = Vlm(model, processor, name)
+                vlm = Vlm(model, processor, name)
         else:
             title = f"{name}, random weights (seed {seed})"
             vlm = random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
@@ -93,10 +93,10 @@ def random_vlm(
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
     with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
-        _check_memory(name, config, kind, where)
+        check_shape(name, config, kind, where)
         torch.manual_seed(seed)
         with where:
-            model = _model_class(config)._from_config(config, dtype=kind)
+            model = _AUTO.from_config(config, dtype=kind)
         return Vlm(model.to(where), processor, name)
 
 
@@ -179,61 +179,56 @@ def _loading(name: str, where: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
-    """What is raised while the weights of a quantised checkpoint are loaded, with a hint about that."""
+    """What is raised while a quantised checkpoint is loaded, with its method and a hint about that."""
+    method = _quantisation(config)
+    if method is None:
+        yield
+        return
+    hint = "Name the checkpoint that it was made from, in float16 or bfloat16."
+    refusal = f"{name} is quantised ({method}) and cannot be"
+    try:
+        with _readable_errors(f"{refusal} loaded", hint):
+            yield
+    except ModelError as error:
+        if error.message.startswith(refusal):
+            raise
+        raise ModelError(f"{refusal} scanned: {error.message}", hint) from error
+
+
+def _quantisation(config: PreTrainedConfig) -> str | None:
+    """The method of a quantised checkpoint; None for one that is not."""
     quantisation: Any = getattr(config, "quantization_config", None)
     if quantisation is None:
-        yield
-        return
+        return None
     found = quantisation if isinstance(quantisation, dict) else vars(quantisation)
-    method = plain(str(found.get("quant_method", "in an unknown way")), 40)
-    hint = "Name the checkpoint that it was made from, in float16 or bfloat16."
-    with _readable_errors(f"{name} is quantised ({method}) and cannot be loaded", hint):
-        yield
+    return plain(str(found.get("quant_method", "in an unknown way")), 40)
 
 
-def _read_parts(name: str, options: dict[str, Any]) -> tuple[PreTrainedConfig, Any]:
-    """Configuration and processor of ``name``."""
-    source = model_source(name)
-    config = AutoConfig.from_pretrained(source, **options)
-    if _model_class(config) is None:
-        raise ModelError(
-            f"{name} is of type {getattr(config, 'model_type', '?')!r}, not 'llava'.",
-            "Models like LLaVA-1.5 can be scanned, e.g. llava-hf/llava-1.5-7b-hf. LLaVA-NeXT and "
-            "OneVision cut the image into tiles, so their visual tokens do not form a plain grid.",
-        )
-    auto: Any = AutoProcessor  # untyped in transformers
-    processor = auto.from_pretrained(source, **options)
-    if not all(getattr(processor, part, None) for part in ("image_processor", "tokenizer")):
-        raise ModelError(
-            f"{name} has no processor for pictures and text.",
-            "It needs preprocessor_config.json and the tokenizer's files of the model that the weights come from.",
-        )
-    complete_processor(processor, config)
-    return config, processor
+def check_shape(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> list[Ffn]:
+    """Check before any weights are read that the model's layers can be scanned and fit into the host's memory, from
+    shapes alone. Otherwise gigabytes would be downloaded in vain, or the system would kill this process.
 
+    A GPU that is too small needs no check: loading raises an error. The size of a quantised model is not known here.
 
-def _model_class(config: PreTrainedConfig) -> Any:
-    """The class that loads a model of this configuration; None if no family has it."""
-    return next((found for kind, found in FAMILIES.items() if isinstance(config, kind)), None)
+    Returns:
+        The FFN of each layer, without weights.
 
-
-def _check_memory(name: str, config: PreTrainedConfig, kind: torch.dtype, where: torch.device) -> None:
-    """Check before loading that the weights fit into the host's memory: otherwise the system would kill this process.
-
-    A GPU that is too small needs no check: loading raises an error.
+    Raises:
+        ModelError: if it is not so.
     """
+    with torch.device("meta"):
+        model = _AUTO.from_config(config, dtype=kind)
+    ffns = named_ffns(decoder_layers(model, name), name)
     free = free_memory()
-    if where.type != "cpu" or free is None:
-        return
-    with torch.device("meta"):  # shapes alone
-        weights = _model_class(config)._from_config(config, dtype=kind).parameters()
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    if needed > free:
-        raise ModelError(
-            f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
-            f"{free / 1e9:.1f} GB are free.",
-            "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
-        )
+    if where.type == "cpu" and free is not None and _quantisation(config) is None:
+        needed = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        if needed > free:
+            raise ModelError(
+                f"{name} needs {needed / 1e9:.1f} GB of memory as {str(kind).removeprefix('torch.')}; "
+                f"{free / 1e9:.1f} GB are free.",
+                "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
+            )
+    return ffns
 
 
 def _report_weights(report: OnLoading) -> None:

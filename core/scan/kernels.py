@@ -5,7 +5,7 @@ Notable:
   core/scan/reduction.py reduces in plain torch, and ``insert_maps_torch`` inserts the maps. Both agree to the bit,
   except in the two sums, whose terms are added in another order.
 - The fused versions write into existing tensors, and do not wait for the device.
-- Positions are those of a batch that shares its prompt, padded on the right; padding is not counted.
+- Which positions are visual, text or template tokens is given by ``positions.py``; padding is not counted.
 """
 
 import logging
@@ -14,12 +14,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vlmscope.core.base.text import first_line
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
+from vlmscope.core.scan.positions import Positions, columns
 from vlmscope.core.scan.top_samples import EMPTY, LayerMaps, order_key
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -32,25 +34,6 @@ _INSERT_BLOCK, _INSERT_TOKENS, _INSERT_WARPS = 32, 32, 4
 
 
 @dataclass(frozen=True)
-class Spans:
-    """Positions of the kinds of tokens in a batch of B sequences, padded on the right, that share their prompt.
-
-    Attributes:
-        visual: positions of the visual tokens, the same in all samples.
-        text_start: where descriptions start, the same in all samples. Template tokens are before ``visual`` and
-            between it and ``text_start``.
-        text_stop: int32 (B,), on the activation's device: where each description ends.
-        stop: int32 (B,), on the same device: the length of each sequence, ``text_stop`` or more (a tokenizer may end
-            with a special token, which is template). The rest is padding, which is not counted.
-    """
-
-    visual: slice
-    text_start: int
-    text_stop: Tensor
-    stop: Tensor
-
-
-@dataclass(frozen=True)
 class Reduced:
     """What the scan keeps of one layer's activation of one batch: B samples, F neurons.
 
@@ -60,7 +43,7 @@ class Reduced:
         maximum: float32 (B, F), over all tokens of the sequence, template included.
         visual: float32 (B, 8, F), the largest over visual tokens, descending; -inf where there are fewer.
         text: float32 (B, 4, F), the same over text tokens.
-        peak: int32 (B, 2, F), position within the visual tokens and within the description of the first largest; -1
+        peak: int32 (B, 2, F), place among the sample's visual and among its text tokens of the first largest; -1
             where there is none.
         sums: float32 (B, 2, 2, F), by kind (0 visual, 1 text): of the activation and of its square.
         histogram: int32 (2, F, 32), tokens by kind and by bin of core/method/distribution.py, of all samples together.
@@ -95,14 +78,14 @@ def fused_works(device: torch.device) -> bool:
     if find_spec("triton") is None:
         return False
     activation = torch.zeros((1, 3, 1), device=device)
-    stop = torch.tensor([3], dtype=torch.int32, device=device)
-    spans = Spans(slice(0, 1), 2, stop, stop)
+    first, second = np.array([0]), np.array([1])
+    positions = Positions.of([first], [second], [3], [None], 1, device)
     out = Reduced.empty(1, 1, device)
     key = torch.zeros((1, 1), dtype=torch.int64, device=device)
     maps = (key, *torch.zeros((2, 1, 1, 1), dtype=torch.uint8, device=device))
     try:
-        reduce_fused(activation, spans, out)
-        insert_maps_fused(activation, spans, out.maximum, torch.zeros_like(key[0]), out.finite, maps)
+        reduce_fused(activation, positions, out)
+        insert_maps_fused(activation, positions, out.maximum, torch.zeros_like(key[0]), out.finite, maps)
         return bool(out.finite.all())  # waits for the device
     except Exception as error:  # noqa: BLE001  # whatever Triton, the compiler or the driver raises: torch is used
         message = "The scan's GPU kernels cannot run, torch is used instead: %s"
@@ -110,12 +93,12 @@ def fused_works(device: torch.device) -> bool:
         return False
 
 
-def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
+def reduce_fused(activation: Tensor, positions: Positions, out: Reduced) -> None:
     """Reduce one layer's activation in one pass.
 
     Args:
         activation: bfloat16, float16 or float32 (B, T, F), its neurons contiguous in memory.
-        spans: positions of the kinds of tokens.
+        positions: of the kinds of tokens.
         out: written to; neurons (bins in ``histogram``) are contiguous, other strides are free. ``histogram`` is added
             to; in ``finite`` only False is written.
     """
@@ -123,19 +106,17 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
 
     batch, _tokens, neurons = activation.shape
     written = (out.maximum, out.visual, out.text, out.peak, out.sums, out.histogram)
-    if any(part.stride(-1) != 1 for part in (activation, *written)):
+    if any(part.stride(-1) != 1 for part in (activation, *written)) or not _contiguous(positions):
         raise ValueError("neurons (bins in the histogram) must be contiguous")
     with torch.cuda.device(activation.get_device()):
         reduce_kernel[(batch, -(-neurons // _REDUCE_BLOCK))](
             activation,
-            spans.text_stop,
-            spans.stop,
+            positions.order,
+            positions.ends,
             *written,
             out.finite.view(torch.uint8),
             neurons,
-            spans.visual.start,
-            spans.visual.stop,
-            spans.text_start,
+            positions.order.stride(0),
             *activation.stride()[:2],
             out.maximum.stride(0),
             *out.visual.stride()[:2],
@@ -151,7 +132,7 @@ def reduce_fused(activation: Tensor, spans: Spans, out: Reduced) -> None:
 
 
 def insert_maps_torch(
-    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
+    activation: Tensor, positions: Positions, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """Replace worse maps of each neuron by those of a batch's samples, in plain torch.
 
@@ -160,13 +141,13 @@ def insert_maps_torch(
 
     Args:
         activation: bfloat16, float16 or float32 (B, T, F).
-        spans: positions of the kinds of tokens.
+        positions: of the kinds of tokens, and of the tokens of each value of the visual maps.
         score: float32 (B, F), the largest activation over visual and text tokens.
         sample: int64 (B,), indices in the data.
         finite: bool (B,); samples that are not finite are left out.
         maps: written to, three tensors. int64 (F, M), ``order_key`` of the kept samples, in any order; M may be 0.
-            uint8 (F, M, V), of patches. uint8 (F, M, T'), of words, 0 after the description; words from T' on are left
-            out.
+            uint8 (F, M, C), of patches, 0 where ``cells`` has none. uint8 (F, M, T'), of words, 0 after the
+            description; words from T' on are left out.
     """
     key, visual, text = maps
     entries, width = text.shape[1:]
@@ -183,19 +164,33 @@ def insert_maps_torch(
     best = score[b, neuron]
     # 255 / best would be 255 times the reciprocal, rounded twice. 0 times infinity would be NaN.
     scale = (torch.full_like(best, 255) / best).clamp(max=_LARGEST).where(best > 0, 0)[:, None]
-    end = min(activation.shape[1], spans.text_start + width)
-    kept = activation[:, :end].transpose(1, 2)[b, neuron].float()  # (K, positions)
-    bytes_ = kept.clamp_(min=0).mul_(scale).add_(0.5).to(torch.uint8)
-    words = bytes_[:, spans.text_start :]
-    at = torch.arange(spans.text_start, end, device=words.device)
-    words.masked_fill_(at >= spans.text_stop[b, None], 0)
     key[neuron, place] = new[neuron, b]
-    visual[neuron, place] = bytes_[:, spans.visual]
-    text[neuron, place] = torch.nn.functional.pad(words, (0, width - words.shape[1]))
+    for at, sequence in enumerate(activation):
+        mine = (b == at).nonzero()[:, 0]
+        where = neuron[mine], place[mine]
+        patches, words = (
+            columns(sequence, places, where[0]).float().clamp_(min=0).mul_(scale[mine]).add_(0.5).to(torch.uint8)
+            for places in (positions.visual[at], positions.text[at])
+        )
+        slots = positions.slots[at]
+        visual[where] = _padded(patches if slots is None else _pooled(patches, slots), visual.shape[-1])
+        text[where] = _padded(words[:, :width], width)
+
+
+def _pooled(patches: Tensor, slots: Tensor) -> Tensor:
+    """The largest byte of the tokens of each value: uint8 (k, V) by int64 (K, C) to uint8 (k, C); 0 where none is."""
+    found = torch.zeros((len(patches), slots.shape[1]), dtype=torch.uint8, device=patches.device)
+    for one in slots:
+        torch.maximum(found, patches[:, one.clamp(min=0)].where(one >= 0, 0), out=found)
+    return found
+
+
+def _padded(bytes_: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(bytes_, (0, width - bytes_.shape[1]))
 
 
 def insert_maps_fused(
-    activation: Tensor, spans: Spans, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
+    activation: Tensor, positions: Positions, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
 ) -> None:
     """``insert_maps_torch`` in one launch. Arguments as there; the last axis of each must be contiguous.
 
@@ -208,12 +203,15 @@ def insert_maps_fused(
     from vlmscope.core.scan.kernels_triton import insert_kernel
 
     batch, _tokens, neurons = activation.shape
-    if any(part.stride(-1) != 1 for part in (activation, score, sample, finite, key, visual, text)):
+    parts = (activation, score, sample, finite, key, visual, text)
+    if any(part.stride(-1) != 1 for part in parts) or not _contiguous(positions):
         raise ValueError("the last axis of each argument must be contiguous")
     with torch.cuda.device(activation.get_device()):
         insert_kernel[(-(-neurons // _INSERT_BLOCK),)](
             activation,
-            spans.text_stop,
+            positions.order,
+            positions.ends,
+            positions.cells,
             score,
             sample,
             finite.view(torch.uint8),
@@ -223,10 +221,9 @@ def insert_maps_fused(
             batch,
             neurons,
             entries,
-            spans.visual.start,
-            spans.visual.stop - spans.visual.start,
-            spans.text_start,
+            *positions.cells.shape[1:],
             width,
+            positions.order.stride(0),
             *activation.stride()[:2],
             score.stride(0),
             key.stride(0),
@@ -237,3 +234,7 @@ def insert_maps_fused(
             num_warps=_INSERT_WARPS,
             enable_fp_fusion=False,  # a product and a sum are two roundings, as in the plain version
         )
+
+
+def _contiguous(positions: Positions) -> bool:
+    return all(part.is_contiguous() for part in (positions.order, positions.ends, positions.cells))

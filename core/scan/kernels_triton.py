@@ -25,6 +25,7 @@ LARGEST = tl.constexpr(3.4028234663852886e38)  # of float32
 @triton.jit
 def _kind(  # noqa: PLR0915  # each call of a device function in the loop costs the interpreter a millisecond
     base: tl.tensor,
+    places: tl.tensor,
     lane: tl.tensor,
     start: tl.tensor,
     stop: tl.tensor,
@@ -35,6 +36,9 @@ def _kind(  # noqa: PLR0915  # each call of a device function in the loop costs 
     BLOCK: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
     """Reduce the tokens of one kind, each read once. Every value is (BLOCK,), one or two registers per neuron.
+
+    ``places`` has the positions of the tokens, from ``start`` to ``stop`` those of this kind; a few after ``stop`` are
+    read as well.
 
     Tokens are taken four at a time, so that their loads are in flight together. The four are sorted (10 operations) and
     merged into the 8 largest as sorted lists (28): 9.5 operations per token. Inserting one by one costs 15.
@@ -64,10 +68,16 @@ def _kind(  # noqa: PLR0915  # each call of a device function in the loop costs 
             for group in tl.static_range(0, PACK, 4):
                 at = pack_at + group
                 v0, v1, v2, v3 = at + zero < stop, at + 1 + zero < stop, at + 2 + zero < stop, at + 3 + zero < stop
-                z0 = tl.load(base + at * stride, mask=lane & v0, other=0.0).to(tl.float32)
-                z1 = tl.load(base + (at + 1) * stride, mask=lane & v1, other=0.0).to(tl.float32)
-                z2 = tl.load(base + (at + 2) * stride, mask=lane & v2, other=0.0).to(tl.float32)
-                z3 = tl.load(base + (at + 3) * stride, mask=lane & v3, other=0.0).to(tl.float32)
+                p0, p1, p2, p3 = (
+                    tl.load(places + at),
+                    tl.load(places + at + 1),
+                    tl.load(places + at + 2),
+                    tl.load(places + at + 3),
+                )
+                z0 = tl.load(base + p0 * stride, mask=lane & v0, other=0.0).to(tl.float32)
+                z1 = tl.load(base + p1 * stride, mask=lane & v1, other=0.0).to(tl.float32)
+                z2 = tl.load(base + p2 * stride, mask=lane & v2, other=0.0).to(tl.float32)
+                z3 = tl.load(base + p3 * stride, mask=lane & v3, other=0.0).to(tl.float32)
                 total += (z0 + z1) + (z2 + z3)
                 squares += (z0 * z0 + z1 * z1) + (z2 * z2 + z3 * z3)
                 poison += (z0 * 0.0 + z1 * 0.0) + (z2 * 0.0 + z3 * 0.0)
@@ -130,6 +140,7 @@ def _kind(  # noqa: PLR0915  # each call of a device function in the loop costs 
 @triton.jit
 def _template(
     base: tl.tensor,
+    places: tl.tensor,
     lane: tl.tensor,
     start: tl.tensor,
     stop: tl.tensor,
@@ -142,10 +153,16 @@ def _template(
     zero = tl.full((BLOCK,), 0, tl.int32)
     for at in range(start, stop, 4):
         v1, v2, v3 = at + 1 + zero < stop, at + 2 + zero < stop, at + 3 + zero < stop
-        z0 = tl.load(base + at * stride, mask=lane, other=0.0).to(tl.float32)
-        z1 = tl.load(base + (at + 1) * stride, mask=lane & v1, other=0.0).to(tl.float32)
-        z2 = tl.load(base + (at + 2) * stride, mask=lane & v2, other=0.0).to(tl.float32)
-        z3 = tl.load(base + (at + 3) * stride, mask=lane & v3, other=0.0).to(tl.float32)
+        p0, p1, p2, p3 = (
+            tl.load(places + at),
+            tl.load(places + at + 1),
+            tl.load(places + at + 2),
+            tl.load(places + at + 3),
+        )
+        z0 = tl.load(base + p0 * stride, mask=lane, other=0.0).to(tl.float32)
+        z1 = tl.load(base + p1 * stride, mask=lane & v1, other=0.0).to(tl.float32)
+        z2 = tl.load(base + p2 * stride, mask=lane & v2, other=0.0).to(tl.float32)
+        z3 = tl.load(base + p3 * stride, mask=lane & v3, other=0.0).to(tl.float32)
         poison += (z0 * 0.0 + z1 * 0.0) + (z2 * 0.0 + z3 * 0.0)
         z1, z2, z3 = tl.where(v1, z1, z0), tl.where(v2, z2, z0), tl.where(v3, z3, z0)
         highest = tl.maximum(highest, tl.maximum(tl.maximum(z0, z1), tl.maximum(z2, z3)))
@@ -155,8 +172,8 @@ def _template(
 @triton.jit
 def reduce_kernel(
     activation: tl.tensor,
-    text_stops: tl.tensor,
-    stops: tl.tensor,
+    order: tl.tensor,
+    ends: tl.tensor,
     maximum: tl.tensor,
     visual: tl.tensor,
     text: tl.tensor,
@@ -165,9 +182,7 @@ def reduce_kernel(
     histogram: tl.tensor,
     finite: tl.tensor,
     neurons: tl.tensor,
-    visual_start: tl.tensor,
-    visual_stop: tl.tensor,
-    text_start: tl.tensor,
+    order_sample: tl.tensor,
     activation_sample: tl.tensor,
     activation_token: tl.tensor,
     maximum_sample: tl.tensor,
@@ -190,22 +205,22 @@ def reduce_kernel(
     neuron = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     lane = neuron < neurons
     base = activation + sample * activation_sample + neuron
-    text_stop = tl.load(text_stops + sample)
-    stop = tl.load(stops + sample)
+    places = order + sample * order_sample
+    visual_end = tl.load(ends + sample * 3)
+    text_end = tl.load(ends + sample * 3 + 1)
+    end = tl.load(ends + sample * 3 + 2)
     counts = histogram + neuron.to(tl.int64) * histogram_neuron
     poison = tl.full((BLOCK,), 0.0, tl.float32)
     highest = tl.full((BLOCK,), -INFINITY, tl.float32)
 
-    highest, poison = _template(base, lane, 0, visual_start, activation_token, highest, poison, BLOCK)
     v0, v1, v2, v3, v4, v5, v6, v7, visual_peak, visual_sum, visual_squares, poison = _kind(
-        base, lane, visual_start, visual_stop, activation_token, poison, counts, 8, BLOCK
+        base, places, lane, 0, visual_end, activation_token, poison, counts, 8, BLOCK
     )
-    highest, poison = _template(base, lane, visual_stop, text_start, activation_token, highest, poison, BLOCK)
     counts += histogram_kind
     w0, w1, w2, w3, _w4, _w5, _w6, _w7, text_peak, text_sum, text_squares, poison = _kind(
-        base, lane, text_start, text_stop, activation_token, poison, counts, 4, BLOCK
+        base, places, lane, visual_end, text_end, activation_token, poison, counts, 4, BLOCK
     )
-    highest, poison = _template(base, lane, text_stop, stop, activation_token, highest, poison, BLOCK)
+    highest, poison = _template(base, places, lane, text_end, end, activation_token, highest, poison, BLOCK)
 
     highest = tl.maximum(highest, tl.maximum(v0, w0))
     tl.store(maximum + sample * maximum_sample + neuron, highest, mask=lane)
@@ -261,7 +276,9 @@ def _byte(x: tl.tensor, scale: tl.tensor) -> tl.tensor:
 @triton.jit
 def insert_kernel(
     activation: tl.tensor,
-    text_stops: tl.tensor,
+    order: tl.tensor,
+    ends: tl.tensor,
+    cells: tl.tensor,
     scores: tl.tensor,
     samples: tl.tensor,
     finite: tl.tensor,
@@ -271,10 +288,10 @@ def insert_kernel(
     batch: tl.tensor,
     neurons: tl.tensor,
     entries: tl.tensor,
-    visual_start: tl.tensor,
+    cells_deep: tl.tensor,
     visual_count: tl.tensor,
-    text_start: tl.tensor,
     text_count: tl.tensor,
+    order_sample: tl.tensor,
     activation_sample: tl.tensor,
     activation_token: tl.tensor,
     scores_sample: tl.tensor,
@@ -307,18 +324,24 @@ def insert_kernel(
             # At most the largest float32: 0 times infinity would be NaN.
             scale = tl.where(score > 0, tl.minimum(tl.div_rn(255.0, tl.where(score > 0, score, 1.0)), LARGEST), 0.0)
             to = visual + wide * visual_neuron + place.to(tl.int64) * visual_entry
+            tokens = cells + sample * cells_deep * visual_count
             for start in range(0, visual_count, TOKENS):
                 token = start + tl.arange(0, TOKENS)
                 mask = better[:, None] & (token < visual_count)[None, :]
-                at = (visual_start + token) * activation_token
-                x = tl.load(base[:, None] + at[None, :], mask=mask, other=0.0)
+                x = tl.full((BLOCK, TOKENS), 0.0, tl.float32)
+                for deep in range(cells_deep):
+                    at = tl.load(tokens + deep * visual_count + token, mask=token < visual_count, other=-1)
+                    one = base[:, None] + (at * activation_token)[None, :]
+                    x = tl.maximum(x, tl.load(one, mask=mask & (at >= 0)[None, :], other=0.0).to(tl.float32))
                 tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
             to = text + wide * text_neuron + place.to(tl.int64) * text_entry
-            words = tl.load(text_stops + sample) - text_start
+            visual_end = tl.load(ends + sample * 3)
+            words = tl.load(ends + sample * 3 + 1) - visual_end
+            places = order + sample * order_sample + visual_end
             for start in range(0, text_count, TOKENS):
                 token = start + tl.arange(0, TOKENS)
                 mask = better[:, None] & (token < text_count)[None, :]
-                at = (text_start + token) * activation_token
+                at = tl.load(places + token, mask=token < words, other=0) * activation_token
                 x = tl.load(base[:, None] + at[None, :], mask=mask & (token < words)[None, :], other=0.0)
                 tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
             # Other threads read a key than write it: the barriers order all reads before and after the write.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
-from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.model.vlm import Encoded
-from vlmscope.core.scan.kernels import Reduced, Spans, insert_maps_fused, insert_maps_torch, reduce_fused
+from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
+from vlmscope.core.scan.positions import Positions, columns, map_slots
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.scan.top_samples import EMPTY, order_key
 
@@ -27,20 +27,11 @@ class Batch:
 
     Attributes:
         samples: int64 (B,), their indices in the data.
-        encoded: B sequences with the same prompt, whose descriptions start at the same token.
+        encoded: B sequences, which may differ in everything.
     """
 
     samples: Tensor
     encoded: tuple[Encoded, ...]
-
-    def __post_init__(self) -> None:
-        """Check that the kinds of tokens have the same positions in all sequences.
-
-        Raises:
-            ValueError: if they do not.
-        """
-        if len({(int(e.visual[0]), int(e.visual[-1]), e.text.start) for e in self.encoded}) > 1:
-            raise ValueError("the descriptions of a batch start at different tokens")
 
     def without(self, dropped: set[int]) -> "Batch":
         """The batch without the samples at these places."""
@@ -66,12 +57,18 @@ class BatchReduction:
             state.flush()
         state.maps.snapshot()
         self.places = slice(state.waiting, state.waiting + self.size)
-        first = batch.encoded[0]
-        self.visual = slice(int(first.visual[0]), int(first.visual[-1]) + 1)
-        self.text_start = first.text.start
-        lengths = torch.tensor([len(e.input_ids) for e in batch.encoded], dtype=torch.int32)
-        ends = torch.tensor([e.text.stop for e in batch.encoded], dtype=torch.int32)
-        self.tokens = (self.size * (self.visual.stop - self.visual.start), int((ends - self.text_start).sum()))
+        self.positions = Positions.of(
+            [e.visual for e in batch.encoded],
+            [np.arange(e.text.start, e.text.stop) for e in batch.encoded],
+            [len(e.input_ids) for e in batch.encoded],
+            [map_slots(e.layout, state.map_cells) for e in batch.encoded],
+            state.maps.visual.shape[-1],
+            device,
+        )
+        self.tokens = (
+            sum(len(e.visual) for e in batch.encoded),
+            sum(e.text.stop - e.text.start for e in batch.encoded),
+        )
         self.samples = batch.samples.to(device)
         self.maximum = torch.empty((layers, neurons), device=device)
         self.content_maximum = torch.empty((layers, neurons), device=device)
@@ -82,16 +79,9 @@ class BatchReduction:
         self.finite = torch.ones(self.size, dtype=torch.bool, device=device)
         self.reached = [False] * layers
         self.fused = fused
-        self.spans = Spans(self.visual, self.text_start, ends.to(device), lengths.to(device))
         if fused:
             self.highest = torch.empty((self.size, neurons), device=device)
             self.sums_of = torch.empty((self.size, 2, 2, neurons), device=device)
-        else:
-            self.texts = [slice(e.text.start, e.text.stop) for e in batch.encoded]
-            self.lengths = lengths.tolist()
-            self.width = int(ends.max()) - self.text_start
-            at = torch.arange(self.text_start, self.text_start + self.width)
-            self.no_text = (at >= ends[:, None]).to(device)  # (B, longest description)
 
     def hooks(self) -> dict[int, Callable[[Tensor], None]]:
         return {layer: partial(self._reduce, layer) for layer in range(len(self.reached))}
@@ -130,83 +120,79 @@ class BatchReduction:
         peak = pending.peak[layer, self.places]
         histogram = self.histogram[:, layer]
         reduced = Reduced(self.highest, visual, text, peak, self.sums_of, histogram, self.finite)
-        reduce_fused(activation, self.spans, reduced)
+        reduce_fused(activation, self.positions, reduced)
         content = torch.maximum(visual[:, 0], text[:, 0])
         pending.key[layer, self.places] = order_key(content, self.samples[:, None])
         self.maximum[layer] = self.highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
         self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
-        insert_maps_fused(activation, self.spans, content, self.samples, self.finite, maps.of_layer(layer))
+        insert_maps_fused(activation, self.positions, content, self.samples, self.finite, maps.of_layer(layer))
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
-        """Visual and template tokens of all samples at once, the descriptions one by one: padding is not read."""
+        """Sample by sample, each kind of token by itself: padding is not read."""
         a = activation.float()  # bfloat16 and float16 values are kept without loss
-        visual = a[:, self.visual]
-        sums = torch.zeros((2, 2, a.shape[2]), dtype=torch.float64, device=a.device)
-        content = visual.amax(dim=1)
+        content = torch.full((self.size, a.shape[2]), -torch.inf, device=a.device)
         highest = content.clone()
-        of_visual = visual.sum(dim=1)
-        total = of_visual.clone()
+        total = torch.zeros_like(content)
+        sums = torch.zeros((2, 2, a.shape[2]), dtype=torch.float64, device=a.device)
+        of_visual = torch.zeros_like(content)
+        kinds = (self.positions.visual, self.positions.text)
+        for at, sequence in enumerate(a):
+            for kind, places in enumerate(kinds):
+                part = sequence[places[at]]
+                if not len(part):
+                    continue
+                torch.maximum(content[at], part.amax(dim=0), out=content[at])
+                summed = part.sum(dim=0)
+                total[at] += summed
+                if kind == 0:
+                    of_visual[at] = summed
+                else:
+                    sums[1, 0] += summed
+                sums[kind, 1] += part.square().sum(dim=0)
+                self.histogram[kind, layer] += histogram(part)
+            for places_of_part in self.positions.template[at]:
+                part = sequence[places_of_part]
+                torch.maximum(highest[at], part.amax(dim=0), out=highest[at])
+                total[at] += part.sum(dim=0)
         sums[0, 0] = of_visual.sum(dim=0, dtype=torch.float64)
-        for template in (a[:, : self.visual.start], a[:, self.visual.stop : self.text_start]):
-            if template.shape[1]:
-                torch.maximum(highest, template.amax(dim=1), out=highest)
-                total += template.sum(dim=1)
-        for place, (text, length) in enumerate(zip(self.texts, self.lengths, strict=True)):
-            patches, words, rest = visual[place], a[place, text], a[place, text.stop : length]
-            sums[0, 1] += patches.square().sum(dim=0)
-            self.histogram[0, layer] += histogram(patches)
-            if len(words):
-                torch.maximum(content[place], words.amax(dim=0), out=content[place])
-                summed = words.sum(dim=0)
-                total[place] += summed
-                sums[1, 0] += summed
-                sums[1, 1] += words.square().sum(dim=0)
-                self.histogram[1, layer] += histogram(words)
-            if len(rest):  # a tokenizer may end with a special token
-                torch.maximum(highest[place], rest.amax(dim=0), out=highest[place])
-                total[place] += rest.sum(dim=0)
         torch.maximum(highest, content, out=highest)
         # A sum is finite only if all its terms are: NaN and infinities reach it.
         self.finite &= total.isfinite().all(dim=1)
         self.maximum[layer] = highest.amax(dim=0)
         self.sums[:, :, layer] = sums
         self.content_maximum[layer] = content.amax(dim=0)
-        self._find(layer, visual, a[:, self.text_start : self.text_start + self.width], content)
-        insert_maps_torch(a, self.spans, content, self.samples, self.finite, self.state.maps.of_layer(layer))
+        self._find(layer, a, content)
+        insert_maps_torch(a, self.positions, content, self.samples, self.finite, self.state.maps.of_layer(layer))
 
-    def _find(self, layer: int, visual: Tensor, text: Tensor, content: Tensor) -> None:
-        """Order statistics of the candidates.
-
-        Args:
-            visual: float32 (B, V, F). text: float32 (B, longest description, F), any value after a description's end.
-            content: float32 (B, F), the scores.
-        """
+    def _find(self, layer: int, a: Tensor, content: Tensor) -> None:
+        """Order statistics of the candidates: of ``a``, float32 (B, T, F), with the scores ``content``, (B, F)."""
         pending = self.state.pending
         key = order_key(content, self.samples[:, None])  # (B, F)
         candidate = key > self.state.threshold_key(layer)
         pending.key[layer, self.places] = key.where(candidate, EMPTY)
-        place, neuron = candidate.nonzero(as_tuple=True)
-        patches = visual.transpose(1, 2)[place, neuron]  # (K, V)
-        words = text.transpose(1, 2)[place, neuron]  # (K, longest description)
-        words.masked_fill_(self.no_text[place], -torch.inf)
-        visual_top, visual_peak = largest(patches, VISUAL_KEPT)
-        text_top, text_peak = largest(words, TEXT_KEPT)
-        at = self.places.start + place
-        pending.visual[layer][at, :, neuron] = visual_top
-        pending.text[layer][at, :, neuron] = text_top
-        pending.peak[layer][at, :, neuron] = torch.stack([visual_peak, text_peak], dim=1)
+        _, neurons = candidate.nonzero(as_tuple=True)
+        of_sample: list[int] = candidate.sum(dim=1).tolist()
+        for at, neuron in enumerate(torch.split(neurons, of_sample)):
+            for kind, (places, kept) in enumerate(
+                ((self.positions.visual, pending.visual), (self.positions.text, pending.text))
+            ):
+                top, peak = largest(columns(a[at], places[at], neuron), kept.shape[2])
+                kept[layer, self.places.start + at, :, neuron] = top.T
+                pending.peak[layer, self.places.start + at, kind, neuron] = peak
 
 
 def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     """The ``keep`` largest of each row, padded with -inf, and the place of the first largest (-1 if it is -inf).
 
     Args:
-        rows: float32 (K, n), without NaN; n at least 1.
+        rows: float32 (K, n), without NaN; n may be 0.
 
     Returns:
         float32 (K, keep) in descending order, int32 (K,).
     """
+    if not rows.shape[1]:
+        return rows.new_full((len(rows), keep), -torch.inf), rows.new_full((len(rows),), -1, dtype=torch.int32)
     # On the CPU a whole sort by numpy takes a fifth of the time of torch's topk.
     top, first = by_numpy(rows, keep) if rows.device.type == "cpu" else by_topk(rows, keep)
     first = first.where(top[:, 0] > -torch.inf, -1)

@@ -100,6 +100,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
     saved = None if store is None else store.manifest
     for index in mine:
         source = data.sources[index]
+        if source.trouble:
+            unusable[index] = source.trouble
+            continue
         try:
             path = data.root / source.image
             if source.description is None:

@@ -57,6 +57,7 @@ class ScanState:
         )
         self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
+        self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
 
     @classmethod
     def of_store(cls, store: ScanStore, pending: int, device: torch.device | str = "cpu") -> Self:

@@ -26,6 +26,8 @@ class Sample:
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     image_root: str | None  #: the manifest's
     sha256: str | None = None  #: of the image file; None if the scan has none
+    #: The folder whose pictures are used without a digest; None for any folder, once the user has agreed.
+    within: Path | None = field(default=Path(), compare=False)
     seen: Box | None = None  #: the part of the picture that the model sees, as shares; None where the scan has none
     read_layout: Callable[[], VisualLayout] | None = field(default=None, compare=False, repr=False)  #: the scan's
 
@@ -48,7 +50,7 @@ class Sample:
     @property
     def picture_problem(self) -> str:
         """Why ``picture`` is not this sample's picture, as the end of a sentence; empty if it is."""
-        return original_problem(self.image_root, self.image, self.sha256)
+        return original_problem(self.picture, self.sha256, self.within)
 
     @property
     def picture_here(self) -> Path | None:

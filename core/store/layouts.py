@@ -42,7 +42,7 @@ def layout_arrays(layouts: Sequence[VisualLayout]) -> dict[str, NDArray[Any]]:
 def map_layout(layout: VisualLayout, cells: int | None) -> VisualLayout:
     """The layout of a sample's stored map: its own, or a plain grid of at most ``cells`` x ``cells``.
 
-    A plain grid that is no finer than that stays as it is.
+    A plain grid within that stays as it is.
     """
     if cells is None or (layout.is_plain and max(layout.grid) <= cells):
         return layout

@@ -37,7 +37,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.demo import DEMO, demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
@@ -64,6 +64,7 @@ class ScanStore:
     def __init__(self, folder: Path) -> None:
         """Open ``folder``. Raises StoreError if it is not a scan, is damaged, or is of another schema version."""
         self.folder = folder
+        self.images_trusted = False  #: whether the user has agreed that pictures without a digest are used
         self.manifest = manifest = read_manifest(folder)
         arrays = folder / manifest.arrays
         self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
@@ -86,6 +87,11 @@ class ScanStore:
         self.record = lru_cache(maxsize=max(1, min(RECORDS, RECORDS_BYTES // longest)))(
             partial(_read_record, self._lines, self._samples, manifest.text_tokens_max)
         )
+
+    @cached_property
+    def _own_pictures(self) -> Path:
+        """The folder whose pictures are used without a digest."""
+        return demo_folder() if self.manifest.image_root == DEMO else self.folder
 
     @cached_property
     def valid(self) -> int:
@@ -156,6 +162,7 @@ class ScanStore:
             tokens=record.tokens,
             image_root=self.manifest.image_root,
             sha256=record.sha256,
+            within=None if self.images_trusted else self._own_pictures,
             seen=record.seen,
             read_layout=partial(self.layouts.of_sample, record.layout, index),
         )

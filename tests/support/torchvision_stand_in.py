@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transformers import processing_utils
 from transformers.video_processing_utils import VideoProcessorMixin
 
@@ -17,11 +18,11 @@ from transformers.video_processing_utils import VideoProcessorMixin
 class StandInVideoProcessor(VideoProcessorMixin):
     """Takes the place of a processor's part for videos; it processes none."""
 
-    merge_size = 2
-    temporal_patch_size = 2
+    merge_size = temporal_patch_size = 2
+    num_frames = fps = 1
 
     def __init__(self, **kwargs: Any) -> None:
-        self.kept = kwargs
+        self.size: dict[str, int] = {}
 
     @classmethod
     def from_pretrained(cls, *_: Any, **__: Any) -> "StandInVideoProcessor":
@@ -34,14 +35,27 @@ class StandInVideoProcessor(VideoProcessorMixin):
         return {"video_processor_type": type(self).__name__}
 
 
+_utils: Any = processing_utils
+_mapping: dict[str, Any] = _utils._LazyAutoProcessorMapping._MAPPING_NAMES  # where transformers finds parts by name
+_original = _mapping["video_processor"]
+
+
 def install() -> None:
     """Let transformers find the stand-ins, for the rest of the process."""
-    found: Any = processing_utils
-    module = found.transformers_module
+    module = _utils.transformers_module
+    if module.__dict__.get("StandInVideoProcessor") is not None:
+        return
     module.VideoProcessorMixin = VideoProcessorMixin
     module.StandInVideoProcessor = StandInVideoProcessor
-    found._LazyAutoProcessorMapping._MAPPING_NAMES["video_processor"] = (__name__, StandInVideoProcessor.__name__)
-    module.PixtralProcessor = _pixtral_processor()
+    _mapping["video_processor"] = (__name__, StandInVideoProcessor.__name__)
+    pixtral: Any = importlib.import_module("transformers.models.pixtral")
+    pixtral.PixtralProcessor = module.PixtralProcessor = _pixtral_processor()
+
+
+def remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transformers refuse processors with a part for videos again, for one test."""
+    monkeypatch.setitem(_mapping, "video_processor", _original)
+    monkeypatch.delattr(_utils.transformers_module, "StandInVideoProcessor")
 
 
 def _pixtral_processor() -> Any:

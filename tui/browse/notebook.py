@@ -5,6 +5,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse import incoming
@@ -27,10 +29,15 @@ class NotebookControl:
     post: Post
     tasks: Tasks
 
+    async def report_path(self) -> None:
+        """Notify the user of a notebook that was found beside the scan."""
+        if which := await self.link.note_on_path():
+            self.post(Notice(which, None))
+
     async def read_marks(self) -> None:
         """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons
-        none = Noted.of({}, {}, layers, neurons)
+        none = Noted.empty(layers, neurons)
         noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
         self.post(Repaint(incoming.take_noted(self.session, noted)))
         await self.read_entry()
@@ -53,7 +60,7 @@ class NotebookControl:
         from vlmscope.core.notebook.values import Entry
 
         session, neuron = self.session, self.session.state.neuron
-        if session.notebook_read and neuron not in session.scene.noted.marks:
+        if session.notebook_read and not session.scene.noted.bits_of(neuron):
             entry = Entry(neuron)
         else:
             entry = await self.link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
@@ -95,6 +102,9 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     """The notebook's marks and scores as columns: for the notebook's own thread."""
     from vlmscope.core.scoring.statistics import headline, newest_scores
 
-    scores = {neuron: headline(reports.values()) for neuron, reports in newest_scores(notebook).items()}
-    known = {neuron: score for neuron, score in scores.items() if score is not None}
-    return Noted.of(notebook.marks(), known, layers, neurons)
+    noted = Noted(notebook.mark_bits(layers, neurons), Noted.empty(layers, neurons).score, neurons)
+    for neuron, reports in newest_scores(notebook).items():
+        if neuron.layer < layers and neuron.index < neurons:
+            score = headline(reports.values())
+            noted.score[neuron.layer * neurons + neuron.index] = np.nan if score is None else score
+    return noted

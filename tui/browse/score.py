@@ -107,6 +107,7 @@ class ScoreControl:
         self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:
+        from vlmscope.core.scoring.held_out import NOT_CHECKED
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
         from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
         from vlmscope.core.scoring.simulators.api_text import ApiText
@@ -142,7 +143,8 @@ class ScoreControl:
         )
         if not outcome.report.samples:
             reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
-            raise SamplesError("; ".join(reasons[:3]) or "There are no samples.", "Nothing was scored.")
+            how = f"{self.model.allow_key} allows it." if NOT_CHECKED in reasons else "Nothing was scored."
+            raise SamplesError("; ".join(reasons[:3]) or "There are no samples.", how)
 
         def keep(notebook: "Notebook") -> "Entry":
             keep_score(notebook, neuron, found, outcome.report)

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import NotebookError, StoreError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import plain, written
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
@@ -25,6 +25,7 @@ from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import command_line, keys
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.consent import ConsentControl
 from vlmscope.tui.browse.explain import ExplainControl
 from vlmscope.tui.browse.find import FindControl
 from vlmscope.tui.browse.follow import FollowControl
@@ -99,14 +100,15 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        stop, explain, promoted, choose, keep = (
-            keys.keys_of(name, config.keys)[0] for name in ("back", "explain", "writes", "choose", "verdict.keep")
+        stop, explain, promoted, choose, keep, allow = (
+            keys.keys_of(name, config.keys)[0]
+            for name in ("back", "explain", "writes", "choose", "verdict.keep", "allow")
         )
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
         self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
         self.tasks = Tasks(self.guard)  #: finished when the program ends
         self.requests = Tasks(self.guard)  #: can be stopped; cancelled when the program ends
-        self.model_link = ModelLink(store.manifest, config, factory)
+        self.model_link = ModelLink(store.manifest, config, factory, allow)
         self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.api_link = ApiLink(config.api)
         session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
@@ -115,6 +117,7 @@ class BrowseScreen(Screen[None]):
         api = (session, post, book, self.model_link, self.api_link)
         self.model = ModelControl(*model)
         self.promoted = PromotedControl(*model)
+        self.consent = ConsentControl(session, self.model_link, post)
         self.explain = ExplainControl(Running("explain", *asked), *api)
         self.score = ScoreControl(Running("score", *asked), *api, config)
         self.notebook = NotebookControl(session, book, post, tasks)
@@ -169,6 +172,7 @@ class BrowseScreen(Screen[None]):
             self._looks = self.set_interval(self.pace.follow_s, self._follow)
 
     async def _read_notebook(self) -> None:
+        await self.notebook.report_path()
         await self.place.resume()
         await self.notebook.read_marks()
 
@@ -446,6 +450,9 @@ class BrowseScreen(Screen[None]):
     async def action_choose(self) -> None:
         await self._ask(self.notebook.choose_explanation())
 
+    async def action_allow(self) -> None:
+        await self._ask(self.consent.ask())
+
     def action_writes(self) -> None:
         self.promoted.ask()
 
@@ -487,7 +494,7 @@ class BrowseScreen(Screen[None]):
             return
 
         def keep(new: str) -> None:
-            self.tasks.run_task(self.triage.keep_note(neuron, new, draft))
+            self.tasks.run_task(self.triage.keep_note(neuron, written(new), draft))
 
         await self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft, keep))
 

@@ -13,9 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import written
+from vlmscope.core.notebook.values import VERDICTS, Verdict
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
@@ -62,8 +66,6 @@ class TriageControl:
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
-        from vlmscope.core.notebook.values import Verdict
-
         neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
         self._write_later(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
@@ -171,7 +173,8 @@ class TriageControl:
             if new == text:
                 path.unlink()
             return
-        await self.keep_note(neuron, new.removesuffix("\n") if not text.endswith("\n") else new, path)
+        edited = new.removesuffix("\n") if not text.endswith("\n") else new
+        await self.keep_note(neuron, edited if edited == text else written(edited), path)
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
     # -- Markdown -----------------------------------------------------------------------------------------------
@@ -190,7 +193,9 @@ class TriageControl:
         """Write the report of all kept neurons into a new folder."""
         from vlmscope.core.report.write import write_report
 
-        kept = [neuron for neuron, mark in self.session.scene.noted.marks.items() if mark.verdict == "keep"]
+        verdict = self.session.scene.noted.verdict
+        flat = np.flatnonzero(verdict == VERDICTS.index(Verdict.KEEP)).tolist()
+        kept = [Neuron(*divmod(at, self.session.store.neurons)) for at in flat]
         if not kept:
             raise UsageError(
                 "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."

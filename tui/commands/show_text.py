@@ -32,7 +32,7 @@ def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: Co
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
     lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
-        lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
+        lines += [*_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
         if peaks:
             words = ", ".join(f"{plain(word, PEAK_WIDTH)} ×{count}" for word, count in peaks)
@@ -117,14 +117,19 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
     return lines
 
 
-def _sample_head(page: ShownNeuron, top: Example) -> Text:
-    at, maximum = page.thresholds, page.maximum
+def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:
+    """Which sample it is, and its vote; where its visual tokens are not one plain grid, how many there are."""
+    at, maximum, layout = page.thresholds, page.maximum, top.sample.layout
     visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
     image = top.sample.image
-    return row(
+    head = row(
         f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  activation {top.activation:.4g}"
         f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
     )
+    if layout.is_plain:
+        return [head]
+    (rows, columns), covers = top.grid, f"{layout.covers} cover{'' if layout.covers == 1 else 's'}"
+    return [head, row(f"{len(layout)} visual tokens in {covers} of the picture; the map is {rows} x {columns}")]
 
 
 def _norm(activation: float, maximum: float) -> str:

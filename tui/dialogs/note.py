@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 from vlmscope.core.base.files import write_whole
+from vlmscope.core.base.text import plain, written
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.widgets.prompt_line import drained
 
@@ -35,13 +36,14 @@ class NoteScreen(ModalScreen[None]):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        box = TextArea(self._before, soft_wrap=True, show_line_numbers=False, id="note", compact=True)
-        box.border_title = self._title
+        box = TextArea(written(self._before), soft_wrap=True, show_line_numbers=False, id="note", compact=True)
+        box.border_title = plain(self._title)
         box.border_subtitle = "esc saves · ctrl+g leaves it as it was"
         yield box
 
     def on_mount(self) -> None:
         box = self.query_one(TextArea)
+        self._before = box.text  # without control characters: a note that is not edited stays as it was
         box.move_cursor(box.document.end)
         box.focus()
 

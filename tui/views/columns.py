@@ -3,7 +3,6 @@
 Everything is indexed by a neuron's flat number, ``layer * F + index``; costly columns are made when first needed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,68 +12,61 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.values import VERDICTS, Mark, MarkBit
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.state import Filter, Order
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
-    from vlmscope.core.notebook.values import Mark
-
-VERDICTS = ("", "keep", "reject", "unsure")  #: by their number in ``Noted.verdict``
 
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What the notebook holds on all neurons, as columns. All of (L * F,).
+    """What the notebook holds on all neurons, as columns of (L * F,): 5 bytes a neuron.
 
     Attributes:
-        marks: of every neuron in the notebook.
-        verdict: uint8, a place in ``VERDICTS``.
-        explained, scored, bookmarked: bool.
+        bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none.
+        neurons: F.
     """
 
-    marks: "Mapping[Neuron, Mark]"
-    verdict: NDArray[np.uint8]
-    explained: NDArray[np.bool_]
-    scored: NDArray[np.bool_]
-    bookmarked: NDArray[np.bool_]
+    bits: NDArray[np.uint8]
     score: NDArray[np.float32]
+    neurons: int
 
     @classmethod
-    def of(cls, marks: "Mapping[Neuron, Mark]", scores: Mapping[Neuron, float], layers: int, neurons: int) -> "Noted":
-        """Columns from a notebook's marks; neurons that the model does not have are left out."""
+    def empty(cls, layers: int, neurons: int) -> "Noted":
+        """Those of a notebook in which there is nothing."""
         size = layers * neurons
-        explained, scored, bookmarked = (np.zeros(size, dtype=np.bool_) for _ in range(3))
-        score = np.full(size, np.nan, dtype=np.float32)
-        noted = cls(marks, np.zeros(size, dtype=np.uint8), explained, scored, bookmarked, score)
-        for neuron, mark in marks.items():
-            if neuron.layer < layers and neuron.index < neurons:
-                noted._put(neuron.layer * neurons + neuron.index, mark)
-        for neuron, value in scores.items():
-            if neuron.layer < layers and neuron.index < neurons:
-                score[neuron.layer * neurons + neuron.index] = value
-        return noted
+        return cls(np.zeros(size, dtype=np.uint8), np.full(size, np.nan, dtype=np.float32), neurons)
 
-    def _put(self, at: int, mark: "Mark") -> None:
-        self.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
-        self.explained[at], self.scored[at], self.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+    def bits_of(self, neuron: Neuron) -> int:
+        """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
+        return int(self.bits[neuron.layer * self.neurons + neuron.index])
 
-    def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int, score: float | None = None) -> "Noted":
+    def with_mark(self, neuron: Neuron, mark: Mark, score: float | None = None) -> "Noted":
         """The same with another mark of one neuron; its score stays if no other is given."""
-        at = neuron.layer * neurons + neuron.index
-        changed = Noted(
-            {**self.marks, neuron: mark},
-            self.verdict.copy(),
-            self.explained.copy(),
-            self.scored.copy(),
-            self.bookmarked.copy(),
-            self.score.copy(),
-        )
+        at = neuron.layer * self.neurons + neuron.index
+        changed = Noted(self.bits.copy(), self.score.copy(), self.neurons)
+        changed.bits[at] = mark.bits
         if score is not None:
             changed.score[at] = score
-        changed._put(at, mark)
         return changed
+
+    @cached_property
+    def verdict(self) -> NDArray[np.uint8]:
+        """Places in ``VERDICTS``."""
+        return self.bits & np.uint8(3)
+
+    def has(self, bit: MarkBit) -> NDArray[np.bool_]:
+        """Whether a bit is set: bool (L * F,)."""
+        found: NDArray[np.bool_] = (self.bits & np.uint8(bit)) != 0
+        return found
+
+    @cached_property
+    def anything(self) -> bool:
+        """Whether there is an entry on any neuron."""
+        return bool(self.bits.any())
 
     @cached_property
     def triaged(self) -> tuple[int, int, int]:

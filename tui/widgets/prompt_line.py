@@ -12,6 +12,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from vlmscope.core.base.text import plain
 from vlmscope.tui.messages import LineEntered, LineLeft
 
 DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
@@ -81,6 +82,7 @@ class PromptLine(Horizontal):
 
     def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
         """Show the line with ``word`` in front, ``value`` to begin with, and the cursor in it."""
+        value = plain(value)
         self._prompt = prompt
         self._given = value
         self._at = len(self._history.get(prompt, []))

@@ -114,7 +114,6 @@ def test_the_check_allows_for_rounding_in_each_dtype(dtype: torch.dtype) -> None
             _x.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64),
             "no decoder layers",
         ),
-        ("T5ForConditionalGeneration", _x.T5Config(d_model=32, d_ff=48, num_layers=2), "not a decoder-only language"),
     ],
 )
 def test_other_forms_are_refused_by_name(kind: str, config: Any, words: str) -> None:

@@ -1,10 +1,12 @@
 """Checkpoints in the shapes that people have: the whole ones load, the others end with a message."""
 
+import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import LlavaConfig, SiglipVisionConfig
 
+from tests.support import torchvision_stand_in
 from tests.support.tiny import make_model
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.model import load as loading
+from vlmscope.core.model import parts
 from vlmscope.core.model.engine import load_vlm
 from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Vlm
@@ -212,6 +217,79 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     for file in folder.glob("*token*"):
         file.unlink()
     refused(folder, folder.name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "hint"),
+    [
+        (
+            "llama",
+            "is of type 'llama', which transformers .* does not load as a vision-language model",
+            "llava-1.5-7b-hf",
+        ),
+        ("bert", "is of type 'bert', which", "Qwen3-VL"),
+        ("internvl_chat", "is of type 'internvl_chat', which", "a -hf repository: OpenGVLab/InternVL3-8B-hf"),
+        ("llava_llama", "is of type 'llava_llama', which", "llava-hf/llava-1.5-7b-hf"),
+        ("no_such_type", "cannot be loaded: .*no_such_type", "config.json"),
+    ],
+)
+def test_other_types_are_refused_by_name(folder: Path, kind: str, words: str, hint: str) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert hint in refused(folder, words).hint
+
+
+def test_code_of_a_repository_runs_only_when_it_is_trusted(folder: Path) -> None:
+    (folder / "own.py").write_text("raise SystemExit('code ran')\n")
+    own = {"AutoConfig": "own.Config", "AutoModelForImageTextToText": "own.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "theirs", "auto_map": own}))
+    assert "--trust-remote-code" in refused(folder, "'theirs', which needs code from its repository").hint
+    with pytest.raises(SystemExit, match="code ran"):
+        load(ModelSpec(str(folder), device="cpu", trust_remote_code=True))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_a_processor_that_needs_torchvision_is_named(
+    family_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = family_folder("qwen2_5_vl")
+    torchvision_stand_in.remove(monkeypatch)
+    error = refused(folder, "qwen2_5_vl: its processor needs torchvision, which is not installed")
+    assert error.hint.startswith("pip install torchvision")
+    assert torch.__version__.partition("+")[0] in error.hint
+
+
+def test_what_a_processor_needs_is_told_from_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "find_spec", lambda _: None)
+    for words, package in (
+        ("Package `num2words` is required to run SmolVLM processor.", "num2words"),
+        ("\nPixtralProcessor requires the Torchvision library but it was not found", "torchvision"),
+        ("Can't load video processor for 'it'.", "torchvision"),
+        ("Can't load image processor for 'it'.", None),
+    ):
+        assert parts.missing_package(OSError(words)) == package
+    assert "vlmscope[vlms]" in parts.how_to_get("num2words")
+    monkeypatch.setattr(parts, "find_spec", lambda _: "found")
+    assert parts.missing_package(ImportError("needs torchvision")) is None
+
+
+def test_the_class_token_is_counted_in_the_tower(whole: Path) -> None:
+    """As for a file of old that lacks the number; a SigLIP tower has no such token."""
+    processor: Any = SimpleNamespace(
+        num_additional_image_tokens=0, patch_size=None, vision_feature_select_strategy=None
+    )
+    config: Any = LlavaConfig.from_pretrained(whole)
+    parts.complete_processor(processor, config)
+    assert vars(processor) == {
+        "num_additional_image_tokens": 1,
+        "patch_size": 8,
+        "vision_feature_select_strategy": "default",
+    }
+    config.vision_config = SiglipVisionConfig(hidden_size=12, num_hidden_layers=1, patch_size=4)
+    parts.complete_processor(processor, config)
+    assert (processor.num_additional_image_tokens, processor.patch_size) == (1, 8)  # what is stated stays
+    processor.num_additional_image_tokens = 0
+    parts.complete_processor(processor, config)
+    assert processor.num_additional_image_tokens == 0
 
 
 def test_random_weights_are_tried_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_the_largest_batch_that_fits(
     data = read_data(str(images), 13)
     prompt = vlm.prompt("Could you describe the image?")
     encoded = {i: vlm.encode(prompt, source.description or "", (40, 30)) for i, source in enumerate(data.sources)}
-    sizes = {"model": vlm.info, "top_n": 5, "maps": 2, "grid": vlm.grid, "text_tokens_max": 60}
+    sizes = {"model": vlm.info, "top_n": 5, "maps": 2, "visual_tokens_max": 9, "text_tokens_max": 60}
     manifest = manifest_of(np.zeros((1, 1, 1), np.int32), 13, ()).model_copy(update=sizes)
     state = ScanState(manifest, PENDING)
     Small(vlm, most, monkeypatch)

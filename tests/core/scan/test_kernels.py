@@ -14,22 +14,23 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support.reference_reduction import reduce_torch
+from tests.support.reference_reduction import Kinds, reduce_torch
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.scan.kernels import (
     Reduced,
-    Spans,
     fused_works,
     insert_maps_fused,
     insert_maps_torch,
     reduce_fused,
 )
+from vlmscope.core.scan.positions import SLACK
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
 
 ROOT = Path(__file__).parents[3]
@@ -59,9 +60,10 @@ def interpreted() -> Iterator[None]:
         sys.modules[name] = before
 
 
-def spans(visual: slice, text_start: int, text_stop: list[int], stop: list[int]) -> Spans:
-    stops = (torch.tensor(x, dtype=torch.int32, device=DEVICE) for x in (text_stop, stop))
-    return Spans(visual, text_start, *stops)
+def spans(visual: slice, text_start: int, text_stop: list[int], stop: list[int]) -> Kinds:
+    """Kinds of tokens as LLaVA-1.5 has them: side by side, in the same places in all samples."""
+    patches = list(range(visual.start, visual.stop))
+    return Kinds([patches] * len(stop), [list(range(text_start, end)) for end in text_stop], stop)
 
 
 def activations(batch: int, tokens: int, neurons: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
@@ -84,17 +86,16 @@ def bin_of(value: float) -> int:
     return bisect_right(EDGES.tolist(), value) if value >= 2.0**-127 else 0
 
 
-def by_hand(activation: Tensor, spans: Spans) -> Reduced:
+def by_hand(activation: Tensor, kinds: Kinds) -> Reduced:
     """What ``reduce_torch`` returns, one value at a time."""
     batch, _tokens, neurons = activation.shape
     out = Reduced.empty(batch, neurons)
-    for b, (text_stop, stop) in enumerate(zip(spans.text_stop.tolist(), spans.stop.tolist(), strict=True)):
+    for b, length in enumerate(kinds.lengths):
         for f in range(neurons):
-            row = activation[b, :stop, f].tolist()
+            row = activation[b, :length, f].tolist()
             out.maximum[b, f] = max(row)
-            for k, (part, kept) in enumerate(
-                [(row[spans.visual], out.visual), (row[spans.text_start : text_stop], out.text)]
-            ):
+            for k, (places, kept) in enumerate([(kinds.visual[b], out.visual), (kinds.text[b], out.text)]):
+                part = [row[place] for place in places]
                 most = kept.shape[1]
                 kept[b, :, f] = torch.tensor((sorted(part, reverse=True) + [-INF] * most)[:most])
                 out.peak[b, k, f] = part.index(max(part)) if part else -1
@@ -114,29 +115,39 @@ def assert_same(one: Reduced, other: Reduced, tokens: int) -> None:
     assert (sums <= 1e-5 * (tokens * expected).sqrt()).all()  # a sum is at most that, whatever its signs
 
 
-def fused_reduction(activation: Tensor, where: Spans) -> Reduced:
+def fused_reduction(activation: Tensor, where: Kinds) -> Reduced:
     out = Reduced.empty(activation.shape[0], activation.shape[2], DEVICE)
-    reduce_fused(activation, where, out)
+    reduce_fused(activation, where.positions(DEVICE), out)
     return out
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> tuple[Tensor, Spans]:
-    batch, neurons = draw(st.integers(1, 2)), draw(st.integers(1, 10))
-    before, patches, between = (draw(st.integers(0, n)) for n in (2, 14, 2))
-    start = before + patches + between
-    words = draw(st.lists(st.integers(0, 6), min_size=batch, max_size=batch))
-    after = draw(st.lists(st.integers(0, 1), min_size=batch, max_size=batch))
-    text_stop = [start + n for n in words]
-    stop = [n + more for n, more in zip(text_stop, after, strict=True)]
-    a = activations(batch, max(stop) + 1, neurons, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 99)))
-    # An empty sequence has no maximum.
-    stop = [max(n, 1) for n in stop]
-    return a, spans(slice(before, before + patches), start, text_stop, stop)
+def batches(draw: st.DrawFn) -> tuple[Tensor, Kinds]:
+    """Tokens of any kinds in any order, others in each sample; or as LLaVA-1.5 has them."""
+    batch, neurons = draw(st.integers(1, 3)), draw(st.integers(1, 10))
+    visual, text, lengths = [], [], []
+    if draw(st.booleans()):
+        before, patches, between = (draw(st.integers(0, n)) for n in (2, 14, 2))
+        start = before + patches + between
+        words = draw(st.lists(st.integers(0, 6), min_size=batch, max_size=batch))
+        after = draw(st.lists(st.integers(0, 1), min_size=batch, max_size=batch))
+        text_stop = [start + n for n in words]
+        # An empty sequence has no maximum.
+        stop = [max(n + more, 1) for n, more in zip(text_stop, after, strict=True)]
+        kinds = spans(slice(before, before + patches), start, text_stop, stop)
+    else:
+        for _ in range(batch):
+            roles = draw(st.lists(st.sampled_from("tvw"), min_size=1, max_size=30))
+            visual.append([at for at, role in enumerate(roles) if role == "v"])
+            text.append([at for at, role in enumerate(roles) if role == "w"])
+            lengths.append(len(roles))
+        kinds = Kinds(visual, text, lengths)
+    tokens = max(kinds.lengths) + 1
+    return activations(batch, tokens, neurons, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 99))), kinds
 
 
 @given(batches())
-def test_torch_reduces_as_lists_do(made: tuple[Tensor, Spans]) -> None:
+def test_torch_reduces_as_lists_do(made: tuple[Tensor, Kinds]) -> None:
     activation, where = made
     assert_same(reduce_torch(activation, where), by_hand(activation, where), activation.shape[1])
 
@@ -174,7 +185,7 @@ def test_fused_equals_torch_and_writes_nowhere_else(dtype: torch.dtype) -> None:
         histogram=around.histogram[:, 1],
         finite=around.finite[1:4],
     )
-    reduce_fused(activation, where, out)
+    reduce_fused(activation, where.positions(DEVICE), out)
     assert out.finite.tolist() == [True, True, False]  # what was false stays so
     assert_same(replace(out, histogram=out.histogram - 3, finite=expected.finite), expected, 30)
     for part, mine in ((around.maximum, out.maximum), (around.visual, out.visual), (around.text, out.text)):
@@ -188,7 +199,7 @@ def test_fused_equals_torch_and_writes_nowhere_else(dtype: torch.dtype) -> None:
 # Without a GPU each costs a second in Triton's interpreter, so that even the long profile has five, the same each time.
 @settings(max_examples=5, derandomize=True)
 @given(batches())
-def test_fused_equals_torch_whatever_the_spans(made: tuple[Tensor, Spans]) -> None:
+def test_fused_equals_torch_whatever_the_spans(made: tuple[Tensor, Kinds]) -> None:
     activation, where = made
     assert_same(fused_reduction(activation, where), reduce_torch(activation, where), activation.shape[1])
 
@@ -210,7 +221,7 @@ def test_counters_hold_more_tokens_than_their_bits() -> None:
 
 @fused
 @pytest.mark.parametrize("reduction", [reduce_torch, fused_reduction])
-def test_only_the_sample_with_no_number_is_bad(reduction: Callable[[Tensor, Spans], Reduced]) -> None:
+def test_only_the_sample_with_no_number_is_bad(reduction: Callable[[Tensor, Kinds], Reduced]) -> None:
     clean = activations(6, 14, 66, torch.bfloat16)
     where = spans(slice(2, 6), 8, [11] * 6, [12] * 6)
     activation = clean.clone()
@@ -234,37 +245,48 @@ def test_other_strides_are_refused() -> None:
 
 
 PATCHES, WIDTH, NEURONS = 37, 5, 40  # more patches than are copied at once, not a multiple
+POOLED = np.array([[3, -1, 0], [5, -1, 1], [-1, -1, 36]])  #: slots of the tokens of three values, of the second none
 
 
-def empty_maps(entries: int) -> tuple[Tensor, Tensor, Tensor]:
+def empty_maps(entries: int, values: int = PATCHES) -> tuple[Tensor, Tensor, Tensor]:
     return (
         torch.full((NEURONS, entries), EMPTY, device=DEVICE),
-        torch.zeros((NEURONS, entries, PATCHES), dtype=torch.uint8, device=DEVICE),
+        torch.full((NEURONS, entries, values), 7, dtype=torch.uint8, device=DEVICE),
         torch.full((NEURONS, entries, WIDTH), 7, dtype=torch.uint8, device=DEVICE),
     )
 
 
-def map_batches(seed: int) -> list[tuple[Tensor, Spans, Tensor, Tensor, Tensor]]:
-    """Three batches: activation, spans, scores, samples in no order, which are finite."""
+#: Shorter and longer descriptions than WIDTH, and none; then tokens in any order, fewer of them, words among patches.
+SAME = spans(slice(2, 2 + PATCHES), 41, [43, 47, 41], [43, 48, 42])
+MIXED = Kinds(
+    [list(range(1, 47, 2))[:20], [0, *range(5, 41)], [7]],
+    [[0, 2, 4, 44, 45, 46, 47], [1, 2, 3, 4], []],
+    [48, 42, 8],
+)
+
+
+def map_batches(seed: int, kinds: Kinds = SAME) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Three batches: activation, scores, samples in no order, which are finite."""
     made = []
     samples = torch.randperm(9, generator=torch.Generator().manual_seed(seed)).to(DEVICE).view(3, 3)
-    where = spans(slice(2, 2 + PATCHES), 41, [43, 47, 41], [43, 48, 42])  # shorter and longer than WIDTH, none
     for n in range(3):
         activation = activations(3, 48, NEURONS, DTYPES[n], seed + n)
         activation[:, :, 0] = 1e-38 if n != 2 else 0  # 255 over it is larger than float32
-        found = reduce_torch(activation, where)
+        found = reduce_torch(activation, kinds)
         score = torch.maximum(found.visual[:, 0], found.text[:, 0])
         finite = torch.tensor([True, n != 1, True], device=DEVICE)
-        made.append((activation, where, score, samples[n], finite))
+        made.append((activation, score, samples[n], finite))
     return made
 
 
+@pytest.mark.parametrize("kinds", [SAME, MIXED], ids=["same", "mixed"])
 @pytest.mark.parametrize("entries", [1, 3, 4, 20])
-def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
+def test_torch_keeps_the_maps_of_the_best(entries: int, kinds: Kinds) -> None:
     keys, visual, text = empty_maps(entries)
+    where = kinds.positions(DEVICE, values=PATCHES)
     maps: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     ranked: dict[int, list[tuple[float, int]]] = {f: [] for f in range(NEURONS)}
-    for activation, where, score, samples, finite in map_batches(4):
+    for activation, score, samples, finite in map_batches(4, kinds):
         insert_maps_torch(activation, where, score, samples, finite, (keys, visual, text))
         for b, sample in enumerate(samples.tolist()):
             for f in range(NEURONS):
@@ -272,9 +294,9 @@ def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
                     ranked[f].append((-score[b, f].item(), sample))
                 best = score[b, f].item()
                 scale = min(255 / best, torch.finfo(torch.float32).max) if best > 0 else 0.0
-                shades = (activation[b, :, f].double().clamp(min=0) * scale).round()
-                words = shades[41 : int(where.text_stop[b])].tolist()
-                maps[f, sample] = (shades[where.visual].int().tolist(), [int(x) for x in words + [0] * 5][:5])
+                shades = (activation[b, :, f].double().clamp(min=0) * scale).round().int()
+                patches, words = (shades[places].tolist() for places in (kinds.visual[b], kinds.text[b]))
+                maps[f, sample] = ((patches + [0] * PATCHES)[:PATCHES], (words + [0] * WIDTH)[:WIDTH])
     for f in range(NEURONS):
         expected = [sample for _, sample in sorted(ranked[f])][:entries]
         order = keys[f].argsort(descending=True)
@@ -286,6 +308,30 @@ def test_torch_keeps_the_maps_of_the_best(entries: int) -> None:
                 assert max(abs(int(a) - b) for a, b in zip(mine, theirs, strict=True)) <= 1
 
 
+@pytest.mark.parametrize("insert", [insert_maps_torch, pytest.param(insert_maps_fused, marks=fused)])
+def test_pooled_maps_have_the_largest_of_each_values_tokens(insert: Callable[..., None]) -> None:
+    """Two samples are pooled, to three values and to four; the third keeps its own."""
+    four = np.array([[35, 0, 2, -1]])
+    where = SAME.positions(DEVICE, [POOLED, four, None], values=PATCHES)
+    assert where.cells.shape == (3, 3, PATCHES)
+    plain_maps, pooled_maps = empty_maps(9), empty_maps(9)
+    for batch in map_batches(1):
+        insert_maps_torch(batch[0], SAME.positions(DEVICE, values=PATCHES), *batch[1:], plain_maps)
+        insert(batch[0], where, *batch[1:], pooled_maps)
+    (key, plain, text), (same_key, pooled, same_text) = best_first(*plain_maps), best_first(*pooled_maps)
+    assert torch.equal(key, same_key) and torch.equal(text, same_text)
+    place = {int(sample): b for batch in map_batches(1) for b, sample in enumerate(batch[2])}
+    compared = [0, 0, 0]
+    for f, entry in (key != EMPTY).nonzero().tolist():
+        b = place[int(key_sample(key[f, entry]))]
+        whole = plain[f, entry].tolist()
+        few = [[max([0, *(whole[s] for s in slot if s >= 0)]) for slot in slots.T] for slots in (POOLED, four)]
+        expected = whole if b == 2 else few[b] + [0] * (PATCHES - len(few[b]))
+        assert pooled[f, entry].tolist() == expected
+        compared[b] += max(expected) > 0
+    assert min(compared) > 20
+
+
 def test_the_shade_of_half_is_up() -> None:
     key, visual, text = (
         torch.full(shape, EMPTY if n == 0 else 0, dtype=dtype, device=DEVICE)
@@ -295,20 +341,29 @@ def test_the_shade_of_half_is_up() -> None:
     where = spans(slice(0, 3), 3, [4], [4])
     score, sample = torch.full((1, 1), 255.0, device=DEVICE), torch.tensor([6], device=DEVICE)
     good = torch.ones(1, dtype=torch.bool, device=DEVICE)
-    insert_maps_torch(activation, where, score, sample, good, (key, visual, text))
+    insert_maps_torch(activation, where.positions(DEVICE), score, sample, good, (key, visual, text))
     assert visual.tolist() == [[[255, 3, 0]]] and text.tolist() == [[[1, 0]]]
     assert torch.equal(key, order_key(score, sample))
 
 
 @fused
+@pytest.mark.parametrize("kinds", [SAME, MIXED], ids=["same", "mixed"])
 @pytest.mark.parametrize("entries", [0, 1, 3, 4])
-def test_fused_maps_equal_torchs(entries: int) -> None:
+def test_fused_maps_equal_torchs(entries: int, kinds: Kinds) -> None:
     expected, found = empty_maps(entries), empty_maps(entries)
-    for batch in map_batches(entries):
-        insert_maps_torch(*batch, expected)
-        insert_maps_fused(*batch, found)
+    where = kinds.positions(DEVICE, values=PATCHES)
+    for batch in map_batches(entries, kinds):
+        insert_maps_torch(batch[0], where, *batch[1:], expected)
+        insert_maps_fused(batch[0], where, *batch[1:], found)
         for mine, theirs in zip(best_first(*found), best_first(*expected), strict=True):
             assert torch.equal(mine, theirs)
+
+
+@fused
+def test_kernels_read_no_further_than_the_order_has_places() -> None:
+    from vlmscope.core.scan.kernels_triton import PACK
+
+    assert PACK.value <= SLACK
 
 
 def best_first(key: Tensor, visual: Tensor, text: Tensor) -> list[Tensor]:
@@ -325,7 +380,7 @@ from triton.compiler import ASTSource
 from vlmscope.core.scan import kernels_triton
 
 pointers = {
-    "activation": "*bf16", "text_stops": "*i32", "stops": "*i32", "peak": "*i32", "histogram": "*i32",
+    "activation": "*bf16", "order": "*i32", "ends": "*i32", "cells": "*i32", "peak": "*i32", "histogram": "*i32",
     "finite": "*u8", "scores": "*fp32", "samples": "*i64", "keys": "*i64", "maximum": "*fp32", "sums": "*fp32",
 }
 reduced, maps = {"visual": "*fp32", "text": "*fp32"}, {"visual": "*u8", "text": "*u8"}

@@ -345,10 +345,12 @@ def test_damage_is_a_message(scan_copy: Path, kind: str) -> None:
 
 
 def check_refused(folder: Path) -> None:
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun, busy = time.monotonic(), time.process_time()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(StoreError) as caught:
         read_all(folder)
-    assert time.monotonic() - begun < SECONDS
+    assert time.process_time() - busy < SECONDS  # of this process: a busy machine does not count
+    assert time.monotonic() - begun < 10 * SECONDS  # it does not wait for anything either
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
     assert str(folder) in caught.value.message
     assert len(caught.value.message) < 2000

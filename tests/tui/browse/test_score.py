@@ -24,9 +24,9 @@ from vlmscope.tui.widgets.page.score import note_of
 
 
 @pytest.fixture
-def pictured(scan_copy: Path, tmp_path: Path) -> Path:
-    """The small scan with pictures, and with concepts of two neurons."""
-    pictures = tmp_path / "pictures"
+def pictured(scan_copy: Path) -> Path:
+    """The small scan with pictures, which are in its folder, and with concepts of two neurons."""
+    pictures = scan_copy / "pictures"
     pictures.mkdir()
     for index in range(12):
         Image.new("RGB", (40, 40), (index, 120, 200)).save(pictures / f"image_{index:04}.jpg")
@@ -95,6 +95,17 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         await on.press("j")
         await on.settled()
         await on.until(lambda: "no score yet" in on.page)
+
+
+async def test_pictures_without_digests_elsewhere_are_not_scored_on(pictured: Path, tmp_path: Path) -> None:
+    outside = (pictured / "pictures").rename(tmp_path / "outside")
+    manifest = read_manifest(pictured).model_copy(update={"image_root": str(outside)})
+    (pictured / "manifest.json").write_text(manifest.model_dump_json())
+    async with running(pictured) as on:
+        await score_by(on, "l")
+        await on.until(lambda: "the scan has no digest of its picture" in on.notes)
+        assert "a allows it" in on.notes
+        assert on.models == [] or on.models[0].lenses == []
 
 
 async def test_ones_own_words_are_scored(pictured: Path) -> None:

@@ -30,7 +30,7 @@ from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.scene import Changed, ControlCounts, Scene
 from vlmscope.tui.views.state import Decided, Filter, Mode, Order, OwnPicture, Pane
 from vlmscope.tui.widgets.bars import footer, in_all
-from vlmscope.tui.widgets.neuron_list import list_title
+from vlmscope.tui.widgets.neuron_list import list_title, sign_at
 from vlmscope.tui.widgets.page.page import waiting
 
 LIST, PAGE, LAYERS, TITLE, KEYS = Changed.LIST, Changed.PAGE, Changed.LAYERS, Changed.TITLE, Changed.KEYS
@@ -216,6 +216,9 @@ def test_an_address_in_any_spelling_is_found(session: Session, text: str) -> Non
     assert read_search("30", 1, 4, 32).neuron == Neuron(1, 30)
 
 
+NOTHING = np.zeros(0, dtype=np.int64)  #: found in the notebook
+
+
 def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Path) -> None:
     store = ScanStore(scan_copy)
     placed = {(0, 3): (("train", 9.0),), (2, 7): (("train", 12.5),), (3, 1): (("dog", 7.0), ("train", 2.5))}
@@ -224,15 +227,15 @@ def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Pat
     assert incoming.take_concepts(session) == LIST
     found = moves.search_of(session, "trains")
     for by, neuron, place in ((1, Neuron(2, 7), 1), (1, Neuron(0, 3), 2), (1, Neuron(3, 1), 3), (1, Neuron(2, 7), 1)):
-        _, note = moves.to_word(session, found, frozenset(), by)
+        _, note = moves.to_word(session, found, NOTHING, by)
         assert session.state.neuron == neuron
         assert note == f"trains: {place} of 3, strongest first."
-    moves.to_word(session, found, frozenset({Neuron(1, 1)}), -1)
-    assert session.state.neuron == Neuron(1, 1), "what somebody wrote leads"
+    moves.to_word(session, found, np.array([33]), -1)
+    assert session.state.neuron == Neuron(1, 1), "the user's own words come first"
     session.set_filter(Filter(layers=(3, 3)))
-    moves.to_word(session, found, frozenset(), 1)
+    moves.to_word(session, found, NOTHING, 1)
     assert session.state.neuron == Neuron(3, 1)
-    assert "Similar words: train" in moves.to_word(session, moves.search_of(session, "traim"), frozenset(), 1)[1]
+    assert "Similar words: train" in moves.to_word(session, moves.search_of(session, "traim"), NOTHING, 1)[1]
 
 
 # -- labels and checkpoints --------------------------------------------------------------------------------------------
@@ -296,17 +299,17 @@ def test_the_control_is_counted_for_the_thresholds_of_now(session: Session) -> N
 
 
 def noted(session: Session) -> Noted:
-    return Noted.of({}, {}, session.store.layers, session.store.neurons)
+    return Noted.empty(session.store.layers, session.store.neurons)
 
 
 def test_a_verdict_marks_its_row_and_counts(session: Session) -> None:
     incoming.take_noted(session, noted(session))
     changed = incoming.take_entry(session, Entry(Neuron(0, 0), verdict=Verdict.KEEP))
     assert changed == LIST | PAGE | LAYERS
-    assert session.scene.marks[Neuron(0, 0)] == "✓   "
+    assert sign_at(session.scene, Neuron(0, 0)) == "✓   "
     assert session.scene.noted.progress == "triaged 1 of 128 · ✓1 ✗0 ?0"
     assert incoming.take_entry(session, Entry(Neuron(1, 5), bookmark=True)) == LIST
-    assert session.scene.marks[Neuron(1, 5)] == " b  "
+    assert sign_at(session.scene, Neuron(1, 5)) == " b  "
 
 
 def test_a_list_by_verdict_follows_the_verdicts(session: Session) -> None:
@@ -337,7 +340,7 @@ def test_an_explanation_is_on_the_page_and_in_the_list_without_reading_the_noteb
     entry = Entry(Neuron(0, 0), explanations=(SavedExplanation(1, Neuron(0, 0), made, leads=True),))
     assert incoming.take_entry(session, entry) == LIST | PAGE
     assert session.scene.meaning is not None and session.scene.meaning.entry is entry
-    assert session.scene.marks[Neuron(0, 0)] == "   e"
+    assert sign_at(session.scene, Neuron(0, 0)) == "   e"
     session.step(1)
     assert incoming.take_entry(session, entry) == LIST, "the page is another neuron's"
 
@@ -532,7 +535,7 @@ VIEWS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.cursor,
         scene.listed,
         scene.state.filter,
-        scene.marks,
+        [sign_at(scene, scene.selection.at(row)) for row in range(len(scene.selection))],
     ),
     PAGE: page,
     KEYS: lambda scene: (footer(scene, narrow=True), scene.state.mode is Mode.ZOOM, scene.state.pane),
