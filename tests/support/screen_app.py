@@ -55,6 +55,8 @@ def jpeg(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
 class FakeModel(Answering):
     """Answers when the test says so; its numbers are the layer plus one everywhere."""
 
+    layout = VisualLayout.plain(4, 4)  #: of all pictures
+
     def __init__(self, spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> None:
         super().__init__()
         self.spec = spec
@@ -70,7 +72,6 @@ class FakeModel(Answering):
         self.hold = asyncio.Event()
         self.hold.set()
         self.fail: WorkerError | None = None
-        self.layout = VisualLayout.plain(4, 4)
 
     def tell(self, phase: Phase, detail: str = "", progress: float | None = None) -> None:
         self.status = ModelStatus(phase, detail, progress)
