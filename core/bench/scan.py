@@ -19,8 +19,8 @@ from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
 from vlmscope.core.data.images import image_size
 from vlmscope.core.data.samples import Data
-from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
-from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, Ready, ready_images
+from vlmscope.core.model.vlm import Encoded, Vlm
+from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, ReadyBatch, ReadyBatches, Size
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.scan import scan
@@ -111,11 +111,9 @@ def bench_scan(
     peak_memory = memory.mib()
     batch = manifest.batch
     options = replace(options, batch=batch)
-    encoded = {
-        i: vlm.encode(prompt, source.description or "", image_size(data.root / source.image))
-        for i, source in enumerate(data.sources)
-    }
-    prepared = _prepared(vlm, data, encoded, batch)
+    sizes = {i: image_size(data.root / source.image) for i, source in enumerate(data.sources)}
+    encoded = {i: vlm.encode(prompt, source.description or "", sizes[i]) for i, source in enumerate(data.sources)}
+    prepared = _prepared(vlm, data, encoded, sizes, batch)
     for _ in range(repeats):
         bare, reducing = _in_turns(vlm, prepared, encoded, manifest, options, clock)
         forward.append(bare)
@@ -185,26 +183,21 @@ class _Clock:
         return seconds
 
 
-_Prepared = tuple[list[int], Inputs, list[Ready]]  #: a batch: indices of its samples, what the model takes, images
-
-
-def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], size: int) -> list[_Prepared]:
+def _prepared(vlm: Vlm, data: Data, encoded: dict[int, Encoded], sizes: dict[int, Size], size: int) -> list[ReadyBatch]:
     """The batches of a scan, with images prepared as in a scan."""
-    found = []
-    for indices, images in ready_images(vlm, data, scan_order({i: one.shape for i, one in encoded.items()}, size)):
-        ready = []
-        for image in images:
+    order = scan_order({i: len(one.input_ids) for i, one in encoded.items()}, size)
+    with ReadyBatches(vlm, data, encoded, sizes, order) as batches:
+        found = list(batches)
+    for batch in found:
+        for image in batch.images.values():
             if isinstance(image, SamplesError):
                 raise image
-            ready.append(image)
-        inputs = vlm.inputs([encoded[i] for i in indices], [image.image for image in ready])
-        found.append((indices, inputs, ready))
     return found
 
 
 def _in_turns(
     vlm: Vlm,
-    prepared: list[_Prepared],
+    prepared: list[ReadyBatch],
     encoded: dict[int, Encoded],
     manifest: Manifest,
     options: ScanOptions,
@@ -217,14 +210,15 @@ def _in_turns(
     state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
-    for indices, inputs, images in prepared:
+    for batch in prepared:
+        assert batch.inputs is not None  # all pictures can be read
         begun = clock.start()
-        vlm.forward(inputs, {}, options.hook)
-        forward += clock.stop(begun, len(indices), vlm.device)
+        vlm.forward(batch.inputs, {}, options.hook)
+        forward += clock.stop(begun, len(batch.images), vlm.device)
         begun = clock.start()
-        for _ in runner.pieces(indices, images, encoded):
+        for _ in runner.pieces(batch, encoded):
             pass
-        passes += clock.stop(begun, len(indices), vlm.device)
+        passes += clock.stop(begun, len(batch.images), vlm.device)
     begun = clock.start()
     state.flush()
     return forward, passes + clock.stop(begun, 0, vlm.device)

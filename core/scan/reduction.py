@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
@@ -91,9 +92,16 @@ class BatchReduction:
         return {i for i, finite in enumerate(self.finite.tolist()) if not finite}
 
     def commit(self) -> None:
-        """Add the batch to the state; only for a batch without non-finite activations."""
+        """Add the batch to the state; only for a batch without non-finite activations.
+
+        Raises:
+            ModelError: if a layer's activation did not come.
+        """
         if not all(self.reached):
-            raise RuntimeError(f"the pass did not reach layer {self.reached.index(False)}")
+            raise ModelError(
+                f"A pass of the model did not go through the FFN that layer {self.reached.index(False)} has.",
+                "Other models can be scanned: docs/models.md.",
+            )
         totals = self.state.totals
         torch.maximum(totals.maximum, self.maximum, out=totals.maximum)
         torch.maximum(totals.content_maximum, self.content_maximum, out=totals.content_maximum)

@@ -1,6 +1,5 @@
 """A running scan: batch after batch, checkpoint after checkpoint."""
 
-import contextlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,15 @@ from vlmscope.core.data.samples import Data
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import Encoded, Vlm
-from vlmscope.core.scan.batches import MEMORY_HINT, PENDING, BatchRunner, ProcessedSample, largest_batch, ready_images
+from vlmscope.core.scan.batches import (
+    MEMORY_HINT,
+    PENDING,
+    BatchRunner,
+    ProcessedSample,
+    ReadyBatches,
+    Size,
+    largest_batch,
+)
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.state import ScanState, check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
@@ -37,12 +44,14 @@ class Prepared:
     Attributes:
         data: all samples; those in ``mine`` with their descriptions.
         mine: indices of the samples to process. encoded: those of them that can go through the model.
+        sizes: of their pictures.
         unusable: the reasons for the others.
     """
 
     data: Data
     mine: list[int]
     encoded: dict[int, Encoded]
+    sizes: dict[int, Size]
     unusable: dict[int, str]
 
     @property
@@ -111,7 +120,9 @@ class ScanRun:
     def begin(self) -> None:
         """Set the batch size and write the first checkpoint, so that errors of the disk show before the first batch."""
         if self.options.batch is None and self.vlm.device.type != "cpu":
-            self.size = largest_batch(self.vlm, self.state, self.prepared.encoded, self.options.hook)
+            self.size = largest_batch(
+                self.vlm, self.state, self.prepared.encoded, self.prepared.sizes, self.options.hook
+            )
             self.manifest = self.manifest.model_copy(update={"batch": self.size})
         self.save()
         self._save_soon()
@@ -130,13 +141,14 @@ class ScanRun:
         for index, reason in self.prepared.unusable.items():
             if index not in self.sha256:
                 self._add(ProcessedSample(index, None, reason))
-        order = scan_order({index: e.shape for index, e in encoded.items()}, self.manifest.batch)
+        order = scan_order({index: len(e.input_ids) for index, e in encoded.items()}, self.manifest.batch)
         left = [rest for batch in order if (rest := [index for index in batch if index not in self.sha256])]
         runner = BatchRunner(self.vlm, self.state, self.options.hook, self.size)
         self.progress("scanning", self.done, of)
-        with contextlib.closing(ready_images(self.vlm, self.prepared.data, left)) as ready:
-            for indices, images in ready:
-                for piece in runner.pieces(indices, images, encoded):
+        sizes = self.prepared.sizes
+        with ReadyBatches(self.vlm, self.prepared.data, encoded, sizes, left, lambda: runner.size) as ready:
+            for batch in ready:
+                for piece in runner.pieces(batch, encoded):
                     for processed in piece:
                         self._add(processed)
                     self.size = runner.size

@@ -17,12 +17,20 @@ from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST
+from vlmscope.core.scan.batches import BATCH, LARGEST, Size
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.layouts import largest_map
-from vlmscope.core.store.manifest import MANIFEST, Manifest, Progress, ThresholdsInfo, make_scan_id, read_manifest
+from vlmscope.core.store.layouts import check_layout, largest_map
+from vlmscope.core.store.manifest import (
+    LAYOUTS,
+    MANIFEST,
+    Manifest,
+    Progress,
+    ThresholdsInfo,
+    make_scan_id,
+    read_manifest,
+)
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
 from vlmscope.core.store.writer import check_out, check_space
@@ -96,6 +104,7 @@ def scan(
 def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStore | None) -> Prepared:
     """Tokenise the samples."""
     encoded: dict[int, Encoded] = {}
+    sizes: dict[int, Size] = {}
     unusable: dict[int, str] = {}
     saved = None if store is None else store.manifest
     for index in mine:
@@ -107,15 +116,22 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
             path = data.root / source.image
             if source.description is None:
                 load_image(path)  # raises the reason why the model could not describe it
-            one = vlm.encode(prompt, source.description or "", image_size(path))
+            size = image_size(path)
+            one = vlm.encode(prompt, source.description or "", size)
+            check_layout(one.layout)
             if saved is not None and len(one.tokens) > saved.text_tokens_max:
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
                 raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
-            encoded[index] = one
+            encoded[index], sizes[index] = one, size
         except SamplesError as error:
             unusable[index] = error.message
-    return Prepared(data, mine, encoded, unusable)
+    if (found := len({one.layout for one in encoded.values()})) > LAYOUTS:
+        raise SamplesError(
+            f"The pictures of {data.name} have {found:,} different layouts of visual tokens; at most {LAYOUTS:,} fit.",
+            "Scan fewer samples.",
+        )
+    return Prepared(data, mine, encoded, sizes, unusable)
 
 
 def _header(
@@ -172,7 +188,9 @@ def _layouts_of_sizes(vlm: Vlm, data: Data, mine: list[int], prompt: str) -> set
     layouts = set()
     for size in sizes:
         with contextlib.suppress(SamplesError):
-            layouts.add(vlm.encode(prompt, "a", size).layout)
+            layout = vlm.encode(prompt, "a", size).layout
+            check_layout(layout)
+            layouts.add(layout)
     return layouts
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.errors import SamplesError, StoreError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.layout import SCALE, VisualLayout
-from vlmscope.core.store.manifest import LayoutInfo
+from vlmscope.core.store.manifest import VISUAL_TOKENS, LayoutInfo
 
 EDGES, COVER = "layout_edges", "layout_cover"
 
@@ -26,6 +26,16 @@ def layout_infos(layouts: Sequence[VisualLayout]) -> tuple[LayoutInfo, ...]:
     return tuple(
         LayoutInfo(id=layout.id, tokens=len(layout), grid=layout.grid, plain=layout.is_plain) for layout in layouts
     )
+
+
+def check_layout(layout: VisualLayout) -> None:
+    """Raises SamplesError if a scan cannot store a sample with this layout."""
+    cells = layout.grid[0] * layout.grid[1]
+    if max(len(layout), cells) > VISUAL_TOKENS:
+        raise SamplesError(
+            f"its picture has {len(layout):,} visual tokens on {cells:,} patches; at most {VISUAL_TOKENS:,} fit",
+            "Make the picture smaller.",
+        )
 
 
 def layout_arrays(layouts: Sequence[VisualLayout]) -> dict[str, NDArray[Any]]:

@@ -12,6 +12,7 @@ from vlmscope.tui.browse.session import ANSWERS, MapKey, Session, count, place_i
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
+from vlmscope.tui.views.score import list_score_of
 from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane
 
 if TYPE_CHECKING:
@@ -96,13 +97,10 @@ def take_noted(session: Session, noted: Noted) -> Changed:
     return _refresh_list(session, noted)
 
 
-def take_entry(
-    session: Session, entry: "Entry", score: float | None = None, outcome: "Outcome | None" = None
-) -> Changed:
+def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = None) -> Changed:
     """The notebook holds something else on one neuron.
 
     Args:
-        score: the one that the list is sorted by, if it has changed.
         outcome: of the score just computed.
     """
     neuron, mark = entry.neuron, mark_of(entry)
@@ -110,7 +108,8 @@ def take_entry(
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
     if session.texts is not None:
         session.texts.put(entry)
-    return _refresh_list(session, session.scene.noted.with_mark(neuron, mark, score)) | show_entry(session, entry)
+    noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry))
+    return _refresh_list(session, noted) | show_entry(session, entry)
 
 
 def _refresh_list(session: Session, noted: Noted) -> Changed:

@@ -53,6 +53,13 @@ def to_cover(session: Session) -> Moved:
     return session.change_state(cover=after if after < covers else None), ""
 
 
+def to_score(session: Session, by: int) -> Changed:
+    """On the score page: show the next or the previous one of the neuron's scores."""
+    score, state = session.scene.score, session.state
+    count = score.count if score is not None else 0
+    return session.change_state(score=min(max(state.score + by, 0), max(count - 1, 0)), example=0)
+
+
 def to_untriaged(session: Session) -> Moved:
     """Go to the list's next neuron that has no verdict."""
     scene = session.scene

@@ -5,8 +5,6 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse import incoming
@@ -14,10 +12,11 @@ from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.columns import Noted
+from vlmscope.tui.views.columns import ListScore, Noted
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
+    from vlmscope.core.notebook.values import Entry
 
 
 @dataclass(eq=False)
@@ -94,17 +93,23 @@ class NotebookControl:
         return AskChoice("which explanation leads", choices, chosen)
 
     async def _lead(self, neuron: Neuron, which: int) -> None:
-        await self.link.write(lambda notebook: notebook.choose_explanation(neuron, which))
-        await self.read_entry()
+        def lead(notebook: "Notebook") -> "Entry":
+            notebook.choose_explanation(neuron, which)
+            return notebook.entry(neuron)
+
+        # The explanation's score is now the neuron's in the list, too.
+        self.post(Repaint(incoming.take_entry(self.session, await self.link.write(lead))))
 
 
 def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     """The notebook's marks and scores as columns: for the notebook's own thread."""
-    from vlmscope.core.scoring.statistics import headline, newest_scores
+    from vlmscope.core.scoring.preferred import list_score
+    from vlmscope.core.scoring.statistics import newest_scores
 
-    noted = Noted(notebook.mark_bits(layers, neurons), Noted.empty(layers, neurons).score, neurons)
+    scores = {}
     for neuron, reports in newest_scores(notebook).items():
-        if neuron.layer < layers and neuron.index < neurons:
-            score = headline(reports.values())
-            noted.score[neuron.layer * neurons + neuron.index] = np.nan if score is None else score
-    return noted
+        first = list_score(reports.values())
+        if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
+            at = neuron.layer * neurons + neuron.index
+            scores[at] = ListScore(first.pooled.score, first.report.independent)
+    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons)

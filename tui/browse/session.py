@@ -44,6 +44,7 @@ class AskKeys:
     explain: str = "E"
     promoted: str = "w"
     choose: str = "c"
+    score: str = "s"
 
 
 def count(labels: Labels) -> LayerCounts:
@@ -134,6 +135,8 @@ class Session:
         """
         scene = self.scene
         old, selection = scene.state, scene.selection
+        if old.neuron != state.neuron:
+            state = replace(state, score=0)  # another neuron's score is shown from the first one on
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
             selection, cursor = self.select(state), None
@@ -256,6 +259,7 @@ class Session:
             explain_key=self._keys.explain,
             promoted_key=self._keys.promoted,
             choose_key=self._keys.choose,
+            score_key=self._keys.score,
         )
 
     def refresh_words(self, **changes: Any) -> Changed:
@@ -269,7 +273,7 @@ class Session:
     def _score(self, state: State, meaning: Meaning | None) -> ScoreView | None:
         if state.mode is not Mode.SCORE or meaning is None or meaning.entry is None:
             return None
-        return score_view(meaning.entry, self.outcomes, state.example, self.store)
+        return score_view(meaning.entry, self.outcomes, state.score, state.example, self.store)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Everything is indexed by a neuron's flat number, ``layer * F + index``; costly columns are made when first needed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,37 +21,53 @@ if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
 
 
+@dataclass(frozen=True)
+class ListScore:
+    """The score that the list is sorted by (``core/scoring/preferred.py``)."""
+
+    value: float
+    independent: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What the notebook holds on all neurons, as columns of (L * F,): 5 bytes a neuron.
+    """What the notebook holds on all neurons, as columns of (L * F,): 6 bytes a neuron.
 
     Attributes:
         bits: uint8, ``Mark.bits`` of each.
-        score: float32, pooled; nan where there is none.
+        score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
     """
 
     bits: NDArray[np.uint8]
     score: NDArray[np.float32]
+    independent: NDArray[np.bool_]
     neurons: int
 
     @classmethod
     def empty(cls, layers: int, neurons: int) -> "Noted":
         """Those of a notebook in which there is nothing."""
-        size = layers * neurons
-        return cls(np.zeros(size, dtype=np.uint8), np.full(size, np.nan, dtype=np.float32), neurons)
+        return cls.of(np.zeros(layers * neurons, dtype=np.uint8), {}, neurons)
+
+    @classmethod
+    def of(cls, bits: NDArray[np.uint8], scores: Mapping[int, ListScore], neurons: int) -> "Noted":
+        """Columns from ``bits`` and the scores of some neurons, by their flat number."""
+        score, independent = np.full(len(bits), np.nan, dtype=np.float32), np.zeros(len(bits), dtype=np.bool_)
+        for at, one in scores.items():
+            score[at], independent[at] = one.value, one.independent
+        return cls(bits, score, independent, neurons)
 
     def bits_of(self, neuron: Neuron) -> int:
         """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
         return int(self.bits[neuron.layer * self.neurons + neuron.index])
 
-    def with_mark(self, neuron: Neuron, mark: Mark, score: float | None = None) -> "Noted":
-        """The same with another mark of one neuron; its score stays if no other is given."""
+    def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None) -> "Noted":
+        """The same with another mark and score of one neuron."""
         at = neuron.layer * self.neurons + neuron.index
-        changed = Noted(self.bits.copy(), self.score.copy(), self.neurons)
+        changed = Noted(self.bits.copy(), self.score.copy(), self.independent.copy(), self.neurons)
         changed.bits[at] = mark.bits
-        if score is not None:
-            changed.score[at] = score
+        changed.score[at] = np.nan if score is None else score.value
+        changed.independent[at] = score is not None and score.independent
         return changed
 
     @cached_property

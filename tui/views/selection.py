@@ -93,7 +93,7 @@ def _by(columns: Columns, noted: Noted, order: Order) -> list[NDArray[Any]]:
         Order.MAXIMUM: lambda: [columns.store.maximum.ravel()],
         Order.MARGIN: lambda: [columns.margin],
         Order.CONCEPT: lambda: [columns.strength],
-        Order.SCORE: lambda: [noted.score],
+        Order.SCORE: lambda: [noted.independent, noted.score],
         Order.CLEAREST: lambda: [labels.high_confidence.ravel(), columns.clearness],
         Order.FRAGILE: lambda: [columns.fragile, -columns.margin],
     }

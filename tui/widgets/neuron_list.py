@@ -242,7 +242,10 @@ def list_title(filter_: Filter, order: Order, layer: int, rows: int) -> str:
     if filter_.layers is not None:
         where = "L{}-{}".format(*filter_.layers)
     by = order.means if order in (Order.CLEAREST, Order.FRAGILE) else f"by {order}"
-    by += ", largest first" if order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE) else ""
+    if order is Order.SCORE:
+        by += ", independent first"
+    elif order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE):
+        by += ", largest first"
     return f"{where} · {rows:,} neurons · {filter_} · {by}"
 
 

@@ -51,7 +51,7 @@ def test_the_largest_batch_that_fits(
     manifest = manifest_of(np.zeros((1, 1, 1), np.int32), 13, ()).model_copy(update=sizes)
     state = ScanState(manifest, PENDING)
     Small(vlm, most, monkeypatch)
-    assert largest_batch(vlm, state, encoded, HookPoint.GATE) == found
+    assert largest_batch(vlm, state, encoded, dict.fromkeys(encoded, (40, 30)), HookPoint.GATE) == found
     fresh = ScanState(manifest, PENDING)
     assert state.waiting == 0 and torch.equal(state.top.key, fresh.top.key)
     assert torch.equal(state.maps.key, fresh.maps.key) and torch.equal(state.maps.visual, fresh.maps.visual)

@@ -402,7 +402,7 @@ def test_the_first_labels_come_soon(
     assert saved[:3] == expected
 
 
-def test_descriptions_that_start_at_different_tokens_share_no_batch(vlm: Vlm, tmp_path: Path) -> None:
+def test_descriptions_that_start_at_different_tokens_share_a_batch(vlm: Vlm, tmp_path: Path) -> None:
     """A lone space before a digit is a token of its own: such a description starts one token later."""
     path = make_images(tmp_path / "data", 12)
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -117,7 +117,8 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
         Mark(VERDICTS[rng.integers(0, 4)], bookmarked, has_note, False, explained, scored, has_note)
         for explained, scored, bookmarked, has_note in rng.integers(0, 2, (60, 4)).astype(bool).tolist()
     ]
-    noted = Noted(np.array([mark.bits for mark in marks], dtype=np.uint8), score, 20)
+    independent = rng.integers(0, 2, 60).astype(np.bool_) & ~np.isnan(score)
+    noted = Noted(np.array([mark.bits for mark in marks], dtype=np.uint8), score, independent, 20)
     found = select(columns, noted, kept, order, layer=1)
 
     def holds(at: tuple[int, int]) -> bool:
@@ -147,7 +148,7 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
             Order.MAXIMUM: (-float(maximum[at]),),
             Order.MARGIN: (-float(margin),),
             Order.CONCEPT: (-float(strength[flat]),),
-            Order.SCORE: (math.inf if math.isnan(score[flat]) else -float(score[flat]),),
+            Order.SCORE: (-float(independent[flat]), math.inf if math.isnan(score[flat]) else -float(score[flat])),
             Order.CLEAREST: (-float(labels.high_confidence[at]), -float(clear[flat])),
             Order.FRAGILE: (-float(fragile[flat]), float(margin)),
         }[order]
