@@ -115,7 +115,7 @@ def test_a_scan_shares_everything_with_itself(made: tuple[Path, Path]) -> None:
 
 def test_by_chance_is_what_unrelated_neurons_share(made: tuple[Path, Path]) -> None:
     """Neurons of different seeds: their top samples are drawn at random."""
-    found = compare(*map(ScanStore, made), AT)
+    found = compare(ScanStore(made[0]), ScanStore(made[1]), AT)
     spread = float(found.shared.std()) / np.sqrt(found.shared.size)
     assert abs(found.by_chance - float(found.shared.mean())) < 5 * spread
 
