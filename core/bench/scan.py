@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.bench.baseline_two_pass import two_pass
-from vlmscope.core.bench.flops import forward_flop
+from vlmscope.core.bench.flops import sample_flop
 from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
 from vlmscope.core.data.images import image_size
@@ -44,7 +44,8 @@ class ScanFigures:
             samples are among the best so far, and those cost more on the CPU.)
         ratio: the scan's time over that of the forward passes.
         peak_memory_mib: the most during a scan, the model included; ``peak_memory_of`` names what is counted.
-        flop_per_sample: of a forward pass, padding not counted, the mean (``core/bench/flops.py``).
+        flop_per_sample: of a forward pass, padding not counted, the mean; None where ``core/bench/flops.py`` cannot
+            count them.
         peak_tflops: the chip's, in the model's dtype; None where it is not known.
         forward_share_of_peak, scan_share_of_peak: of ``peak_tflops`` that those FLOP in that time make.
         two_pass_s: the baseline (``baseline_two_pass.py``), from the same files to labels; None unless requested.
@@ -69,7 +70,7 @@ class ScanFigures:
     samples_per_s: float
     peak_memory_mib: float
     peak_memory_of: str
-    flop_per_sample: int
+    flop_per_sample: int | None
     peak_tflops: float | None
     forward_share_of_peak: float | None
     scan_share_of_peak: float | None
@@ -127,7 +128,9 @@ def bench_scan(
             same = float(np.mean(found.labels.label == label))
     forward_s, scan_s = statistics.median(forward), statistics.median(whole)
     device = torch.cuda.get_device_name(vlm.device) if vlm.device.type == "cuda" else vlm.device.type
-    flop = sum(forward_flop(vlm.model.config, len(one.input_ids)) for one in encoded.values())
+    counted = [sample_flop(vlm.model, len(one.input_ids), len(one.visual)) for one in encoded.values()]
+    flop = sum(one for one in counted if one is not None)
+    flop_known = None not in counted
     peak = peak_tflops(device, vlm.info.dtype)
     return ScanFigures(
         model=vlm.name,
@@ -147,10 +150,10 @@ def bench_scan(
         samples_per_s=total / scan_s,
         peak_memory_mib=peak_memory,
         peak_memory_of=memory.kind,
-        flop_per_sample=round(flop / total),
+        flop_per_sample=round(flop / total) if flop_known else None,
         peak_tflops=peak,
-        forward_share_of_peak=None if peak is None else flop / forward_s / (peak * 1e12),
-        scan_share_of_peak=None if peak is None else flop / scan_s / (peak * 1e12),
+        forward_share_of_peak=None if peak is None or not flop_known else flop / forward_s / (peak * 1e12),
+        scan_share_of_peak=None if peak is None or not flop_known else flop / scan_s / (peak * 1e12),
         two_pass_s=statistics.median(baseline) if baseline else None,
         times_faster=statistics.median(b / w for b, w in zip(baseline, whole, strict=True)) if baseline else None,
         same_labels=same,

@@ -147,8 +147,8 @@ def _pictures(number: int, sample: Example, norms: NDArray[np.float32]) -> list[
 
     crop = open_crop(sample.read_crop())
     width, height = (max(1, round(side * SIDE / max(crop.size))) for side in crop.size)
-    larger = max(crop.size) > SIDE
-    crop = crop.resize((width, height), Image.Resampling.LANCZOS if larger else Image.Resampling.NEAREST)
+    kept = 2 * max(crop.size) <= SIDE  # a small crop's pixels stay sharp
+    crop = crop.resize((width, height), Image.Resampling.NEAREST if kept else Image.Resampling.LANCZOS)
     active = overlay(crop, norms, ColourMap.FADE)
     return [
         ImagePart(f"sample_{number}_picture.png", png(crop), width, height),

@@ -122,6 +122,14 @@ class Ffn:
         return column
 
 
+def decoder_of(model: Any) -> Any:
+    """The module that has a model's decoder layers and their final norm. ``model`` is of transformers."""
+    decoder = model.get_decoder()
+    if not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):
+        return decoder.get_decoder()  # some models give the language model with its head
+    return decoder
+
+
 def decoder_layers(model: Any, name: str) -> Sequence[nn.Module]:
     """The layers of a model's decoder.
 
@@ -131,9 +139,7 @@ def decoder_layers(model: Any, name: str) -> Sequence[nn.Module]:
     Raises:
         ModelError: if it has no stack of decoder layers.
     """
-    decoder = model.get_decoder()
-    if not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):
-        decoder = decoder.get_decoder()  # some models give the language model with its head
+    decoder = decoder_of(model)
     layers = getattr(decoder, "layers", None)
     if not isinstance(layers, nn.ModuleList) or not len(layers):
         raise ModelError(f"{name}: no decoder layers are found in its {type(decoder).__name__}.", _HINT_DENSE)

@@ -1,98 +1,80 @@
-"""A loaded LLaVA-1.5 style model: text and pictures to tokens, passes with hooks, descriptions, logits.
+"""A loaded vision-language model: passes with hooks, descriptions, logits. ``encode.py`` makes its inputs.
 
 Notable:
-- Any decoder with one FFN a layer can be run (``vlmscope.core.model.ffn``); others are refused.
-- Sequences are padded on the right and there is no attention mask: in a causal decoder later padding does not affect
-  earlier tokens, and attention takes its fast causal path.
+- No family is named: the decoder is ``model.get_decoder()``, the head ``model.get_output_embeddings()``, and
+  ``model.model`` is all but the head.
 - The language-model head and the KV cache are left out of measuring passes.
-- Text is tokenised with one image token, which is then repeated as the processor does it (a test compares them). So a
-  description's tokens are found by their character offsets.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from transformers import LlavaForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
-from vlmscope.core.base.errors import ModelError, SamplesError, UsageError
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
-from vlmscope.core.model.ffn import decoder_layers, find_ffns
+from vlmscope.core.data.images import seen_part
+from vlmscope.core.method.layout import Box, VisualLayout
+from vlmscope.core.model.encode import Encoded, Encoder
+from vlmscope.core.model.ffn import decoder_layers, decoder_of, find_ffns
+from vlmscope.core.model.layouts import Inputs
+from vlmscope.core.model.processing import Processing
 from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 
+__all__ = ["DESCRIPTION_TOKENS", "Encoded", "Hook", "Inputs", "Vlm"]
+
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Hook = Callable[[Tensor], None]
-#: What the model's forward takes, of a batch of B: on the host, floats in the model's dtype; input_ids int64 (B, T).
-Inputs = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One sample as tokens: prompt, image and teacher-forced description.
-
-    Attributes:
-        prompt, description: what it was made of.
-        input_ids: int64 (T,), as the processor makes them.
-        visual: int64 (V,), positions of the visual tokens, ascending. Every other one before ``text`` is template.
-        text: positions of the description's tokens.
-        tokens: the description's tokens, spelled; joined they are the description.
-        layout: where each visual token looks, in the part of the picture that the model sees.
-        seen: that part, as shares of the picture.
-    """
-
-    prompt: str
-    description: str
-    input_ids: Tensor
-    visual: NDArray[np.int64]
-    text: slice
-    tokens: tuple[str, ...]
-    layout: VisualLayout
-    seen: Box = WHOLE
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Where the description starts, and how many tokens there are: what decides who shares a batch."""
-        return self.text.start, len(self.input_ids)
 
 
 class Vlm:
     """A loaded model with its processor, in evaluation mode."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, processor: Any, name: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        name: str,
+        image_options: Mapping[str, Any] | None = None,
+        chat_options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Wrap a loaded model.
 
+        Args:
+            image_options: arguments for the processor's part for pictures. chat_options: for its chat template.
+
         Raises:
-            ModelError: if its visual tokens do not form a plain grid, or its FFNs cannot be read.
+            ModelError: if its FFNs cannot be read, or its tokenizer is slow.
         """
-        self.model = model.train(False)
-        self.processor = processor
+        self.model = model.train(False).requires_grad_(False)  # measuring takes gradients of pictures alone
         self.name = name
-        config: Any = model.config
-        vision = config.vision_config
-        if config.vision_feature_select_strategy != "default":
-            raise ModelError(
-                f"{name} keeps the vision tower's class token: its visual tokens do not form a plain grid.",
-                "Models with vision_feature_select_strategy 'default', as LLaVA-1.5 has it, can be scanned.",
-            )
-        side = vision.image_size // vision.patch_size
-        self.grid = (side, side)
-        self.image_size: int = vision.image_size
-        self.context: int = getattr(config.text_config, "max_position_embeddings", 1 << 30)
-        self.image_token_id: int = config.image_token_id
-        hidden: int = config.get_text_config(decoder=True).hidden_size
-        self.ffns = find_ffns(decoder_layers(model, name), name, hidden, model.dtype)
+        layers = decoder_layers(model, name)
+        hidden: int = model.config.get_text_config(decoder=True).hidden_size
+        self.ffns = find_ffns(layers, name, hidden, model.dtype)
         self.layers, self.neurons = len(self.ffns), self.ffns[0].width
+        self._decoder_layers = layers
+        self._processing = Processing(processor, name, image_options or {}, chat_options or {})
+        self._busy = threading.RLock()  # held while the model runs: measuring changes its attention for a moment
+        self.encoder = Encoder(model, self._processing, name, self._busy)
+
+    @property
+    def processor(self) -> Any:
+        """The processor of transformers, with a tokenizer that threads can share."""
+        return self._processing.whole
+
+    @property
+    def placeholder(self) -> str:
+        """The text that stands for the picture in a prompt."""
+        return self._processing.placeholder
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +87,7 @@ class Vlm:
         return ModelInfo(
             name=str(Path(self.name).resolve()) if is_model_folder(self.name) else self.name,
             revision=getattr(config, "_commit_hash", None),
-            architecture=f"{config.model_type} + {config.text_config.model_type}",
+            architecture=f"{config.model_type} + {config.get_text_config().model_type}",
             dtype=str(self.model.dtype).removeprefix("torch."),
             layers=self.layers,
             neurons=self.neurons,
@@ -118,84 +100,49 @@ class Vlm:
         Raises:
             ModelError: if the text does not hold the image token exactly once.
         """
-        image: str = self.processor.image_token
-        if template is not None:
-            text = template.replace("{question}", question)
-        elif getattr(self.processor, "chat_template", None):
-            content = [{"type": "image"}, {"type": "text", "text": question}]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-            )
-        else:
-            raise ModelError(
-                f"{self.name} has no chat template.",
-                f"Give one: --prompt-template 'USER: {image}\\n{{question}} ASSISTANT:'",
-            )
-        if text.count(image) != 1:
-            raise ModelError(
-                f"The prompt holds the image token {image} {text.count(image)} times, not once: {text!r}.",
-                "Correct --prompt-template or the question.",
-            )
-        return text
+        return self._processing.prompt(question, template)
 
-    def encode(self, prompt: str, description: str, size: tuple[int, int]) -> Encoded:  # noqa: ARG002
+    def encode(self, prompt: str, description: str, size: tuple[int, int]) -> Encoded:
         """Tokenise prompt and description as one sequence, for a picture of ``size`` (width, height).
 
-        Raises:
-            SamplesError: if the description is empty or longer than the model's context.
-        """
-        words = description.strip()
-        if not words:
-            raise SamplesError("the description is empty")
-        text_whole = self._joined(prompt, words)
-        start = len(text_whole) - len(words)
-        whole = self.processor.tokenizer(text_whole, return_offsets_mapping=True)
-        ids: list[int] = whole["input_ids"]
-        spans: list[tuple[int, int]] = whole["offset_mapping"]
-        first_patch = ids.index(self.image_token_id)
-        patches = self.grid[0] * self.grid[1]
-        of_text = [i for i, (_, end) in enumerate(spans) if end > start]
-        if ids.count(self.image_token_id) != 1 or not of_text:
-            raise SamplesError("the description holds the image token, or no text")
-        ids = [*ids[:first_patch], *[self.image_token_id] * patches, *ids[first_patch + 1 :]]
-        if len(ids) > self.context:
-            raise SamplesError(f"the description is too long: {len(ids)} tokens, the model takes {self.context}")
-        ends = [spans[i][1] - start for i in of_text]
-        tokens = tuple(words[a:b] for a, b in zip([0, *ends], ends, strict=False))
-        text = slice(of_text[0] + patches - 1, of_text[-1] + patches)
-        visual = np.arange(first_patch, first_patch + patches)
-        return Encoded(prompt, words, torch.tensor(ids), visual, text, tokens, VisualLayout.plain(*self.grid))
+        The first picture of a size takes some calls of the processor, the first of a shape a few passes of the vision
+        tower: they are kept. Several threads may call it at once.
 
-    @staticmethod
-    def _joined(prompt: str, words: str) -> str:
-        """Prompt and description, with a space between them, as generation puts one before its first token."""
-        return prompt + ("" if prompt[-1:].isspace() else " ") + words
+        Raises:
+            SamplesError: if the description is empty, holds the image token, or is longer than the model's context.
+            ModelError: if it cannot be measured where the visual tokens look.
+        """
+        return self.encoder.encode(prompt, description, size)
 
     def inputs(self, encoded: Sequence[Encoded], images: Sequence[Image.Image]) -> Inputs:
-        """A batch as the model's own processor makes it, padded on the right. Several threads may call it at once."""
-        texts = [self._joined(one.prompt, one.description) for one in encoded]
-        made = self.processor(text=texts, images=list(images), padding=True, padding_side="right", return_tensors="pt")
-        return {
-            name: part.to(self.model.dtype) if part.is_floating_point() else part
-            for name, part in made.items()
-            if name != "attention_mask"  # a causal decoder's earlier tokens do not see padding
-        }
+        """A batch as the model's own processor makes it, padded on the right. Several threads may call it at once.
+
+        Returns:
+            what the model's forward takes, of a batch of B, on the host, floats in the model's dtype; ``input_ids`` is
+            int64 (B, T).
+
+        Raises:
+            ModelError: if its tokens are not those of ``encoded``.
+        """
+        return self.encoder.inputs(encoded, images)
+
+    def sees(self, size: tuple[int, int]) -> tuple[VisualLayout, Box]:
+        """Where the visual tokens of a picture of ``size`` (width, height) look, and the part that the model sees.
+
+        Raises:
+            ModelError: as ``encode``.
+        """
+        prompted = self.encoder.prompted(self.placeholder, size)
+        return prompted.layout, prompted.seen
 
     def crop(self, image: Image.Image) -> Image.Image:
         """The part of the picture that the model sees."""
-        pixels: Tensor = self.processor.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
-        processor = self.processor.image_processor
-        # In numpy: with several threads that prepare images, torch's own threads would slow each other down.
-        mean, std = (
-            np.array(x, dtype=np.float32).reshape(3, 1, 1) for x in (processor.image_mean, processor.image_std)
-        )
-        rgb = np.nan_to_num(((pixels.numpy() * std + mean) * 255).round().clip(0, 255)).astype(np.uint8)
-        return Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
+        return seen_part(image, self.sees(image.size)[1])
 
     @torch.inference_mode()
     def forward(self, inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
         """One pass over a batch, calling ``hooks[layer]`` with that layer's activation (B, T, F)."""
-        with self._hooked(hooks, hook):
+        with self._busy, self._hooked(hooks, hook):
             self._decode(inputs)
 
     def _decode(self, inputs: Inputs) -> Any:
@@ -214,20 +161,19 @@ class Vlm:
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
                 return torch.full((input_ids.shape[0],), stopped(), device=input_ids.device)
 
-        inputs = self.processor(text=[prompt] * len(images), images=list(images), return_tensors="pt")
-        inputs = inputs.to(self.device)
-        out = self.model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            pixel_values=inputs["pixel_values"].to(self.model.dtype),
-            max_new_tokens=max(1, min(DESCRIPTION_TOKENS, self.context - inputs["input_ids"].shape[1])),
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            stopping_criteria=StoppingCriteriaList([Stop()]),
-        )
+        inputs = self.encoder.to_continue([prompt] * len(images), images)
+        length = inputs["input_ids"].shape[1]
+        with self._busy:
+            out = self.model.generate(
+                **{name: part.to(self.device) for name, part in inputs.items()},
+                max_new_tokens=max(1, min(DESCRIPTION_TOKENS, self.encoder.context - length)),
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                stopping_criteria=StoppingCriteriaList([Stop()]),
+            )
         check(stopped, "The description was stopped.")
-        new: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
+        new: list[list[int]] = out[:, length:].tolist()
         texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
@@ -243,18 +189,41 @@ class Vlm:
 
         The neuron's ``down_proj`` column through the final norm's scale and the language-model head, as the logit lens
         does (nostalgebraist, 2020; Geva et al., 2022, arXiv 2203.14680); the norm's division by the residual stream's
-        size is left out.
+        size is left out, and so is a cap on logits. Where a layer norms its FFN's output before adding it (Gemma 2, 3
+        and 4), that norm is left out, too.
         """
-        text: Any = self.model.model.language_model
         column = self.ffns[layer].down_column(index)
-        scale = text.norm(torch.ones_like(column))  # an RMS norm of ones is its own scale
-        head = self.model.lm_head.weight
-        logits: Tensor = head @ (column * scale).to(head.device, head.dtype)
-        return logits.float()
+        head = self.model.get_output_embeddings().weight
+        logits: Tensor = head @ self._normed(column).to(head.device, head.dtype)
+        return logits.float() * self._logit_scale
+
+    def _normed(self, column: Tensor) -> Tensor:
+        """A direction through the final norm's linear part: its scale, and, of a LayerNorm, less the mean.
+
+        The scale is (norm(v) - norm(-v)) / 2 * v for a v of 1 and -1 in turns, without the norm's own bias.
+        """
+        decoder = decoder_of(self.model)
+        norm = getattr(decoder, "norm", None) or decoder.embedding_norm
+        ones = torch.ones_like(column)
+        signs = ones.clone()
+        signs[1::2] = -1
+        scale = (norm(signs) - norm(-signs)) / 2 * signs
+        if torch.equal(norm(ones), norm(-ones)):  # a norm that takes the mean away
+            column = column - column.mean()
+        normed: Tensor = column * scale
+        return normed
+
+    @cached_property
+    def _logit_scale(self) -> float:
+        """What the model multiplies its logits by: Cohere's scale, the inverse of Granite's."""
+        text: Any = self.model.config.get_text_config()
+        return float((getattr(text, "logit_scale", None) or 1) / (getattr(text, "logits_scaling", None) or 1))
 
     @torch.inference_mode()
     def token_logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
         """The logits of some tokens after each position of a sample: final norm and head after the last layer.
+
+        A scale of logits (Cohere, Granite) and a cap on them (Gemma) are applied as the model does.
 
         Args:
             inputs: of one sample. tokens: int64 (C,).
@@ -262,12 +231,15 @@ class Vlm:
         Returns:
             float32 (T, C).
         """
-        hidden = self._decode(inputs).last_hidden_state[0]  # the final norm is part of the decoder
-        head = self.model.lm_head
+        with self._busy:
+            hidden = self._decode(inputs).last_hidden_state[0]  # the final norm is part of the decoder
+        head = self.model.get_output_embeddings()
         places = tokens.to(head.weight.device)
         bias = None if head.bias is None else head.bias[places]
-        logits: Tensor = nn.functional.linear(hidden, head.weight[places], bias)
-        return logits.float()
+        logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias).float()
+        logits *= self._logit_scale
+        cap: float | None = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def first_token(self, word: str) -> int:
         """The token that a word begins with inside a sentence, after a space."""
@@ -281,16 +253,21 @@ class Vlm:
     def spelled(self, token: int) -> str | None:
         """A token of the vocabulary as text; None for one that is not text (special, or a row that pads the head)."""
         tokenizer = self.processor.tokenizer
-        if token >= len(tokenizer) or token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder:
+        if token >= len(tokenizer) or token in self._not_text:
             return None
         text: str = tokenizer.decode([token])
         return text
+
+    @cached_property
+    def _not_text(self) -> frozenset[int]:
+        tokenizer = self.processor.tokenizer
+        return frozenset(tokenizer.all_special_ids) | frozenset(tokenizer.added_tokens_decoder)
 
     @contextmanager
     def stoppable(self, stopped: Stopped, message: str) -> Iterator[None]:
         """Read ``stopped`` before each decoder layer while the block runs; once it is true, ``Cancelled`` ends it."""
         with ExitStack() as hooks:
-            for layer in self.model.model.language_model.layers:
+            for layer in self._decoder_layers:
                 hooks.enter_context(layer.register_forward_pre_hook(lambda *_: check(stopped, message)))
             yield
 

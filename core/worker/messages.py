@@ -97,7 +97,7 @@ class MapAnswer(Message, frozen=True):
     text: NDArray[np.float32]  #: float32 (tokens,), one for each token of the description
     edges: NDArray[np.uint16]  #: uint16 (V, 4), of the layout: where each visual token looks
     cover: NDArray[np.uint8]  #: uint8 (V,), of the layout
-    crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for; else empty
+    crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for, made smaller if large
 
     @classmethod
     def of(
@@ -249,7 +249,7 @@ class SegmentRequest(Request[SegmentAnswer], frozen=True):
     """Where in a picture the things are that phrases name.
 
     Attributes:
-        image, prompt, description, sample: as in ``MapRequest``; they decide which crop the model sees, on which grid.
+        image, sample: as in ``MapRequest``.
         phrases: without a full stop in them, which separates them for the detector.
         detector, segmenter: Grounding DINO and SAM 2, on the hub or in a folder; loaded at the first request, and kept.
         device: of both; ``auto`` is the inspected model's.
@@ -257,8 +257,6 @@ class SegmentRequest(Request[SegmentAnswer], frozen=True):
     """
 
     image: str
-    prompt: str
-    description: str
     sample: int | None
     phrases: tuple[str, ...]
     detector: str

@@ -65,6 +65,7 @@ def scan(
         hook=reading.hook or HookPoint.GATE,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
+        map_cells=reading.map_cells,
         batch=reading.batch,
         thresholds=thresholds.over(Thresholds()),
         question=QUESTION if reading.question is None else reading.question,

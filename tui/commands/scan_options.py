@@ -88,6 +88,16 @@ class ReadingOptions:
     maps: Annotated[
         int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
     ] = None
+    map_cells: Annotated[
+        int | None,
+        typer.Option(
+            "--map-cells",
+            min=1,
+            max=255,
+            metavar="N",
+            help="Keep maps on N x N cells at most; default: every visual token's own value.",
+        ),
+    ] = None
     batch: BatchOption = None
     question: Annotated[
         str | None, typer.Option("--question", help=f"What is asked about each image; default: {QUESTION}")

@@ -175,6 +175,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--images": job.data.identity,
         "--top-n": options.top_n,
         "--maps": options.maps_kept,
+        "--map-cells": options.map_cells,
         "--shard": None if options.shard is None else str(options.shard),
         "--control": None if options.control is None else str(options.control),
         "the number of samples": len(job.data.sources),

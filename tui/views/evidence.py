@@ -183,7 +183,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         vote=example.vote,
         visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
         text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),
-        visual_tokens=len(example.sample.layout),
+        visual_tokens=len(store.layout(example.sample.index)),
         peak_patch=example.peak_patch,
         peak_token=example.peak_token,
     )

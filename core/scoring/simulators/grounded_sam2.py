@@ -55,8 +55,6 @@ class GroundedSam2:
             return NoPrediction(sample.picture_problem)
         request = SegmentRequest(
             image=str(sample.picture),
-            prompt=sample.prompt,
-            description=sample.description,
             sample=sample.sample,
             phrases=phrases,
             detector=self._settings.detector,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ LAYERS, NEURONS = 3, 17
 AT = Thresholds(), Thresholds(T_v=4.5, T_t=3.5)
 
 
-def rewritten(folder: Path, **changes: dict[int, object]) -> Path:
+def rewritten(folder: Path, **changes: Mapping[int, object]) -> Path:
     """The scan with other values in its samples' lines, by field and sample."""
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     for name, values in changes.items():

@@ -16,7 +16,7 @@ from vlmscope.core.base.errors import ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.bench.architectures import SIZES, Architecture
 from vlmscope.core.bench.baseline_two_pass import two_pass
-from vlmscope.core.bench.flops import forward_flop
+from vlmscope.core.bench.flops import forward_flop, sample_flop
 from vlmscope.core.bench.gpu_peaks import peak_tflops
 from vlmscope.core.bench.peak_memory import PeakMemory
 from vlmscope.core.bench.random_models import described, made_data, made_vlm, made_word, make_processor, model_config
@@ -122,6 +122,7 @@ def test_without_being_asked_for_the_usual_way_is_not_run(
 def test_shares_of_a_known_chip_are_work_done_in_time(vlm: Vlm, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmscope.core.bench.scan.peak_tflops", lambda device, dtype: 0.5)
     found = figures(vlm, replace(data, sources=data.sources[:3]))
+    assert found.flop_per_sample is not None
     work = found.flop_per_sample * 3 / 0.5e12
     assert found.forward_share_of_peak == pytest.approx(work / found.forward_s, rel=1e-6)
     assert found.scan_share_of_peak == pytest.approx(work / found.scan_s, rel=1e-6)
@@ -170,6 +171,13 @@ def test_known_architectures_have_the_published_number_of_weights(
     model = meta_model(name)
     assert sum(parameter.numel() for parameter in model.parameters()) == weights
     assert forward_flop(model.config, 700) / 1e12 == pytest.approx(tflop, rel=0.01)
+    assert sample_flop(model, 700, 576) == forward_flop(model.config, 700)
+    assert sample_flop(model, 700, 2880) is None  # tiles: the tower runs five times
+    config: Any = model.config
+    config.text_config.intermediate_size += 1
+    assert sample_flop(model, 700, 576) is None  # weights that the formula does not count
+    del config.vision_config.image_size
+    assert sample_flop(model, 700, 576) is None  # another tower
     assert model.config.image_token_id == 32_000
     assert model.config.image_seq_length == 576
 

@@ -66,9 +66,8 @@ def corners(*boxes: tuple[float, float, float, float]) -> NDArray[np.float32]:
 
 def request(folder: Path | None = None, phrases: tuple[str, ...] = ("red train", "dog")) -> SegmentRequest:
     where = folder or Path("nowhere")
-    sample = (str(where / "000.png"), "USER: <image>\nWhat? ASSISTANT:", "A red train.", 5)
     models = (str(where / "detector"), str(where / "segmenter"), "auto")
-    return SegmentRequest(*sample, phrases, *models, EVERYTHING, 0.0)
+    return SegmentRequest(str(where / "000.png"), 5, phrases, *models, EVERYTHING, 0.0)
 
 
 class Known:
@@ -308,7 +307,7 @@ async def test_the_engine_answers_on_the_crop_that_the_model_sees(folder: Path) 
     picture = load_image(folder / "000.png")
     assert picture.size == (40, 30)
     crop = vlm.crop(picture)
-    assert crop.size == (24, 24)
+    assert crop.size == (30, 30)
     expected = Segmentation(CPU).segment(request(folder), crop, (3, 3), not_cancelled)
     assert len(expected.scores) > 3
     assert np.ptp(expected.weights) > 0.003
@@ -317,7 +316,7 @@ async def test_the_engine_answers_on_the_crop_that_the_model_sees(folder: Path) 
     np.testing.assert_allclose(answer.weights, expected.weights, atol=1e-6)
     np.testing.assert_allclose(answer.boxes, expected.boxes, atol=1e-4)
     assert (answer.labels, answer.sample) == (expected.labels, 5)
-    assert answer.boxes.max() <= 24
+    assert answer.boxes.max() <= 30
 
     with pytest.raises(WorkerError, match="nowhere/detector cannot be loaded as the detector") as caught:
         await model.ask(replace(request(folder), detector="nowhere/detector"))

@@ -206,6 +206,7 @@ def test_a_finished_scan_is_left_as_it_is(vlm: Vlm, images: Path, tmp_path: Path
     [
         ({"top_n": 5}, "--top-n: 6, now 5"),
         ({"maps": 1}, "--maps: 2, now 1"),
+        ({"map_cells": 2}, "--map-cells: None, now 2"),
         ({"batch": 2}, "--batch: 4, now 2"),
         ({"question": "What is this?"}, r"--question: Could you describe the image\?, now What is this\?"),
         ({"thresholds": Thresholds(T_v=1)}, "T_v 2, .*now T_v 1"),

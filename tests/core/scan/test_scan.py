@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
@@ -152,13 +154,35 @@ def obvious_histogram(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return bins
 
 
+def test_pooled_maps_are_the_largest_of_their_cells_and_nothing_else_changes(
+    vlm: Vlm, data: Path, tmp_path: Path
+) -> None:
+    options = ScanOptions(top_n=4, maps=3, batch=3)
+    for cells in (None, 2, 3):
+        scan(vlm, read_data(str(data)), tmp_path / str(cells), replace(options, map_cells=cells), silent)
+    every, pooled, same = (ScanStore(tmp_path / name) for name in ("None", "2", "3"))
+    assert (pooled.manifest.map_cells, pooled.manifest.visual_tokens_max) == (2, 4)
+    assert pooled.manifest.scan_id == every.manifest.scan_id
+    plain = VisualLayout.plain(3, 3)
+    for name, array in every.arrays.items():
+        assert np.array_equal(array, same.arrays[name]) or name == "sample_lines"
+        if name == "maps_visual":
+            expected = plain.cells(np.asarray(array, dtype=np.float32), 2, 2).reshape(*array.shape[:-1], 4)
+            assert np.array_equal(pooled.arrays[name], expected)
+        else:
+            assert np.array_equal(array, pooled.arrays[name])
+    one = pooled.example(Neuron(1, 7), 0)
+    assert one.visual_map is not None and one.visual_map.shape == one.grid == (2, 2)
+    assert one.peak_patch == every.example(Neuron(1, 7), 0).peak_patch
+
+
 def test_a_map_on_demand_is_the_activation(vlm: Vlm, data: Path) -> None:
     encoded, inputs = prepared(vlm, data)[3]
     for hook in HookPoint:
         whole = all_activations(vlm, hook, inputs)
         for neuron in (Neuron(0, 1), Neuron(2, 40)):
             visual, text = neuron_maps(vlm, hook, neuron, encoded, inputs)
-            assert visual.shape == (vlm.grid[0] * vlm.grid[1],)
+            assert visual.shape == (9,)
             assert np.allclose(visual, whole[neuron.layer, encoded.visual, neuron.index], atol=1e-5)
             assert np.allclose(text, whole[neuron.layer, encoded.text, neuron.index], atol=1e-5)
 

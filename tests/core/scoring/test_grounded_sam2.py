@@ -76,8 +76,7 @@ async def test_the_patches_weights_times_ten() -> None:
     assert found.visual is not None
     assert found.visual.dtype == np.float32
     np.testing.assert_array_equal(found.visual, WEIGHTS * 10)
-    sample = ("000.png", "USER: <image> ASSISTANT:", "A train.", 7)
-    assert side.requests == [SegmentRequest(*sample, ("red train", "track"), "a", "b", "cpu", 0.4, 0.3)]
+    assert side.requests == [SegmentRequest("000.png", 7, ("red train", "track"), "a", "b", "cpu", 0.4, 0.3)]
     assert side.lanes == [Lane.BACKGROUND]
 
 
