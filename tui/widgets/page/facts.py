@@ -1,14 +1,12 @@
 """The neuron as a whole, beside or below the pictures: what it means, its peaks, its distributions in short."""
 
-import textwrap
-
 from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Span, beside, blank, row, short
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, short, wrapped
 from vlmscope.tui.widgets.numbers import activation, fraction, heights, share_active, spark
 from vlmscope.tui.widgets.page.statistics import histogram
 from vlmscope.tui.widgets.page.words import spell
@@ -165,7 +163,7 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
         text, look = f"no notebook: {meaning.entry_problem}", palette.warning
     else:
         text, look = f"none yet: {meaning.explain_key} asks", palette.muted
-    lines = textwrap.wrap(text, max(width - HEAD, 8)) or [""]
+    lines = wrapped(text, max(width - HEAD, 8)) or [""]
     if by:
         if len(lines[-1]) + len(by) + 3 + HEAD <= width:
             lines[-1] = f"{lines[-1]} "

@@ -15,7 +15,7 @@ from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
-from vlmscope.tui.widgets.lines import Span, beside, blank, row
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import GAP, SCALE
 from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
 from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS, score_text
@@ -65,7 +65,7 @@ def _others(score: ScoreView, palette: Palette, width: int) -> list[Strip]:
         head = "J K show the others: " if at == 0 else ""
         more = len(score.others) - _OTHERS
         note = f"  and {more} more" if more > 0 and at == _OTHERS - 1 else ""
-        text = textwrap.wrap(f"{head}{score_text(other)}{note}", max(width, 8), subsequent_indent="  ")
+        text = wrapped(f"{head}{score_text(other)}{note}", max(width, 8), indent="  ")
         lines += [row([(line, palette.muted)], width) for line in text]
     return lines
 
@@ -88,7 +88,7 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
             text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
-            lines += [row([(line, palette.text)], width) for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+            lines += [row([(line, palette.text)], width) for line in wrapped(text, width, indent="  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
