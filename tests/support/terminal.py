@@ -22,7 +22,8 @@ PRIVATE = re.compile(rb"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p")
 class Terminal:
     """A pseudo-terminal with the program in it; ``screen`` is what a user would see."""
 
-    def __init__(self, scan: Path, columns: int, rows: int, **environment: str) -> None:
+    def __init__(self, scan: Path, columns: int, rows: int, *, controlling: bool = True, **environment: str) -> None:
+        """``controlling``: the program gets SIGHUP when this end is closed."""
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""
@@ -37,6 +38,7 @@ class Terminal:
             | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(Path(__file__).parents[2])}
             | environment,
             start_new_session=True,
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None,  # noqa: PLW1509  # takes no lock
         )
         os.close(slave)
 
@@ -71,10 +73,26 @@ class Terminal:
     def quit(self) -> int:
         """Press q and wait for the end: the exit code."""
         self.send("q")
-        deadline = time.monotonic() + 20
+        return self.end()
+
+    def modes(self) -> list[object]:
+        """The terminal's modes, such as echo."""
+        return termios.tcgetattr(self._master)
+
+    def hang_up(self) -> None:
+        """Go away, as a window that is closed."""
+        os.close(self._master)
+        self._master = -1
+
+    def end(self, seconds: float = 20) -> int:
+        """Wait for the end, reading what is written until then: the exit code."""
+        deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
-            self._read(0.05)
-        while self._read(0):
+            if self._master < 0:
+                time.sleep(0.05)
+            else:
+                self._read(0.05)
+        while self._master >= 0 and self._read(0):
             pass  # what it wrote last
         return self.process.wait(timeout=1)
 
@@ -82,4 +100,5 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)

@@ -1,7 +1,6 @@
 """Deciding on neurons: verdicts, notes, tags, bookmarks, undo; copies and exports as Markdown."""
 
 import asyncio
-import hashlib
 import os
 import shlex
 import subprocess
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import written
@@ -24,6 +22,8 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.dialogs import drafts
+from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.messages import Copy, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
 
@@ -51,6 +51,11 @@ class TriageControl:
     tasks: Tasks
     terminal: Callable[[], AbstractContextManager[None]]
     keep_key: str
+
+    @property
+    def drafts(self) -> Drafts:
+        """The files of what is being typed."""
+        return Drafts(self.session.store.manifest.scan_id)
 
     # -- changes -------------------------------------------------------------------------------------------------
 
@@ -132,10 +137,9 @@ class TriageControl:
 
         neuron = self.session.state.neuron
         entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        draft = drafts(self.session.store.manifest.scan_id, neuron)
-        try:
-            left = draft.read_text(encoding="utf-8", errors="surrogatepass")
-        except OSError:
+        draft = self.drafts.note(neuron)
+        left = drafts.kept(draft)
+        if left is None:
             return neuron, entry.note, draft
         if left != entry.note:
             self.post(Notice("A draft that was never saved is back."))
@@ -237,9 +241,3 @@ def what_changed(change: "Change") -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-
-
-def drafts(scan_id: str, neuron: Neuron) -> Path:
-    """Where the draft of a neuron's note is kept while it is being written."""
-    name = hashlib.sha256(scan_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return data_folder() / "drafts" / name / f"{neuron.layer}-{neuron.index}.md"

@@ -27,6 +27,7 @@ View = TypeVar("View")
 NUMBER = re.compile(r"[-+]?(?:\.\d|\d)(?:[\d.,:/-]*\d)?(?:[eE][-+]?\d+)?%?")
 _BETWEEN = re.compile(r" · |  +|; | \(")  # what the items of a line begin with
 _ITEM = 32  # characters of an item that is dropped as a whole, at most: longer ones are sentences
+_NARROWEST = 4  # characters of a wrapped line: a terminal may have fewer columns than a line's head
 
 Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 
@@ -87,16 +88,17 @@ def short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: cut_at(text, limit - 1)]}…"
 
 
-def wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
-    """``text`` in lines of ``width`` characters; a number that fits into a line is not divided.
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """``text`` in lines of ``width`` characters, 4 at least; a number that fits into a line is not divided.
 
     Args:
         indent: before all lines but the first.
     """
+    width = max(width, _NARROWEST)
     room = max(width - len(indent), 1)
     for word in {word for word in text.split() if len(word) > room}:
         text = text.replace(word, " ".join(_pieces(word, room)))
-    return textwrap.wrap(text, max(width, 1), subsequent_indent=indent)
+    return textwrap.wrap(text, width, subsequent_indent=indent)
 
 
 def _pieces(word: str, width: int) -> list[str]:

@@ -95,6 +95,18 @@ class PromptLine(Horizontal):
         self.display = True
         self.screen.set_focus(box)
 
+    @property
+    def typed(self) -> str:
+        """What stands in the line and was not entered yet; empty if it is hidden, or has only what was given."""
+        value = self.query_one(PromptInput).value if self.display else ""
+        return value if value.strip() and value != self._given else ""
+
+    def remember(self, prompt: str, text: str) -> None:
+        """Add an earlier line, for ``recall``."""
+        lines = self._history.setdefault(prompt, [])
+        if text.strip() and lines[-1:] != [text]:
+            lines.append(text)
+
     def close(self) -> None:
         """Hide the line."""
         self.display = False
@@ -115,8 +127,6 @@ class PromptLine(Horizontal):
         if text is None or not (text.strip() or self._given):
             self.screen.post_message(LineLeft())
         else:
-            lines = self._history.setdefault(self._prompt, [])
-            if text.strip() and lines[-1:] != [text]:
-                lines.append(text)
+            self.remember(self._prompt, text)
             self.screen.post_message(LineEntered(self._prompt, text))
         await drained(self.screen)

@@ -18,9 +18,13 @@ from vlmscope.core.notebook.texts import FoldedTexts
 from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.browse.triage import drafts
+from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.views.state import Decided, Filter, Order
+
+
+def draft_of(scan: Path) -> Path:
+    return Drafts(read_manifest(scan).scan_id).note(Neuron(0, 0))
 
 
 def path_of(scan: Path) -> Path:
@@ -296,7 +300,7 @@ async def test_a_note_that_is_left_as_it_was_changes_nothing(scan: Path) -> None
 
 
 async def test_a_draft_outlives_the_program(scan: Path) -> None:
-    draft = drafts(read_manifest(scan).scan_id, Neuron(0, 0))
+    draft = draft_of(scan)
     async with running(scan) as on:
         await on.press("i")
         on.app.screen.query_one(TextArea).text = "half a thought"
@@ -312,17 +316,41 @@ async def test_a_draft_outlives_the_program(scan: Path) -> None:
     assert entry(scan, Neuron(0, 0)).note == "half a thought"
 
 
+async def test_what_was_typed_when_the_program_ended_comes_back(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("t", *"xyzzy")
+        await on.browse.keep_typed()
+    async with running(scan) as on:
+        await on.press("colon", *"words blue")
+        await on.browse.keep_typed()
+        await on.press("escape", "colon", *"words cat")
+        await on.browse.keep_typed()
+    async with running(scan) as on:
+        await on.press("j", "t")
+        assert "xyzzy" not in on.screen, "tags of another neuron"
+        await on.press("escape", "k", "t")
+        await on.until(lambda: "Tags that were typed and never entered are back." in on.notes)
+        await on.press("enter")
+        await on.until(lambda: entry(scan, Neuron(0, 0)).tags == ("xyzzy",))
+        await on.press("colon")
+        assert "↑ brings back" in on.notes
+        await on.press("up")
+        assert "words cat" in on.screen
+        await on.press("escape", "t")
+        assert not list(Drafts(read_manifest(scan).scan_id).folder.iterdir())
+
+
 async def test_a_note_that_cannot_be_saved_stays_as_a_draft(scan: Path) -> None:
     with notebook(scan) as kept:
         kept.set_bookmark(Neuron(0, 0), True)
         async with running(scan) as on:
             await on.press("i")
             on.app.screen.query_one(TextArea).text = "kept all the same"
-            await on.until(drafts(read_manifest(scan).scan_id, Neuron(0, 0)).exists)
+            await on.until(draft_of(scan).exists)
             path_of(scan).write_bytes(b"no database " * 1000)
             await on.press("escape")
             await on.until(lambda: "What you wrote is kept in" in on.notes)
-    assert drafts(read_manifest(scan).scan_id, Neuron(0, 0)).read_text() == "kept all the same"
+    assert draft_of(scan).read_text() == "kept all the same"
 
 
 async def test_a_very_long_note_is_for_an_editor(scan: Path) -> None:

@@ -207,7 +207,7 @@ def test_views_show_whole_numbers(
     for scene in scenes if widget is Page else scenes[:1]:
         painted = partial(_painted, widget, scene, palette, monkeypatch)
         full = "\n".join(painted(width, tall) for width in (200, 300, 400, 600) for tall in (height, 90))
-        shown = {width: painted(width, height) for width in WIDTHS}
+        shown = {width: painted(width, height) for width in (WIDTHS if height == 24 else WIDTHS[::5])}
         check(shown, full)
 
 

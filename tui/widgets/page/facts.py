@@ -163,7 +163,7 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
         text, look = f"no notebook: {meaning.entry_problem}", palette.warning
     else:
         text, look = f"none yet: {meaning.explain_key} asks", palette.muted
-    lines = wrapped(text, max(width - HEAD, 8)) or [""]
+    lines = wrapped(text, width - HEAD) or [""]
     if by:
         if len(lines[-1]) + len(by) + 3 + HEAD <= width:
             lines[-1] = f"{lines[-1]} "

@@ -86,7 +86,7 @@ def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) ->
 
     lines = []
     for report in ordered(meaning.scores.get(explanation, ())):
-        for at, line in enumerate(wrapped(score_text(report), max(width - HEAD, 8))):
+        for at, line in enumerate(wrapped(score_text(report), width - HEAD)):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines
 
@@ -123,5 +123,5 @@ def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]
         cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
         tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
         origin += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
-    rest = wrapped(" · ".join(origin), width - 4)
-    return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in rest)]
+    pieces = wrapped(" · ".join(origin), width - 4)
+    return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in pieces)]

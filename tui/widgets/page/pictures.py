@@ -133,8 +133,8 @@ def _centred(strips: list[Strip], width: int, height: int) -> list[Strip]:
 
 def message_box(text: str, width: int, height: int, palette: Palette) -> list[Strip]:
     """Why there is no picture, where the picture would be."""
-    lines = wrapped(text, max(width - 2, 4))[:height]
-    return _centred([row([(f"{line:^{width - 2}}", palette.muted)], width) for line in lines], width, height)
+    lines = wrapped(text, width - 2)[:height]
+    return _centred([row([(f"{line:^{max(width - 2, 0)}}", palette.muted)], width) for line in lines], width, height)
 
 
 def no_map(evidence: PictureView, waiting: str) -> str:

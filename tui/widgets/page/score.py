@@ -65,7 +65,7 @@ def _others(score: ScoreView, palette: Palette, width: int) -> list[Strip]:
         head = "J K show the others: " if at == 0 else ""
         more = len(score.others) - _OTHERS
         note = f"  and {more} more" if more > 0 and at == _OTHERS - 1 else ""
-        text = wrapped(f"{head}{score_text(other)}{note}", max(width, 8), indent="  ")
+        text = wrapped(f"{head}{score_text(other)}{note}", max(width, 8), "  ")
         lines += [row([(line, palette.muted)], width) for line in text]
     return lines
 
@@ -88,7 +88,7 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
             text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
-            lines += [row([(line, palette.text)], width) for line in wrapped(text, width, indent="  ")]
+            lines += [row([(line, palette.text)], width) for line in wrapped(text, width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
