@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.style import Style
 from textual.app import App
@@ -29,9 +29,11 @@ from vlmscope.tui.views.scene import ControlCounts, Scene
 from vlmscope.tui.views.state import Filter, Mode, Order
 from vlmscope.tui.widgets.bars import TitleBar
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
+from vlmscope.tui.widgets.lines import NUMBER as LONGEST
 from vlmscope.tui.widgets.lines import Lines, cut_at, row, short, wrapped
 from vlmscope.tui.widgets.neuron_list import NeuronList, list_title
 from vlmscope.tui.widgets.page.page import Page
+from vlmscope.tui.widgets.page.score_words import first_scores
 from vlmscope.tui.widgets.palette import Palette, make_palette
 
 View = TypeVar("View")
@@ -97,6 +99,7 @@ def test_whole_items_are_dropped(text: str, width: int, shown: str) -> None:
 
 @given(TEXTS, st.integers(8, 60))
 def test_wrapping_divides_no_number(text: str, width: int) -> None:
+    assume(all(len(found) <= width for found in LONGEST.findall(text)))
     lines = wrapped(text, width)
     assert all(len(line) <= width for line in lines)
     assert numbers("\n".join(lines)) <= numbers(text)
@@ -261,3 +264,21 @@ def test_half_a_number_is_noticed() -> None:
         check({20: "max 12"}, "max 12.5")
     check({20: "max 12"}, "max 12.5 of 12")
     assert numbers("p 1.8e-15, .92 99.5% 1,234.") == {"1.8e-15", ".92", "99.5%", "1,234"}
+
+
+def test_scores_without_room_lose_their_intervals_before_a_score() -> None:
+    reports = report("lens", visual=0.14, text=0.31), report("oracle", visual=0.69)
+    full, shown = first_scores(reports, 200)
+    assert shown == 2
+    assert full.startswith(
+        "by oracle:  patches 0.69 (95% 0.57 to 0.75; others 0.01; 3 samples left out)  by lens (not ind"
+    )
+    brief = "by oracle:  patches 0.69  by lens (not independent):  words 0.31"
+    assert first_scores(reports, len(full) - 1) == (brief, 2)
+
+
+def test_the_numbers_of_a_label_wrap(scenes: list[Scene], palette: Palette, monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = next(scene for scene in scenes if scene.state.mode is Mode.STATISTICS)
+    for width in (44, 60, 140):
+        text = " ".join(_painted(Page, statistics, palette, monkeypatch, width, 24).split())
+        assert re.search(r"label margin \S+ · share \S+ \(95% \S+ to \S+\) · sign test p \S+ · (not )?fragile", text)
