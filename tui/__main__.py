@@ -16,11 +16,15 @@ from vlmscope.core.base.text import plain
 
 INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  #: 128 + SIGPIPE, as shells have it
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class OutputError(VlmscopeError):
     title = "The output cannot be written"
+
+
+class PathError(VlmscopeError):
+    title = "A file or folder cannot be used"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,11 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard(sys.stdout)
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno in DISK_FULL:
+            _discard(sys.stdout)
+            where = error.filename or "stdout"
+            _report(OutputError(f"{error.strerror}: {where}.", "Free some space, or write elsewhere."))
+        elif error.filename is not None:  # a name that is too long, a folder on the way that may not be looked into
+            _report(PathError(f"{plain(str(error.filename), 200)}: {error.strerror}.", "Check the path."))
+        else:
             raise
-        _discard(sys.stdout)
-        _report(OutputError(f"{error.strerror}: {error.filename or 'stdout'}.", "Free some space, or write elsewhere."))
-        return OutputError.exit_code
+        return VlmscopeError.exit_code
     return code
 
 

@@ -32,12 +32,22 @@ def notebook_path(scan_id: str, scan_folder: Path, setting: str) -> Path:
     Args:
         setting: "data" for vlmscope's data folder, unless there is a notebook beside the scan; "beside" for beside the
             scan; anything else is a folder to hold it.
+
+    Raises:
+        NotebookError: if ``setting`` cannot be a path.
     """
+    try:
+        named = Path(setting).expanduser()
+        problem = "a path has no NUL" if "\0" in setting else ""
+    except RuntimeError as error:  # a ~ of an unknown user
+        problem = str(error)
+    if problem:
+        raise NotebookError(f"{setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
     folder = scan_folder.resolve()
     beside = folder.with_name(f"{folder.name}.notebook.sqlite")
     if setting == "beside" or (setting == "data" and beside.exists()):
         return beside
-    home = data_folder() / "notebooks" if setting == "data" else Path(setting).expanduser()
+    home = data_folder() / "notebooks" if setting == "data" else named
     return home / f"{_file_stem(scan_id)}.sqlite"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
+from vlmscope.core.base.files import user_path
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -197,7 +198,7 @@ class TriageControl:
             )
         self.post(Notice(f"Writing {len(kept)} neurons ..."))
         store, thresholds = self.session.store, self.session.state.thresholds
-        out = Path(text.strip()).expanduser()
+        out = user_path(text.strip())
 
         def work() -> "Written":
             # A connection of its own: verdicts do not wait for hundreds of pictures.
