@@ -7,15 +7,15 @@ others, because the user waits for the first picture.
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
 from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.signals import as_ctrl_c, exit_code
 from vlmscope.core.base.text import plain
 
-INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
-PIPE_CLOSED = 141  #: 128 + SIGPIPE, as shells have it
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,9 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, 1 (a failure that the message explains), 2 (wrong use), or what a shell calls a stop from outside: 130 after
-        Ctrl-C, 141 when the reader of the output ends.
+        0, 1 (a failure that the message explains), 2 (wrong use), or 128 and the number of the signal that has ended
+        the command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 when the reader of the output ends.
     """
+    with as_ctrl_c() as ending:
+        try:
+            code = _reported(argv)
+        except KeyboardInterrupt:  # while a failure was reported
+            return exit_code(ending.number or signal.SIGINT)
+        return exit_code(ending.number) if ending.number and code else code
+
+
+def _reported(argv: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal in another encoding gets question marks, not a traceback.
@@ -47,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         _say("vlmscope: stopped")
-        return INTERRUPTED
+        return exit_code(signal.SIGINT)
     except BrokenPipeError:
         _discard(sys.stdout)
-        return PIPE_CLOSED
+        return exit_code(signal.SIGPIPE)
     except OSError as error:
         if error.errno in DISK_FULL:
             _discard(sys.stdout)

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+import signal
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.actions import ActionParseResult
@@ -10,13 +11,17 @@ from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.dom import DOMNode
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Click, Event, Key, Mount
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.signals import Stopped, exit_code
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import keys
@@ -24,6 +29,11 @@ from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.dialogs.ending import is_on_top
+from vlmscope.tui.terminal import Leave, TerminalDriver
+from vlmscope.tui.widgets.lines import PlainLines
+
+KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
+LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
 
 class SafeCommandPalette(CommandPalette):
@@ -73,8 +83,13 @@ class VlmscopeApp(App[None]):
         # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._config = config
+        self._plain = PlainLines()
+        self._left_by = 0
         self._early: list[Key] | None = []
         self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [self._plain, *super().get_line_filters()]
 
     def get_default_screen(self) -> Screen[None]:
         return self.browse
@@ -146,6 +161,44 @@ class VlmscopeApp(App[None]):
         early, self._early = self._early or [], None
         for event in early:
             await super().on_event(event)
+
+    def get_driver_class(self) -> type[Driver]:
+        usual = super().get_driver_class()
+        return TerminalDriver if usual is LinuxDriver else usual
+
+    def leave(self, number: int) -> None:
+        """End the program, because of a signal: what is being typed is kept, and the terminal is left as it was.
+
+        Called by the signal's handler, or by ``on_leave``. The first signal counts.
+        """
+        if self._left_by:
+            return
+        if self._loop is None:
+            raise Stopped
+        self._left_by = number
+        if not (self.is_headless or self.browse.lends_terminal):
+            signal.signal(signal.SIGALRM, lambda *_: self._leave_at_once())
+            signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
+        loop = self._loop
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the program
+            loop.call_soon_threadsafe(loop.call_later, KEYS_S, self.post_message, Leave(number))
+
+    def _leave_at_once(self) -> None:
+        with contextlib.suppress(Exception):
+            self.browse.keep_typed_now()
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.restore_at_once()
+        os._exit(exit_code(self._left_by))
+
+    async def on_leave(self, message: Leave) -> None:
+        if not self._left_by:  # the terminal is gone, and no signal came
+            self.leave(message.number)
+            return
+        if not self._exit:
+            with self.browse.guard():
+                await self.browse.keep_typed()
+                await self.browse.close()
+            self.exit(return_code=exit_code(self._left_by))
 
     async def action_quit(self) -> None:
         await self.browse.close()

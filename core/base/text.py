@@ -11,6 +11,8 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\
 _NOT_PRINTED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\u2028\u2029\ud800-\udfff]"
 )
+# C0 and C1 controls and DEL, but for tab and line ends: what a terminal may obey.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -22,6 +24,11 @@ def plain(text: str, limit: int | None = None) -> str:
     if limit is not None and len(clean) > limit:
         return clean[: max(0, limit - 1)] + "…"
     return clean
+
+
+def written(text: str) -> str:
+    """A note of several lines as it is kept: a space for each control character but tabs and line ends."""
+    return _CONTROLS.sub(" ", text)
 
 
 def first_line(error: Exception) -> str:

@@ -36,6 +36,32 @@ def notebook_path(scan_id: str, scan_folder: Path, setting: str) -> Path:
     Raises:
         NotebookError: if ``setting`` cannot be a path.
     """
+    beside = _beside(scan_folder)
+    if setting == "beside" or (setting == "data" and beside.exists()):
+        return beside
+    return _in_folder(scan_id, setting)
+
+
+def note_on_path(scan_id: str, scan_folder: Path, setting: str) -> str:
+    """What the user is told of ``notebook_path``: that it is not the user's own; empty where it is.
+
+    A notebook beside the scan may have come with the scan, from another person.
+    """
+    beside = _beside(scan_folder)
+    if setting != "data" or not beside.exists():
+        return ""
+    own = _in_folder(scan_id, setting)
+    yours = f", not yours ({own})" if own.exists() else ""
+    return f"The notebook beside the scan is used{yours}: {beside}. To use your own, move that file away."
+
+
+def _beside(scan_folder: Path) -> Path:
+    folder = scan_folder.resolve()
+    return folder.with_name(f"{folder.name}.notebook.sqlite")
+
+
+def _in_folder(scan_id: str, setting: str) -> Path:
+    """In the folder of the setting. Raises NotebookError if ``setting`` cannot be a path."""
     try:
         named = Path(setting).expanduser()
         problem = "a path has no NUL" if "\0" in setting else ""
@@ -43,10 +69,6 @@ def notebook_path(scan_id: str, scan_folder: Path, setting: str) -> Path:
         problem = str(error)
     if problem:
         raise NotebookError(f"{setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
-    folder = scan_folder.resolve()
-    beside = folder.with_name(f"{folder.name}.notebook.sqlite")
-    if setting == "beside" or (setting == "data" and beside.exists()):
-        return beside
     home = data_folder() / "notebooks" if setting == "data" else named
     return home / f"{_file_stem(scan_id)}.sqlite"
 

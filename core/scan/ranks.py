@@ -7,13 +7,10 @@ If one ends early, all end; the samples that the others have processed stay in t
 import contextlib
 import secrets
 import shutil
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -21,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled, ModelError, RanksError, StoreError, VlmscopeError
+from vlmscope.core.base.signals import at_once
 from vlmscope.core.base.text import first_line
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.torchrun import Ranks
@@ -107,7 +105,7 @@ def scan_by_ranks(
 @contextlib.contextmanager
 def _joined(ranks: Ranks) -> Generator[None]:
     """All processes enter this together."""
-    with _ends_at_once():
+    with at_once():  # a signal: while torch waits, Python's handlers do not run
         try:
             store = next(rendezvous("env://", ranks.number, ranks.of, timeout=BEGUN))[0]
             store.set(f"begun {ranks.number}", "")
@@ -140,7 +138,7 @@ def _wait() -> None:
 
 @contextlib.contextmanager
 def _together() -> Generator[None]:
-    with _ends_at_once():
+    with at_once():  # a signal: while torch waits, Python's handlers do not run
         try:
             yield
         except RuntimeError as error:
@@ -148,17 +146,6 @@ def _together() -> Generator[None]:
                 "Another process ended early; its own message has the reason.",
                 "Correct that, and run the same command with --resume: what was scanned is kept.",
             ) from error
-
-
-@contextlib.contextmanager
-def _ends_at_once() -> Generator[None]:
-    """Ctrl-C and SIGTERM end the process inside: while torch waits, our own handlers would not run."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _begin(out: Path, ranks: Ranks, resume: bool) -> str:
@@ -197,15 +184,10 @@ def _merge(out: Path, ranks: Ranks, progress: OnProgress) -> Manifest:
     """Merge the shards of all processes."""
     folders = [shard_folder(out, ShardInfo(number=number, of=ranks.of)) for number in range(1, ranks.of + 1)]
     _check_shared([folder / MANIFEST for folder in folders], "is not visible on the machine of rank 0")
-
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Cancelled("The merge was stopped.", "Run the same command with --resume: all shards are kept.")
-
-    before = signal.signal(signal.SIGTERM, stop)  # by an exception, so that no partial scan is left behind
     try:
         return merge_scans(folders, out, progress)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except KeyboardInterrupt:
+        raise Cancelled("The merge was stopped.", "Run the same command with --resume: all shards are kept.") from None
 
 
 def _remove_shards(out: Path) -> None:

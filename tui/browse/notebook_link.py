@@ -54,6 +54,14 @@ class NotebookLink:
 
         return notebook_path(self._scan_id, self._scan_folder, self._setting)
 
+    async def note_on_path(self) -> str:
+        """As ``vlmscope.core.notebook.notebook.note_on_path``.
+
+        Raises:
+            NotebookError: if the settings name no folder.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._note_on_path)
+
     async def close(self) -> None:
         """Finish what was asked for, and close."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -68,6 +76,11 @@ class NotebookLink:
         if self._notebook is None:
             self._notebook = self.second()
         return call(self._notebook)
+
+    def _note_on_path(self) -> str:
+        from vlmscope.core.notebook.notebook import note_on_path
+
+        return note_on_path(self._scan_id, self._scan_folder, self._setting) if self._path().exists() else ""
 
     def _close(self) -> None:
         if self._notebook is not None:

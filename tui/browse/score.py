@@ -16,8 +16,8 @@ from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.meaning import reports_of
 from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.score import place_of_newest
 from vlmscope.tui.views.state import Mode, Pane
 
 if TYPE_CHECKING:
@@ -154,20 +154,10 @@ class ScoreControl:
 
     def _take(self, entry: "Entry", outcome: "Outcome") -> Changed:
         session = self.session
-        changed = incoming.take_entry(session, entry, _headline(entry), outcome)
+        changed = incoming.take_entry(session, entry, outcome)
         if entry.neuron == session.state.neuron:
-            return changed | session.change_state(mode=Mode.SCORE, example=0, pane=Pane.PAGE)
+            return changed | session.change_state(
+                mode=Mode.SCORE, score=place_of_newest(entry), example=0, pane=Pane.PAGE
+            )
         self.post(Notice(f"{entry.neuron} is scored."))
         return changed
-
-
-def _headline(entry: "Entry") -> float | None:
-    """The score of an entry that the list is sorted by, as ``newest_scores`` finds it for all neurons."""
-    from vlmscope.core.scoring.report import ScoreReport
-    from vlmscope.core.scoring.statistics import headline
-
-    leading = entry.explanations[0].id if entry.explanations else None
-    newest: dict[str, ScoreReport] = {}
-    for report in reports_of(entry).get(leading, ()) if leading is not None else ():
-        newest.setdefault(report.backend, report)
-    return headline(newest.values())

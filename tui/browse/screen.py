@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
@@ -17,7 +18,7 @@ from textual.timer import Timer
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import NotebookError, StoreError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import plain, written
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
@@ -42,6 +43,7 @@ from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import Tasks, UnexpectedError
 from vlmscope.tui.browse.triage import TriageControl
 from vlmscope.tui.command_line import Command, read_command
+from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import (
     Ask,
     AskChoice,
@@ -65,6 +67,10 @@ from vlmscope.tui.widgets.lines import Lines
 from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.palette import make_palette
+
+if TYPE_CHECKING:
+    from vlmscope.tui.dialogs.note import NoteScreen
+    from vlmscope.tui.widgets.prompt_line import PromptLine
 
 FOLDED = 110  #: cells from which list and page are side by side
 LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
@@ -100,12 +106,10 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        stop, explain, promoted, choose, keep, allow = (
-            keys.keys_of(name, config.keys)[0]
-            for name in ("back", "explain", "writes", "choose", "verdict.keep", "allow")
-        )
+        ids = ("back", "explain", "writes", "choose", "score", "verdict.keep", "allow")
+        stop, explain, promoted, choose, score, keep, allow = (keys.keys_of(name, config.keys)[0] for name in ids)
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
-        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
+        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
         self.tasks = Tasks(self.guard)  #: finished when the program ends
         self.requests = Tasks(self.guard)  #: can be stopped; cancelled when the program ends
         self.model_link = ModelLink(store.manifest, config, factory, allow)
@@ -131,6 +135,10 @@ class BrowseScreen(Screen[None]):
         self._rest: Timer | None = None
         self._looks: Timer | None = None
         self._line_for = self.session.state.neuron
+        self._line: PromptLine | None = None
+        self._line_draft = Path()
+        self._note: NoteScreen | None = None
+        self.lends_terminal = False  #: to an editor
 
     def compose(self) -> ComposeResult:
         yield TitleBar(id="title")
@@ -172,6 +180,7 @@ class BrowseScreen(Screen[None]):
             self._looks = self.set_interval(self.pace.follow_s, self._follow)
 
     async def _read_notebook(self) -> None:
+        await self.notebook.report_path()
         await self.place.resume()
         await self.notebook.read_marks()
 
@@ -188,6 +197,22 @@ class BrowseScreen(Screen[None]):
             self.tasks.run_task(self.follow.look())
         elif self._looks is not None:
             self._looks.stop()
+
+    async def keep_typed(self) -> None:
+        """Write what is being typed to its draft, with the keys that are still on their way to it."""
+        from vlmscope.tui.widgets.prompt_line import drained
+
+        if self.app.focused is not None:
+            await drained(self.app.focused)
+        await drained(self)
+        self.keep_typed_now()
+
+    def keep_typed_now(self) -> None:
+        """``keep_typed``, without the last keys."""
+        if self._note is not None and self._note.is_current:
+            self._note.keep_draft()
+        if self._line is not None and self._line.typed:
+            drafts.keep(self._line_draft, self._line.typed)
 
     async def close(self) -> None:
         """Stop the model and the requests, and finish what is being saved."""
@@ -321,9 +346,12 @@ class BrowseScreen(Screen[None]):
     def _lend_terminal(self) -> Iterator[None]:
         try:
             with self.app.suspend():
+                self.lends_terminal = True
                 yield
         except SuspendNotSupported:
             raise UsageError("This terminal cannot be lent to an editor.", "Write the note here instead.") from None
+        finally:
+            self.lends_terminal = False
         self.app.refresh(layout=True)
 
     # -- moving --------------------------------------------------------------------------------------------------
@@ -374,7 +402,7 @@ class BrowseScreen(Screen[None]):
 
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, example=0))
+        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self._show_shares(())
@@ -388,7 +416,10 @@ class BrowseScreen(Screen[None]):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        self.query_one(Page).scroll_words(by)
+        if self.session.state.mode is Mode.SCORE:
+            self.show(moves.to_score(self.session, by))
+        else:
+            self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
         after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
@@ -490,9 +521,10 @@ class BrowseScreen(Screen[None]):
             return
 
         def keep(new: str) -> None:
-            self.tasks.run_task(self.triage.keep_note(neuron, new, draft))
+            self.tasks.run_task(self.triage.keep_note(neuron, written(new), draft))
 
-        await self.app.push_screen(NoteScreen(f"note on {neuron}", text, draft, keep))
+        self._note = NoteScreen(f"note on {neuron}", text, draft, keep)
+        await self.app.push_screen(self._note)
 
     def action_note_editor(self) -> None:
         self.tasks.run_task(self.triage.edit_note())
@@ -521,21 +553,33 @@ class BrowseScreen(Screen[None]):
         # Awaited by the key's own action: letters that are typed at once are for the line, not for the screen.
         from vlmscope.tui.widgets.prompt_line import PromptLine
 
-        lines = self.query(PromptLine)
-        line = lines.first() if lines else PromptLine(id="prompt")
-        if not lines:
+        line = self._line
+        if line is None:
+            line = self._line = PromptLine(id="prompt")
             await self.mount(line, after="#keys")
         self.query_one("#keys").display = False
-        line.open(prompt, word, placeholder, suggestions, value)
         self._line_for = self.session.state.neuron
+        self._line_draft = self.triage.drafts.line(prompt, self._line_for)
+        left = drafts.kept(self._line_draft)
+        if left is not None and prompt == "tags":
+            value = left
+            self._notify("Tags that were typed and never entered are back.")
+        elif left is not None:
+            line.remember(prompt, left)
+            self._notify("↑ brings back a line that was never entered.")
+        line.open(prompt, word, placeholder, suggestions, value)
 
     @on(LineLeft)
     def _line_left(self) -> None:
+        self._line_ended()
+
+    def _line_ended(self) -> None:
         self.query_one("#keys").display = True
+        drafts.drop(self._line_draft)
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
-        self.query_one("#keys").display = True
+        self._line_ended()
         session, text = self.session, message.text
         with self.guard():
             match message.prompt:

@@ -1,7 +1,6 @@
 """Deciding on neurons: verdicts, notes, tags, bookmarks, undo; copies and exports as Markdown."""
 
 import asyncio
-import hashlib
 import os
 import shlex
 import subprocess
@@ -13,14 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmscope.core.base.config import data_folder
+import numpy as np
+
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.files import user_path
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import written
+from vlmscope.core.notebook.values import VERDICTS, Verdict
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.dialogs import drafts
+from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.messages import Copy, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
 
@@ -49,6 +53,11 @@ class TriageControl:
     terminal: Callable[[], AbstractContextManager[None]]
     keep_key: str
 
+    @property
+    def drafts(self) -> Drafts:
+        """The files of what is being typed."""
+        return Drafts(self.session.store.manifest.scan_id)
+
     # -- changes -------------------------------------------------------------------------------------------------
 
     def _write_later(self, neuron: Neuron, call: "Callable[[Notebook], Change | None]") -> None:
@@ -63,8 +72,6 @@ class TriageControl:
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
-        from vlmscope.core.notebook.values import Verdict
-
         neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
         self._write_later(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
@@ -131,10 +138,9 @@ class TriageControl:
 
         neuron = self.session.state.neuron
         entry = await self.notebook.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
-        draft = drafts(self.session.store.manifest.scan_id, neuron)
-        try:
-            left = draft.read_text(encoding="utf-8", errors="surrogatepass")
-        except OSError:
+        draft = self.drafts.note(neuron)
+        left = drafts.kept(draft)
+        if left is None:
             return neuron, entry.note, draft
         if left != entry.note:
             self.post(Notice("A draft that was never saved is back."))
@@ -172,7 +178,8 @@ class TriageControl:
             if new == text:
                 path.unlink()
             return
-        await self.keep_note(neuron, new.removesuffix("\n") if not text.endswith("\n") else new, path)
+        edited = new.removesuffix("\n") if not text.endswith("\n") else new
+        await self.keep_note(neuron, edited if edited == text else written(edited), path)
         await asyncio.to_thread(draft.unlink, missing_ok=True)
 
     # -- Markdown -----------------------------------------------------------------------------------------------
@@ -191,7 +198,9 @@ class TriageControl:
         """Write the report of all kept neurons into a new folder."""
         from vlmscope.core.report.write import write_report
 
-        kept = [neuron for neuron, mark in self.session.scene.noted.marks.items() if mark.verdict == "keep"]
+        verdict = self.session.scene.noted.verdict
+        flat = np.flatnonzero(verdict == VERDICTS.index(Verdict.KEEP)).tolist()
+        kept = [Neuron(*divmod(at, self.session.store.neurons)) for at in flat]
         if not kept:
             raise UsageError(
                 "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."
@@ -233,9 +242,3 @@ def what_changed(change: "Change") -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-
-
-def drafts(scan_id: str, neuron: Neuron) -> Path:
-    """Where the draft of a neuron's note is kept while it is being written."""
-    name = hashlib.sha256(scan_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return data_folder() / "drafts" / name / f"{neuron.layer}-{neuron.index}.md"

@@ -1,6 +1,5 @@
 """``vlmscope merge``: one scan of the shards that several machines have made."""
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +26,6 @@ def merge(
     where they are, and are not needed any more.
     """
     check_out(out)  # before torch is loaded
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written remains
     from vlmscope.core.scan.merge import merge_scans  # late: it imports torch
 
     notes = Notes()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.signals import Ending
 
 
 class NoTerminalError(VlmscopeError):
@@ -26,7 +27,7 @@ def open_screen(
         device, dtype: where and how the model runs if it is needed; the settings' where not given.
 
     Returns:
-        the screen's exit code.
+        the screen's exit code; 128 and the number of the signal, if one has ended it.
 
     Raises:
         UsageError: if the address is none, or lies outside the model.
@@ -51,7 +52,8 @@ def open_screen(
     app = VlmscopeApp(
         store=store, config=config, start=start, name=DEMO if scan == DEMO else store.folder.resolve().name
     )
-    app.run()
+    with Ending(lambda ending: app.leave(ending.number)):
+        app.run()
     return app.return_code or 0
 
 

@@ -1,19 +1,16 @@
 """A scan at work: the model loaded, progress on stderr, Ctrl-C heard, one process or several, and what came of it."""
 
 import contextlib
-import os
 import shlex
-import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Self
 
 import typer
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.signals import Ending, exit_code
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
@@ -76,8 +73,10 @@ def run_job(job: Job) -> Manifest:
     spec = ModelSpec(model.name, model.revision, model.device, model.dtype, options.hook, model.trust_remote_code)
     vlm = load(spec, seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
+    # The first signal ends the scan within a batch; the next one ends the program at once.
+    stop = Ending(Ending.release)
     try:
-        with _Stop() as stop, progress(notes, who=job.who) as report:
+        with stop, progress(notes, who=job.who) as report:
             return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
     except Cancelled as stopped:
         if job.who:
@@ -87,7 +86,7 @@ def run_job(job: Job) -> Manifest:
             notes.write(stopped.message)
             given = [argument for argument in sys.argv[1:] if argument != "--resume"]
             notes.write(f"Go on with: {shlex.join([PROGRAM, *given, '--resume'])}")
-        raise typer.Exit(128 + stop.signal) from None
+        raise typer.Exit(exit_code(stop.number)) from None
     finally:
         if cache.trouble is not None:
             notes.write(cache.trouble)
@@ -165,49 +164,6 @@ def _report(job: Job, manifest: Manifest) -> None:
         note(f"This is shard {partial_scan.shard}. With all of them: {PROGRAM} merge SHARD... --out SCAN")
         return
     write_labels(out)
-
-
-class _Stop:
-    """Ctrl-C, SIGTERM and SIGHUP end the scan within a batch; the second of them ends the program at once.
-
-    SIGHUP stays ignored where it is, as under nohup.
-    """
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    def __enter__(self) -> Self:
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        self._before = {number: signal.signal(number, self._ask) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        if number == signal.SIGHUP:
-            _drop_lost_terminal()
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-
-    def is_asked(self) -> bool:
-        """Whether the scan is to end."""
-        return self.signal != 0
-
-
-def _drop_lost_terminal() -> None:
-    """Discard what is written from now on where the terminal is gone: writing to it would be an error."""
-    for stream in (1, 2):
-        try:
-            os.write(stream, b"")
-        except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream)
-            os.close(null)
 
 
 def _known_settings(job: Job) -> dict[str, object]:

@@ -6,7 +6,7 @@ import typer
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import plain, written
 from vlmscope.core.notebook.events import clean_tags
 from vlmscope.core.notebook.values import Change, Entry, Kind, Value, Verdict
 from vlmscope.core.report.collect import noted
@@ -51,7 +51,7 @@ def verdict(
     with open_notebook(store) as notebook:
         changes = []
         if note is not None:
-            changes.append(notebook.set_note(neuron, note))
+            changes.append(notebook.set_note(neuron, written(note)))
         if tags:
             kept = notebook.entry(neuron).tags if all(tag.strip() for tag in tags) else ()
             changes.append(notebook.set_tags(neuron, (*kept, *added)))

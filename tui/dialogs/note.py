@@ -1,6 +1,5 @@
 """Writing a note: a box of text over the screen. Every pause writes a draft, so that nothing typed is lost."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +10,8 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import TextArea
 
-from vlmscope.core.base.files import write_whole
+from vlmscope.core.base.text import plain, written
+from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.widgets.prompt_line import drained
 
@@ -35,39 +35,36 @@ class NoteScreen(ModalScreen[None]):
         self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        box = TextArea(self._before, soft_wrap=True, show_line_numbers=False, id="note", compact=True)
-        box.border_title = self._title
+        box = TextArea(written(self._before), soft_wrap=True, show_line_numbers=False, id="note", compact=True)
+        box.border_title = plain(self._title)
         box.border_subtitle = "esc saves · ctrl+g leaves it as it was"
         yield box
 
     def on_mount(self) -> None:
         box = self.query_one(TextArea)
+        self._before = box.text  # without control characters: a note that is not edited stays as it was
         box.move_cursor(box.document.end)
         box.focus()
 
     def on_text_area_changed(self) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(DRAFT_AFTER_S, self._write_draft)
+        self._timer = self.set_timer(DRAFT_AFTER_S, self.keep_draft)
 
-    def _write_draft(self) -> None:
+    def keep_draft(self) -> None:
+        """Write what is typed so far, if the note was changed."""
         text = self.query_one(TextArea).text
-        if text == self._before and not self._draft.exists():
-            return
-        # Typing continues where a draft cannot be written: the note itself is saved on leaving.
-        with contextlib.suppress(OSError):
-            self._draft.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._draft, text.encode("utf-8", "surrogatepass"))
+        if text != self._before or self._draft.exists():
+            drafts.keep(self._draft, text)
 
     async def action_leave(self, save: bool) -> None:
         box = self.query_one(TextArea)
         await drained(box)  # what was typed before this key is in the text
         if not save:
-            with contextlib.suppress(OSError):
-                self._draft.unlink(missing_ok=True)
+            drafts.drop(self._draft)
             end(self)
             return
-        self._write_draft()
+        self.keep_draft()
         changed = box.text != self._before or self._draft.exists()
         if end(self) and changed:
             self._keep(box.text)

@@ -8,8 +8,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -27,7 +30,7 @@ Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 def row(parts: Iterable[Span], width: int) -> Strip:
     """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks.
 
-    Everything that is shown as lines passes here, so that no control character of outside text reaches a terminal.
+    Control characters of outside text become blanks here, so that they have a width when lines are laid out.
     """
     segments: list[Segment] = []
     for given, look in parts:
@@ -104,6 +107,26 @@ def dressed(strip: Strip, base: Style) -> Strip:
         ],
         strip.cell_length,
     )
+
+
+class PlainLines(LineFilter):
+    """The last step of all that is drawn, by any widget: no control character and no bidirectional formatting.
+
+    Texts of Textual's own widgets (the note, prompts, toasts, titles of borders, the palette) are changed here alone.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 (Textual's)
+        """The same segments where all can be printed, as nearly always; the width in cells never changes."""
+        if all(segment.text.isprintable() for segment in segments):
+            return segments
+        return [Segment(_of_same_width(segment.text), segment.style, segment.control) for segment in segments]
+
+
+def _of_same_width(text: str) -> str:
+    clean = plain(text)  # a character for each
+    if clean == text:
+        return text
+    return "".join(new if new == old else new * cell_len(old) for old, new in zip(text, clean, strict=True))
 
 
 class Lines(Widget, Generic[View], can_focus=False):

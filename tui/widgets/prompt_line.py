@@ -12,6 +12,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from vlmscope.core.base.text import plain
 from vlmscope.tui.messages import LineEntered, LineLeft
 
 DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
@@ -81,6 +82,7 @@ class PromptLine(Horizontal):
 
     def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
         """Show the line with ``word`` in front, ``value`` to begin with, and the cursor in it."""
+        value = plain(value)
         self._prompt = prompt
         self._given = value
         self._at = len(self._history.get(prompt, []))
@@ -92,6 +94,18 @@ class PromptLine(Horizontal):
         box.cursor_position = len(value)
         self.display = True
         self.screen.set_focus(box)
+
+    @property
+    def typed(self) -> str:
+        """What stands in the line and was not entered yet; empty if it is hidden, or has only what was given."""
+        value = self.query_one(PromptInput).value if self.display else ""
+        return value if value.strip() and value != self._given else ""
+
+    def remember(self, prompt: str, text: str) -> None:
+        """Add an earlier line, for ``recall``."""
+        lines = self._history.setdefault(prompt, [])
+        if text.strip() and lines[-1:] != [text]:
+            lines.append(text)
 
     def close(self) -> None:
         """Hide the line."""
@@ -113,8 +127,6 @@ class PromptLine(Horizontal):
         if text is None or not (text.strip() or self._given):
             self.screen.post_message(LineLeft())
         else:
-            lines = self._history.setdefault(self._prompt, [])
-            if text.strip() and lines[-1:] != [text]:
-                lines.append(text)
+            self.remember(self._prompt, text)
             self.screen.post_message(LineEntered(self._prompt, text))
         await drained(self.screen)

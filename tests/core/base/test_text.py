@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import plain, written
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too
 
@@ -47,3 +47,11 @@ def test_a_limit_is_kept(text: str, limit: int) -> None:
         assert plain(text).startswith(cut[:-1])
     else:
         assert cut == plain(text)
+
+
+@given(ANY_TEXT)
+def test_a_note_keeps_all_but_control_characters(text: str) -> None:
+    kept = written(text)
+    assert len(kept) == len(text)
+    for old, new in zip(text, kept, strict=True):
+        assert new == (" " if unicodedata.category(old) == "Cc" and old not in "\t\n\r" else old)

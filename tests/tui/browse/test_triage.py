@@ -1,5 +1,6 @@
 """Triage by keys: what is decided is in the notebook before its mark is on the screen, and nothing typed is lost."""
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.texts import FoldedTexts
 from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.browse.triage import drafts
+from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.views.state import Decided, Filter, Order
+
+
+def draft_of(scan: Path) -> Path:
+    return Drafts(read_manifest(scan).scan_id).note(Neuron(0, 0))
 
 
 def path_of(scan: Path) -> Path:
@@ -202,6 +208,54 @@ async def test_notes_tags_and_explanations_are_searched(scan: Path) -> None:
         await on.until(lambda: "or in its texts" in on.notes)
 
 
+async def test_a_search_reads_the_notebook_once_and_follows_what_is_written(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(1, 4), "trains")
+        kept.set_note(Neuron(2, 5), "boats")
+    read = []
+    texts = Notebook.texts
+
+    def counted(self: Notebook, layers: int, neurons: int) -> FoldedTexts | None:
+        read.append(1)
+        return texts(self, layers, neurons)
+
+    monkeypatch.setattr(Notebook, "texts", counted)
+    async with running(scan, start=Neuron(0, 1)) as on:
+        await on.until(lambda: on.session.notebook_read)
+        for words, neuron in (("train", Neuron(1, 4)), ("boat", Neuron(2, 5)), ("train", Neuron(1, 4))):
+            await on.type(f"/{words}")
+            await on.until(lambda neuron=neuron: on.neuron == neuron)  # type: ignore[misc]
+        await on.press("t")
+        await on.press(*"harbour", "enter")
+        await on.until(lambda: "#harbour" in on.page)
+        await on.type(":2.5")
+        await on.until(lambda: on.neuron == Neuron(2, 5))
+        await on.type("/harbour")
+        await on.until(lambda: on.neuron == Neuron(1, 4))
+        assert len(read) == 1
+        with notebook(scan) as other:
+            other.set_note(Neuron(3, 6), "a lighthouse")
+        on.browse.look()
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(3, 6)) > 0)
+        await on.type("/lighthouse")
+        await on.until(lambda: on.neuron == Neuron(3, 6))
+        assert len(read) == 2
+
+
+async def test_more_texts_than_are_kept_are_found(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(1, 4), "trains")
+        kept.set_note(Neuron(2, 5), "more trains")
+    monkeypatch.setattr(Notebook, "texts", lambda *_: None)
+    async with running(scan, start=Neuron(0, 1)) as on:
+        await on.until(lambda: on.session.notebook_read)
+        for expected in (Neuron(1, 4), Neuron(2, 5), Neuron(1, 4)):
+            await on.type("/train")
+            await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
+
+
 async def test_a_session_goes_on_where_the_last_one_ended(scan: Path) -> None:
     labels = ScanStore(scan).stored_labels().label
     place = next(int(index) for index in np.flatnonzero(labels[2] == Label.TEXT) if index > 0)
@@ -246,7 +300,7 @@ async def test_a_note_that_is_left_as_it_was_changes_nothing(scan: Path) -> None
 
 
 async def test_a_draft_outlives_the_program(scan: Path) -> None:
-    draft = drafts(read_manifest(scan).scan_id, Neuron(0, 0))
+    draft = draft_of(scan)
     async with running(scan) as on:
         await on.press("i")
         on.app.screen.query_one(TextArea).text = "half a thought"
@@ -262,17 +316,41 @@ async def test_a_draft_outlives_the_program(scan: Path) -> None:
     assert entry(scan, Neuron(0, 0)).note == "half a thought"
 
 
+async def test_what_was_typed_when_the_program_ended_comes_back(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("t", *"xyzzy")
+        await on.browse.keep_typed()
+    async with running(scan) as on:
+        await on.press("colon", *"words blue")
+        await on.browse.keep_typed()
+        await on.press("escape", "colon", *"words cat")
+        await on.browse.keep_typed()
+    async with running(scan) as on:
+        await on.press("j", "t")
+        assert "xyzzy" not in on.screen, "tags of another neuron"
+        await on.press("escape", "k", "t")
+        await on.until(lambda: "Tags that were typed and never entered are back." in on.notes)
+        await on.press("enter")
+        await on.until(lambda: entry(scan, Neuron(0, 0)).tags == ("xyzzy",))
+        await on.press("colon")
+        assert "↑ brings back" in on.notes
+        await on.press("up")
+        assert "words cat" in on.screen
+        await on.press("escape", "t")
+        assert not list(Drafts(read_manifest(scan).scan_id).folder.iterdir())
+
+
 async def test_a_note_that_cannot_be_saved_stays_as_a_draft(scan: Path) -> None:
     with notebook(scan) as kept:
         kept.set_bookmark(Neuron(0, 0), True)
         async with running(scan) as on:
             await on.press("i")
             on.app.screen.query_one(TextArea).text = "kept all the same"
-            await on.until(drafts(read_manifest(scan).scan_id, Neuron(0, 0)).exists)
+            await on.until(draft_of(scan).exists)
             path_of(scan).write_bytes(b"no database " * 1000)
             await on.press("escape")
             await on.until(lambda: "What you wrote is kept in" in on.notes)
-    assert drafts(read_manifest(scan).scan_id, Neuron(0, 0)).read_text() == "kept all the same"
+    assert draft_of(scan).read_text() == "kept all the same"
 
 
 async def test_a_very_long_note_is_for_an_editor(scan: Path) -> None:
@@ -334,6 +412,44 @@ async def test_hostile_words_cannot_break_the_screen(scan: Path) -> None:
         await on.press("escape")
         await on.pilot.pause()
     assert entry(scan, Neuron(0, 0)).note == bad
+
+
+async def test_an_edited_note_is_kept_without_control_characters(scan: Path) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(0, 0), "red\x1b]52;c;UFdO\x07\ttab\nבית\u200f")
+    async with running(scan) as on:
+        await on.press("i")
+        await on.until(lambda: isinstance(on.app.screen, NoteScreen))
+        assert "red ]52;c;UFdO " in on.screen
+        await on.press("!", "escape")
+        await on.until(lambda: "בית!" in on.page.replace(" ", ""))
+    assert entry(scan, Neuron(0, 0)).note == "red ]52;c;UFdO \ttab\nבית\u200f!"
+
+
+async def test_tags_of_a_stranger_are_typed_over_as_text(scan: Path) -> None:
+    with notebook(scan) as kept:
+        kept.set_tags(Neuron(0, 0), ["swapped"])
+        db = sqlite3.connect(kept.path)
+        db.execute("UPDATE tags SET tag = ?", ("a\x1b]52;c;UFdO\x07b",))
+        db.commit()
+        db.close()
+    async with running(scan) as on:
+        await on.until(lambda: "#a ]52;c;UFdO b" in on.page)
+        await on.press("t")
+        assert "a ]52;c;UFdO b" in on.screen
+        await on.press("comma", "c", "enter")
+        await on.until(lambda: entry(scan, Neuron(0, 0)).tags == ("a ]52;c;UFdO b", "c"))
+
+
+async def test_a_notebook_found_beside_the_scan_is_named(scan_copy: Path) -> None:
+    with notebook(scan_copy) as kept:
+        kept.set_note(Neuron(0, 0), "a note")
+        beside = kept.path.rename(scan_copy.with_name(f"{scan_copy.name}.notebook.sqlite"))
+    async with running(scan_copy) as on:
+        await on.until(lambda: f"The notebook beside the scan is used: {beside}." in on.notes)
+    async with running(scan_copy, config=Config(notebooks="beside")) as on:
+        await on.until(lambda: "a note" in on.page)
+        assert "beside" not in on.notes
 
 
 async def test_copying_as_markdown(scan: Path) -> None:

@@ -288,7 +288,10 @@ def test_dry_run_that_cannot_write(scan: Path, tmp_path: Path, capsys: pytest.Ca
     assert "cannot be written" in said
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(server: ApiServer, scan: Path, own_home: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_keeps_what_is_finished_and_the_user_reads_how_to_go_on(
+    server: ApiServer, scan: Path, own_home: Path, sent: signal.Signals, code: int
+) -> None:
     (own_home / "config.toml").write_text("[api]\nrequests_at_once = 1\n")
     gate = Gate(completion())
     server.script.append(completion())
@@ -303,12 +306,12 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(server: ApiServer, 
     )
     try:
         assert gate.entered.wait(120)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, sent)
         out, err = process.communicate(timeout=60)
     finally:
         gate.opened.set()
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
     assert "pays nothing twice" in err
     assert "Traceback" not in err

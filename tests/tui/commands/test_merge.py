@@ -1,6 +1,5 @@
 """``vlmscope merge`` as a user types it."""
 
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from tests.core.scan.test_merge import equal, silent
 from tests.support.tiny import make_images, make_model
+from vlmscope.core.base.signals import ENDING
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
 from vlmscope.core.scan.scan import scan
@@ -71,20 +71,20 @@ def test_an_existing_folder_is_not_overwritten(
     assert "exists already" in capsys.readouterr().err
 
 
-def test_sigterm_ends_a_merge_and_nothing_half_written_remains(
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_a_merge_and_nothing_half_written_remains(
     made: tuple[Path, list[Path]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    sent: signal.Signals,
 ) -> None:
     def meanwhile(self: LayerArrays, *_: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(sent)
 
     monkeypatch.setattr(LayerArrays, "put", meanwhile)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert main(["merge", *map(str, made[1]), "--out", str(tmp_path / "out")]) == 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    before = [signal.getsignal(one) for one in ENDING]
+    assert main(["merge", *map(str, made[1]), "--out", str(tmp_path / "out")]) == 128 + sent
+    assert [signal.getsignal(one) for one in ENDING] == before
     assert "stopped" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -78,7 +78,7 @@ def test_json_is_the_whole_entry(scan: Path, capsys: pytest.CaptureFixture[str])
     assert captured.out.isascii() and "\x1b" not in captured.out + captured.err
     found: dict[str, Any] = json.loads(captured.out)
     assert list(found) == list(NotedPart.model_fields)
-    assert (found["neuron"], found["verdict"], found["note"]) == ("L2/N17", "keep", "hö\x1b[2J")
+    assert (found["neuron"], found["verdict"], found["note"]) == ("L2/N17", "keep", "hö [2J")
     assert found["explanations"][0]["text"] == "tr\x1bains"
     assert NotedPart.model_validate(found).tags == ()
 
@@ -119,3 +119,20 @@ def test_no_scan_and_a_damaged_notebook_are_told(
     scan_copy.with_name("copy.notebook.sqlite").write_bytes(b"no database" * 100)
     assert decide(scan_copy, "L2/N17", "keep") == 1
     assert "notebook" in capsys.readouterr().err
+
+
+def test_a_notebook_found_beside_the_scan_is_named(scan_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(scan_copy)
+    with open_notebook(store) as notebook:
+        own = notebook.path
+        notebook.set_note(AT, "mine")
+    assert decide(scan_copy, "L2/N17", "keep") == 0
+    assert "beside" not in capsys.readouterr().err
+    beside = own.rename(scan_copy.with_name(f"{scan_copy.name}.notebook.sqlite"))
+    said = f"The notebook beside the scan is used: {beside}. To use your own, move that file away."
+    for command in (["verdict", str(scan_copy), "L2/N17", "reject"], ["show", str(scan_copy), "L2/N17"]):
+        assert main(command) == 0
+        assert capsys.readouterr().err.splitlines()[0] == said
+    own.write_bytes(beside.read_bytes())
+    assert decide(scan_copy, "L2/N17", "keep") == 0
+    assert f"is used, not yours ({own}): {beside}." in capsys.readouterr().err

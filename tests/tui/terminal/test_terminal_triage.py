@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.terminal.test_terminal import Terminal
+from tests.support.terminal import Terminal
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vlmscope.core.base.config import load_config
-from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.notebook import Notebook, note_on_path, notebook_path
 from vlmscope.core.store.manifest import Progress
 from vlmscope.core.store.progress import progress_text
 from vlmscope.core.store.reader import ScanStore, open_scan
@@ -30,11 +30,14 @@ def _notebook_path(store: ScanStore) -> Path:
 
 
 def open_notebook(store: ScanStore) -> Notebook:
-    """The scan's notebook, made if there is none.
+    """The scan's notebook, made if there is none; one that was found beside the scan is named on stderr.
 
     Raises:
         NotebookError: if it cannot be opened.
     """
+    which = note_on_path(store.manifest.scan_id, store.folder, load_config().notebooks)
+    if which:
+        note(which)
     return Notebook.open(_notebook_path(store), store.manifest.scan_id)
 
 

@@ -183,15 +183,20 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
 
 
 def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
-    """The newest score of the leading explanation, or of another if that has none; no line where there is none."""
+    """The first score of each kind, of the leading explanation, or of another if that has none; no line without any."""
     entry = meaning.entry
     if entry is None or not meaning.scores:
         return []
-    from vlmscope.tui.widgets.page.score_words import score_text
+    from vlmscope.tui.widgets.page.score_words import first_scores
 
     for saved in entry.explanations:
-        for report in meaning.scores.get(saved.id, ())[:1]:
-            return [row([subject("score", palette), (score_text(report), palette.text)], width)]
+        reports = meaning.scores.get(saved.id, ())
+        if reports:
+            text, shown = first_scores(reports)
+            more = sum(len(others) for others in meaning.scores.values()) - shown
+            parts: list[Span] = [subject("score", palette), (text, palette.text)]
+            note = f"  {more} more: {meaning.score_key}" if more else ""
+            return [row([*parts, (note, palette.muted)], width)]
     return []
 
 
