@@ -12,9 +12,10 @@ from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Event, Key
+from textual.events import Event, Key, Paste
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.timer import Timer
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
@@ -25,10 +26,11 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
-from vlmscope.tui.terminal import Leave, TerminalDriver
+from vlmscope.tui.terminal import Dropped, Leave, TerminalDriver, fitting, input_of
 from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
+DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
 
@@ -70,6 +72,8 @@ class VlmscopeApp(App[None]):
         self._config = config
         self._plain = PlainLines()
         self._left_by = 0
+        self._dropping: Timer | None = None  # until the user is told
+        self._dropped = 0
         self._early: list[Key] | None = []
         self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
 
@@ -129,11 +133,38 @@ class VlmscopeApp(App[None]):
         return True
 
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and isinstance(self._driver, TerminalDriver):
+            self._driver.key_taken()
+        if isinstance(event, Paste) and not event.is_forwarded:
+            self._bound_paste(event)
+            if not event.text:
+                return
         # What is typed before there is anything to move waits for it.
         if isinstance(event, Key) and self._early is not None:
             self._early.append(event)
         else:
             await super().on_event(event)
+
+    def _bound_paste(self, event: Paste) -> None:
+        """Cut what is pasted to what the input takes."""
+        box = input_of(self)
+        fit = event.text if box is None else fitting(box, event.text)
+        if len(fit) < len(event.text):
+            why = "characters of the paste do not fit here, and are left out"
+            self.on_dropped(Dropped(len(event.text) - len(fit), why))
+            event.text = fit
+
+    def on_dropped(self, message: Dropped) -> None:
+        """One toast for all that is dropped within a second, as the parts of one paste are."""
+        if self._dropping is not None:
+            self._dropping.stop()
+            message.count += self._dropped
+        self._dropped = message.count
+        self._dropping = self.set_timer(DROPPED_S, lambda: self._report_dropped(message))
+
+    def _report_dropped(self, message: Dropped) -> None:
+        self._dropping = None
+        self.notify(f"{message.count:,} {message.why}.", severity="warning", markup=False)
 
     def take_keys(self) -> None:
         """The screen is up: what was typed until now comes first, then every key as it comes."""

@@ -58,6 +58,7 @@ from vlmscope.tui.messages import (
     Repaint,
     RowChosen,
 )
+from vlmscope.tui.terminal import NOTE_MOST
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -72,7 +73,6 @@ if TYPE_CHECKING:
     from vlmscope.tui.widgets.prompt_line import PromptLine
 
 FOLDED = 110  #: cells from which list and page are side by side
-LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
 
 
 _PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
@@ -508,7 +508,7 @@ class BrowseScreen(Screen[None]):
         from vlmscope.tui.dialogs.note import NoteScreen
 
         neuron, text, draft = await self.triage.note_to_edit()
-        if len(text) > LONG_NOTE:
+        if len(text) > NOTE_MOST:
             editor = keys.keys_of("note.editor", self.config.keys)[0]
             self._notify(f"This note is too long for here: {editor} opens an editor.")
             return
