@@ -114,9 +114,11 @@ class VlmscopeApp(App[None]):
             self.push_screen(SafeCommandPalette(id="--command-palette"))
 
     def action_help_quit(self) -> None:
-        """ctrl+c kills nothing by surprise; it says how to leave."""
+        """ctrl+c stops what runs; where nothing does, the user reads how to quit."""
+        if self.browse.stop_work():
+            return
         quit_key = keys.keys_of("quit", self._config.keys)[0]
-        self.notify(f"{quit_key} quits; esc stops what the model does.", markup=False)
+        self.notify(f"{quit_key} quits; ctrl+c stops what the model does.", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
         typing = self.screen is self.browse and self.browse.focused is not None

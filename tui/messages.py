@@ -9,6 +9,7 @@ from textual.message import Message
 
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.state import PlaceAskedAt
 
 # -- widgets -----------------------------------------------------------------------------------------------------------
 
@@ -47,6 +48,14 @@ class Repaint:
     """Parts of the screen show something else now."""
 
     changed: Changed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``."""
+
+    text: str
+    asked_at: PlaceAskedAt
 
 
 @dataclass(frozen=True)
@@ -110,5 +119,5 @@ class AskConfirm:
 
 
 Ask = AskChoice | AskConfirm
-Posted = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
+Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | Ask
 Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

@@ -11,7 +11,7 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.running import Running
+from vlmscope.tui.browse.running import STOP_KEY, Running
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.messages import AskConfirm, Notice, Post, Repaint
 
@@ -45,7 +45,7 @@ class ExplainControl:
 
         session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
         if neuron in self.running.at:
-            self.post(Notice(f"{neuron} is being explained already; {self.running.stop_key} stops it."))
+            self.post(Notice(f"{neuron} is being explained already; {STOP_KEY} stops it."))
             return None
         problem = key_problem(settings)
         if problem:
@@ -114,6 +114,5 @@ class ExplainControl:
         if whole.note:
             self.post(Notice(whole.note, None, severity="warning"))
         self.post(Repaint(incoming.take_entry(session, entry)))
-        if neuron != session.state.neuron:
-            what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
-            self.post(Notice(f"{neuron} {what}."))
+        what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
+        self.post(Notice(f"{neuron} {what}."))
