@@ -184,7 +184,7 @@ def test_the_notebook(files: Path) -> None:
         verdicts = Counter(mark.verdict for mark in notebook.marks().values() if mark.verdict)
         assert verdicts == {Verdict.KEEP: 2, Verdict.UNSURE: 1}
         assert notebook.resume() == Resume(A, "layer 0", "clearest")
-        assert len(list(notebook.texts())) == 11
+        assert len(list(notebook.each_text())) == 11
         # What that version undid is redone, and what it did is undone.
         assert notebook.redo() == Change(D, Kind.NOTE, "", "undone")
         assert notebook.undo() == Change(D, Kind.NOTE, "undone", "")

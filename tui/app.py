@@ -8,14 +8,17 @@ from typing import ClassVar
 
 from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Event, Key, Paste
+from textual.events import Click, Event, Key, Mount, Paste
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.timer import Timer
+from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
@@ -26,6 +29,7 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.dialogs.ending import is_on_top
 from vlmscope.tui.terminal import Dropped, Leave, TerminalDriver, fitting, input_of
 from vlmscope.tui.widgets.lines import PlainLines
 
@@ -35,7 +39,18 @@ LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends
 
 
 class SafeCommandPalette(CommandPalette):
-    """Textual's command palette; a page of no matches is not a reason to end."""
+    """Textual's command palette, which takes one choice; a page of no matches does not end the program."""
+
+    def on_mount(self, event: Mount) -> None:
+        if not is_on_top(self):  # it was left before it was up: Textual's own handler would look for its list
+            event.prevent_default()
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        # Textual 8.2 leaves, and runs the command, at each of two enters or clicks that arrive together. It searches
+        # for what was typed when its list is gone.
+        self.disable_messages(Button.Pressed, Input.Submitted, Input.Changed, OptionList.OptionSelected, Click)
+        self._stop_no_matches_countdown()
+        return super().dismiss(result) if is_on_top(self) else AwaitComplete()
 
     def _action_command_list(self, action: str) -> None:
         with contextlib.suppress(KeyError):  # of Textual 8.2: its list counts no lines where nothing matches
@@ -112,6 +127,9 @@ class VlmscopeApp(App[None]):
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(SafeCommandPalette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        self.push_screen(SafeCommandPalette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help_quit(self) -> None:
         """ctrl+c stops what runs; where nothing does, the user reads how to quit."""

@@ -73,6 +73,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)"),
         Action("simulate", "S", "simulate", "score", "Score the explanation by simulating (an API costs money)"),
         Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes"),
+        Action("allow", "a", "allow", "allow", "Allow the scan's model to be downloaded, its pictures to be read"),
         Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron"),
     ),
     "Decide": (

@@ -52,10 +52,14 @@ class Repaint:
 
 @dataclass(frozen=True)
 class Scored:
-    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``."""
+    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``.
+
+    ``score``: its place among the scores of the neuron.
+    """
 
     text: str
     asked_at: PlaceAskedAt
+    score: int
 
 
 @dataclass(frozen=True)

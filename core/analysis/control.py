@@ -18,8 +18,11 @@ from vlmscope.core.base.errors import SamplesError, UsageError
 from vlmscope.core.data.images import is_file
 from vlmscope.core.data.samples import Data, ListedImage, data_path
 from vlmscope.core.store.manifest import MANIFEST, Manifest
+from vlmscope.core.store.original import UNCHECKED, original_problem
 from vlmscope.core.store.progress import check_whole
 from vlmscope.core.store.reader import ScanStore
+
+PUT_BACK = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
 
 
 def control_places(store: ScanStore) -> tuple[Path, Path]:
@@ -70,6 +73,10 @@ def _is_scan(folder: Path) -> bool:
 def control_data(store: ScanStore, images: str | None = None, limit: int | None = None) -> Data:
     """The samples of a scan, in its order, with the descriptions stored in it.
 
+    A picture is used if its SHA-256 is the scan's. Others are used in a folder that the user names with ``images``, and
+    those without a digest where ``store.images_trusted``: the crops that a control keeps may be passed on with it. What
+    the scan skipped is skipped without being read.
+
     Args:
         images: the folder that the scan's image paths are relative to, or ``demo``; None for the one in its manifest.
         limit: how many samples, from the first on; None for all.
@@ -77,29 +84,44 @@ def control_data(store: ScanStore, images: str | None = None, limit: int | None 
     Raises:
         UsageError: if the scan is a control itself.
         StoreError: if it is unfinished: then not all of its samples are known.
-        SamplesError: if images are missing.
+        SamplesError: if images are missing, or are not those that were scanned.
     """
     manifest = store.manifest
     if manifest.control is not None:
         raise UsageError(f"{store.folder} is itself a control.", "Name the scan that it belongs to.")
     check_whole(store, "A control takes")
-    hint = "Put the images back, or name the folder that their paths are relative to: --images FOLDER"
     if images == DEMO:
         name, root = DEMO, demo_folder()
     elif images is not None:
         name, root = manifest.data if manifest.data != DEMO else images, data_path(images)
     elif manifest.image_root is None:
-        raise SamplesError(f"{store.folder} does not name the folder of its images.", hint)
+        raise SamplesError(f"{store.folder} does not name the folder of its images.", PUT_BACK)
     else:
         name = manifest.data
         root = demo_folder() if manifest.image_root == DEMO else Path(manifest.image_root)
     samples = [store.sample(index) for index in range(manifest.samples)][:limit]
-    skipped = {skip.sample for skip in manifest.skipped}
+    skipped = {skip.sample: skip.reason for skip in manifest.skipped}
     missing = [s.image for s in samples if s.index not in skipped and not is_file(root / s.image)]
     if missing:
         raise SamplesError(
             f"Of the {len(samples)} images of {store.folder}, {len(missing)} are not in {root}, {missing[0]} first.",
-            hint,
+            PUT_BACK,
         )
+    named = None if images is None else root.resolve()
+    for sample in samples:
+        path = root / sample.image
+        if sample.index in skipped or (named is not None and path.resolve().is_relative_to(named)):
+            continue
+        problem = original_problem(path, sample.sha256, sample.within)
+        if problem:
+            unchecked = problem.startswith(UNCHECKED)
+            raise SamplesError(
+                f"The images of {store.folder} cannot be scanned again: {problem}.",
+                f"If you trust the scan, add --trust-images; or {PUT_BACK[0].lower()}{PUT_BACK[1:]}"
+                if unchecked
+                else PUT_BACK,
+            )
     # A skipped sample keeps its place, so that the others keep their numbers.
-    return Data(name, root, tuple(ListedImage(sample.image, sample.description) for sample in samples))
+    return Data(
+        name, root, tuple(ListedImage(s.image, s.description, trouble=skipped.get(s.index, "")) for s in samples)
+    )

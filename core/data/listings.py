@@ -34,6 +34,7 @@ class ListedImage:
     image: str  #: path relative to the data's root
     description: str | None
     place: str = field(default="", compare=False)  #: where it is listed: "samples.jsonl, line 7"; "" in a folder
+    trouble: str = field(default="", compare=False)  #: why it is left out without being read; "" if it is not
 
 
 @dataclass(frozen=True)

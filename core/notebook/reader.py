@@ -1,7 +1,10 @@
 """What a notebook holds, read from its tables."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import events
@@ -13,18 +16,10 @@ from vlmscope.core.notebook.codec import (
     unpacked,
     verdict_from,
 )
-from vlmscope.core.notebook.explanation import FailedExplanation, Source
+from vlmscope.core.notebook.explanation import FailedExplanation
 from vlmscope.core.notebook.file import NotebookFile
-from vlmscope.core.notebook.values import (
-    Entry,
-    Kind,
-    Mark,
-    NotebookText,
-    Resume,
-    SavedExplanation,
-    SavedScore,
-    Verdict,
-)
+from vlmscope.core.notebook.texts import FOLDED_CHARACTERS, FoldedTexts
+from vlmscope.core.notebook.values import Entry, Mark, MarkBit, Resume, SavedExplanation, SavedScore
 
 _EXPLANATIONS = (
     "SELECT id, source, model, prompt_version, created, text, details FROM explanations"
@@ -35,28 +30,26 @@ _SCORES = (
     " FROM scores JOIN explanations ON explanations.id = scores.explanation"
     " WHERE explanations.layer = ? AND explanations.idx = ? AND NOT explanations.removed ORDER BY scores.id DESC"
 )
-# For ``marks``: layer and index in one integer, all that there is in the bits of another, as 100,000 rows of more are
-# slow to take in. The lowest two bits are the verdict's place in ``_VERDICTS``.
-_VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
-_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED, _FAILED = 4, 8, 16, 32, 64, 128
-_MARKED = """
-    SELECT layer << 32 | idx,
-        CASE verdict WHEN 'keep' THEN 1 WHEN 'reject' THEN 2 WHEN 'unsure' THEN 3 ELSE 0 END
-            + 4 * bookmark + 8 * (note IS NOT NULL) AS bits
-    FROM neurons WHERE bits
-"""
-_ADDED = (
-    (_TAG, "SELECT DISTINCT layer << 32 | idx FROM tags"),
+# For marks: ``Mark.bits`` in an integer beside the address, as 100,000 rows of more values are slow to take in.
+_OWN_BITS = (
+    "CASE verdict WHEN 'keep' THEN 1 WHEN 'reject' THEN 2 WHEN 'unsure' THEN 3 ELSE 0 END"
+    f" + {MarkBit.BOOKMARK:d} * (bookmark <> 0) + {MarkBit.NOTE:d} * (note IS NOT NULL)"
+)
+_BIT_SOURCES = (
+    (_OWN_BITS, "FROM neurons WHERE 1"),
+    (f"{MarkBit.TAGS:d}", "FROM tags WHERE 1"),
     # Words that are there to be scored alone (``Source.of_the_neuron``) explain nothing.
+    (f"{MarkBit.EXPLAINED:d}", "FROM explanations WHERE NOT removed AND source NOT IN ('concepts', 'borrowed')"),
     (
-        _EXPLAINED,
-        "SELECT layer << 32 | idx FROM explanations WHERE NOT removed AND source NOT IN ('concepts', 'borrowed')",
+        f"{MarkBit.SCORED:d}",
+        "FROM scores JOIN explanations ON explanations.id = explanation WHERE NOT removed",
     ),
-    (
-        _SCORED,
-        "SELECT layer << 32 | idx FROM scores JOIN explanations ON explanations.id = explanation WHERE NOT removed",
-    ),
-    (_FAILED, "SELECT DISTINCT layer << 32 | idx FROM failures"),
+    (f"{MarkBit.FAILED:d}", "FROM failures WHERE 1"),
+)
+_TEXTS = (
+    "SELECT layer, idx, note FROM neurons WHERE note IS NOT NULL",
+    "SELECT layer, idx, tag FROM tags",
+    "SELECT layer, idx, text FROM explanations WHERE NOT removed",
 )
 
 
@@ -119,43 +112,66 @@ class NotebookReader:
         return Neuron(*row) if row else None
 
     def marks(self) -> dict[Neuron, Mark]:
-        """For the list: every neuron that has an entry."""
+        """The mark of every neuron that has an entry."""
+        found: dict[int, int] = {}
         with self._file.reading() as db:
-            found: dict[int, int] = dict(db.execute(_MARKED))
-            for bit, query in _ADDED:
-                for (key,) in db.execute(query):
-                    found[key] = found.get(key, 0) | bit
-        by_bits = {bits: _mark(bits) for bits in set(found.values())}
-        return {Neuron(key >> 32, key & 0xFFFFFFFF): by_bits[bits] for key, bits in found.items()}
+            for bits, source in _BIT_SOURCES:
+                for key, value in db.execute(f"SELECT DISTINCT layer << 32 | idx, {bits} AS bits {source} AND bits"):
+                    found[key] = found.get(key, 0) | value
+        return {Neuron(key >> 32, key & 0xFFFFFFFF): Mark.of_bits(bits) for key, bits in found.items()}
 
-    def texts(self) -> Iterator[NotebookText]:
-        """All notes, tags and explanations, to search in; as they are now, however slowly they are taken."""
+    def mark_bits(self, layers: int, neurons: int) -> NDArray[np.uint8]:
+        """``Mark.bits`` of every neuron of a model of this size, for lists of all of them; others are left out.
+
+        Returns:
+            uint8 (L * F,), 0 where there is no entry.
+        """
+        found = np.zeros(layers * neurons, dtype=np.uint8)
         with self._file.reading() as db:
-            notes = db.execute("SELECT layer, idx, note FROM neurons WHERE note IS NOT NULL").fetchall()
-            tags = db.execute("SELECT layer, idx, tag FROM tags").fetchall()
-            said = db.execute("SELECT layer, idx, text, source FROM explanations WHERE NOT removed").fetchall()
-        return _texts(notes, tags, said)
+            for bits, source in _BIT_SOURCES:
+                query = f"SELECT (layer * ? + idx) << 8 | {bits} {source} AND layer < ? AND idx < ?"
+                rows = db.execute(query, (neurons, layers, neurons))
+                packed = np.fromiter((value for (value,) in rows), dtype=np.int64)
+                # Several rows of one neuron have the same bits here: which one is written last does not matter.
+                at = packed >> 8
+                found[at] |= (packed & 0xFF).astype(np.uint8)
+        return found
+
+    def texts(self, layers: int, neurons: int, most: int = FOLDED_CHARACTERS) -> FoldedTexts | None:
+        """All notes, tags and explanations of the neurons of a model of this size, to be searched often.
+
+        Returns:
+            None if they have more than ``most`` characters: ``with_text`` searches them without keeping them.
+        """
+        found = FoldedTexts(neurons)
+        with closing(self.each_text()) as texts:
+            for layer, index, text in texts:
+                if layer < layers and index < neurons:
+                    found.add(layer * neurons + index, text)
+                    if found.characters > most:
+                        return None
+        return found
+
+    def with_text(self, words: str, layers: int, neurons: int) -> NDArray[np.int64]:
+        """The neurons, by their flat number ``layer * F + index``, whose texts have ``words``: as ``texts`` finds them.
+
+        Slow: everything is read, but no more than one text is held.
+        """
+        wanted, found = words.casefold(), set()
+        for layer, index, text in self.each_text():
+            if layer < layers and index < neurons and wanted in text.casefold():
+                found.add(layer * neurons + index)
+        return np.array(sorted(found), dtype=np.int64)
+
+    def each_text(self) -> Generator[tuple[int, int, str]]:
+        """Layer, index and text of every note, tag and explanation. Writers are locked out until the last is taken."""
+        with self._file.reading() as db:
+            for query in _TEXTS:
+                for layer, index, text in db.execute(query):
+                    yield layer, index, unpacked(text)
 
     def resume(self) -> Resume | None:
         """The place of the last session."""
         with self._file.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'resume'").fetchone()
             return None if row is None else resume_from(row[0])
-
-
-def _mark(bits: int) -> Mark:
-    flags = (bool(bits & bit) for bit in (_BOOKMARK, _NOTE, _TAG, _EXPLAINED, _SCORED, _FAILED))
-    return Mark(_VERDICTS[bits & 3], *flags)
-
-
-_Rows = list[tuple[Any, ...]]
-
-
-def _texts(notes: _Rows, tags: _Rows, said: _Rows) -> Iterator[NotebookText]:
-    for layer, index, note in notes:
-        yield NotebookText(Neuron(layer, index), Kind.NOTE, unpacked(note))
-    for layer, index, tag in tags:
-        yield NotebookText(Neuron(layer, index), Kind.TAGS, unpacked(tag))
-    for layer, index, text, source in said:
-        kind = Kind.OWN_EXPLANATION if source == Source.USER else Kind.EXPLANATION
-        yield NotebookText(Neuron(layer, index), kind, unpacked(text))

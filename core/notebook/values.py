@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntFlag, StrEnum
+from functools import lru_cache
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
@@ -86,6 +87,21 @@ class Entry:
     scores: tuple[SavedScore, ...] = ()  #: newest first, of any of ``explanations``
 
 
+#: By their number in the two lowest of ``Mark.bits``.
+VERDICTS: tuple[Verdict | None, ...] = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
+
+
+class MarkBit(IntFlag):
+    """One bit of ``Mark.bits`` for each field after the verdict, in their order."""
+
+    BOOKMARK = 4
+    NOTE = 8
+    TAGS = 16
+    EXPLAINED = 32
+    SCORED = 64
+    FAILED = 128
+
+
 @dataclass(frozen=True)
 class Mark:
     """What the list shows of a neuron's entry; ``failed``: a request for an explanation has failed, ever."""
@@ -98,14 +114,17 @@ class Mark:
     scored: bool = False
     failed: bool = False
 
+    @property
+    def bits(self) -> int:
+        """The mark in 8 bits, for columns of hundreds of thousands of neurons; 0 for an empty one."""
+        flags = (self.bookmark, self.has_note, self.has_tags, self.explained, self.scored, self.failed)
+        return VERDICTS.index(self.verdict) + sum(bit for bit, flag in zip(MarkBit, flags, strict=True) if flag)
 
-@dataclass(frozen=True)
-class NotebookText:
-    """Words to search in; ``kind`` is NOTE, TAGS (one tag), OWN_EXPLANATION or EXPLANATION."""
-
-    neuron: Neuron
-    kind: Kind
-    text: str
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def of_bits(bits: int) -> "Mark":
+        """The mark of these ``bits``."""
+        return Mark(VERDICTS[bits & 3], *(bool(bits & bit) for bit in MarkBit))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
+from vlmscope.core.notebook.score_order import score_order
 from vlmscope.core.report.escape import inline, quote
 from vlmscope.core.report.schema import (
     ConceptsPart,
@@ -27,6 +28,11 @@ TOKEN_WIDTH = 24
 SHORT = 80  #: characters of an explanation in the summary
 NAME = 120  #: characters of a model's or a picture's name
 
+_SCORES = (
+    "A score is the correlation of the activations that a simulator predicts from the explanation with the true ones,"
+    " on samples that the explanation was not written from; in brackets its interval. Simulators that are independent"
+    " of the inspected model come first; each neuron's section has all its scores."
+)
 _LETTER = {label.word: label.letter for label in Label}
 
 
@@ -86,11 +92,13 @@ def _summary(report: Report) -> str:
             _leading(one.concepts),
             one.verdict or "",
             "" if lead is None else inline(_said(lead), SHORT),
-            _headline(lead.scores[0]) if lead is not None and lead.scores else "",
+            _headline(lead.scores) if lead is not None else "",
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    mark = "\n\n! marks a label that is high-confidence." if any(one.high_confidence for one in report.neurons) else ""
-    return "\n".join(rows) + mark
+    notes = ["! marks a label that is high-confidence."] if any(one.high_confidence for one in report.neurons) else []
+    if any(one.explanations and one.explanations[0].scores for one in report.neurons):
+        notes.append(_SCORES)
+    return "\n\n".join(["\n".join(rows), *notes])
 
 
 def _leading(concepts: ConceptsPart | None) -> str:
@@ -217,19 +225,47 @@ def _score(score: ScorePart) -> Iterator[str]:
             details.append(f"{figure.counted} of {figure.planned} samples")
         if figure.reason:
             details.append(inline(figure.reason, 2 * NAME))
-        yield f"- Score by {inline(score.backend, NAME)}{name}: {', '.join(details)} ({inline(score.created)})"
+        yield f"- Score {_simulator(score)}{name}: {', '.join(details)} ({inline(score.created)})"
     if not score.figures:
         yield f"- Scored by {inline(score.backend, NAME)} ({inline(score.created)}): see report.json"
 
 
-def _headline(score: ScorePart) -> str:
-    """Of each kind of tokens the number that rests on most samples."""
-    best: dict[str, FigurePart] = {}
-    for figure in score.figures:
-        kind = figure.name.split(", ")[0]
-        if kind not in best or (figure.planned or 0) > (best[kind].planned or 0):
-            best[kind] = figure
-    return "; ".join(f"{inline(kind, NAME)} {_pooled(figure)}".strip() for kind, figure in best.items())
+def _headline(scores: tuple[ScorePart, ...]) -> str:
+    """The score that comes first for each kind of tokens (``score_order``), with its group and its simulator.
+
+    Of one simulator the newest score counts, and of that the number that rests on most samples.
+    """
+    newest: dict[tuple[str, str], tuple[ScorePart, FigurePart]] = {}
+    for backend, score in _newest(scores).items():
+        for figure in score.figures:
+            kind = figure.name.split(", ")[0]
+            known = newest.get((kind, backend))
+            if known is None or (figure.planned or 0) > (known[1].planned or 0):
+                newest[kind, backend] = score, figure
+    first: dict[str, tuple[ScorePart, FigurePart]] = {}
+    for (kind, _), found in sorted(newest.items(), key=lambda item: _order(*item[1])):
+        first.setdefault(kind, found)
+    return "; ".join(
+        f"{inline(figure.name, NAME)} {_pooled(figure)} {_simulator(score)}".strip() for score, figure in first.values()
+    )
+
+
+def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:
+    """By simulator, the newest first."""
+    found: dict[str, ScorePart] = {}
+    for score in scores:
+        found.setdefault(score.backend, score)
+    return found
+
+
+def _order(score: ScorePart, figure: FigurePart) -> tuple[bool, bool, bool]:
+    return score_order(
+        score.backend, independent=score.body.get("independent") is True, known=figure.pooled is not None
+    )
+
+
+def _simulator(score: ScorePart) -> str:
+    return f"by {inline(score.backend, NAME)}{' (not independent)' if score.body.get('independent') is False else ''}"
 
 
 def _pooled(figure: FigurePart) -> str:

@@ -98,6 +98,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
     longest = None if store is None else store.manifest.text_tokens_max
     for index in mine:
         source = data.sources[index]
+        if source.trouble:
+            unusable[index] = source.trouble
+            continue
         try:
             if source.description is None:
                 load_image(data.root / source.image)  # raises the reason why the model could not describe it

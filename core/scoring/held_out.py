@@ -9,11 +9,12 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.scoring.protocol import HeldOut
 from vlmscope.core.store.example import Sample
 from vlmscope.core.store.manifest import Manifest
-from vlmscope.core.store.original import MISSING
+from vlmscope.core.store.original import MISSING, UNCHECKED
 from vlmscope.core.store.reader import ScanStore
 
 LOCAL_RANKS, LOCAL_RANDOM = range(2, 41, 2), 20  #: of backends that cost nothing
 FOREIGN = "the file in place of its picture is not the one that was scanned"
+NOT_CHECKED = "the scan has no digest of its picture, which is outside the scan's folder"
 PAID_RANKS, PAID_RANDOM = range(2, 11, 2), 5
 
 
@@ -49,7 +50,9 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
 
 
 def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
-    problem, missing = one.picture_problem, HeldOut.picture_problem
+    problem = one.picture_problem
+    reasons = {MISSING: HeldOut.picture_problem, UNCHECKED: NOT_CHECKED}
+    reason = next((words for begins, words in reasons.items() if problem.startswith(begins)), FOREIGN)
     return HeldOut(
         sample=one.index,
         rank=rank,
@@ -58,5 +61,5 @@ def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
         description=one.description,
         tokens=one.tokens,
         grid=manifest.grid,
-        picture_problem=missing if not problem or problem.startswith(MISSING) else FOREIGN,
+        picture_problem=reason if problem else HeldOut.picture_problem,
     )

@@ -1,6 +1,6 @@
 """The scores in a notebook as a whole: how they are distributed over labels and layers, as the paper compares them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,17 +58,6 @@ def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
             except NotebookError:  # another version's: it stays in the notebook
                 continue
     return found
-
-
-def headline(reports: Iterable[ScoreReport]) -> float | None:
-    """One number for a list: the best of a neuron's newest headline scores; None if all are n/a."""
-    values = [
-        pooled.score
-        for report in reports
-        for kind in report.pooled
-        if (pooled := report.headline(kind)) is not None and pooled.score is not None
-    ]
-    return max(values, default=None)
 
 
 _Key = tuple[str, TokenKind, Label | None, int | None]  #: the first fields of ``Scores``

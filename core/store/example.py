@@ -1,7 +1,7 @@
 """One sample of a scan, and one neuron's activation on it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,8 @@ class Sample:
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     image_root: str | None  #: the manifest's
     sha256: str | None = None  #: of the image file; None if the scan has none
+    #: The folder whose pictures are used without a digest; None for any folder, once the user has agreed.
+    within: Path | None = field(default=Path(), compare=False)
 
     @property
     def picture(self) -> Path:
@@ -33,7 +35,7 @@ class Sample:
     @property
     def picture_problem(self) -> str:
         """Why ``picture`` is not this sample's picture, as the end of a sentence; empty if it is."""
-        return original_problem(self.image_root, self.image, self.sha256)
+        return original_problem(self.picture, self.sha256, self.within)
 
     @property
     def picture_here(self) -> Path | None:

@@ -5,30 +5,31 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.files import open_regular
 
 #: Bytes of a picture that are read, at most: the largest that Pillow decodes, 179 million pixels, has 537 MB raw.
 FILE_BYTES = 600_000_000
 MISSING = "the picture is not at"  #: begins the reason where there is no file
+UNCHECKED = "the scan has no digest of"  #: begins the reason where the user must agree first
 
 
-def original_problem(image_root: str | None, image: str, sha256: str | None) -> str:
+def original_problem(path: Path, sha256: str | None, within: Path | None) -> str:
     """Why the original picture of a sample cannot be used, as the end of a sentence; empty if it can.
 
-    A file whose SHA-256 is not the scan's is not that sample. Without a digest, only files in ``image_root`` are used.
+    A file whose SHA-256 is not the scan's is not that sample. Without a digest any file could be: the manifest's
+    ``image_root`` is a stranger's word as well, and may be ``/``.
 
     Args:
-        image_root: the manifest's; image, sha256: the sample's.
+        path: where the picture should be.
+        sha256: the sample's; None if the scan has none.
+        within: the folder whose files are used without a digest; None for any folder, once the user has agreed.
     """
-    path = image_path(image_root, image)
     try:
         if not path.is_file():
             return f"{MISSING} {path}"
         if sha256 is None:
-            inside = image_root is not None and path.resolve().is_relative_to(image_path(image_root, "").resolve())
-            outside = f"the scan has no digest of the picture at {path}, which is outside {image_root}"
-            return "" if inside else outside
+            inside = within is None or path.resolve().is_relative_to(within.resolve())
+            return "" if inside else f"{UNCHECKED} the picture at {path}, which is outside {within}"
         found = path.stat()
         if found.st_size > FILE_BYTES or _digest((path, found.st_mtime_ns, found.st_size)) != sha256:
             return f"the file at {path} is not the picture that was scanned: its SHA-256 is another"

@@ -36,7 +36,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.base.demo import DEMO, demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
 from vlmscope.core.base.neuron import Neuron
@@ -61,6 +61,7 @@ class ScanStore:
     def __init__(self, folder: Path) -> None:
         """Open ``folder``. Raises StoreError if it is not a scan, is damaged, or is of another schema version."""
         self.folder = folder
+        self.images_trusted = False  #: whether the user has agreed that pictures without a digest are used
         self.manifest = manifest = read_manifest(folder)
         arrays = folder / manifest.arrays
         self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
@@ -82,6 +83,11 @@ class ScanStore:
         self.record = lru_cache(maxsize=max(1, min(RECORDS, RECORDS_BYTES // longest)))(
             partial(_read_record, self._lines, self._samples, manifest.text_tokens_max)
         )
+
+    @cached_property
+    def _own_pictures(self) -> Path:
+        """The folder whose pictures are used without a digest."""
+        return demo_folder() if self.manifest.image_root == DEMO else self.folder
 
     @cached_property
     def valid(self) -> int:
@@ -144,8 +150,9 @@ class ScanStore:
 
     def sample(self, index: int) -> Sample:
         """The sample of this index in the data. Raises StoreError if its line is damaged."""
-        record = self.record(index)
-        return Sample(index, record.image, record.description, record.tokens, self.manifest.image_root, record.sha256)
+        record, root = self.record(index), self.manifest.image_root
+        within = None if self.images_trusted else self._own_pictures
+        return Sample(index, record.image, record.description, record.tokens, root, record.sha256, within)
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.

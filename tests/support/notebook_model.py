@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
@@ -14,6 +16,7 @@ from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedSc
 SCAN = "5ca9" * 16
 DATE = "2026-03-01T12:00:00+00:00"
 NEURONS = (Neuron(0, 0), Neuron(0, 3), Neuron(27, 3900))
+SIZE = (32, 4096)  #: layers and neurons of the model that has them
 VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
 NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
 TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
@@ -199,7 +202,11 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
     pairs: list[tuple[str, object, object]] = [
         (f"{neuron}", notebook.entry(neuron), model.entry(neuron)) for neuron in NEURONS
     ]
-    pairs.append(("marks", notebook.marks(), model.marks()))
+    marks = model.marks()
+    pairs.append(("marks", notebook.marks(), marks))
+    found = notebook.mark_bits(*SIZE)
+    bits = {Neuron(*divmod(at, SIZE[1])): int(found[at]) for at in np.flatnonzero(found).tolist()}
+    pairs.append(("bits", bits, {neuron: mark.bits for neuron, mark in marks.items()}))
     return [f"{name}: {found} instead of {expected}" for name, found, expected in pairs if found != expected]
 
 

@@ -250,12 +250,13 @@ async def running(
     start: Neuron | None = None,
     name: str = "small",
     pace: Pace | None = None,
+    model: type[FakeModel] = FakeModel,
 ) -> AsyncIterator[Driver]:
-    """The app on ``scan``, with a ``FakeModel``."""
+    """The app on ``scan``, with a stand-in for its model."""
     models: list[FakeModel] = []
 
     def factory(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> FakeModel:
-        models.append(FakeModel(spec, on_status, idle_unload_s))
+        models.append(model(spec, on_status, idle_unload_s))
         return models[-1]
 
     app = VlmscopeApp(ScanStore(scan), config or Config(), start, name, factory, pace or Pace())

@@ -7,6 +7,7 @@ from vlmscope.core.base.errors import ApiError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.store.original import UNCHECKED
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
@@ -80,12 +81,13 @@ class ExplainControl:
         from vlmscope.core.llm.budget import CostOffer
 
         settings = self.api.settings
+        loads = evidence.wants_model and not self.model.needs_consent
         pictures = f"{cost.images} pictures and their descriptions" if cost.images else "descriptions alone"
         return [
             *([f"{settings.model[:40]} has explained it already: this asks, and pays, again.", ""] if again else []),
             f"Send {len(evidence.samples)} of its top samples ({pictures})",
             *CostOffer(cost, settings).lines(),
-            *(["The model is loaded first, for exact activations."] if evidence.wants_model else []),
+            *(["The model is loaded first, for exact activations."] if loads else []),
         ]
 
     def _begin(self, evidence: "Evidence", *, again: bool) -> None:
@@ -112,7 +114,9 @@ class ExplainControl:
 
         entry = await self.notebook.write(keep)
         if whole.note:
-            self.post(Notice(whole.note, None, severity="warning"))
+            waits = UNCHECKED in whole.note or (evidence.wants_model and self.model.needs_consent)
+            how = f" ({self.model.allow_key} allows it)" if waits else ""
+            self.post(Notice(f"{whole.note}{how}", None, severity="warning"))
         self.post(Repaint(incoming.take_entry(session, entry)))
         what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
         self.post(Notice(f"{neuron} {what}."))

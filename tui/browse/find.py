@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -19,6 +21,7 @@ from vlmscope.tui.views.state import Filter, Order
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
+    from vlmscope.core.notebook.texts import FoldedTexts
 
 
 @dataclass(eq=False)
@@ -30,7 +33,7 @@ class FindControl:
     post: Post
     tasks: Tasks
     small: int
-    _found: tuple[Noted, str, frozenset[Neuron]] | None = None  # the last search of the notebook's texts
+    _found: tuple[Noted, str, NDArray[np.int64]] | None = None  # the last search of texts that are not kept
 
     @property
     def _large(self) -> bool:
@@ -122,20 +125,32 @@ class FindControl:
             self.post(Notice(note))
         return changed
 
-    async def _with_text(self, words: str) -> frozenset[Neuron]:
-        """Neurons with ``words`` in a note, a tag, an explanation, or in the paper's text on them."""
-        wanted = words.casefold()
-        store, noted = self.session.store, self.session.scene.noted
-        layers, neurons = store.layers, store.neurons
+    async def _with_text(self, words: str) -> NDArray[np.int64]:
+        """Flat numbers of neurons with ``words`` in a note, a tag, an explanation, or in the paper's text on them."""
+        wanted, session = words.casefold(), self.session
+        neurons = session.store.neurons
+        paper = (neuron for neuron, known in session.published.items() if wanted in known.text.casefold())
+        flat = np.array([neuron.layer * neurons + neuron.index for neuron in paper], dtype=np.int64)
+        return np.union1d(flat, await self._noted_with(words))
 
-        def search(notebook: "Notebook") -> frozenset[Neuron]:
-            found = (text.neuron for text in notebook.texts() if wanted in text.text.casefold())
-            return frozenset(neuron for neuron in found if neuron.layer < layers and neuron.index < neurons)
+    async def _noted_with(self, words: str) -> NDArray[np.int64]:
+        """The same of the notebook. Its texts are read once, and kept where they are not too many."""
+        session, noted = self.session, self.session.scene.noted
+        layers, neurons = session.store.layers, session.store.neurons
 
+        def search(notebook: "Notebook") -> "tuple[FoldedTexts | None, NDArray[np.int64]]":
+            texts = notebook.texts(layers, neurons)
+            return texts, texts.find(words) if texts is not None else notebook.with_text(words, layers, neurons)
+
+        if session.texts is not None:
+            return session.texts.find(words)
         if self._found is None or self._found[0] is not noted or self._found[1] != words:
-            self._found = (noted, words, await self.notebook.read(search, frozenset()))
-        paper = (neuron for neuron, known in self.session.published.items() if wanted in known.text.casefold())
-        return self._found[2] | frozenset(paper)
+            nothing: tuple[FoldedTexts | None, NDArray[np.int64]] = None, np.zeros(0, dtype=np.int64)
+            texts, found = await self.notebook.read(search, nothing)
+            if session.scene.noted is noted:  # nothing was written meanwhile
+                session.texts = texts
+            self._found = (noted, words, found)
+        return self._found[2]
 
     def choose_published(self) -> AskChoice:
         """Ask which of the paper's neurons to go to.

@@ -3,7 +3,6 @@
 Each returns the parts of the screen to be painted.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,9 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
 from vlmscope.tui.browse.session import ANSWERS, MapKey, Session, count, place_in
 from vlmscope.tui.views.columns import Columns, Noted
-from vlmscope.tui.views.marks import mark_of, sign_of, signs_of
+from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
+from vlmscope.tui.views.score import list_score_of
 from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane
 
 if TYPE_CHECKING:
@@ -93,34 +93,33 @@ def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
 def take_noted(session: Session, noted: Noted) -> Changed:
     """The notebook was read as a whole."""
     session.notebook_read = True
-    return _refresh_list(session, noted, signs_of(noted.marks, session.published))
+    session.texts = None
+    return _refresh_list(session, noted)
 
 
-def take_entry(
-    session: Session, entry: "Entry", score: float | None = None, outcome: "Outcome | None" = None
-) -> Changed:
+def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = None) -> Changed:
     """The notebook holds something else on one neuron.
 
     Args:
-        score: the one that the list is sorted by, if it has changed.
         outcome: of the score just computed.
     """
     neuron, mark = entry.neuron, mark_of(entry)
     if outcome is not None:
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
-    noted = session.scene.noted.with_mark(neuron, mark, session.store.neurons, score)
-    marks = {**session.scene.marks, neuron: sign_of(mark, neuron in session.published)}
-    return _refresh_list(session, noted, marks) | show_entry(session, entry)
+    if session.texts is not None:
+        session.texts.put(entry)
+    noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry))
+    return _refresh_list(session, noted) | show_entry(session, entry)
 
 
-def _refresh_list(session: Session, noted: Noted, marks: Mapping[Neuron, str]) -> Changed:
+def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
-    filter_, changes = session.state.filter, {"noted": noted, "marks": marks}
+    filter_ = session.state.filter
     by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
     if not by_notebook and session.state.order is not Order.SCORE:
-        return session.change(**changes)
+        return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)
-    return session.change(**changes, selection=selection, **place_in(selection, session.state.neuron))
+    return session.change(noted=noted, selection=selection, **place_in(selection, session.state.neuron))
 
 
 def show_entry(session: Session, entry: "Entry") -> Changed:
@@ -187,6 +186,7 @@ def replace_store(session: Session, columns: Columns) -> Changed:
         columns: of the new checkpoint, at the thresholds that were asked for last.
     """
     store = columns.store
+    store.images_trusted = session.store.images_trusted
     rank = min(session.state.rank, max(columns.labels.valid - 1, 0))
     session.take_store(store)
     changed = session.change(

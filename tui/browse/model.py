@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
-from vlmscope.core.store.original import MISSING
+from vlmscope.core.store.original import MISSING, UNCHECKED
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
@@ -82,7 +82,8 @@ class ModelControl:
         problem = sample.picture_problem
         if problem and not (manifest.image_root is None and problem.startswith(MISSING)):
             # The model would load for minutes only to find that the picture is missing.
-            return f"the scan keeps {manifest.maps} maps, and {problem}"
+            how = f"; {self.link.allow_key} allows it" if problem.startswith(UNCHECKED) else ""
+            return f"the scan keeps {manifest.maps} maps, and {problem}{how}"
         return MapRequest(neuron, str(sample.picture), manifest.prompt, sample.description, index)
 
     async def _ask(self, key: MapKey, request: MapRequest) -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 
 from vlmscope.core.base.config import Config
+from vlmscope.core.base.errors import WorkerError
+from vlmscope.core.base.text import plain
+from vlmscope.core.store.hub import would_download
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.worker.client import A, Lane, ModelClient
 from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase, Request
@@ -20,8 +23,10 @@ def start_process(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idl
 class ModelLink:
     """Asks the model; loads it if it is off."""
 
-    def __init__(self, manifest: Manifest, config: Config, factory: ClientFactory) -> None:
-        """Nothing is started yet."""
+    def __init__(self, manifest: Manifest, config: Config, factory: ClientFactory, allow_key: str) -> None:
+        """Nothing is started yet; ``allow_key`` lets the user consent to a download."""
+        self.allow_key = allow_key
+        self.consented = False  #: whether the user has agreed to a download
         self._spec = ModelSpec(
             name=manifest.model.name,
             revision=manifest.model.revision,
@@ -51,8 +56,13 @@ class ModelLink:
         """Whether any lane waits for an answer."""
         return any(self._asked.values())
 
+    @property
+    def needs_consent(self) -> bool:
+        """Whether the first load would download a model that the user has not agreed to: the manifest names it."""
+        return self._client is None and not self.consented and would_download(self._spec.name, self._spec.revision)
+
     async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
-        """As in ``vlmscope.core.worker.client.Asks``."""
+        """As in ``vlmscope.core.worker.client.Asks``; also raises WorkerError where a download needs consent."""
         self._count(lane, 1)
         try:
             return await self.client.ask(request, lane)
@@ -69,7 +79,14 @@ class ModelLink:
 
     @property
     def client(self) -> ModelClient:
-        """The model process's client, made when it is first needed."""
+        """The model process's client, made when it is first needed.
+
+        Raises:
+            WorkerError: if the model would be downloaded, and the user has not agreed to that.
+        """
+        if self.needs_consent:
+            name = plain(self._spec.name, 100)
+            raise WorkerError(f"{name} is not on this disk and would be downloaded.", f"{self.allow_key} allows it.")
         if self._client is None:
             self._client = self._factory(self._spec, self._changed, self._idle_unload_s)
         return self._client

@@ -40,6 +40,13 @@ def to_sample(session: Session, by: int) -> Moved:
     return session.change_state(rank=min(max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0))), ""
 
 
+def to_score(session: Session, by: int) -> Changed:
+    """On the score page: show the next or the previous one of the neuron's scores."""
+    score, state = session.scene.score, session.state
+    count = score.count if score is not None else 0
+    return session.change_state(score=min(max(state.score + by, 0), max(count - 1, 0)), example=0)
+
+
 def to_untriaged(session: Session) -> Moved:
     """Go to the list's next neuron that has no verdict."""
     scene = session.scene
@@ -84,11 +91,12 @@ def to_label(session: Session, found: Search, by: int) -> Moved:
     return session.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1])), note
 
 
-def to_word(session: Session, found: Search, in_text: frozenset[Neuron], by: int) -> Moved:
+def to_word(session: Session, found: Search, in_text: NDArray[np.int64], by: int) -> Moved:
     """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength.
 
     Args:
-        in_text: neurons that have the word in the notebook, or in the paper's text on them: these come first.
+        in_text: flat numbers of the neurons that have the word in the notebook, or in the paper's text on them: these
+            come first.
 
     Raises:
         StoreError: if there are no words to search.
@@ -103,7 +111,7 @@ def to_word(session: Session, found: Search, in_text: frozenset[Neuron], by: int
     return session.go(Neuron(*divmod(int(ranked[place]), neurons))), note
 
 
-def _with_word(session: Session, found: Search, in_text: frozenset[Neuron]) -> NDArray[np.int64]:
+def _with_word(session: Session, found: Search, in_text: NDArray[np.int64]) -> NDArray[np.int64]:
     """The neurons that have a word in their texts or among their concepts, and pass the filter.
 
     Returns:
@@ -111,21 +119,21 @@ def _with_word(session: Session, found: Search, in_text: frozenset[Neuron]) -> N
     """
     scene, store = session.scene, session.store
     concepts = scene.columns.concepts
-    if concepts is None and not session.published and not scene.noted.marks:
+    if concepts is None and not session.published and not scene.noted.anything:
         whole = store.manifest.progress is None
         raise StoreError(
             "This scan has no concepts: there are no words to search.",
             "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
         )
-    strength = np.zeros((store.layers, store.neurons), np.float32) if concepts is None else concepts.find(found.word)
-    for neuron in in_text:
-        strength[neuron.layer, neuron.index] = np.inf
+    strength = np.zeros(store.layers * store.neurons, np.float32)
+    if concepts is not None:
+        strength = concepts.find(found.word).ravel()
+    strength[in_text] = np.inf
     filter_ = session.state.filter
     both = filter_.with_label(found.label, found.high_confidence)
     rows = select(scene.columns, scene.noted, both, Order.INDEX, 0).rows
-    flat = strength.ravel()[rows]
-    order = np.argsort(-flat, kind="stable")[: np.count_nonzero(flat > 0)]
-    return rows[order]
+    rows = rows[strength[rows] > 0]
+    return rows[np.argsort(-strength[rows], kind="stable")]
 
 
 def _nothing(session: Session, found: Search) -> str:

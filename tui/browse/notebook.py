@@ -12,10 +12,11 @@ from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.columns import Noted
+from vlmscope.tui.views.columns import ListScore, Noted
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
+    from vlmscope.core.notebook.values import Entry
 
 
 @dataclass(eq=False)
@@ -30,7 +31,7 @@ class NotebookControl:
     async def read_marks(self) -> None:
         """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons
-        none = Noted.of({}, {}, layers, neurons)
+        none = Noted.empty(layers, neurons)
         noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
         if not self.session.notebook_read and self.link.note_on_path:
             self.post(Notice(self.link.note_on_path, None))
@@ -55,7 +56,7 @@ class NotebookControl:
         from vlmscope.core.notebook.values import Entry
 
         session, neuron = self.session, self.session.state.neuron
-        if session.notebook_read and neuron not in session.scene.noted.marks:
+        if session.notebook_read and not session.scene.noted.bits_of(neuron):
             entry = Entry(neuron)
         else:
             entry = await self.link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
@@ -89,14 +90,23 @@ class NotebookControl:
         return AskChoice("which explanation leads", choices, chosen)
 
     async def _lead(self, neuron: Neuron, which: int) -> None:
-        await self.link.write(lambda notebook: notebook.choose_explanation(neuron, which))
-        await self.read_entry()
+        def lead(notebook: "Notebook") -> "Entry":
+            notebook.choose_explanation(neuron, which)
+            return notebook.entry(neuron)
+
+        # The explanation's score is now the neuron's in the list, too.
+        self.post(Repaint(incoming.take_entry(self.session, await self.link.write(lead))))
 
 
 def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     """The notebook's marks and scores as columns: for the notebook's own thread."""
-    from vlmscope.core.scoring.statistics import headline, newest_scores
+    from vlmscope.core.scoring.preferred import list_score
+    from vlmscope.core.scoring.statistics import newest_scores
 
-    scores = {neuron: headline(reports.values()) for neuron, reports in newest_scores(notebook).items()}
-    known = {neuron: score for neuron, score in scores.items() if score is not None}
-    return Noted.of(notebook.marks(), known, layers, neurons)
+    scores = {}
+    for neuron, reports in newest_scores(notebook).items():
+        first = list_score(reports.values())
+        if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
+            at = neuron.layer * neurons + neuron.index
+            scores[at] = ListScore(first.pooled.score, first.report.independent)
+    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons)

@@ -16,7 +16,7 @@ from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.running import STOP_KEY, Running
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint, Scored
-from vlmscope.tui.views.meaning import reports_of
+from vlmscope.tui.views.score import place_of_newest
 from vlmscope.tui.views.state import PlaceAskedAt, place_asked_at
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class ScoreControl:
         self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted, asked_at))
 
     async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None, asked_at: PlaceAskedAt) -> None:
+        from vlmscope.core.scoring.held_out import NOT_CHECKED
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
         from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
         from vlmscope.core.scoring.simulators.api_text import ApiText
@@ -141,24 +142,13 @@ class ScoreControl:
         )
         if not outcome.report.samples:
             reasons = list(dict.fromkeys(failure.reason for failure in outcome.report.failures))
-            raise SamplesError("; ".join(reasons[:3]) or "There are no samples.", "Nothing was scored.")
+            how = f"{self.model.allow_key} allows it." if NOT_CHECKED in reasons else "Nothing was scored."
+            raise SamplesError("; ".join(reasons[:3]) or "There are no samples.", how)
 
         def keep(notebook: "Notebook") -> "Entry":
             keep_score(notebook, neuron, found, outcome.report)
             return notebook.entry(neuron)
 
         entry = await self.notebook.write(keep)
-        self.post(Repaint(incoming.take_entry(self.session, entry, _headline(entry), outcome)))
-        self.post(Scored(f"{neuron} is scored by {backend}.", asked_at))
-
-
-def _headline(entry: "Entry") -> float | None:
-    """The score of an entry that the list is sorted by, as ``newest_scores`` finds it for all neurons."""
-    from vlmscope.core.scoring.report import ScoreReport
-    from vlmscope.core.scoring.statistics import headline
-
-    leading = entry.explanations[0].id if entry.explanations else None
-    newest: dict[str, ScoreReport] = {}
-    for report in reports_of(entry).get(leading, ()) if leading is not None else ():
-        newest.setdefault(report.backend, report)
-    return headline(newest.values())
+        self.post(Repaint(incoming.take_entry(self.session, entry, outcome)))
+        self.post(Scored(f"{neuron} is scored by {backend}.", asked_at, place_of_newest(entry)))

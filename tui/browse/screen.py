@@ -26,6 +26,7 @@ from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import command_line, keys
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.consent import ConsentControl
 from vlmscope.tui.browse.explain import ExplainControl
 from vlmscope.tui.browse.find import FindControl
 from vlmscope.tui.browse.follow import FollowControl
@@ -105,14 +106,13 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        explain, promoted, choose, keep = (
-            keys.keys_of(name, config.keys)[0] for name in ("explain", "writes", "choose", "verdict.keep")
-        )
+        ids = ("explain", "writes", "choose", "score", "verdict.keep", "allow")
+        explain, promoted, choose, score, keep, allow = (keys.keys_of(name, config.keys)[0] for name in ids)
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
-        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose))
+        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
         self.tasks = Tasks(self.guard)  #: finished when the program ends
         self.requests = Tasks(self.guard)  #: can be stopped; cancelled when the program ends
-        self.model_link = ModelLink(store.manifest, config, factory)
+        self.model_link = ModelLink(store.manifest, config, factory, allow)
         self.notebook_link = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
         self.api_link = ApiLink(config.api)
         session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
@@ -121,6 +121,7 @@ class BrowseScreen(Screen[None]):
         api = (session, post, book, self.model_link, self.api_link)
         self.model = ModelControl(*model)
         self.promoted = PromotedControl(*model)
+        self.consent = ConsentControl(session, self.model_link, post)
         self.explain = ExplainControl(Running("explain", "explaining", *asked), *api)
         self.score = ScoreControl(Running("score", "scoring", *asked), *api, config)
         self.notebook = NotebookControl(session, book, post, tasks)
@@ -316,11 +317,13 @@ class BrowseScreen(Screen[None]):
 
     def _take_score(self, scored: Scored) -> None:
         """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
-        there = place_asked_at(self.session.state) == scored.asked_at and self.app.screen is self and self.focused is None
+        there = (
+            place_asked_at(self.session.state) == scored.asked_at and self.app.screen is self and self.focused is None
+        )
         key = keys.keys_of("score", self.config.keys)[0]
         self._notify(scored.text if there else f"{scored.text} {key} shows it there.", timeout=None)
         if there:
-            self.show(self.session.change_state(mode=Mode.SCORE, example=0, pane=Pane.PAGE))
+            self.show(self.session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
 
     def _paint_posted(self) -> None:
         changed, self._posted = self._posted, Changed.NOTHING
@@ -410,7 +413,7 @@ class BrowseScreen(Screen[None]):
 
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, example=0))
+        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self._show_shares(())
@@ -424,7 +427,10 @@ class BrowseScreen(Screen[None]):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        self.query_one(Page).scroll_words(by)
+        if self.session.state.mode is Mode.SCORE:
+            self.show(moves.to_score(self.session, by))
+        else:
+            self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
         after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
@@ -492,6 +498,9 @@ class BrowseScreen(Screen[None]):
 
     async def action_choose(self) -> None:
         await self._ask(self.notebook.choose_explanation())
+
+    async def action_allow(self) -> None:
+        await self._ask(self.consent.ask())
 
     def action_writes(self) -> None:
         self.promoted.ask()

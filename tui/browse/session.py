@@ -20,7 +20,6 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.columns import Columns, Noted
-from vlmscope.tui.views.marks import PUBLISHED
 from vlmscope.tui.views.meaning import Meaning, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
@@ -28,6 +27,7 @@ from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Filter, Mode, Pane, State
 
 if TYPE_CHECKING:
+    from vlmscope.core.notebook.texts import FoldedTexts
     from vlmscope.core.notebook.values import Entry
     from vlmscope.core.scoring.simulation import Outcome
     from vlmscope.tui.views.evidence import PictureView
@@ -44,6 +44,7 @@ class AskKeys:
     explain: str = "E"
     promoted: str = "w"
     choose: str = "c"
+    score: str = "s"
 
 
 def count(labels: Labels) -> LayerCounts:
@@ -66,6 +67,7 @@ class Session:
         self.started_at = start
         self.published = published(store.manifest)
         self.notebook_read = False
+        self.texts: FoldedTexts | None = None  #: the notebook's, as they are now; None if they are not read
         self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
         self.problems: dict[MapKey, str] = {}  #: why there is no map
         self.promoted: dict[Neuron, PromotedAnswer] = {}
@@ -83,7 +85,7 @@ class Session:
             pane=Pane.LIST if start is None else Pane.PAGE,
         )
         columns = Columns(store, labels, None)
-        noted = Noted.of({}, {}, store.layers, store.neurons)
+        noted = Noted.empty(store.layers, store.neurons)
         selection = select(columns, noted, state.filter, state.order, state.neuron.layer)
         self.scene = Scene(
             scan_name=name,
@@ -95,7 +97,7 @@ class Session:
             cursor=selection.nearest(state.neuron),
             listed=len(selection.rows) > 0,
             noted=noted,
-            marks=dict.fromkeys(self.published, PUBLISHED),
+            published=self.published.keys(),
         )
         self.take_store(store)
 
@@ -133,6 +135,8 @@ class Session:
         """
         scene = self.scene
         old, selection = scene.state, scene.selection
+        if old.neuron != state.neuron:
+            state = replace(state, score=0)  # another neuron's score is shown from the first one on
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
             selection, cursor = self.select(state), None
@@ -223,7 +227,8 @@ class Session:
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
         """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
-        if not self.notebook_read or neuron in self.scene.noted.marks:
+        noted = self.scene.noted
+        if not self.notebook_read or noted.bits[neuron.layer * noted.neurons + neuron.index]:
             return None
         from vlmscope.core.notebook.values import Entry
 
@@ -254,6 +259,7 @@ class Session:
             explain_key=self._keys.explain,
             promoted_key=self._keys.promoted,
             choose_key=self._keys.choose,
+            score_key=self._keys.score,
         )
 
     def refresh_words(self, **changes: Any) -> Changed:
@@ -267,7 +273,7 @@ class Session:
     def _score(self, state: State, meaning: Meaning | None) -> ScoreView | None:
         if state.mode is not Mode.SCORE or meaning is None or meaning.entry is None:
             return None
-        return score_view(meaning.entry, self.outcomes, state.example, self.store)
+        return score_view(meaning.entry, self.outcomes, state.score, state.example, self.store)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
@@ -306,8 +312,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.selection),
         scene.cursor,
         scene.listed,
-        id(scene.marks),
-        scene.noted.triaged,
+        id(scene.noted),
         scene.state.filter,
         scene.state.order,
         scene.state.neuron.layer,

@@ -30,6 +30,7 @@ class Tasks:
         task = asyncio.create_task(self._guarded(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: work.close())  # if it was cancelled before it began, Python would warn
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,9 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import written
+from vlmscope.core.notebook.values import VERDICTS, Verdict
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
@@ -68,8 +71,6 @@ class TriageControl:
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
-        from vlmscope.core.notebook.values import Verdict
-
         neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
         self._write_later(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
@@ -196,7 +197,9 @@ class TriageControl:
         """Write the report of all kept neurons into a new folder."""
         from vlmscope.core.report.write import write_report
 
-        kept = [neuron for neuron, mark in self.session.scene.noted.marks.items() if mark.verdict == "keep"]
+        verdict = self.session.scene.noted.verdict
+        flat = np.flatnonzero(verdict == VERDICTS.index(Verdict.KEEP)).tolist()
+        kept = [Neuron(*divmod(at, self.session.store.neurons)) for at in flat]
         if not kept:
             raise UsageError(
                 "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."

@@ -24,10 +24,16 @@ from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
 from vlmscope.tui.commands.explain_output import DryRun, report
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
-from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, run_and_keep
+from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, agree_to_download, run_and_keep, trust_images
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
-from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, ThresholdOptions
+from vlmscope.tui.commands.shared.options import (
+    JsonOption,
+    ScanArgument,
+    ScannedModelOptions,
+    ThresholdOptions,
+    TrustImagesOption,
+)
 
 
 def explain(
@@ -39,6 +45,7 @@ def explain(
     out: Annotated[Path | None, typer.Option("--out", help="Where --dry-run writes requests and pictures.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first paid request.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask, and pay, for explained neurons too.")] = False,
+    trust: TrustImagesOption = False,
     json: JsonOption = False,
     scanned_model: ScannedModelOptions,
     thresholds: ThresholdOptions,
@@ -58,34 +65,36 @@ def explain(
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = opened(scan)
     labels = labels_at(store, thresholds.of(store))
-    evidence = [gather(store, neuron, labels.of(neuron)) for neuron in which.pick(store, labels)]
+    neurons, notes = which.pick(store, labels), Notes()
+    trust_images(store, neurons, trust, notes)
+    evidence = [gather(store, neuron, labels.of(neuron)) for neuron in neurons]
     spec = scanned_model.spec(store.manifest, config)
-    notes = Notes()
     if dry_run:
+        if any(item.wants_model for item in evidence):
+            agree_to_download(spec, scanned_model.download, notes)
         written = DryRun(settings, out)
         asyncio.run(_dry_run(evidence, store, spec, written, notes))
         written.finish(notes)
         return
     with open_notebook(store) as notebook:
-        _agree(evidence, notebook, settings, again, yes, notes)
+        pending = [item for item in evidence if again or not known_explanation(notebook, item.neuron, settings.model)]
+        if pending:
+            _agree(pending, len(evidence), settings, yes, notes)
+        if any(item.wants_model for item in pending):
+            agree_to_download(spec, scanned_model.download, notes)
         work = _run(evidence, store, spec, settings, notebook, again, notes)
         end = run_and_keep(work, notes, "goes on and pays nothing twice")
     report(end, json, notes)
 
 
-def _agree(
-    evidence: Sequence[Evidence], notebook: Notebook, settings: Api, again: bool, yes: bool, notes: Notes
-) -> None:
-    """See that requests can be sent, and ask whether their cost is agreed to."""
-    pending = [item for item in evidence if again or not known_explanation(notebook, item.neuron, settings.model)]
-    if not pending:
-        return
+def _agree(pending: Sequence[Evidence], of: int, settings: Api, yes: bool, notes: Notes) -> None:
+    """Check that requests can be sent, and ask whether the user agrees to their cost."""
     problem = key_problem(settings)
     if problem:
         raise ApiError(problem, "Concepts need no server: vlmscope search SCAN WORD finds neurons by them.")
     offer = CostOffer(total(estimate(item, settings) for item in pending), settings)
     prices = f" (prices: {offer.cost.price_date})" if offer.cost.price_date else ""
-    neurons = f"{len(pending)} of {len(evidence)} neurons to explain with {settings.model} at {host(settings)}"
+    neurons = f"{len(pending)} of {of} neurons to explain with {settings.model} at {host(settings)}"
     agree(offer, f"{neurons}: {offer.short}{prices}", "explained", notes, yes, ", or look with --dry-run")
 
 

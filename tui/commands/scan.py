@@ -1,5 +1,6 @@
 """``vlmscope scan``: make a scan, with progress on stderr."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scan.torchrun import Ranks
+from vlmscope.core.store.hub import would_download
 from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import QUESTION, ScanOptions
@@ -74,6 +76,10 @@ def scan(
     if control.control is None:
         if not model.name or images.images is None or out is None:
             raise UsageError("A scan needs --model, --images and --out.", "A control needs --control SCAN alone.")
+        if control.trust:
+            raise UsageError(
+                "--trust-images goes with --control: other scans read what --images names.", "Leave it out."
+            )
         if control.seed is not None:
             raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
         data = read_data(images.images, images.limit, images.image_root, images.captions)
@@ -81,7 +87,16 @@ def scan(
         return
     _check_control(model, images, out, reading, shard)
     store = ScanStore(scan_folder(control.control))
+    store.images_trusted = control.trust
     scanned = store.manifest
+    if not model.name and would_download(scanned.model.name, scanned.model.revision, weights=False):
+        named = ["--model", scanned.model.name]
+        if scanned.model.revision is not None:
+            named += ["--revision", scanned.model.revision]
+        raise UsageError(
+            f"The scan names the model {scanned.model.name}, which is not on this disk and would be downloaded.",
+            f"If you trust it, add {shlex.join(named)}.",
+        )
     job = Job(
         replace(
             model,

@@ -113,6 +113,14 @@ class ControlOptions:
             "--seed", min=0, max=SEEDS - 1, help="Of the random weights; default: 0.", rich_help_panel=CONTROL
         ),
     ] = None
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust-images",
+            help="Read SCAN's pictures outside its folder although it has no digests to check them by.",
+            rich_help_panel=CONTROL,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """One neuron as lines of text: in colours where the terminal has them, in glyphs everywhere else."""
 
+from contextlib import suppress
+
 from PIL import Image
 from rich.color import Color
 from rich.console import Console
@@ -12,6 +14,7 @@ from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_cro
 from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry
+from vlmscope.core.scoring.preferred import ordered
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.concepts import as_words, share
@@ -100,15 +103,14 @@ def _said(page: ShownNeuron) -> list[Text]:
 
 
 def _scores(entry: Entry, explanation: int) -> list[str]:
-    """The scores of one explanation, newest first; those of another version are left out."""
-    lines = []
+    """The scores of one explanation in the order of the rule; those of another version are left out."""
+    reports = []
     for saved in entry.scores:
-        if saved.explanation_id != explanation:
-            continue
-        try:
-            report = ScoreReport.from_json(saved.body)
-        except NotebookError:
-            continue
+        with suppress(NotebookError):
+            if saved.explanation_id == explanation:
+                reports.append(ScoreReport.from_json(saved.body))
+    lines = []
+    for report in ordered(reports):
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
         values = "  ".join(f"{kind.value} {score_words(pooled)}" for kind, pooled in found)
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")

@@ -28,10 +28,17 @@ from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
-from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, counts_text, run_and_keep
+from vlmscope.tui.commands.shared.neuron_run import (
+    RunBar,
+    agree,
+    agree_to_download,
+    counts_text,
+    run_and_keep,
+    trust_images,
+)
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
-from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions
+from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
 
 
 def simulate(
@@ -49,6 +56,7 @@ def simulate(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Pay for api-text without asking.")] = False,
+    trust: TrustImagesOption = False,
     json: JsonOption = False,
     scanned_model: ScannedModelOptions,
 ) -> None:
@@ -64,6 +72,8 @@ def simulate(
     neurons = which.pick(store, labels)
     spec = scanned_model.spec(store.manifest, config)
     notes = Notes()
+    trust_images(store, neurons, trust, notes)
+    agree_to_download(spec, scanned_model.download, notes)
     with open_notebook(store) as notebook:
         wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, notes)
         if backend == ApiText.name:

@@ -12,9 +12,14 @@ from textual.screen import Screen
 TAKE_S = 1.0  #: how long the next key waits at most for what an answer has set going
 
 
+def is_on_top(screen: Screen[Any]) -> bool:
+    """Whether ``screen`` takes the keys: a palette may be over it, and Textual's ``is_current`` holds then, too."""
+    return screen.is_attached and screen.app.screen is screen
+
+
 def end(screen: Screen[Any]) -> bool:
     """End ``screen``; False for keys of the same burst, or a key that repeats, which come too late."""
-    if not (screen.is_attached and screen.is_current):
+    if not is_on_top(screen):
         return False
     screen.dismiss(None)
     return True

@@ -13,68 +13,77 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.values import VERDICTS, Mark, MarkBit
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.state import Filter, Order
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
-    from vlmscope.core.notebook.values import Mark
 
-VERDICTS = ("", "keep", "reject", "unsure")  #: by their number in ``Noted.verdict``
+
+@dataclass(frozen=True)
+class ListScore:
+    """The score that the list is sorted by (``core/scoring/preferred.py``)."""
+
+    value: float
+    independent: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """What the notebook holds on all neurons, as columns. All of (L * F,).
+    """What the notebook holds on all neurons, as columns of (L * F,): 6 bytes a neuron.
 
     Attributes:
-        marks: of every neuron in the notebook.
-        verdict: uint8, a place in ``VERDICTS``.
-        explained, scored, bookmarked: bool.
-        score: float32, pooled; nan where there is none.
+        bits: uint8, ``Mark.bits`` of each.
+        score: float32, pooled; nan where there is none. independent: bool, whether that score is.
+        neurons: F.
     """
 
-    marks: "Mapping[Neuron, Mark]"
-    verdict: NDArray[np.uint8]
-    explained: NDArray[np.bool_]
-    scored: NDArray[np.bool_]
-    bookmarked: NDArray[np.bool_]
+    bits: NDArray[np.uint8]
     score: NDArray[np.float32]
+    independent: NDArray[np.bool_]
+    neurons: int
 
     @classmethod
-    def of(cls, marks: "Mapping[Neuron, Mark]", scores: Mapping[Neuron, float], layers: int, neurons: int) -> "Noted":
-        """Columns from a notebook's marks; neurons that the model does not have are left out."""
-        size = layers * neurons
-        explained, scored, bookmarked = (np.zeros(size, dtype=np.bool_) for _ in range(3))
-        score = np.full(size, np.nan, dtype=np.float32)
-        noted = cls(marks, np.zeros(size, dtype=np.uint8), explained, scored, bookmarked, score)
-        for neuron, mark in marks.items():
-            if neuron.layer < layers and neuron.index < neurons:
-                noted._put(neuron.layer * neurons + neuron.index, mark)
-        for neuron, value in scores.items():
-            if neuron.layer < layers and neuron.index < neurons:
-                score[neuron.layer * neurons + neuron.index] = value
-        return noted
+    def empty(cls, layers: int, neurons: int) -> "Noted":
+        """Those of a notebook in which there is nothing."""
+        return cls.of(np.zeros(layers * neurons, dtype=np.uint8), {}, neurons)
 
-    def _put(self, at: int, mark: "Mark") -> None:
-        self.verdict[at] = 0 if mark.verdict is None else VERDICTS.index(mark.verdict)
-        self.explained[at], self.scored[at], self.bookmarked[at] = mark.explained, mark.scored, mark.bookmark
+    @classmethod
+    def of(cls, bits: NDArray[np.uint8], scores: Mapping[int, ListScore], neurons: int) -> "Noted":
+        """Columns from ``bits`` and the scores of some neurons, by their flat number."""
+        score, independent = np.full(len(bits), np.nan, dtype=np.float32), np.zeros(len(bits), dtype=np.bool_)
+        for at, one in scores.items():
+            score[at], independent[at] = one.value, one.independent
+        return cls(bits, score, independent, neurons)
 
-    def with_mark(self, neuron: Neuron, mark: "Mark", neurons: int, score: float | None = None) -> "Noted":
-        """The same with another mark of one neuron; its score stays if no other is given."""
-        at = neuron.layer * neurons + neuron.index
-        changed = Noted(
-            {**self.marks, neuron: mark},
-            self.verdict.copy(),
-            self.explained.copy(),
-            self.scored.copy(),
-            self.bookmarked.copy(),
-            self.score.copy(),
-        )
-        if score is not None:
-            changed.score[at] = score
-        changed._put(at, mark)
+    def bits_of(self, neuron: Neuron) -> int:
+        """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
+        return int(self.bits[neuron.layer * self.neurons + neuron.index])
+
+    def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None) -> "Noted":
+        """The same with another mark and score of one neuron."""
+        at = neuron.layer * self.neurons + neuron.index
+        changed = Noted(self.bits.copy(), self.score.copy(), self.independent.copy(), self.neurons)
+        changed.bits[at] = mark.bits
+        changed.score[at] = np.nan if score is None else score.value
+        changed.independent[at] = score is not None and score.independent
         return changed
+
+    @cached_property
+    def verdict(self) -> NDArray[np.uint8]:
+        """Places in ``VERDICTS``."""
+        return self.bits & np.uint8(3)
+
+    def has(self, bit: MarkBit) -> NDArray[np.bool_]:
+        """Whether a bit is set: bool (L * F,)."""
+        found: NDArray[np.bool_] = (self.bits & np.uint8(bit)) != 0
+        return found
+
+    @cached_property
+    def anything(self) -> bool:
+        """Whether there is an entry on any neuron."""
+        return bool(self.bits.any())
 
     @cached_property
     def triaged(self) -> tuple[int, int, int]:

@@ -41,7 +41,7 @@ class Meaning:
         promoted: the tokens that it promotes; None while missing.
         promoted_note: why they are missing, or that the model is being asked.
         asking: the background work on it; empty without any.
-        explain_key, promoted_key, choose_key: the keys that ask, as the user has mapped them.
+        explain_key, promoted_key, choose_key: the keys that ask, as the user has mapped them; score_key shows scores.
     """
 
     neuron: Neuron
@@ -57,3 +57,4 @@ class Meaning:
     explain_key: str = "E"
     promoted_key: str = "w"
     choose_key: str = "c"
+    score_key: str = "s"

@@ -1,6 +1,6 @@
 """All that the screen shows, as one frozen value that its parts are painted from, and which parts there are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class Scene:
         counts: of the labels, by layer.
         selection: the list's rows. cursor: one of them, or None where there are none.
         listed: whether the cursor's row is the page's neuron, and not only the row nearest to it.
-        noted: what the notebook holds on all neurons. marks: the list's cells for it.
+        noted: what the notebook holds on all neurons. published: those that the paper names.
         control: None where the scan has none, or it is not counted yet.
         stale: whether the page's picture, facts and words belong to a neuron or sample that was left.
         problem: why there is no picture.
@@ -79,7 +79,7 @@ class Scene:
     cursor: int | None
     listed: bool
     noted: Noted
-    marks: Mapping[Neuron, str]
+    published: Collection[Neuron]
     control: ControlCounts | None = None
     stale: bool = True
     picture: "PictureView | None" = None

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.errors import NotebookError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.views.columns import ListScore
+from vlmscope.tui.views.meaning import reports_of
 
 if TYPE_CHECKING:
-    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.notebook.values import Entry, SavedScore
     from vlmscope.core.scoring.report import ScoreReport
     from vlmscope.core.scoring.simulation import Outcome, PredictedSample
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreView:
-    """The newest score of a neuron.
+    """One of a neuron's scores.
 
     Attributes:
         report: None if what the notebook holds cannot be read; ``problem`` says why.
+        place: from 0, among the ``others`` and this one. others: the neuron's other scores in their order, those that
+            can be read.
+        count: how many scores there are.
         leads: whether it is of the explanation that leads.
         examples: origin, truth and prediction of each sample; None if they were not computed in this session.
         at: the example shown. crop: its picture as a JPEG, or empty.
@@ -32,27 +37,70 @@ class ScoreView:
     crop: bytes = b""
     problem: str = ""
     leads: bool = True
+    place: int = 0
+    count: int = 1
+    others: "tuple[ScoreReport, ...]" = ()
+
+
+def _in_order(entry: "Entry") -> "list[tuple[SavedScore, ScoreReport | NotebookError]]":
+    """All scores as they are shown: the leading explanation's first, of each explanation in the order of the rule.
+
+    Those that cannot be read come last, with the reason.
+    """
+    from vlmscope.core.scoring.preferred import ordered
+    from vlmscope.core.scoring.report import ScoreReport
+
+    read: dict[int, list[ScoreReport]] = {saved.id: [] for saved in entry.explanations}
+    unread: list[tuple[SavedScore, ScoreReport | NotebookError]] = []
+    saved_of: dict[int, SavedScore] = {}
+    for saved in entry.scores:
+        try:
+            report = ScoreReport.from_json(saved.body)
+        except NotebookError as error:
+            unread.append((saved, error))
+        else:
+            read.setdefault(saved.explanation_id, []).append(report)
+            saved_of[id(report)] = saved
+    return [*((saved_of[id(one)], one) for reports in read.values() for one in ordered(reports)), *unread]
+
+
+def place_of_newest(entry: "Entry") -> int:
+    """The place of the score that was kept last, among all as they are shown; 0 without any."""
+    newest = max((saved.id for saved in entry.scores), default=-1)
+    return next((at for at, (saved, _) in enumerate(_in_order(entry)) if saved.id == newest), 0)
+
+
+def list_score_of(entry: "Entry") -> ListScore | None:
+    """The score that the list is sorted by, as it is found for all neurons when the notebook is read."""
+    if not entry.scores or not entry.explanations:
+        return None
+    from vlmscope.core.scoring.preferred import list_score
+
+    first = list_score(reports_of(entry).get(entry.explanations[0].id, ()))
+    if first is None or first.pooled.score is None:
+        return None
+    return ListScore(first.pooled.score, first.report.independent)
 
 
 def score_view(
-    entry: "Entry", outcomes: "Mapping[tuple[Neuron, str, str], Outcome]", example: int, store: ScanStore
+    entry: "Entry", outcomes: "Mapping[tuple[Neuron, str, str], Outcome]", place: int, example: int, store: ScanStore
 ) -> ScoreView | None:
-    """The newest score of the leading explanation, or of another one if that has none; None if there is no score.
+    """One of an entry's scores; None if it has none.
 
     Args:
         outcomes: of this session, by neuron, backend and explanation: a score's pictures come with it if it is there.
+        place: which score, from 0; the last one for a larger number.
         example: the one to show.
     """
-    from vlmscope.core.scoring.report import ScoreReport
-
     if not entry.scores:
         return None
-    first = entry.explanations[0].id if entry.explanations else -1
-    saved = next((one for one in entry.scores if one.explanation_id == first), entry.scores[0])
-    try:
-        report = ScoreReport.from_json(saved.body)
-    except NotebookError as error:
-        return ScoreView(entry.neuron, None, None, 0, problem=error.message)
+    every = _in_order(entry)
+    place = min(place, len(every) - 1)
+    saved, report = every[place]
+    others = tuple(other for at, (_, other) in enumerate(every) if at != place and not isinstance(other, NotebookError))
+    if isinstance(report, NotebookError):
+        problem = report.message
+        return ScoreView(entry.neuron, None, None, 0, b"", problem, place=place, count=len(every), others=others)
     outcome = outcomes.get((entry.neuron, report.backend, report.explanation))
     examples = outcome.examples if outcome is not None else None
     at = min(example, max(len(examples or ()) - 1, 0))
@@ -62,4 +110,7 @@ def score_view(
             crop = store.crop(examples[at].sample.sample)
         except VlmscopeError:  # the box shows that there is no picture
             crop = b""
-    return ScoreView(entry.neuron, report, examples, at, crop, leads=saved.explanation_id == first)
+    leads = bool(entry.explanations) and saved.explanation_id == entry.explanations[0].id
+    return ScoreView(
+        entry.neuron, report, examples, at, crop, leads=leads, place=place, count=len(every), others=others
+    )

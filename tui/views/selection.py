@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.tui.views.columns import VERDICTS, Columns, Noted
+from vlmscope.core.notebook.values import VERDICTS, MarkBit, Verdict
+from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.state import Decided, Filter, Order
 
 
@@ -59,13 +60,13 @@ def select(columns: Columns, noted: Noted, filter_: Filter, order: Order, layer:
         mask &= labels.high_confidence.ravel()[chosen]
     if filter_.verdict is not None:
         mask &= _decided(noted.verdict[chosen], filter_.verdict)
-    for wanted, has in (
-        (filter_.explained, noted.explained),
-        (filter_.scored, noted.scored),
-        (filter_.bookmarked, noted.bookmarked),
+    for wanted, bit in (
+        (filter_.explained, MarkBit.EXPLAINED),
+        (filter_.scored, MarkBit.SCORED),
+        (filter_.bookmarked, MarkBit.BOOKMARK),
     ):
         if wanted:
-            mask &= has[chosen]
+            mask &= noted.has(bit)[chosen]
     if filter_.fragile:
         mask &= columns.fragile[chosen]
     rows = np.flatnonzero(mask).astype(np.int64) + chosen.start
@@ -79,7 +80,7 @@ def _decided(verdict: NDArray[np.uint8], wanted: Decided) -> NDArray[np.bool_]:
     if wanted in (Decided.NONE, Decided.ANY):
         decided: NDArray[np.bool_] = verdict > 0
         return decided if wanted is Decided.ANY else ~decided
-    same: NDArray[np.bool_] = verdict == VERDICTS.index(wanted)
+    same: NDArray[np.bool_] = verdict == VERDICTS.index(Verdict(wanted))
     return same
 
 
@@ -92,7 +93,7 @@ def _by(columns: Columns, noted: Noted, order: Order) -> list[NDArray[Any]]:
         Order.MAXIMUM: lambda: [columns.store.maximum.ravel()],
         Order.MARGIN: lambda: [columns.margin],
         Order.CONCEPT: lambda: [columns.strength],
-        Order.SCORE: lambda: [noted.score],
+        Order.SCORE: lambda: [noted.independent, noted.score],
         Order.CLEAREST: lambda: [labels.high_confidence.ravel(), columns.clearness],
         Order.FRAGILE: lambda: [columns.fragile, -columns.margin],
     }

@@ -146,6 +146,7 @@ class State:
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
     search: str = ""
+    score: int = 0  #: of the score page: which of the neuron's scores, in the order of the rule
     example: int = 0  #: of the score page
 
 

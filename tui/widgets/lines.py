@@ -4,6 +4,7 @@ Over SSH every byte counts: a step changes a few rows of a list and some lines o
 send the whole widget again.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -20,6 +21,8 @@ from vlmscope.core.base.text import plain
 from vlmscope.tui.widgets.palette import Palette
 
 View = TypeVar("View")
+
+_NARROWEST = 4  # characters of a wrapped line: a terminal may have fewer columns than a line's head
 
 Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 
@@ -45,6 +48,11 @@ def row(parts: Iterable[Span], width: int) -> Strip:
 def short(text: str, limit: int) -> str:
     """``text`` cut at ``limit`` characters, with an ellipsis."""
     return text if len(text) <= limit else f"{text[: max(limit - 1, 0)]}…"
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """``text`` in lines of ``width`` characters, 4 at least, ``indent`` before all but the first."""
+    return textwrap.wrap(text, max(width, _NARROWEST), subsequent_indent=indent)
 
 
 def blank(width: int, count: int = 1) -> list[Strip]:

@@ -14,6 +14,7 @@ from textual.strip import Strip
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.messages import RowChosen
+from vlmscope.tui.views.marks import sign_of
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Filter, Order
 from vlmscope.tui.widgets.lines import Span, dressed, row, short
@@ -71,8 +72,8 @@ class NeuronList(ScrollView, can_focus=False):
         else:
             if (old.cursor, old.listed) != (view.cursor, view.listed):
                 touched = {at for at in (old.cursor, view.cursor) if at is not None}
-            if old.marks is not view.marks:
-                touched |= {at for at in self._rows if _mark(old, at) != _mark(view, at)}
+            if old.noted is not view.noted:
+                touched |= {at for at in self._rows if _sign(old, at) != _sign(view, at)}
         for position in touched:
             self._rows.pop(position, None)
         before = self.scroll_offset.y
@@ -208,11 +209,10 @@ class NeuronList(ScrollView, can_focus=False):
         address = f" {neuron!s:<10}" if view.state.filter.whole else f"{neuron.index:>5}"
         high = "high" if labels.high_confidence[at] else ""
         columns = self._columns(width)
-        mark = f"{view.marks.get(neuron, ''):<4}"
         parts: list[Span] = [
             (pointer, palette.accent),
             (address, look),
-            (mark, palette.accent),
+            (sign_at(view, neuron), palette.accent),
             (f" {label.letter} ", palette.labels[label] + palette.strong),
             (f"{fraction(max(counts) / max(labels.valid, 1))} {high:<4} ", palette.labels[label]),
             *label_bar(counts, columns.bar, palette, "━╌"),
@@ -242,9 +242,18 @@ def list_title(filter_: Filter, order: Order, layer: int, rows: int) -> str:
     if filter_.layers is not None:
         where = "L{}-{}".format(*filter_.layers)
     by = order.means if order in (Order.CLEAREST, Order.FRAGILE) else f"by {order}"
-    by += ", largest first" if order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE) else ""
+    if order is Order.SCORE:
+        by += ", independent first"
+    elif order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE):
+        by += ", largest first"
     return f"{where} · {rows:,} neurons · {filter_} · {by}"
 
 
-def _mark(view: Scene, position: int) -> str:
-    return view.marks.get(view.selection.at(position), "")
+def sign_at(view: Scene, neuron: Neuron) -> str:
+    """The four cells for what the notebook holds on a neuron."""
+    noted = view.noted
+    return sign_of(int(noted.bits[neuron.layer * noted.neurons + neuron.index]), neuron in view.published)
+
+
+def _sign(view: Scene, position: int) -> str:
+    return sign_at(view, view.selection.at(position))

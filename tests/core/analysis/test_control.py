@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.records import put_records
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.analysis.control import control_data, control_places, find_control, new_control_folder
 from vlmscope.core.base.demo import DEMO, demo_folder
@@ -136,6 +137,71 @@ def test_other_images_of_the_same_names_are_noticed(tmp_path: Path, capsys: pyte
     assert "are not those" not in capsys.readouterr().err
     assert control(out, "--images", str(tmp_path / "other"), "--out", str(tmp_path / "c")) == 0
     assert "are not those that were scanned" in capsys.readouterr().err
+
+
+def test_a_control_reads_the_pictures_that_were_scanned(
+    scan: Path, made: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_records(scan, sha256="0" * 64)
+    assert control(scan) == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert "is not the picture that was scanned" in err and "--images FOLDER" in err
+    assert control(scan, "--trust-images") == 1, "a digest that does not fit is not a missing one"
+    assert not scan.with_name("mine.control").exists()
+
+
+def test_a_control_reads_unchecked_pictures_after_a_yes(
+    scan: Path, made: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_records(scan, sha256=None)
+    assert control(scan) == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert "has no digest of the picture at" in err and "--trust-images" in err and "--images FOLDER" in err
+    assert not scan.with_name("mine.control").exists()
+    store = ScanStore(scan)
+    store.images_trusted = True
+    assert len(control_data(store).sources) == 12
+    folder = str(made[2].parent)
+    assert len(control_data(ScanStore(scan), folder).sources) == 12, "the user has named the folder"
+
+
+def test_a_named_folder_vouches_for_its_own_files_alone(scan: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.png").write_bytes(b"")
+    (tmp_path / "root").mkdir()
+    for name in ("../private.png", str(tmp_path / "private.png")):
+        put_records(scan, image=name, sha256=None)
+        with pytest.raises(SamplesError, match="has no digest"):
+            control_data(ScanStore(scan), str(tmp_path / "root"))
+
+
+def test_what_the_scan_skipped_is_not_read(scan: Path, tmp_path: Path, made: tuple[Path, Path, Path]) -> None:
+    """A stranger's manifest may call any file of the disk a skipped sample."""
+    folder = Path(shutil.copytree(made[2].parent, tmp_path / "copy"))
+    shutil.copy(folder / "000.png", folder / "004.png")  # it could be read today
+    assert control(scan, "--images", str(folder)) == 0
+    own, its = read_manifest(scan), read_manifest(scan.with_name("mine.control"))
+    assert its.skipped == own.skipped and [skip.sample for skip in its.skipped] == [4]
+    assert ScanStore(scan.with_name("mine.control")).crop(4) == b""
+
+
+def test_a_model_of_the_hub_is_not_downloaded_unless_it_is_named(
+    scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(scan, lambda content: content["model"].update(name="someone/tiny", revision="abc"))  # type: ignore[attr-defined]
+    monkeypatch.setattr("vlmscope.tui.commands.scan.would_download", lambda *_, weights: not weights)
+    assert control(scan) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert "someone/tiny, which is not on this disk" in err and "add --model someone/tiny --revision abc" in err
+    assert control(scan, "--model", "someone/tiny", "--revision", "abc") == 1  # tests are offline
+    assert "cannot be loaded" in capsys.readouterr().err
+
+
+def test_trust_is_of_a_control(
+    made: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    needed = ["--model", str(made[1]), "--images", str(made[2]), "--out", str(tmp_path / "x")]
+    assert main(["scan", *needed, "--trust-images"]) == 2
+    assert "--trust-images goes with --control" in capsys.readouterr().err
 
 
 def test_a_model_that_has_moved_is_named(

@@ -39,7 +39,9 @@ def read_all(path: Path) -> None:
     with Notebook.open(path, SCAN) as notebook:
         for neuron in notebook.marks():
             notebook.entry(neuron)
-        list(notebook.texts())
+        notebook.mark_bits(4, 4)
+        notebook.texts(4, 4)
+        notebook.with_text("a", 4, 4)
         notebook.resume()
         assert notebook.undo() is not None
 

@@ -11,13 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.notebook_model import DATE, NAMES, NEURONS, SCAN, Model, Step, by_api, differences, failed, own, take
+from tests.support.notebook_model import (
+    DATE,
+    NAMES,
+    NEURONS,
+    SCAN,
+    SIZE,
+    Model,
+    Step,
+    by_api,
+    differences,
+    failed,
+    own,
+    take,
+)
 from vlmscope.core.base.errors import NotebookError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import notebook as module
 from vlmscope.core.notebook.events import NOTE_LIMIT, clean_tags
 from vlmscope.core.notebook.notebook import Notebook, note_on_path, notebook_path
-from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, NotebookText, Resume, Verdict
+from vlmscope.core.notebook.texts import FoldedTexts
+from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, Resume, Verdict
 
 A, B, C = NEURONS
 HOSTILE = [
@@ -54,7 +68,8 @@ def reopened(notebook: Notebook) -> Notebook:
 def test_a_new_notebook_is_empty(notebook: Notebook) -> None:
     assert notebook.entry(A) == Entry(A)
     assert notebook.marks() == {}
-    assert list(notebook.texts()) == []
+    assert list(notebook.each_text()) == []
+    assert not notebook.mark_bits(32, 8).any()
     assert notebook.resume() is None
     assert (notebook.undo(), notebook.redo(), notebook.changed()) == (None, None, False)
 
@@ -197,7 +212,7 @@ def test_any_text_survives(notebook: Notebook, text: str) -> None:
         assert again.failures(B) == (replace(failed(1), reason=text, model=text),)
         assert again.resume() == Resume(A, text, text)
         assert before.explanations[1].explanation.model == text
-        assert [found.text for found in again.texts()] == [text, text, text]
+        assert [found for *_, found in again.each_text()] == [text, text, text]
 
 
 def test_a_note_has_a_limit(notebook: Notebook) -> None:
@@ -243,15 +258,72 @@ def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
     notebook.add_explanation(B, own(5))
     notebook.add_explanation(B, own(6))
     notebook.undo()
-    texts = notebook.texts()
-    notebook.set_note(A, "later")  # a search that is still being read locks nobody out
-    assert set(texts) == {
-        NotebookText(A, Kind.NOTE, "note"),
-        NotebookText(C, Kind.TAGS, "t1"),
-        NotebookText(C, Kind.TAGS, "t2"),
-        NotebookText(B, Kind.EXPLANATION, "cars 4"),
-        NotebookText(B, Kind.OWN_EXPLANATION, "mine 5"),
+    assert set(notebook.each_text()) == {
+        (*at(A), "note"),
+        (*at(C), "t1"),
+        (*at(C), "t2"),
+        (*at(B), "cars 4"),
+        (*at(B), "mine 5"),
     }
+
+
+def at(neuron: Neuron) -> tuple[int, int]:
+    return neuron.layer, neuron.index
+
+
+def found_in(notebook: Notebook, words: str) -> list[int]:
+    """What a search finds, by both ways."""
+    texts = notebook.texts(*SIZE)
+    assert texts is not None
+    found: list[int] = texts.find(words).tolist()
+    assert notebook.with_text(words, *SIZE).tolist() == found
+    return found
+
+
+def test_a_search_ignores_case_and_keeps_to_the_model(notebook: Notebook) -> None:
+    notebook.set_note(A, "A Straße\nof TRAINS")
+    notebook.set_tags(A, ["Rail"])
+    notebook.set_note(B, "rails")
+    notebook.set_note(Neuron(2, SIZE[1]), "rails of another model")
+    notebook.set_note(Neuron(SIZE[0], 2), "rails of another model")
+    first, second = (neuron.layer * SIZE[1] + neuron.index for neuron in (A, B))
+    assert found_in(notebook, "RAIL") == sorted([first, second])
+    assert found_in(notebook, "strasse") == [first]
+    assert found_in(notebook, "trainsrail") == [], "two texts are not one"
+    assert found_in(notebook, "another") == []
+
+
+def test_more_texts_than_are_kept_are_searched_where_they_are(notebook: Notebook) -> None:
+    notebook.set_note(A, "x" * 100)
+    notebook.set_note(B, "y" * 100)
+    assert notebook.texts(*SIZE, most=199) is None
+    assert notebook.texts(*SIZE, most=200) is not None
+    assert notebook.with_text("y", *SIZE).tolist() == [B.layer * SIZE[1] + B.index]
+
+
+def test_texts_that_are_kept_follow_the_entries(notebook: Notebook) -> None:
+    texts = FoldedTexts(SIZE[1])
+    for change in (
+        lambda: notebook.set_note(A, "one Two"),
+        lambda: notebook.set_tags(A, ["three"]),
+        lambda: notebook.add_explanation(A, own(5)),
+        notebook.undo,
+        lambda: notebook.set_note(A, ""),
+        notebook.redo,
+        lambda: notebook.set_tags(A, []),
+    ):
+        change()
+        texts.put(notebook.entry(A))
+        again = notebook.texts(*SIZE)
+        assert again is not None
+        assert (vars(texts), texts.characters) == (vars(again), again.characters)
+
+
+def test_marks_in_bits_are_the_marks() -> None:
+    for bits in range(256):
+        assert Mark.of_bits(bits).bits == bits
+    assert Mark.of_bits(0) == Mark()
+    assert Mark.of_bits(Mark(Verdict.UNSURE, has_tags=True).bits) == Mark(Verdict.UNSURE, has_tags=True)
 
 
 def test_it_is_used_by_another_thread_than_it_was_opened_in(notebook: Notebook) -> None:

@@ -146,7 +146,7 @@ def test_the_summary_links_to_every_section(store: ScanStore, notebook: Notebook
     rows = [line for line in text.splitlines() if line.startswith("| [L")]
     assert [row.split("|")[1].strip() for row in rows] == ["[L0/N3](#l0n3)", "[L2/N1](#l2n1)", "[L2/N17](#l2n17)"]
     assert [line for line in text.splitlines() if line.startswith("## L")] == [f"## {neuron}" for neuron in KEPT]
-    assert "| keep | trains | visual n/a |" in rows[0]
+    assert "| keep | trains | visual, top+random n/a by lens |" in rows[0]
     assert rows[2].endswith("| keep |  |  |")
 
 
@@ -402,3 +402,32 @@ def test_scores_of_any_shape_are_shown(store: ScanStore, notebook: Notebook) -> 
         "- Score by lens: n/a, baseline n/a (2026)",
         "- Score by lens: 1.00, baseline n/a (2026)",
     ]
+
+
+def test_the_summary_names_kind_and_simulator_of_the_score_that_comes_first(
+    store: ScanStore, notebook: Notebook, tmp_path: Path
+) -> None:
+    neuron = Neuron(1, 1)
+    said = notebook.add_explanation(neuron, explanation())
+    for backend, independent, scores in (
+        ("oracle", True, {"visual": {"top": 0.7, "top+random": 0.69}}),
+        ("grounded-sam2", True, {"visual": {"top": None, "top+random": None}}),
+        ("lens", False, {"visual": {"top": 0.9, "top+random": 0.14}, "text": {"top": 0.3, "top+random": 0.2}}),
+    ):
+        body = {
+            "independent": independent,
+            "scores": {
+                kind: {
+                    group: {"pooled": value, "planned": 20 if group == "top" else 40, "counted": 20}
+                    for group, value in groups.items()
+                }
+                for kind, groups in scores.items()
+            },
+        }
+        notebook.add_score(said, backend, body, "2026")
+    text = markdown(store, notebook, tmp_path / "out", neuron)
+    row = next(line for line in text.splitlines() if line.startswith(f"| [{neuron}]"))
+    cell = "visual, top+random 0.69 by oracle; text, top+random 0.20 by lens (not independent)"
+    assert row.split(" | ")[-1].removesuffix(" |") == cell
+    assert "each neuron's section has all its scores" in text
+    assert "- Score by lens (not independent), visual, top: 0.90" in text

@@ -11,7 +11,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.report import ScoreReport
-from vlmscope.core.scoring.statistics import headline, newest_scores, score_statistics
+from vlmscope.core.scoring.statistics import newest_scores, score_statistics
 from vlmscope.core.store.reader import ScanStore
 
 WHEN = "2026-01-01T00:00:00+00:00"
@@ -54,9 +54,6 @@ def test_the_newest_of_each_backend_counts(notebook: Notebook) -> None:
         Neuron(0, 1): {"lens": report(0.7), "oracle": report(0.5, "oracle")},
         Neuron(1, 1): {"lens": report(None)},
     }
-    assert headline(found[Neuron(0, 1)].values()) == 0.7
-    assert headline(found[Neuron(1, 1)].values()) is None
-    assert headline([]) is None
 
 
 def test_scores_by_label_and_layer(scan: Path, notebook: Notebook) -> None:

@@ -97,11 +97,13 @@ async def test_a_verdict_paints_the_page_once(scan: Path) -> None:
             assert "TitleBar" not in trace.paints
 
 
-async def test_an_explanation_with_a_model_that_loads(scan_copy: Path, tmp_path: Path, api: ApiServer) -> None:
+async def test_an_explanation_with_a_model_that_loads(scan_copy: Path, api: ApiServer) -> None:
     """The model process reports a hundred steps of loading; the API's answer waits for them."""
+    pictures = scan_copy / "pictures"
+    pictures.mkdir()
     for index in range(12):
-        Image.new("RGB", (40, 40), (index, 120, 200)).save(tmp_path / f"image_{index:04}.jpg")
-    manifest = read_manifest(scan_copy).model_copy(update={"image_root": str(tmp_path)})
+        Image.new("RGB", (40, 40), (index, 120, 200)).save(pictures / f"image_{index:04}.jpg")
+    manifest = read_manifest(scan_copy).model_copy(update={"image_root": str(pictures)})
     (scan_copy / "manifest.json").write_text(manifest.model_dump_json())
     gate = Gate(completion())
     api.script.append(gate)

@@ -106,23 +106,35 @@ async def test_an_explanation_is_kept_shown_and_marked_and_the_next_is_not_asked
     assert len(api.bodies) == 2
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 async def test_the_model_gives_exact_maps_where_the_pictures_are(
-    scan_copy: Path, tmp_path: Path, api: ApiServer
+    scan_copy: Path, tmp_path: Path, api: ApiServer, elsewhere: bool
 ) -> None:
-    pictures = tmp_path / "pictures"
+    pictures = (tmp_path if elsewhere else scan_copy) / "pictures"
     pictures.mkdir()
     for index in range(12):
         Image.new("RGB", (40, 40), (index, 120, 200)).save(pictures / f"image_{index:04}.jpg")
     manifest = read_manifest(scan_copy).model_copy(update={"image_root": str(pictures)})
     (scan_copy / "manifest.json").write_text(manifest.model_dump_json())
     async with running(scan_copy, config=settings(api)) as on:
+        if elsewhere:  # the scan has no digests: without a yes the stored crops are sent
+            await agree(on)
+            await explained(on)
+            await on.until(lambda: "has no digest of the picture" in on.notes)
+            assert "a allows it" in on.notes and on.models == []
+            await on.press("a")
+            await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+            await on.press("y")
+            api.script.append(completion())
         await on.press("E")
         await on.until(lambda: "The model is loaded first" in on.screen)
         await on.press("y")
         await explained(on)
+        await on.until(lambda: bool(on.models) and len(on.models[0].maps) >= 4)
+        await idle(on)
         asked = [request for request in on.models[0].maps if request.crop]
         assert [request.neuron for request in asked] == [Neuron(0, 0)] * 4  # ranks 1, 3, 5, 7 of 8
-        assert "of 4 samples" not in on.notes
+        assert elsewhere or "of 4 samples" not in on.notes
     with notebook(scan_copy) as kept:
         samples = kept.explanations(Neuron(0, 0))[0].explanation.samples
         assert samples == tuple(ScanStore(scan_copy).arrays["top_sample"][0, 0, :8:2].tolist())

@@ -14,6 +14,7 @@ from tests.support.screen_app import running as app_on
 from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
+from vlmscope.core.notebook.values import MarkBit
 from vlmscope.core.store.manifest import ShardInfo
 from vlmscope.core.store.reader import open_scan
 from vlmscope.core.worker.messages import Phase
@@ -23,6 +24,7 @@ from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.shares.screen import SharesScreen
 from vlmscope.tui.views.state import Filter, Mode, Order, Pane
 from vlmscope.tui.widgets.layer_strip import FoldedStrip
+from vlmscope.tui.widgets.neuron_list import sign_at
 from vlmscope.tui.widgets.page.page import Page
 
 
@@ -208,7 +210,7 @@ async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
         assert isinstance(driver.app.screen, NoteScreen)
         assert driver.app.screen.query_one(TextArea).text == "trains"
         await driver.press(*"ets", "escape")
-        await driver.until(lambda: Neuron(0, 1) in driver.scene.noted.marks)
+        await driver.until(lambda: bool(driver.scene.noted.has(MarkBit.NOTE)[1]))
         entry = await driver.browse.notebook_link.write(lambda notebook: notebook.entry(Neuron(0, 1)))
         assert entry.note == "trainsets"
         assert entry.neuron == driver.neuron
@@ -217,7 +219,7 @@ async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
 async def test_verdicts_and_an_open_prompt_stay(growing: Growing) -> None:
     async with running(growing.out) as driver:
         await driver.press("1")
-        await driver.until(lambda: bool(driver.scene.noted.marks))
+        await driver.until(lambda: driver.scene.noted.anything)
         await driver.press("colon", *"Tv")
         growing.save(6)
         await caught_up(driver, 6)
@@ -226,7 +228,7 @@ async def test_verdicts_and_an_open_prompt_stay(growing: Growing) -> None:
         assert box.value == "Tv"
         await driver.press(*" 3", "enter")
         assert driver.state.thresholds.T_v == 3
-        assert driver.scene.marks[Neuron(0, 0)].startswith("✓")
+        assert sign_at(driver.scene, Neuron(0, 0)).startswith("✓")
         assert "triaged 1 of" in driver.screen
 
 

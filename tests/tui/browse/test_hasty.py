@@ -11,7 +11,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
-from vlmscope.tui.app import VlmscopeApp
+from vlmscope.tui.app import SafeCommandPalette, VlmscopeApp
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.dialogs.choice import ChoiceScreen
@@ -121,6 +121,36 @@ async def test_an_empty_palette_has_no_pages(scan: Path) -> None:
         assert on.neuron.index == 1
 
 
+async def test_the_palette_takes_one_choice(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("ctrl+p", *"filter")
+        await on.until(lambda: "filter (f)" in on.screen)
+        await burst(on, "\r\r\r\r")
+        await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+        assert len(on.app.screen_stack) == 2, "one choice, over the screen"
+
+
+async def test_the_palette_is_left_before_it_is_up(scan: Path) -> None:
+    async with running(scan) as on:
+        for _ in range(3):
+            on.app.action_command_palette()
+            palette = on.app.screen
+            assert isinstance(palette, SafeCommandPalette)
+            palette._action_escape()  # as by a key of the same burst
+            await on.pilot.pause(0.05)
+            assert on.app.screen is on.browse
+        await on.press("j")
+        assert on.neuron.index == 1
+
+
+async def test_the_palette_over_a_dialog_lists_what_the_dialog_does(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("f")
+        await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+        titles = [command.title for command in on.app.get_system_commands(on.app.screen)]
+        assert titles == ["quit (q)", "theme"]
+
+
 @pytest.mark.parametrize("size", [(5, 20), (1, 1), (34, 3)])
 async def test_a_choice_in_a_terminal_of_no_size(scan: Path, size: tuple[int, int]) -> None:
     async with running(scan, size=size) as on:
@@ -169,3 +199,15 @@ async def test_a_folder_of_notebooks_that_cannot_be_is_told(scan: Path, folder: 
         await on.until(lambda: on.notes.count("is not a folder for notebooks") == 2)
         await on.press("j")
         assert on.neuron.index == 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 5), (12, 40), (20, 3)])
+async def test_every_page_in_a_terminal_of_no_size(scan: Path, size: tuple[int, int]) -> None:
+    async with running(scan) as on:
+        await on.press("i", *"a note", "escape", "w")
+        await on.until(lambda: "against dog cake" in on.page)
+        await on.pilot.resize_terminal(*size)
+        for mode in "evsz":
+            for pane in ("tab", "tab"):
+                await on.press(mode, pane, "J", "K", "l", "l", "l", "l", "h", "j", "k", mode)
+        await on.settled()

@@ -11,6 +11,8 @@ from tests.support.screen_app import Driver, running
 from tests.support.worded import concepts_of
 from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
+from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import SavedScore
 from vlmscope.core.scoring.report import ScoreReport
@@ -24,9 +26,9 @@ from vlmscope.tui.widgets.page.score import note_of
 
 
 @pytest.fixture
-def pictured(scan_copy: Path, tmp_path: Path) -> Path:
-    """The small scan with pictures, and with concepts of two neurons."""
-    pictures = tmp_path / "pictures"
+def pictured(scan_copy: Path) -> Path:
+    """The small scan with pictures, which are in its folder, and with concepts of two neurons."""
+    pictures = scan_copy / "pictures"
     pictures.mkdir()
     for index in range(12):
         Image.new("RGB", (40, 40), (index, 120, 200)).save(pictures / f"image_{index:04}.jpg")
@@ -95,6 +97,69 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         await on.press("j")
         await on.settled()
         await on.until(lambda: "no score yet" in on.page)
+
+
+def kept(scan: Path, neuron: Neuron, *scores: tuple[str, float]) -> None:
+    """Put scores of one explanation into the notebook, the oldest first."""
+    scan_id = read_manifest(scan).scan_id
+    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as notebook:
+        said = notebook.add_explanation(neuron, Explanation("trains", Source.USER, "2026-01-01T00:00:00+00:00"))
+        for backend, value in scores:
+            pools = {TokenKind.VISUAL: dict.fromkeys(ScoredGroup, Pooled(value, "", None, None, 20, 20, 9))}
+            report = ScoreReport(backend, backend != "lens", "trains", ("train",), pools, (), (), "")
+            notebook.add_score(said, backend, report.to_json(), "2026-01-01T00:00:00+00:00")
+
+
+async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
+    kept(pictured, Neuron(0, 0), ("oracle", 0.69), ("lens", 0.14))
+    kept(pictured, Neuron(0, 1), ("lens", 0.99))
+    async with running(pictured) as on:
+        await on.until(lambda: "score     by oracle:  patches 0.69  1 more: s" in on.page)
+        await on.type(":sort score")
+        await on.until(lambda: "by score, independent first" in str(on.list.border_title))
+        assert [on.scene.selection.at(row).index for row in range(2)] == [0, 1]
+        await on.press("s")
+        for shown in (
+            "score 1 of 2 · by oracle",
+            "patches, top samples: 0.69",
+            "J K show the others: by lens (not independent):  patches 0.14",
+        ):
+            assert shown in on.page
+        await on.press("J", "J")
+        for shown in ("score 2 of 2 · by lens", "patches, top samples: 0.14", "by oracle:  patches 0.69"):
+            assert shown in on.page
+        await on.press("K")
+        assert "score 1 of 2 · by oracle" in on.page
+        await on.press("J", "j")
+        await on.settled()
+        await on.until(lambda: "patches, top samples: 0.99" in on.page)
+        assert "score 1 of" not in on.page
+
+
+async def test_the_score_that_was_just_made_is_shown_as_one_of_several(pictured: Path) -> None:
+    async with running(pictured) as on:
+        await score_by(on, "l")
+        await on.until(lambda: "example 1 of" in on.page)
+        (first,) = scores(pictured, Neuron(0, 0))
+        better = {**first.body, "backend": "oracle", "independent": True}
+        await on.browse.notebook_link.write(
+            lambda notebook: notebook.add_score(first.explanation_id, "oracle", better, "2026-01-01T00:00:00+00:00")
+        )
+        await on.press("s")
+        await score_by(on, "l")
+        await on.until(lambda: "score 2 of 3 · by lens" in on.page)
+        assert "example 1 of" in on.page
+
+
+async def test_pictures_without_digests_elsewhere_are_not_scored_on(pictured: Path, tmp_path: Path) -> None:
+    outside = (pictured / "pictures").rename(tmp_path / "outside")
+    manifest = read_manifest(pictured).model_copy(update={"image_root": str(outside)})
+    (pictured / "manifest.json").write_text(manifest.model_dump_json())
+    async with running(pictured) as on:
+        await score_by(on, "l")
+        await on.until(lambda: "the scan has no digest of its picture" in on.notes)
+        assert "a allows it" in on.notes
+        assert on.models == [] or on.models[0].lenses == []
 
 
 async def test_ones_own_words_are_scored(pictured: Path) -> None:
@@ -196,7 +261,7 @@ async def test_escape_leaves_views_first_and_ctrl_c_stops_in_them(pictured: Path
         await on.until(lambda: "scoring by lens" in on.page)
         await on.press("e", "ctrl+c")
         await on.until(lambda: on.notes.count("Stopped: scoring L0/N0.") == 2)
-        assert on.state.mode == "meaning"
+        assert [on.state.mode] == [Mode.MEANING]
         await idle(on)
         await on.press("ctrl+c")
         await on.until(lambda: "q quits" in on.notes)

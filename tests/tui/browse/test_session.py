@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from tests.support.growing import Growing
 from tests.support.worded import concepts_of
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.notebook.values import Entry, SavedExplanation, Verdict
+from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
@@ -27,9 +29,10 @@ from vlmscope.tui.browse.session import PROMOTED, Session
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.scene import Changed, ControlCounts, Scene
+from vlmscope.tui.views.score import place_of_newest
 from vlmscope.tui.views.state import Decided, Filter, Mode, Order, OwnPicture, Pane
 from vlmscope.tui.widgets.bars import footer, in_all
-from vlmscope.tui.widgets.neuron_list import list_title
+from vlmscope.tui.widgets.neuron_list import list_title, sign_at
 from vlmscope.tui.widgets.page.page import waiting
 
 LIST, PAGE, LAYERS, TITLE, KEYS = Changed.LIST, Changed.PAGE, Changed.LAYERS, Changed.TITLE, Changed.KEYS
@@ -215,6 +218,9 @@ def test_an_address_in_any_spelling_is_found(session: Session, text: str) -> Non
     assert read_search("30", 1, 4, 32).neuron == Neuron(1, 30)
 
 
+NOTHING = np.zeros(0, dtype=np.int64)  #: found in the notebook
+
+
 def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Path) -> None:
     store = ScanStore(scan_copy)
     placed = {(0, 3): (("train", 9.0),), (2, 7): (("train", 12.5),), (3, 1): (("dog", 7.0), ("train", 2.5))}
@@ -223,15 +229,15 @@ def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Pat
     assert incoming.take_concepts(session) == LIST
     found = moves.search_of(session, "trains")
     for by, neuron, place in ((1, Neuron(2, 7), 1), (1, Neuron(0, 3), 2), (1, Neuron(3, 1), 3), (1, Neuron(2, 7), 1)):
-        _, note = moves.to_word(session, found, frozenset(), by)
+        _, note = moves.to_word(session, found, NOTHING, by)
         assert session.state.neuron == neuron
         assert note == f"trains: {place} of 3, strongest first."
-    moves.to_word(session, found, frozenset({Neuron(1, 1)}), -1)
-    assert session.state.neuron == Neuron(1, 1), "what somebody wrote leads"
+    moves.to_word(session, found, np.array([33]), -1)
+    assert session.state.neuron == Neuron(1, 1), "the user's own words come first"
     session.set_filter(Filter(layers=(3, 3)))
-    moves.to_word(session, found, frozenset(), 1)
+    moves.to_word(session, found, NOTHING, 1)
     assert session.state.neuron == Neuron(3, 1)
-    assert "Similar words: train" in moves.to_word(session, moves.search_of(session, "traim"), frozenset(), 1)[1]
+    assert "Similar words: train" in moves.to_word(session, moves.search_of(session, "traim"), NOTHING, 1)[1]
 
 
 # -- labels and checkpoints --------------------------------------------------------------------------------------------
@@ -295,17 +301,17 @@ def test_the_control_is_counted_for_the_thresholds_of_now(session: Session) -> N
 
 
 def noted(session: Session) -> Noted:
-    return Noted.of({}, {}, session.store.layers, session.store.neurons)
+    return Noted.empty(session.store.layers, session.store.neurons)
 
 
 def test_a_verdict_marks_its_row_and_counts(session: Session) -> None:
     incoming.take_noted(session, noted(session))
     changed = incoming.take_entry(session, Entry(Neuron(0, 0), verdict=Verdict.KEEP))
     assert changed == LIST | PAGE | LAYERS
-    assert session.scene.marks[Neuron(0, 0)] == "✓   "
+    assert sign_at(session.scene, Neuron(0, 0)) == "✓   "
     assert session.scene.noted.progress == "triaged 1 of 128 · ✓1 ✗0 ?0"
     assert incoming.take_entry(session, Entry(Neuron(1, 5), bookmark=True)) == LIST
-    assert session.scene.marks[Neuron(1, 5)] == " b  "
+    assert sign_at(session.scene, Neuron(1, 5)) == " b  "
 
 
 def test_a_list_by_verdict_follows_the_verdicts(session: Session) -> None:
@@ -336,15 +342,70 @@ def test_an_explanation_is_on_the_page_and_in_the_list_without_reading_the_noteb
     entry = Entry(Neuron(0, 0), explanations=(SavedExplanation(1, Neuron(0, 0), made, leads=True),))
     assert incoming.take_entry(session, entry) == LIST | PAGE
     assert session.scene.meaning is not None and session.scene.meaning.entry is entry
-    assert session.scene.marks[Neuron(0, 0)] == "   e"
+    assert sign_at(session.scene, Neuron(0, 0)) == "   e"
     session.step(1)
     assert incoming.take_entry(session, entry) == LIST, "the page is another neuron's"
 
 
-def test_a_score_sorts_the_list(session: Session) -> None:
+def score(number: int, explanation: int, backend: str, value: float | None) -> SavedScore:
+    pooled = Pooled(value, "" if value is not None else "constant", None, None, 20, 20, 9)
+    pools = {TokenKind.VISUAL: dict.fromkeys(ScoredGroup, pooled)}
+    report = ScoreReport(backend, backend != "lens", "trains", ("train",), pools, (), (), "")
+    return SavedScore(number, Neuron(0, 0), explanation, backend, "2026", report.to_json())
+
+
+def entry_of(neuron: Neuron, *scores: SavedScore, leading: int = 1) -> Entry:
+    made = Explanation("a train at night", Source.USER, "2026-01-01T00:00:00+00:00")
+    said = (SavedExplanation(at, neuron, made, at == leading) for at in (leading, 3 - leading))
+    return Entry(neuron, explanations=tuple(said), scores=scores)
+
+
+def test_independent_scores_sort_the_list_before_others(session: Session) -> None:
     session.change_state(order=Order.SCORE)
-    incoming.take_entry(session, Entry(Neuron(0, 9)), score=0.7)
-    assert session.scene.selection.at(0) == Neuron(0, 9)
+    incoming.take_entry(session, entry_of(Neuron(0, 9), score(3, 1, "lens", 0.9)))
+    incoming.take_entry(session, entry_of(Neuron(0, 7), score(4, 1, "lens", 0.8), score(3, 1, "oracle", 0.1)))
+    incoming.take_entry(session, entry_of(Neuron(0, 8), score(3, 1, "oracle", 0.4)))
+    incoming.take_entry(session, entry_of(Neuron(0, 3), score(3, 1, "oracle", None)))
+    assert [session.scene.selection.at(row).index for row in range(4)] == [8, 7, 9, 0]
+    assert list_title(session.state.filter, session.state.order, 0, 32).endswith("by score, independent first")
+
+
+def test_another_explanation_that_leads_brings_its_own_score(session: Session) -> None:
+    session.change_state(order=Order.SCORE)
+    scores = score(4, 2, "oracle", 0.5), score(3, 1, "oracle", 0.9)
+    for leading, expected in ((1, 0.9), (2, 0.5)):
+        incoming.take_entry(session, entry_of(Neuron(0, 9), *scores, leading=leading))
+        assert session.scene.noted.score[9] == np.float32(expected)
+    incoming.take_entry(session, Entry(Neuron(0, 9)))
+    assert np.isnan(session.scene.noted.score[9])
+
+
+def test_the_score_page_goes_through_all_scores(session: Session) -> None:
+    unread = SavedScore(6, Neuron(0, 0), 1, "later", "2026", {"format": 99})
+    scores = (
+        unread,
+        score(5, 1, "lens", 0.14),
+        score(4, 2, "grounded-sam2", 0.8),
+        score(3, 1, "oracle", 0.69),
+    )
+    incoming.take_entry(session, entry_of(Neuron(0, 0), *scores))
+    session.load_page()
+    session.change_state(mode=Mode.SCORE)
+    seen = []
+    for _ in range(6):
+        shown = session.scene.score
+        assert shown is not None
+        seen.append((shown.place, shown.report.backend if shown.report is not None else shown.problem[:7], shown.leads))
+        assert shown.count == 4
+        assert len(shown.others) == (3 if shown.report is None else 2)
+        moves.to_score(session, 1)
+    assert seen[:4] == [(0, "oracle", True), (1, "lens", True), (2, "grounded-sam2", False), (3, "A score", True)]
+    assert seen[4] == seen[5] == seen[3], "the last one stays"
+    moves.to_score(session, -1)
+    assert session.scene.score is not None and session.scene.score.place == 2
+    assert place_of_newest(entry_of(Neuron(0, 0), *scores[1:])) == 1
+    session.step(1)
+    assert session.state.score == 0
 
 
 # -- the model ---------------------------------------------------------------------------------------------------------
@@ -525,7 +586,7 @@ VIEWS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.cursor,
         scene.listed,
         scene.state.filter,
-        scene.marks,
+        [sign_at(scene, scene.selection.at(row)) for row in range(len(scene.selection))],
     ),
     PAGE: page,
     KEYS: lambda scene: (footer(scene, narrow=True), scene.state.mode is Mode.ZOOM, scene.state.pane),

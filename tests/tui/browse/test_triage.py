@@ -14,6 +14,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.notebook.texts import FoldedTexts
 from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -205,6 +206,54 @@ async def test_notes_tags_and_explanations_are_searched(scan: Path) -> None:
         await on.until(lambda: on.neuron == Neuron(3, 3))
         await on.type("/nowhere")
         await on.until(lambda: "or in its texts" in on.notes)
+
+
+async def test_a_search_reads_the_notebook_once_and_follows_what_is_written(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(1, 4), "trains")
+        kept.set_note(Neuron(2, 5), "boats")
+    read = []
+    texts = Notebook.texts
+
+    def counted(self: Notebook, layers: int, neurons: int) -> FoldedTexts | None:
+        read.append(1)
+        return texts(self, layers, neurons)
+
+    monkeypatch.setattr(Notebook, "texts", counted)
+    async with running(scan, start=Neuron(0, 1)) as on:
+        await on.until(lambda: on.session.notebook_read)
+        for words, neuron in (("train", Neuron(1, 4)), ("boat", Neuron(2, 5)), ("train", Neuron(1, 4))):
+            await on.type(f"/{words}")
+            await on.until(lambda neuron=neuron: on.neuron == neuron)  # type: ignore[misc]
+        await on.press("t")
+        await on.press(*"harbour", "enter")
+        await on.until(lambda: "#harbour" in on.page)
+        await on.type(":2.5")
+        await on.until(lambda: on.neuron == Neuron(2, 5))
+        await on.type("/harbour")
+        await on.until(lambda: on.neuron == Neuron(1, 4))
+        assert len(read) == 1
+        with notebook(scan) as other:
+            other.set_note(Neuron(3, 6), "a lighthouse")
+        on.browse.look()
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(3, 6)) > 0)
+        await on.type("/lighthouse")
+        await on.until(lambda: on.neuron == Neuron(3, 6))
+        assert len(read) == 2
+
+
+async def test_more_texts_than_are_kept_are_found(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with notebook(scan) as kept:
+        kept.set_note(Neuron(1, 4), "trains")
+        kept.set_note(Neuron(2, 5), "more trains")
+    monkeypatch.setattr(Notebook, "texts", lambda *_: None)
+    async with running(scan, start=Neuron(0, 1)) as on:
+        await on.until(lambda: on.session.notebook_read)
+        for expected in (Neuron(1, 4), Neuron(2, 5), Neuron(1, 4)):
+            await on.type("/train")
+            await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
 
 
 async def test_a_session_goes_on_where_the_last_one_ended(scan: Path) -> None:

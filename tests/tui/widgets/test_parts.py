@@ -15,6 +15,7 @@ from textual.strip import Strip
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels, Thresholds, bar_cells
+from vlmscope.core.notebook.values import VERDICTS, Mark
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import command_line
 from vlmscope.tui.command_line import read_command, read_search
@@ -111,23 +112,28 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
     clear, strength = (rng.integers(0, 4, 60).astype(np.float32) for _ in range(2))
     fragile = rng.integers(0, 2, 60).astype(np.bool_)
     vars(columns).update(clearness=clear, strength=strength, fragile=fragile)
-    flags = rng.integers(0, 2, (3, 60)).astype(np.bool_)
     score = np.where(rng.integers(0, 2, 60) == 0, np.nan, rng.integers(-3, 3, 60)).astype(np.float32)
-    noted = Noted({}, rng.integers(0, 4, 60).astype(np.uint8), flags[0], flags[1], flags[2], score)
+    marks = [
+        Mark(VERDICTS[rng.integers(0, 4)], bookmarked, has_note, False, explained, scored, has_note)
+        for explained, scored, bookmarked, has_note in rng.integers(0, 2, (60, 4)).astype(bool).tolist()
+    ]
+    independent = rng.integers(0, 2, 60).astype(np.bool_) & ~np.isnan(score)
+    noted = Noted(np.array([mark.bits for mark in marks], dtype=np.uint8), score, independent, 20)
     found = select(columns, noted, kept, order, layer=1)
 
     def holds(at: tuple[int, int]) -> bool:
         flat = at[0] * 20 + at[1]
         first, last = kept.layers or ((0, 2) if kept.all_layers else (1, 1))
-        verdict = {Decided.KEEP: (1,), Decided.NONE: (0,), Decided.ANY: (1, 2, 3)}.get(kept.verdict or Decided.REJECT)
+        mark = marks[flat]
+        decided = {Decided.NONE: mark.verdict is None, Decided.ANY: mark.verdict is not None}
         return (
             first <= at[0] <= last
             and (kept.label is None or labels.label[at] == kept.label)
             and (not kept.high_confidence or bool(labels.high_confidence[at]))
-            and (kept.verdict is None or verdict is None or int(noted.verdict[flat]) in verdict)
-            and (not kept.explained or bool(flags[0][flat]))
-            and (not kept.scored or bool(flags[1][flat]))
-            and (not kept.bookmarked or bool(flags[2][flat]))
+            and (kept.verdict is None or decided.get(kept.verdict, mark.verdict == str(kept.verdict)))
+            and (not kept.explained or mark.explained)
+            and (not kept.scored or mark.scored)
+            and (not kept.bookmarked or mark.bookmark)
             and (not kept.fragile or bool(fragile[flat]))
         )
 
@@ -142,7 +148,7 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
             Order.MAXIMUM: (-float(maximum[at]),),
             Order.MARGIN: (-float(margin),),
             Order.CONCEPT: (-float(strength[flat]),),
-            Order.SCORE: (math.inf if math.isnan(score[flat]) else -float(score[flat]),),
+            Order.SCORE: (-float(independent[flat]), math.inf if math.isnan(score[flat]) else -float(score[flat])),
             Order.CLEAREST: (-float(labels.high_confidence[at]), -float(clear[flat])),
             Order.FRAGILE: (-float(fragile[flat]), float(margin)),
         }[order]

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -10,9 +10,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.llm.budget import CostOffer, dollars
-from vlmscope.core.worker.messages import ModelStatus, Phase
+from vlmscope.core.store.hub import would_download
+from vlmscope.core.store.original import UNCHECKED
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec, ModelStatus, Phase
 from vlmscope.tui.commands.shared.notes import Notes
 
 R = TypeVar("R")
@@ -39,10 +43,48 @@ def agree(offer: CostOffer, what: str, done: str, notes: Notes, yes: bool, inste
         return
     if not sys.stdin.isatty():
         raise UsageError("This costs money, and stdin is not a terminal to ask on.", f"Add --yes{instead}.")
+    _ask("nothing was sent", notes)
+
+
+def agree_to_download(spec: ModelSpec, download: bool, notes: Notes) -> None:
+    """Ask before the model that a scan names is downloaded: the scan may be a stranger's.
+
+    Args:
+        download: --download was given.
+
+    Raises:
+        UsageError: if stdin is not a terminal to ask on.
+        typer.Exit: if the answer is no.
+    """
+    if download or not would_download(spec.name, spec.revision):
+        return
+    what = f"The scan names the model {plain(spec.name, 100)}, which is not on this disk and would be downloaded"
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}.", "Add --download.")
+    notes.write(what)
+    _ask("nothing was downloaded", notes)
+
+
+def _ask(otherwise: str, notes: Notes) -> None:
+    """Ask whether to continue; after a no write ``otherwise`` and exit."""
     notes.write("Go on? [y/N] ", end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        notes.write("nothing was sent")
+        notes.write(otherwise)
         raise typer.Exit(1)
+
+
+def trust_images(store: ScanStore, neurons: Sequence[Neuron], trust: bool, notes: Notes) -> None:
+    """Take the user's word for pictures without a digest; without it, write what would be read with --trust-images.
+
+    Raises:
+        StoreError: if the scan is damaged.
+    """
+    store.images_trusted = trust
+    for neuron in neurons[:1]:
+        for index in store.top_samples(neuron)[:1]:
+            problem = store.sample(index).picture_problem
+            if problem.startswith(UNCHECKED):
+                notes.write(f"{problem}: such pictures are not read; if you trust the scan, add --trust-images")
 
 
 def run_and_keep(work: Coroutine[Any, Any, R], notes: Notes, goes_on: str) -> R:

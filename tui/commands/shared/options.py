@@ -100,6 +100,13 @@ CaptionsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+TrustImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-images",
+        help="Read pictures outside the scan's folder although the scan has no digests to check them by.",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
 ]
@@ -178,6 +185,12 @@ class ScannedModelOptions:
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)
     ] = None
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="Download the model that the scan names, if it is not here.", rich_help_panel=MODEL
+        ),
+    ] = False
 
     def spec(self, manifest: Manifest, config: Config) -> ModelSpec:
         """The scanned model, to be loaded by the model process."""

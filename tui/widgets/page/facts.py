@@ -1,14 +1,12 @@
 """The neuron as a whole, beside or below the pictures: what it means, its peaks, its distributions in short."""
 
-import textwrap
-
 from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Span, beside, blank, row, short
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, short, wrapped
 from vlmscope.tui.widgets.numbers import activation, fraction, heights, share_active, spark
 from vlmscope.tui.widgets.page.statistics import histogram
 from vlmscope.tui.widgets.page.words import spell
@@ -165,7 +163,7 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
         text, look = f"no notebook: {meaning.entry_problem}", palette.warning
     else:
         text, look = f"none yet: {meaning.explain_key} asks", palette.muted
-    lines = textwrap.wrap(text, max(width - HEAD, 8)) or [""]
+    lines = wrapped(text, width - HEAD) or [""]
     if by:
         if len(lines[-1]) + len(by) + 3 + HEAD <= width:
             lines[-1] = f"{lines[-1]} "
@@ -185,15 +183,20 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
 
 
 def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
-    """The newest score of the leading explanation, or of another if that has none; no line where there is none."""
+    """The first score of each kind, of the leading explanation, or of another if that has none; no line without any."""
     entry = meaning.entry
     if entry is None or not meaning.scores:
         return []
-    from vlmscope.tui.widgets.page.score_words import score_text
+    from vlmscope.tui.widgets.page.score_words import first_scores
 
     for saved in entry.explanations:
-        for report in meaning.scores.get(saved.id, ())[:1]:
-            return [row([subject("score", palette), (score_text(report), palette.text)], width)]
+        reports = meaning.scores.get(saved.id, ())
+        if reports:
+            text, shown = first_scores(reports)
+            more = sum(len(others) for others in meaning.scores.values()) - shown
+            parts: list[Span] = [subject("score", palette), (text, palette.text)]
+            note = f"  {more} more: {meaning.score_key}" if more else ""
+            return [row([*parts, (note, palette.muted)], width)]
     return []
 
 

@@ -1,6 +1,5 @@
 """The page of meaning: concepts, promoted tokens, and every explanation in full."""
 
-import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ from textual.strip import Strip
 
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.tui.views.meaning import Meaning
-from vlmscope.tui.widgets.lines import Span, blank, row, short
+from vlmscope.tui.widgets.lines import Span, blank, row, short, wrapped
 from vlmscope.tui.widgets.page.facts import (
     HEAD,
     concepts_line,
@@ -39,7 +38,7 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     rest = replace(meaning, entry=replace(entry, note=""))
     head = decided_line(rest, palette, width)
     shown = entry.note[:_LONGEST_NOTE]
-    lines = [piece for text in shown.splitlines() for piece in textwrap.wrap(text, width - 4) or [""]]
+    lines = [piece for text in shown.splitlines() for piece in wrapped(text, width - 4) or [""]]
     if len(entry.note) > _LONGEST_NOTE:
         lines.append(f"… {len(entry.note) - _LONGEST_NOTE:,} characters more")
     body = [row([(f"  {text}", palette.text)], width) for text in lines]
@@ -82,11 +81,12 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
 
 
 def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
+    from vlmscope.core.scoring.preferred import ordered
     from vlmscope.tui.widgets.page.score_words import score_text
 
     lines = []
-    for report in meaning.scores.get(explanation, ()):
-        for at, line in enumerate(textwrap.wrap(score_text(report), max(width - HEAD, 8))):
+    for report in ordered(meaning.scores.get(explanation, ())):
+        for at, line in enumerate(wrapped(score_text(report), width - HEAD)):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines
 
@@ -98,12 +98,12 @@ def _promoted(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     for name, words in (("promotes", meaning.promoted.top), ("against", meaning.promoted.bottom)):
         lines.append(row([subject(name, palette), (spelled(words), palette.text)], width))
     note = "a first-order reading of its output weights; the up projection may turn one into the other"
-    lines += [row([subject("", palette), (line, palette.muted)], width) for line in textwrap.wrap(note, width - HEAD)]
+    lines += [row([subject("", palette), (line, palette.muted)], width) for line in wrapped(note, width - HEAD)]
     return lines
 
 
 def _wrapped(text: str, palette: Palette, width: int) -> list[Strip]:
-    return [row([("  ", palette.text), (line, palette.text)], width) for line in textwrap.wrap(text, width - 4)]
+    return [row([("  ", palette.text), (line, palette.text)], width) for line in wrapped(text, width - 4)]
 
 
 def _time(created: str) -> str:
@@ -123,5 +123,5 @@ def _one(saved: "SavedExplanation", palette: Palette, width: int) -> list[Strip]
         cost = "price unknown" if explanation.cost_usd is None else f"${explanation.cost_usd:.4f}"
         tokens = f"{explanation.input_tokens:,} + {explanation.output_tokens:,} tokens"
         origin += [explanation.prompt_version, f"{len(explanation.samples)} samples", tokens, cost]
-    wrapped = textwrap.wrap(" · ".join(origin), width - 4)
-    return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in wrapped)]
+    pieces = wrapped(" · ".join(origin), width - 4)
+    return [*lines, *(row([(f"  {line}", palette.muted)], width) for line in pieces)]

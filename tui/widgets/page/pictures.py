@@ -6,7 +6,6 @@ one colour, which sends fewer bytes; and styles are made once for each pair of c
 parsed, which takes a fraction of the time.
 """
 
-import textwrap
 from functools import lru_cache
 from itertools import groupby
 
@@ -21,7 +20,7 @@ from textual.strip import Strip
 
 from vlmscope.core.method.heatmap import GLYPHS, RGB, ColourMap, colours, glyph, glyph_rows, overlay
 from vlmscope.tui.views.evidence import PictureView
-from vlmscope.tui.widgets.lines import Span, blank, row
+from vlmscope.tui.widgets.lines import Span, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import SCALE
 from vlmscope.tui.widgets.palette import Palette, style
 
@@ -134,8 +133,8 @@ def _centred(strips: list[Strip], width: int, height: int) -> list[Strip]:
 
 def message_box(text: str, width: int, height: int, palette: Palette) -> list[Strip]:
     """Why there is no picture, where the picture would be."""
-    lines = textwrap.wrap(text, max(width - 2, 4))[:height]
-    return _centred([row([(f"{line:^{width - 2}}", palette.muted)], width) for line in lines], width, height)
+    lines = wrapped(text, width - 2)[:height]
+    return _centred([row([(f"{line:^{max(width - 2, 0)}}", palette.muted)], width) for line in lines], width, height)
 
 
 def no_map(evidence: PictureView, waiting: str) -> str:

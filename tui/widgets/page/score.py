@@ -15,15 +15,17 @@ from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
-from vlmscope.tui.widgets.lines import Span, beside, blank, row
+from vlmscope.tui.widgets.lines import Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import GAP, SCALE
 from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
-from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS
+from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS, score_text
 from vlmscope.tui.widgets.page.words import words
 from vlmscope.tui.widgets.palette import Palette
 
 if TYPE_CHECKING:
     from vlmscope.core.scoring.simulation import PredictedSample
+
+_OTHERS = 3  # other scores that are named on the page
 
 
 def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[Strip]:
@@ -32,8 +34,9 @@ def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[
     if score is None:
         return [row([("no score yet: S simulates the neuron from its explanation", palette.muted)], width)]
     if score.report is None:
-        return [row([(f"its score cannot be read: {score.problem}", palette.warning)], width)]
-    lines = _numbers(score.report, palette, width)
+        unread = row([(f"{_place(score)}its score cannot be read: {score.problem}", palette.warning)], width)
+        return [unread, *_others(score, palette, width)]
+    lines = _numbers(score, score.report, palette, width)
     if not score.examples:
         note = (
             "the pictures are not kept: S computes them again"
@@ -50,23 +53,47 @@ def note_of(report: ScoreReport) -> str:
     return "; ".join(filter(None, [own, report.note]))
 
 
-def _numbers(report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
+def _place(score: ScoreView) -> str:
+    """Which of several scores it is; empty where there is one."""
+    return f"score {score.place + 1} of {score.count} · " if score.count > 1 else ""
+
+
+def _others(score: ScoreView, palette: Palette, width: int) -> list[Strip]:
+    """The neuron's other scores: none is hidden by the one that is shown."""
+    lines = []
+    for at, other in enumerate(score.others[:_OTHERS]):
+        head = "J K show the others: " if at == 0 else ""
+        more = len(score.others) - _OTHERS
+        note = f"  and {more} more" if more > 0 and at == _OTHERS - 1 else ""
+        text = textwrap.wrap(f"{head}{score_text(other)}{note}", max(width, 8), subsequent_indent="  ")
+        lines += [row([(line, palette.muted)], width) for line in text]
+    return lines
+
+
+def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
     said = textwrap.shorten(report.explanation, max(width - 4, 20), placeholder=" …")
     phrases = f"looks for: {', '.join(phrase for phrase in report.phrases)}" if report.phrases else ""
     lines = [
         row([(f"“{said}” ", palette.strong)], width),
-        row([(f"by {report.backend}", palette.text), (f" · {phrases}" if phrases else "", palette.muted)], width),
+        row(
+            [
+                (_place(score), palette.muted),
+                (f"by {report.backend}", palette.text),
+                (f" · {phrases}" if phrases else "", palette.muted),
+            ],
+            width,
+        ),
         row([(note_of(report), palette.muted)], width),
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
             text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
-            lines += [row([(line, palette.text)], width) for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+            lines += [row([(line, palette.text)], width) for line in wrapped(text, width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
         lines.append(row([(f"{failed} samples failed: {'; '.join(reasons)}", palette.warning)], width))
-    return lines
+    return [*lines, *_others(score, palette, width)]
 
 
 def _example(

@@ -1,14 +1,37 @@
 """A score in words, for lines of text."""
 
+from collections.abc import Iterable
+
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
+from vlmscope.core.scoring.preferred import Headline, first_of_each_kind
 from vlmscope.core.scoring.report import ScoreReport, score_words
 
 KINDS = {TokenKind.VISUAL: "patches", TokenKind.TEXT: "words"}
 GROUPS = {ScoredGroup.TOP: "top samples", ScoredGroup.TOP_AND_RANDOM: "top and random"}
 
 
+def name_of(report: ScoreReport) -> str:
+    """The simulator, and whether it asks the inspected model about itself."""
+    return f"by {report.backend}{'' if report.independent else ' (not independent)'}"
+
+
 def score_text(report: ScoreReport) -> str:
     """The backend, then the headline of each kind, in the order in which they matter."""
-    name = f"by {report.backend}{'' if report.independent else ' (not independent)'}:"
     found = ((kind, report.headline(kind)) for kind in report.pooled)
-    return "  ".join([name, *(f"{KINDS[kind]} {score_words(pooled)}" for kind, pooled in found if pooled is not None)])
+    return _text(report, [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None])
+
+
+def first_scores(reports: Iterable[ScoreReport]) -> tuple[str, int]:
+    """The score that comes first for each kind of tokens, each with its simulator; and of how many reports they are.
+
+    Args:
+        reports: of one explanation, the newest first.
+    """
+    by_report: dict[int, list[Headline]] = {}
+    for headline in first_of_each_kind(reports):
+        by_report.setdefault(id(headline.report), []).append(headline)
+    return "  ".join(_text(found[0].report, found) for found in by_report.values()), len(by_report)
+
+
+def _text(report: ScoreReport, headlines: list[Headline]) -> str:
+    return "  ".join([f"{name_of(report)}:", *(f"{KINDS[one.kind]} {score_words(one.pooled)}" for one in headlines)])

@@ -1,0 +1,74 @@
+"""Which of a neuron's scores are shown first, by the rule of ``core/notebook/score_order.py``."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+from vlmscope.core.method.correlation import Pooled, TokenKind
+from vlmscope.core.notebook.score_order import score_order
+from vlmscope.core.scoring.report import ScoreReport
+
+
+@dataclass(frozen=True, eq=False)
+class Headline:
+    """The headline of one kind of tokens, and the report that it is from."""
+
+    report: ScoreReport
+    kind: TokenKind
+    pooled: Pooled
+
+    @property
+    def order(self) -> tuple[bool, bool, bool]:
+        """What ``score_order`` makes of it."""
+        report, known = self.report, self.pooled.score is not None
+        return score_order(report.backend, independent=report.independent, known=known)
+
+
+def _headlines(report: ScoreReport) -> list[Headline]:
+    found = ((kind, report.headline(kind)) for kind in report.pooled)
+    return [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None]
+
+
+def ordered(reports: Iterable[ScoreReport]) -> tuple[ScoreReport, ...]:
+    """Reports of one explanation in the order in which they are shown.
+
+    Args:
+        reports: the newest first.
+    """
+
+    def order(report: ScoreReport) -> tuple[bool, bool, bool]:
+        known = any(headline.pooled.score is not None for headline in _headlines(report))
+        return score_order(report.backend, independent=report.independent, known=known)
+
+    return tuple(sorted(reports, key=order))
+
+
+def first_of_each_kind(reports: Iterable[ScoreReport]) -> tuple[Headline, ...]:
+    """The score that is shown first for each kind of tokens, in the order of the rule, patches before words.
+
+    Of one simulator's scores the newest one counts, even where it is n/a.
+
+    Args:
+        reports: of one explanation, the newest first.
+    """
+    newest: dict[str, ScoreReport] = {}
+    for report in reports:
+        newest.setdefault(report.backend, report)
+    first: dict[TokenKind, Headline] = {}
+    for headline in sorted(chain.from_iterable(map(_headlines, newest.values())), key=lambda one: one.order):
+        first.setdefault(headline.kind, headline)
+    kinds = list(TokenKind)
+    return tuple(sorted(first.values(), key=lambda one: (one.order[:2], kinds.index(one.kind))))
+
+
+def list_score(reports: Iterable[ScoreReport]) -> Headline | None:
+    """The one score that a list of neurons is sorted by; None if all are n/a.
+
+    It is the largest of those that ``first_of_each_kind`` finds: of the independent ones if there are any.
+
+    Args:
+        reports: of one explanation, the newest first.
+    """
+    known = [(one, one.pooled.score) for one in first_of_each_kind(reports) if one.pooled.score is not None]
+    best = max(known, key=lambda pair: (pair[0].report.independent, pair[1]), default=None)
+    return None if best is None else best[0]
