@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vlmscope.core.base.errors import NotebookError
-
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
 
@@ -55,14 +53,7 @@ class NotebookLink:
     def _path(self) -> Path:
         from vlmscope.core.notebook.notebook import notebook_path
 
-        problem = "a path has no NUL" if "\0" in self._setting else ""
-        try:
-            path = notebook_path(self._scan_id, self._scan_folder, self._setting)
-        except RuntimeError as error:  # a ~ of an unknown user
-            problem = str(error)
-        if problem:
-            raise NotebookError(f"{self._setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
-        return path
+        return notebook_path(self._scan_id, self._scan_folder, self._setting)
 
     async def close(self) -> None:
         """Finish what was asked for, and close."""

@@ -116,7 +116,7 @@ async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
     async with running(pictured) as on:
         await on.until(lambda: "score     by oracle:  patches 0.69  1 more: s" in on.page)
         await on.type(":sort score")
-        await on.until(lambda: "by score, independent first" in str(on.list.border_title))
+        await on.until(lambda: "all · by score, " in str(on.list.border_title))
         assert [on.scene.selection.at(row).index for row in range(2)] == [0, 1]
         await on.press("s")
         for shown in (
