@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.data.images import crop_jpeg, load_image
+from vlmscope.core.data.images import crop_jpeg, load_image, seen_part
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.kernels import fused_works
@@ -131,8 +131,10 @@ class ReadyBatches:
             image = load_image(path)
             if image.size != self._sizes[index]:
                 return SamplesError(f"{path} has changed since the scan was begun: its size is another")
-            side = min(max(CROP_PIXELS * max(self._encoded[index].layout.grid), CROP_SIDES[0]), CROP_SIDES[1])
-            return Ready(image, crop_jpeg(self._vlm.crop(image), side), hashlib.sha256(path.read_bytes()).hexdigest())
+            encoded = self._encoded[index]
+            side = min(max(CROP_PIXELS * max(encoded.layout.grid), CROP_SIDES[0]), CROP_SIDES[1])
+            crop = crop_jpeg(seen_part(image, encoded.seen), side)
+            return Ready(image, crop, hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error
         except OSError as error:
