@@ -213,7 +213,7 @@ def test_what_was_paid_for_is_not_paid_for_again(files: Path) -> None:
     key = explain_key(explain_request(evidence, settings), base_url(settings), samples)
     assert read_cached(key) == replace(BY_API, samples=(7,))
     tokens = store.sample(0).tokens
-    held = HeldOut(0, 1, None, store.manifest.prompt, store.sample(0).description, tokens, (3, 3))
+    held = HeldOut(0, 1, None, store.manifest.prompt, store.sample(0).description, tokens, store.layout(0))
     # Nothing listens at the server's address.
     found = asyncio.run(ApiText(Chat(settings), Ledger(0)).simulate(BY_API, held))
     assert isinstance(found, Prediction) and found.text is not None

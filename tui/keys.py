@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
     ),
     "Look": (
         Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey"),
+        Action("cover", "M", "cover", "thumbnail or tiles", "Draw all covers of the picture, or each alone"),
         Action("statistics", "v", "mode('statistics')", "statistics", "Show the activation's distribution by kind"),
         Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside"),
         Action("meaning", "e", "mode('meaning')", "meaning", "Show concepts, tokens and every explanation in full"),
@@ -121,6 +122,7 @@ FOOTER: tuple[FooterItem, ...] = (
     (("filter",), "filter"),
     (("sort",), "sort"),
     (("map",), "map"),
+    (("cover",), "covers"),
     (("zoom",), "zoom"),
     (("statistics",), "stats"),
     (("shares",), "shares"),

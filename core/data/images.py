@@ -16,6 +16,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 #: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
 #: and 1,000 pixels of the ratio take 1.1 GB then.
 MAX_ASPECT = 100
+CROP_PIXELS, CROP_SIDES = 7, (168, 384)  #: of a kept crop's longer side: for each patch, and within these bounds
 _BITS_PER_SAMPLE, _ORIENTATION = 258, 274  #: TIFF's tags
 
 
@@ -93,12 +94,22 @@ def seen_part(image: Image.Image, seen: Box) -> Image.Image:
     return image.crop(cut(seen, *image.size))
 
 
-def crop_jpeg(crop: Image.Image, side: int = 168) -> bytes:
-    """The crop as a JPEG, its longer side at most ``side`` pixels."""
-    small = crop.copy()
+def crop_side(grid: tuple[int, int]) -> int:
+    """Pixels of a kept crop's longer side, for a layout's rows and columns: 168 for 24 x 24."""
+    return min(max(CROP_PIXELS * max(grid), CROP_SIDES[0]), CROP_SIDES[1])
+
+
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """The picture made smaller, its shape kept, where its longer side has more than ``side`` pixels."""
+    small = image.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def crop_jpeg(crop: Image.Image, side: int) -> bytes:
+    """The crop as a JPEG, its longer side at most ``side`` pixels."""
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85, optimize=True)
+    fitted(crop, side).save(buffer, "JPEG", quality=85, optimize=True)
     return buffer.getvalue()
 
 

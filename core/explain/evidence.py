@@ -80,12 +80,16 @@ async def _exact(neuron: Neuron, one: Example, picture: Path, store: ScanStore, 
     manifest, sample = store.manifest, one.sample
     request = MapRequest(neuron, str(picture), manifest.prompt, sample.description, sample.index, crop=True)
     answer = await model.ask(request, Lane.BACKGROUND)
-    if answer.visual.shape != sample.layout.grid or answer.text.shape != (len(sample.tokens),):
+    if not answer.fits(sample.layout, len(sample.tokens)):
         raise WorkerError(f"The model's map of sample #{sample.index} does not fit the scan: another model made it.")
     read_crop = (lambda: answer.crop) if answer.crop else one.read_crop
-    values = answer.visual.ravel()
     return replace(
-        one, read_crop=read_crop, visual_values=values, map_layout=sample.layout, text_map=answer.text, exact=True
+        one,
+        read_crop=read_crop,
+        visual_values=answer.visual,
+        map_layout=answer.layout,
+        text_map=answer.text,
+        exact=True,
     )
 
 

@@ -21,7 +21,7 @@ from vlmscope.core.method.norm import TOP, norm
 from vlmscope.core.store.example import Example
 
 PROMPT_VERSION = "explain-1"
-SIDE = 504  #: pixels: 21 for each patch of a 24 x 24 grid, and one 512-pixel tile to OpenAI
+SIDE = 504  #: pixels of the longer side: 21 for each patch of a 24 x 24 grid, and one 512-pixel tile to OpenAI
 SCHEMA_NAME = "neuron_explanation"
 SCHEMA: Json = {
     "type": "object",
@@ -145,9 +145,12 @@ def _pictures(number: int, sample: Example, norms: NDArray[np.float32]) -> list[
 
     from vlmscope.core.data.images import png
 
-    crop = open_crop(sample.read_crop()).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    crop = open_crop(sample.read_crop())
+    width, height = (max(1, round(side * SIDE / max(crop.size))) for side in crop.size)
+    kept = 2 * max(crop.size) <= SIDE  # a small crop's pixels stay sharp
+    crop = crop.resize((width, height), Image.Resampling.NEAREST if kept else Image.Resampling.LANCZOS)
     active = overlay(crop, norms, ColourMap.FADE)
     return [
-        ImagePart(f"sample_{number}_picture.png", png(crop), SIDE),
-        ImagePart(f"sample_{number}_activation.png", png(active), SIDE),
+        ImagePart(f"sample_{number}_picture.png", png(crop), width, height),
+        ImagePart(f"sample_{number}_activation.png", png(active), width, height),
     ]

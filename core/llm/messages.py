@@ -38,7 +38,8 @@ class ImagePart:
 
     name: str  #: what it is called where it becomes a file, such as ``sample_1_crop.png``
     png: bytes  #: a lossless PNG
-    side: int  #: width and height in pixels
+    width: int  #: pixels
+    height: int
 
     @property
     def sha256(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmscope.core.base.callbacks import OnLoading, Stopped
-from vlmscope.core.data.images import crop_jpeg, load_image, png
+from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, png
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
     DescribeRequest,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
 Handler = Callable[[Any, Stopped], Message]
+CROP_SIDE = 1024  #: pixels of the longer side of a crop that is sent without loss; a photograph's would not fit
 
 
 class Engine(Protocol):
@@ -69,8 +70,8 @@ class VlmEngine:
         encoded = self.vlm.encode(request.prompt, request.description, image.size)
         inputs = self.vlm.inputs([encoded], [image])
         visual, text = neuron_maps(self.vlm, self.spec.hook, neuron, encoded, inputs, stopped)
-        crop = png(self.vlm.crop(image)) if request.crop else b""
-        return MapAnswer(neuron, request.image, request.sample, visual.reshape(encoded.layout.grid), text, crop)
+        crop = png(fitted(self.vlm.crop(image), CROP_SIDE)) if request.crop else b""
+        return MapAnswer.of(request, visual, encoded.layout, text, crop)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
         """The model's own answer to a question about a picture."""
@@ -78,7 +79,7 @@ class VlmEngine:
         prompt = self.vlm.prompt(request.question)
         description = self.vlm.describe([image], prompt, stopped)[0]
         tokens = self.vlm.encode(prompt, description, image.size).tokens if description else ()
-        crop = crop_jpeg(self.vlm.crop(image))
+        crop = crop_jpeg(self.vlm.crop(image), crop_side(self.vlm.sees(image.size)[0].grid))
         return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)

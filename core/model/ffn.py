@@ -184,7 +184,7 @@ def find_ffns(layers: Sequence[nn.Module], name: str, hidden: int, dtype: torch.
             if id(ffn.activation) in shared:
                 ffn = _with_own_activation(ffn)
             shared.add(id(ffn.activation))
-        ffns.append(_checked(replace(ffn, dtype=dtype), number, name, hidden))
+        ffns.append(check_formula(replace(ffn, dtype=dtype), number, name, hidden))
     return ffns
 
 
@@ -231,7 +231,7 @@ def _with_own_activation(ffn: Ffn) -> Ffn:
     return replace(ffn, activation=own)
 
 
-def _checked(ffn: Ffn, number: int, name: str, hidden: int) -> Ffn:
+def check_formula(ffn: Ffn, number: int, name: str, hidden: int) -> Ffn:
     """The FFN if its block computes what its kind promises, with the function that it calls where that is hidden."""
     taken: dict[str, Tensor] = {}
 

@@ -52,7 +52,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
             f"{name} is not the model that was scanned: its weights have changed since.",
             "Put the scanned weights back, or scan the present ones into another folder.",
         )
-    with _loading(name, where):
+    with loading(name, where):
         config = read_config(name, options)
         processor = read_processor(name, config, options)
         if seed is None:
@@ -92,7 +92,7 @@ def random_vlm(
     """
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
-    with _loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
+    with loading(name, where), torch.random.fork_rng([where] if where.type == "cuda" else []):
         check_shape(name, config, kind, where)
         torch.manual_seed(seed)
         with where:
@@ -165,7 +165,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _loading(name: str, where: torch.device) -> Iterator[None]:
+def loading(name: str, where: torch.device) -> Iterator[None]:
     """What transformers and torch raise while a VLM is loaded, as ``ModelError``."""
     try:
         with _readable_errors(f"{name} cannot be loaded", _HINT):
@@ -216,8 +216,7 @@ def check_shape(name: str, config: PreTrainedConfig, kind: torch.dtype, where: t
     Raises:
         ModelError: if it is not so.
     """
-    with torch.device("meta"):
-        model = _AUTO.from_config(config, dtype=kind)
+    model = without_weights(config, kind)
     ffns = named_ffns(decoder_layers(model, name), name)
     free = free_memory()
     if where.type == "cpu" and free is not None and _quantisation(config) is None:
@@ -229,6 +228,12 @@ def check_shape(name: str, config: PreTrainedConfig, kind: torch.dtype, where: t
                 "Use --dtype bfloat16 or float16, a GPU, or a machine with more memory.",
             )
     return ffns
+
+
+def without_weights(config: PreTrainedConfig, kind: torch.dtype) -> Any:
+    """A model of this configuration on the device "meta": shapes alone."""
+    with torch.device("meta"):
+        return _AUTO.from_config(config, dtype=kind)
 
 
 def _report_weights(report: OnLoading) -> None:

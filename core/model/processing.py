@@ -3,6 +3,7 @@
 import copy
 import inspect
 import threading
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,19 @@ class Processing:
             for place, (begin, end) in enumerate(spans)
             if end > start and begin < stop and made.encodings[0].sequence_ids[place] == part
         ]
-        return Spelled(ids, inside, [min(spans[place][1], stop) - start for place in inside])
+        begins = [spans[place][0] for place in inside[1:]] + [stop]
+        ends = [_with_marks(own, spans[place][1], begin) for place, begin in zip(inside, begins, strict=True)]
+        return Spelled(ids, inside, [min(end, stop) - start for end in ends])
+
+
+def _with_marks(text: str, end: int, begin: int) -> int:
+    """Where a token ends, with the combining marks up to the next token's ``begin``.
+
+    A tokenizer that composes characters gives the place of the letter alone.
+    """
+    while end < begin and unicodedata.combining(text[end]):
+        end += 1
+    return end
 
 
 def _locked(tokenizer: Any) -> Any:

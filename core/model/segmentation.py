@@ -53,7 +53,7 @@ class Segmentation:
 
         Args:
             crop: the part of ``request.image`` that the inspected model sees.
-            grid: rows and columns of its patches.
+            grid: rows and columns of the sample's layout.
 
         Raises:
             ModelError: if a model cannot be loaded.

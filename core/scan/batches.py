@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.data.images import crop_jpeg, load_image, seen_part
+from vlmscope.core.data.images import crop_jpeg, crop_side, load_image, seen_part
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.kernels import fused_works
@@ -28,8 +28,6 @@ MEMORY_HINT = "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --m
 THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that decode images
 #: Batches that are packed ahead, each by a thread. A batch of 32 pictures in 13 tiles each takes half a GB.
 AHEAD = min(4, THREADS)
-#: Pixels of a crop's longer side: so many for each patch, within these bounds; 168 for 24 x 24 patches.
-CROP_PIXELS, CROP_SIDES = 7, (168, 384)
 Size = tuple[int, int]  #: of a picture: width, height
 
 
@@ -132,8 +130,7 @@ class ReadyBatches:
             if image.size != self._sizes[index]:
                 return SamplesError(f"{path} has changed since the scan was begun: its size is another")
             encoded = self._encoded[index]
-            side = min(max(CROP_PIXELS * max(encoded.layout.grid), CROP_SIDES[0]), CROP_SIDES[1])
-            crop = crop_jpeg(seen_part(image, encoded.seen), side)
+            crop = crop_jpeg(seen_part(image, encoded.seen), crop_side(encoded.layout.grid))
             return Ready(image, crop, hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import numpy as np
 
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.layout import WHOLE
 from vlmscope.core.scoring.protocol import HeldOut
 from vlmscope.core.store.example import Sample
 from vlmscope.core.store.manifest import Manifest
@@ -60,6 +61,7 @@ def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
         prompt=manifest.prompt,
         description=one.description,
         tokens=one.tokens,
-        grid=one.layout.grid,
+        layout=one.layout,
+        seen=one.seen or WHOLE,
         picture_problem=reason if problem else HeldOut.picture_problem,
     )

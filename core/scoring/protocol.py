@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.method.correlation import TokenKind
+from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.notebook.explanation import Explanation
 
 SCALE = 10.0  #: predictions and truth are norms, from 0 to this (method.md, "Normalisation")
@@ -27,8 +28,14 @@ class HeldOut:
     prompt: str  #: the exact text before the description, with one image token, as in the manifest
     description: str
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
-    grid: tuple[int, int]  #: rows and columns of patches
+    layout: VisualLayout  #: where its visual tokens look, in the part of the picture that the model sees
+    seen: Box = WHOLE  #: that part, as shares of the picture; the whole where the scan does not name it
     picture_problem: str = "its picture is not here"  #: why ``picture`` is None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns that visual predictions and true activations are compared on."""
+        return self.layout.grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +43,7 @@ class Prediction:
     """Predicted activations on the 0-10 scale; None for a kind that was not predicted.
 
     Attributes:
-        visual: float32 (rows, columns), over the patches of the crop that the model sees.
+        visual: float32 (rows, columns), on the sample's grid.
         text: float32 (tokens,), over the description's tokens.
     """
 

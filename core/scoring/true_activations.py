@@ -21,7 +21,7 @@ REASON_LENGTH = 300
 class Truth:
     """Norms, 0 to 10."""
 
-    visual: NDArray[np.float32]  #: (rows, columns)
+    visual: NDArray[np.float32]  #: (rows, columns), on the sample's grid
     text: NDArray[np.float32]  #: (tokens,)
 
     def of(self, kind: TokenKind) -> NDArray[np.float32]:
@@ -49,8 +49,9 @@ async def true_norms(model: Asks, neuron: Neuron, maximum: float, sample: HeldOu
         if model.status.phase is Phase.FAILED:
             raise
         return plain(error.message, REASON_LENGTH)
-    if answer.visual.shape != sample.grid or answer.text.shape != (len(sample.tokens),):
+    if not answer.fits(sample.layout, len(sample.tokens)):
         return "the model's map does not fit the scan: another model made it"
     if not (np.isfinite(answer.visual).all() and np.isfinite(answer.text).all()):
         return "an activation is not finite"
-    return Truth(norm(answer.visual, maximum), norm(answer.text, maximum))
+    visual = sample.layout.cells(answer.visual, *sample.grid)
+    return Truth(norm(visual, maximum), norm(answer.text, maximum))

@@ -69,6 +69,7 @@ class ScanStore:
         arrays = folder / manifest.arrays
         self.arrays = {name: open_array(arrays / f"{name}.npy", *spec) for name, spec in array_shapes(manifest).items()}
         self._lines = self.arrays["sample_lines"]
+        self._layouts: dict[str | None, VisualLayout] = {}  # by the name that a sample's line has
         self.layouts = StoredLayouts(folder, manifest.layouts, self.arrays.get(EDGES), self.arrays.get(COVER))
         crops = 0 if manifest.progress is None else manifest.progress.crops_bytes
         for name, size in ((SAMPLES, int(self._lines.max(initial=0))), (CROPS, crops)):
@@ -164,12 +165,16 @@ class ScanStore:
             sha256=record.sha256,
             within=None if self.images_trusted else self._own_pictures,
             seen=record.seen,
-            read_layout=partial(self.layouts.of_sample, record.layout, index),
+            read_layout=partial(self.layout, index),
         )
 
     def layout(self, index: int) -> VisualLayout:
         """Where the visual tokens of a sample look. Raises StoreError if its line or its layout is damaged."""
-        return self.layouts.of_sample(self.record(index).layout, index)
+        name = self.record(index).layout
+        found = self._layouts.get(name)
+        if found is None:
+            found = self._layouts[name] = self.layouts.of_sample(name, index)
+        return found
 
     def crop(self, index: int) -> bytes:
         """The crop that the model saw, as a small JPEG.
@@ -222,7 +227,8 @@ class ScanStore:
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
         activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
-        layout = map_layout(sample.layout, self.manifest.map_cells)
+        own, cells = self.layout(sample.index), self.manifest.map_cells
+        layout = own if cells is None else map_layout(own, cells)
         visual_values = text_map = None
         if rank < self.manifest.maps:
             scale = np.float32(max(activation, 0.0) / 255)
@@ -235,7 +241,7 @@ class ScanStore:
                 )
             text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
         peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
-        for peak, size in ((peak_patch, len(sample.layout)), (peak_token, len(sample.tokens))):
+        for peak, size in ((peak_patch, len(own)), (peak_token, len(sample.tokens))):
             if peak != NO_PEAK and peak >= size:
                 raise StoreError(
                     f"{self.folder} is damaged: it names patch or token {peak} of sample {sample.index}, of {size}.",

@@ -8,13 +8,14 @@ A new kind of request is:
 2. its handler: a method ``(request, stopped) -> answer`` of ``core.model.engine.VlmEngine``, named in ``handlers``.
 
 Then ``await client.ask(CountRequest(...))`` is a ``CountAnswer``. Fields are bool, int, float, str, bytes, enums, our
-frozen dataclasses, ``tuple[X, ...]`` of these, ``NDArray[np.float32]`` and ``NDArray[np.uint8]``, or ``| None`` of any.
+frozen dataclasses, ``tuple[X, ...]`` of these, ``NDArray`` of float32, uint16 or uint8, or ``| None`` of any.
 
 The screen opens with a ``ModelSpec``. The worker reports ``Loading`` and then ``Loaded`` or ``Failed``, all numbered 0.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar, get_args, get_origin
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
+from vlmscope.core.method.layout import VisualLayout
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,14 +88,43 @@ class Failed(Message, frozen=True):
 
 
 class MapAnswer(Message, frozen=True):
-    """Exact activations."""
+    """Exact activations. V: visual tokens."""
 
     neuron: Neuron
     image: str
     sample: int | None
-    visual: NDArray[np.float32]  #: float32 (rows, columns)
+    visual: NDArray[np.float32]  #: float32 (V,)
     text: NDArray[np.float32]  #: float32 (tokens,), one for each token of the description
-    crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for; else empty
+    edges: NDArray[np.uint16]  #: uint16 (V, 4), of the layout: where each visual token looks
+    cover: NDArray[np.uint8]  #: uint8 (V,), of the layout
+    crop: bytes = b""  #: a lossless PNG of the crop that the model sees, if it was asked for, made smaller if large
+
+    @classmethod
+    def of(
+        cls,
+        request: "MapRequest",
+        visual: NDArray[np.float32],
+        layout: VisualLayout,
+        text: NDArray[np.float32],
+        crop: bytes = b"",
+    ) -> "MapAnswer":
+        """The answer to ``request``; ``visual``: float32 (V,), ``text``: float32 (tokens,)."""
+        return cls(request.neuron, request.image, request.sample, visual, text, layout.edges, layout.cover, crop)
+
+    @property
+    def layout(self) -> VisualLayout:
+        """Where each visual token looks; the same object for equal layouts, so that its cells are found once."""
+        return _layout(self.edges.tobytes(), self.cover.tobytes())
+
+    def fits(self, layout: VisualLayout, tokens: int) -> bool:
+        """Whether it is of a sample with this layout and so many tokens in its description."""
+        sizes = self.visual.shape == self.cover.shape and self.edges.shape == (*self.cover.shape, 4)
+        return sizes and self.layout == layout and self.text.shape == (tokens,)
+
+
+@lru_cache(maxsize=64)
+def _layout(edges: bytes, cover: bytes) -> VisualLayout:
+    return VisualLayout(np.frombuffer(edges, np.uint16).reshape(-1, 4), np.frombuffer(cover, np.uint8))
 
 
 class MapRequest(Request[MapAnswer], frozen=True):
@@ -165,7 +196,7 @@ class LensAnswer(Message, frozen=True):
 
     Attributes:
         columns: for each word of the request its first token's place among the C; words may share one.
-        visual: float32 (C, rows, columns), read at the patches themselves.
+        visual: float32 (C, rows, columns), read at the visual tokens themselves, on the grid of the sample's layout.
         text: float32 (C, tokens), read one position before each token: the head predicts the next one.
     """
 
@@ -199,7 +230,8 @@ class SegmentAnswer(Message, frozen=True):
     """What was found. N: boxes; there may be none.
 
     Attributes:
-        weights: float32 (rows, columns), 0 to 1: how much of each patch of the crop shows it, times the boxes' scores.
+        weights: float32 (rows, columns), 0 to 1: how much of each cell of the layout's grid shows it, times the boxes'
+            scores.
         boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that the model sees.
         scores: float32 (N,), 0 to 1.
         labels: which words of the phrases each box answers to, as the detector's tokens spell them.

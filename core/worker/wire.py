@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_HEAD = 16 << 20  #: bytes of a frame's JSON; a lossless crop is part of it
 MAX_PAYLOAD = 64 << 20  #: bytes of all arrays of one frame
 LENGTHS = struct.Struct(">II")
-DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "uint16": np.dtype("<u2"), "uint8": np.dtype("u1")}
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Message = TypeVar("Message", bound=msgspec.Struct)
@@ -78,7 +78,7 @@ def unpack(frame: Frame, *kinds: type[Message]) -> Message:
 
     def lift(kind: Any, value: Any) -> NDArray[Any]:
         name, shape, start = msgspec.convert(value, tuple[str, tuple[Natural, ...], Natural])
-        if name != np.dtype(get_args(get_args(kind)[1])[0]).name:  # kind: NDArray[np.float32] or NDArray[np.uint8]
+        if name != np.dtype(get_args(get_args(kind)[1])[0]).name:  # kind: NDArray[np.float32] or another of DTYPES
             raise ValueError(f"an array of {name!r}")
         return np.ndarray(shape, DTYPES[name], frame.payload, start)
 

@@ -81,9 +81,10 @@ class FakeMaps(Answering):
             await self._first(request)
         assert request.sample is not None
         tokens = len(self._store.sample(request.sample).tokens)
-        visual = np.full(self._store.layout(request.sample).grid, request.sample, np.float32)
+        layout = self._store.layout(request.sample)
+        visual = np.full(len(layout), request.sample, np.float32)
         text = np.arange(tokens, dtype=np.float32)
-        return MapAnswer(request.neuron, request.image, request.sample, visual, text, picture(seed=request.sample))
+        return MapAnswer.of(request, visual, layout, text, picture(seed=request.sample))
 
 
 def with_pictures(folder: Path, scan: Path) -> ScanStore:

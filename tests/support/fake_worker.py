@@ -17,6 +17,7 @@ import numpy as np
 
 from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.engine import Handler
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
@@ -54,9 +55,9 @@ class FakeEngine:
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
         self._obey(request.prompt, stopped)
-        visual = np.full((2, 3), request.neuron.layer, np.float32)
+        visual = np.full(6, request.neuron.layer, np.float32)
         text = np.arange(len(request.description.split()), dtype=np.float32)
-        return MapAnswer(request.neuron, request.image, request.sample, visual, text)
+        return MapAnswer.of(request, visual, VisualLayout.plain(2, 3), text)
 
     def describe(self, request: DescribeRequest, stopped: Stopped) -> DescribeAnswer:
         self._obey(request.question, stopped)

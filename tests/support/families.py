@@ -50,12 +50,18 @@ def make_tokenizer(tokens: dict[str, str]) -> Any:
     )
 
 
-def make_family(folder: Path, name: str, seed: int = 0) -> Path:
-    """Save a tiny random model of the family ``name`` with its processor, as a folder that ``load`` takes."""
+def make_family(folder: Path, name: str, seed: int = 0, tokenizer: Any = None) -> Path:
+    """Save a tiny random model of the family ``name`` with its processor, as a folder that ``load`` takes.
+
+    Args:
+        tokenizer: of transformers, in place of the tests' own.
+    """
     torchvision_stand_in.install()
     family = FAMILIES[name]
-    tokenizer = make_tokenizer(family.tokens)
+    tokenizer = make_tokenizer(family.tokens) if tokenizer is None else tokenizer
     config = family.config(tokenizer.convert_tokens_to_ids)
+    text = config.get_text_config()
+    text.vocab_size = max(text.vocab_size or 0, len(tokenizer))
     auto: Any = AutoModelForImageTextToText
     torch.manual_seed(seed)
     model = auto.from_config(config).train(False)

@@ -614,7 +614,7 @@ FAMILIES: dict[str, Family] = {
     "mistral3": Family(_mistral3_config, _mistral3_processor),
     "deepseek_vl": Family(_deepseek_vl_config, _deepseek_vl_processor),
     "mllama": Family(_mllama_config, _mllama_processor, refused="no token of its sequence comes from the picture"),
-    "idefics2": Family(_idefics2_config, _idefics2_processor, _IDEFICS2, refused="looks at the whole picture"),
+    "idefics2": Family(_idefics2_config, _idefics2_processor, _IDEFICS2, refused="visual tokens are not places"),
     "qwen3_vl_moe": Family(_qwen3_vl_moe_config, _qwen_processor("Qwen3VLProcessor", 16), _QWEN, refused=_MOE),
     "gemma4_double_wide": Family(
         _gemma4_config(use_double_wide_mlp=True, num_kv_shared_layers=1),

@@ -15,6 +15,7 @@ from textual._xterm_parser import XTermParser
 from tests.support.screen_app import Driver, FakeModel, running
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import scan_folder
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest
 from vlmscope.tui.browse.pace import Pace
@@ -59,25 +60,25 @@ class DemoModel(FakeModel):
 
     _store: ScanStore | None = None
 
-    def _shape(self, sample: int | None, description: str) -> tuple[tuple[int, int], int]:
+    def _shape(self, sample: int | None, description: str) -> tuple[VisualLayout, int]:
         store = self._store = self._store or open_scan("demo")
         tokens = len(description.split()) if sample is None else len(store.sample(sample).tokens)
-        return store.manifest.layouts[0].grid, tokens
+        return VisualLayout.plain(*store.manifest.layouts[0].grid), tokens
 
     async def map(self, request: MapRequest) -> MapAnswer:
         answer = await super().map(request)
-        grid, tokens = self._shape(request.sample, request.description)
+        layout, tokens = self._shape(request.sample, request.description)
         if request.sample is None:
             return answer
         value = np.float32(request.neuron.layer + 1)
-        visual, text = np.full(grid, value, dtype=np.float32), np.full(tokens, value, dtype=np.float32)
-        return MapAnswer(request.neuron, request.image, request.sample, visual, text)
+        visual, text = np.full(len(layout), value, dtype=np.float32), np.full(tokens, value, dtype=np.float32)
+        return MapAnswer.of(request, visual, layout, text)
 
     async def lens(self, request: LensRequest) -> LensAnswer:
         await super().lens(request)
-        grid, tokens = self._shape(request.sample, request.description)
+        layout, tokens = self._shape(request.sample, request.description)
         words = len(request.words)
-        visual, text = np.zeros((words, *grid), np.float32), np.zeros((words, tokens), np.float32)
+        visual, text = np.zeros((words, *layout.grid), np.float32), np.zeros((words, tokens), np.float32)
         visual[:, 0], text[:, 0] = 1, 1
         return LensAnswer(request.image, request.sample, tuple(range(words)), visual, text)
 

@@ -15,6 +15,7 @@ from tests.support.asking import Answering
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -54,6 +55,8 @@ def jpeg(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
 class FakeModel(Answering):
     """Answers when the test says so; its numbers are the layer plus one everywhere."""
 
+    layout = VisualLayout.plain(4, 4)  #: of all pictures
+
     def __init__(self, spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> None:
         super().__init__()
         self.spec = spec
@@ -90,13 +93,8 @@ class FakeModel(Answering):
         text = request.description.split()
         value = np.float32(request.neuron.layer + 1)
         tokens = len(TOKENS) if request.sample is None else len(text)
-        return MapAnswer(
-            request.neuron,
-            request.image,
-            request.sample,
-            np.full((4, 4), value, dtype=np.float32),
-            np.full(tokens, value / 2, dtype=np.float32),
-        )
+        words = np.full(tokens, value / 2, dtype=np.float32)
+        return MapAnswer.of(request, np.full(len(self.layout), value, dtype=np.float32), self.layout, words)
 
     async def describe(self, request: DescribeRequest) -> DescribeAnswer:
         self.described.append(request)

@@ -40,6 +40,19 @@ def to_sample(session: Session, by: int) -> Moved:
     return session.change_state(rank=min(max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0))), ""
 
 
+def to_cover(session: Session) -> Moved:
+    """Draw the map of the next cover alone; after the last one, of all together."""
+    picture = session.scene.picture
+    if session.scene.stale or picture is None or picture.layout is None:
+        return Changed.NOTHING, "There is no map yet."
+    covers = picture.covers
+    if covers == 1:
+        return Changed.NOTHING, "The visual tokens cover this picture once."
+    shown = picture.cover(session.state.cover)
+    after = 0 if shown is None else shown + 1
+    return session.change_state(cover=after if after < covers else None), ""
+
+
 def to_score(session: Session, by: int) -> Changed:
     """On the score page: show the next or the previous one of the neuron's scores."""
     score, state = session.scene.score, session.state

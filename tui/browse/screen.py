@@ -400,6 +400,9 @@ class BrowseScreen(Screen[None]):
         after = maps[(maps.index(self.session.state.colour_map) + 1) % len(maps)]
         self.show(self.session.change_state(colour_map=after))
 
+    def action_cover(self) -> None:
+        self._moved(moves.to_cover(self.session))
+
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
         self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))

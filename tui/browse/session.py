@@ -335,6 +335,13 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.state.own is None,
         scene.state.mode,
         scene.state.colour_map,
+        scene.state.cover,
     ),
-    Changed.KEYS: lambda scene: (scene.working, scene.state.own, scene.state.pane, scene.state.mode),
+    Changed.KEYS: lambda scene: (
+        scene.working,
+        scene.state.own,
+        scene.state.pane,
+        scene.state.mode,
+        scene.picture is not None and scene.picture.covers > 1,
+    ),
 }

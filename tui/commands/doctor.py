@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,7 +19,9 @@ from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.llm.access import api_key, key_problem, shown_url
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.doctor_model import AskedModel, examine_model
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.findings import Finding, Severity
 from vlmscope.tui.commands.shared.options import JsonOption
 
 TORCH_SECONDS = 120  #: a first import of torch from a slow disk takes long
@@ -45,37 +46,19 @@ print(fused_works(torch.device("cuda:0")))
 """
 
 
-class Severity(StrEnum):
-    """OK; a LIMIT on what works; BROKEN: vlmscope cannot be used before it is corrected."""
-
-    OK = "ok"
-    LIMIT = "limit"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. ``hint`` is empty where nothing is to be done."""
-
-    name: str
-    value: str
-    hint: str = ""
-    is_broken: bool = False
-    area: str = ""
-
-    @property
-    def state(self) -> Severity:
-        return Severity.BROKEN if self.is_broken else Severity.LIMIT if self.hint else Severity.OK
-
-
-def doctor(*, json: JsonOption = False) -> None:
-    """Show what works here, what is missing, and how to correct it."""
-    findings = examine()
+def doctor(*, model: AskedModel, json: JsonOption = False) -> None:
+    """Show what works here, what is missing, and how to correct it; with --model what a model offers a scan."""
+    offered: dict[str, object] = {}
+    if model.name is None:
+        findings = examine()
+    else:
+        described, offered["model"] = examine_model(model)
+        findings = [replace(found, area="Model") for found in described]
     if json:
         names = ("area", "name", "value", "state", "hint")
         # A public format, whose name for the hint is ``mend``.
         entries = [{"mend" if name == "hint" else name: getattr(one, name) for name in names} for one in findings]
-        output.write_json({"findings": entries})
+        output.write_json({"findings": entries, **offered})
     else:
         output.write_lines(as_lines(findings))
     if any(found.state is Severity.BROKEN for found in findings):

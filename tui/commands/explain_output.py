@@ -112,7 +112,7 @@ class DryRun:
         }
         if self._out is None:
             entry["images"] = [
-                {"name": image.name, "width": image.side, "height": image.side, "sha256": image.sha256}
+                {"name": image.name, "width": image.width, "height": image.height, "sha256": image.sha256}
                 for image in request.images
             ]
             entry["request"] = body_with_names(request)

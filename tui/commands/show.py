@@ -104,6 +104,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
         visual, text = picked.visual_map, picked.text_map
         result["sample"] = {
             **_sample_json(picked),
+            "layout": _layout_json(picked),
             "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
@@ -125,6 +126,12 @@ def _sample_json(example: Example) -> dict[str, object]:
         "peak_patch": None if place is None else list(place),
         "peak_token": example.peak_token,
     }
+
+
+def _layout_json(example: Example) -> dict[str, object]:
+    """How many visual tokens the sample has, how often they cover its picture, and rows and columns of its map."""
+    layout = example.sample.layout
+    return {"tokens": len(layout), "covers": layout.covers, "grid": list(example.grid)}
 
 
 def _statistics(found: Distribution) -> dict[str, object]:

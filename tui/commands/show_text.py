@@ -24,6 +24,8 @@ from vlmscope.tui.commands.shared.output import row
 from vlmscope.tui.commands.show_page import ShownNeuron
 
 PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
+HIGHEST = 48  #: lines of them
+STRETCH = 4  #: of a map in glyphs along one side, at most
 NOTE = 500  #: characters of a note
 PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
@@ -33,7 +35,7 @@ def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: Co
     """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
     lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
-        lines += [_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
+        lines += [*_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
         peaks = page.store.peak_tokens(page.neuron)[:PEAKS]
         if peaks:
             words = ", ".join(f"{plain(word, PEAK_WIDTH)} ×{count}" for word, count in peaks)
@@ -117,14 +119,19 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
     return lines
 
 
-def _sample_head(page: ShownNeuron, top: Example) -> Text:
-    at, maximum = page.thresholds, page.maximum
+def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:
+    """Which sample it is, and its vote; where its visual tokens are not one plain grid, how many there are."""
+    at, maximum, layout = page.thresholds, page.maximum, top.sample.layout
     visual, text = _norm(top.visual[at.n_v - 1], maximum), _norm(top.text[at.n_t - 1], maximum)
     image = top.sample.image
-    return row(
+    head = row(
         f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  activation {top.activation:.4g}"
         f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
     )
+    if layout.is_plain:
+        return [head]
+    (rows, columns), covers = top.grid, f"{layout.covers} cover{'' if layout.covers == 1 else 's'}"
+    return [head, row(f"{len(layout)} visual tokens in {covers} of the picture; the map is {rows} x {columns}")]
 
 
 def _norm(activation: float, maximum: float) -> str:
@@ -137,17 +144,17 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
     norms = top.visual_norms
     if norms is None:
         return [row(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
+    crop = open_crop(top.read_crop())
     if not output.has_colours(target):
-        # Two glyphs a patch: a cell is about twice as high as wide.
-        rows, columns = norms.shape
-        frame = "+" + "-" * (2 * columns) + "+"
-        body = [f"|{glyphs}|" for glyphs in glyph_rows(norms, 2 * columns, rows)]
+        width, height = _glyphs(norms.shape, crop)
+        frame = "+" + "-" * width + "+"
+        body = [f"|{glyphs}|" for glyphs in glyph_rows(norms, width, height)]
         return [*(row(line) for line in (frame, *body, frame)), row(f'norm 0 to 10: "{GLYPHS}"'), Text()]
     low, high = PICTURE_WIDTHS
     width = max(low, min(high, (target.width - 2) // 2))
-    crop = open_crop(top.read_crop())
-    # A thin crop is drawn wider than it is: its shape kept, it would fill thousands of lines.
-    height = max(2, min(round(crop.height * width / crop.width / 2) * 2, 4 * width))
+    # A high crop is drawn narrower, its shape kept: it would fill thousands of lines.
+    width = max(1, min(width, round(2 * HIGHEST * crop.width / crop.height)))
+    height = max(2, min(round(crop.height * width / crop.width / 2) * 2, 2 * HIGHEST))
     origin = crop.resize((width, height), Image.Resampling.BOX)
     activation = overlay(origin, norms, colour_map)
     lines = []
@@ -158,6 +165,14 @@ def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Con
         _half_blocks(line, activation, y)
         lines.append(line)
     return [*lines, Text()]
+
+
+def _glyphs(grid: tuple[int, ...], crop: Image.Image) -> tuple[int, int]:
+    """Glyphs of a line, and lines: two a patch, as a cell is about twice as high as wide; more where patches are not
+    square in the crop, so that its shape is kept as far as ``STRETCH`` allows."""
+    rows, columns = grid
+    shape = (crop.width / columns) / (crop.height / rows)
+    return round(2 * columns * min(max(shape, 1), STRETCH)), round(rows * min(max(1 / shape, 1), STRETCH))
 
 
 def _half_blocks(line: Text, picture: Image.Image, y: int) -> None:

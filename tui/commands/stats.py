@@ -1,6 +1,7 @@
 """``vlmscope stats``: the paper's figures 5 to 7 for any scans: as text, JSON, CSV, or a chart."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import (
     NO_CONTROL,
@@ -22,8 +24,10 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text
 from vlmscope.tui.commands.shared import output
+from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
 from vlmscope.tui.commands.stats_scores import HEAD, score_row, scores_json, scores_of, scores_text
@@ -61,6 +65,13 @@ def stats(
     scores: Annotated[
         bool, typer.Option("--scores", help="The scores of explanations in the scan's notebook, by label and layer.")
     ] = False,
+    neurons: Annotated[
+        bool,
+        typer.Option("--neurons", help="Compare two scans neuron by neuron: labels before and after, shared samples."),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="With --neurons, list no more neurons than this.")
+    ] = None,
     thresholds: LabelThresholds,
 ) -> None:
     """Shares of the labels by layer: of all neurons, and of the high-confidence ones.
@@ -70,9 +81,23 @@ def stats(
     one (vlmscope scan --control SCAN): without it shares do not show
     what a model has learnt. Fragile labels become others when Tv or Tt moves
     by 10 %.
+
+    With --neurons, two scans of models of one shape are compared neuron by
+    neuron, such as a model before and after fine-tuning: how many neurons
+    went from each label to each other, and how many top samples they share.
     """
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other.", "Ask for one of them.")
+    if limit is not None and not neurons:
+        raise UsageError("--limit bounds a list of neurons.", "Ask for it with --neurons.")
+    if neurons:
+        if png is not None or scores or len(scans) != 2:
+            raise UsageError(
+                "--neurons compares two scans, and has neither chart nor scores.",
+                "Write vlmscope stats BEFORE AFTER --neurons.",
+            )
+        _write_neurons(scans, thresholds, json, as_csv, limit)
+        return
     if scores:
         if png is not None or len(scans) > 1:
             raise UsageError("--scores takes one scan, and draws no chart.", "Leave out --png, or name one scan.")
@@ -94,6 +119,22 @@ def stats(
         output.write_csv(CSV_HEAD, _csv_rows(found))
     elif png is None:
         output.write_lines(as_text(found))
+
+
+def _write_neurons(
+    scans: Sequence[str], thresholds: LabelThresholds, json: bool, as_csv: bool, limit: int | None
+) -> None:
+    stores = [opened(name, among_others=True) for name in scans]
+    before, after = ((name, store, thresholds.of(store)) for name, store in zip(scans, stores, strict=True))
+    notes = Notes()
+    with progress(notes, hidden=not notes.is_terminal) as report:
+        found = compare(before[1], after[1], (before[2], after[2]), partial(report, "layers"))
+    if json:
+        stats_neurons.write_json(found, (before, after), limit)
+    elif as_csv:
+        stats_neurons.write_csv(found, limit)
+    else:
+        output.write_lines(stats_neurons.as_text(found, (before, after), limit))
 
 
 def _write_scores(store: ScanStore, thresholds: LabelThresholds, json: bool, as_csv: bool) -> None:

@@ -17,6 +17,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds, sample_votes
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
@@ -35,11 +36,13 @@ class PictureView:
         image: the picture's file, as the scan or the user names it.
         activation: the largest over visual and text tokens, or None while not known.
         crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` is the reason.
-        visual: norms, float32 (rows, columns), or None while there is no map; ``map_problem`` is the reason.
+        visual: norms, float32 (V,), or None while there is no map; ``map_problem`` is the reason.
+        layout: where these look in the crop; None where there is no map.
         words: norms of the tokens, float32 (tokens,), or None as well.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
+        visual_tokens: how many the sample has, or None while not known. V is another number where maps are pooled.
         peak_patch, peak_token: where the largest activations are.
     """
 
@@ -53,12 +56,14 @@ class PictureView:
     crop: Image.Image | None = None
     crop_problem: str = ""
     visual: NDArray[np.float32] | None = None
+    layout: VisualLayout | None = None
     words: NDArray[np.float32] | None = None
     map_problem: str = ""
     exact: bool = False
     vote: Label | None = None
     visual_norm: float | None = None
     text_norm: float | None = None
+    visual_tokens: int | None = None
     peak_patch: int | None = None
     peak_token: int | None = None
 
@@ -71,6 +76,23 @@ class PictureView:
     def name(self) -> str:
         """The picture's file name."""
         return PurePath(self.image).name
+
+    @property
+    def covers(self) -> int:
+        """How many times the visual tokens cover the crop; 1 while there is no map."""
+        return 1 if self.layout is None else self.layout.covers
+
+    def cover(self, chosen: int | None) -> int | None:
+        """The cover to show: the chosen one, or None for all where this picture lacks it or has one alone."""
+        return chosen if chosen is not None and self.covers > 1 and chosen < self.covers else None
+
+    def cells(self, chosen: int | None = None) -> NDArray[np.float32] | None:
+        """The map of one cover or of all, on its own grid: float32 (rows, columns), or None while there is no map."""
+        if self.visual is None or self.layout is None:
+            return None
+        cover = self.cover(chosen)
+        grid = self.layout.grid if cover is None else self.layout.grid_of(cover)
+        return self.layout.cells(self.visual, *grid, cover)
 
 
 @lru_cache(maxsize=64)
@@ -155,11 +177,13 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         activation=example.activation,
         crop=crop,
         crop_problem=problem,
-        visual=None if example.visual_map is None else norm(example.visual_map, example.maximum),
+        visual=None if example.visual_values is None else norm(example.visual_values, example.maximum),
+        layout=None if example.visual_values is None else example.map_layout,
         words=None if example.text_map is None else norm(example.text_map, example.maximum),
         vote=example.vote,
         visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
         text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),
+        visual_tokens=len(store.layout(example.sample.index)),
         peak_patch=example.peak_patch,
         peak_token=example.peak_token,
     )
@@ -191,6 +215,8 @@ def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> Pictur
     shown = replace(
         evidence,
         visual=norm(answer.visual, maximum),
+        layout=answer.layout,
+        visual_tokens=answer.visual.size,
         words=norm(words, maximum),
         exact=True,
         map_problem="",

@@ -139,6 +139,7 @@ class State:
     order: Order = Order.INDEX
     filter: Filter = Filter()
     colour_map: ColourMap = ColourMap.FADE
+    cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None

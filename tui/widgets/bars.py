@@ -83,6 +83,9 @@ def _idents(scene: Scene) -> list[str]:
     return [f"{name} · {model} · {rest}", f"{name} · {rest}", *shorter, last]
 
 
+COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
+
+
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
     first: list[FooterItem] = []
@@ -92,6 +95,8 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
         first.append((("back",), f"leave {scene.state.own.image.rpartition('/')[2][:20]}"))
     if narrow:
         first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
+    if scene.picture is not None and scene.picture.covers > 1:
+        return (*first, *FOOTER[:3], COVER)
     return (*first, *FOOTER[:2])
 
 

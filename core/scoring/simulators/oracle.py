@@ -11,30 +11,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlmscope.core.base.demo import DEMO, demo_folder, samples_file
+from vlmscope.core.base.demo import DEMO, samples_file
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.method.correlation import TokenKind
-from vlmscope.core.method.patches import Box, CropView, covered
+from vlmscope.core.method.patches import Corners, covered
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.scoring.protocol import SCALE, HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.search_phrases import wanted_words
 from vlmscope.core.store.manifest import Manifest
 
-Scenes = dict[str, tuple[tuple[str, Box], ...]]  #: by picture: the name and the box of each object in it
+Scenes = dict[str, tuple[tuple[str, Corners], ...]]  #: by picture: the name and the box of each object in it, in pixels
 
 
 class Oracle:
-    """Each patch's share inside boxes of the objects that the explanation names, times 10; of several names the
-    largest."""
+    """The share of each cell of the grid inside boxes of the objects that the explanation names, times 10; of several
+    names the largest."""
 
     name = "oracle"
     kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
     independent = True
     paid = False
 
-    def __init__(self, scenes: Scenes, view: CropView) -> None:
+    def __init__(self, scenes: Scenes) -> None:
         self._scenes = scenes
-        self._view = view
         self.names = frozenset(name for objects in scenes.values() for name, _ in objects)
 
     @classmethod
@@ -49,7 +48,7 @@ class Oracle:
             raise UsageError(
                 "The oracle works on the demo's scenes alone.", "Use --backend lens, which works on every scan."
             )
-        return cls(read_scenes(), CropView.read(demo_folder() / "model"))
+        return cls(read_scenes())
 
     def objects(self, picture: Path) -> frozenset[str]:
         """What is in a scene."""
@@ -71,12 +70,14 @@ class Oracle:
                 width, height = image.size
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             return NoPrediction(f"the picture cannot be opened: {error}")
+        seen = sample.seen
+        left, top = seen[0] * width, seen[1] * height
+        size = (seen[3] - seen[1]) * height, (seen[2] - seen[0]) * width
         found = np.zeros(sample.grid, dtype=np.float32)
         for name in wanted:
             objects = [box for one, box in self._scenes[sample.picture.name] if one == name]
             if objects:
-                placed = [self._view.box(box, height, width) for box in objects]
-                boxes, size = [box for box, _ in placed], placed[0][1]
+                boxes = [(x0 - left, y0 - top, x1 - left, y1 - top) for x0, y0, x1, y1 in objects]
                 found = np.maximum(found, covered(boxes, size, sample.grid))
         return Prediction(visual=found * np.float32(SCALE))
 
@@ -94,5 +95,5 @@ def read_scenes() -> Scenes:
     return found
 
 
-def _box(x0: float, y0: float, x1: float, y1: float) -> Box:
+def _box(x0: float, y0: float, x1: float, y1: float) -> Corners:
     return float(x0), float(y0), float(x1), float(y1)

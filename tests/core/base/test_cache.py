@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
 
 def test_an_explanation_paid_for_earlier_is_found() -> None:
     """Key and content are those that vlmscope 0.1.0 wrote."""
-    parts = (TextPart("0|A"), ImagePart(name="a.png", png=b"png", side=24))
+    parts = (TextPart("0|A"), ImagePart(name="a.png", png=b"png", width=24, height=24))
     request = ChatRequest("gpt-4o", "Explain.", parts, "s", {"type": "object"}, 400)
     key = explain_key(request, "https://a/v1", (7, 9))
     assert key == "bf14c0bfae0d933585e375653b2080855a20ffbdd1f916953653c85ea2c3c54a"

@@ -99,7 +99,7 @@ async def test_another_models_maps_are_refused(scan: Path, tmp_path: Path) -> No
     class Other(FakeMaps):
         async def map(self, request: MapRequest) -> MapAnswer:
             answer = await super().map(request)
-            return MapAnswer(answer.neuron, answer.image, answer.sample, answer.visual, answer.text[1:])
+            return MapAnswer.of(request, answer.visual, answer.layout, answer.text[1:])
 
     found = await complete(gather(store, NEURON, Label.TEXT), store, Other(store))
     assert not any(sample.exact for sample in found.samples)

@@ -22,7 +22,7 @@ from vlmscope.core.llm.retry import LONGEST_WAIT_S, retry_after, wait_s
 REQUEST = ChatRequest(
     model="gpt-4o",
     system="Say what it is.",
-    parts=(TextPart("Sample 1"), ImagePart("a.png", b"\x89PNG", 504), TextPart("0|cat|10")),
+    parts=(TextPart("Sample 1"), ImagePart("a.png", b"\x89PNG", 504, 504), TextPart("0|cat|10")),
     schema_name="neuron_explanation",
     schema={"type": "object"},
     max_output_tokens=1000,

@@ -60,8 +60,9 @@ async def map_and_describe(model: Watched, folder: Path, vlm: Vlm) -> None:
         answer = await model.ask(MapRequest(neuron, str(picture), prompt, description, 1))
         visual, text = neuron_maps(vlm, HookPoint.GATE, neuron, encoded, inputs)
         assert np.ptp(visual) > 0
-        np.testing.assert_allclose(answer.visual, visual.reshape(3, 3), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(answer.visual, visual, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(answer.text, text, rtol=1e-5, atol=1e-6)
+        assert answer.layout == encoded.layout and answer.fits(encoded.layout, len(encoded.tokens))
         assert len(answer.text) == len(encoded.tokens)
 
     told = await model.ask(DescribeRequest(str(picture), QUESTION))
@@ -163,5 +164,5 @@ async def test_the_demo_model_describes_is_stopped_and_measured() -> None:
         encoded, inputs = encoded_sample(demo, load_image(picture), told.description, told.prompt)
         visual, text = neuron_maps(demo, HookPoint.GATE, neuron, encoded, inputs)
         assert encoded.tokens == told.tokens
-        np.testing.assert_allclose(answer.visual, visual.reshape(encoded.layout.grid), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(answer.visual, visual, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(answer.text, text, rtol=1e-4, atol=1e-5)

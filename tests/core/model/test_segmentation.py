@@ -66,9 +66,8 @@ def corners(*boxes: tuple[float, float, float, float]) -> NDArray[np.float32]:
 
 def request(folder: Path | None = None, phrases: tuple[str, ...] = ("red train", "dog")) -> SegmentRequest:
     where = folder or Path("nowhere")
-    return SegmentRequest(
-        str(where / "000.png"), 5, phrases, str(where / "detector"), str(where / "segmenter"), "auto", EVERYTHING, 0.0
-    )
+    models = (str(where / "detector"), str(where / "segmenter"), "auto")
+    return SegmentRequest(str(where / "000.png"), 5, phrases, *models, EVERYTHING, 0.0)
 
 
 class Known:

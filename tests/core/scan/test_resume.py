@@ -248,9 +248,8 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(
     monkeypatch.undo()
     assert "Free some space" in caught.value.hint
     saved = ScanStore(out)
-    assert (
-        saved.manifest.progress is not None and saved.manifest.progress.done == 6
-    )  # the first batch, the empty, and the one without a picture
+    # The first batch of four, the empty description, and the picture that is not one.
+    assert saved.manifest.progress is not None and saved.manifest.progress.done == 6
     assert len([path for path in out.iterdir() if path.name.startswith("arrays-")]) <= 2
     scan(vlm, read_data(str(images)), out, OPTIONS, silent, resume=True)
     assert_equal(ScanStore(out), whole)

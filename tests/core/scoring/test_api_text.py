@@ -19,6 +19,7 @@ from vlmscope.core.llm import client as chat_module
 from vlmscope.core.llm.answers import WrongAnswer
 from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.method.correlation import TokenKind
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.simulators import api_text
@@ -44,7 +45,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
 
 
 def held(tokens: tuple[str, ...] = TOKENS) -> HeldOut:
-    return HeldOut(3, 2, None, "USER: <image> ASSISTANT:", "".join(tokens), tokens, (4, 4))
+    return HeldOut(3, 2, None, "USER: <image> ASSISTANT:", "".join(tokens), tokens, VisualLayout.plain(4, 4))
 
 
 def pairs(*activations: int) -> str:

@@ -19,6 +19,7 @@ from tests.support.watched import watched
 from vlmscope.core.base.config import Simulate
 from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, WorkerError
 from vlmscope.core.method.correlation import TokenKind
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator
 from vlmscope.core.scoring.simulators.grounded_sam2 import PHRASE_LENGTH, PHRASES, GroundedSam2, detector_phrases
@@ -47,7 +48,9 @@ class FakeSide(Answering):
 
 
 def held(picture: Path | None = Path("000.png")) -> HeldOut:
-    return HeldOut(7, 2, picture, "USER: <image> ASSISTANT:", "A train.", ("A", " train", "."), (2, 3))
+    return HeldOut(
+        7, 2, picture, "USER: <image> ASSISTANT:", "A train.", ("A", " train", "."), VisualLayout.plain(2, 3)
+    )
 
 
 def titled(message: str, title: str) -> WorkerError:
@@ -172,7 +175,7 @@ def settings(folder: Path) -> Simulate:
 
 async def test_from_an_explanation_to_patches_by_the_real_engine(folder: Path) -> None:
     hostile = replace(TRAINS, visual_phrases=("Red. train?", "[SEP]", "dog " * 200))
-    sample = replace(held(folder / "000.png"), grid=(3, 3))
+    sample = replace(held(folder / "000.png"), layout=VisualLayout.plain(3, 3))
     model = ModelHere(ModelSpec(str(folder / "model")))
     for explanation in (TRAINS, hostile):
         found = await GroundedSam2(settings(folder), model).simulate(explanation, sample)

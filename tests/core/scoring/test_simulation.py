@@ -14,10 +14,11 @@ from PIL import Image
 from tests.support.asking import Answering
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import demo_folder, scan_folder
-from vlmscope.core.base.errors import ModelError, StoreError, UsageError, WorkerError
+from vlmscope.core.base.errors import StoreError, UsageError, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
-from vlmscope.core.method.patches import CropView, covered, pooled
+from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
+from vlmscope.core.method.patches import covered, pooled
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, concept_explanation, own_explanation
@@ -35,7 +36,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest, ModelStatus, Phase
 
 NEURON = Neuron(3, 96)  # of apples
-PLAIN = CropView(shortest=96, crop=(96, 96))
+PLAIN = VisualLayout.plain(12, 12)
 
 
 def said(text: str, *phrases: str) -> Explanation:
@@ -52,9 +53,9 @@ def notebook(demo: ScanStore, tmp_path: Path) -> Notebook:
     return Notebook.open(tmp_path / "n.sqlite", demo.manifest.scan_id)
 
 
-def picture(folder: Path, size: tuple[int, int] = (96, 96)) -> HeldOut:
+def picture(folder: Path, size: tuple[int, int] = (96, 96), layout: VisualLayout = PLAIN, seen: Box = WHOLE) -> HeldOut:
     Image.new("RGB", size).save(folder / "scene.png")
-    return HeldOut(0, 2, folder / "scene.png", "<image>", "An apple.", ("An", " apple."), (12, 12))
+    return HeldOut(0, 2, folder / "scene.png", "<image>", "An apple.", ("An", " apple."), layout, seen)
 
 
 class FakeModel(Answering):
@@ -74,15 +75,13 @@ class FakeModel(Answering):
         assert request.sample is not None
         if request.sample in self.broken:
             raise WorkerError(f"#{request.sample} cannot be decoded.")
-        held = HeldOut(request.sample, None, Path(request.image), "", "", (), (12, 12))
+        held = HeldOut(request.sample, None, Path(request.image), "", "", (), PLAIN)
         found = await self.oracle.simulate(said("apple"), held)
         assert isinstance(found, Prediction)
         assert found.visual is not None
         noise = np.random.default_rng(request.sample).uniform(0, 0.1, (12, 12)).astype(np.float32)
         tokens = len(ScanStore(scan_folder("demo")).sample(request.sample).tokens)
-        return MapAnswer(
-            request.neuron, request.image, request.sample, found.visual + noise, np.zeros(tokens, np.float32)
-        )
+        return MapAnswer.of(request, (found.visual + noise).ravel(), PLAIN, np.zeros(tokens, np.float32))
 
     async def lens(self, request: LensRequest) -> LensAnswer:
         self.lenses.append(request)
@@ -133,7 +132,7 @@ def test_a_pixel_on_a_patchs_edge_is_shared() -> None:
 
 
 @pytest.mark.parametrize("size", [(200, 100), (100, 200), (96, 96), (130, 97)])
-def test_a_box_lies_where_the_processor_puts_it(size: tuple[int, int], tmp_path: Path) -> None:
+async def test_a_box_lies_where_the_processor_puts_it(size: tuple[int, int], tmp_path: Path) -> None:
     """Against the demo's real processor: a white box on black, in a picture that is resized and cropped."""
     from transformers import AutoProcessor
 
@@ -144,17 +143,31 @@ def test_a_box_lies_where_the_processor_puts_it(size: tuple[int, int], tmp_path:
     make: Any = AutoProcessor  # untyped in transformers
     processor = make.from_pretrained(str(demo_folder() / "model")).image_processor
     seen = processor(images=image, do_normalize=False, return_tensors="np")["pixel_values"][0].mean(axis=0)
-    placed, crop = CropView.read(demo_folder() / "model").box(box, height, width)
-    assert crop == seen.shape
-    np.testing.assert_allclose(covered([placed], crop, (12, 12)), pooled(seen.astype(np.float32), (12, 12)), atol=0.15)
-    assert abs(covered([placed], crop, (12, 12)) - pooled(seen.astype(np.float32), (12, 12))).mean() < 0.02
+    expected = pooled(seen.astype(np.float32), (12, 12))
+    x, y = ((1 - min(size) / side) / 2 for side in size)  # the crop of the centre is a square
+    sample = picture(tmp_path, size, seen=(x, y, 1 - x, 1 - y))
+    left, top, right, bottom = map(float, box)
+    found = await Oracle({"scene.png": (("apple", (left, top, right, bottom)),)}).simulate(said("", "apple"), sample)
+    assert isinstance(found, Prediction) and found.visual is not None
+    np.testing.assert_allclose(found.visual / 10, expected, atol=0.15)
+    assert abs(found.visual / 10 - expected).mean() < 0.02
 
 
-def test_a_model_without_a_processor_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read"):
-        CropView.read(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text('{"size": 30, "crop_size": 20}')
-    assert CropView.read(tmp_path) == CropView(shortest=30, crop=(20, 20))
+async def test_a_box_lies_on_the_grid_of_tiles(tmp_path: Path) -> None:
+    """A thumbnail of two tokens, then two tiles of 2 x 2: predictions are on the finest grid."""
+    x, y = (part.ravel() for part in np.mgrid[:4, :2])
+    boxes = [
+        [0, 0, 0.5, 1],
+        [0.5, 0, 1, 1],
+        *([a / 4, b / 2, (a + 1) / 4, (b + 1) / 2] for a, b in zip(x, y, strict=True)),
+    ]
+    layout = VisualLayout.of(np.array(boxes), [0] * 2 + [1] * 8)
+    assert (layout.grid, layout.covers) == ((2, 4), 2)
+    sample = picture(tmp_path, (80, 40), layout)
+    oracle = Oracle({"scene.png": (("apple", (20.0, 0.0, 50.0, 10.0)),)})
+    found = await oracle.simulate(said("", "apple"), sample)
+    assert isinstance(found, Prediction) and found.visual is not None
+    np.testing.assert_allclose(found.visual, np.array([[0, 5, 2.5, 0], [0, 0, 0, 0]]))
 
 
 # The oracle.
@@ -163,7 +176,7 @@ def test_a_model_without_a_processor_is_told(tmp_path: Path) -> None:
 async def test_the_oracle_knows_the_boxes_of_what_is_named(tmp_path: Path) -> None:
     sample = picture(tmp_path)
     boxes = (("apple", (8.0, 16.0, 24.0, 24.0)), ("dog", (0.0, 88.0, 4.0, 96.0)), ("apple", (88.0, 0.0, 96.0, 8.0)))
-    oracle = Oracle({"scene.png": boxes}, PLAIN)
+    oracle = Oracle({"scene.png": boxes})
     found = await oracle.simulate(said("", "red apples"), sample)
     assert isinstance(found, Prediction)
     expected = np.zeros((12, 12))
@@ -178,16 +191,14 @@ async def test_the_oracle_knows_the_boxes_of_what_is_named(tmp_path: Path) -> No
 
 async def test_the_oracle_says_why_it_predicts_nothing(tmp_path: Path) -> None:
     sample = picture(tmp_path)
-    oracle = Oracle(
-        {"scene.png": (("apple", (0.0, 0.0, 9.0, 9.0)),), "other.png": (("cat", (0.0, 0.0, 1.0, 1.0)),)}, PLAIN
-    )
+    oracle = Oracle({"scene.png": (("apple", (0.0, 0.0, 9.0, 9.0)),), "other.png": (("cat", (0.0, 0.0, 1.0, 1.0)),)})
     assert "no object" in str(await oracle.simulate(said("loneliness"), sample))
     nothing = await oracle.simulate(said("cats"), sample)
     assert isinstance(nothing, Prediction)  # there is no cat: that is a prediction
     assert not np.any(nothing.visual)
     sample.picture.write_bytes(b"no picture")  # type: ignore[union-attr]
     assert isinstance(await oracle.simulate(said("apple"), sample), NoPrediction)
-    strange = HeldOut(1, None, None, "", "", (), (12, 12))
+    strange = HeldOut(1, None, None, "", "", (), PLAIN)
     assert isinstance(await oracle.simulate(said("apple"), strange), NoPrediction)
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.support.watched import FAKE, Watched, alive, map_request, until, watched
 from vlmscope.core.base.errors import Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.client import Lane, Superseded
 from vlmscope.core.worker.log import worker_log
@@ -26,7 +27,8 @@ async def test_first_request_starts_loads_and_is_answered() -> None:
     async with watched() as model:
         assert model.status == ModelStatus(Phase.OFF)
         answer = await model.ask(map_request())
-        np.testing.assert_array_equal(answer.visual, np.full((2, 3), 3, np.float32))
+        np.testing.assert_array_equal(answer.visual, np.full(6, 3, np.float32))
+        assert answer.layout == VisualLayout.plain(2, 3)
         np.testing.assert_array_equal(answer.text, [0, 1])
         assert (answer.neuron, answer.image, answer.sample) == (Neuron(3, 217), "cat.png", 312)
         assert model.phases == [Phase.STARTING, Phase.LOADING, Phase.BUSY, Phase.READY]
@@ -339,4 +341,4 @@ async def test_answers_are_of_the_request(tmp_path: Path) -> None:
         for layer in range(50):
             answer: MapAnswer = await model.ask(map_request(sample=layer, layer=layer))
             assert answer.sample == layer
-            assert answer.visual[0, 0] == layer
+            assert answer.visual[0] == layer

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.worker import wire
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -38,8 +39,12 @@ class Both(Message, frozen=True):
     """Arrays of both types, one after the other."""
 
     bits: NDArray[np.uint8]
+    edges: NDArray[np.uint16]
     values: NDArray[np.float32]
     more: tuple[NDArray[np.uint8], ...]
+
+
+BOXES = VisualLayout.plain(1, 1).edges, VisualLayout.plain(1, 1).cover
 
 
 messages: st.SearchStrategy[Message] = st.one_of(
@@ -66,6 +71,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Both,
         hnp.arrays(np.uint8, shapes),
+        hnp.arrays(np.uint16, shapes),
         floats,
         st.lists(hnp.arrays(np.uint8, shapes), max_size=2).map(tuple),
     ),
@@ -129,12 +135,12 @@ def test_messages_survive_both_readers(sent: list[tuple[Message, int]]) -> None:
 @few
 @given(floats, floats)
 def test_arrays_cannot_be_written_to(visual: NDArray[np.float32], text: NDArray[np.float32]) -> None:
-    frame = read_all(wire.pack(MapAnswer(Neuron(3, 217), "cat.png", 312, visual, text)))[0]
+    frame = read_all(wire.pack(MapAnswer(Neuron(3, 217), "cat.png", 312, visual, text, *BOXES)))[0]
     assert frame is not None
     got = wire.unpack(frame, MapAnswer)
     assert isinstance(got.neuron, Neuron)
-    for array in (got.visual, got.text):
-        assert array.dtype == np.float32
+    for array, sent in ((got.visual, visual), (got.text, text), (got.edges, BOXES[0]), (got.cover, BOXES[1])):
+        assert array.dtype == sent.dtype and array.shape == sent.shape
         assert not array.flags.writeable
 
 
@@ -221,7 +227,7 @@ def test_what_is_too_large_or_of_another_dtype_is_not_sent() -> None:
         ("a", object(), "object"),
     ):
         with pytest.raises(FrameError, match=reason):
-            wire.pack(MapAnswer(Neuron(0, 0), name, None, array, nothing))  # type: ignore[arg-type]  # the point
+            wire.pack(MapAnswer(Neuron(0, 0), name, None, array, nothing, *BOXES))  # type: ignore[arg-type]  # the point
 
 
 class Other(Message, frozen=True):
@@ -236,7 +242,7 @@ def frame_of(message: Message) -> Frame:
 
 LOADING = Frame("Loading", 0, {"detail": "x", "progress": 0.5}, b"")
 REQUEST = frame_of(MapRequest(Neuron(0, 0), "a", "b", "c", None))
-ANSWER = frame_of(MapAnswer(Neuron(0, 0), "a", None, np.zeros((1, 1), np.float32), np.zeros(1, np.float32)))
+ANSWER = frame_of(MapAnswer(Neuron(0, 0), "a", None, np.zeros((1, 1), np.float32), np.zeros(1, np.float32), *BOXES))
 SPEC = frame_of(ModelSpec("demo"))
 
 
@@ -268,8 +274,11 @@ def changed(frame: Frame, **fields: object) -> Frame:
         (MapAnswer, changed(ANSWER, visual=["float32", [-1], 0])),
         (MapAnswer, changed(ANSWER, visual=["float32", [1.5], 0])),
         (MapAnswer, changed(ANSWER, visual=["float32", "1", 0])),
-        (MapAnswer, changed(ANSWER, visual=["float32", [3], 0])),
-        (MapAnswer, changed(ANSWER, visual=["float32", [1], 5])),
+        (MapAnswer, changed(ANSWER, visual=["float32", [5], 0])),
+        (MapAnswer, changed(ANSWER, visual=["float32", [1], 14])),
+        (MapAnswer, changed(ANSWER, edges=["float32", [1, 1], 0])),
+        (MapAnswer, changed(ANSWER, edges=["uint16", [5, 4], 0])),
+        (MapAnswer, changed(ANSWER, cover=["uint16", [1], 0])),
         (MapAnswer, changed(ANSWER, visual=["float32", [1], -4])),
         (MapAnswer, changed(ANSWER, visual=["float32", [1], None])),
         (MapAnswer, changed(ANSWER, visual=["float32", [1], 1 << 70])),

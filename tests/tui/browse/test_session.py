@@ -17,13 +17,14 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore, Verdict
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
-from vlmscope.core.worker.messages import MapAnswer, ModelStatus, Phase, PromotedAnswer
+from vlmscope.core.worker.messages import MapAnswer, MapRequest, ModelStatus, Phase, PromotedAnswer
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.session import PROMOTED, Session
 from vlmscope.tui.command_line import read_command, read_search
@@ -427,12 +428,18 @@ def test_a_page_that_waits_for_a_map_follows_the_phase_and_not_the_share(session
     assert incoming.set_model(session, further, asking=True, busy=True) == TITLE
 
 
+def answer_of(image: str, sample: int | None, tokens: int) -> MapAnswer:
+    layout = VisualLayout.plain(4, 4)
+    request = MapRequest(Neuron(0, 0), image, "", "", sample)
+    return MapAnswer.of(request, np.ones(len(layout), np.float32), layout, np.ones(tokens, np.float32))
+
+
 def test_a_map_is_kept_for_what_it_is_of(session: Session) -> None:
     session.change_state(rank=3)
     session.load_page()
     picture = session.scene.picture
     assert picture is not None and picture.visual is None
-    answer = MapAnswer(Neuron(0, 0), "/there.jpg", picture.sample, np.ones((4, 4), np.float32), np.ones(40, np.float32))
+    answer = answer_of("/there.jpg", picture.sample, 40)
     session.step(1)
     session.load_page()
     assert incoming.take_map(session, answer, picture.image) == Changed.NOTHING, "the page is another neuron's"
@@ -449,7 +456,7 @@ def test_the_own_picture_comes_and_goes(session: Session) -> None:
     assert (session.state.mode, session.state.pane) == (Mode.PICTURES, Pane.PAGE)
     assert rank_of(session.scene) is None
     assert moves.to_sample(session, 1)[1].startswith("Your own picture")
-    late = MapAnswer(Neuron(0, 0), "/mine.png", None, np.ones((4, 4), np.float32), np.ones(2, np.float32))
+    late = answer_of("/mine.png", None, 2)
     incoming.take_map(session, late, "/mine.png")
     assert session.answers
     incoming.leave_own(session)

@@ -14,7 +14,8 @@ import pytest
 from vlmscope.core.base import demo
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands import doctor
-from vlmscope.tui.commands.doctor import Finding, Severity, examine
+from vlmscope.tui.commands.doctor import examine
+from vlmscope.tui.commands.shared.findings import Finding, Severity
 
 GIB = 2**30
 

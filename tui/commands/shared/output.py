@@ -99,22 +99,33 @@ def write_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     _write(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
-def write_json_list(form: Mapping[str, object], rows: Iterable[Sequence[object]]) -> None:
+def write_json_list(
+    form: Mapping[str, object],
+    rows: Iterable[Sequence[object]],
+    within: tuple[Mapping[str, object], str] | None = None,
+) -> None:
     """Write a list of objects of one form, as ``write_json`` does, without the whole of it in memory.
 
     Args:
         form: the keys of an object; in the places of its values their indices in a row, in order.
         rows: the values, which are numbers, texts, bool or None.
+        within: an object that the list is the last value of, and its key there; None for the list alone.
     """
     text = json.dumps([form], indent=2)
     template = re.sub(r"(?<=[ ])\d+(?=,?\n)", "%s", text[text.index("\n") : text.rindex("\n")].replace("%", "%%"))
+    begin, end, indent = "[", "\n]", ""
+    if within is not None:
+        head, name = within
+        around = json.dumps(_finite({**head, name: []}), indent=2, allow_nan=False)
+        begin, end, indent = around[: -len("]\n}")], "\n  ]\n}", "  "
+        template = template.replace("\n", f"\n{indent}")
     encode, put = json.JSONEncoder(allow_nan=False).encode, sys.stdout.write
-    last = "["
+    last = begin
     for row in rows:
         put(last)
         values = (value if type(value) is not float or math.isfinite(value) else None for value in row)
         last = template % tuple(map(encode, values)) + ","
-    _write("[]" if last == "[" else last[:-1] + "\n]")
+    _write(f"{begin}]{end[len(indent) + 2 :]}" if last is begin else last[:-1] + end)
 
 
 def _finite(value: object) -> object:

@@ -110,7 +110,7 @@ class Page(Lines[Scene]):
         if view.stale:
             # The numbers are the old picture's: they go at once, the picture stays dimmed under its own address.
             lines = blank(width, 2)
-        left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale)
+        left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
         cells = room.picture[0]
         blocks = [
             (self._box("origin", view, picture, room, palette), cells),
@@ -138,14 +138,17 @@ class Page(Lines[Scene]):
         stale, colour_map, reason = view.stale, view.state.colour_map, waiting(view)
         problem = (picture.map_problem, reason) if picture.visual is None else None
         # Norms are relative to the maximum, which grows during a scan.
-        of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map)
+        cover = picture.cover(view.state.cover)
+        of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover)
         of_crop = (picture.sample, picture.image, picture.crop is None)
         key = (which, of_crop if which == "origin" else of_map, room.picture, stale)
         strips = self._pictures.pop(key, None)
         if strips is None and which == "origin":
             strips = origin_box(picture, room.picture, palette, stale=stale)
         elif strips is None:
-            strips = activation_box(picture, room.picture, colour_map, palette, stale=stale, waiting=reason)
+            strips = activation_box(
+                picture, room.picture, colour_map, palette, stale=stale, waiting=reason, cover=cover
+            )
         self._pictures[key] = strips
         if len(self._pictures) > _CACHED:
             self._pictures.popitem(last=False)
@@ -256,17 +259,18 @@ def vote_line(evidence: "PictureView", waiting: str, palette: Palette, width: in
     if evidence.vote is None:
         return row([(f"no vote yet: {evidence.map_problem or waiting or 'no map'}", palette.muted)], width)
     vote, thresholds = evidence.vote, evidence.thresholds
-    visual = _kind(
-        evidence.visual_norm, thresholds.T_v, thresholds.n_v, "patch", above=vote in (Label.VISUAL, Label.MULTIMODAL)
-    )
     text = _kind(
         evidence.text_norm, thresholds.T_t, thresholds.n_t, "word", above=vote in (Label.TEXT, Label.MULTIMODAL)
     )
-    return row(
-        [
-            ("vote ", palette.muted),
-            (f"{vote.letter} {vote.word}", palette.labels[vote]),
-            (f"  ({visual} · {text})", palette.text),
-        ],
-        width,
-    )
+    said = f"{vote.letter} {vote.word}"
+
+    def numbers(patch: str) -> str:
+        above = vote in (Label.VISUAL, Label.MULTIMODAL)
+        visual = _kind(evidence.visual_norm, thresholds.T_v, thresholds.n_v, patch, above=above)
+        return f"  ({visual} · {text})"
+
+    # n_v is the same number whether a picture has 256 or 3,000 patches: so this is beside it, where there is room.
+    shown = numbers(f"of {evidence.visual_tokens} patches")
+    if evidence.visual_tokens is None or len("vote ") + len(said) + len(shown) > width:
+        shown = numbers("patch")
+    return row([("vote ", palette.muted), (said, palette.labels[vote]), (shown, palette.text)], width)

@@ -155,21 +155,29 @@ def origin_box(evidence: PictureView, size: tuple[int, int], palette: Palette, *
 
 
 def activation_box(
-    evidence: PictureView, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool, waiting: str
+    evidence: PictureView,
+    size: tuple[int, int],
+    colour_map: ColourMap,
+    palette: Palette,
+    *,
+    stale: bool,
+    waiting: str,
+    cover: int | None = None,
 ) -> list[Strip]:
-    """Where in the picture the neuron fires."""
-    if evidence.visual is None:
+    """Where in the picture the neuron fires; ``cover``: by the visual tokens of this cover alone."""
+    norms = evidence.cells(cover)
+    if norms is None:
         return message_box(no_map(evidence, waiting), *size, palette)
     if evidence.crop is None and colour_map is ColourMap.FADE:
         colour_map = ColourMap.VIRIDIS  # there is nothing to fade
-    rows, columns = evidence.visual.shape
+    rows, columns = norms.shape
     small = fit(evidence.crop or Image.new("RGB", (columns * 16, rows * 16)), *size)
     if palette.colourless:
-        lines = glyph_rows(evidence.visual, small.width, small.height // 2)
+        lines = glyph_rows(norms, small.width, small.height // 2)
         look = Style(dim=True) if stale else Style()
         return _centred([Strip([Segment(line, look)], small.width) for line in lines], *size)
     # The overlay is laid over the small picture: the same colours as over the large one, and far less work.
-    image = overlay(small, evidence.visual, colour_map)
+    image = overlay(small, norms, colour_map)
     if stale:
         image = fade(image, palette.background)
     return _centred(half_blocks(image), *size)
@@ -192,7 +200,13 @@ def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:
 
 
 def captions(
-    evidence: PictureView, size: tuple[int, int], colour_map: ColourMap, palette: Palette, *, stale: bool
+    evidence: PictureView,
+    size: tuple[int, int],
+    colour_map: ColourMap,
+    palette: Palette,
+    *,
+    stale: bool,
+    cover: int | None = None,
 ) -> tuple[Strip, Strip]:
     """The lines above the two boxes; a picture that is out of date bears its own address."""
     width = size[0]
@@ -200,12 +214,28 @@ def captions(
         which = f"#{evidence.sample}" if evidence.sample is not None else evidence.name
         note = row([(f"still {evidence.neuron} {which}", palette.warning)], width)
         return note, note
-    right: list[Span] = [("activation ", palette.muted)]
-    if evidence.visual is not None:
-        peak = float(evidence.visual.max()) if evidence.visual.size else 0.0
-        mark = "" if evidence.exact else "≈"
-        value = f"peak {mark}{peak:.1f}" if peak > 0 else "silent here"
-        if len(f"activation {colour_map} {value}") > width:
-            right.clear()
-        right += [(f"{colour_map} ", palette.muted), (value, palette.text)]
-    return row([("origin", palette.muted)], width), row(right, width)
+    name, norms, layout = row([("origin", palette.muted)], width), evidence.visual, evidence.layout
+    if norms is None or layout is None:
+        return name, row([("activation ", palette.muted)], width)
+    shown = evidence.cover(cover)
+    norms = norms if shown is None else norms[layout.cover == shown]
+    peak = float(norms.max()) if norms.size else 0.0
+    mark = "" if evidence.exact else "≈"
+    value = f"peak {mark}{peak:.1f}" if peak > 0 else "silent here"
+    heads = [f"activation {colour_map} ", f"{colour_map} "]
+    if evidence.covers > 1:
+        # Which cover is drawn matters more than the names of colours.
+        which = cover_words(evidence, cover)
+        heads = [f"{which} · {colour_map} ", f"{which} ", f"{which.partition(',')[0]} "]
+    head = next((head for head in heads if len(head) + len(value) <= width), heads[-1])
+    return name, row([(head, palette.muted), (value, palette.text)], width)
+
+
+def cover_words(evidence: PictureView, chosen: int | None) -> str:
+    """Which cover is drawn: ``2 covers, 36 x 48`` for all, ``cover 1 of 2, 24 x 24`` for one, with the grid's cells."""
+    cover, layout = evidence.cover(chosen), evidence.layout
+    if layout is None:
+        return ""
+    rows, columns = layout.grid if cover is None else layout.grid_of(cover)
+    which = f"{layout.covers} covers" if cover is None else f"cover {cover + 1} of {layout.covers}"
+    return f"{which}, {rows} x {columns}"

@@ -11,6 +11,7 @@ from textual.strip import Strip
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
@@ -118,7 +119,7 @@ def _example(
     def box(norms: NDArray[np.float32] | None, problem: str) -> tuple[list[Strip], int]:
         if norms is None:
             return message_box(problem, cells, rows, palette), cells
-        shown = replace(picture, visual=norms)
+        shown = replace(picture, visual=norms.ravel(), layout=VisualLayout.plain(*norms.shape))
         return activation_box(shown, (cells, rows), colour_map, palette, stale=False, waiting=""), cells
 
     heads = [([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")]
