@@ -16,11 +16,15 @@ from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.signals import as_ctrl_c, exit_code
 from vlmscope.core.base.text import plain
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class OutputError(VlmscopeError):
     title = "The output cannot be written"
+
+
+class PathError(VlmscopeError):
+    title = "A file or folder cannot be used"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,11 +61,15 @@ def _reported(argv: Sequence[str] | None) -> int:
         _discard(sys.stdout)
         return exit_code(signal.SIGPIPE)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno in DISK_FULL:
+            _discard(sys.stdout)
+            where = error.filename or "stdout"
+            _report(OutputError(f"{error.strerror}: {where}.", "Free some space, or write elsewhere."))
+        elif error.filename is not None:  # a name that is too long, a folder on the way that may not be looked into
+            _report(PathError(f"{plain(str(error.filename), 200)}: {error.strerror}.", "Check the path."))
+        else:
             raise
-        _discard(sys.stdout)
-        _report(OutputError(f"{error.strerror}: {error.filename or 'stdout'}.", "Free some space, or write elsewhere."))
-        return OutputError.exit_code
+        return VlmscopeError.exit_code
     return code
 
 

@@ -12,15 +12,16 @@ from platformdirs import user_cache_path, user_config_path, user_data_path, user
 from pydantic import Field, ValidationError
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.files import user_path
 from vlmscope.core.base.validation import Frozen, first_problem
 
 APP = "vlmscope"
 
 
 def config_file() -> Path:
-    """The settings file, whether it exists or not."""
+    """The settings file, whether it exists or not. Raises UsageError as ``user_path``."""
     named = os.environ.get("VLMSCOPE_CONFIG")
-    return Path(named).expanduser() if named else user_config_path(APP) / "config.toml"
+    return user_path(named) if named else user_config_path(APP) / "config.toml"
 
 
 def data_folder() -> Path:

@@ -11,6 +11,20 @@ from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
 
+from vlmscope.core.base.errors import UsageError
+
+
+def user_path(text: str) -> Path:
+    """The path that the user typed, with ``~`` as a home folder.
+
+    Raises:
+        UsageError: if it begins with ``~`` and a name that is not a user's.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text} is not a path: {error}", "Write the path in full.") from error
+
 
 def beside(target: Path) -> Path:
     """A new hidden name in ``target``'s folder, for the file or folder that will replace ``target``."""

@@ -9,7 +9,9 @@ Notable:
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
-from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.errors import ModelError, UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.data.images import seen_part
 from vlmscope.core.method.layout import Box, VisualLayout
@@ -34,6 +36,18 @@ __all__ = ["DESCRIPTION_TOKENS", "Encoded", "Hook", "Inputs", "Vlm"]
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Hook = Callable[[Tensor], None]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What a model makes of its head's logits: a factor (Cohere, Granite), and a cap that they approach (Gemma)."""
+
+    scale: float
+    cap: float | None
+
+    def logits(self, plain: Tensor) -> Tensor:
+        scaled = plain * self.scale
+        return scaled if self.cap is None else self.cap * torch.tanh(scaled / self.cap)
 
 
 class Vlm:
@@ -92,6 +106,7 @@ class Vlm:
             layers=self.layers,
             neurons=self.neurons,
             weights=weights_fingerprint(self.name),
+            processor=self._processing.digest(),
         )
 
     def prompt(self, question: str, template: str | None = None) -> str:
@@ -195,7 +210,7 @@ class Vlm:
         column = self.ffns[layer].down_column(index)
         head = self.model.get_output_embeddings().weight
         logits: Tensor = head @ self._normed(column).to(head.device, head.dtype)
-        return logits.float() * self._logit_scale
+        return logits.float() * self._readout.scale
 
     def _normed(self, column: Tensor) -> Tensor:
         """A direction through the final norm's linear part: its scale, and, of a LayerNorm, less the mean.
@@ -214,10 +229,24 @@ class Vlm:
         return normed
 
     @cached_property
-    def _logit_scale(self) -> float:
-        """What the model multiplies its logits by: Cohere's scale, the inverse of Granite's."""
+    def _readout(self) -> Readout:
+        """What the model makes of its head's logits, found by trying: Aya's decoder has a scale that it leaves out.
+
+        Raises:
+            ModelError: if it is none of the known ones.
+        """
         text: Any = self.model.config.get_text_config()
-        return float((getattr(text, "logit_scale", None) or 1) / (getattr(text, "logits_scaling", None) or 1))
+        scales = {1.0, getattr(text, "logit_scale", None) or 1.0, 1 / (getattr(text, "logits_scaling", None) or 1.0)}
+        caps = {None, getattr(text, "final_logit_softcapping", None)}
+        ids = torch.tensor([self.processor.tokenizer("a picture")["input_ids"]], device=self.device)
+        with self._busy, torch.inference_mode():
+            own = self.model(input_ids=ids, use_cache=False).logits.float()
+            plain = self.model.get_output_embeddings()(self._decode({"input_ids": ids}).last_hidden_state).float()
+        for scale, cap in product(scales, caps):
+            readout = Readout(scale, cap)
+            if torch.allclose(readout.logits(plain), own, rtol=0.02, atol=0.02 * float(own.abs().max())):
+                return readout
+        raise ModelError(f"{self.name}: what it makes of its head's logits is not understood.", "Use another model.")
 
     @torch.inference_mode()
     def token_logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
@@ -236,10 +265,8 @@ class Vlm:
         head = self.model.get_output_embeddings()
         places = tokens.to(head.weight.device)
         bias = None if head.bias is None else head.bias[places]
-        logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias).float()
-        logits *= self._logit_scale
-        cap: float | None = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias)
+        return self._readout.logits(logits.float())
 
     def first_token(self, word: str) -> int:
         """The token that a word begins with inside a sentence, after a space."""

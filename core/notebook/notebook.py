@@ -32,6 +32,9 @@ def notebook_path(scan_id: str, scan_folder: Path, setting: str) -> Path:
     Args:
         setting: "data" for vlmscope's data folder, unless there is a notebook beside the scan; "beside" for beside the
             scan; anything else is a folder to hold it.
+
+    Raises:
+        NotebookError: if ``setting`` cannot be a path.
     """
     beside = _beside(scan_folder)
     if setting == "beside" or (setting == "data" and beside.exists()):
@@ -58,7 +61,15 @@ def _beside(scan_folder: Path) -> Path:
 
 
 def _in_folder(scan_id: str, setting: str) -> Path:
-    home = data_folder() / "notebooks" if setting == "data" else Path(setting).expanduser()
+    """In the folder of the setting. Raises NotebookError if ``setting`` cannot be a path."""
+    try:
+        named = Path(setting).expanduser()
+        problem = "a path has no NUL" if "\0" in setting else ""
+    except RuntimeError as error:  # a ~ of an unknown user
+        problem = str(error)
+    if problem:
+        raise NotebookError(f"{setting!r} is not a folder for notebooks: {problem}", "Set notebooks.")
+    home = data_folder() / "notebooks" if setting == "data" else named
     return home / f"{_file_stem(scan_id)}.sqlite"
 
 

@@ -163,6 +163,15 @@ class NotebookReader:
                 found.add(layer * neurons + index)
         return np.array(sorted(found), dtype=np.int64)
 
+    def scored(self) -> list[Neuron]:
+        """The neurons that have a score of any explanation, by layer and index."""
+        query = (
+            "SELECT DISTINCT layer, idx FROM scores JOIN explanations ON explanations.id = explanation"
+            " WHERE NOT removed ORDER BY layer, idx"
+        )
+        with self._file.reading() as db:
+            return [Neuron(*row) for row in db.execute(query)]
+
     def each_text(self) -> Generator[tuple[int, int, str]]:
         """Layer, index and text of every note, tag and explanation. Writers are locked out until the last is taken."""
         with self._file.reading() as db:

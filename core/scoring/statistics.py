@@ -46,9 +46,7 @@ def newest_scores(notebook: Notebook) -> dict[Neuron, dict[str, ScoreReport]]:
         NotebookError: if the notebook itself cannot be read.
     """
     found: dict[Neuron, dict[str, ScoreReport]] = {}
-    for neuron, mark in notebook.marks().items():
-        if not mark.scored:
-            continue
+    for neuron in notebook.scored():
         leading = next((one.id for one in notebook.explanations(neuron)), None)
         for saved in notebook.scores(neuron):  # newest first
             if saved.explanation_id != leading or saved.backend in found.get(neuron, {}):

@@ -204,6 +204,7 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
     ]
     marks = model.marks()
     pairs.append(("marks", notebook.marks(), marks))
+    pairs.append(("scored", notebook.scored(), sorted(neuron for neuron, mark in marks.items() if mark.scored)))
     found = notebook.mark_bits(*SIZE)
     bits = {Neuron(*divmod(at, SIZE[1])): int(found[at]) for at in np.flatnonzero(found).tolist()}
     pairs.append(("bits", bits, {neuron: mark.bits for neuron, mark in marks.items()}))

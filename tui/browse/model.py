@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
+from vlmscope.core.base.files import user_path
+from vlmscope.core.data.images import is_file
 from vlmscope.core.store.original import MISSING, UNCHECKED
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
@@ -107,8 +108,8 @@ class ModelControl:
         Raises:
             UsageError: if there is no such file.
         """
-        file = Path(path).expanduser()
-        if not file.is_file():
+        file = user_path(path)
+        if not is_file(file):
             raise UsageError(f"There is no picture at {file}.", "Check the path; quote it if it has blanks.")
         own = OwnPicture(str(file.resolve()), question or self.session.store.manifest.question)
         changed = incoming.show_own(self.session, own)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlmscope.core.base.errors import NotebookError, UsageError, VlmscopeError
+from vlmscope.core.base.files import user_path
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import written
 from vlmscope.core.notebook.values import VERDICTS, Verdict
@@ -206,7 +207,7 @@ class TriageControl:
             )
         self.post(Notice(f"Writing {len(kept)} neurons ..."))
         store, thresholds = self.session.store, self.session.state.thresholds
-        out = Path(text.strip()).expanduser()
+        out = user_path(text.strip())
 
         def work() -> "Written":
             # A connection of its own: verdicts do not wait for hundreds of pictures.

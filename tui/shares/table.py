@@ -3,7 +3,6 @@
 Layers stand in lines, so that a layer is compared from block to block; where lines or blocks do not fit, they scroll.
 """
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from vlmscope.core.analysis.statistics import NO_CONTROL, ScanStatistics, of_lay
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.tui.widgets.bars import clickable
-from vlmscope.tui.widgets.lines import Lines, Span, blank, row
+from vlmscope.tui.widgets.lines import Lines, Span, blank, row, short, wrapped
 from vlmscope.tui.widgets.numbers import label_bar, percent
 from vlmscope.tui.widgets.palette import Palette
 
@@ -170,10 +169,11 @@ def _block_lines(block: ShareBlock, layers: range, width: int, high_only: bool, 
     names = [plain(name) for name in block.names]
     name = next((name for name in names if cell_len(name) <= width - 2), names[-1])
     look = palette.warning if block.problem else palette.strong
-    lines: list[list[Span]] = [[(f" {set_cell_size(name, width - 2)} ", look)]]
+    room = width - 2
+    lines: list[list[Span]] = [[(f" {set_cell_size(short(name, room), room)} ", look)]]
     if block.problem:
-        words = textwrap.wrap(plain(block.problem.replace("\n", " ")), max(width - 2, 8))
-        lines += [[(f" {set_cell_size(line, width - 2)} ", palette.text)] for line in words[: len(layers) + 2]]
+        words = wrapped(plain(block.problem.replace("\n", " ")), max(room, 8))[: len(layers) + 2]
+        lines += [[(f" {set_cell_size(short(line, room), room)} ", palette.text)] for line in words]
         return [*lines, *([[(" " * width, palette.text)]] * (len(layers) + 3 - len(lines)))]
     heads = [(f"{label.letter:>{CELL}}", palette.labels[label] + palette.strong) for label in Label]
     others = f"{'high':>{CELL}}" + ("" if block.is_control else f"{'frag':>{CELL}}")

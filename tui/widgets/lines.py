@@ -1,9 +1,10 @@
 """Lines of ready-made cells, and the widget that shows them and repaints only the cells that changed.
 
 Over SSH every byte counts: a step changes a few rows of a list and some lines of a page, and Textual would otherwise
-send the whole widget again.
+send the whole widget again. A line that is too long loses whole items from its end: never is half a number shown.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
@@ -22,13 +23,17 @@ from vlmscope.tui.widgets.palette import Palette
 
 View = TypeVar("View")
 
+#: A number, with its sign, exponent and per cent; dates, times and ``5/8`` are cut as little as numbers.
+NUMBER = re.compile(r"[-+]?(?:\.\d|\d)(?:[\d.,:/-]*\d)?(?:[eE][-+]?\d+)?%?")
+_BETWEEN = re.compile(r" · |  +|; | \(")  # what the items of a line begin with
+_ITEM = 32  # characters of an item that is dropped as a whole, at most: longer ones are sentences
 _NARROWEST = 4  # characters of a wrapped line: a terminal may have fewer columns than a line's head
 
 Span = tuple[str, Style]  #: text, which ``row`` makes harmless, and its style
 
 
 def row(parts: Iterable[Span], width: int) -> Strip:
-    """One line of exactly ``width`` cells: cut with an ellipsis, or filled with blanks.
+    """One line of exactly ``width`` cells: cut with an ellipsis, as ``cut_at`` allows it, or filled with blanks.
 
     Control characters of outside text become blanks here, so that they have a width when lines are laid out.
     """
@@ -39,20 +44,70 @@ def row(parts: Iterable[Span], width: int) -> Strip:
             segments[-1] = Segment(segments[-1].text + text, look)
         elif text:
             segments.append(Segment(text, look))
-    strip = Strip(segments)
-    if strip.cell_length > width:
-        return Strip([*strip.crop(0, max(width - 1, 0)), Segment("…")], max(width, 1)).crop(0, width)
-    return strip.adjust_cell_length(width)
+    return fitted(Strip(segments), width)
+
+
+def fitted(strip: Strip, width: int) -> Strip:
+    """``strip`` in exactly ``width`` cells: cut with an ellipsis, as ``cut_at`` allows it, or filled with blanks."""
+    if strip.cell_length <= width:
+        return strip.adjust_cell_length(width)
+    text = strip.text
+    room = strip.crop(0, max(width - 1, 0)).text
+    kept = text[: cut_at(text, len(room))]
+    if kept.isspace():
+        kept = ""
+    cut = strip.crop(0, min(cell_len(kept), max(width - 1, 0)))
+    return Strip([*cut, Segment("…")]).adjust_cell_length(width)
+
+
+def cut_at(text: str, end: int) -> int:
+    """How many characters of ``text`` to show where at most ``end`` have room.
+
+    An item that has a number, and does not fit, is left out with what comes before it (``  max 1.04``, `` (95% .61 to
+    .75``). Other text is cut where the room ends, but before a number that it would cut.
+    """
+    if end >= len(text):
+        return len(text)
+    end = max(end, 0)
+    begin, stop = 0, len(text)
+    for found in _BETWEEN.finditer(text):
+        if found.start() >= end:
+            stop = found.start()
+            break
+        begin = found.start()
+    if stop == end:
+        return end
+    if begin and stop - begin <= _ITEM and NUMBER.search(text, begin, stop):
+        return begin
+    split = next((one.start() for one in NUMBER.finditer(text) if one.start() < end < one.end()), end)
+    return end if split == end else len(text[:split].rstrip())
 
 
 def short(text: str, limit: int) -> str:
     """``text`` cut at ``limit`` characters, with an ellipsis."""
-    return text if len(text) <= limit else f"{text[: max(limit - 1, 0)]}…"
+    return text if len(text) <= limit else f"{text[: cut_at(text, limit - 1)]}…"
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """``text`` in lines of ``width`` characters, 4 at least, ``indent`` before all but the first."""
-    return textwrap.wrap(text, max(width, _NARROWEST), subsequent_indent=indent)
+    """``text`` in lines of ``width`` characters, 4 at least; a number that fits into a line is not divided.
+
+    Args:
+        indent: before all lines but the first.
+    """
+    width = max(width, _NARROWEST)
+    room = max(width - len(indent), 1)
+    for word in {word for word in text.split() if len(word) > room}:
+        text = text.replace(word, " ".join(_pieces(word, room)))
+    return textwrap.wrap(text, width, subsequent_indent=indent)
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    pieces = []
+    while len(word) > width:
+        at = cut_at(word, width) or width
+        pieces.append(word[:at])
+        word = word[at:]
+    return [*pieces, word]
 
 
 def blank(width: int, count: int = 1) -> list[Strip]:

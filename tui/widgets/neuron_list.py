@@ -21,6 +21,7 @@ from vlmscope.tui.widgets.lines import Span, dressed, row, short
 from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
 from vlmscope.tui.widgets.palette import Palette
 
+_CORNERS = 4  # cells of the border that its title leaves free, beyond the corners
 _KEPT = 512  # rows that are kept as they were made
 _CONCEPTS = 48  # cells of concepts, where there is room for so many
 
@@ -57,13 +58,7 @@ class NeuronList(ScrollView, can_focus=False):
         """Show ``view``; only the rows that look different are made again."""
         old, same_palette = self.view, palette is self._palette
         self.view, self._palette = view, palette
-        # Textual repaints the whole list for another title, if only from the rows that are kept.
-        state = view.state
-        title = list_title(state.filter, state.order, state.neuron.layer, len(view.selection.rows))
-        if self.border_title != title:
-            self.border_title = title
-        if self.border_subtitle != view.noted.progress:
-            self.border_subtitle = view.noted.progress
+        self._title(view)
         touched: set[int] = set()
         if old is None or not same_palette or not _same_rows(old, view):
             self._rows.clear()
@@ -82,9 +77,21 @@ class NeuronList(ScrollView, can_focus=False):
             for position in touched:
                 self.refresh(Region(0, position + 1 - before, self.size.width, 1))
 
+    def _title(self, view: Scene) -> None:
+        """Write into the border what the list holds, as far as it fits."""
+        # Textual repaints the whole list for another title, if only from the rows that are kept.
+        state, width = view.state, max(self.size.width - _CORNERS, 0)
+        title = short(list_title(state.filter, state.order, state.neuron.layer, len(view.selection.rows)), width)
+        if self.border_title != title:
+            self.border_title = title
+        progress = short(view.noted.progress, width)
+        if self.border_subtitle != progress:
+            self.border_subtitle = progress
+
     def on_resize(self) -> None:
         self._rows.clear()
         if self.view is not None:
+            self._title(self.view)
             self.virtual_size = self.size.with_height(len(self.view.selection.rows) + 1)
             self._follow()
 

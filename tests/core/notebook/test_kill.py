@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.long import times
 from tests.support.notebook_model import SCAN, Model, differences, step_at, take, triage_until_killed
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import Verdict
 
 SEED = 20260301
 KILLS = 60
@@ -58,6 +61,33 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
     assert done > KILLS
     assert interrupted, "no kill fell into a commit: this test shows nothing"
     print(f"{KILLS} kills, {done} steps, {interrupted} within a commit, {unacknowledged} saved but not acknowledged")
+
+
+def decide_often(path: Path, layer: int, steps: int) -> None:
+    """Another program on the same notebook."""
+    with Notebook.open(path, SCAN) as notebook:
+        for index in range(steps):
+            notebook.set_verdict(Neuron(layer, index), Verdict.KEEP)
+            notebook.set_tags(Neuron(layer, index), ["seen"])
+
+
+@pytest.mark.slow
+def test_five_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    path, steps = tmp_path / "notes.sqlite", times(15, 100)
+    with Notebook.open(path, SCAN):
+        pass
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=decide_often, args=(path, layer, steps)) for layer in range(5)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 5
+    with Notebook.open(path, SCAN) as notebook:
+        marks = notebook.marks()
+        assert len(marks) == 5 * steps
+        assert all(mark.verdict is Verdict.KEEP and mark.has_tags for mark in marks.values())
+    assert event_count(path) == 2 * 5 * steps
 
 
 def event_count(path: Path) -> int:

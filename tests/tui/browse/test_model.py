@@ -292,3 +292,11 @@ async def test_going_away_and_back_asks_once(scan: Path) -> None:
         assert len(model.maps) == 2
         model.hold.set()
         await on.until(lambda: "no map" not in on.page and "asking" not in on.page)
+
+
+@pytest.mark.parametrize("path", ["~nobody-there/a.png", "a" * 300])
+async def test_a_picture_at_no_path_is_told(scan: Path, path: str) -> None:
+    async with running(scan) as on:
+        await on.type(f":image {path}")
+        await on.until(lambda: "Wrong use" in on.notes)
+        assert on.models == []

@@ -210,3 +210,27 @@ def test_a_defect_shows_its_traceback(scan: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ScanStore, "stored_labels", broken)
     with pytest.raises(ZeroDivisionError):
         main(["labels", str(scan)])
+
+
+@pytest.mark.parametrize("args", [["labels", "x/" * 2500], ["show", "a" * 300, "L0/N1"], ["a" * 5000]])
+def test_a_path_that_is_too_long_is_named(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(args) in (1, 2)
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "File name too long" in err
+
+
+def test_a_notebook_setting_that_is_not_a_path_is_named(
+    scan: Path, own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_home / "config.toml").write_text('notebooks = "~nobody-there/x"')
+    assert "'~nobody-there/x' is not a folder for notebooks" in refused(
+        capsys, 1, "verdict", str(scan), "L0/N1", "keep"
+    )
+
+
+def test_settings_in_the_home_of_an_unknown_user_are_named(
+    scan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VLMSCOPE_CONFIG", "~nobody-there/config.toml")
+    assert "~nobody-there/config.toml is not a path" in refused(capsys, 2, "verdict", str(scan), "L0/N1", "keep")

@@ -192,11 +192,11 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     for saved in entry.explanations:
         reports = meaning.scores.get(saved.id, ())
         if reports:
-            text, shown = first_scores(reports)
-            more = sum(len(others) for others in meaning.scores.values()) - shown
-            parts: list[Span] = [subject("score", palette), (text, palette.text)]
-            note = f"  {more} more: {meaning.score_key}" if more else ""
-            return [row([*parts, (note, palette.muted)], width)]
+            total = sum(len(others) for others in meaning.scores.values())
+            hint = f"  {total} more: {meaning.score_key}"
+            text, shown = first_scores(reports, width - HEAD - (len(hint) if total > 1 else 0))
+            note = f"  {total - shown} more: {meaning.score_key}" if total > shown else ""
+            return [row([subject("score", palette), (text, palette.text), (note, palette.muted)], width)]
     return []
 
 

@@ -11,7 +11,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Mode
-from vlmscope.tui.widgets.lines import Lines, Span, beside, blank, row
+from vlmscope.tui.widgets.lines import Lines, Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside
 from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, frame
@@ -84,7 +84,7 @@ class Page(Lines[Scene]):
         if mode is Mode.STATISTICS:
             lines += blank(width)
             if view.facts is not None:
-                lines += [firmness_line(view.firmness, palette, width), *blank(width)]
+                lines += [*firmness_lines(view.firmness, palette, width), *blank(width)]
                 lines += statistics(view.facts, _maximum(view), width, height - len(lines), palette)
         elif mode is Mode.MEANING:
             lines += blank(width)
@@ -204,16 +204,20 @@ def neuron_line(view: Scene, palette: Palette, width: int) -> Strip:
     return row([*parts, *rest], width)
 
 
-def firmness_line(firmness: NeuronFirmness | None, palette: Palette, width: int) -> Strip:
+def firmness_lines(firmness: NeuronFirmness | None, palette: Palette, width: int) -> list[Strip]:
     """Margin, share and sign test of the votes: of the label, not of the neuron (``core/analysis/firmness.py``)."""
     if firmness is None or firmness.share is None:
-        return row([("no votes" if firmness is not None else "…", palette.muted)], width)
+        return [row([("no votes" if firmness is not None else "…", palette.muted)], width)]
     fragile = "fragile: a threshold moved by a tenth changes it" if firmness.fragile else "not fragile"
     text = (
         f"margin {fraction(firmness.margin)} · share {fraction(firmness.share)}"
         f" (95% {fraction(firmness.low)} to {fraction(firmness.high)}) · sign test p {firmness.sign_p:.2g} · {fragile}"
     )
-    return row([("label ", palette.muted), (text, palette.text)], width)
+    head = "label "
+    return [
+        row([(f"{'' if at else head:<{len(head)}}", palette.muted), (line, palette.text)], width)
+        for at, line in enumerate(wrapped(text, width - len(head)))
+    ]
 
 
 def votes_line(view: Scene, palette: Palette, width: int) -> Strip:

@@ -66,7 +66,7 @@ def _others(score: ScoreView, palette: Palette, width: int) -> list[Strip]:
         head = "J K show the others: " if at == 0 else ""
         more = len(score.others) - _OTHERS
         note = f"  and {more} more" if more > 0 and at == _OTHERS - 1 else ""
-        text = textwrap.wrap(f"{head}{score_text(other)}{note}", max(width, 8), subsequent_indent="  ")
+        text = wrapped(f"{head}{score_text(other)}{note}", max(width, 8), "  ")
         lines += [row([(line, palette.muted)], width) for line in text]
     return lines
 

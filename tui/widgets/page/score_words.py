@@ -21,16 +21,25 @@ def score_text(report: ScoreReport) -> str:
     return _text(report, [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None])
 
 
-def first_scores(reports: Iterable[ScoreReport]) -> tuple[str, int]:
+def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
     """The score that comes first for each kind of tokens, each with its simulator; and of how many reports they are.
 
     Args:
         reports: of one explanation, the newest first.
+        room: characters; where the intervals do not fit, all scores are without them.
     """
     by_report: dict[int, list[Headline]] = {}
     for headline in first_of_each_kind(reports):
         by_report.setdefault(id(headline.report), []).append(headline)
-    return "  ".join(_text(found[0].report, found) for found in by_report.values()), len(by_report)
+    text = "  ".join(_text(found[0].report, found) for found in by_report.values())
+    if len(text) > room and all(one.pooled.score is not None for found in by_report.values() for one in found):
+        text = "  ".join(_brief(found) for found in by_report.values())
+    return text, len(by_report)
+
+
+def _brief(headlines: list[Headline]) -> str:
+    values = (f"{KINDS[one.kind]} {one.pooled.score:.2f}" for one in headlines)
+    return "  ".join([f"{name_of(headlines[0].report)}:", *values])
 
 
 def _text(report: ScoreReport, headlines: list[Headline]) -> str:

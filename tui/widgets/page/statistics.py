@@ -45,13 +45,13 @@ def histogram(
 
 def _axis(cells: int) -> str:
     """Lower edges under the bins that they begin: all up to 0, then .0078, .12, 2, 32."""
-    axis = [" "] * cells
-    axis[:2] = "≤0"
+    axis = "≤0"
     for edge in (5, 13, 21, 29):
         at = (edge + 1) * cells // BINS
         text = f"{EDGES[edge]:.2g}".removeprefix("0")
-        axis[at : at + len(text)] = text
-    return "".join(axis).rstrip()
+        if len(axis) < at and at + len(text) <= max(cells, 2):  # one that has no room is left out
+            axis = f"{axis:<{at}}{text}"
+    return axis
 
 
 def statistics(facts: Facts, maximum: float, width: int, height: int, palette: Palette) -> list[Strip]:

@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.norm import TOP
-from vlmscope.tui.widgets.lines import Span, row
+from vlmscope.tui.widgets.lines import Span, fitted, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
 _LEAST = 0.5  # norms below this are shown as 0: without colour, brackets around every word would hide the text
@@ -119,8 +119,15 @@ def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Str
         if count:
             note = f" {arrow}{count}"
             width = lines[at].cell_length
-            lines[at] = Strip.join([lines[at].crop(0, width - len(note)), row([(note, palette.muted)], len(note))])
+            lines[at] = Strip.join(
+                [_without_end(lines[at], width - len(note)), row([(note, palette.muted)], len(note))]
+            )
     return lines
+
+
+def _without_end(strip: Strip, width: int) -> Strip:
+    """A line without its last cells, in the room of which something else is written."""
+    return strip.crop(0, width) if not strip.text[width:].strip() else fitted(strip, width)
 
 
 def window_start(shown: Words, height: int, scroll: int) -> int:
