@@ -13,10 +13,11 @@ from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Click, Event, Key, Mount
+from textual.events import Click, Event, Key, Mount, Paste
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import ThemeProvider
+from textual.timer import Timer
 from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
@@ -29,10 +30,11 @@ from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.dialogs.ending import is_on_top
-from vlmscope.tui.terminal import Leave, TerminalDriver
+from vlmscope.tui.terminal import Dropped, Leave, TerminalDriver, fitting, input_of
 from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
+DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
 
@@ -85,6 +87,8 @@ class VlmscopeApp(App[None]):
         self._config = config
         self._plain = PlainLines()
         self._left_by = 0
+        self._dropping: Timer | None = None  # until the user is told
+        self._dropped = 0
         self._early: list[Key] | None = []
         self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
 
@@ -128,9 +132,11 @@ class VlmscopeApp(App[None]):
         self.push_screen(SafeCommandPalette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help_quit(self) -> None:
-        """ctrl+c kills nothing by surprise; it says how to leave."""
+        """ctrl+c stops what runs; where nothing does, the user reads how to quit."""
+        if self.browse.stop_work():
+            return
         quit_key = keys.keys_of("quit", self._config.keys)[0]
-        self.notify(f"{quit_key} quits; esc stops what the model does.", markup=False)
+        self.notify(f"{quit_key} quits; ctrl+c stops what the model does.", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
         typing = self.screen is self.browse and self.browse.focused is not None
@@ -147,11 +153,38 @@ class VlmscopeApp(App[None]):
         return True
 
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and isinstance(self._driver, TerminalDriver):
+            self._driver.key_taken()
+        if isinstance(event, Paste) and not event.is_forwarded:
+            self._bound_paste(event)
+            if not event.text:
+                return
         # What is typed before there is anything to move waits for it.
         if isinstance(event, Key) and self._early is not None:
             self._early.append(event)
         else:
             await super().on_event(event)
+
+    def _bound_paste(self, event: Paste) -> None:
+        """Cut what is pasted to what the input takes."""
+        box = input_of(self)
+        fit = event.text if box is None else fitting(box, event.text)
+        if len(fit) < len(event.text):
+            why = "characters of the paste do not fit here, and are left out"
+            self.on_dropped(Dropped(len(event.text) - len(fit), why))
+            event.text = fit
+
+    def on_dropped(self, message: Dropped) -> None:
+        """One toast for all that is dropped within a second, as the parts of one paste are."""
+        if self._dropping is not None:
+            self._dropping.stop()
+            message.count += self._dropped
+        self._dropped = message.count
+        self._dropping = self.set_timer(DROPPED_S, lambda: self._report_dropped(message))
+
+    def _report_dropped(self, message: Dropped) -> None:
+        self._dropping = None
+        self.notify(f"{message.count:,} {message.why}.", severity="warning", markup=False)
 
     def take_keys(self) -> None:
         """The screen is up: what was typed until now comes first, then every key as it comes."""

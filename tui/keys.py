@@ -96,7 +96,13 @@ GROUPS: dict[str, tuple[Action, ...]] = {
     ),
     "Program": (
         Action("command", ":", "command", "command", "Type a command: :27.3900, :Tv 2.5, :label visual"),
-        Action("back", "escape", "back", "stop or back", "Stop the model, leave your picture, or go back"),
+        Action(
+            "back",
+            "escape",
+            "back",
+            "back or stop",
+            "Leave your picture or a view, or stop what runs (ctrl+c: at once)",
+        ),
         Action("help", "?", "help", "help", "List all keys and commands"),
         Action("quit", "q", "app.quit", "quit", "Quit vlmscope"),
     ),

@@ -9,6 +9,7 @@ from textual.message import Message
 
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.state import PlaceAskedAt
 
 # -- widgets -----------------------------------------------------------------------------------------------------------
 
@@ -47,6 +48,18 @@ class Repaint:
     """Parts of the screen show something else now."""
 
     changed: Changed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``.
+
+    ``score``: its place among the scores of the neuron.
+    """
+
+    text: str
+    asked_at: PlaceAskedAt
+    score: int
 
 
 @dataclass(frozen=True)
@@ -110,5 +123,5 @@ class AskConfirm:
 
 
 Ask = AskChoice | AskConfirm
-Posted = Repaint | LoadPage | NewCheckpoint | Notice | Copy | Ask
+Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | Ask
 Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

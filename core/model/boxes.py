@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 _RIM = 0.02  #: of the usual count of numbers: a token with fewer lies on the rim of padding, and has no place
 _NEAR = 0.25  #: of a token's width: edges and middles that are nearer than this are the same
-_ON = 0.5  #: of the smaller of two tokens: the part that the other covers, where one lies on the other
+_ON = 0.4  #: of the shorter of two tokens' sides, along both axes: the part in common, where one lies on the other
 _STRAIGHT = 0.1  #: of a token's width: how far the middles may lie from evenly spaced ones, which replace them then
 _OUTER = 0.15  #: of a token's width: an outer edge that is nearer than this to the picture's edge lies on it
 
@@ -43,15 +43,19 @@ def boxes_of(token: NDArray[np.int64], x: Floats, y: Floats) -> tuple[NDArray[np
 
 
 def covers_of(boxes: Floats) -> NDArray[np.int64]:
-    """int64 (V,): a new cover begins where a token lies on an earlier one of the present cover."""
+    """int64 (V,): a new cover begins where a token lies on an earlier one of the present cover.
+
+    In thin pictures a thumbnail's token and a tile's may cross, and have a small part of either's area in common: so
+    their sides are compared.
+    """
     cover = np.zeros(len(boxes), dtype=np.int64)
     low, high = boxes[:, :2], boxes[:, 2:]
-    area = (high - low).prod(axis=1)
+    sides = high - low
     start = 0
     for token in range(1, len(boxes)):
         earlier = slice(start, token)
-        common = (np.minimum(high[earlier], high[token]) - np.maximum(low[earlier], low[token])).clip(min=0)
-        if (common.prod(axis=1) > _ON * np.minimum(area[earlier], area[token])).any():
+        common = np.minimum(high[earlier], high[token]) - np.maximum(low[earlier], low[token])
+        if (common > _ON * np.minimum(sides[earlier], sides[token])).all(axis=1).any():
             start = token
         cover[token] = cover[token - 1] + (start == token)
     return cover

@@ -50,11 +50,6 @@ class Encoded:
     layout: VisualLayout
     seen: Box = WHOLE
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Where the description starts, and how many tokens there are: what decides who shares a batch."""
-        return self.text.start, len(self.input_ids)
-
 
 @dataclass(frozen=True)
 class Prompted:

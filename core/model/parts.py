@@ -123,13 +123,14 @@ def how_to_get(package: str) -> str:
 def complete_processor(processor: Any, config: Any) -> None:
     """Give a processor the values that follow from the model: files made before transformers 4.46 lack them.
 
-    A processor without them writes too few image tokens, or divides by None. What the files state is not changed.
+    A processor without them writes too few image tokens, or divides by None. The number of tokens beside the patches is
+    always that of the tower: files have it wrong, 1 for a SigLIP tower without a class token, too.
     """
     vision = getattr(config, "vision_config", None)
     for name, source in (("patch_size", vision), ("vision_feature_select_strategy", config)):
         if getattr(processor, name, "") is None and getattr(source, name, None) is not None:
             setattr(processor, name, getattr(source, name))
-    if getattr(processor, "num_additional_image_tokens", None) == 0:
+    if hasattr(processor, "num_additional_image_tokens"):
         processor.num_additional_image_tokens = _class_tokens(vision)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.data.images import crop_jpeg, crop_side, load_image
+from vlmscope.core.data.images import crop_jpeg, crop_side, load_image, seen_part
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.kernels import fused_works
@@ -129,7 +129,8 @@ class ReadyBatches:
             image = load_image(path)
             if image.size != self._sizes[index]:
                 return SamplesError(f"{path} has changed since the scan was begun: its size is another")
-            crop = crop_jpeg(self._vlm.crop(image), crop_side(self._encoded[index].layout.grid))
+            encoded = self._encoded[index]
+            crop = crop_jpeg(seen_part(image, encoded.seen), crop_side(encoded.layout.grid))
             return Ready(image, crop, hashlib.sha256(path.read_bytes()).hexdigest())
         except SamplesError as error:
             return error

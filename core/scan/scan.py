@@ -9,7 +9,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vlmscope.core.base.callbacks import OnProgress, Stopped, not_cancelled
+from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
@@ -17,8 +17,9 @@ from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST, Size
+from vlmscope.core.scan.batches import BATCH, LARGEST, THREADS, Size
 from vlmscope.core.scan.descriptions import describe_missing
+from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
 from vlmscope.core.store.layouts import check_layout, largest_map
@@ -69,11 +70,12 @@ def scan(
     prompt = vlm.prompt(options.question, options.prompt_template)
     saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
-    header = _header(vlm, data, mine, prompt, options, saved)
+    header = _header(vlm, data, len(mine), prompt, options, saved)
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
-        check_space(out, header)
+        largest = largest_map(_layouts_of_sizes(vlm, data, mine, prompt, progress, stopped), options.map_cells)
+        check_space(out, header.model_copy(update={"visual_tokens_max": largest}))
     elif check_resumable(out, saved, settings_of(header)):
         return saved
     run = None
@@ -135,7 +137,12 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
 
 
 def _header(
-    vlm: Vlm, data: Data, mine: list[int], prompt: str, options: ScanOptions, saved: Manifest | None
+    vlm: Vlm,
+    data: Data,
+    of: int,
+    prompt: str,
+    options: ScanOptions,
+    saved: Manifest | None,
 ) -> Manifest:
     """The manifest of a scan before its first sample; its layouts and its longest description are not known yet."""
     info = vlm.info
@@ -157,7 +164,7 @@ def _header(
         scanned=0,
         top_n=options.top_n,
         maps=options.maps_kept,
-        visual_tokens_max=largest_map(_layouts_of_sizes(vlm, data, mine, prompt), options.map_cells),
+        visual_tokens_max=0,
         layouts=(),
         map_cells=options.map_cells,
         text_tokens_max=DESCRIPTION_TOKENS,
@@ -169,7 +176,7 @@ def _header(
         control=options.control,
         progress=Progress(
             done=0,
-            of=len(mine),
+            of=of,
             batch=batch,
             shard=options.shard,
             samples_bytes=0,
@@ -179,18 +186,35 @@ def _header(
     )
 
 
-def _layouts_of_sizes(vlm: Vlm, data: Data, mine: list[int], prompt: str) -> set[VisualLayout]:
-    """The layouts of these samples' pictures, as far as they can be read; each size is encoded once."""
-    sizes = set()
+def _layouts_of_sizes(
+    vlm: Vlm, data: Data, mine: list[int], prompt: str, progress: OnProgress, stopped: Stopped
+) -> set[VisualLayout]:
+    """The layouts of these samples' pictures, as far as they can be read; each size is measured once.
+
+    Raises:
+        Cancelled: if ``stopped`` turned true.
+    """
+
+    def layout_of(at: int) -> VisualLayout | None:
+        with contextlib.suppress(SamplesError):
+            layout = vlm.encode(prompt, "a", sizes[at]).layout
+            check_layout(layout)
+            return layout
+        return None
+
+    found = set()
     for index in mine:
         with contextlib.suppress(SamplesError):
-            sizes.add(image_size(data.root / data.sources[index].image))
+            found.add(image_size(data.root / data.sources[index].image))
+    sizes = sorted(found)
     layouts = set()
-    for size in sizes:
-        with contextlib.suppress(SamplesError):
-            layout = vlm.encode(prompt, "a", size).layout
-            check_layout(layout)
-            layouts.add(layout)
+    with contextlib.closing(prefetch(layout_of, range(len(sizes)), 2 * THREADS, THREADS)) as measured:
+        for at, layout in measured:
+            if at + 1 < len(sizes):
+                check(stopped, "Stopped before there was a sample that counts; nothing is saved.")
+            if layout is not None:
+                layouts.add(layout)
+            progress("measuring pictures", at + 1, len(sizes))
     return layouts
 
 

@@ -44,12 +44,25 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        return "\n".join(self._screen.display)
+        # Not its ``display``: that fails at half of a wide character.
+        rows, columns = range(self._screen.lines), range(self._screen.columns)
+        return "\n".join("".join(self._screen.buffer[y][x].data for x in columns) for y in rows)
 
     def send(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def _read(self, seconds: float) -> bool:
+    def send_all(self, data: bytes) -> None:
+        """Send more than a terminal holds: for a thread, while another one reads."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._master, rest[:4096]) :]
+
+    def memory_mb(self) -> float:
+        """The most memory that the program has had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+
+    def read(self, seconds: float) -> bool:
         """Read what is there, or comes in time; whether there was something."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._master, selectors.EVENT_READ)
@@ -68,7 +81,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while not holds(self.screen):
             assert time.monotonic() < deadline, f"never came true; the screen:\n{self.screen}"
-            self._read(0.1)
+            self.read(0.1)
 
     def quit(self) -> int:
         """Press q and wait for the end: the exit code."""
@@ -91,8 +104,8 @@ class Terminal:
             if self._master < 0:
                 time.sleep(0.05)
             else:
-                self._read(0.05)
-        while self._master >= 0 and self._read(0):
+                self.read(0.05)
+        while self._master >= 0 and self.read(0):
             pass  # what it wrote last
         return self.process.wait(timeout=1)
 

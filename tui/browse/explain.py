@@ -12,7 +12,7 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.running import Running
+from vlmscope.tui.browse.running import STOP_KEY, Running
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.messages import AskConfirm, Notice, Post, Repaint
 
@@ -46,7 +46,7 @@ class ExplainControl:
 
         session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
         if neuron in self.running.at:
-            self.post(Notice(f"{neuron} is being explained already; {self.running.stop_key} stops it."))
+            self.post(Notice(f"{neuron} is being explained already; {STOP_KEY} stops it."))
             return None
         problem = key_problem(settings)
         if problem:
@@ -118,6 +118,5 @@ class ExplainControl:
             how = f" ({self.model.allow_key} allows it)" if waits else ""
             self.post(Notice(f"{whole.note}{how}", None, severity="warning"))
         self.post(Repaint(incoming.take_entry(session, entry)))
-        if neuron != session.state.neuron:
-            what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
-            self.post(Notice(f"{neuron} {what}."))
+        what = "is explained" if isinstance(outcome, Explanation) else "could not be explained"
+        self.post(Notice(f"{neuron} {what}."))

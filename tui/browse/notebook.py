@@ -28,16 +28,13 @@ class NotebookControl:
     post: Post
     tasks: Tasks
 
-    async def report_path(self) -> None:
-        """Notify the user of a notebook that was found beside the scan."""
-        if which := await self.link.note_on_path():
-            self.post(Notice(which, None))
-
     async def read_marks(self) -> None:
         """Read the marks of all neurons, for the list, and the entry of the page's neuron."""
         layers, neurons = self.session.store.layers, self.session.store.neurons
         none = Noted.empty(layers, neurons)
         noted = await self.link.read(lambda notebook: read_noted(notebook, layers, neurons), none)
+        if not self.session.notebook_read and self.link.note_on_path:
+            self.post(Notice(self.link.note_on_path, None))
         self.post(Repaint(incoming.take_noted(self.session, noted)))
         await self.read_entry()
 

@@ -22,6 +22,7 @@ class NotebookLink:
         self._setting = setting
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook")
         self._notebook: Notebook | None = None
+        self.note_on_path = ""  #: of the open notebook, as ``vlmscope.core.notebook.notebook.note_on_path``
 
     async def read(self, call: "Callable[[Notebook], _Read]", empty: _Read) -> _Read:
         """What ``call`` reads, or ``empty`` if there is no notebook yet: reading makes no files.
@@ -54,14 +55,6 @@ class NotebookLink:
 
         return notebook_path(self._scan_id, self._scan_folder, self._setting)
 
-    async def note_on_path(self) -> str:
-        """As ``vlmscope.core.notebook.notebook.note_on_path``.
-
-        Raises:
-            NotebookError: if the settings name no folder.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._note_on_path)
-
     async def close(self) -> None:
         """Finish what was asked for, and close."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -74,13 +67,11 @@ class NotebookLink:
 
     def _write(self, call: "Callable[[Notebook], _Read]") -> _Read:
         if self._notebook is None:
+            from vlmscope.core.notebook.notebook import note_on_path
+
             self._notebook = self.second()
+            self.note_on_path = note_on_path(self._scan_id, self._scan_folder, self._setting)
         return call(self._notebook)
-
-    def _note_on_path(self) -> str:
-        from vlmscope.core.notebook.notebook import note_on_path
-
-        return note_on_path(self._scan_id, self._scan_folder, self._setting) if self._path().exists() else ""
 
     def _close(self) -> None:
         if self._notebook is not None:

@@ -11,6 +11,8 @@ from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import Post, Repaint
 
+STOP_KEY = "ctrl+c"  #: wherever the user is; esc leaves views first
+
 
 @dataclass(eq=False)
 class Running:
@@ -18,16 +20,16 @@ class Running:
 
     Attributes:
         what: names the kind.
-        stop_key: stops it, as the user has mapped it.
+        doing: the same for the user.
         agreed: whether the user has agreed, in this session, that it costs.
     """
 
     what: str
+    doing: str
     session: Session
     post: Post
     tasks: Tasks
     api: ApiLink
-    stop_key: str
     agreed: bool = False
     at: dict[Neuron, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -39,12 +41,13 @@ class Running:
 
     def show(self, neuron: Neuron, words: str) -> None:
         """Show other words during the work."""
-        self._set(neuron, f"{words} ({self.stop_key} stops)")
+        self._set(neuron, f"{words} ({STOP_KEY} stops)")
 
-    def stop(self) -> None:
-        """Stop all of it."""
+    def stop(self) -> list[str]:
+        """Stop all of it; returns what that was."""
         for task in self.at.values():
             task.cancel()
+        return [f"{self.doing} {neuron}" for neuron in self.at]
 
     def _end(self, neuron: Neuron) -> None:
         self.at.pop(neuron, None)

@@ -1,7 +1,7 @@
 """Scores: simulate the neuron from its explanation, correlate with its true activations, keep the report."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.clock import now
@@ -13,17 +13,15 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.running import Running
+from vlmscope.tui.browse.running import STOP_KEY, Running
 from vlmscope.tui.browse.session import Session
-from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint, Scored
 from vlmscope.tui.views.score import place_of_newest
-from vlmscope.tui.views.state import Mode, Pane
+from vlmscope.tui.views.state import PlaceAskedAt, place_asked_at
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
     from vlmscope.core.notebook.values import Entry
-    from vlmscope.core.scoring.simulation import Outcome
 
 
 @dataclass(eq=False)
@@ -41,7 +39,7 @@ class ScoreControl:
     def choose_backend(self) -> AskChoice | None:
         """Ask which simulator predicts, then score."""
         if self.running.at:
-            self.post(Notice(f"Something is being scored already; {self.running.stop_key} stops it."))
+            self.post(Notice(f"Something is being scored already; {STOP_KEY} stops it."))
             return None
         from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
         from vlmscope.tui.dialogs.choice import by_letter
@@ -65,7 +63,7 @@ class ScoreControl:
         from vlmscope.core.scoring.simulators.registry import DEFAULT
 
         if self.running.at:
-            raise UsageError("Something is being scored already.", f"{self.running.stop_key} stops it.")
+            raise UsageError("Something is being scored already.", f"{STOP_KEY} stops it.")
         self._begin(self.session.state.neuron, DEFAULT, own_explanation(text, self.session.store, now()))
 
     def _score_after_a_yes(self, neuron: Neuron, backend: str) -> None:
@@ -104,9 +102,10 @@ class ScoreControl:
 
     def _begin(self, neuron: Neuron, backend: str, wanted: Explanation | None = None) -> None:
         """Score a neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
-        self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted))
+        asked_at = place_asked_at(replace(self.session.state, neuron=neuron))
+        self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted, asked_at))
 
-    async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None) -> None:
+    async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None, asked_at: PlaceAskedAt) -> None:
         from vlmscope.core.scoring.held_out import NOT_CHECKED
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
         from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
@@ -150,14 +149,6 @@ class ScoreControl:
             keep_score(notebook, neuron, found, outcome.report)
             return notebook.entry(neuron)
 
-        self.post(Repaint(self._take(await self.notebook.write(keep), outcome)))
-
-    def _take(self, entry: "Entry", outcome: "Outcome") -> Changed:
-        session = self.session
-        changed = incoming.take_entry(session, entry, outcome)
-        if entry.neuron == session.state.neuron:
-            return changed | session.change_state(
-                mode=Mode.SCORE, score=place_of_newest(entry), example=0, pane=Pane.PAGE
-            )
-        self.post(Notice(f"{entry.neuron} is scored."))
-        return changed
+        entry = await self.notebook.write(keep)
+        self.post(Repaint(incoming.take_entry(self.session, entry, outcome)))
+        self.post(Scored(f"{neuron} is scored by {backend}.", asked_at, place_of_newest(entry)))

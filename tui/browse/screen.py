@@ -46,7 +46,6 @@ from vlmscope.tui.command_line import Command, read_command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import (
     Ask,
-    AskChoice,
     AskConfirm,
     Copy,
     LayerChosen,
@@ -58,9 +57,11 @@ from vlmscope.tui.messages import (
     Posted,
     Repaint,
     RowChosen,
+    Scored,
 )
+from vlmscope.tui.terminal import NOTE_MOST
 from vlmscope.tui.views.scene import Changed, Scene
-from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, State
+from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, State, place_asked_at
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
 from vlmscope.tui.widgets.lines import Lines
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from vlmscope.tui.widgets.prompt_line import PromptLine
 
 FOLDED = 110  #: cells from which list and page are side by side
-LONG_NOTE = 65_536  #: characters from which a note is for $EDITOR alone
 
 
 _PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
@@ -106,8 +106,8 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        ids = ("back", "explain", "writes", "choose", "score", "verdict.keep", "allow")
-        stop, explain, promoted, choose, score, keep, allow = (keys.keys_of(name, config.keys)[0] for name in ids)
+        ids = ("explain", "writes", "choose", "score", "verdict.keep", "allow")
+        explain, promoted, choose, score, keep, allow = (keys.keys_of(name, config.keys)[0] for name in ids)
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
         self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
         self.tasks = Tasks(self.guard)  #: finished when the program ends
@@ -117,13 +117,13 @@ class BrowseScreen(Screen[None]):
         self.api_link = ApiLink(config.api)
         session, post, tasks, book = self.session, self.post, self.tasks, self.notebook_link
         model = (session, self.model_link, post, self.requests, pace.ask_after_s)
-        asked = (session, post, self.requests, self.api_link, stop)
+        asked = (session, post, self.requests, self.api_link)
         api = (session, post, book, self.model_link, self.api_link)
         self.model = ModelControl(*model)
         self.promoted = PromotedControl(*model)
         self.consent = ConsentControl(session, self.model_link, post)
-        self.explain = ExplainControl(Running("explain", *asked), *api)
-        self.score = ScoreControl(Running("score", *asked), *api, config)
+        self.explain = ExplainControl(Running("explain", "explaining", *asked), *api)
+        self.score = ScoreControl(Running("score", "scoring", *asked), *api, config)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(session, book, post, tasks, self._lend_terminal, keep)
@@ -180,7 +180,6 @@ class BrowseScreen(Screen[None]):
             self._looks = self.set_interval(self.pace.follow_s, self._follow)
 
     async def _read_notebook(self) -> None:
-        await self.notebook.report_path()
         await self.place.resume()
         await self.notebook.read_marks()
 
@@ -311,8 +310,20 @@ class BrowseScreen(Screen[None]):
                 self._notify(text, title=title, severity=severity, timeout=timeout)
             case Copy(text):
                 self.app.copy_to_clipboard(text)
-            case AskChoice() | AskConfirm():
+            case Scored():
+                self._take_score(posted)
+            case _:
                 self._open(posted)
+
+    def _take_score(self, scored: Scored) -> None:
+        """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
+        there = (
+            place_asked_at(self.session.state) == scored.asked_at and self.app.screen is self and self.focused is None
+        )
+        key = keys.keys_of("score", self.config.keys)[0]
+        self._notify(scored.text if there else f"{scored.text} {key} shows it there.", timeout=None)
+        if there:
+            self.show(self.session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
 
     def _paint_posted(self) -> None:
         changed, self._posted = self._posted, Changed.NOTHING
@@ -436,18 +447,29 @@ class BrowseScreen(Screen[None]):
         self._notify(f"{self.session.state.neuron} is sent to the clipboard.")
 
     def action_back(self) -> None:
-        """One step back: stop what runs, else leave the own picture, the zoom, the statistics, the page."""
-        state = self.session.state
-        if self.session.scene.working:
-            self.explain.running.stop()
-            self.score.running.stop()
-            self.tasks.run_task(self.model_link.stop())
+        """One step back: leave the own picture, the zoom, the statistics, the page; after these, stop the work."""
+        state, scene = self.session.state, self.session.scene
+        if state.own is not None and not state.own.described and not scene.doing:
+            self.tasks.run_task(self.model_link.stop())  # it is described for this view alone, which is left then
         elif state.own is not None:
             self.show(self.model.leave_image())
         elif state.mode is not Mode.PICTURES:
             self.show(self.session.change_state(mode=Mode.PICTURES))
-        elif state.pane is Pane.PAGE:
+        elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
+        else:
+            self.stop_work()
+
+    def stop_work(self) -> bool:
+        """Stop all that runs, and notify the user of what that was; False if nothing runs."""
+        if not self.session.scene.working:
+            return False
+        stopped = [*self.explain.running.stop(), *self.score.running.stop()]
+        self.tasks.run_task(self.model_link.stop())
+        what = ", ".join(stopped) or "what the model did for the page"
+        kept = " Nothing of it is kept; what was finished before is." if stopped else ""
+        self._notify(f"Stopped: {what}.{kept}", timeout=None)
+        return True
 
     async def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
@@ -518,7 +540,7 @@ class BrowseScreen(Screen[None]):
         from vlmscope.tui.dialogs.note import NoteScreen
 
         neuron, text, draft = await self.triage.note_to_edit()
-        if len(text) > LONG_NOTE:
+        if len(text) > NOTE_MOST:
             editor = keys.keys_of("note.editor", self.config.keys)[0]
             self._notify(f"This note is too long for here: {editor} opens an editor.")
             return

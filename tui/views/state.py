@@ -129,6 +129,9 @@ class OwnPicture:
         return bool(self.prompt)
 
 
+PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]
+
+
 @dataclass(frozen=True)
 class State:
     """All that decides what is on the screen, besides the scan itself and the model's answers."""
@@ -146,3 +149,8 @@ class State:
     search: str = ""
     score: int = 0  #: of the score page: which of the neuron's scores, in the order of the rule
     example: int = 0  #: of the score page
+
+
+def place_asked_at(state: State) -> PlaceAskedAt:
+    """Where the user is: a page changes by itself only where it was asked to."""
+    return state.neuron, state.rank, state.own, state.mode, state.pane

@@ -9,7 +9,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
 from vlmscope.tui.views.scene import LayerCounts, Scene
-from vlmscope.tui.views.state import Pane
+from vlmscope.tui.views.state import Mode, Pane
 from vlmscope.tui.widgets.lines import Lines, Span, row, short
 from vlmscope.tui.widgets.numbers import percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
@@ -89,10 +89,12 @@ COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
     first: list[FooterItem] = []
-    if scene.working:
-        first.append((("back",), "stop"))
-    elif scene.state.own is not None:
-        first.append((("back",), f"leave {scene.state.own.image.rpartition('/')[2][:20]}"))
+    state = scene.state
+    if state.own is not None:
+        first.append((("back",), f"leave {state.own.image.rpartition('/')[2][:20]}"))
+    elif scene.working:
+        in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
+        first.append((("back",), "back" if in_view else "stop"))
     if narrow:
         first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
     if scene.picture is not None and scene.picture.covers > 1:

@@ -278,6 +278,19 @@ def test_a_thumbnail_whose_middles_lie_on_edges_is_a_cover_of_its_own() -> None:
         assert covers_of(boxes).tolist() == [0] * len(first) + [1] * len(second)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [((4, 4), (2, 12)), ((4, 4), (12, 2)), ((2, 12), (4, 4)), ((1, 30), (30, 1))]
+)
+def test_tokens_that_cross_are_of_two_covers(first: tuple[int, int], second: tuple[int, int]) -> None:
+    """In thin pictures: a thumbnail's token is a square of the stretched picture, a tile's is long."""
+    grids = [VisualLayout.plain(*grid).boxes.astype(np.float64) for grid in (first, second)]
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate(grids)
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    measured = boxes + rng.uniform(-0.1, 0.1, boxes.shape) * sides  # neighbours overlap by up to a fifth
+    assert covers_of(measured).tolist() == [0] * len(grids[0]) + [1] * len(grids[1])
+
+
 def test_uneven_tiles_keep_their_edges() -> None:
     """A wide column beside narrow ones: they meet, but are not spaced evenly."""
     edges = np.array([0.0, 0.5, 0.6, 0.7, 1.0])

@@ -216,6 +216,58 @@ async def test_escape_stops_it_and_keeps_nothing(pictured: Path) -> None:
     assert scores(pictured, Neuron(0, 0)) == ()
 
 
+@pytest.mark.parametrize("keys", [(), ("l",), ("v",), ("j",), ("?",), ("colon",)])
+async def test_a_score_that_is_ready_moves_no_page_under_the_users_fingers(
+    pictured: Path, keys: tuple[str, ...]
+) -> None:
+    async with running(pictured) as on:
+        await on.press("w")
+        await on.until(lambda: "against dog cake" in on.page)
+        on.models[0].hold.clear()
+        await score_by(on, "l")
+        await on.until(lambda: "scoring by lens" in on.page)
+        if keys:
+            await on.press(*keys)
+        mode = on.state.mode
+        on.models[0].hold.set()
+        await on.until(lambda: "L0/N0 is scored by lens." in on.notes)
+        await idle(on)
+        assert on.state.mode is (mode if keys else Mode.SCORE)
+        assert ("s shows it there" in on.notes) == bool(keys)
+    assert len(scores(pictured, Neuron(0, 0))) == 1
+
+
+async def test_escape_leaves_views_first_and_ctrl_c_stops_in_them(pictured: Path) -> None:
+    async with running(pictured) as on:
+        await on.press("w")
+        await on.until(lambda: "against dog cake" in on.page)
+        on.models[0].hold.clear()
+        await score_by(on, "l")
+        await on.until(lambda: "scoring by lens" in on.page)
+        await on.press("v")
+        assert "esc back" in on.keys
+        await on.press("escape")
+        assert on.state.mode is Mode.PICTURES
+        assert "scoring by lens" in on.page and on.scene.working and "Stopped" not in on.notes
+        assert "esc stop" in on.keys
+        await on.press("escape")
+        await on.until(
+            lambda: "Stopped: scoring L0/N0. Nothing of it is kept; what was finished before is." in on.notes
+        )
+        await idle(on)
+        on.models[0].fail = None
+        on.models[0].hold.clear()
+        await score_by(on, "l")
+        await on.until(lambda: "scoring by lens" in on.page)
+        await on.press("e", "ctrl+c")
+        await on.until(lambda: on.notes.count("Stopped: scoring L0/N0.") == 2)
+        assert [on.state.mode] == [Mode.MEANING]
+        await idle(on)
+        await on.press("ctrl+c")
+        await on.until(lambda: "q quits" in on.notes)
+    assert scores(pictured, Neuron(0, 0)) == ()
+
+
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
     with api_server() as server:
