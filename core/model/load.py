@@ -54,9 +54,10 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         )
     with loading(name, where):
         config = read_config(name, options)
-        processor = read_processor(name, config, options)
         if seed is None:
+            kind = _stored_dtype(config) if spec.dtype == "auto" and _quantisation(config) else kind
             check_shape(name, config, kind, where)
+            processor = read_processor(name, config, options)
             with _quantised(name, config):
                 model, info = _AUTO.from_pretrained(
                     model_source(name),
@@ -69,10 +70,12 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                 )
                 check_weights(name, info)
                 vlm = Vlm(model, processor, name)
+                try_out(vlm)
         else:
+            processor = read_processor(name, config, options)
             title = f"{name}, random weights (seed {seed})"
             vlm = random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
-        try_out(vlm)
+            try_out(vlm)
     return vlm
 
 
@@ -184,7 +187,7 @@ def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
     if method is None:
         yield
         return
-    hint = "Name the checkpoint that it was made from, in float16 or bfloat16."
+    hint = "Name the checkpoint that it was made from, in float16 or bfloat16; or leave out --dtype."
     refusal = f"{name} is quantised ({method}) and cannot be"
     try:
         with _readable_errors(f"{refusal} loaded", hint):
@@ -193,6 +196,12 @@ def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
         if error.message.startswith(refusal):
             raise
         raise ModelError(f"{refusal} scanned: {error.message}", hint) from error
+
+
+def _stored_dtype(config: Any) -> torch.dtype:
+    """The dtype of a quantised checkpoint's other weights, which transformers does not convert to another."""
+    found = config.dtype or getattr(config.get_text_config(), "dtype", None)
+    return found if isinstance(found, torch.dtype) else torch.float16
 
 
 def _quantisation(config: PreTrainedConfig) -> str | None:

@@ -17,6 +17,7 @@ from vlmscope.tui.commands.show_page import ShownNeuron
 SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
 GAP = 12  #: white pixels between origin and activation, and above the description
 FONT = 16  #: pixels
+LEAST_WIDTH = 400  #: pixels of a description's lines, below the pictures of a thin crop
 LINE = 24  #: pixels from line to line
 LINES = 40  #: of the description at most, so that a damaged scan makes no endless picture
 TOKEN = 40  #: characters of a token at most; real ones are shorter
@@ -59,25 +60,28 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
 def with_tokens(picture: Image.Image, tokens: list[tuple[str, float]]) -> Image.Image:
     """``picture`` with the description below it; ``tokens`` have their norms."""
     font = ImageFont.load_default(FONT)
+    page_width = max(picture.width, LEAST_WIDTH)
     lines: list[list[tuple[int, int, str, float]]] = [[]]  # each token's place and width in pixels
     x = 0
     for token, norm in tokens:
         word = plain(token, TOKEN)
         width = round(font.getlength(word))
-        if x + width > picture.width and lines[-1]:
+        if x + width > page_width and lines[-1]:
             lines.append([])
             x = 0
         lines[-1].append((x, width, word, norm))
         x += width
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], [(0, 0, "…", 0.0)]]
-    page = Image.new("RGB", (picture.width, picture.height + GAP + LINE * len(lines)), "white")
+    page = Image.new("RGB", (page_width, picture.height + GAP + LINE * len(lines)), "white")
     page.paste(picture, (0, 0))
     draw = ImageDraw.Draw(page)
     for i, line in enumerate(lines):
         y = picture.height + GAP + LINE * i
         for x, width, word, norm in line:
-            start = x + round(font.getlength(word[: len(word) - len(word.lstrip())]))  # the space stays white
-            draw.rectangle((start, y, x + max(width, 1) - 1, y + LINE - 4), fill=shade(norm))
+            # The space before a word stays white; a token of spaces alone is shaded itself.
+            blank = len(word) - len(word.lstrip()) if word.strip() else 0
+            start = x + round(font.getlength(word[:blank]))
+            draw.rectangle((start, y, max(x + width - 1, start), y + LINE - 4), fill=shade(norm))
             draw.text((x, y + 1), word, fill="black", font=font)
     return page

@@ -57,6 +57,20 @@ def test_each_sample_has_the_crop_and_the_overlay_at_504_pixels() -> None:
         np.testing.assert_allclose(np.asarray(active)[126, 252], pixel * share + 255 * (1 - share), atol=0.51)
 
 
+@pytest.mark.parametrize(
+    ("size", "sent"),
+    [((100, 800), (63, 504)), ((640, 480), (504, 378)), ((48, 36), (504, 378)), ((2000, 20), (504, 5))],
+)
+def test_a_crop_keeps_its_shape(size: tuple[int, int], sent: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (9, 90, 200)).save(buffer, "PNG")
+    found = evidence(Label.VISUAL, samples=(replace(sample(), read_crop=buffer.getvalue),))
+    pictures = decoded_images(found)
+    assert [one.size for one in pictures] == [sent, sent]
+    request = build_request(found, Api())
+    assert [(image.width, image.height) for image in request.images] == [sent, sent]
+
+
 def test_a_patch_of_a_24_by_24_grid_is_21_pixels() -> None:
     visual = np.zeros((24, 24), np.float32)
     visual[5, 7] = 4.0

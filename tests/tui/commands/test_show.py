@@ -17,16 +17,18 @@ from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay, shade
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
 from vlmscope.core.notebook.notebook import notebook_path
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show_page import ShownNeuron
 from vlmscope.tui.commands.show_png import LINE, with_tokens
-from vlmscope.tui.commands.show_text import as_lines
+from vlmscope.tui.commands.show_text import _glyphs, as_lines
 
 NEURON = Neuron(3, 17)
 
@@ -103,6 +105,67 @@ def test_one_sample_comes_with_its_maps(scan: Path, capsys: pytest.CaptureFixtur
     assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), top.visual_map)
     assert top.peak_patch is not None
     assert found["peak_patch"] == [top.peak_patch // 4, top.peak_patch % 4]
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan of samples in turn: a thumbnail of 4 x 4 and tiles of 8 x 12, and a thin plain grid of 16 x 2."""
+    out = tmp_path_factory.mktemp("tiled") / "scan"
+    layouts = [tiled_layout(), VisualLayout.plain(16, 2)]
+    write_synthetic_scan(out, layers=1, neurons=4, samples=8, top_n=8, maps=8, layouts=layouts, image=96)
+    return out
+
+
+def test_a_sample_of_tiles_has_its_map_on_their_grid(tiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(tiled)
+    layouts = []
+    for rank in range(8):
+        top = store.example(Neuron(0, 1), rank, Thresholds())
+        found = run_json(capsys, str(tiled), "L0/N1", "--sample", str(rank + 1))["sample"]
+        layout, (rows, columns) = top.sample.layout, top.sample.layout.grid
+        assert found["layout"] == {"tokens": len(layout), "covers": layout.covers, "grid": [rows, columns]}
+        shown = np.array(found["visual_map"], dtype=np.float32)
+        assert shown.shape == (rows, columns) and top.visual_values is not None and top.peak_patch is not None
+        x0, y0, x1, y1 = layout.boxes[top.peak_patch]
+        assert found["peak_patch"] == [int((y0 + y1) / 2 * rows), int((x0 + x1) / 2 * columns)]
+        for (row, column), value in np.ndenumerate(shown):
+            x, y = (column + 0.5) / columns, (row + 0.5) / rows
+            own = [
+                float(one)
+                for one, (left, upper, right, lower) in zip(top.visual_values, layout.boxes, strict=True)
+                if left <= x < right and upper <= y < lower
+            ]
+            assert value == np.float32(max(own))
+        layouts.append(layout)
+        assert main(["show", str(tiled), "L0/N1", "--sample", str(rank + 1)]) == 0
+        text = capsys.readouterr().out
+        said = "112 visual tokens in 2 covers of the picture; the map is 8 x 12"
+        assert (said in text) == (layout.covers == 2)
+        frame = next(line for line in text.splitlines() if line.startswith("+--"))
+        assert len(frame) == 2 * columns + 2 and text.count("\n|") == rows
+    assert {layout.covers for layout in layouts} == {1, 2}
+
+
+def test_pictures_keep_the_shape_of_the_crop(tiled: Path, tmp_path: Path) -> None:
+    store = ScanStore(tiled)
+    for rank in range(8):
+        assert main(["show", str(tiled), "L0/N1", "--sample", str(rank + 1), "--png", str(tmp_path / "a.png")]) == 0
+        crop = open_crop(store.example(Neuron(0, 1), rank).read_crop())
+        with Image.open(tmp_path / "a.png") as picture:
+            factor = round(336 / max(crop.size))
+            both = (2 * factor * crop.width + 12, factor * crop.height)
+            words_below = picture.height > both[1]
+            assert picture.width == (max(both[0], 400) if words_below else both[0])
+    assert crop.width != crop.height
+
+
+def test_a_map_in_glyphs_keeps_the_shape_of_the_crop() -> None:
+    """A grid of 16 x 16 stretched over a wide picture, and over a high one; very thin ones are cut off."""
+    assert _glyphs((24, 24), Image.new("RGB", (168, 168))) == (48, 24)
+    assert _glyphs((16, 16), Image.new("RGB", (200, 100))) == (64, 16)
+    assert _glyphs((16, 16), Image.new("RGB", (100, 200))) == (32, 32)
+    assert _glyphs((17, 23), Image.new("RGB", (168, 126))) == (46, 17)
+    assert _glyphs((16, 16), Image.new("RGB", (4000, 1))) == (128, 16)
 
 
 def test_a_map_that_is_not_stored_is_null(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -345,6 +408,12 @@ def test_a_long_description_is_wrapped_and_ends(scan: Path, tmp_path: Path) -> N
     assert sizes[0][0] == sizes[1][0] and sizes[0][1] + 3 * LINE <= sizes[1][1]
     endless = with_tokens(Image.new("RGB", (50, 10)), [(" elephant" * 9, 10.0)] * 5000)
     assert endless.height < 1100
+
+
+@pytest.mark.parametrize("blank", [" ", "\u3000", " \n "])
+def test_a_token_of_blanks_is_shaded_itself(blank: str) -> None:
+    drawn = with_tokens(Image.new("RGB", (500, 10)), [(blank * 4, 10.0)])
+    assert shade(10.0) in {colour for _, colour in drawn.getcolors(1 << 24) or []}
 
 
 def test_the_picture_of_a_visual_neuron_has_no_words(scan: Path, tmp_path: Path) -> None:
