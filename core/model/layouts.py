@@ -25,7 +25,7 @@ from transformers.masking_utils import sdpa_mask
 
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.layout import Box, VisualLayout
-from vlmscope.core.model.boxes import boxes_of, covers_of, regular, seen_of
+from vlmscope.core.model.boxes import boxes_of, cover_whole, covers_of, regular, seen_of
 from vlmscope.core.model.devices import input_device
 
 Inputs = Mapping[str, Tensor]
@@ -73,6 +73,8 @@ def measure(reach: Reach, places: Places, name: str) -> Measured:
     placed, boxes = boxes_of(token[known], x[known], y[known])
     cover = covers_of(boxes)
     seen, inside = seen_of(regular(boxes, cover))
+    if not cover_whole(inside, cover):
+        raise _no_place(name, "its tokens leave gaps, or overlap")
     try:
         return Measured(placed, VisualLayout.of(inside, cover), seen)
     except ValueError as error:
