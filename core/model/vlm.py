@@ -97,6 +97,12 @@ class Vlm:
         """Where inputs go and activations are taken."""
         return input_device(self.model)
 
+    @property
+    def layer_devices(self) -> tuple[torch.device, ...]:
+        """Where each layer's FFN has its weights: several devices if the model is spread over them."""
+        found = (next(ffn.down.parameters()).device for ffn in self.ffns)
+        return tuple(self.device if device.type == "meta" else device for device in found)  # meta: kept elsewhere
+
     @cached_property
     def info(self) -> ModelInfo:
         """The model's entry in a manifest; a folder is named by its absolute path."""
