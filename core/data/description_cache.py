@@ -42,8 +42,8 @@ class DescriptionCache:
 
     def open(self, model: ModelInfo, prompt: str, longest: int) -> "contextlib.closing[Descriptions]":
         """The descriptions by ``model`` after ``prompt``, of at most ``longest`` tokens; a context that closes them."""
-        # The weights' fingerprint is left out: ``_fingerprint`` below covers all files of the folder.
-        about = {"model": model.model_dump(exclude={"weights"}), "prompt": prompt, "longest": longest}
+        # Both digests are left out: ``_fingerprint`` below covers all files of the folder.
+        about = {"model": model.model_dump(exclude={"weights", "processor"}), "prompt": prompt, "longest": longest}
         identity = json.dumps([SCHEMA, about, _fingerprint(model.name)], sort_keys=True)
         folder = self.folder / sha256(identity.encode()).hexdigest()[:24]
         return contextlib.closing(Descriptions(self, folder, about))

@@ -2,7 +2,7 @@
 Grounded SAM 2."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from vlmscope.core.base.callbacks import OnLoading
 from vlmscope.core.base.demo import model_source
 from vlmscope.core.base.errors import ModelError, VlmscopeError
+from vlmscope.core.base.options import read_options
 from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.model.checkpoint import check_weights, try_out
 from vlmscope.core.model.devices import free_memory, resolve_device, resolve_dtype
@@ -52,11 +53,14 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
             f"{name} is not the model that was scanned: its weights have changed since.",
             "Put the scanned weights back, or scan the present ones into another folder.",
         )
+    texts = (("--image-option", spec.image_options), ("--chat-option", spec.chat_options))
+    given = [read_options(option, written) for option, written in texts]
     with loading(name, where):
         config = read_config(name, options)
-        processor = read_processor(name, config, options)
         if seed is None:
+            kind = _stored_dtype(config) if spec.dtype == "auto" and _quantisation(config) else kind
             check_shape(name, config, kind, where)
+            processor = read_processor(name, config, options)
             with _quantised(name, config):
                 model, info = _AUTO.from_pretrained(
                     model_source(name),
@@ -68,16 +72,26 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                     **options,
                 )
                 check_weights(name, info)
-                vlm = Vlm(model, processor, name)
+                vlm = Vlm(model, processor, name, *given)
+                try_out(vlm)
         else:
+            processor = read_processor(name, config, options)
             title = f"{name}, random weights (seed {seed})"
-            vlm = random_vlm(config, processor, title, seed, device=spec.device, dtype=spec.dtype)
-        try_out(vlm)
+            vlm = random_vlm(config, processor, title, seed, *given, device=spec.device, dtype=spec.dtype)
+            try_out(vlm)
     return vlm
 
 
 def random_vlm(
-    config: PreTrainedConfig, processor: Any, name: str, seed: int, *, device: str = "auto", dtype: str = "auto"
+    config: PreTrainedConfig,
+    processor: Any,
+    name: str,
+    seed: int,
+    image_options: Mapping[str, Any] | None = None,
+    chat_options: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
 ) -> Vlm:
     """A model of this configuration called ``name``, with random weights as transformers initialises it.
 
@@ -85,7 +99,7 @@ def random_vlm(
     and transformers. The program's own random generator is not changed.
 
     Args:
-        device, dtype: as in ``ModelSpec``.
+        image_options, chat_options: as ``Vlm`` takes them. device, dtype: as in ``ModelSpec``.
 
     Raises:
         ModelError: if it does not fit into the device's memory, or cannot be scanned.
@@ -97,7 +111,7 @@ def random_vlm(
         torch.manual_seed(seed)
         with where:
             model = _AUTO.from_config(config, dtype=kind)
-        return Vlm(model.to(where), processor, name)
+        return Vlm(model.to(where), processor, name, image_options, chat_options)
 
 
 def load_part(role: Literal["detector", "segmenter"], name: str, device: torch.device) -> tuple[Any, Any]:
@@ -184,7 +198,7 @@ def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
     if method is None:
         yield
         return
-    hint = "Name the checkpoint that it was made from, in float16 or bfloat16."
+    hint = "Name the checkpoint that it was made from, in float16 or bfloat16; or leave out --dtype."
     refusal = f"{name} is quantised ({method}) and cannot be"
     try:
         with _readable_errors(f"{refusal} loaded", hint):
@@ -193,6 +207,12 @@ def _quantised(name: str, config: PreTrainedConfig) -> Iterator[None]:
         if error.message.startswith(refusal):
             raise
         raise ModelError(f"{refusal} scanned: {error.message}", hint) from error
+
+
+def _stored_dtype(config: Any) -> torch.dtype:
+    """The dtype of a quantised checkpoint's other weights, which transformers does not convert to another."""
+    found = config.dtype or getattr(config.get_text_config(), "dtype", None)
+    return found if isinstance(found, torch.dtype) else torch.float16
 
 
 def _quantisation(config: PreTrainedConfig) -> str | None:

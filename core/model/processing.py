@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import inspect
+import re
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,7 @@ class Processing:
             )
         self.name = name
         self.image_options, self.chat_options = dict(image_options), dict(chat_options)
+        _check_taken(name, processor, image_options, chat_options)
         self.whole: Any = copy.copy(processor)
         self.whole.tokenizer = self.tokenizer = _locked(processor.tokenizer)
         self.placeholder: str = processor.image_token
@@ -225,6 +227,28 @@ def _with_marks(text: str, end: int, begin: int) -> int:
     while end < begin and unicodedata.combining(text[end]):
         end += 1
     return end
+
+
+def _check_taken(name: str, processor: Any, image_options: Options, chat_options: Options) -> None:
+    """Check that the options are known. Otherwise a misspelt one would be passed over in silence.
+
+    Raises:
+        ModelError: if one is not.
+    """
+    taken = getattr(getattr(processor.image_processor, "valid_kwargs", None), "__annotations__", image_options)
+    unknown = next((key for key in image_options if key not in taken), None)
+    if unknown is not None:
+        raise ModelError(
+            f"{name}: its processor's part for pictures takes no {unknown}, which --image-option names.",
+            f"It takes {', '.join(sorted(taken))}.",
+        )
+    template = str(getattr(processor, "chat_template", None))
+    unknown = next((key for key in chat_options if not re.search(rf"\b{re.escape(key)}\b", template)), None)
+    if unknown is not None:
+        raise ModelError(
+            f"{name}: its chat template does not read {unknown}, which --chat-option names.",
+            "Look into the template, or write the prompt with --prompt-template.",
+        )
 
 
 def _fixed_picture() -> Image.Image:

@@ -23,6 +23,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import ModelError, UsageError
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.options import written_options
 from vlmscope.core.data.images import seen_part
 from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.model.encode import Encoded, Encoder
@@ -107,6 +108,8 @@ class Vlm:
             neurons=self.neurons,
             weights=weights_fingerprint(self.name),
             processor=self._processing.digest(),
+            image_options=written_options(self._processing.image_options),
+            chat_options=written_options(self._processing.chat_options),
         )
 
     def prompt(self, question: str, template: str | None = None) -> str:

@@ -45,6 +45,8 @@ VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
 Side = Annotated[int, Field(gt=0, le=SCALE)]  #: rows or columns of visual tokens
 
 
+Options = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=50)]
+
 _ADDED = ("weights", "processor")  #: fields of ``ModelInfo`` that earlier versions did not store
 
 
@@ -65,13 +67,16 @@ class ModelInfo(Frozen):
     weights: str | None = None
     #: Digest of what the processor makes of a fixed picture. None in scans made before vlmscope stored it.
     processor: str | None = None
+    #: What the processor's part for pictures and the chat template are given beside their own: core/base/options.py.
+    image_options: Options = ()
+    chat_options: Options = ()
 
     @model_serializer(mode="wrap")
     def _without_absent(self, fields: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what is None of these two: scan ids and cache keys of such models stay what they were."""
+        """Leave out what is None or empty of these: scan ids and cache keys of such models stay what they were."""
         made: dict[str, object] = fields(self)
-        for name in _ADDED:
-            if getattr(self, name) is None:
+        for name in (*_ADDED, "image_options", "chat_options"):
+            if not getattr(self, name):
                 made.pop(name, None)  # it may be excluded
         return made
 

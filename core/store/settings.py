@@ -61,6 +61,8 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     WEIGHTS: lambda m: None if m.model.weights is None else m.model.weights[:SHOWN],
     PROCESSOR: lambda m: None if m.model.processor is None else m.model.processor[:SHOWN],
     "--revision": lambda m: m.model.revision,
+    "--image-option": lambda m: ", ".join(m.model.image_options) or None,
+    "--chat-option": lambda m: ", ".join(m.model.chat_options) or None,
     "--dtype": lambda m: m.model.dtype,
     "--hook": lambda m: str(m.hook),
     "--question": lambda m: m.question,

@@ -60,6 +60,8 @@ class ModelSpec(Message, frozen=True):
     dtype: str = "auto"  #: ``auto``, ``float32``, ``bfloat16``, ``float16``
     hook: HookPoint = HookPoint.GATE
     trust_remote_code: bool = False
+    image_options: tuple[str, ...] = ()  #: for the processor's part for pictures, as core/base/options.py writes them
+    chat_options: tuple[str, ...] = ()  #: for the chat template
     weights: str | None = None  #: the fingerprint that the folder's weights must have (core/store/weights.py)
 
 

@@ -83,15 +83,18 @@ def _text(ids: Ids, **more: Any) -> dict[str, Any]:
     } | more
 
 
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 14,
+}  #: the size of a vision tower
+
+
 def _vision(**more: Any) -> dict[str, Any]:
-    return {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "image_size": 56,
-        "patch_size": 14,
-    } | more
+    return VISION | more
 
 
 def _clip() -> Any:
@@ -112,7 +115,8 @@ SQUARE = {"height": 56, "width": 56}
 # LLaVA: one centre crop
 
 
-def _llava_config(text: str, **more: Any) -> Callable[[Ids], Any]:
+def llava_config(text: str, **more: Any) -> Callable[[Ids], Any]:
+    """Of a LLaVA with a decoder of the configuration ``text``; ``more`` are sizes of it."""
     return lambda ids: _x.LlavaConfig(
         vision_config=_clip(),
         text_config=getattr(_x, text)(**_text(ids, **more)),
@@ -590,8 +594,8 @@ _MOE = "is a mixture of experts: a neuron there has an activation only for token
 
 #: What ``make_family`` makes.
 FAMILIES: dict[str, Family] = {
-    "llava": Family(_llava_config("LlamaConfig"), _llava_processor),
-    "llava_phi3": Family(_llava_config("Phi3Config"), _llava_processor),
+    "llava": Family(llava_config("LlamaConfig"), _llava_processor),
+    "llava_phi3": Family(llava_config("Phi3Config"), _llava_processor),
     "vipllava": Family(_vipllava_config, _llava_processor),
     "llava_next": Family(_llava_next_config, _llava_next_processor, covers=2),
     "llava_onevision": Family(_llava_onevision_config, _llava_onevision_processor, covers=2),

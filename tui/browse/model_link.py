@@ -33,6 +33,8 @@ class ModelLink:
             device=config.device,
             dtype=config.dtype,
             hook=manifest.hook,
+            image_options=manifest.model.image_options,
+            chat_options=manifest.model.chat_options,
             weights=manifest.model.weights,
         )
         self._idle_unload_s = config.idle_unload_minutes * 60

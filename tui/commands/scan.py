@@ -103,6 +103,8 @@ def scan(
             model,
             name=model.name or scanned.model.name,
             revision=model.revision or (None if model.name else scanned.model.revision),
+            image_option=list(scanned.model.image_options),
+            chat_option=list(scanned.model.chat_options),
             # Activations are compared in the dtype that they have.
             dtype=scanned.model.dtype if model.dtype == "auto" else model.dtype,
         ),
@@ -136,6 +138,8 @@ def _check_control(
         "--top-n": reading.top_n,
         "--question": reading.question,
         "--prompt-template": model.prompt_template,
+        "--image-option": model.image_option,
+        "--chat-option": model.chat_option,
         "--captions": images.captions,
     }
     given = [name for name, value in of_the_scan.items() if value is not None]

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.options import read_options, written_options
 from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
@@ -48,10 +50,41 @@ class ModelOptions:
     revision: Annotated[
         str | None, typer.Option("--revision", help="The model's revision on the hub.", rich_help_panel=MODEL)
     ] = None
+    image_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image-option",
+            metavar="NAME=VALUE",
+            help="For the processor's part for pictures, such as do_pan_and_scan=true; may be repeated.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    chat_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--chat-option",
+            metavar="NAME=VALUE",
+            help="For the chat template, such as enable_thinking=false; may be repeated.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=MODEL),
     ] = False
+
+    @property
+    def images_given(self) -> tuple[str, ...]:
+        """``--image-option``, as a manifest has them. Raises UsageError if one is not NAME=VALUE."""
+        return written_options(read_options("--image-option", self.image_option or ()))
+
+    @property
+    def chat_given(self) -> tuple[str, ...]:
+        """``--chat-option``. Raises UsageError as ``images_given``, and if there is no chat template to take them."""
+        given = written_options(read_options("--chat-option", self.chat_option or ()))
+        if given and self.prompt_template is not None:
+            raise UsageError("--chat-option does not go with --prompt-template.", "Leave one out.")
+        return given
 
 
 @dataclass(frozen=True)

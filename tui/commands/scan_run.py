@@ -70,7 +70,16 @@ def run_job(job: Job) -> Manifest:
     from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
-    spec = ModelSpec(model.name, model.revision, model.device, model.dtype, options.hook, model.trust_remote_code)
+    spec = ModelSpec(
+        model.name,
+        model.revision,
+        model.device,
+        model.dtype,
+        options.hook,
+        model.trust_remote_code,
+        image_options=model.images_given,
+        chat_options=model.chat_given,
+    )
     vlm = load(spec, seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
     # The first signal ends the scan within a batch; the next one ends the program at once.
@@ -176,6 +185,8 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--top-n": options.top_n,
         "--maps": options.maps_kept,
         "--map-cells": options.map_cells,
+        "--image-option": ", ".join(job.model.images_given) or None,
+        "--chat-option": ", ".join(job.model.chat_given) or None,
         "--shard": None if options.shard is None else str(options.shard),
         "--control": None if options.control is None else str(options.control),
         "the number of samples": len(job.data.sources),

@@ -60,9 +60,9 @@ def test_a_control_has_everything_of_its_scan_but_the_weights(scan: Path) -> Non
     own, its = store.manifest, found.manifest
     assert its.control is not None and (its.control.scan_id, its.control.seed) == (own.scan_id, 0)
     assert its.scan_id != own.scan_id
-    for name in ("hook", "question", "prompt", "data", "image_root", "samples", "scanned", "skipped", "top_n", "grid"):
+    for name in ("hook", "question", "prompt", "data", "image_root", "samples", "scanned", "skipped", "top_n"):
         assert getattr(its, name) == getattr(own, name), name
-    for name in ("text_tokens", "visual_tokens", "thresholds"):
+    for name in ("layouts", "text_tokens", "visual_tokens", "thresholds"):
         assert getattr(its, name) == getattr(own, name), name
     assert (its.model.layers, its.model.neurons, its.model.dtype) == (3, 48, own.model.dtype)
     assert its.maps == 0 and its.thresholds.T_t == 1.5

@@ -21,7 +21,10 @@ from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.model.checkpoint import try_out
 from vlmscope.core.model.encode import Encoded
 from vlmscope.core.model.layouts import Inputs
+from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Hook, Vlm
+from vlmscope.core.store.manifest import make_scan_id
+from vlmscope.core.worker.messages import ModelSpec
 
 TEXTS = ("A red train.", "In the top right corner there is\na large 🚂, 日本 and é <b>.", "x")
 _x: Any = transformers  # its classes are untyped
@@ -184,3 +187,37 @@ def test_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     assert len(encoded.input_ids) < 128
     with pytest.raises(SamplesError, match=r"too long: \d+ tokens, the model takes 128"):
         vlm.encode(prompt_of(vlm), "train " * 200, (40, 30))
+
+
+def test_image_options_decide_pictures_and_identity(tmp_path: Path) -> None:
+    """Gemma 3 cuts a picture into crops only where that is asked for; the model process does as the scan did."""
+    folder = make_family(tmp_path / "gemma3", "gemma3")
+    torchvision_stand_in.install()
+    plain = load(ModelSpec(str(folder), device="cpu"))
+    options = ("do_pan_and_scan=true", "pan_and_scan_min_crop_size=40")
+    panned = load(ModelSpec(str(folder), device="cpu", image_options=options))
+    layouts = [vlm.encode(prompt_of(vlm), "A red train.", (160, 120)).layout for vlm in (plain, panned)]
+    assert [layout.covers for layout in layouts] == [1, 2]
+    assert (plain.info.image_options, panned.info.image_options) == ((), options)
+    assert "image_options" not in plain.info.model_dump()
+    identities = [make_scan_id(vlm.info, HookPoint.GATE, "x", 5, "y") for vlm in (plain, panned)]
+    assert identities[0] != identities[1]
+    with pytest.raises(ModelError, match="takes no do_pan_scan") as caught:
+        load(ModelSpec(str(folder), device="cpu", image_options=("do_pan_scan=true",)))
+    assert "do_pan_and_scan" in caught.value.hint
+
+
+def test_chat_options_reach_the_template(tmp_path: Path) -> None:
+    def thinking(processor: Any) -> None:
+        processor.chat_template += "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+
+    folder = make_model(tmp_path / "model")
+    processor = _x.AutoProcessor.from_pretrained(folder)
+    thinking(processor)
+    processor.save_pretrained(folder)
+    plain = load(ModelSpec(str(folder), device="cpu"))
+    told = load(ModelSpec(str(folder), device="cpu", chat_options=("enable_thinking=false",)))
+    assert plain.prompt("What?") == f"{told.prompt('What?')}<think>"
+    assert told.info.chat_options == ("enable_thinking=false",)
+    with pytest.raises(ModelError, match="does not read enable_thoughts"):
+        load(ModelSpec(str(folder), device="cpu", chat_options=("enable_thoughts=false",)))

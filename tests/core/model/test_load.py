@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import LlavaConfig, SiglipVisionConfig
 
-from tests.support import torchvision_stand_in
+from tests.support import family_parts, torchvision_stand_in
+from tests.support.families import FAMILIES, make_family
+from tests.support.family_parts import llava_config
 from tests.support.tiny import make_model
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.model import load as loading
@@ -172,6 +175,34 @@ def test_a_quantised_checkpoint_is_a_message(folder: Path, quantised: dict[str, 
     edit_json(folder / "config.json", quantization_config=quantised)
     edit_weights(folder, lambda weights: weights.update({"model.language_model.layers.0.mlp.qzeros": torch.ones(2)}))
     refused(folder, reason)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_checkpoint_is_loaded_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, dtype: torch.dtype
+) -> None:
+    """What passes the FFN's check loads, in the dtype of the checkpoint's other weights."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    if bits == 8 and dtype != torch.float32:
+        pytest.skip("int8 matrices of bitsandbytes give float32 on the CPU")
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+
+    wide = {"hidden_size": 64, "intermediate_size": 128}  # its kernels take multiples of 32
+    monkeypatch.setattr(family_parts, "VISION", family_parts.VISION | wide)
+    monkeypatch.setitem(FAMILIES, "wide", replace(FAMILIES["llava"], config=llava_config("LlamaConfig", **wide)))
+    whole = make_family(tmp_path / "whole", "wide")
+    auto: Any = AutoModelForImageTextToText
+    packed: Any = BitsAndBytesConfig
+    chosen = {"load_in_8bit": True} if bits == 8 else {"load_in_4bit": True, "bnb_4bit_compute_dtype": dtype}
+    small = auto.from_pretrained(whole, quantization_config=packed(**chosen), device_map={"": "cpu"}, dtype=dtype)
+    folder = shutil.copytree(whole, tmp_path / "small")
+    small.save_pretrained(folder)
+    vlm, before = load(ModelSpec(str(folder), device="cpu")), load(ModelSpec(str(whole), device="cpu"))
+    assert (vlm.layers, vlm.neurons, vlm.model.dtype) == (3, 128, dtype)
+    assert vlm.sees((160, 120)) == before.sees((160, 120))
+    column, expected = (one.ffns[1].down_column(5).float() for one in (vlm, before))
+    assert float((column - expected).abs().max()) < 0.2 * float(expected.abs().max())
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.support.tiny import make_images, make_model
+from vlmscope.core.base.config import Config
 from vlmscope.core.scan.batches import BatchRunner, ProcessedSample
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
+from vlmscope.tui.commands.shared.options import ScannedModelOptions
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,33 @@ def test_a_finished_scan_of_other_weights_is_not_resumed(
     assert scan(str(model), images, out, "--resume") == 1
     said = capsys.readouterr().err
     assert "the model's weights: " in said and "loading" not in said
+
+
+def test_options_of_the_processor_belong_to_the_scan(
+    model: str, images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, options = tmp_path / "scan", ["--image-option", "do_center_crop=False", "--image-option"]
+    options += ['size={"width": 24,"height": 24}']
+    assert scan(model, images, out, *options) == 0
+    manifest = read_manifest(out)
+    assert manifest.model.image_options == ("do_center_crop=false", 'size={"height": 24, "width": 24}')
+    assert ScanStore(out).sample(0).seen == (0.0, 0.0, 1.0, 1.0)  # the whole picture, stretched
+    spec = ScannedModelOptions().spec(manifest, Config())
+    assert spec.image_options == manifest.model.image_options
+    capsys.readouterr()
+    assert scan(model, images, out, *options, "--resume") == 0
+    assert "nothing is left to do" in capsys.readouterr().err
+    assert scan(model, images, out, "--resume") == 1
+    said = capsys.readouterr().err
+    assert "--image-option: do_center_crop=false, size=" in said and "loading" not in said
+    for wrong, reason in (
+        (["--image-option", "do_centre_crop=false"], "takes no do_centre_crop"),
+        (["--image-option", "size"], "not name=value"),
+        (["--chat-option", "thinking=1"], "does not read thinking"),
+        (["--chat-option", "a=1", "--prompt-template", "<image>{question}"], "does not go with"),
+    ):
+        assert scan(model, images, tmp_path / "other", *wrong) != 0
+        assert reason in capsys.readouterr().err
 
 
 def test_an_incomplete_checkpoint_is_not_scanned(

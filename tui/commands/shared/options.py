@@ -195,4 +195,13 @@ class ScannedModelOptions:
     def spec(self, manifest: Manifest, config: Config) -> ModelSpec:
         """The scanned model, to be loaded by the model process."""
         model, device, dtype = manifest.model, self.device or config.device, self.dtype or config.dtype
-        return ModelSpec(model.name, model.revision, device, dtype, manifest.hook, weights=model.weights)
+        return ModelSpec(
+            model.name,
+            model.revision,
+            device,
+            dtype,
+            manifest.hook,
+            image_options=model.image_options,
+            chat_options=model.chat_options,
+            weights=model.weights,
+        )
