@@ -30,7 +30,7 @@ from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.dialogs.ending import is_on_top
-from vlmscope.tui.terminal import Dropped, Leave, TerminalDriver, fitting, input_of
+from vlmscope.tui.terminal import Dropped, SignalCame, TerminalDriver, fitting, input_of
 from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
@@ -202,7 +202,7 @@ class VlmscopeApp(App[None]):
     def leave(self, number: int) -> None:
         """End the program, because of a signal: what is being typed is kept, and the terminal is left as it was.
 
-        Called by the signal's handler, or by ``on_leave``. The first signal counts.
+        Called by the signal's handler, or by ``on_signal_came``. The first signal counts.
         """
         if self._left_by:
             return
@@ -214,7 +214,7 @@ class VlmscopeApp(App[None]):
             signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
         loop = self._loop
         with contextlib.suppress(RuntimeError):  # the loop has ended, and so does the program
-            loop.call_soon_threadsafe(loop.call_later, KEYS_S, self.post_message, Leave(number))
+            loop.call_soon_threadsafe(loop.call_later, KEYS_S, self.post_message, SignalCame(number))
 
     def _leave_at_once(self) -> None:
         with contextlib.suppress(Exception):
@@ -223,7 +223,7 @@ class VlmscopeApp(App[None]):
             self._driver.restore_at_once()
         os._exit(exit_code(self._left_by))
 
-    async def on_leave(self, message: Leave) -> None:
+    async def on_signal_came(self, message: SignalCame) -> None:
         if not self._left_by:  # the terminal is gone, and no signal came
             self.leave(message.number)
             return

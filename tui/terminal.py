@@ -39,7 +39,7 @@ _RESTORE = _MODES + b"\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 
 
 @dataclass
-class Leave(Message):
+class SignalCame(Message):
     """The program has to end: ``number`` is the signal, SIGHUP if the terminal is gone."""
 
     number: int
@@ -109,7 +109,7 @@ class _Output:
 
 
 class TerminalDriver(LinuxDriver):
-    """Sends ``Leave`` to the app when the terminal is gone."""
+    """Sends ``SignalCame`` to the app when the terminal is gone."""
 
     def __init__(self, app: App[Any], **options: Any) -> None:
         super().__init__(app, **options)
@@ -124,7 +124,7 @@ class TerminalDriver(LinuxDriver):
 
     def _lost(self) -> None:
         self._output.is_lost = True
-        self._send(Leave(signal.SIGHUP))
+        self._send(SignalCame(signal.SIGHUP))
 
     # -- input, in a thread of its own ---------------------------------------------------------------------------
 

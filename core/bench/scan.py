@@ -24,7 +24,7 @@ from vlmscope.core.scan.batches import BATCH, PENDING, BatchRunner, ReadyBatch, 
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.order import scan_order
 from vlmscope.core.scan.scan import scan
-from vlmscope.core.scan.state import ScanState
+from vlmscope.core.scan.spread import SpreadState
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
@@ -210,7 +210,7 @@ def _in_turns(
 
     Batch by batch in turns, so that a machine that slows down for a while slows both.
     """
-    state = ScanState(manifest, max(manifest.batch, PENDING), vlm.device)
+    state = SpreadState.empty(manifest, max(manifest.batch, PENDING), vlm.layer_devices)
     runner = BatchRunner(vlm, state, options.hook, manifest.batch)
     forward = passes = 0.0
     for batch in prepared:

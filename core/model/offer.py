@@ -5,6 +5,7 @@ the decoder's layers, all but one, are left out.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,8 +58,20 @@ class Offer:
         return sum(cover.tokens for cover in self.covers)
 
 
-def offer(name: str, size: tuple[int, int], options: Options, device: str = "auto", dtype: str = "auto") -> Offer:
-    """Ask what ``name`` offers for a picture of ``size`` (width, height). Device and dtype as in ``ModelSpec``.
+def offer(
+    name: str,
+    size: tuple[int, int],
+    options: Options,
+    image_options: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Offer:
+    """Ask what ``name`` offers for a picture of ``size`` (width, height).
+
+    Args:
+        options: as ``read_config`` takes them. image_options: as ``Vlm`` takes them.
+        device, dtype: as in ``ModelSpec``.
 
     Raises:
         ModelError: if its configuration cannot be read, or its layers cannot be scanned.
@@ -72,7 +85,7 @@ def offer(name: str, size: tuple[int, int], options: Options, device: str = "aut
     found = Offer(f"{config.model_type} + {text}", len(ffns), ffns[0].width, str(ffns[0].kind))
     try:
         with loading(name, where):
-            vlm = Vlm(_shallow(config, kind, where), read_processor(name, config, options), name)
+            vlm = Vlm(_shallow(config, kind, where), read_processor(name, config, options), name, image_options)
             layout, seen = vlm.sees(size)
     except ModelError as error:
         return replace(found, problem=(error.message, error.hint))

@@ -95,6 +95,12 @@ class Vlm:
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
+    @property
+    def layer_devices(self) -> tuple[torch.device, ...]:
+        """Where each layer's FFN has its weights: several devices if the model is spread over them."""
+        found = (next(ffn.down.parameters()).device for ffn in self.ffns)
+        return tuple(self.device if device.type == "meta" else device for device in found)  # meta: kept elsewhere
+
     @cached_property
     def info(self) -> ModelInfo:
         """The model's entry in a manifest; a folder is named by its absolute path."""

@@ -18,13 +18,13 @@ from vlmscope.core.data.samples import Data
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.scan.kernels import fused_works
 from vlmscope.core.scan.memory import halved
-from vlmscope.core.scan.reduction import Batch, BatchReduction
-from vlmscope.core.scan.state import ScanState
+from vlmscope.core.scan.reduction import Batch
+from vlmscope.core.scan.spread import SpreadReduction, SpreadState
 
 BATCH = 8  #: on the CPU: a larger batch is not faster there, and memory hardly limits it
 LARGEST = 32  #: limit of --batch auto: with LLaVA's 700 tokens per sample, 22,000 tokens at once; more delays Ctrl-C
 PENDING = 64  #: samples gathered before a merge into the top N; one batch if that is larger
-MEMORY_HINT = "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --top-n."
+MEMORY_HINT = "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --map-cells, --top-n."
 THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that decode images
 #: Batches that are packed ahead, each by a thread. A batch of 32 pictures in 13 tiles each takes half a GB.
 AHEAD = min(4, THREADS)
@@ -64,7 +64,7 @@ class ProcessedSample:
 
 def is_fused(vlm: Vlm) -> bool:
     """Whether the fused kernels of core/scan/kernels.py do the reduction."""
-    return vlm.device.type == "cuda" and fused_works(vlm.device)
+    return all(device.type == "cuda" and fused_works(device) for device in set(vlm.layer_devices))
 
 
 class ReadyBatches:
@@ -148,7 +148,7 @@ class ReadyBatches:
 class BatchRunner:
     """Runs batches; one that does not fit into the GPU's memory is halved, and so are those after it."""
 
-    def __init__(self, vlm: Vlm, state: ScanState, hook: HookPoint, size: int, fused: bool | None = None) -> None:
+    def __init__(self, vlm: Vlm, state: SpreadState, hook: HookPoint, size: int, fused: bool | None = None) -> None:
         """``size``: samples of a batch; ``fused``: whether the kernels reduce; None: wherever they can run."""
         self.vlm, self.state, self.hook = vlm, state, hook
         self.size = size
@@ -186,7 +186,7 @@ class BatchRunner:
         while batch.encoded:
             if inputs is None:
                 inputs = self.vlm.inputs(batch.encoded, [images[index] for index in batch.samples.tolist()])
-            reduction = BatchReduction(self.state, batch, self.fused)
+            reduction = SpreadReduction(self.state, batch, self.fused)
             try:
                 self.vlm.forward(inputs, reduction.hooks(), self.hook)
                 non_finite = reduction.non_finite()
@@ -209,7 +209,7 @@ class BatchRunner:
 
 
 def largest_batch(
-    vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], sizes: Mapping[int, Size], hook: HookPoint
+    vlm: Vlm, state: SpreadState, encoded: Mapping[int, Encoded], sizes: Mapping[int, Size], hook: HookPoint
 ) -> int:
     """The largest batch, a power of two, whose pass fits into the GPU's memory beside the scan's state.
 
@@ -230,16 +230,16 @@ def largest_batch(
     return size
 
 
-def _fits(vlm: Vlm, state: ScanState, encoded: Mapping[int, Encoded], sizes: Sequence[Size], hook: HookPoint) -> bool:
+def _fits(vlm: Vlm, state: SpreadState, encoded: Mapping[int, Encoded], sizes: Sequence[Size], hook: HookPoint) -> bool:
     batch = Batch(torch.tensor(list(encoded), dtype=torch.int64), tuple(encoded.values()))
     blank = {size: Image.new("RGB", size) for size in sizes}
     try:
-        reduction = BatchReduction(state, batch, is_fused(vlm))
+        reduction = SpreadReduction(state, batch, is_fused(vlm))
         vlm.forward(vlm.inputs(batch.encoded, [blank[size] for size in sizes]), reduction.hooks(), hook)
         reduction.non_finite()  # waits for the GPU
     except torch.OutOfMemoryError as error:
         error.__traceback__ = None  # its frames hold what did not fit
         return False
     finally:
-        state.maps.restore()
+        state.restore_maps()
     return True

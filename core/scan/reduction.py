@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
@@ -92,16 +91,8 @@ class BatchReduction:
         return {i for i, finite in enumerate(self.finite.tolist()) if not finite}
 
     def commit(self) -> None:
-        """Add the batch to the state; only for a batch without non-finite activations.
-
-        Raises:
-            ModelError: if a layer's activation did not come.
-        """
-        if not all(self.reached):
-            raise ModelError(
-                f"A pass of the model did not go through the FFN that layer {self.reached.index(False)} has.",
-                "Other models can be scanned: docs/models.md.",
-            )
+        """Add the batch to the state; only if all layers are ``reached``, without non-finite activations."""
+        assert all(self.reached)
         totals = self.state.totals
         torch.maximum(totals.maximum, self.maximum, out=totals.maximum)
         torch.maximum(totals.content_maximum, self.content_maximum, out=totals.content_maximum)
@@ -116,6 +107,7 @@ class BatchReduction:
         self.state.maps.restore()
 
     def _reduce(self, layer: int, activation: Tensor) -> None:
+        activation = activation.to(self.samples.device)  # there already, unless the layer's weights are kept elsewhere
         if self.fused:
             self._reduce_fused(layer, activation)
         else:

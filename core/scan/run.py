@@ -25,7 +25,8 @@ from vlmscope.core.scan.batches import (
     largest_batch,
 )
 from vlmscope.core.scan.order import scan_order
-from vlmscope.core.scan.state import ScanState, check_scanned
+from vlmscope.core.scan.spread import SpreadState
+from vlmscope.core.scan.state import check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
@@ -97,10 +98,8 @@ class ScanRun:
         manifest = manifest.model_copy(update={"layouts": layout_infos(self.layouts)})
         pending = max(manifest.batch, PENDING)
         try:
-            if store is None:
-                self.state = ScanState(manifest, pending, vlm.device)
-            else:
-                self.state = ScanState.of_store(store, pending, vlm.device)
+            self.state = SpreadState.empty(manifest, pending, vlm.layer_devices, store)
+            if store is not None:
                 self.sha256 = {i: store.record(i).sha256 for i in prepared.mine if store.processed(i)}
         except torch.OutOfMemoryError as error:
             raise ModelError(
@@ -229,7 +228,7 @@ class ScanRun:
         return time.monotonic() - self.saved_at >= wait or (samples is not None and self.done - self.saved >= samples)
 
     def _current_manifest(self) -> Manifest:
-        sources, tokens = self.prepared.data.sources, self.state.totals.tokens
+        sources, tokens = self.prepared.data.sources, self.state.tokens
         progress = self.manifest.progress
         assert progress is not None  # the scan is not whole yet
         return self.manifest.model_copy(

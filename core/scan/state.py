@@ -13,7 +13,7 @@ from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
-from vlmscope.core.store.arrays import NO_PEAK
+from vlmscope.core.store.arrays import NO_PEAK, layers_of
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 
@@ -36,16 +36,19 @@ class Totals:
 
 
 class ScanState:
-    """The running state of a scan."""
+    """The running state of a scan, or of some of its layers, on one device."""
 
-    def __init__(self, manifest: Manifest, pending: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, manifest: Manifest, pending: int, device: torch.device | str = "cpu", layers: int | None = None
+    ) -> None:
         """Make an empty state.
 
         Args:
             manifest: of the scan; has the sizes.
             pending: samples gathered before each merge into the top N; at least one batch.
+            layers: how many; None for all.
         """
-        size = (manifest.model.layers, manifest.model.neurons)
+        size = (manifest.model.layers if layers is None else layers, manifest.model.neurons)
         self.top = TopSamples.empty(*size, manifest.top_n, device)
         values = (manifest.visual_tokens_max, manifest.text_tokens_max)
         self.maps = TopMaps.empty(*size, manifest.maps, *values, device)
@@ -60,34 +63,41 @@ class ScanState:
         self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
 
     @classmethod
-    def of_store(cls, store: ScanStore, pending: int, device: torch.device | str = "cpu") -> Self:
-        """The state stored in a checkpoint."""
-        manifest, arrays = store.manifest, store.arrays
-        state = cls(manifest, pending, device)
+    def of_layers(
+        cls, manifest: Manifest, pending: int, device: torch.device | str, layers: range, store: ScanStore | None = None
+    ) -> Self:
+        """The state of layers that follow each other: empty, or that of the checkpoint ``store``."""
+        state = cls(manifest, pending, device, len(layers))
+        if store is not None:
+            state._read(store, layers)
+        return state
+
+    def _read(self, store: ScanStore, layers: range) -> None:
+        manifest = store.manifest
 
         def tensor(name: str) -> Tensor:
-            return torch.from_numpy(np.array(arrays[name]))  # on the host: the device's memory may be full
+            # On the host: the device's memory may be full.
+            return torch.from_numpy(np.array(layers_of(name, store.arrays[name], layers)))
 
         visual, text = tensor("top_visual"), tensor("top_text")
         sample = tensor("top_sample").to(torch.int64)
         key = order_key(torch.maximum(visual[0], text[0]), sample)
-        state.top.key[:] = torch.where(sample < 0, EMPTY, key)
-        state.top.visual[:] = visual.permute(1, 2, 3, 0)
-        state.top.text[:] = text.permute(1, 2, 3, 0)
+        self.top.key[:] = torch.where(sample < 0, EMPTY, key)
+        self.top.visual[:] = visual.permute(1, 2, 3, 0)
+        self.top.text[:] = text.permute(1, 2, 3, 0)
         for kind, name in enumerate(("peak_visual", "peak_text")):
             peak = tensor(name).to(torch.int32)
-            state.top.peak[..., kind] = torch.where(peak == NO_PEAK, -1, peak)
+            self.top.peak[..., kind] = torch.where(peak == NO_PEAK, -1, peak)
         # The maps are those of the best M, and the entries are ordered best first.
-        state.maps.key[:] = state.top.key[..., : manifest.maps]
-        state.maps.visual[:] = tensor("maps_visual")
-        state.maps.text[:] = tensor("maps_text")
-        totals = state.totals
+        self.maps.key[:] = self.top.key[..., : manifest.maps]
+        self.maps.visual[:] = tensor("maps_visual")
+        self.maps.text[:] = tensor("maps_text")
+        totals = self.totals
         totals.maximum[:] = tensor("maximum")
         totals.content_maximum[:] = tensor("content_maximum")
         totals.sums[:] = tensor("sums")
         totals.histogram[:] = tensor("histogram").to(torch.int64)
         totals.tokens = [manifest.visual_tokens, manifest.text_tokens]
-        return state
 
     def threshold_key(self, layer: int) -> Tensor:
         """The key that a sample must exceed to be among the top N as of the last merge: int64 (F,)."""

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -108,6 +108,16 @@ def _read_header(file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...]]:
 def of_layer(name: str, array: NDArray[Any], layer: int) -> NDArray[Any]:
     """One layer of the array ``name``, its axis kept; read into memory where ``array`` is mapped."""
     return np.array(array[(slice(None),) * _LAYER_AXIS.get(name, 0) + (slice(layer, layer + 1),)])
+
+
+def join_layers(name: str, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The array ``name`` of all layers, from those of layers that follow each other."""
+    return np.concatenate(parts, axis=_LAYER_AXIS.get(name, 0))
+
+
+def layers_of(name: str, array: NDArray[Any], layers: range) -> NDArray[Any]:
+    """Some layers of the array ``name``, which follow each other; a view."""
+    return array[(slice(None),) * _LAYER_AXIS.get(name, 0) + (slice(layers.start, layers.stop),)]
 
 
 def layer_shapes(manifest: Manifest) -> Shapes:

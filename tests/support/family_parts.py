@@ -300,6 +300,57 @@ def _glm4v_processor(tokenizer: Any) -> Any:
     )
 
 
+def _exaone4_5_config(ids: Ids) -> Any:
+    return _x.Exaone4_5_Config(
+        vision_config=_tower(fullatt_block_indexes=[1], window_size=56, num_key_value_heads=2),
+        text_config=_x.Exaone4Config(**_text(ids)),
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+    )
+
+
+def _hyperclovax_config(ids: Ids) -> Any:
+    return _x.HyperCLOVAXVisionV2Config(
+        vision_config=_tower(fullatt_block_indexes=[1], window_size=56, model_type="qwen2_5_vl_vision"),
+        text_config=_text(ids, model_type="hyperclovax"),
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+    )
+
+
+def _paddleocr_vl_config(ids: Ids) -> Any:
+    return _x.PaddleOCRVLConfig(
+        vision_config=_vision(image_size=112),
+        text_config=_text(ids, head_dim=8, rope_parameters=_rope()),
+        **_qwen_ids(ids),
+    )
+
+
+def _paddleocr_vl_processor(tokenizer: Any) -> Any:
+    size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 64}
+    return _x.PaddleOCRVLProcessor(
+        image_processor=_x.PaddleOCRVLImageProcessor(patch_size=14, merge_size=2, size=size),
+        tokenizer=tokenizer,
+        chat_template=_chat(_CHATML, "<|vision_start|><|image_pad|><|vision_end|>"),
+    )
+
+
+def _glm46v_config(ids: Ids) -> Any:
+    made = _glm4v_config(ids)
+    tokens = {f"{media}_{part}token_id" for media in ("image", "video") for part in ("", "start_", "end_")}
+    parts = {"text_config": made.text_config, "vision_config": made.vision_config}
+    return _x.Glm46VConfig(**parts, **{name: getattr(made, name) for name in tokens})
+
+
+def _glm46v_processor(tokenizer: Any) -> Any:
+    return _x.Glm46VProcessor(
+        image_processor=_x.Glm46VImageProcessor(size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 64}),
+        tokenizer=tokenizer,
+        video_processor=StandInVideoProcessor(),
+        chat_template=_chat(_CHATML, "<|begin_of_image|><|image|><|end_of_image|>"),
+    )
+
+
 # Gemma: a square into which the picture is stretched (3, PaliGemma), or its own shape (4)
 
 _GEMMA = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
@@ -532,6 +583,65 @@ def _deepseek_vl_processor(tokenizer: Any) -> Any:
     )
 
 
+def _granite_docling_config(ids: Ids) -> Any:
+    return _x.GraniteDoclingConfig(
+        vision_config=_vision(image_size=64, patch_size=8, out_hidden_size=32, scale_factor=2),
+        text_config=_text(ids),
+        image_token_id=ids("<image>"),
+        pad_token_id=ids("<pad>"),
+    )
+
+
+def _granite_docling_processor(tokenizer: Any) -> Any:
+    return _x.GraniteDoclingProcessor(
+        image_processor=_x.GraniteDoclingImageProcessor(size={"height": 64, "width": 64}),
+        tokenizer=tokenizer,
+        image_seq_len=16,
+        chat_template=_chat(_USER, "<image>"),
+    )
+
+
+_LIGHTON = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+
+
+def _lighton_ocr_config(ids: Ids) -> Any:
+    return _x.LightOnOcrConfig(
+        vision_config=_x.PixtralVisionConfig(**_vision(image_size=112)),
+        text_config=_x.Qwen3Config(**_text(ids, head_dim=8)),
+        image_token_id=ids("[IMG]"),
+    )
+
+
+def _lighton_ocr_processor(tokenizer: Any) -> Any:
+    return _x.LightOnOcrProcessor(
+        image_processor=_x.PixtralImageProcessor(size={"longest_edge": 112}, patch_size={"height": 14, "width": 14}),
+        tokenizer=tokenizer,
+        patch_size=14,
+        spatial_merge_size=2,
+        chat_template=_chat(_CHATML, "[IMG]"),
+    )
+
+
+def _janus_config(ids: Ids) -> Any:
+    codes = {"embed_dim": 8, "num_embeddings": 16, "latent_channels": 8, "base_channels": 32, "num_patches": 4}
+    sizes = {"channel_multiplier": [1, 1], "projection_dim": 32, "image_token_embed_dim": 32}
+    return _x.JanusConfig(
+        vision_config=_vision(mlp_ratio=2.0, projection_dim=32, num_image_tokens=16, model_type="janus_vision_model"),
+        vq_config=codes | sizes,
+        text_config=_x.LlamaConfig(**_text(ids)),
+        image_token_id=ids("<image>"),
+    )
+
+
+def _janus_processor(tokenizer: Any) -> Any:
+    return _x.JanusProcessor(
+        image_processor=_x.JanusImageProcessor(size=SQUARE),
+        tokenizer=tokenizer,
+        num_image_tokens=16,
+        chat_template=_chat(_USER, "<image>"),
+    )
+
+
 # What cannot be scanned
 
 
@@ -604,6 +714,10 @@ FAMILIES: dict[str, Family] = {
     "qwen3_vl": Family(_qwen3_vl_config, _qwen_processor("Qwen3VLProcessor", 16), _QWEN),
     "qwen3_5": Family(_qwen3_5_config, _qwen_processor("Qwen3VLProcessor", 16), _QWEN),
     "glm4v": Family(_glm4v_config, _glm4v_processor, _GLM),
+    "glm46v": Family(_glm46v_config, _glm46v_processor, _GLM),
+    "exaone4_5": Family(_exaone4_5_config, _qwen_processor("Exaone4_5_Processor", 14), _QWEN),
+    "hyperclovax_vision_v2": Family(_hyperclovax_config, _qwen_processor("HyperCLOVAXVisionV2Processor", 14), _QWEN),
+    "paddleocr_vl": Family(_paddleocr_vl_config, _paddleocr_vl_processor, _QWEN),
     "gemma3": Family(_gemma3_config, _gemma3_processor, _GEMMA, ("mm_input_projection_weight",)),
     "gemma3_pan_and_scan": Family(
         _gemma3_config, _gemma3_processor, _GEMMA, ("mm_input_projection_weight",), options=_PAN, covers=2
@@ -617,6 +731,9 @@ FAMILIES: dict[str, Family] = {
     "ovis2": Family(_ovis2_config, _ovis2_processor, covers=2),
     "mistral3": Family(_mistral3_config, _mistral3_processor),
     "deepseek_vl": Family(_deepseek_vl_config, _deepseek_vl_processor),
+    "granite_docling": Family(_granite_docling_config, _granite_docling_processor, covers=2),
+    "lighton_ocr": Family(_lighton_ocr_config, _lighton_ocr_processor, _LIGHTON),
+    "janus": Family(_janus_config, _janus_processor, _GEMMA | {"image_token": "<image>"}),
     "mllama": Family(_mllama_config, _mllama_processor, refused="no token of its sequence comes from the picture"),
     "idefics2": Family(_idefics2_config, _idefics2_processor, _IDEFICS2, refused="visual tokens are not places"),
     "qwen3_vl_moe": Family(_qwen3_vl_moe_config, _qwen_processor("Qwen3VLProcessor", 16), _QWEN, refused=_MOE),

@@ -20,7 +20,7 @@ from vlmscope.core.store.reader import ScanStore, open_scan
 from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.tasks import UnexpectedError
-from vlmscope.tui.views.state import Mode, Pane
+from vlmscope.tui.views.state import Mode
 
 ESCAPE, QUIT = "\x1b", "q"
 #: Letters of actions and others, and the sequences of special keys; those that end the program are not among them.
@@ -141,7 +141,8 @@ async def _press_all(on: Driver, seed: int, count: int, done: list[Press]) -> No
     await on.until(lambda: not on.scene.working)
     await _send(on, ESCAPE)
     await on.until(lambda: on.app.screen is on.browse and on.app.focused is None)
-    await on.until(lambda: (on.state.mode, on.state.pane, on.state.own) == (Mode.PICTURES, Pane.LIST, None))
+    # At this width list and page stand side by side: neither is left.
+    await on.until(lambda: (on.state.mode, on.state.own) == (Mode.PICTURES, None))
     on.app.action_quit = quits  # type: ignore[method-assign]
     await _send(on, QUIT)
     await on.until(lambda: not on.app.is_running)

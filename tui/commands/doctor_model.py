@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmscope.core.base.errors import UsageError, VlmscopeError
+from vlmscope.core.base.options import read_options
 from vlmscope.tui.commands.shared.findings import Finding
 from vlmscope.tui.commands.shared.options import MODEL, DeviceOption, DtypeOption
 
@@ -54,6 +55,15 @@ class AskedModel:
     revision: Annotated[
         str | None, typer.Option("--revision", help="The model's revision on the hub.", rich_help_panel=MODEL)
     ] = None
+    image_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image-option",
+            metavar="NAME=VALUE",
+            help="For the processor's part for pictures, as in scan; may be repeated.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=MODEL),
@@ -61,14 +71,19 @@ class AskedModel:
 
 
 def examine_model(asked: AskedModel) -> tuple[list[Finding], dict[str, object]]:
-    """What the model offers, as findings and as the value of the JSON's ``model``; a refusal is a finding."""
+    """What the model offers, as findings and as the value of the JSON's ``model``; a refusal is a finding.
+
+    Raises:
+        UsageError: if an image option is not NAME=VALUE.
+    """
     from vlmscope.core.model.offer import offer  # late: it imports torch
 
     name = asked.name or ""
     options = {"revision": asked.revision, "trust_remote_code": asked.trust_remote_code}
+    images = read_options("--image-option", asked.image_option or ())
     found = None
     try:
-        found = offer(name, asked.size, options, asked.device, asked.dtype)
+        found = offer(name, asked.size, options, images, device=asked.device, dtype=asked.dtype)
         problem = found.problem
     except VlmscopeError as error:
         problem = error.message, error.hint

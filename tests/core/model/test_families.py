@@ -17,8 +17,8 @@ from transformers.activations import ACT2FN
 from tests.support.families import FAMILIES, LAYERS, NEURONS, REFUSED, SCANNED, SHAPES, make_pictures
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.base.options import written_options
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.checkpoint import try_out
 from vlmscope.core.model.ffn import FfnKind
 from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Encoded, Hook, Vlm
@@ -70,10 +70,8 @@ class Loaded:
 @pytest.fixture(scope="module", params=SCANNED)
 def loaded(request: pytest.FixtureRequest, family_folder: Callable[[str], Path]) -> Loaded:
     name: str = request.param
-    vlm = load(ModelSpec(str(family_folder(name)), device="cpu"))
-    if FAMILIES[name].options:
-        vlm = Vlm(vlm.model, vlm.processor, vlm.name, FAMILIES[name].options)
-        try_out(vlm)
+    options = written_options(FAMILIES[name].options)
+    vlm = load(ModelSpec(str(family_folder(name)), device="cpu", image_options=options))
     prompt = vlm.prompt("Could you describe the image?")
     return Loaded(
         name, vlm, tuple(vlm.encode(prompt, words, size) for words, size in zip(WORDS, PICTURES, strict=True))

@@ -54,6 +54,12 @@ def test_it_is_what_the_loaded_model_has(
     assert found.seen == seen
 
 
+def test_options_for_pictures_count(without_weights: Callable[[str], Path]) -> None:
+    bare = str(without_weights("gemma3"))
+    found = offer(bare, SIZE, PLAIN, FAMILIES["gemma3_pan_and_scan"].options, device="cpu")
+    assert found.covers == (Cover(16, 4, 4), Cover(32, 4, 8))  # the whole picture, then two crops side by side
+
+
 def test_what_cannot_be_scanned_is_refused_or_has_a_problem(without_weights: Callable[[str], Path]) -> None:
     with pytest.raises(ModelError, match="mixture of experts"):
         offer(str(without_weights("qwen3_vl_moe")), SIZE, PLAIN, device="cpu")

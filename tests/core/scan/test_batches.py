@@ -21,6 +21,7 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Hook, Inputs, Vlm
 from vlmscope.core.scan.batches import PENDING, largest_batch
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.scan.spread import SpreadState
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.reader import ScanStore
@@ -49,12 +50,12 @@ def test_the_largest_batch_that_fits(
     encoded = {i: vlm.encode(prompt, source.description or "", (40, 30)) for i, source in enumerate(data.sources)}
     sizes = {"model": vlm.info, "top_n": 5, "maps": 2, "visual_tokens_max": 9, "text_tokens_max": 60}
     manifest = manifest_of(np.zeros((1, 1, 1), np.int32), 13, ()).model_copy(update=sizes)
-    state = ScanState(manifest, PENDING)
+    state = SpreadState.empty(manifest, PENDING, vlm.layer_devices)
     Small(vlm, most, monkeypatch)
     assert largest_batch(vlm, state, encoded, dict.fromkeys(encoded, (40, 30)), HookPoint.GATE) == found
-    fresh = ScanState(manifest, PENDING)
-    assert state.waiting == 0 and torch.equal(state.top.key, fresh.top.key)
-    assert torch.equal(state.maps.key, fresh.maps.key) and torch.equal(state.maps.visual, fresh.maps.visual)
+    (part,), fresh = state.parts, ScanState(manifest, PENDING)
+    assert part.waiting == 0 and torch.equal(part.top.key, fresh.top.key)
+    assert torch.equal(part.maps.key, fresh.maps.key) and torch.equal(part.maps.visual, fresh.maps.visual)
 
 
 @pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter for Triton")

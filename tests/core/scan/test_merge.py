@@ -224,6 +224,22 @@ def test_shards_of_other_weights_are_refused(three: list[Path], tmp_path: Path) 
     assert (merged.scan_id, merged.model) == (old_id, old_model)
 
 
+def test_shards_of_another_processor_are_refused(three: list[Path], tmp_path: Path) -> None:
+    one, two, last = three
+    model = read_manifest(last).model
+    assert model.processor is not None
+    other = changed(last, tmp_path / "other", model=model.model_copy(update={"processor": "0f" * 32}))
+    refused([one, two, other], tmp_path / "out", "what the model's processor makes of a picture: .*0f0f0f0f0f0f0f0f in")
+    old_model = model.model_copy(update={"processor": None})
+    old = changed(one, tmp_path / "old", model=old_model, scan_id=read_manifest(one).id_beside(old_model))
+    merged = merge_scans([last, old, two], tmp_path / "merged", silent)
+    assert (merged.scan_id, merged.model) == (read_manifest(old).scan_id, old_model)
+    elsewhere = changed(one, tmp_path / "elsewhere", model=old_model, scan_id="another")
+    refused([elsewhere, two, last], tmp_path / "out", "are not shards of one scan")
+    pooled = changed(last, tmp_path / "pooled", map_cells=2)
+    refused([one, two, pooled], tmp_path / "out", "--map-cells: None in .*, 2 in")
+
+
 def test_batch_and_place_of_the_images_may_differ(three: list[Path], tmp_path: Path) -> None:
     one, two, last = three
     elsewhere = changed(last, tmp_path / "elsewhere", batch=64, data="/elsewhere.jsonl", image_root="/elsewhere")

@@ -30,7 +30,7 @@ from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
-from vlmscope.core.store.manifest import Manifest, read_manifest
+from vlmscope.core.store.manifest import Manifest, make_scan_id, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.sample_log import SampleLog
 from vlmscope.core.store.settings import ScanOptions
@@ -496,7 +496,7 @@ def test_what_the_scan_keeps_does_not_fit(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("no memory is left")
 
-    monkeypatch.setattr("vlmscope.core.scan.run.ScanState", full)
+    monkeypatch.setattr("vlmscope.core.scan.spread.ScanState.of_layers", full)
     with pytest.raises(ModelError, match="What the scan keeps does not fit") as caught:
         scan(vlm, read_data(str(images)), tmp_path / "scan", OPTIONS, silent)
     assert "--maps" in caught.value.hint
@@ -534,17 +534,36 @@ def test_a_model_that_was_trained_on_in_its_place_is_another(images: Path, tmp_p
     assert load_promoted(made.model, Neuron(0, 0), 1) is None
 
 
+def test_another_processor_is_refused(vlm: Vlm, images: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "scan", read_data(str(images))
+    with pytest.raises(Cancelled):
+        scan(vlm, data, out, OPTIONS, silent, stopped=stop_after(2))
+    saved = read_manifest(out)
+    assert saved.model.processor is not None
+    other = saved.model.model_copy(update={"processor": "0f" * 32})
+    (out / "manifest.json").write_text(saved.model_copy(update={"model": other}).model_dump_json())
+    now = f"0f0f0f0f0f0f0f0f, now {saved.model.processor[:16]}"
+    with pytest.raises(StoreError, match=f"what the model's processor makes of a picture: {now}"):
+        scan(vlm, data, out, OPTIONS, silent, resume=True)
+    prompt = vlm.prompt(OPTIONS.question)
+    ids = {make_scan_id(model, OPTIONS.hook, prompt, OPTIONS.top_n, data.identity) for model in (saved.model, other)}
+    assert len(ids) == 2 and saved.scan_id in ids
+
+
+@pytest.mark.parametrize("names", [["weights"], ["processor"], ["weights", "processor"]])
 def test_a_scan_without_a_fingerprint_is_resumed_and_stays_as_it_is(
-    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path
+    vlm: Vlm, images: Path, whole: ScanStore, tmp_path: Path, names: list[str]
 ) -> None:
     """As versions before made it; the id is what they gave it."""
     out, data = tmp_path / "scan", read_data(str(images))
     with pytest.raises(Cancelled):
         scan(vlm, data, out, OPTIONS, silent, stopped=stop_after(2))
     manifest = json.loads((out / "manifest.json").read_text())
-    del manifest["model"]["weights"]
+    for name in names:
+        del manifest["model"][name]
     (out / "manifest.json").write_text(json.dumps(manifest))
     made = scan(vlm, data, out, OPTIONS, silent, resume=True)
     assert made.scan_id == manifest["scan_id"]
-    assert made.model.weights is None and "weights" not in json.loads((out / "manifest.json").read_text())["model"]
+    assert not set(names) & json.loads((out / "manifest.json").read_text())["model"].keys()
+    assert all(getattr(made.model, name) is None for name in names)
     assert_equal(ScanStore(out), whole)

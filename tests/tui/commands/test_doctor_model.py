@@ -82,3 +82,12 @@ def test_a_size_that_is_none(size: str, capsys: pytest.CaptureFixture[str]) -> N
     assert code == 2
     assert "--size" in err
     assert "640x480" in err
+
+
+def test_options_for_pictures(family_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    pan = ("--image-option", "do_pan_and_scan=true", "--image-option", "pan_and_scan_min_crop_size=40")
+    code, out, _ = run(capsys, "--model", str(family_folder("gemma3")), "--json", *pan)
+    assert (code, json.loads(out)["model"]["visual_tokens"]) == (0, 48)
+    code, _, err = run(capsys, "--model", "demo", "--image-option", "pan")
+    assert code == 2
+    assert "--image-option is 'pan', not name=value" in err
