@@ -9,14 +9,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.image import SVGImageSnapshotExtension
 
 from tests.support.api_server import KEY
+from tests.support.records import put_records
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.data.images import png
+from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
 from vlmscope.tui.dialogs.help import HelpScreen
@@ -118,5 +123,28 @@ async def test_looks(
     async with running(noted, size, case.config, case.start, "scan") as on:
         await on.until(lambda: "triaged" in on.screen or size == SMALL)
         await case.action(on)
+        await on.pilot.pause()
+        assert shown(on) == snapshot
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan of pictures of 3 by 2, each covered by a thumbnail and by tiles; their crop is a gradient without loss."""
+    out = tmp_path_factory.mktemp("tiled") / "scan"
+    write_synthetic_scan(out, layers=2, neurons=8, samples=6, top_n=6, maps=6, layouts=[tiled_layout()], image=96)
+    x, y = np.meshgrid(np.arange(96), np.arange(64))
+    crop = png(Image.fromarray(np.stack([x * 2, y * 3, 255 - x - y], axis=-1).astype(np.uint8)))
+    (out / "crops.bin").write_bytes(crop)
+    put_records(out, crop=[0, len(crop)])
+    return out
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "140x42"])
+@pytest.mark.parametrize("presses", [(), ("M",)], ids=["all", "thumbnail"])
+async def test_covers_look(
+    tiled: Path, snapshot: SnapshotAssertion, presses: tuple[str, ...], size: tuple[int, int]
+) -> None:
+    async with running(tiled, size, start=Neuron(1, 3), name="tiled") as on:
+        await keys("enter", *presses)(on)
         await on.pilot.pause()
         assert shown(on) == snapshot

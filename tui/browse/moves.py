@@ -47,7 +47,9 @@ def to_cover(session: Session) -> Moved:
         return Changed.NOTHING, "There is no map yet."
     covers = picture.covers
     if covers == 1:
-        return Changed.NOTHING, "The visual tokens cover this picture once."
+        pooled = picture.visual_tokens not in (None, len(picture.layout))
+        why = "This scan keeps pooled maps, without covers." if pooled else "The visual tokens cover this picture once."
+        return Changed.NOTHING, why
     shown = picture.cover(session.state.cover)
     after = 0 if shown is None else shown + 1
     return session.change_state(cover=after if after < covers else None), ""

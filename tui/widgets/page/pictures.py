@@ -222,12 +222,14 @@ def captions(
     peak = float(norms.max()) if norms.size else 0.0
     mark = "" if evidence.exact else "≈"
     value = f"peak {mark}{peak:.1f}" if peak > 0 else "silent here"
-    heads = [f"activation {colour_map} ", f"{colour_map} "]
+    tries = [(f"activation {colour_map} ", value), (f"{colour_map} ", value)]
     if evidence.covers > 1:
         # Which cover is drawn matters more than the names of colours.
         which = cover_words(evidence, cover)
-        heads = [f"{which} · {colour_map} ", f"{which} ", f"{which.partition(',')[0]} "]
-    head = next((head for head in heads if len(head) + len(value) <= width), heads[-1])
+        short = which.replace(" of ", "/", 1), value.removeprefix("peak ")
+        tries = [(f"{which} · {colour_map} ", value), (f"{which} ", value), (f"{short[0]} ", short[1])]
+        tries.append((f"{short[0].partition(',')[0]} ", short[1]))
+    head, value = next(((head, value) for head, value in tries if len(head) + len(value) <= width), tries[-1])
     return name, row([(head, palette.muted), (value, palette.text)], width)
 
 
