@@ -7,6 +7,7 @@ means the defaults.
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
 from pydantic import Field, ValidationError
@@ -72,6 +73,7 @@ class Config(Frozen):
     """All settings with their defaults."""
 
     device: str = "auto"  #: where the model runs: auto, cpu, cuda, cuda:1, mps
+    device_map: Literal["", "auto", "balanced", "sequential"] = ""  #: spreads the model over several GPUs
     dtype: str = "auto"  #: auto, float32, bfloat16, float16
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme

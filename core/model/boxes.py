@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 
 _RIM = 0.02  #: of the usual count of numbers: a token with fewer lies on the rim of padding, and has no place
 _NEAR = 0.25  #: of a token's width: edges and middles that are nearer than this are the same
+_GAPS = 0.2  #: of the area that a cover spans: by how much the areas of its boxes may differ from that together
 _ON = 0.4  #: of the shorter of two tokens' sides, along both axes: the part in common, where one lies on the other
 _STRAIGHT = 0.1  #: of a token's width: how far the middles may lie from evenly spaced ones, which replace them then
 _OUTER = 0.15  #: of a token's width: an outer edge that is nearer than this to the picture's edge lies on it
@@ -113,6 +114,16 @@ def _even(middles: Floats, width: float) -> Floats | None:
     if abs(edges[0]) < _OUTER * width and abs(edges[-1] - 1) < _OUTER * width:
         edges = np.arange(n + 1) / n
     return edges
+
+
+def cover_whole(boxes: Floats, cover: NDArray[np.int64]) -> bool:
+    """Whether the boxes of each cover add up to nearly the area that they span, without gaps and overlaps."""
+    for number in np.unique(cover):
+        own = boxes[cover == number]
+        span = (own[:, 2:].max(axis=0) - own[:, :2].min(axis=0)).prod()
+        if abs((own[:, 2:] - own[:, :2]).prod(axis=1).sum() - span) > _GAPS * span:
+            return False
+    return True
 
 
 def seen_of(boxes: Floats) -> tuple[Box, Floats]:

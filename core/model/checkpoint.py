@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmscope.core.base.errors import ModelError
+from vlmscope.core.base.errors import ModelError, SamplesError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.text import plain
 from vlmscope.core.model.encode import Encoded
@@ -70,6 +70,8 @@ def try_out(vlm: Vlm) -> None:
         raise
     except Exception as error:
         _explain(vlm, error)
+        if isinstance(error, SamplesError) and isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None  # no picture works, and not this one alone
         raise
 
 

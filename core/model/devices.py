@@ -1,6 +1,7 @@
 """The device and the dtype of a model, and the host's free memory."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,12 @@ def resolve_device(name: str) -> torch.device:
             "Use auto, cpu, cuda, cuda:1 or mps; 'vlmscope doctor' lists the devices.",
         ) from error
     return torch.device("cuda:0") if name == "cuda" else device
+
+
+def input_device(model: Any) -> torch.device:
+    """Where a model of transformers takes its inputs. If accelerate spreads it, its parameters may be on "meta"."""
+    execution: int | str | torch.device | None = getattr(getattr(model, "_hf_hook", None), "execution_device", None)
+    return torch.device(model.device if execution is None else execution)
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -19,12 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from vlmscope.core.base.errors import ModelError, SamplesError
+from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.model.geometry import Geometry
 from vlmscope.core.model.layouts import Inputs
 from vlmscope.core.model.processing import Expanded, Processing
 
 _Size = tuple[int, int]
+Places = tuple[NDArray[np.int64], VisualLayout, Box]
 
 
 @dataclass(frozen=True)
@@ -92,24 +94,40 @@ class Encoder:
         """The prompt with a picture of ``size`` (width, height), kept for the next sample.
 
         Raises:
-            ModelError: if the processor's tokens are not understood, or their places cannot be measured.
+            ModelError: if the processor's tokens are not understood, or no picture's places can be measured.
+            SamplesError: if it is so for this size alone.
         """
         found = self._prompted.get((prompt, size))
         if found is None:
-            expanded, made = self._processing.expanded(prompt, Image.new("RGB", size))
-            inputs = self.for_model(made)
-            visual, layout, seen = self._geometry.places(prompt, size, inputs)
+            expanded, inputs, (visual, layout, seen) = self._measured(prompt, size)
             images = len(self._geometry.image_positions(inputs["input_ids"]))
             parts = (expanded.first, expanded.before, expanded.after)
             expanded = self._expanded.setdefault(parts, expanded)  # many sizes share one
             found = self._prompted[prompt, size] = Prompted(expanded, visual, layout, seen, images)
         return found
 
+    def _measured(self, prompt: str, size: _Size) -> tuple[Expanded, Inputs, Places]:
+        try:
+            expanded, made = self._processing.expanded(prompt, Image.new("RGB", size))
+            inputs = self.for_model(made)
+            return expanded, inputs, self._geometry.places(prompt, size, inputs)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except ModelError as error:
+            if not self._prompted:
+                raise
+            raise SamplesError(error.message) from error  # others could be measured: it is the picture's shape
+        except Exception as error:
+            # Processors and vision towers refuse sizes by many types of errors.
+            why = plain(first_line(error), 200) or type(error).__name__
+            raise SamplesError(f"the model takes no picture of {size[0]} x {size[1]} pixels: {why}") from error
+
     def encode(self, prompt: str, description: str, size: _Size) -> Encoded:
         """Tokenise prompt and description as one sequence, for a picture of ``size`` (width, height).
 
         Raises:
-            SamplesError: if the description is empty, holds the image token, or is longer than the model's context.
+            SamplesError: if the description is empty, holds the image token, or is longer than the model's context; as
+                ``prompted``.
             ModelError: as ``prompted``.
         """
         words = description.strip()

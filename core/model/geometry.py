@@ -17,6 +17,7 @@ from vlmscope.core.model.boxes import snapped
 from vlmscope.core.model.layouts import Inputs, Measured, Reach, coordinates, measure, reached
 
 _STEP = math.log(1.01)  #: sides of pictures are rounded to powers of 1.01: places hardly change within 1 %
+_SMALL = 256  #: pixels: a picture with a smaller side is measured enlarged, if its inputs are alike
 _SIZE = "the picture's size"  #: stands in a signature for integers that are width and height
 _MOST_LOST = 0.1  #: of the numbers, which may reach tokens of other ids than the picture's
 MOST_TOKENS = 65534  #: visual tokens of a sample: a store counts them in 16 bits
@@ -44,7 +45,7 @@ class Geometry:
         self._model, self._name, self._process, self._busy = model, name, process, busy
         self._lock = threading.RLock()
         self._ids = np.zeros(0, dtype=np.int64)  # ids of the picture's tokens, once known
-        self._rounded: dict[tuple[str, _Size], tuple[_Signature, Inputs]] = {}
+        self._nearby: dict[tuple[str, _Size], _Signature] = {}
         self._reached: dict[tuple[_Signature, _Size | None], Reach] = {}
         self._measured: dict[tuple[_Signature, _Size], Measured] = {}
         self._layouts: dict[str, VisualLayout] = {}
@@ -88,17 +89,16 @@ class Geometry:
             self._ids, positions = self._first(prompt, size, inputs)
             self._reached[_reach_key(self._signature(size, inputs), size)] = self._ranked(positions, inputs)
         signature = self._signature(size, inputs)
-        near = (_rounded(size[0]), _rounded(size[1]))
+        near = _nearby(size)
         if near != size:
-            if (prompt, near) not in self._rounded:
-                made = self._process(prompt, Image.new("RGB", near))
-                self._rounded[prompt, near] = self._signature(near, made), made
-            found, made = self._rounded[prompt, near]
-            if found == signature:
-                size, inputs = near, made
+            if (prompt, near) not in self._nearby:
+                self._nearby[prompt, near] = self._signature(near, self._process(prompt, Image.new("RGB", near)))
+            if self._nearby[prompt, near] == signature:
+                size = near
         if (signature, size) not in self._measured:
             key = _reach_key(signature, size)
             if key not in self._reached:
+                inputs = self._process(prompt, Image.new("RGB", size))
                 with self._busy:
                     positions = reached(self._model, inputs, self._name)
                 self._reached[key] = self._ranked(positions, inputs)
@@ -148,5 +148,8 @@ def _reach_key(signature: _Signature, size: _Size) -> tuple[_Signature, _Size | 
     return signature, size if _SIZE in signature else None
 
 
-def _rounded(side: int) -> int:
-    return max(1, round(math.exp(round(math.log(side) / _STEP) * _STEP)))
+def _nearby(size: _Size) -> _Size:
+    """A rounded size; a small picture's is enlarged, as its few pixels tell few places apart."""
+    larger = max(1, math.ceil(_SMALL / min(size)))
+    width, height = (round(math.exp(round(math.log(side * larger) / _STEP) * _STEP)) for side in size)
+    return width, height

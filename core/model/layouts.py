@@ -25,7 +25,8 @@ from transformers.masking_utils import sdpa_mask
 
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.layout import Box, VisualLayout
-from vlmscope.core.model.boxes import boxes_of, covers_of, regular, seen_of
+from vlmscope.core.model.boxes import boxes_of, cover_whole, covers_of, regular, seen_of
+from vlmscope.core.model.devices import input_device
 
 Inputs = Mapping[str, Tensor]
 #: The tensors that the processor makes of a picture, beside the prompt: batches of one sample.
@@ -72,6 +73,8 @@ def measure(reach: Reach, places: Places, name: str) -> Measured:
     placed, boxes = boxes_of(token[known], x[known], y[known])
     cover = covers_of(boxes)
     seen, inside = seen_of(regular(boxes, cover))
+    if not cover_whole(inside, cover):
+        raise _no_place(name, "its tokens leave gaps, or overlap")
     try:
         return Measured(placed, VisualLayout.of(inside, cover), seen)
     except ValueError as error:
@@ -108,7 +111,7 @@ def reached(model: Any, inputs: Inputs, name: str) -> Reach:
         return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)
 
     with torch.inference_mode(False), torch.enable_grad(), _alone(model):
-        inputs = {name: part.to(model.device) for name, part in inputs.items()}
+        inputs = {name: part.to(input_device(model)) for name, part in inputs.items()}
         numbers = {name: noise(part).requires_grad_() for name, part in inputs.items() if part.is_floating_point()}
         others = {name: part for name, part in inputs.items() if name not in numbers}
         embedded = _embedded(model, {**others, **numbers})

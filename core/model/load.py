@@ -66,7 +66,7 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                     model_source(name),
                     config=config,
                     dtype=kind,
-                    device_map={"": where},
+                    device_map=spec.device_map or {"": where},
                     output_loading_info=True,
                     ignore_mismatched_sizes=True,  # they are refused below, by name
                     **options,

@@ -26,6 +26,7 @@ from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.options import written_options
 from vlmscope.core.data.images import seen_part
 from vlmscope.core.method.layout import Box, VisualLayout
+from vlmscope.core.model.devices import input_device
 from vlmscope.core.model.encode import Encoded, Encoder
 from vlmscope.core.model.ffn import decoder_layers, decoder_of, find_ffns
 from vlmscope.core.model.layouts import Inputs
@@ -93,7 +94,8 @@ class Vlm:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.model.device)
+        """Where inputs go and activations are taken."""
+        return input_device(self.model)
 
     @property
     def layer_devices(self) -> tuple[torch.device, ...]:
@@ -217,8 +219,13 @@ class Vlm:
         and 4), that norm is left out, too.
         """
         column = self.ffns[layer].down_column(index)
-        head = self.model.get_output_embeddings().weight
-        logits: Tensor = head @ self._normed(column).to(head.device, head.dtype)
+        head = self.model.get_output_embeddings()
+        direction = self._normed(column)
+        if head.weight.is_meta:  # accelerate brings the weights only for a call
+            both = head(torch.stack([direction, torch.zeros_like(direction)]))  # the second is the bias
+            logits: Tensor = both[0] - both[1]
+        else:
+            logits = head.weight @ direction.to(head.weight.device, head.weight.dtype)
         return logits.float() * self._readout.scale
 
     def _normed(self, column: Tensor) -> Tensor:
@@ -272,6 +279,8 @@ class Vlm:
         with self._busy:
             hidden = self._decode(inputs).last_hidden_state[0]  # the final norm is part of the decoder
         head = self.model.get_output_embeddings()
+        if head.weight.is_meta:
+            return self._readout.logits(head(hidden)[:, tokens.to(hidden.device)].float())
         places = tokens.to(head.weight.device)
         bias = None if head.bias is None else head.bias[places]
         logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias)
@@ -307,9 +316,14 @@ class Vlm:
                 hooks.enter_context(layer.register_forward_pre_hook(lambda *_: check(stopped, message)))
             yield
 
+    def _brought(self, take: Hook) -> Hook:
+        """``take`` with activations brought to ``device``: layers may be on several (``--device-map``)."""
+        device = self.device
+        return lambda activation: take(activation.to(device))
+
     @contextmanager
     def _hooked(self, hooks: dict[int, Hook], hook: HookPoint) -> Iterator[None]:
         with ExitStack() as hooked:
             for layer, take in hooks.items():
-                hooked.enter_context(self.ffns[layer].hook(hook, take))
+                hooked.enter_context(self.ffns[layer].hook(hook, self._brought(take)))
             yield

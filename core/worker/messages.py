@@ -62,6 +62,7 @@ class ModelSpec(Message, frozen=True):
     trust_remote_code: bool = False
     image_options: tuple[str, ...] = ()  #: for the processor's part for pictures, as core/base/options.py writes them
     chat_options: tuple[str, ...] = ()  #: for the chat template
+    device_map: str = ""  #: how accelerate spreads the layers over GPUs, such as ``auto``; empty: one device
     weights: str | None = None  #: the fingerprint that the folder's weights must have (core/store/weights.py)
 
 

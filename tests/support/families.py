@@ -15,12 +15,18 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 
-from tests.support import torchvision_stand_in
-from tests.support.family_parts import FAMILIES, LAYERS, NEURONS, REFUSED, SCANNED, SPECIAL
+from tests.support import family_refused, torchvision_stand_in
+from tests.support.family_grids import GRIDS
+from tests.support.family_parts import LAYERS, NEURONS, SPECIAL, Family
+from tests.support.family_squares import SQUARES
+from tests.support.family_tiles import TILES
 from tests.support.tiny import TEXTS
 
 __all__ = ["FAMILIES", "LAYERS", "NEURONS", "REFUSED", "SCANNED", "SHAPES", "make_family", "make_pictures"]
 
+FAMILIES: dict[str, Family] = {**SQUARES, **GRIDS, **TILES, **family_refused.REFUSED}  #: what ``make_family`` makes
+REFUSED = tuple(family_refused.REFUSED)
+SCANNED = tuple(name for name in FAMILIES if name not in REFUSED)
 SHAPES = ((160, 120), (90, 150))  #: width and height of two pictures that most families process differently
 
 

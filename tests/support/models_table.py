@@ -20,8 +20,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto import image_processing_auto, processing_auto
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from tests.support.families import REFUSED, SCANNED, make_tokenizer
-from tests.support.family_parts import FAMILIES
+from tests.support.families import FAMILIES, REFUSED, SCANNED, make_tokenizer
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.model.ffn import Ffn, FfnKind, check_formula, decoder_layers, named_ffns
 

@@ -33,6 +33,7 @@ class ModelLink:
             device=config.device,
             dtype=config.dtype,
             hook=manifest.hook,
+            device_map=config.device_map,
             image_options=manifest.model.image_options,
             chat_options=manifest.model.chat_options,
             weights=manifest.model.weights,

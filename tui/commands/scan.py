@@ -61,6 +61,13 @@ def scan(
     shard = None if long.shard is None else parse_shard(long.shard)
     if shard is not None and Ranks.of_environment() is not None:
         raise UsageError("--shard does not go with torchrun: its processes share the samples.", "Leave it out.")
+    if model.device_map and (
+        model.device != "auto" or Ranks.of_environment() is not None or control.control is not None
+    ):
+        raise UsageError(
+            "--device-map does not go with --device, --control or torchrun.",
+            "It spreads one model with its own weights over all GPUs of one process.",
+        )
     options = ScanOptions(
         hook=reading.hook or HookPoint.GATE,
         top_n=reading.top_n or 50,

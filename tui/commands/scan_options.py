@@ -22,6 +22,13 @@ from vlmscope.tui.commands.shared.options import (
 
 CONTROL = "Control"
 LONG = "Long scans"
+DEVICE_MAPS = ("auto", "balanced", "sequential")
+
+
+def _device_map(text: str) -> str:
+    if text not in DEVICE_MAPS and text != "":
+        raise UsageError(f"--device-map is {text!r}, not a way to spread layers.", f"Ways: {', '.join(DEVICE_MAPS)}.")
+    return text
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,17 @@ class ModelOptions:
     ] = None
     device: DeviceOption = "auto"
     dtype: DtypeOption = "auto"
+    device_map: Annotated[
+        str,
+        typer.Option(
+            "--device-map",
+            parser=_device_map,
+            metavar="auto|balanced|sequential",
+            help="Spread the model's layers over all GPUs, as accelerate does.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = ""
     revision: Annotated[
         str | None, typer.Option("--revision", help="The model's revision on the hub.", rich_help_panel=MODEL)
     ] = None

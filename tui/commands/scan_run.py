@@ -77,6 +77,7 @@ def run_job(job: Job) -> Manifest:
         model.dtype,
         options.hook,
         model.trust_remote_code,
+        device_map=model.device_map,
         image_options=model.images_given,
         chat_options=model.chat_given,
     )

@@ -221,3 +221,25 @@ def test_chat_options_reach_the_template(tmp_path: Path) -> None:
     assert told.info.chat_options == ("enable_thinking=false",)
     with pytest.raises(ModelError, match="does not read enable_thoughts"):
         load(ModelSpec(str(folder), device="cpu", chat_options=("enable_thoughts=false",)))
+
+
+def test_sizes_that_cannot_be_measured_are_samples_to_leave_out(tmp_path: Path) -> None:
+    """One odd picture does not end a scan; tiny ones are measured enlarged where the model does not mind."""
+    folder = make_family(tmp_path / "internvl", "internvl")
+    vlm = wrapped(folder, "internvl")
+    with pytest.raises(ModelError, match="cannot be measured"):  # nothing was measured yet: perhaps nothing can be
+        vlm.encode(prompt_of(vlm), "A train.", (1, 1))
+    large = vlm.encode(prompt_of(vlm), "A train.", (320, 240))
+    with pytest.raises(SamplesError, match="cannot be measured"):
+        vlm.encode(prompt_of(vlm), "A train.", (1, 1))
+    assert vlm.encode(prompt_of(vlm), "A train.", (8, 6)).layout == large.layout
+
+    class Refusing(type(vlm.processor.image_processor)):  # type: ignore[misc]
+        def preprocess(self, images: Any, **named: Any) -> Any:
+            if images[0][0].width == 33:
+                raise ValueError("absolute aspect ratio must be smaller than 200")
+            return super().preprocess(images, **named)
+
+    vlm.processor.image_processor.__class__ = Refusing
+    with pytest.raises(SamplesError, match=r"33 x 40 pixels: absolute aspect ratio"):
+        vlm.encode(prompt_of(vlm), "A train.", (33, 40))

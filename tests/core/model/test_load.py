@@ -19,7 +19,7 @@ from transformers import LlavaConfig, SiglipVisionConfig
 
 from tests.support import family_parts, torchvision_stand_in
 from tests.support.families import FAMILIES, make_family
-from tests.support.family_parts import llava_config
+from tests.support.family_squares import llava_config
 from tests.support.tiny import make_model
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.model import load as loading

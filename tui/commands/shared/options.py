@@ -201,6 +201,7 @@ class ScannedModelOptions:
             device,
             dtype,
             manifest.hook,
+            device_map=config.device_map if self.device is None else "",
             image_options=model.image_options,
             chat_options=model.chat_options,
             weights=model.weights,
