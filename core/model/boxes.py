@@ -143,7 +143,6 @@ def snapped(seen: Box, size: tuple[int, int], columns: int, rows: int) -> Box:
     crop = min(size)
     x, y = (1 - crop / width) / 2, (1 - crop / height) / 2
     near = _NEAR * np.array([seen[2] - seen[0], seen[3] - seen[1]] * 2) / np.array([columns, rows] * 2)
-    for candidate in (WHOLE, (x, y, 1 - x, 1 - y)):
-        if (np.abs(np.subtract(seen, candidate)) < near).all():
-            return candidate
-    return seen
+    off = {candidate: np.abs(np.subtract(seen, candidate)) for candidate in (WHOLE, (x, y, 1 - x, 1 - y))}
+    nearest = min(off, key=lambda candidate: float(off[candidate].max()))
+    return nearest if (off[nearest] < near).all() else seen

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
 Handler = Callable[[Any, Stopped], Message]
-CROP_SIDE = 1024  #: pixels of the longer side of a crop that is sent without loss; a photograph's would not fit
+CROP_SIDE = 1024  #: pixels of the longer side of a crop that is sent without loss, or searched; others are made smaller
 
 
 class Engine(Protocol):
@@ -99,13 +99,15 @@ class VlmEngine:
         return LensAnswer(request.image, request.sample, columns, visual, text)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
-        """Where the things are that phrases name, on the exact crop that the model sees."""
+        """Where the things are that phrases name, on the crop that the model sees."""
         from vlmscope.core.model.segmentation import Segmentation
 
         image = load_image(Path(request.image))
         if self._segmentation is None:
             self._segmentation = Segmentation(self.vlm.device)
-        return self._segmentation.segment(request, self.vlm.crop(image), self.vlm.sees(image.size)[0].grid, stopped)
+        # Masks have the crop's size, one for each box: a photograph's would take much memory.
+        crop, grid = fitted(self.vlm.crop(image), CROP_SIDE), self.vlm.sees(image.size)[0].grid
+        return self._segmentation.segment(request, crop, grid, stopped)
 
     def free(self) -> None:
         """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""

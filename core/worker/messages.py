@@ -235,7 +235,8 @@ class SegmentAnswer(Message, frozen=True):
     Attributes:
         weights: float32 (rows, columns), 0 to 1: how much of each cell of the layout's grid shows it, times the boxes'
             scores.
-        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that the model sees.
+        boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the crop that was searched: what the model sees, made smaller
+            if large.
         scores: float32 (N,), 0 to 1.
         labels: which words of the phrases each box answers to, as the detector's tokens spell them.
     """

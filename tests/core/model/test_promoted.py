@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.model_here import ModelHere
 from tests.support.tiny import make_images, make_model
@@ -16,6 +17,7 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.promoted import promoted
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.worker.messages import MapRequest, ModelSpec, PromotedRequest
+from vlmscope.core.worker.wire import MAX_HEAD
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,17 @@ async def test_the_engine_answers_and_sends_the_crop_only_when_asked(folder: Pat
     crop = (await model.ask(msgspec.structs.replace(request, crop=True))).crop
     sent = load_image(_saved(folder / "crop.png", crop))
     assert sent.tobytes() == vlm.crop(load_image(picture)).tobytes()
+
+
+async def test_a_photographs_crop_is_made_smaller_before_it_is_sent(folder: Path, vlm: Vlm) -> None:
+    path = folder / "photograph.png"
+    Image.effect_noise((3000, 2500), 80).convert("RGB").save(path)
+    assert vlm.crop(load_image(path)).size == (2500, 2500)
+    model = ModelHere(ModelSpec(str(folder / "model")))
+    request = MapRequest(Neuron(1, 0), str(path), vlm.prompt("What?"), "A red train.", 0, crop=True)
+    answer = await model.ask(request)
+    assert load_image(_saved(folder / "crop.png", answer.crop)).size == (1024, 1024)
+    assert len(answer.crop) < MAX_HEAD // 2  # as base64 it is larger by a third
 
 
 def _saved(path: Path, data: bytes) -> Path:
