@@ -149,11 +149,12 @@ class LayerArrays:
         self._files: dict[str, BinaryIO] = {}
         self._begin: dict[str, int] = {}
         whole = array_shapes(manifest)
+        header: Any = npy  # untyped before numpy 2.4
         for name in self._shapes:
             dtype, shape = whole[name]
             file = self._files[name] = (folder / f"{name}.npy").open("wb")
-            descr = npy.dtype_to_descr(np.dtype(dtype))
-            npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            descr = header.dtype_to_descr(np.dtype(dtype))
+            header.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
             self._begin[name] = file.tell()
 
     def __enter__(self) -> Self:

@@ -114,4 +114,5 @@ def _later(visual: NDArray[np.float32], delay: int) -> NDArray[np.float32]:
     """What stands ``delay`` patches later, row by row: float32 (rows, columns)."""
     row = visual.ravel()
     at = np.minimum(np.arange(row.size) + delay, row.size - 1)
-    return row[at].reshape(visual.shape)
+    later: NDArray[np.float32] = row[at].reshape(visual.shape)
+    return later
