@@ -266,7 +266,8 @@ async def test_a_notebook_that_cannot_be_read_is_told_once_and_browsing_goes_on(
         for _ in range(3):
             on.browse.look()
             await on.pilot.pause(0.02)
-        assert len(on.app._notifications) == 1
+        what, hint = on.notes.splitlines()
+        assert what.startswith("The notebook cannot be used: ") and hint == "Move the file away."
         await on.press("j")
         await on.settled()
         assert on.neuron == Neuron(0, 1)

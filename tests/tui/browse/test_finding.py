@@ -74,7 +74,7 @@ async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path) -> N
     async with running(scan) as on:
         before = on.state
         for line, reason in WRONG:
-            on.app.clear_notifications()
+            on.forget_notes()
             await on.type(line)
             await on.until(lambda reason=reason: reason in on.notes)  # type: ignore[misc]
             assert on.state == before
