@@ -203,7 +203,7 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether nothing is done in the background."""
-        return self.browse.tasks.idle and self.browse.requests.idle
+        return self.browse.controllers.tasks.idle and self.browse.controllers.requests.idle
 
     @property
     def page(self) -> str:
