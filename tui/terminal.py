@@ -146,8 +146,8 @@ class TerminalDriver(LinuxDriver):
                     text = decode(data)
                     if between and self._is_paste(text):
                         self.process_message(Paste(text))
-                    else:
-                        self._take(list(parser.feed(self._bounded(text))))
+                    elif bounded := self._bounded(text):  # the parser takes an empty text for the end of all input
+                        self._take(list(parser.feed(bounded)))
                     between = self._pasting is None and "\x1b" not in text
                 self._take(list(parser.tick()))
 

@@ -51,6 +51,20 @@ def test_a_megabyte_is_cut_and_the_next_key_is_obeyed(terminal: Terminal, marked
 
 
 @pytest.mark.slow
+def test_letters_that_arrive_in_parts_are_whole(terminal: Terminal) -> None:
+    terminal.send("t")
+    terminal.until(lambda screen: "tags of" in screen)
+    for letter in "汉字":
+        for part in letter.encode():
+            terminal.send_all(bytes([part]))
+            terminal.read(0.3)
+    terminal.until(lambda screen: "汉" in screen and "字" in screen)
+    terminal.send("\x15\x1b")
+    terminal.until(lambda screen: "tags of" not in screen)
+    assert terminal.quit() == 0
+
+
+@pytest.mark.slow
 def test_a_paste_where_nothing_is_typed_does_not_hold_up_the_screen(terminal: Terminal) -> None:
     before = terminal.memory_mb()
     sender = threading.Thread(target=terminal.send_all, args=(b"z" * 300_000,))
