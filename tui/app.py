@@ -22,7 +22,7 @@ from textual.widgets import Button, Input, OptionList
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.signals import Stopped, exit_code
+from vlmscope.core.base.signals import Stopped, asked, exit_code
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import keys
@@ -99,6 +99,8 @@ class VlmscopeApp(App[None]):
         return self.browse
 
     def on_mount(self) -> None:
+        if number := asked():
+            self.leave(number)
         self.set_keymap(self._config.keys)
         unknown = keys.unknown_ids(self._config.keys)
         if unknown:

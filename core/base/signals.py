@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Self
+from typing import ClassVar, Self
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _STREAMS = (1, 2)  # stdout, stderr
@@ -29,7 +29,10 @@ class Ending:
 
     Attributes:
         number: the first signal; 0 if there was none.
+        running: those whose block is running.
     """
+
+    running: ClassVar[list["Ending"]] = []
 
     def __init__(self, react: Callable[["Ending"], None], numbers: tuple[signal.Signals, ...] = ENDING) -> None:
         self.number = 0
@@ -41,9 +44,11 @@ class Ending:
         if threading.current_thread() is threading.main_thread():
             taken = [one for one in self._numbers if one == signal.SIGINT or signal.getsignal(one) != signal.SIG_IGN]
             self._before = {one: signal.signal(one, self._take) for one in taken}
+        Ending.running.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        Ending.running.remove(self)
         for one, handler in self._before.items():
             signal.signal(one, handler)
 
@@ -63,6 +68,15 @@ class Ending:
         if number == signal.SIGHUP:
             drop_lost_terminal()
         self._react(self)
+
+
+def asked() -> int:
+    """The signal that has asked the program to end, 0 if none has.
+
+    A signal's exception is lost where Python ignores exceptions, as in a callback of the garbage collector: who begins
+    something long asks here first.
+    """
+    return next((ending.number for ending in Ending.running if ending.number), 0)
 
 
 class Stopped(KeyboardInterrupt):

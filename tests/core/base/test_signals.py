@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from vlmscope.core.base.signals import ENDING, Ending, Stopped, as_ctrl_c, at_once, exit_code
+from vlmscope.core.base.signals import ENDING, Ending, Stopped, as_ctrl_c, asked, at_once, exit_code
 
 OTHERS = [one for one in ENDING if one != signal.SIGINT]
 
@@ -82,3 +82,12 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == before
+
+
+def test_a_signal_whose_exception_is_lost_is_still_known_while_its_block_runs() -> None:
+    with as_ctrl_c():
+        assert asked() == 0
+        with pytest.raises(Stopped):  # Python would ignore it in a callback of the garbage collector
+            send(signal.SIGTERM)
+        assert asked() == signal.SIGTERM
+    assert asked() == 0

@@ -1,5 +1,6 @@
 """Keys that come before the screen is up, in bursts, twice, or on a terminal of no size: none ends the program."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.support.screen_app import Driver, running
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.signals import Ending
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.app import SafeCommandPalette, VlmscopeApp
 from vlmscope.tui.browse.pace import Pace
@@ -211,3 +213,11 @@ async def test_every_page_in_a_terminal_of_no_size(scan: Path, size: tuple[int, 
             for pane in ("tab", "tab"):
                 await on.press(mode, pane, "J", "K", "l", "l", "l", "l", "h", "j", "k", mode)
         await on.settled()
+
+
+async def test_a_signal_that_was_lost_before_the_screen_was_up_ends_it(scan: Path) -> None:
+    with Ending(lambda _: None):
+        signal.raise_signal(signal.SIGTERM)
+        async with running(scan) as on:
+            await on.until(lambda: not on.app.is_running)
+        assert on.app.return_code == 128 + signal.SIGTERM
