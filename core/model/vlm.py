@@ -104,6 +104,11 @@ class Vlm:
         return tuple(self.device if device.type == "meta" else device for device in found)  # meta: kept elsewhere
 
     @cached_property
+    def processor_digest(self) -> str:
+        """What the processor makes of a fixed picture and text, as SHA-256: 64 hexadecimal digits."""
+        return self._processing.digest()
+
+    @cached_property
     def info(self) -> ModelInfo:
         """The model's entry in a manifest; a folder is named by its absolute path."""
         config: Any = self.model.config
@@ -115,7 +120,7 @@ class Vlm:
             layers=self.layers,
             neurons=self.neurons,
             weights=weights_fingerprint(self.name),
-            processor=self._processing.digest(),
+            processor=self.processor_digest,
             image_options=written_options(self._processing.image_options),
             chat_options=written_options(self._processing.chat_options),
         )
