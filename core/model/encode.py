@@ -147,6 +147,18 @@ class Encoder:
         text = slice(spelled.text[0], spelled.text[-1] + 1)
         return Encoded(prompt, words, ids, prompted.visual, text, tokens, prompted.layout, prompted.seen)
 
+    def excess(self, prompt: str, words: str, size: _Size) -> int:
+        """By how many tokens prompt, picture and description are longer than the decoder takes; 0 if they fit.
+
+        Args:
+            words: the description, not empty, without white space around it. size: of the picture.
+
+        Raises:
+            ModelError, SamplesError: as ``prompted``.
+        """
+        ids = self._processing.spelled(self.prompted(prompt, size).expanded, words).ids
+        return max(0, len(ids) - self._context)
+
     def inputs(self, encoded: Sequence[Encoded], images: Sequence[Image.Image]) -> Inputs:
         """A batch as the model's own processor makes it, padded on the right. Several threads may call it at once.
 

@@ -172,9 +172,15 @@ class Vlm:
     def describe(self, images: Sequence[Image.Image], prompt: str, stopped: Stopped = not_cancelled) -> list[str]:
         """Let the model continue after ``prompt``, greedily, at most 300 tokens for each image.
 
+        A description that fills the model's context loses its last tokens, so that it can be encoded.
+
         Raises:
+            SamplesError: if the model takes no picture of an image's size; the model has not run then.
+            ModelError: as ``encode``.
             Cancelled: when ``stopped`` turns true, which is read after every token.
         """
+        for image in images:
+            self.encoder.prompted(prompt, image.size)
 
         class Stop(StoppingCriteria):
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
@@ -193,8 +199,22 @@ class Vlm:
             )
         check(stopped, "The description was stopped.")
         new: list[list[int]] = out[:, length:].tolist()
-        texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [self._fitting(prompt, self._until_end(ids), image.size) for ids, image in zip(new, images, strict=True)]
+
+    def _fitting(self, prompt: str, ids: list[int], size: tuple[int, int]) -> str:
+        """The text of a description's tokens, of fewer where the whole is longer than the context.
+
+        Tokenised again a text may have more tokens than the model wrote: a space before it, characters in parts.
+        """
+        whole = text = self._text(ids)
+        while text and (excess := self.encoder.excess(prompt, text, size)):
+            ids = ids[: max(0, len(ids) - excess)]
+            text = self._text(ids)
+        return text or whole
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.processor.decode(ids, skip_special_tokens=True)
+        return text.strip()
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """The tokens before the end token. A row that ends early is padded, perhaps with a token that is text."""

@@ -116,9 +116,11 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
             continue
         try:
             path = data.root / source.image
-            if source.description is None:
-                load_image(path)  # raises the reason why the model could not describe it
+            if source.description is None:  # this and the next "encode" raise why the model could not describe it
+                load_image(path)
             size = image_size(path)
+            if source.description is None:
+                vlm.encode(prompt, "a", size)
             one = vlm.encode(prompt, source.description or "", size)
             check_layout(one.layout)
             if saved is not None and len(one.tokens) > saved.text_tokens_max:
