@@ -133,7 +133,7 @@ class VlmscopeApp(App[None]):
 
     def action_help_quit(self) -> None:
         """ctrl+c stops what runs; where nothing does, the user reads how to quit."""
-        if self.browse.stop_work():
+        if self.browse.controllers.stop():
             return
         quit_key = keys.keys_of("quit", self._config.keys)[0]
         self.notify(f"{quit_key} quits; ctrl+c stops what the model does.", markup=False)
@@ -230,9 +230,9 @@ class VlmscopeApp(App[None]):
         if not self._exit:
             with self.browse.guard():
                 await self.browse.keep_typed()
-                await self.browse.close()
+                await self.browse.controllers.close()
             self.exit(return_code=exit_code(self._left_by))
 
     async def action_quit(self) -> None:
-        await self.browse.close()
+        await self.browse.controllers.close()
         self.exit()

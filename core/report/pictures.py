@@ -26,6 +26,7 @@ def facts(
 ) -> dict[str, str]:
     """What a picture of a top sample shows, for its text chunks: the neuron's address, the activation, the scale."""
     sample = example.sample
+    cover = {} if example.cover is None else {"Cover": f"{example.cover + 1} of {sample.layout.covers}"}
     return {
         "Software": "vlmscope",
         "Neuron": str(neuron),
@@ -33,6 +34,7 @@ def facts(
         "Scale": f"norm 0 to 10; 10 is the neuron's maximum activation, {example.maximum:.6g}",
         "Colour map": colour_map.value,
         "Sample": f"rank {example.rank + 1}, number {sample.index}, {sample.image}",
+        **cover,
         "Description": sample.description,
         "Model": manifest.model.name,
         "Hook": manifest.hook.value,

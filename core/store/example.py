@@ -1,7 +1,7 @@
 """One sample of a scan, and one neuron's activation on it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Example:
         map_layout: where these look: ``sample.layout``, or a plain grid that the scan has pooled them to.
         text_map: float32 (tokens,), read from 8 bits too.
         read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
+        cover: the one cover of the crop that the visual values are of, from 0; None for all.
         exact: maps and crop are not the scan's, but the model's own answer, float32 and a lossless PNG.
     """
 
@@ -91,6 +92,7 @@ class Example:
     text_map: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
     exact: bool = False
+    cover: int | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -101,6 +103,13 @@ class Example:
     def visual_map(self) -> NDArray[np.float32] | None:
         """The visual values on ``grid``: float32 (rows, columns), the largest of the tokens of each cell."""
         return None if self.visual_values is None else self.map_layout.cells(self.visual_values, *self.grid)
+
+    def of_cover(self, cover: int) -> "Example":
+        """The same with the visual values of one of ``map_layout``'s covers alone: their map is on its own grid."""
+        own = self.map_layout.cover == cover
+        values = None if self.visual_values is None else self.visual_values[own]
+        layout = VisualLayout(self.map_layout.edges[own], np.zeros(int(own.sum()), dtype=np.uint8))
+        return replace(self, visual_values=values, map_layout=layout, cover=cover)
 
     @property
     def peak_place(self) -> tuple[int, int] | None:

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image
+from textual.notifications import Notification, Notifications
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -149,11 +151,27 @@ class FakeModel(Answering):
         self.calls.append("close")
 
 
+class AllNotifications(Notifications):
+    """Also keeps what has left the screen: a test on a busy machine reads it seconds later."""
+
+    def __init__(self, so_far: Notifications) -> None:
+        super().__init__()
+        self.kept: list[Notification] = []
+        for note in so_far:
+            self.add(note)
+
+    def add(self, notification: Notification) -> Self:
+        self.kept.append(notification)
+        super().add(notification)
+        return self
+
+
 class Driver:
     """The running app, with short names for what tests look at."""
 
     def __init__(self, app: VlmscopeApp, pilot: Pilot[None]) -> None:
         self.app = app
+        self.app._notifications = self._notifications = AllNotifications(app._notifications)
         self.pilot = pilot
         self.models: list[FakeModel] = []
         self.unexpected = False  # whether the test makes something fail that nobody expects
@@ -185,7 +203,7 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether nothing is done in the background."""
-        return self.browse.tasks.idle and self.browse.requests.idle
+        return self.browse.controllers.tasks.idle and self.browse.controllers.requests.idle
 
     @property
     def page(self) -> str:
@@ -211,8 +229,12 @@ class Driver:
 
     @property
     def notes(self) -> str:
-        """All notifications so far."""
-        return "\n".join(f"{note.title}: {note.message}" for note in self.app._notifications)
+        """All notifications since the app began, or since ``forget_notes``."""
+        return "\n".join(f"{note.title}: {note.message}" for note in self._notifications.kept)
+
+    def forget_notes(self) -> None:
+        """Let ``notes`` begin again."""
+        self._notifications.kept.clear()
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

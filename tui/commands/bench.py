@@ -66,7 +66,7 @@ def scan(
         str | None,
         typer.Option(
             "--model",
-            help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'; default: demo.",
+            help="A vision-language model: a hub name, a folder, or 'demo'; default: demo.",
             rich_help_panel=MODEL,
         ),
     ] = None,

@@ -39,7 +39,7 @@ class ModelOptions:
         str,
         typer.Option(
             "--model",
-            help="A LLaVA-1.5 model: a hub name, a folder, or 'demo'.",
+            help="A vision-language model: a hub name, a folder, or 'demo'.",
             rich_help_panel=MODEL,
             show_default=False,
         ),

@@ -38,6 +38,15 @@ def show(
             help="The top sample to show, from 1 (the best).",
         ),
     ] = None,
+    cover: Annotated[
+        int | None,
+        typer.Option(
+            "--cover",
+            parser=number("--cover", "1", int),
+            metavar="N",
+            help="The map of one cover of the picture alone, from 1, where the visual tokens cover it more than once.",
+        ),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=0, help="Top samples that the text lists.")] = 10,
     json: JsonOption = False,
     png: Annotated[
@@ -53,10 +62,12 @@ def show(
     neuron.check_within(store.layers, store.neurons)
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
     picked = _pick(page, rank)
+    if picked is not None and cover is not None:
+        picked = _one_cover(picked, cover)
     if png is not None:
         output.write_png(png, neuron_png(page, picked, colour_map))
     if json:
-        output.write_json(as_json(page, picked if rank is not None else None))
+        output.write_json(as_json(page, picked if rank is not None or cover is not None else None))
     elif png is None:
         target = output.console()
         output.write_lines(as_lines(page, picked, top, colour_map, target), target)
@@ -148,3 +159,17 @@ def _pick(page: ShownNeuron, rank: int | None) -> Example | None:
             f"Ranks go from 1, the best, to {len(page.samples)}.",
         )
     return page.samples[rank - 1]
+
+
+def _one_cover(example: Example, cover: int) -> Example:
+    """The sample with the map of one cover, counted from 1."""
+    covers = example.sample.layout.covers
+    if not 1 <= cover <= covers:
+        times = "once" if covers == 1 else f"{covers} times"
+        raise UsageError(
+            f"--cover {cover} is out of range: the visual tokens cover sample {example.rank + 1} {times}.",
+            "Leave --cover out: the map is of all visual tokens." if covers == 1 else f"Covers go from 1 to {covers}.",
+        )
+    if example.map_layout.covers != covers:
+        raise UsageError("This scan keeps pooled maps, without covers.", "Leave --cover out for the map of all.")
+    return example.of_cover(cover - 1)

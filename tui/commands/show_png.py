@@ -41,8 +41,9 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
         [] if picked.text_norms is None else list(zip(picked.sample.tokens, picked.text_norms.tolist(), strict=True))
     )
     if not (norms > 0).any() and not any(norm > 0 for _, norm in tokens):
+        where = "" if picked.cover is None else f"cover {picked.cover + 1} of "
         raise PictureError(
-            f"{page.neuron} does not activate on sample {picked.rank + 1}: its picture is blank.",
+            f"{page.neuron} does not activate on {where}sample {picked.rank + 1}: its picture is blank.",
             "Choose another sample with --sample, or another neuron.",
         )
     crop = open_crop(picked.read_crop())

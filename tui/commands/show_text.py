@@ -131,7 +131,8 @@ def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:
     if layout.is_plain:
         return [head]
     (rows, columns), covers = top.grid, f"{layout.covers} cover{'' if layout.covers == 1 else 's'}"
-    return [head, row(f"{len(layout)} visual tokens in {covers} of the picture; the map is {rows} x {columns}")]
+    which = "the map" if top.cover is None else f"the map of cover {top.cover + 1}"
+    return [head, row(f"{len(layout)} visual tokens in {covers} of the picture; {which} is {rows} x {columns}")]
 
 
 def _norm(activation: float, maximum: float) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
@@ -69,7 +70,7 @@ class Filter:
     fragile: bool = False
     layers: tuple[int, int] | None = None
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether the list is the same whichever layer is on the page."""
         return self.all_layers or self.layers is not None

@@ -253,7 +253,7 @@ async def test_what_another_vlmscope_writes_appears(scan: Path, api: ApiServer) 
         with notebook(scan) as other:
             mine = other.explanations(Neuron(0, 0))[0].explanation
             other.add_explanation(Neuron(0, 0), Explanation(**vars(mine) | {"text": "written elsewhere"}))
-        on.browse.look()
+        on.browse.controllers.look()
         await on.until(lambda: "written elsewhere" in on.page)
 
 
@@ -264,9 +264,10 @@ async def test_a_notebook_that_cannot_be_read_is_told_once_and_browsing_goes_on(
     async with running(scan) as on:
         await on.until(lambda: "no notebook" in on.page)
         for _ in range(3):
-            on.browse.look()
+            on.browse.controllers.look()
             await on.pilot.pause(0.02)
-        assert len(on.app._notifications) == 1
+        what, hint = on.notes.splitlines()
+        assert what.startswith("The notebook cannot be used: ") and hint == "Move the file away."
         await on.press("j")
         await on.settled()
         assert on.neuron == Neuron(0, 1)

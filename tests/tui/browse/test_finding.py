@@ -74,7 +74,7 @@ async def test_a_wrong_command_is_explained_and_changes_nothing(scan: Path) -> N
     async with running(scan) as on:
         before = on.state
         for line, reason in WRONG:
-            on.app.clear_notifications()
+            on.forget_notes()
             await on.type(line)
             await on.until(lambda reason=reason: reason in on.notes)  # type: ignore[misc]
             assert on.state == before
@@ -121,8 +121,8 @@ async def test_each_threshold_has_its_command(scan: Path) -> None:
 
 async def test_the_last_of_two_quick_thresholds_wins_though_labels_come_from_a_thread(scan: Path) -> None:
     async with running(scan, pace=Pace(small=0)) as on:
-        on.browse.find.relabel(Thresholds(T_v=9))
-        on.browse.find.relabel(Thresholds(T_v=1))
+        on.browse.controllers.find.relabel(Thresholds(T_v=9))
+        on.browse.controllers.find.relabel(Thresholds(T_v=1))
         await on.until(lambda: on.state.thresholds.T_v == 1)
         await on.until(lambda: on.idle)
         await on.pilot.pause()

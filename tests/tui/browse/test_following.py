@@ -68,7 +68,7 @@ async def test_so_do_the_lines_of_a_small_screen(growing: Growing) -> None:
         await caught_up(driver, 6)
         assert "scanning 6 of 12 (50 %)" in driver.title
         assert "6 of 12" in driver.browse.query_one(FoldedStrip).text
-        _ = driver.browse.model_link.client
+        _ = driver.browse.controllers.model_link.client
         driver.models[0].tell(Phase.READY)
         await driver.until(lambda: "model: ready" in driver.title)
         assert "scanning" in driver.title
@@ -82,7 +82,7 @@ async def test_a_shard_says_which_it_is_and_its_end_is_no_more_looked_for(scan: 
         shard.save(4)
         await caught_up(driver, 4)
         assert "shard 2/3 done, 4 of 4" in driver.title
-        assert not driver.browse.follow.following
+        assert not driver.browse.controllers.follow.following
 
 
 async def test_labels_and_all_that_follows_from_them_are_new(growing: Growing) -> None:
@@ -132,7 +132,7 @@ async def test_labels_that_were_asked_of_the_checkpoint_before_are_dropped(growi
 
 async def test_what_the_user_chose_stays(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        await driver.browse.find.set_filter(Filter(all_layers=True))
+        await driver.browse.controllers.find.set_filter(Filter(all_layers=True))
         await driver.type(":sort maximum")
         await driver.type("/unknown")
         await driver.type(":2.17")
@@ -153,7 +153,7 @@ async def test_what_the_user_chose_stays(growing: Growing) -> None:
 async def test_the_cursor_stays_on_its_line_when_rows_come_and_go_above_it(growing: Growing) -> None:
     async with running(growing.out, size=(140, 20)) as driver:
         filter_ = Filter(label=Label.TEXT, all_layers=True)
-        await driver.browse.find.set_filter(filter_)
+        await driver.browse.controllers.find.set_filter(filter_)
         await driver.settled()
         driver.browse.show(driver.session.go_row(len(driver.scene.selection) // 2))
         await driver.settled()
@@ -172,7 +172,7 @@ async def test_the_cursor_stays_on_its_line_when_rows_come_and_go_above_it(growi
 
 async def test_a_neuron_that_is_no_longer_in_the_list_stays_on_the_page(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        await driver.browse.find.set_filter(Filter(label=Label.VISUAL))
+        await driver.browse.controllers.find.set_filter(Filter(label=Label.VISUAL))
         at = driver.neuron
         growing.save(6, lean=0.0)
         await caught_up(driver, 6)
@@ -184,7 +184,7 @@ async def test_a_neuron_that_is_no_longer_in_the_list_stays_on_the_page(growing:
 
 async def test_a_list_that_was_scrolled_away_by_the_mouse_stays_there(growing: Growing) -> None:
     async with running(growing.out, size=(140, 16)) as driver:
-        await driver.browse.find.set_filter(Filter(all_layers=True))
+        await driver.browse.controllers.find.set_filter(Filter(all_layers=True))
         await driver.pilot.pause()
         driver.list.scroll_to(y=60, animate=False, immediate=True)
         growing.save(6, lean=0.8)
@@ -211,7 +211,7 @@ async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:
         assert driver.app.screen.query_one(TextArea).text == "trains"
         await driver.press(*"ets", "escape")
         await driver.until(lambda: bool(driver.scene.noted.has(MarkBit.NOTE)[1]))
-        entry = await driver.browse.notebook_link.write(lambda notebook: notebook.entry(Neuron(0, 1)))
+        entry = await driver.browse.controllers.notebook_link.write(lambda notebook: notebook.entry(Neuron(0, 1)))
         assert entry.note == "trainsets"
         assert entry.neuron == driver.neuron
 
@@ -292,18 +292,18 @@ async def test_a_whole_scan_says_so_and_is_no_longer_looked_at(growing: Growing)
         await caught_up(driver, 12)
         assert "· gate · 12 samples · N 8" in driver.title
         assert "The scan is whole." in driver.notes
-        assert not driver.browse.follow.following
+        assert not driver.browse.controllers.follow.following
         assert driver.scene.columns.concepts is not None
         assert driver.scene.has_concepts
         assert "found when" not in driver.screen
         (growing.out / "manifest.json").unlink()
-        await driver.browse.follow.look()
+        await driver.browse.controllers.follow.look()
         assert "cannot be read" not in driver.notes
 
 
 async def test_a_whole_scan_is_not_looked_at_at_all(scan: Path) -> None:
     async with running(scan) as driver:
-        assert not driver.browse.follow.following
+        assert not driver.browse.controllers.follow.following
 
 
 async def test_a_folder_that_vanishes_is_told_once_and_what_was_read_stays(growing: Growing) -> None:
@@ -312,7 +312,7 @@ async def test_a_folder_that_vanishes_is_told_once_and_what_was_read_stays(growi
         growing.out.rename(away)
         await driver.until(lambda: "cannot be read any more" in driver.notes)
         for _ in range(5):
-            await driver.browse.follow.look()
+            await driver.browse.controllers.follow.look()
         assert driver.notes.count("cannot be read any more") == 1
         await driver.press("j")
         assert driver.neuron == Neuron(0, 1)

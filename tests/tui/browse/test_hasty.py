@@ -102,7 +102,7 @@ async def test_the_shares_and_the_help_are_left_once(scan: Path) -> None:
 async def test_a_question_is_answered_once(scan: Path) -> None:
     answers = []
     async with running(scan) as on:
-        on.browse.post(AskConfirm("pay", ["much"], lambda: answers.append("yes")))
+        on.browse.posts.take(AskConfirm("pay", ["much"], lambda: answers.append("yes")))
         await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
         await burst(on, "yy\x1b")
         assert on.app.screen is on.browse

@@ -142,7 +142,7 @@ async def test_the_score_that_was_just_made_is_shown_as_one_of_several(pictured:
         await on.until(lambda: "example 1 of" in on.page)
         (first,) = scores(pictured, Neuron(0, 0))
         better = {**first.body, "backend": "oracle", "independent": True}
-        await on.browse.notebook_link.write(
+        await on.browse.controllers.notebook_link.write(
             lambda notebook: notebook.add_score(first.explanation_id, "oracle", better, "2026-01-01T00:00:00+00:00")
         )
         await on.press("s")

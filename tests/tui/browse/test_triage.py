@@ -237,7 +237,7 @@ async def test_a_search_reads_the_notebook_once_and_follows_what_is_written(
         assert len(read) == 1
         with notebook(scan) as other:
             other.set_note(Neuron(3, 6), "a lighthouse")
-        on.browse.look()
+        on.browse.controllers.look()
         await on.until(lambda: on.scene.noted.bits_of(Neuron(3, 6)) > 0)
         await on.type("/lighthouse")
         await on.until(lambda: on.neuron == Neuron(3, 6))

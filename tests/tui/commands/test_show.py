@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,13 @@ from rich.console import Console
 
 from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
 from vlmscope.core.notebook.notebook import notebook_path
 from vlmscope.core.store.arrays import array_shapes
+from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
@@ -144,6 +146,80 @@ def test_a_sample_of_tiles_has_its_map_on_their_grid(tiled: Path, capsys: pytest
         frame = next(line for line in text.splitlines() if line.startswith("+--"))
         assert len(frame) == 2 * columns + 2 and text.count("\n|") == rows
     assert {layout.covers for layout in layouts} == {1, 2}
+
+
+def of_layout(scan: Path, covers: int) -> Example:
+    """The first top sample of L0/N1 whose picture is covered so often."""
+    store = ScanStore(scan)
+    tops = (store.example(Neuron(0, 1), rank, Thresholds()) for rank in range(8))
+    return next(top for top in tops if top.sample.layout.covers == covers)
+
+
+@pytest.mark.parametrize(("cover", "grid"), [(1, (4, 4)), (2, (8, 12))])
+def test_one_cover_is_shown_alone(
+    tiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], cover: int, grid: tuple[int, int]
+) -> None:
+    top = of_layout(tiled, 2)
+    assert top.visual_values is not None
+    shown = top.visual_values[top.sample.layout.cover == cover - 1].reshape(grid)
+    rows, columns = grid
+    line = [str(tiled), "L0/N1", "--sample", str(top.rank + 1), "--cover", str(cover)]
+
+    found = run_json(capsys, *line)["sample"]
+    assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), shown)
+    assert found["layout"] == {"tokens": 112, "covers": 2, "grid": [rows, columns]}
+
+    assert main(["show", *line]) == 0
+    text = capsys.readouterr().out
+    assert f"112 visual tokens in 2 covers of the picture; the map of cover {cover} is {rows} x {columns}" in text
+    norms = norm(shown, top.maximum)
+    crop = open_crop(top.read_crop())
+    drawn = glyph_rows(norms, *_glyphs(grid, crop))
+    assert [line.strip("|") for line in text.splitlines() if line.startswith("|")] == drawn
+
+    assert main(["show", *line, "--png", str(tmp_path / "a.png"), "--colour-map", "grey"]) == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["Cover"] == f"{cover} of 2"
+        factor = round(336 / max(crop.size))
+        width, height = factor * crop.width, factor * crop.height
+        right = picture.convert("RGB").crop((width + 12, 0, 2 * width + 12, height))
+    whole = crop.resize((width, height), Image.Resampling.NEAREST)
+    assert np.array_equal(np.asarray(right), np.asarray(overlay(whole, norms, ColourMap.GREY)))
+
+
+@pytest.mark.parametrize(
+    ("covers", "cover", "said"),
+    [
+        (2, "3", "Covers go from 1 to 2."),
+        (2, "0", "Covers go from 1 to 2."),
+        (1, "2", "once"),
+        (1, "two", "not a whole number"),
+    ],
+)
+def test_a_cover_that_is_not_there_is_refused(
+    tiled: Path, capsys: pytest.CaptureFixture[str], covers: int, cover: str, said: str
+) -> None:
+    rank = of_layout(tiled, covers).rank + 1
+    assert main(["show", str(tiled), "L0/N1", "--sample", str(rank), "--cover", cover]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.out == ""
+
+
+def test_pooled_maps_have_no_covers(tiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pooled = tmp_path / "pooled"
+    shutil.copytree(tiled, pooled)
+    manifest = read_manifest(pooled).model_copy(update={"map_cells": 4})
+    (pooled / "manifest.json").write_text(manifest.model_dump_json())
+    line = ["show", str(pooled), "L0/N1", "--sample", str(of_layout(tiled, 2).rank + 1)]
+    assert main(line) == 0
+    assert "2 covers of the picture; the map is 4 x 4" in capsys.readouterr().out
+    assert main([*line, "--cover", "2"]) == 2
+    assert "This scan keeps pooled maps, without covers." in capsys.readouterr().err
+
+
+def test_the_only_cover_is_the_whole_map(tiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [str(tiled), "L0/N1", "--sample", str(of_layout(tiled, 1).rank + 1)]
+    assert run_json(capsys, *line, "--cover", "1") == run_json(capsys, *line)
 
 
 def test_pictures_keep_the_shape_of_the_crop(tiled: Path, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""What controllers post, done on the screen: repaints, a later checkpoint, messages to the user, questions."""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from vlmscope.core.base.text import plain
+from vlmscope.tui import keys
+from vlmscope.tui.browse import incoming
+from vlmscope.tui.messages import Ask, AskConfirm, Copy, LoadPage, NewCheckpoint, Notice, Posted, Repaint, Scored
+from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.state import Mode, Pane, place_asked_at
+from vlmscope.tui.widgets.neuron_list import NeuronList
+
+if TYPE_CHECKING:
+    from vlmscope.tui.browse.screen import BrowseScreen
+
+
+class Posts:
+    """Takes what is posted to ``screen``."""
+
+    def __init__(self, screen: "BrowseScreen") -> None:
+        self._screen = screen
+        self._changed = Changed.NOTHING
+
+    def take(self, posted: Posted) -> None:
+        """Do what a controller asks for. Repaints of one turn of the event loop are one paint."""
+        screen = self._screen
+        if not screen.is_running:
+            return
+        match posted:
+            case Repaint(changed):
+                if changed is Changed.NOTHING:
+                    return
+                if self._changed is Changed.NOTHING:
+                    screen.call_later(self._paint)
+                self._changed |= changed
+            case LoadPage():
+                if not screen.session.scene.stale:
+                    screen.show(screen.load_page())
+            case NewCheckpoint(columns):
+                self._replace_store(columns)
+            case Notice():
+                self.notify(posted)
+            case Copy(text):
+                screen.app.copy_to_clipboard(text)
+            case Scored():
+                self._take_score(posted)
+            case _:
+                self.open(posted)
+
+    def _paint(self) -> None:
+        changed, self._changed = self._changed, Changed.NOTHING
+        self._screen.show(changed)
+
+    def _replace_store(self, columns: Columns) -> None:
+        """Take a later checkpoint; the cursor stays on its line of the screen."""
+        screen = self._screen
+        neurons, cursor = screen.query_one(NeuronList), screen.session.scene.cursor
+        line = None if cursor is None else cursor - neurons.scroll_offset.y
+        screen.show(incoming.replace_store(screen.session, columns) | screen.load_page())
+        if line is not None:
+            neurons.put_cursor_on(line)
+
+    def _take_score(self, scored: Scored) -> None:
+        """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
+        screen = self._screen
+        session = screen.session
+        there = (
+            place_asked_at(session.state) == scored.asked_at and screen.app.screen is screen and screen.focused is None
+        )
+        key = keys.keys_of("score", screen.config.keys)[0]
+        self.notify(Notice(scored.text if there else f"{scored.text} {key} shows it there.", None))
+        if there:
+            screen.show(session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
+
+    def notify(self, notice: Notice) -> None:
+        """Show a message; text from outside becomes harmless."""
+        lines = "\n".join(plain(line) for line in notice.text.splitlines())
+        self._screen.app.notify(
+            lines, title=notice.title, severity=notice.severity, timeout=notice.timeout, markup=False
+        )
+
+    def open(self, question: Ask) -> Awaitable[None]:
+        """Open the dialog of a question; awaited, until the dialog takes the keys."""
+        if isinstance(question, AskConfirm):
+            from vlmscope.tui.dialogs.confirm import ConfirmScreen
+
+            return self._screen.app.push_screen(ConfirmScreen(question))
+        from vlmscope.tui.dialogs.choice import ChoiceScreen
+
+        return self._screen.app.push_screen(ChoiceScreen(question))

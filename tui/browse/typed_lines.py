@@ -1,0 +1,125 @@
+"""Lines that are typed below the page: a search, a command, a picture, tags, a folder; and what an entered one does."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlmscope.core.base.errors import UsageError
+from vlmscope.core.method.labels import Label
+from vlmscope.tui import command_line, keys
+from vlmscope.tui.command_line import Command, read_command
+from vlmscope.tui.dialogs import drafts
+from vlmscope.tui.messages import Notice
+from vlmscope.tui.views.state import Order
+
+if TYPE_CHECKING:
+    from vlmscope.tui.browse.screen import BrowseScreen
+    from vlmscope.tui.widgets.prompt_line import PromptLine
+
+
+class TypedLines:
+    """The one line that is typed on ``screen``, in the place of the key bar; its draft survives the program."""
+
+    def __init__(self, screen: "BrowseScreen") -> None:
+        self._screen = screen
+        self._neuron = screen.session.state.neuron  # that the line is about
+        self._line: PromptLine | None = None
+        self._draft = Path()
+
+    async def search(self) -> None:
+        placeholder = "a word of the concepts, 27.3900, an index of this layer, or a label: high-confidence visual"
+        await self._open("search", "/", placeholder)
+
+    async def picture(self) -> None:
+        placeholder = f"PATH [PROMPT] · {keys.keys_of('back', self._screen.config.keys)[0]} leaves"
+        await self._open("picture", "picture ", placeholder)
+
+    async def tags(self) -> None:
+        prompt = f"tags of {self._screen.session.state.neuron} "
+        await self._open("tags", prompt, "trains, check again", value=self._screen.controllers.triage.tags)
+
+    async def export(self) -> None:
+        await self._open("export", "export the kept neurons to ", "a folder to make", value="vlmscope-report")
+
+    async def command(self) -> None:
+        names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
+        names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
+        names += [f"label {word}" for word in (*(label.word for label in Label), command_line.HIGH_WORDS[0], "all")]
+        names += [f"sort {order}" for order in Order]
+        await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+
+    async def _open(
+        self, prompt: str, word: str, placeholder: str, suggestions: list[str] | None = None, value: str = ""
+    ) -> None:
+        # Awaited by the key's own action: letters that are typed at once are for the line, not for the screen.
+        from vlmscope.tui.widgets.prompt_line import PromptLine
+
+        screen, line = self._screen, self._line
+        if line is None:
+            line = self._line = PromptLine(id="prompt")
+            await screen.mount(line, after="#keys")
+        screen.query_one("#keys").display = False
+        self._neuron = screen.session.state.neuron
+        self._draft = screen.controllers.triage.drafts.line(prompt, self._neuron)
+        left = drafts.kept(self._draft)
+        if left is not None and prompt == "tags":
+            value = left
+            screen.posts.notify(Notice("Tags that were typed and never entered are back."))
+        elif left is not None:
+            line.remember(prompt, left)
+            screen.posts.notify(Notice("↑ brings back a line that was never entered."))
+        line.open(prompt, word, placeholder, suggestions or [], value)
+
+    def keep_draft(self) -> None:
+        """Write what is being typed to its draft."""
+        if self._line is not None and self._line.typed:
+            drafts.keep(self._draft, self._line.typed)
+
+    def ended(self) -> None:
+        """The line was entered or left: its draft goes, and the key bar is back."""
+        self._screen.query_one("#keys").display = True
+        drafts.drop(self._draft)
+
+    async def entered(self, prompt: str, text: str) -> None:
+        """Do what an entered line asks for.
+
+        Raises:
+            VlmscopeError: if it cannot be read or done.
+        """
+        session, controllers = self._screen.session, self._screen.controllers
+        match prompt:
+            case "search":
+                self._screen.show(controllers.find.search(text))
+            case "export":
+                controllers.tasks.run_task(controllers.triage.export(text))
+            case "tags":
+                controllers.triage.set_tags(self._neuron, text)
+            case _:
+                line = f"image {text}" if prompt == "picture" else text
+                state = replace(session.state, thresholds=session.wanted)
+                await self._run(read_command(line, state, session.store.layers, session.store.neurons))
+
+    async def _run(self, command: Command) -> None:
+        screen, controllers = self._screen, self._screen.controllers
+        match command:
+            case command_line.GoTo(neuron):
+                screen.show(screen.session.go(neuron))
+            case command_line.SetThresholds(thresholds):
+                controllers.find.relabel(thresholds)
+            case command_line.SetFilter(filter_):
+                await controllers.find.set_filter(filter_)
+            case command_line.SetOrder(order):
+                await controllers.find.set_order(order)
+            case command_line.ShowImage(path, question):
+                screen.show(controllers.model.show_image(path, question))
+            case command_line.SetTheme(name):
+                themes = screen.app.available_themes
+                if name not in themes:
+                    raise UsageError(f"{name!r} is not a theme.", f"Themes: {', '.join(sorted(themes))}.")
+                screen.app.theme = name
+            case command_line.OwnWords(text):
+                controllers.score.score_own_words(text)
+            case command_line.ShowShares(scans):
+                await screen.show_shares(scans)
+            case command_line.Do(action):
+                await screen.run_action(action)
