@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vlmscope.core.base.errors import ModelError, SamplesError
+from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
+from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
 from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.model.geometry import Geometry
@@ -83,6 +84,7 @@ class Encoder:
         self._geometry = Geometry(model, name, self.made, busy)
         self._prompted: dict[tuple[str, _Size], Prompted] = {}
         self._expanded: dict[tuple[str | None, str, str], Expanded] = {}
+        self.stopped: Stopped = not_cancelled  #: read before each picture that is made to measure; then ``Cancelled``
         self.needs_mask = True  #: whether a padded batch needs the mask; the trial pass at load sets it
 
     @property
@@ -111,7 +113,7 @@ class Encoder:
             expanded, made = self._processing.expanded(prompt, Image.new("RGB", size))
             inputs = self.for_model(made)
             return expanded, inputs, self._geometry.places(prompt, size, inputs)
-        except (MemoryError, torch.OutOfMemoryError):
+        except (MemoryError, torch.OutOfMemoryError, Cancelled):
             raise
         except ModelError as error:
             if not self._prompted:
@@ -147,6 +149,18 @@ class Encoder:
         text = slice(spelled.text[0], spelled.text[-1] + 1)
         return Encoded(prompt, words, ids, prompted.visual, text, tokens, prompted.layout, prompted.seen)
 
+    def excess(self, prompt: str, words: str, size: _Size) -> int:
+        """By how many tokens prompt, picture and description are longer than the decoder takes; 0 if they fit.
+
+        Args:
+            words: the description, not empty, without white space around it. size: of the picture.
+
+        Raises:
+            ModelError, SamplesError: as ``prompted``.
+        """
+        ids = self._processing.spelled(self.prompted(prompt, size).expanded, words).ids
+        return max(0, len(ids) - self._context)
+
     def inputs(self, encoded: Sequence[Encoded], images: Sequence[Image.Image]) -> Inputs:
         """A batch as the model's own processor makes it, padded on the right. Several threads may call it at once.
 
@@ -177,4 +191,5 @@ class Encoder:
 
     def made(self, prompt: str, image: Image.Image) -> Inputs:
         """What the model takes of a prompt and a picture, with a mark for the description."""
+        check(self.stopped, "Measuring was stopped.")
         return self.for_model(self._processing.expanded(prompt, image)[1])

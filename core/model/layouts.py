@@ -25,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.method.layout import Box, VisualLayout
+from vlmscope.core.model.bounds import within_tables
 from vlmscope.core.model.boxes import boxes_of, cover_whole, covers_of, regular, seen_of
 from vlmscope.core.model.devices import input_device
 
@@ -169,14 +170,19 @@ class _Embedded(Exception):  # noqa: N818  # ends a pass before the decoder; it 
 
 
 def _embedded(model: Any, inputs: Inputs) -> Tensor | None:
-    """What the decoder is given: (1, T, hidden), differentiable by ``inputs``; None if it embeds the tokens itself."""
+    """What the decoder is given: (1, T, hidden), differentiable by ``inputs``; None if it embeds the tokens itself.
+
+    Raises:
+        IndexError: if the inputs are outside a table, such as that of positions.
+    """
     taken: list[Tensor | None] = []
 
     def take(_module: nn.Module, _args: Any, named: dict[str, Any]) -> None:
         taken.append(named.get("inputs_embeds"))
         raise _Embedded
 
-    with model.get_decoder().register_forward_pre_hook(take, with_kwargs=True), suppress(_Embedded):
+    hooked = model.get_decoder().register_forward_pre_hook(take, with_kwargs=True)
+    with hooked, suppress(_Embedded), within_tables():
         model.model(**inputs, use_cache=False)
     return taken[0] if taken else None
 

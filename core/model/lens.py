@@ -36,7 +36,7 @@ def lens(
     firsts = [vlm.first_token(word) for word in words]
     tokens = list(dict.fromkeys(firsts))
     with vlm.stoppable(stopped, "The pass was stopped."):
-        logits = vlm.token_logits(inputs, torch.tensor(tokens))
+        logits = vlm.logits.of_tokens(inputs, torch.tensor(tokens))
     chances = logits.softmax(dim=-1).T.cpu().numpy()  # (C, T)
     before = slice(encoded.text.start - 1, encoded.text.stop - 1)
     visual = encoded.layout.cells(chances[:, encoded.visual], *encoded.layout.grid)

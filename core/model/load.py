@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import PIL
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -37,8 +39,9 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
         seed: of random weights, drawn as in ``random_vlm``; None reads the model's own weights.
 
     Raises:
-        ModelError: if there is no such model or device; if its weights are not whole, or not ``spec.weights``; if it
-            does not fit into memory; if it cannot be scanned; if its parts do not fit together; if a library fails.
+        ModelError: if there is no such model or device; if its weights are not whole, or not ``spec.weights``; if its
+            processor makes other inputs than ``spec.processor``; if it does not fit into memory; if it cannot be
+            scanned; if its parts do not fit together; if a library fails.
     """
     where = resolve_device(spec.device)
     kind = resolve_dtype(spec.dtype, where)
@@ -73,13 +76,31 @@ def load(spec: ModelSpec, on_loading: OnLoading | None = None, *, seed: int | No
                 )
                 check_weights(name, info)
                 vlm = Vlm(model, processor, name, *given)
-                try_out(vlm)
+                _check_processor(vlm, spec)
+            try_out(vlm)
         else:
             processor = read_processor(name, config, options)
             title = f"{name}, random weights (seed {seed})"
             vlm = random_vlm(config, processor, title, seed, *given, device=spec.device, dtype=spec.dtype)
             try_out(vlm)
     return vlm
+
+
+def _check_processor(vlm: Vlm, spec: ModelSpec) -> None:
+    """Check that the processor makes what it made for the scan: otherwise maps would be of other inputs.
+
+    Raises:
+        ModelError: if it does not.
+    """
+    if spec.processor is None or vlm.processor_digest == spec.processor:
+        return
+    raise ModelError(
+        f"{vlm.name}: its processor makes other inputs of a picture now than when it was scanned: its files, its "
+        f"options or the libraries are others (here: transformers {transformers.__version__}, pillow "
+        f"{PIL.__version__}).",
+        'Put the files back, or install the versions that the scan\'s manifest.json names under "versions"; or scan '
+        "with the present ones into another folder.",
+    )
 
 
 def random_vlm(

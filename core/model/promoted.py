@@ -19,7 +19,7 @@ def promoted(vlm: Vlm, neuron: Neuron, count: int) -> PromotedAnswer:
     Tokens that are not text (special ones, rows that only pad the head) are left out; there may be fewer than
     ``count``.
     """
-    logits = vlm.logit_effect(neuron.layer, neuron.index).cpu()
+    logits = vlm.logits.effect(neuron.layer, neuron.index).cpu()
     order = torch.argsort(logits, descending=True, stable=True).tolist()
     rising = torch.argsort(logits, stable=True).tolist()
     sides = []

@@ -1,4 +1,4 @@
-"""A loaded vision-language model: passes with hooks, descriptions, logits. ``encode.py`` makes its inputs.
+"""A loaded vision-language model: passes with hooks, descriptions. ``encode.py`` makes its inputs.
 
 Notable:
 - No family is named: the decoder is ``model.get_decoder()``, the head ``model.get_output_embeddings()``, and
@@ -9,27 +9,26 @@ Notable:
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
-from vlmscope.core.base.errors import ModelError, UsageError
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.options import written_options
 from vlmscope.core.data.images import seen_part
 from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.model.devices import input_device
 from vlmscope.core.model.encode import Encoded, Encoder
-from vlmscope.core.model.ffn import decoder_layers, decoder_of, find_ffns
+from vlmscope.core.model.ffn import decoder_layers, find_ffns
 from vlmscope.core.model.layouts import Inputs
+from vlmscope.core.model.logits import Logits
 from vlmscope.core.model.processing import Processing
 from vlmscope.core.store.manifest import ModelInfo
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
@@ -38,18 +37,6 @@ __all__ = ["DESCRIPTION_TOKENS", "Encoded", "Hook", "Inputs", "Vlm"]
 
 DESCRIPTION_TOKENS = 300  #: longest description that is generated (method.md)
 Hook = Callable[[Tensor], None]
-
-
-@dataclass(frozen=True)
-class Readout:
-    """What a model makes of its head's logits: a factor (Cohere, Granite), and a cap that they approach (Gemma)."""
-
-    scale: float
-    cap: float | None
-
-    def logits(self, plain: Tensor) -> Tensor:
-        scaled = plain * self.scale
-        return scaled if self.cap is None else self.cap * torch.tanh(scaled / self.cap)
 
 
 class Vlm:
@@ -81,6 +68,7 @@ class Vlm:
         self._processing = Processing(processor, name, image_options or {}, chat_options or {})
         self._busy = threading.RLock()  # held while the model runs: measuring changes its attention for a moment
         self.encoder = Encoder(model, self._processing, name, self._busy)
+        self.logits = Logits(model, name, self.ffns, self._processing.tokenizer, self._busy, self._decode)
 
     @property
     def processor(self) -> Any:
@@ -104,6 +92,11 @@ class Vlm:
         return tuple(self.device if device.type == "meta" else device for device in found)  # meta: kept elsewhere
 
     @cached_property
+    def processor_digest(self) -> str:
+        """What the processor makes of a fixed picture and text, as SHA-256: 64 hexadecimal digits."""
+        return self._processing.digest()
+
+    @cached_property
     def info(self) -> ModelInfo:
         """The model's entry in a manifest; a folder is named by its absolute path."""
         config: Any = self.model.config
@@ -115,7 +108,7 @@ class Vlm:
             layers=self.layers,
             neurons=self.neurons,
             weights=weights_fingerprint(self.name),
-            processor=self._processing.digest(),
+            processor=self.processor_digest,
             image_options=written_options(self._processing.image_options),
             chat_options=written_options(self._processing.chat_options),
         )
@@ -179,9 +172,15 @@ class Vlm:
     def describe(self, images: Sequence[Image.Image], prompt: str, stopped: Stopped = not_cancelled) -> list[str]:
         """Let the model continue after ``prompt``, greedily, at most 300 tokens for each image.
 
+        A description that fills the model's context loses its last tokens, so that it can be encoded.
+
         Raises:
+            SamplesError: if the model takes no picture of an image's size; the model has not run then.
+            ModelError: as ``encode``.
             Cancelled: when ``stopped`` turns true, which is read after every token.
         """
+        for image in images:
+            self.encoder.prompted(prompt, image.size)
 
         class Stop(StoppingCriteria):
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # noqa: ARG002
@@ -200,91 +199,28 @@ class Vlm:
             )
         check(stopped, "The description was stopped.")
         new: list[list[int]] = out[:, length:].tolist()
-        texts: list[str] = self.processor.batch_decode([self._until_end(ids) for ids in new], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [self._fitting(prompt, self._until_end(ids), image.size) for ids, image in zip(new, images, strict=True)]
+
+    def _fitting(self, prompt: str, ids: list[int], size: tuple[int, int]) -> str:
+        """The text of a description's tokens, of fewer where the whole is longer than the context.
+
+        Tokenised again a text may have more tokens than the model wrote: a space before it, characters in parts.
+        """
+        whole = text = self._text(ids)
+        while text and (excess := self.encoder.excess(prompt, text, size)):
+            ids = ids[: max(0, len(ids) - excess)]
+            text = self._text(ids)
+        return text or whole
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.processor.decode(ids, skip_special_tokens=True)
+        return text.strip()
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """The tokens before the end token. A row that ends early is padded, perhaps with a token that is text."""
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         return ids[: next((place for place, token in enumerate(ids) if token in ends), None)]
-
-    @torch.inference_mode()
-    def logit_effect(self, layer: int, index: int) -> Tensor:
-        """What one unit of a neuron's output adds to every token's logit, to first order: float32 (V,).
-
-        The neuron's ``down_proj`` column through the final norm's scale and the language-model head, as the logit lens
-        does (nostalgebraist, 2020; Geva et al., 2022, arXiv 2203.14680); the norm's division by the residual stream's
-        size is left out, and so is a cap on logits. Where a layer norms its FFN's output before adding it (Gemma 2, 3
-        and 4), that norm is left out, too.
-        """
-        column = self.ffns[layer].down_column(index)
-        head = self.model.get_output_embeddings()
-        direction = self._normed(column)
-        if head.weight.is_meta:  # accelerate brings the weights only for a call
-            both = head(torch.stack([direction, torch.zeros_like(direction)]))  # the second is the bias
-            logits: Tensor = both[0] - both[1]
-        else:
-            logits = head.weight @ direction.to(head.weight.device, head.weight.dtype)
-        return logits.float() * self._readout.scale
-
-    def _normed(self, column: Tensor) -> Tensor:
-        """A direction through the final norm's linear part: its scale, and, of a LayerNorm, less the mean.
-
-        The scale is (norm(v) - norm(-v)) / 2 * v for a v of 1 and -1 in turns, without the norm's own bias.
-        """
-        decoder = decoder_of(self.model)
-        norm = getattr(decoder, "norm", None) or decoder.embedding_norm
-        ones = torch.ones_like(column)
-        signs = ones.clone()
-        signs[1::2] = -1
-        scale = (norm(signs) - norm(-signs)) / 2 * signs
-        if torch.equal(norm(ones), norm(-ones)):  # a norm that takes the mean away
-            column = column - column.mean()
-        normed: Tensor = column * scale
-        return normed
-
-    @cached_property
-    def _readout(self) -> Readout:
-        """What the model makes of its head's logits, found by trying: Aya's decoder has a scale that it leaves out.
-
-        Raises:
-            ModelError: if it is none of the known ones.
-        """
-        text: Any = self.model.config.get_text_config()
-        scales = {1.0, getattr(text, "logit_scale", None) or 1.0, 1 / (getattr(text, "logits_scaling", None) or 1.0)}
-        caps = {None, getattr(text, "final_logit_softcapping", None)}
-        ids = torch.tensor([self.processor.tokenizer("a picture")["input_ids"]], device=self.device)
-        with self._busy, torch.inference_mode():
-            own = self.model(input_ids=ids, use_cache=False).logits.float()
-            plain = self.model.get_output_embeddings()(self._decode({"input_ids": ids}).last_hidden_state).float()
-        for scale, cap in product(scales, caps):
-            readout = Readout(scale, cap)
-            if torch.allclose(readout.logits(plain), own, rtol=0.02, atol=0.02 * float(own.abs().max())):
-                return readout
-        raise ModelError(f"{self.name}: what it makes of its head's logits is not understood.", "Use another model.")
-
-    @torch.inference_mode()
-    def token_logits(self, inputs: Inputs, tokens: Tensor) -> Tensor:
-        """The logits of some tokens after each position of a sample: final norm and head after the last layer.
-
-        A scale of logits (Cohere, Granite) and a cap on them (Gemma) are applied as the model does.
-
-        Args:
-            inputs: of one sample. tokens: int64 (C,).
-
-        Returns:
-            float32 (T, C).
-        """
-        with self._busy:
-            hidden = self._decode(inputs).last_hidden_state[0]  # the final norm is part of the decoder
-        head = self.model.get_output_embeddings()
-        if head.weight.is_meta:
-            return self._readout.logits(head(hidden)[:, tokens.to(hidden.device)].float())
-        places = tokens.to(head.weight.device)
-        bias = None if head.bias is None else head.bias[places]
-        logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias)
-        return self._readout.logits(logits.float())
 
     def first_token(self, word: str) -> int:
         """The token that a word begins with inside a sentence, after a space."""

@@ -40,9 +40,9 @@ def describe_missing(
 ) -> Data:
     """Let the model write the descriptions that ``data`` lacks, greedily, or take them from the cache.
 
-    An image that cannot be read gets no description. A description that the model leaves empty is ``""``. Images of the
-    same bytes get the same description. A batch that does not fit into the GPU's memory is halved, and so are those
-    after it.
+    An image that cannot be read, or that the model does not take, gets no description. A description that the model
+    leaves empty is ``""``. Images of the same bytes get the same description. A batch that does not fit into the GPU's
+    memory is halved, and so are those after it.
 
     Args:
         prompt: the literal text before the description, as ``vlm.prompt`` gives it.
@@ -76,7 +76,9 @@ def describe_missing(
         todo = [i for i in missing if i not in digests]
         writer = _Writer(vlm, prompt, batch, kept, stopped)
         # A decoded photograph takes up to 100 MB, and the model takes far longer than decoding: only a few ahead.
-        with closing(prefetch(lambda i: _picture(paths[i], kept.texts), todo, 4 * THREADS, THREADS)) as pictures:
+        with closing(
+            prefetch(lambda i: _picture(vlm, prompt, paths[i], kept.texts), todo, 4 * THREADS, THREADS)
+        ) as pictures:
             for index, picture in pictures:
                 check(stopped, *STOPPED)
                 done += 1
@@ -139,10 +141,14 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _picture(path: Path, known: dict[str, str]) -> tuple[str, Image.Image | None] | None:
-    """The file's SHA-256 and, unless that is ``known``, its image; None where it cannot be read."""
+def _picture(vlm: Vlm, prompt: str, path: Path, known: dict[str, str]) -> tuple[str, Image.Image | None] | None:
+    """The file's SHA-256 and, unless that is ``known``, its image; None where it cannot be read or is not taken."""
     digest = _digest(path)
+    if digest is None or digest in known:
+        return None if digest is None else (digest, None)
     try:
-        return None if digest is None else (digest, None if digest in known else load_image(path))
+        image = load_image(path)
+        vlm.encoder.prompted(prompt, image.size)  # another size could end the whole batch
     except SamplesError:
         return None
+    return digest, image

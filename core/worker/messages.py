@@ -64,6 +64,7 @@ class ModelSpec(Message, frozen=True):
     chat_options: tuple[str, ...] = ()  #: for the chat template
     device_map: str = ""  #: how accelerate spreads the layers over GPUs, such as ``auto``; empty: one device
     weights: str | None = None  #: the fingerprint that the folder's weights must have (core/store/weights.py)
+    processor: str | None = None  #: the digest that the processor must have (core/model/processing.py)
 
 
 class Cancel(Message, frozen=True):

@@ -37,6 +37,7 @@ class ModelLink:
             image_options=manifest.model.image_options,
             chat_options=manifest.model.chat_options,
             weights=manifest.model.weights,
+            processor=manifest.model.processor,
         )
         self._idle_unload_s = config.idle_unload_minutes * 60
         self._factory = factory

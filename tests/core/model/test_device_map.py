@@ -65,9 +65,9 @@ def test_a_spread_model_gives_the_same(name: str, folder: Path, whole: Vlm, tmp_
             strict=True,
         ):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(spread.logit_effect(layer, 5), whole.logit_effect(layer, 5))
+        torch.testing.assert_close(spread.logits.effect(layer, 5), whole.logits.effect(layer, 5))
     tokens = torch.tensor([5, 77])
-    torch.testing.assert_close(spread.token_logits(inputs, tokens), whole.token_logits(inputs, tokens))
+    torch.testing.assert_close(spread.logits.of_tokens(inputs, tokens), whole.logits.of_tokens(inputs, tokens))
     assert spread.describe([picture], spread.prompt("What?")) == whole.describe([picture], whole.prompt("What?"))
 
 

@@ -114,7 +114,7 @@ def test_token_logits_are_the_models_own(vlm: Vlm) -> None:
     inputs = vlm.inputs([vlm.encode(prompt_of(vlm), "A red train.", picture.size)], [picture])
     tokens = torch.tensor([300, 5, 77])
     whole = vlm.model(**inputs).logits[0][:, tokens].float()
-    torch.testing.assert_close(vlm.token_logits(inputs, tokens), whole, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(vlm.logits.of_tokens(inputs, tokens), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_a_logit_effect_is_a_derivative(vlm: Vlm) -> None:
@@ -132,7 +132,7 @@ def test_a_logit_effect_is_a_derivative(vlm: Vlm) -> None:
         change = (head(norm(stream + step * column)) - head(norm(stream - step * column)))[: len(head.weight)] / (
             2 * step
         )
-    torch.testing.assert_close(vlm.logit_effect(1, 3), change * vlm._readout.scale, rtol=2e-2, atol=2e-4)
+    torch.testing.assert_close(vlm.logits.effect(1, 3), change * vlm.logits.readout.scale, rtol=2e-2, atol=2e-4)
 
 
 def test_image_tokens_in_a_description_are_refused(vlm: Vlm) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -369,3 +371,22 @@ def test_a_model_that_was_trained_on_is_not_the_scanned_one(folder: Path) -> Non
         load_vlm(spec, lambda *_: None)
     assert "another folder" in caught.value.hint
     load_vlm(ModelSpec(str(folder), device="cpu"), lambda *_: None)  # a scan made before has no fingerprint
+
+
+def test_a_processor_that_makes_other_inputs_than_the_scans_is_refused(folder: Path) -> None:
+    spec = ModelSpec(str(folder), device="cpu")
+    scanned = load(spec).info.processor
+    spec = msgspec.structs.replace(spec, processor=scanned)
+    assert load(spec).info.processor == scanned
+    path = folder / "processor_config.json"
+    images = json.loads(path.read_text())["image_processor"]
+    edit_json(path, image_processor=images | {"image_mean": [0.5, 0.5, 0.25]})
+    with pytest.raises(ModelError, match="makes other inputs of a picture now than when it was scanned") as caught:
+        load(spec)
+    assert transformers.__version__ in caught.value.message
+    assert "manifest.json" in caught.value.hint
+    load(msgspec.structs.replace(spec, processor=None))  # a scan of an earlier version has no digest
+    # The scan's own options are part of what it makes.
+    edit_json(path, image_processor=images)
+    with pytest.raises(ModelError, match="makes other inputs"):
+        load(msgspec.structs.replace(spec, image_options=("do_normalize=false",)))

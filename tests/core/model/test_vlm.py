@@ -131,6 +131,20 @@ def test_describing_can_be_stopped(vlm: Vlm) -> None:
         vlm.describe([PICTURE], vlm.prompt(QUESTION), lambda: True)
 
 
+def test_a_description_that_fills_the_context_can_be_encoded(vlm: Vlm) -> None:
+    """Tokenised again it may be longer: it loses its last tokens."""
+    context = vlm.encoder.context
+    lengths = []
+    for more in (0, 10, 20, 40, 60):
+        prompt = vlm.prompt(QUESTION + " a" * more)
+        description = vlm.describe([PICTURE], prompt)[0]
+        lengths.append(len(vlm.encode(prompt, description, PICTURE.size).input_ids))
+    assert max(lengths) == context == 128
+    with pytest.raises(SamplesError, match="too long"):  # the prompt alone
+        prompt = vlm.prompt(QUESTION + " a" * context)
+        vlm.encode(prompt, vlm.describe([PICTURE], prompt)[0], PICTURE.size)
+
+
 def test_a_model_that_does_not_fit_into_memory_is_refused_before_it_is_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,12 +16,12 @@ from tests.core.scan.test_merge import equal, make_shards
 from tests.core.scan.test_resume import assert_equal, silent, stop_after
 from tests.support.families import make_pictures
 from tests.support.tiny import TEXTS
-from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.errors import Cancelled, SamplesError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, read_data
 from vlmscope.core.model.load import load
-from vlmscope.core.model.vlm import Encoded, Hook, Vlm
+from vlmscope.core.model.vlm import Encoded, Hook, Inputs, Vlm
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.layouts import map_layout
@@ -167,3 +167,39 @@ def test_crops_have_the_shape_of_the_pictures(whole: ScanStore) -> None:
     for index, (width, height) in enumerate(SIZES):
         crop = Image.open(io.BytesIO(whole.crop(index)))
         assert crop.width / crop.height == pytest.approx(width / height, rel=0.1)
+
+
+def test_a_picture_beyond_the_tables_of_positions_is_skipped_before_the_model_sees_it(
+    family_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its description, and where the model writes it; on a GPU such a pass would end the process's use of it."""
+    vlm = load(ModelSpec(str(family_folder("gemma4")), device="cpu"))
+    lines = []
+    for index, picture in enumerate(make_pictures(((160, 120), (600, 40), (600, 40), (90, 150)))):
+        picture.save(tmp_path / f"{index}.png")
+        words = {"description": "A dog."} if index in (0, 1) else {}
+        lines.append(json.dumps({"image": f"{index}.png", **words}))
+    path = tmp_path / "samples.jsonl"
+    path.write_text("\n".join(lines))
+    shapes: list[int] = []
+    generate, forward = vlm.model.generate, Vlm.forward
+
+    def counted(**named: torch.Tensor) -> torch.Tensor:
+        shapes.append(len(named["input_ids"]))
+        found: torch.Tensor = generate(**named)
+        return found
+
+    def passed(self: Vlm, inputs: Inputs, hooks: dict[int, Hook], hook: HookPoint) -> None:
+        shapes.append(len(inputs["input_ids"]))
+        forward(self, inputs, hooks, hook)
+
+    monkeypatch.setattr(vlm.model, "generate", counted)
+    monkeypatch.setattr(Vlm, "forward", passed)
+    out = tmp_path / "scan"
+    manifest = scan(vlm, read_data(str(path)), out, OPTIONS, silent)
+    assert [skipped.sample for skipped in manifest.skipped] == [1, 2]
+    reasons = {skipped.reason for skipped in manifest.skipped}
+    assert reasons == {"the model takes no picture of 600 x 40 pixels: index 95 is outside a table of 64"}
+    assert shapes == [1, 2]  # one description, then both samples that count
+    with pytest.raises(SamplesError, match="takes no picture of 600 x 40 pixels"):
+        vlm.describe([load_image(tmp_path / "2.png")], manifest.prompt)

@@ -45,16 +45,17 @@ async def test_nothing_is_started_before_it_is_needed(scan: Path) -> None:
 
 
 async def test_the_model_must_be_the_scanned_one(scan_copy: Path) -> None:
-    """The model process gets the fingerprint of the scanned weights, and refuses others (core/model/load.py)."""
+    """The model process gets the scan's digests of weights and processor, and refuses others (core/model/load.py)."""
     path = scan_copy / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["model"]["weights"] = "0f" * 32
+    manifest["model"] |= {"weights": "0f" * 32, "processor": "1e" * 32}
     path.write_text(json.dumps(manifest))
     async with running(scan_copy) as on:
         await beyond_the_maps(on)
         await on.until(lambda: bool(on.models))
-        assert on.models[0].spec.weights == "0f" * 32
-    assert ScannedModelOptions().spec(read_manifest(scan_copy), Config()).weights == "0f" * 32
+        assert (on.models[0].spec.weights, on.models[0].spec.processor) == ("0f" * 32, "1e" * 32)
+    spec = ScannedModelOptions().spec(read_manifest(scan_copy), Config())
+    assert (spec.weights, spec.processor) == ("0f" * 32, "1e" * 32)
 
 
 async def test_a_map_that_the_scan_lacks_comes_from_the_model(scan: Path) -> None:

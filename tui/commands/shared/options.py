@@ -205,4 +205,5 @@ class ScannedModelOptions:
             image_options=model.image_options,
             chat_options=model.chat_options,
             weights=model.weights,
+            processor=model.processor,
         )
