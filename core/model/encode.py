@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
-from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError
+from vlmscope.core.base.errors import ModelError, SamplesError
 from vlmscope.core.base.text import first_line, plain
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.model.geometry import Geometry
@@ -84,7 +83,6 @@ class Encoder:
         self._geometry = Geometry(model, name, self.made, busy)
         self._prompted: dict[tuple[str, _Size], Prompted] = {}
         self._expanded: dict[tuple[str | None, str, str], Expanded] = {}
-        self.stopped: Stopped = not_cancelled  #: read before each picture that is made to measure; then ``Cancelled``
         self.needs_mask = True  #: whether a padded batch needs the mask; the trial pass at load sets it
 
     @property
@@ -113,7 +111,7 @@ class Encoder:
             expanded, made = self._processing.expanded(prompt, Image.new("RGB", size))
             inputs = self.for_model(made)
             return expanded, inputs, self._geometry.places(prompt, size, inputs)
-        except (MemoryError, torch.OutOfMemoryError, Cancelled):
+        except (MemoryError, torch.OutOfMemoryError):
             raise
         except ModelError as error:
             if not self._prompted:
@@ -191,5 +189,4 @@ class Encoder:
 
     def made(self, prompt: str, image: Image.Image) -> Inputs:
         """What the model takes of a prompt and a picture, with a mark for the description."""
-        check(self.stopped, "Measuring was stopped.")
         return self.for_model(self._processing.expanded(prompt, image)[1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.clock import now
-from vlmscope.core.base.errors import Cancelled, ModelError, SamplesError, StoreError
+from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
@@ -35,8 +35,6 @@ from vlmscope.core.store.manifest import (
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions, check_resumable, settings_of
 from vlmscope.core.store.writer import check_out, check_space
-
-NOTHING = "Stopped before there was a sample that counts; nothing is saved."
 
 
 def scan(
@@ -212,19 +210,13 @@ def _layouts_of_sizes(
             found.add(image_size(data.root / data.sources[index].image))
     sizes = sorted(found)
     layouts = set()
-    vlm.encoder.stopped = stopped  # threads that wait for each other's measurement end at once, too
-    try:
-        with contextlib.closing(prefetch(layout_of, range(len(sizes)), 2 * THREADS, THREADS)) as measured:
-            for at, layout in measured:
-                if at + 1 < len(sizes):
-                    check(stopped, NOTHING)
-                if layout is not None:
-                    layouts.add(layout)
-                progress("measuring pictures", at + 1, len(sizes))
-    except Cancelled:
-        raise Cancelled(NOTHING) from None
-    finally:
-        vlm.encoder.stopped = not_cancelled
+    with contextlib.closing(prefetch(layout_of, range(len(sizes)), 2 * THREADS, THREADS)) as measured:
+        for at, layout in measured:
+            if at + 1 < len(sizes):
+                check(stopped, "Stopped before there was a sample that counts; nothing is saved.")
+            if layout is not None:
+                layouts.add(layout)
+            progress("measuring pictures", at + 1, len(sizes))
     return layouts
 
 
