@@ -48,7 +48,13 @@ def test_ten_neurons_by_keys_alone(scan: Path, tmp_path: Path) -> None:
             terminal.until(lambda screen, row=row: row.search(screen))  # type: ignore[misc]
             terminal.send("j")
         terminal.until(lambda screen: "triaged 8 of 128" in screen)
-        terminal.send(f"x\x15{out}\r")
+        terminal.send("x")
+        terminal.until(lambda screen: "report" in screen.splitlines()[-1])
+        terminal.send("\x15")
+        terminal.until(lambda screen: "vlmscope-report" not in screen.splitlines()[-1])
+        terminal.send(f"{out}")
+        terminal.until(lambda screen: screen.splitlines()[-1].rstrip().endswith("report"))
+        terminal.send("\r")
         terminal.until(lambda screen: "4 neurons are in" in screen)
         assert terminal.quit() == 0
     finally:
