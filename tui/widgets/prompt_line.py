@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from vlmscope.core.base.text import plain
 from vlmscope.tui.messages import LineEntered, LineLeft
 
-DRAIN_S = 1.0  #: how long a key waits at most for what was typed before it
+DRAIN_S = 5.0  #: how long a key waits at most for what was typed before it: a busy machine may take seconds
 
 
 async def drained(widget: Widget) -> None:
