@@ -349,8 +349,7 @@ def check_refused(folder: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(StoreError) as caught:
         read_all(folder)
-    # Of this process: a busy machine does not count, a slow one may take twice as long.
-    assert time.process_time() - busy < 2 * SECONDS
+    assert time.process_time() - busy < SECONDS  # of this process: a busy machine does not count
     assert time.monotonic() - begun < 10 * SECONDS  # it does not wait for anything either
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
     assert str(folder) in caught.value.message
