@@ -1,7 +1,6 @@
 """A megabyte is pasted: bounded in memory, reported, and keys are obeyed at once."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,14 +37,12 @@ def test_a_megabyte_is_cut_and_the_next_key_is_obeyed(terminal: Terminal, marked
     paste = b"\x1b[200~" + WIDE + b"\x1b[201~" if marked else WIDE
     sender = threading.Thread(target=terminal.send_all, args=(paste,))
     sender.start()
-    begun = time.monotonic()
     while sender.is_alive():
         terminal.read(0.05)
     terminal.until(lambda screen: "characters of the paste" in screen)
     # Nothing of it is kept. No escape is left over: with the q that follows it would be another key.
     terminal.send("\x15\x1b" if key == "t" else "\x07")  # ctrl+u and escape; ctrl+g
     terminal.until(lambda screen: shown not in screen)
-    assert time.monotonic() - begun < 15
     assert terminal.memory_mb() - before < 100
     assert terminal.quit() == 0
 
