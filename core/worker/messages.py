@@ -143,7 +143,7 @@ class MapRequest(Request[MapAnswer], frozen=True):
 
     @property
     def title(self) -> str:
-        return f"{self.neuron} on {_picture(self.image, self.sample)}"
+        return f"{self.neuron} on {picture_name(self.image, self.sample)}"
 
 
 class DescribeAnswer(Message, frozen=True):
@@ -165,7 +165,7 @@ class DescribeRequest(Request[DescribeAnswer], frozen=True):
 
     @property
     def title(self) -> str:
-        return f"describing {_picture(self.image, None)}"
+        return f"describing {picture_name(self.image, None)}"
 
 
 class PromotedAnswer(Message, frozen=True):
@@ -227,7 +227,7 @@ class LensRequest(Request[LensAnswer], frozen=True):
 
     @property
     def title(self) -> str:
-        return f"lens on {_picture(self.image, self.sample)}"
+        return f"lens on {picture_name(self.image, self.sample)}"
 
 
 class SegmentAnswer(Message, frozen=True):
@@ -272,10 +272,11 @@ class SegmentRequest(Request[SegmentAnswer], frozen=True):
 
     @property
     def title(self) -> str:
-        return f"segmenting {_picture(self.image, self.sample)}"
+        return f"segmenting {picture_name(self.image, self.sample)}"
 
 
-def _picture(image: str, sample: int | None) -> str:
+def picture_name(image: str, sample: int | None) -> str:
+    """A picture in a few words: its sample, or its file."""
     return plain(Path(image).name, 60) if sample is None else f"#{sample}"
 
 

@@ -1,0 +1,1 @@
+"""Interventions: what removing neurons does, checked against matched neurons."""
