@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.intervention import Positions
+from vlmscope.core.base.neuron import Neuron
 
 
 @dataclass(frozen=True)

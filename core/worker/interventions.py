@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.intervention import Edit, Positions
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import Message, Request, picture_name
 
 
