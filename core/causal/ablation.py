@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.intervention import Edit, Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
@@ -162,6 +164,11 @@ def check_fits(answer: InterventionAnswer, picture: Described) -> None:
         raise WorkerError(NOT_FITTING, "Name the model that made the scan.")
 
 
+def share(p: np.float32) -> float:
+    """A probability, which rounding may have put above 1."""
+    return min(1.0, max(0.0, float(p)))
+
+
 async def is_silent(
     model: Asks, neurons: Sequence[Neuron], pictures: Sequence[Described], at: Positions, lane: Lane
 ) -> bool:
@@ -181,13 +188,18 @@ def _still(pictures: Sequence[AblatedPicture]) -> bool:
 def _picture(
     picture: Described, answer: InterventionAnswer, known: frozenset[str], word: str, caption: CaptionChange | None
 ) -> AblatedPicture:
-    columns = (answer.log_odds, answer.changes[0], answer.p, answer.p_after[0])
-    firsts = (answer.first, answer.first_after[0])
     tokens = tuple(
-        TokenChange(token, *map(float, numbers), *map(bool, marks), kl=float(kl))
-        for token, numbers, marks, kl in zip(
-            picture.tokens, zip(*columns, strict=True), zip(*firsts, strict=True), answer.kl[0], strict=True
+        TokenChange(
+            token=token,
+            log_odds=float(answer.log_odds[at]),
+            change=float(answer.changes[0, at]),
+            p=share(answer.p[at]),
+            p_after=share(answer.p_after[0, at]),
+            first=bool(answer.first[at]),
+            first_after=bool(answer.first_after[0, at]),
+            kl=float(answer.kl[0, at]),
         )
+        for at, token in enumerate(picture.tokens)
     )
     place = place_of(picture.tokens, word) if word else None
     others = other_words(picture.tokens, known, word)

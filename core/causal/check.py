@@ -1,16 +1,17 @@
 """The causal check: whether an intervention on neurons changes a word more than on matched neurons."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import Cancelled, StoreError, UsageError, WorkerError
-from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind, Positions
+from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.causal.ablation import SILENT, check_fits
+from vlmscope.core.causal.ablation import SILENT, check_fits, share
 from vlmscope.core.causal.edits import edit, edits, find_peaks
 from vlmscope.core.causal.matching import candidates, matched_neurons, matched_sets
 from vlmscope.core.causal.pictures import Described, pick
@@ -35,6 +36,8 @@ SILENT_NOTE = "it is silent on these pictures: there is nothing to remove"
 UNMATCHED_NOTE = "it is silent on these pictures: no neuron is matched to it"
 FAR_NOTE = "no matched neuron writes within a factor of 2 of it"
 
+R = TypeVar("R")
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -54,7 +57,7 @@ class _Job:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """One picture. ``controls``: float64 (K,), each control's change of the word."""
+    """One picture. ``controls``: each control's change of the word."""
 
     picture: CheckedPicture
     place: WordPlace
@@ -129,7 +132,7 @@ async def check(
         raise WorkerError(f"No picture can be measured: {next(iter(failures))}")
     written = Written.mean([answer for _, _, answer in answers])
     silent = written.total(job.neurons) < SILENT
-    matched = () if silent else tuple(_matched(job, written, name))
+    matched = () if silent else tuple(_matched(job, written))
     peaks = await find_peaks(store, model, job.intervention, job.neurons, lane)
     rows = (
         edits(store, job.intervention, job.neurons, peaks),
@@ -167,7 +170,7 @@ def _placed(job: _Job, pictures: Sequence[Described] | None) -> list[tuple[Descr
     return [(picture, place) for picture, place in places if place is not None]
 
 
-def _matched(job: _Job, written: Written, name: str) -> list[tuple[Neuron, ...]]:
+def _matched(job: _Job, written: Written) -> list[tuple[Neuron, ...]]:
     settings = job.settings
     allowed = candidates(written, job.store.concepts, job.neurons, job.word)
     if len(job.neurons) == 1:
@@ -206,6 +209,28 @@ def _control(job: _Job, written: Written, peak: float | None, one: Neuron, other
     return edit(job.store, job.intervention, other, size)
 
 
+def ends_run(model: Asks, error: WorkerError) -> bool:
+    """Whether no other request would succeed: the model process has gone, or was stopped."""
+    return isinstance(error, Cancelled) or model.status.phase is Phase.FAILED
+
+
+async def _unless_gone(job: _Job, work: Awaitable[R], failures: dict[str, int]) -> R | None:
+    """What one picture gives, or None if it cannot be used; then its reason is counted.
+
+    Raises:
+        Cancelled: if the model was stopped.
+        WorkerError: if the model process has gone: all other pictures would fail, too.
+    """
+    try:
+        return await work
+    except WorkerError as error:
+        if ends_run(job.model, error):
+            raise
+        reason = plain(error.message, REASON_LENGTH)
+        failures[reason] = failures.get(reason, 0) + 1
+        return None
+
+
 async def _measure(
     job: _Job, picture: Described, place: WordPlace, rows: tuple[tuple[Edit, ...], ...], known: frozenset[str]
 ) -> _Measured:
@@ -216,7 +241,7 @@ async def _measure(
     """
     whole = await _ask(job, picture, rows[:1])
     check_fits(whole, picture)
-    change, controls = float(whole.changes[0, place.token]), np.zeros(0)
+    change, controls = float(whole.changes[0, place.token]), np.zeros(0, dtype=np.float64)
     if len(rows) > 1:
         at_word = (await _ask(job, picture, rows, (place.token,))).changes[:, 0].astype(np.float64)
         change, controls = float(at_word[0]), at_word[1:]
@@ -227,8 +252,8 @@ async def _measure(
         sample=picture.ref.sample,
         image=picture.image,
         change=change,
-        p=float(whole.p[place.token]),
-        p_after=float(whole.p_after[0, place.token]),
+        p=share(whole.p[place.token]),
+        p_after=share(whole.p_after[0, place.token]),
         first=bool(whole.first[place.token]),
         first_after=bool(whole.first_after[0, place.token]),
         others=float(np.mean([whole.changes[0, other.token] for other in others])) if others else None,

@@ -11,6 +11,7 @@ from vlmscope.core.method.concepts import Concepts
 from vlmscope.core.method.rank_test import nearest_in_ratio
 
 NEAREST = 8  #: of a set: each member is replaced by a random one of so many
+LEAST = 1e-30  #: a size that stands for 0, which has no ratio
 TRIES = 20  #: sets drawn for each one that is wanted: equal ones are not counted twice
 
 Allowed = NDArray[np.bool_]
@@ -37,7 +38,7 @@ def matched_neurons(written: Written, allowed: Allowed, neuron: Neuron, count: i
 def matched_sets(
     written: Written, allowed: Allowed, neurons: Sequence[Neuron], count: int, seed: int
 ) -> list[tuple[Neuron, ...]]:
-    """Sets in the place of ``neurons``: each member is replaced by a random one of the 8 that write most nearly as much.
+    """Sets in the place of ``neurons``: each member is replaced by a random one of its 8 nearest in written size.
 
     A set has no neuron twice, and no two sets are equal. So there may be fewer than ``count``; none if a layer has
     fewer candidates than members.
@@ -62,8 +63,7 @@ def _near(written: Written, allowed: Allowed, neurons: Sequence[Neuron], member:
     """The nearest of a member: 8, and as many more as the set has members in the layer, as others may take them."""
     layer = member.layer
     count = NEAREST + sum(other.layer == layer for other in neurons)
-    wanted = max(float(written.size[layer, member.index]), np.finfo(np.float32).tiny)
+    wanted = max(float(written.size[layer, member.index]), LEAST)
     return [
-        Neuron(layer, index)
-        for index in nearest_in_ratio(written.size[layer], wanted, allowed[layer], count).tolist()
+        Neuron(layer, index) for index in nearest_in_ratio(written.size[layer], wanted, allowed[layer], count).tolist()
     ]

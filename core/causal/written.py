@@ -33,8 +33,8 @@ class Written:
     @classmethod
     def mean(cls, answers: Sequence[WrittenAnswer]) -> "Written":
         """The mean of answers, one at least."""
-        size = np.mean([one.size for one in answers], axis=0, dtype=np.float64).astype(np.float32)
-        z = np.sum([one.mean for one in answers], axis=0, dtype=np.float64)
+        size = np.stack([one.size for one in answers]).mean(axis=0, dtype=np.float64).astype(np.float32)
+        z = np.stack([one.mean for one in answers]).sum(axis=0, dtype=np.float64)
         return cls(size, np.where(z < 0, np.float32(-1), np.float32(1)), answers[0].column)
 
     def total(self, neurons: Sequence[Neuron]) -> float:
