@@ -126,6 +126,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "check without fields": sql("UPDATE checks SET body = '{}'"),
     "check of infinity": sql("UPDATE checks SET body = replace(body, '\"effect\": -', '\"effect\": -1e999')"),
     "check of a share above 1": sql("UPDATE checks SET body = replace(body, '\"p\": 0.', '\"p\": 2.')"),
+    "check of another intervention": sql("UPDATE checks SET body = replace(body, 'zero', 'one')"),
+    "check of p without an effect": sql(
+        "UPDATE checks SET body = replace(body, '\"effect\": -2.957', '\"effect\": null')"
+    ),
     "check of no neuron": sql("UPDATE checks SET body = replace(body, 'L1/N2', 'here')"),
     "check of another neuron": sql("UPDATE checks SET layer = 2 WHERE layer IS NOT NULL"),
     "check of a set in a neuron's row": sql("UPDATE checks SET layer = 1, idx = 2"),
