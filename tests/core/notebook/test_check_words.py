@@ -40,7 +40,7 @@ def test_the_lines_of_a_check() -> None:
     one = check(NEURON)
     assert words.title(one) == 'L4/N724 "shirt"'
     assert words.about(one) == "7 pictures, 39 matched neurons of L4"
-    assert words.effect_text(one) == "log-odds -2.96, controls -3e-04, lowest -0.020"
+    assert words.effect_text(one) == "log-odds -2.96, controls -0.0005, lowest -0.020"
     assert words.interval_text(one) == "less the controls' mean: 95 % -4.20 to -1.90"
     assert words.pictures_text(one) == "pictures -6.60 -3.60 -3.30 -2.50 -2.10 -1.40 -1.20"
     assert words.pictures_text(one, 2) == "pictures -6.60 -3.60 and 5 more"
