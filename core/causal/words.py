@@ -10,7 +10,8 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.concepts import Concepts
-from vlmscope.core.method.words import NO_WORD, same_word, singular, word_places, words_of
+from vlmscope.core.method.word_place import same_word, word_tokens, words_with_tokens
+from vlmscope.core.method.words import NO_WORD, singular, words_of
 
 LISTED = 12  #: words of a description that a message names
 
@@ -32,10 +33,8 @@ class WordPlace:
 
 def place_of(tokens: Sequence[str], word: str) -> WordPlace | None:
     """The first occurrence of ``word``, or of its plural or singular, in a description; None where there is none."""
-    for found, start in word_places("".join(tokens)):
-        if same_word(found, word):
-            return _place(tokens, found, start)
-    return None
+    found = word_tokens(tokens, word)
+    return _place(tokens, found) if found else None
 
 
 def one_word(typed: str, concepts: Concepts | None) -> str:
@@ -73,10 +72,10 @@ def leading_words(concepts: Concepts | None) -> frozenset[str]:
 def other_words(tokens: Sequence[str], known: frozenset[str], word: str) -> dict[str, WordPlace]:
     """The words of a description that are ``known``, each at its first occurrence, without ``word``."""
     found: dict[str, WordPlace] = {}
-    for each, start in word_places("".join(tokens)):
+    for each, of_word in words_with_tokens(tokens):
         folded = each if each in known else singular(each, known)
         if folded in known and not same_word(folded, word):
-            found.setdefault(folded, _place(tokens, each, start))
+            found.setdefault(folded, _place(tokens, of_word))
     return found
 
 
@@ -91,8 +90,5 @@ def check_present(word: str, descriptions: Sequence[Sequence[str]]) -> None:
     raise UsageError(f"{word} is not in {which}: {plain(listed)}{more}.", "Name one of these with --word.")
 
 
-def _place(tokens: Sequence[str], word: str, start: int) -> WordPlace:
-    ends = np.cumsum([len(token) for token in tokens])
-    first = int(np.searchsorted(ends, start, side="right"))
-    last = int(np.searchsorted(ends, start + len(word), side="left"))
-    return WordPlace(first, last - first + 1, tokens[first])
+def _place(tokens: Sequence[str], of_word: tuple[int, ...]) -> WordPlace:
+    return WordPlace(of_word[0], len(of_word), tokens[of_word[0]])

@@ -51,32 +51,11 @@ class WordCounts:
 
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in their order, without stop words, plurals as they stand."""
-    return [word for word, _ in _places(_folded(text))]
-
-
-def word_places(text: str) -> list[tuple[str, int]]:
-    """The words of ``text`` as ``words_of`` spells them, each with the place of its first letter in ``text``."""
-    folded = _folded(text)
-    if len(folded) != len(text):  # a letter and its accent have become one, or one letter two: they stay apart here
-        folded = "".join(each if len(each := _folded(letter)) == 1 else letter for letter in text)
-    return [(_folded(word), place) for word, place in _places(folded)]
-
-
-def same_word(one: str, other: str) -> bool:
-    """Whether two words of ``words_of`` are the same, or one is the other's plural."""
-    return one == other or singular(one, (other,)) == other or singular(other, (one,)) == one
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower().replace("’", "'")
-
-
-def _places(folded: str) -> list[tuple[str, int]]:
     found = []
-    for match in _word_pattern().finditer(folded):
+    for match in word_pattern().finditer(unicodedata.normalize("NFC", text).lower().replace("’", "'")):
         word = match[0].removesuffix("'s") if match[0] not in STOP_WORDS else ""
         if 1 < len(word) <= LONGEST_WORD and word not in STOP_WORDS:
-            found.append((word, match.start()))
+            found.append(word)
     return found
 
 
@@ -129,7 +108,7 @@ def count_words(descriptions: Sequence[str | None], at_least: int = 1) -> WordCo
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
     """Letters and their marks (vowel signs, accents), by Unicode's categories: ``\\w`` has digits and lacks marks."""
     kinds: dict[str, str] = {"M": "", "N": ""}
     for character in map(chr, range(0x20000)):
