@@ -34,7 +34,7 @@ from vlmscope.core.scoring.protocol import HeldOut, Prediction
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.simulators.api_text import ApiText
 from vlmscope.core.store.arrays import array_shapes
-from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
+from vlmscope.core.store.manifest import SCHEMA, Manifest, ShardInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.worker.messages import ModelSpec
@@ -109,7 +109,7 @@ def test_the_scan() -> None:
         16,
         VisualLayout.plain(3, 3),
     )
-    assert (manifest.schema_version, manifest.visual_tokens_max, store.sample(6).seen) == (3, 9, None)
+    assert (manifest.schema_version, manifest.visual_tokens_max, store.sample(6).seen) == (SCHEMA, 9, None)
     assert not {"layout_edges", "layout_cover"} & store.arrays.keys()
     assert (manifest.samples, manifest.scanned, [skip.sample for skip in manifest.skipped]) == (10, 9, [3])
     assert manifest.thresholds.value() == Thresholds(T_v=1.5)

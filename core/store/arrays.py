@@ -22,7 +22,7 @@ COPY_AGAIN = "Copy the scan again from where it was made."
 NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
 #: Arrays without layers.
-_WITHOUT_LAYERS = frozenset({"sample_lines", "layout_edges", "layout_cover"})
+_WITHOUT_LAYERS = frozenset({"sample_lines", "panel_sample", "layout_edges", "layout_cover"})
 #: The layers' axis of the other arrays in which it is not the first.
 _LAYER_AXIS = {"top_visual": 1, "top_text": 1, "histogram": 1, "moments": 2, "sums": 2}
 
@@ -52,6 +52,10 @@ def array_shapes(manifest: Manifest) -> Shapes:
         "histogram": (np.uint32, (2, layers, neurons, BINS)),
         "votes": (np.uint16, (layers, neurons, 4)),
     }
+    if panel := manifest.panel_drawn:
+        shapes["panel_sample"] = (np.int32, (panel,))
+        shapes["panel_visual"] = (np.uint16, (layers, neurons, panel))
+        shapes["panel_text"] = (np.uint16, (layers, neurons, panel))
     if manifest.progress is not None:
         shapes["sums"] = (np.float64, (2, 2, layers, neurons))
     if boxes := manifest.stored_boxes:

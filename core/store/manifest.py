@@ -26,7 +26,9 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-SCHEMA: Literal[3] = 3
+#: 4 has the panel. A manifest takes no fields but its own, so that an earlier vlmscope would call one with a panel
+#: damaged; it refuses another version by its number.
+SCHEMA: Literal[4] = 4
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
 MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
@@ -39,6 +41,7 @@ Neurons = Annotated[int, Field(gt=0, le=2**22)]
 Samples = Annotated[int, Field(ge=0, le=2**24)]
 TopSamples = Annotated[int, Field(gt=0, le=10_000)]  #: as ``--top-n``
 Maps = Annotated[int, Field(ge=0, le=10_000)]
+PanelSamples = Annotated[int, Field(ge=0, le=10_000)]  #: as ``--panel``
 NEURONS = 2**24  #: of all layers
 TOKENS = 2**16 - 1  #: a peak is a uint16, and the largest one stands for none
 VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
@@ -187,7 +190,7 @@ class Manifest(Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V values of a map."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[3] = SCHEMA
+    schema_version: Literal[4] = SCHEMA
     scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
@@ -208,6 +211,7 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all
     thresholds: ThresholdsInfo  #: those of the stored votes and labels
@@ -243,6 +247,11 @@ class Manifest(Frozen):
         return sum(layout.tokens for layout in self.layouts if not layout.plain)
 
     @property
+    def panel_drawn(self) -> int:
+        """P, samples drawn for the panel: all, if the scan has fewer than were asked for; 0 where there is no panel."""
+        return min(self.panel or 0, self.samples)
+
+    @property
     def is_done(self) -> bool:
         """Whether it will not grow any more: a whole scan, or a shard that has processed all its samples."""
         progress = self.progress
@@ -266,14 +275,16 @@ def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, dat
 
 
 def _parsed(text: str) -> Manifest:
-    """The manifest of this JSON, of schema 2 or 3. Raises ValidationError, a ValueError."""
+    """The manifest of this JSON, of schema 2 to 4. Raises ValidationError, a ValueError."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["loc"] != ("schema_version",) or type(first["input"]) is not int or first["input"] != 2:
+        version = first["input"]
+        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3):
             raise
-    return Manifest.model_validate(_from_schema_2(from_json(text)))
+    content = from_json(text)
+    return Manifest.model_validate(_from_schema_2(content) if version == 2 else {**content, "schema_version": SCHEMA})
 
 
 def _from_schema_2(content: dict[str, object]) -> dict[str, object]:

@@ -4,7 +4,7 @@
       manifest.json            what was computed from what; replaced last, so what it names is whole
       samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S samples
+      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples
         sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
@@ -18,6 +18,9 @@
         moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
         histogram.npy          uint32  (2, L, F, 32)  by kind; bins of core/method/distribution.py
         votes.npy              uint16  (L, F, 4)      at the scan's own thresholds
+        panel_sample.npy       int32   (P,)           the panel's samples, ascending; none of the three without a panel
+        panel_visual.npy       uint16  (L, F, P)      bfloat16: largest activation over each one's visual tokens; -inf
+        panel_text.npy         uint16  (L, F, P)      where it has none, was skipped or not processed yet
         sums.npy               float64 (2, 2, L, F)   only where the scan is not whole: what moments are means of
         layout_edges.npy       uint16  (B, 4)         boxes of the layouts that are not plain, one after another
         layout_cover.npy       uint8   (B,)           (core/method/layout.py); neither where all are plain
@@ -49,6 +52,7 @@ from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.layouts import COVER, EDGES, StoredLayouts, map_layout
 from vlmscope.core.store.lock import being_scanned
 from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.panel import SCAN_AGAIN, Panel, panel_of
 from vlmscope.core.store.sample_log import CROPS, LINE_BYTES, SAMPLES, SampleRecord
 
 if TYPE_CHECKING:
@@ -116,6 +120,27 @@ class ScanStore:
     def processed(self, index: int) -> bool:
         """Whether the scan has processed the sample of this index; a shard never processes those of others."""
         return 0 <= index < len(self._lines) and bool(self._lines[index, 1])
+
+    @cached_property
+    def panel(self) -> Panel | None:
+        """What every neuron does on samples drawn at random, or None where the scan has no panel.
+
+        Raises:
+            StoreError: if the panel's samples are damaged.
+        """
+        try:
+            return panel_of(self.manifest, self.arrays, self._lines[:, 1] > 0)
+        except ValueError as error:
+            raise StoreError(f"{self.folder} is damaged: {error}.", COPY_AGAIN) from error
+
+    def panel_for(self, what: str) -> Panel:
+        """The panel. Raises StoreError where the scan has none: ``what`` begins the sentence "... needs a panel."."""
+        if self.panel is not None:
+            return self.panel
+        made = "by an earlier vlmscope" if self.manifest.panel is None else "with --panel 0"
+        raise StoreError(
+            f"{what} needs a panel of random samples; {self.folder} was made {made} and has none.", SCAN_AGAIN
+        )
 
     @property
     def has_concepts(self) -> bool:

@@ -3,16 +3,20 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds, label_neurons
 from vlmscope.core.method.layout import WHOLE, VisualLayout
 from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
 from vlmscope.core.store.manifest import Manifest, ModelInfo, ThresholdsInfo
+from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.settings import QUESTION
 from vlmscope.core.store.writer import StoreWriter
 
@@ -38,6 +42,7 @@ def write_synthetic_scan(
     layouts: Sequence[VisualLayout] = (),
     image: int = 168,
     seed: int = 0,
+    panel: int | None = None,
 ) -> None:
     """Write a scan of random numbers: sparse in memory and quick, because each layer repeats the first one's maps.
 
@@ -46,6 +51,8 @@ def write_synthetic_scan(
         grid: of the visual tokens of all samples, if no layouts are given.
         layouts: the samples' layouts, in turn; the crops then have the shape of their grids.
         image: longer side of the made-up crops in pixels.
+        panel: samples of the panel; None for a scan without one. On top samples the panel's activations are theirs, on
+            others they are less.
     """
     layouts = layouts or [VisualLayout.plain(*grid)]
     rng = np.random.default_rng(seed)
@@ -89,6 +96,7 @@ def write_synthetic_scan(
         visual_tokens_max=most,
         layouts=layout_infos(distinct(layouts)),
         text_tokens_max=text_tokens,
+        panel=panel,
         visual_tokens=sum(map(len, of_samples)),
         text_tokens=samples * text_tokens,
         thresholds=ThresholdsInfo.of(thresholds),
@@ -121,6 +129,32 @@ def write_synthetic_scan(
                 "moments": rng.random((2, 2, layers, neurons), dtype=np.float32),
                 "histogram": rng.integers(0, 1000, (2, layers, neurons, BINS), dtype=np.uint32),
                 "votes": labels.votes,
+                **_panel_arrays(manifest, top_sample, top_visual[0], top_text[0], seed),
                 **layout_arrays(distinct(layouts)),
             },
         )
+
+
+def _panel_arrays(
+    manifest: Manifest,
+    top_sample: NDArray[np.int32],
+    visual: NDArray[np.float32],
+    text: NDArray[np.float32],
+    seed: int,
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a panel; ``visual`` and ``text``, float32 (L, F, N), have the top samples' largest activations."""
+    if not manifest.panel_drawn:
+        return {}
+    rng = np.random.default_rng([seed, 1])  # of its own: the other arrays stay as they are without a panel
+    samples = np.array(draw_panel(manifest.data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
+    rank = np.full((manifest.model.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
+    np.put_along_axis(rank, top_sample[0, :, : manifest.valid], np.arange(manifest.valid, dtype=np.int16)[None], axis=1)
+    rank = rank[:, samples]
+    found: dict[str, NDArray[Any]] = {"panel_sample": samples}
+    for name, top in (("panel_visual", visual), ("panel_text", text)):
+        found[name] = np.empty((*top.shape[:2], len(samples)), dtype=np.uint16)
+        for layer, values in enumerate(top):
+            below = values[:, manifest.valid - 1, None] * (rng.random(rank.shape, dtype=np.float32) ** 4 * 1.1 - 0.1)
+            listed = np.take_along_axis(values, np.maximum(rank, 0), axis=1)
+            found[name][layer] = encoded(np.where(rank >= 0, listed, below))
+    return found

@@ -31,6 +31,7 @@ def read_all(folder: Path) -> None:
     """Read what a page, a list and a report read of a scan."""
     store = open_scan(folder)
     store.stored_labels()
+    assert store.panel is None or store.panel.visual().shape[-1] == len(store.panel)
     assert store.concepts is None or store.concepts.words is not None
     for layer in range(store.layers):
         for rank in range(store.valid):
@@ -335,6 +336,40 @@ def test_damage_of_layouts_is_a_message(tiled: Path, tmp_path: Path, kind: str) 
     copy = Path(shutil.copytree(tiled, tmp_path / "copy"))
     read_all(copy)
     TILED_DAMAGES[kind](copy)
+    check_refused(copy)
+
+
+def panel_samples(first: int) -> Damage:
+    return lambda folder: np.save(array_path(folder, "panel_sample"), np.arange(first, first + 5, dtype=np.int32))
+
+
+PANEL_DAMAGES: dict[str, Damage] = {
+    "samples not ascending": values("panel_sample", 3),
+    "a sample below the first": panel_samples(-1),
+    "a sample beyond the last": panel_samples(8),
+    "another size": manifest(panel=6),
+    "more than fits": manifest(panel=10_001),
+    "fewer than none": manifest(panel=-1),
+    "no text": without("panel_text"),
+    "visual of another dtype": lambda folder: np.save(
+        array_path(folder, "panel_visual"), np.zeros((2, 16, 5), np.float16)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def with_panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan with a panel, to read only."""
+    out = tmp_path_factory.mktemp("panel") / "scan"
+    write_synthetic_scan(out, layers=2, neurons=16, samples=12, top_n=8, maps=1, grid=(2, 2), image=16, panel=5)
+    return out
+
+
+@pytest.mark.parametrize("kind", PANEL_DAMAGES)
+def test_damage_of_a_panel_is_a_message(with_panel: Path, tmp_path: Path, kind: str) -> None:
+    copy = Path(shutil.copytree(with_panel, tmp_path / "copy"))
+    read_all(copy)
+    PANEL_DAMAGES[kind](copy)
     check_refused(copy)
 
 

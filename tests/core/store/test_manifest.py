@@ -60,6 +60,12 @@ def test_a_wrong_grid_of_schema_2_is_refused(scan_copy: Path, grid: object) -> N
     assert re.search(r"is damaged: (layouts\.0|visual_tokens_max)", refusal(scan_copy).message)
 
 
+def test_schema_3_is_read_as_a_scan_without_a_panel(scan_copy: Path) -> None:
+    expected = read_manifest(scan_copy)
+    change(scan_copy, lambda content: (content.update(schema_version=3), content.pop("panel")))
+    assert read_manifest(scan_copy) == expected and expected.panel is None and not expected.panel_drawn
+
+
 def test_a_field_of_schema_3_in_schema_2_is_refused(scan_copy: Path) -> None:
     change(scan_copy, schema_2)
     change(scan_copy, lambda content: content.update(map_cells=3, surprise=1))
@@ -117,7 +123,7 @@ def test_a_file_is_no_scan(tmp_path: Path) -> None:
     assert "is not a scan" in refusal(file).message
 
 
-@pytest.mark.parametrize("version", [0, 1, 4, "1.0", None])
+@pytest.mark.parametrize("version", [0, 1, 5, "1.0", None])
 def test_another_schema_version_says_which(scan_copy: Path, version: object) -> None:
     change(scan_copy, lambda content: content.update(schema_version=version))
     error = refusal(scan_copy)
