@@ -20,6 +20,8 @@ from vlmscope.core.store.reader import ScanStore
 
 Counts = NDArray[np.int64]
 
+Z = 1.959964  #: of the normal distribution, 2.5 % are above it
+
 #: The message where a scan has no control.
 NO_CONTROL = "No control to compare with: vlmscope scan --control SCAN makes one."
 
@@ -123,6 +125,22 @@ def shares(counts: Counts, whole: Counts | None = None) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         found: NDArray[np.float64] = np.where(below > 0, counts / below, np.nan)
     return found
+
+
+def share_intervals(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % intervals of the shares of ``counts`` by label, int64 (..., 4), as if neurons were independent draws.
+
+    Source: Wilson, "Probable inference", 1927; for small numbers it covers better than mean and standard error.
+
+    Returns:
+        lower and upper end, float64 (..., 4); nan where the counts sum to 0.
+    """
+    whole = counts.sum(axis=-1, keepdims=True).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, square = shares(counts), Z * Z / np.where(whole > 0, whole, np.nan)
+        middle = (share + square / 2) / (1 + square)
+        half = np.sqrt(share * (1 - share) * square + square * square / 4) / (1 + square)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
 def named_apart(scans: Sequence[ScanStatistics], typed: Sequence[str]) -> list[ScanStatistics]:

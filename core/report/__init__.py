@@ -1,1 +1,1 @@
-"""Reports for people: Markdown, JSON, pictures and charts."""
+"""Reports for people: Markdown, JSON, pictures and figures."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
-from vlmscope.core.notebook.score_order import score_order
 from vlmscope.core.report.escape import inline, quote
 from vlmscope.core.report.schema import (
     ConceptsPart,
@@ -21,6 +20,7 @@ from vlmscope.core.report.schema import (
     ScorePart,
     TokenPart,
 )
+from vlmscope.core.report.scores import leading_figures
 
 PAPER = "arXiv 2502.18485"
 TOKENS = 8  #: named on either side
@@ -231,36 +231,10 @@ def _score(score: ScorePart) -> Iterator[str]:
 
 
 def _headline(scores: tuple[ScorePart, ...]) -> str:
-    """The score that comes first for each kind of tokens (``score_order``), with its group and its simulator.
-
-    Of one simulator the newest score counts, and of that the number that rests on most samples.
-    """
-    newest: dict[tuple[str, str], tuple[ScorePart, FigurePart]] = {}
-    for backend, score in _newest(scores).items():
-        for figure in score.figures:
-            kind = figure.name.split(", ")[0]
-            known = newest.get((kind, backend))
-            if known is None or (figure.planned or 0) > (known[1].planned or 0):
-                newest[kind, backend] = score, figure
-    first: dict[str, tuple[ScorePart, FigurePart]] = {}
-    for (kind, _), found in sorted(newest.items(), key=lambda item: _order(*item[1])):
-        first.setdefault(kind, found)
+    """The score that comes first for each kind of tokens, with its group and its simulator."""
     return "; ".join(
-        f"{inline(figure.name, NAME)} {_pooled(figure)} {_simulator(score)}".strip() for score, figure in first.values()
-    )
-
-
-def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:
-    """By simulator, the newest first."""
-    found: dict[str, ScorePart] = {}
-    for score in scores:
-        found.setdefault(score.backend, score)
-    return found
-
-
-def _order(score: ScorePart, figure: FigurePart) -> tuple[bool, bool, bool]:
-    return score_order(
-        score.backend, independent=score.body.get("independent") is True, known=figure.pooled is not None
+        f"{inline(figure.name, NAME)} {_pooled(figure)} {_simulator(score)}".strip()
+        for score, figure in leading_figures(scores)
     )
 
 

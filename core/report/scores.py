@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from vlmscope.core.notebook.score_order import score_order
 from vlmscope.core.notebook.values import SavedScore
 from vlmscope.core.report.schema import FigurePart, ScorePart, whole
 
@@ -13,6 +14,41 @@ def score_part(score: SavedScore) -> ScorePart:
     """A score, with the numbers that a report shows read out of its body."""
     body = {str(key): _json(value) for key, value in score.body.items()}
     return ScorePart(backend=score.backend, created=score.created, figures=tuple(_figures(body, ())), body=body)
+
+
+def leading_figures(scores: tuple[ScorePart, ...]) -> tuple[tuple[ScorePart, FigurePart], ...]:
+    """The number that is shown first for each kind of tokens, with its score, by the rule of ``score_order``.
+
+    Of one simulator the newest score counts, and of that the number that rests on most samples.
+
+    Args:
+        scores: of one explanation, the newest first.
+    """
+    found: dict[tuple[str, str], tuple[ScorePart, FigurePart]] = {}
+    for backend, score in _newest(scores).items():
+        for figure in score.figures:
+            kind = figure.name.split(", ")[0]
+            known = found.get((kind, backend))
+            if known is None or (figure.planned or 0) > (known[1].planned or 0):
+                found[kind, backend] = score, figure
+    first: dict[str, tuple[ScorePart, FigurePart]] = {}
+    for (kind, _), pair in sorted(found.items(), key=lambda item: _order(*item[1])):
+        first.setdefault(kind, pair)
+    return tuple(first.values())
+
+
+def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:
+    """By simulator, the newest first."""
+    found: dict[str, ScorePart] = {}
+    for score in scores:
+        found.setdefault(score.backend, score)
+    return found
+
+
+def _order(score: ScorePart, figure: FigurePart) -> tuple[bool, bool, bool]:
+    return score_order(
+        score.backend, independent=score.body.get("independent") is True, known=figure.pooled is not None
+    )
 
 
 def _json(value: object) -> JsonValue:

@@ -7,7 +7,6 @@
 The same export twice gives the same bytes but for the date, which stands alone on its line.
 """
 
-import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +15,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnCount
-from vlmscope.core.base.errors import ReportError, StoreError
-from vlmscope.core.base.files import whole_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import IMAGES, collect, report_of
+from vlmscope.core.report.folder import export_folder
 from vlmscope.core.report.markdown import neuron_text, report_markdown
 from vlmscope.core.report.pictures import facts, picture
 from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.writer import check_out
 
 SAMPLES = 3  #: reported of a neuron by default
 
@@ -60,20 +57,6 @@ class Written:
     bytes: int
 
 
-def check_report_folder(out: Path) -> None:
-    """Find out before any work whether a report can be written to ``out``.
-
-    Raises:
-        ReportError: if something is there already, or no folder can be made there.
-    """
-    try:
-        check_out(out)
-    except StoreError as error:
-        raise ReportError(error.message, error.hint) from error
-    except OSError as error:
-        raise ReportError(f"{out} cannot be used: {error.strerror}.", "Name another folder.") from error
-
-
 def write_report(
     out: Path,
     store: ScanStore,
@@ -102,34 +85,22 @@ def write_report(
         UsageError: if a neuron is none of this scan.
         StoreError, NotebookError: if the scan or the notebook cannot be read.
     """
-    check_report_folder(out)
-    target = out.resolve()  # an empty folder may be a link
-    made = [parent for parent in target.parents if not parent.exists()]
     wanted = sorted(set(neurons))
-    try:
-        with whole_folder(target) as folder:
-            (folder / IMAGES).mkdir()
-            parts: list[NeuronPart] = []
-            sizes: list[int] = []  # of the pictures, in bytes
-            for done, neuron in enumerate(wanted):
-                progress(done, len(wanted))
-                entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
-                parts.append(collect(store, entry, thresholds, samples))
-                sizes += _write_pictures(folder, store, neuron, parts[-1])
-            created = when.astimezone(UTC).isoformat(timespec="seconds")
-            report = report_of(store.manifest, thresholds, tuple(parts), created)
-            text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
-            (folder / form.file).write_bytes(text)
-            if not sizes:
-                (folder / IMAGES).rmdir()
-    except OSError as error:
-        raise ReportError(
-            f"{out} could not be written: {error.strerror}.", "Free some space, or name another folder."
-        ) from error
-    finally:
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()  # only where it is empty
+    with export_folder(out) as folder:
+        (folder / IMAGES).mkdir()
+        parts: list[NeuronPart] = []
+        sizes: list[int] = []  # of the pictures, in bytes
+        for done, neuron in enumerate(wanted):
+            progress(done, len(wanted))
+            entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
+            parts.append(collect(store, entry, thresholds, samples))
+            sizes += _write_pictures(folder, store, neuron, parts[-1])
+        created = when.astimezone(UTC).isoformat(timespec="seconds")
+        report = report_of(store.manifest, thresholds, tuple(parts), created)
+        text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
+        (folder / form.file).write_bytes(text)
+        if not sizes:
+            (folder / IMAGES).rmdir()
     progress(len(wanted), len(wanted))
     return Written(out / form.file, len(wanted), len(sizes), sum(sizes) + len(text))
 

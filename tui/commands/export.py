@@ -1,5 +1,6 @@
-"""``vlmscope export``: a report on the neurons that were decided on, as Markdown or JSON with pictures."""
+"""``vlmscope export``: the neurons that were decided on, as a report, or in the layout of another tool."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Annotated
 
 import typer
 
+from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import ReportError, UsageError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Verdict
+from vlmscope.core.report.folder import check_report_folder
 from vlmscope.core.report.select import NeuronChoice, chosen
-from vlmscope.core.report.write import SAMPLES, Format, check_report_folder, write_report
+from vlmscope.core.report.write import SAMPLES, Format, write_report
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
 from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, number
@@ -21,7 +25,9 @@ from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, S
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
 VERDICTS = {verdict.value: (verdict,) for verdict in Verdict} | {ANY: tuple(Verdict)}
-FORMATS = {form.value: form for form in Format}
+REPORTS = {form.value: form for form in Format}
+NEURONPEDIA, DELPHI = "neuronpedia", "delphi"
+FORMATS = (*REPORTS, NEURONPEDIA, DELPHI)
 
 
 def export(
@@ -47,20 +53,24 @@ def export(
         typer.Option("--neuron", metavar="ADDRESS", help="Such as L3/N17; may be repeated.", rich_help_panel=WHICH),
     ] = None,
     samples: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--samples",
             parser=number("--samples", str(SAMPLES), int),
             metavar="COUNT",
-            help="Top samples of each neuron, with pictures where the scan keeps maps.",
+            help="Top samples of each neuron, with pictures where the scan keeps maps; default: "
+            f"{SAMPLES}, and for neuronpedia all with maps.",
+            show_default=False,
         ),
-    ] = SAMPLES,
+    ] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")] = "markdown",
     thresholds: LabelThresholds,
 ) -> None:
-    """Write a report on the neurons that were kept.
+    """Write a report on the neurons that were kept, or export them for another tool.
 
-    The report is DIR/report.md with its pictures, or DIR/report.json. Without
+    The report is DIR/report.md with its pictures, or DIR/report.json. With
+    --format neuronpedia DIR is what Neuronpedia's importer reads, with
+    --format delphi a folder of results as EleutherAI's delphi has them. Without
     --verdict, --tag, --bookmarked or --neuron it is on those with the verdict
     keep.
     """
@@ -74,8 +84,8 @@ def export(
     verdicts = None if verdict is None else VERDICTS[verdict]
     choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked)
     if form not in FORMATS:
-        raise UsageError(f"--format is {form!r}, not a format of reports.", f"Formats: {', '.join(FORMATS)}.")
-    if samples < 0:
+        raise UsageError(f"--format is {form!r}, not a format.", f"Formats: {', '.join(FORMATS)}.")
+    if samples is not None and samples < 0:
         raise UsageError(f"--samples is {samples}.", "Write --samples 0 for a report without samples.")
     store = opened(scan)
     at = thresholds.of(store)
@@ -86,19 +96,42 @@ def export(
             raise _nothing(scan, choice, named, notebook)
         notes = Notes()
         report = bars.enter_context(progress(notes, hidden=not notes.is_terminal))
+
+        def done(so_far: int, of: int) -> None:
+            report("neurons", so_far, of)
+
+        counts = _write(out, form, store, notebook, found, at, samples, done)
+    note(f"wrote {counts}")
+
+
+def _write(
+    out: Path,
+    form: str,
+    store: ScanStore,
+    notebook: Notebook | None,
+    neurons: Sequence[Neuron],
+    at: Thresholds,
+    samples: int | None,
+    progress: OnCount,
+) -> str:
+    """Write ``out``; return what was written."""
+    when = datetime.now(UTC)
+    if form == NEURONPEDIA:
+        from vlmscope.core.report.neuronpedia import write_neuronpedia
+
+        found = write_neuronpedia(out, store, notebook, neurons, at, when=when, samples=samples, progress=progress)
+    elif form == DELPHI:
+        from vlmscope.core.report.delphi import write_delphi
+
+        found = write_delphi(out, store, notebook, neurons, at, progress=progress)
+    else:
+        count = SAMPLES if samples is None else samples
         written = write_report(
-            out,
-            store,
-            notebook,
-            found,
-            at,
-            FORMATS[form],
-            when=datetime.now(UTC),
-            samples=samples,
-            progress=lambda done, of: report("neurons", done, of),
+            out, store, notebook, neurons, at, REPORTS[form], when=when, samples=count, progress=progress
         )
-    counts = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
-    note(f"wrote {written.file}: {counts}")
+        sizes = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
+        return f"{written.file}: {sizes}"
+    return f"{out}: {', '.join(f'{count:,} {name}' for name, count in found.items())}"
 
 
 def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:

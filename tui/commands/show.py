@@ -72,7 +72,7 @@ def show(
     if picked is not None and cover is not None:
         picked = _one_cover(picked, cover)
     if png is not None:
-        output.write_png(png, neuron_png(page, picked, colour_map))
+        output.write_picture(png, neuron_png(page, picked, colour_map))
     if json:
         output.write_json(as_json(page, picked if rank is not None or cover is not None else None))
     elif png is None:

@@ -1,4 +1,4 @@
-"""``vlmscope stats``: the paper's figures 5 to 7 for any scans: as text, JSON, CSV, or a chart."""
+"""``vlmscope stats``: the paper's figures 5 to 7 for any scans: as text, JSON, CSV, or a figure."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,6 +23,7 @@ from vlmscope.core.analysis.statistics import (
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
+from vlmscope.core.report.figure import FigureFormat, figure_bytes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text
@@ -61,7 +62,13 @@ def stats(
     ],
     json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a line for each layer and label.")] = False,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a chart as a PNG.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Write a figure for a paper: FILE ends with .pdf, .svg or .png."),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Write the figure as a PNG, whatever FILE's ending.")
+    ] = None,
     scores: Annotated[
         bool, typer.Option("--scores", help="The scores of explanations in the scan's notebook, by label and layer.")
     ] = False,
@@ -76,7 +83,8 @@ def stats(
 ) -> None:
     """Shares of the labels by layer: of all neurons, and of the high-confidence ones.
 
-    The paper's figures 5 and 6, and with several scans its figure 7. A scan's
+    The paper's figures 5 and 6, and with several scans its figure 7. --figure
+    draws them, with 95 % intervals. A scan's
     control, a network with random weights, stands beside it where there is
     one (vlmscope scan --control SCAN): without it shares do not show
     what a model has learnt. Fragile labels become others when Tv or Tt moves
@@ -91,33 +99,33 @@ def stats(
     if limit is not None and not neurons:
         raise UsageError("--limit bounds a list of neurons.", "Ask for it with --neurons.")
     if neurons:
-        if png is not None or scores or len(scans) != 2:
+        if png is not None or figure is not None or scores or len(scans) != 2:
             raise UsageError(
-                "--neurons compares two scans, and has neither chart nor scores.",
+                "--neurons compares two scans, and has neither figure nor scores.",
                 "Write vlmscope stats BEFORE AFTER --neurons.",
             )
         _write_neurons(scans, thresholds, json, as_csv, limit)
         return
     if scores:
-        if png is not None or len(scans) > 1:
-            raise UsageError("--scores takes one scan, and draws no chart.", "Leave out --png, or name one scan.")
+        if png is not None or figure is not None or len(scans) > 1:
+            raise UsageError("--scores takes one scan, and draws no figure.", "Leave out --figure, or name one scan.")
         _write_scores(opened(scans[0]), thresholds, json, as_csv)
         return
+    pictures = [] if figure is None else [(figure, FigureFormat.of(figure))]
+    pictures += [] if png is None else [(png, FigureFormat.PNG)]
     found = []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
     found = named_apart(found, scans)
-    if png is not None:
-        from vlmscope.core.report.chart import chart_png  # late: it loads Pillow
-
-        output.write_png(png, chart_png(found))
+    for path, written in pictures:
+        output.write_picture(path, figure_bytes(found, written))
     if json:
         output.write_json([as_json(scan) for scan in found])
     elif as_csv:
         output.write_csv(CSV_HEAD, _csv_rows(found))
-    elif png is None:
+    elif not pictures:
         output.write_lines(as_text(found))
 
 

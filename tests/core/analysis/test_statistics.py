@@ -1,42 +1,18 @@
-"""The statistics against counts by hand, and the chart that is drawn of them."""
+"""The statistics against counts by hand."""
 
-import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-from PIL import Image, ImageColor
 
 from tests.support.made_control import make_control
+from tests.support.made_statistics import made_up
 from vlmscope.core.analysis.firmness import fragile
-from vlmscope.core.analysis.statistics import ScanStatistics, named_apart, scan_statistics, shares
+from vlmscope.core.analysis.statistics import named_apart, scan_statistics, share_intervals, shares
 from vlmscope.core.base.demo import demo_folder
-from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.method.labels import COLOURS, Label, Thresholds
-from vlmscope.core.report.chart import HEAD, MARGIN, PANEL, chart_png, draw_chart
+from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.reader import ScanStore
 
 AT = Thresholds(T_v=4.5, T_t=3.5)
-
-
-def made_up(counts: list[list[int]], **more: object) -> ScanStatistics:
-    """Statistics of these counts; half of each label is high-confidence."""
-    array = np.array(counts, dtype=np.int64)
-    made = ScanStatistics(
-        name="a",
-        model="x",
-        hook=HookPoint.GATE,
-        samples=9,
-        neurons=int(array[0].sum()),
-        thresholds=Thresholds(),
-        counts=array,
-        high_confidence=array // 2,
-        fragile=None,
-        seed=None,
-        control=None,
-    )
-    return replace(made, **more)  # type: ignore[arg-type]
 
 
 def test_every_neuron_is_counted_where_it_belongs(scan: Path) -> None:
@@ -87,49 +63,18 @@ def test_equal_names_are_told_apart_by_what_was_typed() -> None:
     assert [scan.name for scan in found] == ["x/a", "b", "y/a"]
 
 
-def colour_share(picture: Image.Image, box: tuple[int, int, int, int], which: Label) -> float:
-    """The share of a panel's height that a colour takes, in the column of pixels where it takes most."""
-    pixels = np.asarray(picture.crop(box)).astype(int)
-    same = (pixels == ImageColor.getrgb(COLOURS[which])).all(axis=-1)
-    return float(same.mean(axis=0).max())
-
-
-def test_bars_are_as_high_as_the_shares() -> None:
-    scan = made_up([[50, 30, 15, 5], [10, 20, 30, 40]])
-    picture = draw_chart([scan])
-    half = picture.width // 2
-    top = MARGIN + HEAD
-    for left, part in ((0, 1.0), (half, 0.5)):
-        for which in Label:
-            box = (left, top, left + half, top + PANEL[1])
-            expected = part * max(shares(scan.counts)[:, which])
-            assert colour_share(picture, box, which) == pytest.approx(expected, abs=0.02), which
-
-
-def test_a_scan_and_its_control_have_a_row_of_panels_each() -> None:
-    scan = made_up([[50, 30, 15, 5]])
-    one = draw_chart([scan])
-    two = draw_chart([replace(scan, control=made_up([[0, 0, 100, 0]], seed=1))])
-    row = two.height - one.height
-    assert one.width == two.width and draw_chart([scan, scan, scan]).height == one.height + 2 * row
-    first, second = (
-        (0, MARGIN + HEAD + at * row, two.width // 2, MARGIN + HEAD + at * row + PANEL[1]) for at in (0, 1)
-    )
-    assert colour_share(two, first, Label.MULTIMODAL) == pytest.approx(0.15, abs=0.02)
-    assert colour_share(two, second, Label.MULTIMODAL) == pytest.approx(1, abs=0.02)
-
-
-def test_the_same_statistics_give_the_same_bytes() -> None:
-    scan = made_up([[50, 30, 15, 5]] * 3, fragile=np.array([[9, 0, 0, 0]] * 3))
-    data = chart_png([scan])
-    assert data == chart_png([made_up([[50, 30, 15, 5]] * 3, fragile=np.array([[9, 0, 0, 0]] * 3))])
-    assert data != chart_png([replace(scan, fragile=np.array([[60, 0, 0, 0]] * 3))])
-    assert Image.open(io.BytesIO(data)).format == "PNG"
-
-
-@pytest.mark.parametrize("layers", [1, 80, 700])
-def test_any_number_of_layers_can_be_drawn(layers: int) -> None:
-    scan = made_up([[1, 2, 3, 4]] * layers)
-    assert draw_chart([scan]).width < 2000
-    nothing = made_up([[0, 0, 0, 0]] * layers)
-    assert colour_share(draw_chart([nothing]), (0, MARGIN + HEAD, 500, MARGIN + HEAD + PANEL[1]), Label.TEXT) == 0
+def test_intervals_are_wilsons_and_cover_what_they_should() -> None:
+    low, high = share_intervals(np.array([[3, 0, 7, 0], [0, 0, 0, 0]]))
+    # Wilson's interval of 3, 0 and 7 of 10, as published tables have it.
+    assert low[0].round(4).tolist() == [0.1078, 0, 0.3968, 0] and high[0].round(4).tolist() == [
+        0.6032,
+        0.2775,
+        0.8922,
+        0.2775,
+    ]
+    assert np.isnan(low[1]).all() and np.isnan(high[1]).all()
+    generator = np.random.default_rng(3)
+    drawn = generator.multinomial(200, [0.5, 0.3, 0.15, 0.05], size=4000)
+    low, high = share_intervals(drawn)
+    covered = ((low <= [0.5, 0.3, 0.15, 0.05]) & (high >= [0.5, 0.3, 0.15, 0.05])).mean(axis=0)
+    assert (covered > 0.935).all() and (covered < 0.975).all()

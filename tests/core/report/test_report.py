@@ -23,10 +23,11 @@ from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.report.collect import PROMOTED, collect
+from vlmscope.core.report.folder import check_report_folder
 from vlmscope.core.report.pictures import GAP, SIDE, picture
 from vlmscope.core.report.schema import Report
 from vlmscope.core.report.select import NeuronChoice, chosen
-from vlmscope.core.report.write import Format, check_report_folder, neuron_markdown, write_report
+from vlmscope.core.report.write import Format, neuron_markdown, write_report
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import PromotedAnswer

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.neuronpedia_importer import import_folder
 from tests.support.report_parts import KEPT, REJECTED, UNDECIDED, open_notebook, triage
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.neuron import Neuron
@@ -211,3 +212,16 @@ def test_two_may_export_and_decide_at_once(triaged: Path, tmp_path: Path) -> Non
     with Notebook.open(notebook_path(store.manifest.scan_id, triaged, "data"), store.manifest.scan_id) as other:
         assert main(["export", str(triaged), "--out", str(tmp_path / "out")]) == 0
         assert other.set_verdict(KEPT[0], None) is not None
+
+
+def test_other_tools_layouts(triaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(triaged), "--out", str(tmp_path / "site"), "--format", "neuronpedia"]) == 0
+    captured = capsys.readouterr()
+    counts = "2 sources, 3 features, 9 activations, 3 explanations"
+    assert captured.out == "" and f"wrote {tmp_path / 'site'}: {counts}" in captured.err
+    assert len(import_folder(tmp_path / "site").rows("Activation")) == 9
+    assert main(["export", str(triaged), "--out", str(tmp_path / "run"), "--format", "delphi"]) == 0
+    assert "1 explanations, 1 scores" in capsys.readouterr().err
+    undecided = ["export", str(triaged), "--out", str(tmp_path / "no"), "--neuron", str(UNDECIDED)]
+    assert "nothing to export for delphi" in refused(capsys, 1, *undecided, "--format", "delphi")
+    assert not (tmp_path / "no").exists()

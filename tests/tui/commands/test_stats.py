@@ -1,4 +1,4 @@
-"""``vlmscope stats``: the same numbers as text, JSON and CSV, and a chart."""
+"""``vlmscope stats``: the same numbers as text, JSON and CSV, and a figure."""
 
 import csv
 import io
@@ -127,13 +127,16 @@ def test_several_scans_are_compared(scan: Path, scan_copy: Path, capsys: pytest.
     assert len(tail) == 2 and tail[0].split()[1:] == tail[1].split()[1:]
 
 
-def test_the_chart_is_written(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figure_is_written(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "chart.png"
     assert main(["stats", str(scan), "--png", str(path)]) == 0
     said = capsys.readouterr()
     assert said.out == "" and f"wrote {path}" in said.err
     with Image.open(path) as picture:
         assert picture.format == "PNG" and picture.width > 800
+    whole = tmp_path / "figure.pdf"
+    assert main(["stats", str(scan), "--figure", str(whole), "--png", str(path)]) == 0
+    assert capsys.readouterr().err.count("wrote") == 2 and whole.read_bytes().startswith(b"%PDF")
     assert main(["stats", str(scan), "--png", str(path), "--csv"]) == 0
     assert capsys.readouterr().out.startswith("scan,")
 
@@ -143,6 +146,9 @@ def test_the_chart_is_written(scan: Path, tmp_path: Path, capsys: pytest.Capture
     [
         (["--json", "--csv"], 2, "--json and --csv"),
         (["--png", "/nowhere/at/all.png"], 1, "/nowhere/at/all.png cannot be written"),
+        (["--figure", "/nowhere/at/all.svg"], 1, "/nowhere/at/all.svg cannot be written"),
+        (["--figure", "shares.jpg"], 2, "none of .pdf, .svg and .png"),
+        (["--figure", "shares.pdf", "--scores"], 2, "draws no figure"),
         (["--Tv", "11"], 2, "Tv is 11"),
         (["nowhere"], 1, "nowhere is not a scan"),
     ],

@@ -115,8 +115,8 @@ def test_nothing_changed(scan: Path, capsys: pytest.CaptureFixture[str]) -> None
     [
         (["a", "--neurons"], "--neurons compares two scans"),
         (["a", "b", "c", "--neurons"], "--neurons compares two scans"),
-        (["a", "b", "--neurons", "--scores"], "neither chart nor scores"),
-        (["a", "b", "--neurons", "--png", "x.png"], "neither chart nor scores"),
+        (["a", "b", "--neurons", "--scores"], "neither figure nor scores"),
+        (["a", "b", "--neurons", "--png", "x.png"], "neither figure nor scores"),
         (["a", "--limit", "3"], "--limit bounds a list of neurons"),
     ],
 )

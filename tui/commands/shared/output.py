@@ -74,8 +74,8 @@ def append_label(line: Text, label: Label, high_confidence: bool) -> None:
     line.append(f"{label.letter} {label.word}{' high' if high_confidence else ''}".ljust(17), style=COLOURS[label])
 
 
-def write_png(path: Path, picture: bytes) -> None:
-    """Write the PNG that ``--png`` asks for.
+def write_picture(path: Path, picture: bytes) -> None:
+    """Write the file that ``--png`` or ``--figure`` asks for.
 
     Raises:
         PictureError: if the file cannot be written.
@@ -83,7 +83,7 @@ def write_png(path: Path, picture: bytes) -> None:
     try:
         path.write_bytes(picture)
     except OSError as error:
-        raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file with --png.") from error
+        raise PictureError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
     note(f"wrote {path}")
 
 
