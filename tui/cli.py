@@ -19,6 +19,7 @@ from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
 from vlmscope.tui.commands.bench import bench
 from vlmscope.tui.commands.concepts import concepts
+from vlmscope.tui.commands.contrast import contrast_
 from vlmscope.tui.commands.doctor import doctor
 from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
@@ -139,7 +140,7 @@ def open_(
 
 
 for panel, commands in {
-    LOOK: (open_, labels, stats, show, search, explain, simulate, verdict, export),
+    LOOK: (open_, labels, stats, show, search, contrast_, explain, simulate, verdict, export),
     MAKE: (scan, merge, concepts),
     HELP: (doctor,),
 }.items():
