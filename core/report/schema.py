@@ -194,6 +194,16 @@ class FailurePart(Part):
     created: WholeText
 
 
+class ReviewPart(Part):
+    """What another person's notebook holds on the neuron."""
+
+    person: WholeText
+    verdict: Verdict | None
+    bookmark: bool
+    tags: tuple[WholeText, ...]
+    note: WholeText
+
+
 class NotedPart(Part):
     """What the notebook holds on a neuron."""
 
@@ -206,6 +216,7 @@ class NotedPart(Part):
     note: WholeText
     explanations: tuple[ExplanationPart, ...]  #: the leading one first, then the newest first
     failure: FailurePart | None
+    reviews: tuple[ReviewPart, ...] = ()  #: other people's, by name
 
 
 class WordPart(Part):

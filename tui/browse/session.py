@@ -226,9 +226,10 @@ class Session:
         return gather(self.store, self.state, self.answers, self.problems)
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
-        """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
+        """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
         noted = self.scene.noted
-        if not self.notebook_read or noted.bits[neuron.layer * noted.neurons + neuron.index]:
+        at = neuron.layer * noted.neurons + neuron.index
+        if not self.notebook_read or noted.bits[at] or at in noted.reviewed:
             return None
         from vlmscope.core.notebook.values import Entry
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from vlmscope.core.analysis.agreement import Agreement
 from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import (
@@ -31,6 +33,7 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
+from vlmscope.tui.commands.stats_agreement import agreement_json, agreement_lines, agreements_of
 from vlmscope.tui.commands.stats_scores import HEAD, score_row, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
@@ -113,20 +116,25 @@ def stats(
         return
     pictures = [] if figure is None else [(figure, FigureFormat.of(figure))]
     pictures += [] if png is None else [(png, FigureFormat.PNG)]
-    found = []
+    found, agreed = [], []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
+        agreed.append(agreements_of(store))
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
     found = named_apart(found, scans)
     for path, written in pictures:
         output.write_picture(path, figure_bytes(found, written))
     if json:
-        output.write_json([as_json(scan) for scan in found])
+        output.write_json([as_json(scan) | _agreement(own) for scan, own in zip(found, agreed, strict=True)])
     elif as_csv:
         output.write_csv(CSV_HEAD, _csv_rows(found))
     elif not pictures:
-        output.write_lines(as_text(found))
+        output.write_lines([*as_text(found), *chain.from_iterable(map(agreement_lines, agreed))])
+
+
+def _agreement(found: Sequence[Agreement]) -> dict[str, object]:
+    return {"agreement": [agreement_json(one) for one in found]}
 
 
 def _write_neurons(

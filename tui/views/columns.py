@@ -3,7 +3,7 @@
 Everything is indexed by a neuron's flat number, ``layer * F + index``; costly columns are made when first needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -37,12 +37,14 @@ class Noted:
         bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
+        reviewed: flat numbers of the neurons that other people noted something on, which no mark has.
     """
 
     bits: NDArray[np.uint8]
     score: NDArray[np.float32]
     independent: NDArray[np.bool_]
     neurons: int
+    reviewed: Set[int] = frozenset()
 
     @classmethod
     def empty(cls, layers: int, neurons: int) -> "Noted":
@@ -61,10 +63,16 @@ class Noted:
         """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
         return int(self.bits[neuron.layer * self.neurons + neuron.index])
 
+    def has_entry(self, neuron: Neuron) -> bool:
+        """Whether the notebook holds anything on a neuron, its own or other people's."""
+        at = neuron.layer * self.neurons + neuron.index
+        return bool(self.bits[at]) or at in self.reviewed
+
     def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None) -> "Noted":
         """The same with another mark and score of one neuron."""
         at = neuron.layer * self.neurons + neuron.index
-        changed = Noted(self.bits.copy(), self.score.copy(), self.independent.copy(), self.neurons)
+        copies = self.bits.copy(), self.score.copy(), self.independent.copy()
+        changed = Noted(*copies, self.neurons, self.reviewed)
         changed.bits[at] = mark.bits
         changed.score[at] = np.nan if score is None else score.value
         changed.independent[at] = score is not None and score.independent

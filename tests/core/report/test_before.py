@@ -96,7 +96,7 @@ def test_marks_undo_and_place_go_on(notebook: Notebook) -> None:
     kinds = []
     while (change := notebook.undo()) is not None:
         kinds.append(change.kind)
-    assert set(kinds) == {one for one in Kind if one.undoable}
+    assert set(kinds) == {one for one in Kind if one.undoable} - {Kind.COLLEAGUE}  # which came later
     redone = 0
     while notebook.redo() is not None:
         redone += 1
@@ -113,10 +113,12 @@ def test_a_report_is_the_same_but_for_the_names_of_scores(
     when = datetime.fromisoformat(json.loads((BEFORE / "report.json").read_bytes())["created"])
     written = write_report(tmp_path / "out", store, notebook, NEURONS, Thresholds(), form, when=when, samples=1)
     created = b"- Date: " if form is Format.MARKDOWN else b' "created": '
-    now, before = (
-        [line for line in text.splitlines() if not line.startswith(created)]
-        for text in (written.file.read_bytes(), expected)
-    )
+    text = written.file.read_bytes()
+    if form is Format.JSON:
+        report = json.loads(text)
+        assert [neuron.pop("reviews") for neuron in report["neurons"]] == [[]] * len(NEURONS)  # came later
+        text = (json.dumps(report, indent=1) + "\n").encode()
+    now, before = ([line for line in one.splitlines() if not line.startswith(created)] for one in (text, expected))
     if form is Format.MARKDOWN:
         # The table's scores have names now, and those of the model itself are named so. Nothing else has changed.
         legend = next(at for at, line in enumerate(now) if line.startswith(b"A score is the correlation"))

@@ -124,7 +124,7 @@ def test_random_command_lines(
             raise AssertionError(f"line {number}: vlmscope {made!r:.2000}") from error
         said = capsys.readouterr()
         assert code in (0, 1, 2), made
-        assert code == 0 or said.err.strip(), made
+        assert code == 0 or said.err.strip() or (made[0] == "doctor" and said.out), made  # its findings are data
         assert "Traceback" not in said.err, made
         assert "\x1b" not in said.out and "\x1b" not in said.err, made
         codes[code] = codes.get(code, 0) + 1
