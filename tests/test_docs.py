@@ -205,7 +205,7 @@ def test_every_array_of_a_scan_is_listed_with_its_dtype(scan: Path) -> None:
     listed = {array: dtype for names, dtype, _ in tables for array in quoted(names)}
     tiled = LayoutInfo(id="0" * 16, tokens=2, grid=(1, 1), plain=False)
     unfinished = Progress(done=0, of=0, batch=1, shard=None, samples_bytes=0, crops_bytes=0, updated="")
-    shapes = array_shapes(manifest.model_copy(update={"layouts": (tiled,), "progress": unfinished}))
+    shapes = array_shapes(manifest.model_copy(update={"layouts": (tiled,), "progress": unfinished, "panel": 1}))
     assert set(listed) == set(shapes)
     for name, (dtype, _) in shapes.items():
         assert listed[name].startswith(dtype.__name__), name

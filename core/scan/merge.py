@@ -18,12 +18,21 @@ from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.scan.panel import check_panel, panel_array, panel_samples
 from vlmscope.core.scan.state import check_scanned, finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
-from vlmscope.core.store.arrays import NO_PEAK, LayerArrays, array_shapes, layer_shapes, of_layer, open_array
+from vlmscope.core.store.arrays import (
+    NO_PEAK,
+    LayerArrays,
+    array_shapes,
+    layer_shapes,
+    of_layer,
+    open_array,
+)
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.layouts import layout_arrays
 from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.panel import PANEL_TEXT, PANEL_VISUAL
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.shards import check_shards
 from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, check_out
@@ -56,6 +65,8 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
     stores = [ScanStore(folder) for folder in check_shards(folders)]
     merged = merged_manifest([store.manifest for store in stores])
     check_scanned(merged)
+    for store in stores:
+        check_panel(store)
     logs = [store.manifest.progress for store in stores]
     check_free(out, arrays_bytes(merged) + sum(log.samples_bytes + log.crops_bytes for log in logs if log is not None))
     with StoreWriter(out, merged.samples) as writer:
@@ -70,7 +81,8 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
         top_sample = open_array(writer.folder / merged.arrays / "top_sample.npy", *array_shapes(merged)["top_sample"])
         known = merged.without_skipped(descriptions)
         concepts = find_concepts(top_sample, known, lambda done, total: progress("finding concepts", done, total))
-        writer.finish(merged, layout_arrays(_layouts(stores, merged)), concepts, by_layer=True)
+        without_layers = {**panel_array(merged), **layout_arrays(_layouts(stores, merged))}
+        writer.finish(merged, without_layers, concepts, by_layer=True)
     return merged
 
 
@@ -88,6 +100,7 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
             ),
             "visual_tokens_max": max(shard.visual_tokens_max for shard in shards),
             "layouts": tuple(layout for _, layout in sorted(layouts.items())),
+            "panel": None if any(shard.panel is None for shard in shards) else first.panel,
             "text_tokens_max": max(shard.text_tokens_max for shard in shards),
             "visual_tokens": sum(shard.visual_tokens for shard in shards),
             "text_tokens": sum(shard.text_tokens for shard in shards),
@@ -124,6 +137,14 @@ def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> di
     for names, together in ((("maximum", "content_maximum"), np.maximum), (("sums", "histogram"), np.add)):
         for name in names:
             found[name] = reduce(together, (of_layer(name, store.arrays[name], layer) for store in stores))
+    if merged.panel_drawn:
+        owner = np.array(panel_samples(merged)) % len(stores)
+        for name in (PANEL_VISUAL, PANEL_TEXT):
+            dtype, shape = shapes[name]
+            found[name] = np.empty(shape, dtype=dtype)
+            for number, store in enumerate(stores):
+                mine = np.flatnonzero(owner == number)
+                found[name][..., mine] = store.arrays[name][layer : layer + 1, :, mine]
     return finished(merged, found)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
+from vlmscope.core.scan.panel import PanelOfBatch
 from vlmscope.core.scan.positions import Positions, columns, map_slots
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.scan.top_samples import EMPTY, order_key
@@ -70,6 +71,7 @@ class BatchReduction:
             sum(e.text.stop - e.text.start for e in batch.encoded),
         )
         self.samples = batch.samples.to(device)
+        self.panel = PanelOfBatch(state.panel, batch.samples.tolist())
         self.maximum = torch.empty((layers, neurons), device=device)
         self.content_maximum = torch.empty((layers, neurons), device=device)
         self.sums = torch.empty((2, 2, layers, neurons), dtype=torch.float64, device=device)
@@ -100,6 +102,7 @@ class BatchReduction:
         totals.histogram += self.histogram
         for kind in (0, 1):
             totals.tokens[kind] += self.tokens[kind]
+        self.panel.commit()
         self.state.waiting += self.size
 
     def rollback(self) -> None:
@@ -123,6 +126,8 @@ class BatchReduction:
         reduce_fused(activation, self.positions, reduced)
         content = torch.maximum(visual[:, 0], text[:, 0])
         pending.key[layer, self.places] = order_key(content, self.samples[:, None])
+        for kind, largest_of in enumerate((visual, text)):
+            self.panel.put_batch(kind, layer, largest_of[:, 0])
         self.maximum[layer] = self.highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
         self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
@@ -142,7 +147,9 @@ class BatchReduction:
                 part = sequence[places[at]]
                 if not len(part):
                     continue
-                torch.maximum(content[at], part.amax(dim=0), out=content[at])
+                top = part.amax(dim=0)
+                self.panel.put(kind, layer, at, top)
+                torch.maximum(content[at], top, out=content[at])
                 summed = part.sum(dim=0)
                 total[at] += summed
                 if kind == 0:

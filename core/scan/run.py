@@ -25,6 +25,7 @@ from vlmscope.core.scan.batches import (
     largest_batch,
 )
 from vlmscope.core.scan.order import scan_order
+from vlmscope.core.scan.panel import panel_array
 from vlmscope.core.scan.spread import SpreadState
 from vlmscope.core.scan.state import check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
@@ -194,7 +195,7 @@ class ScanRun:
         return self.manifest
 
     def _arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
-        return {**self.state.arrays(manifest), **layout_arrays(self.layouts)}
+        return {**self.state.arrays(manifest), **panel_array(manifest), **layout_arrays(self.layouts)}
 
     def keep(self) -> None:
         """Save what was scanned, as the scan ends early; if that is nothing, discard the folder."""

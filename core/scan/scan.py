@@ -170,6 +170,7 @@ def _header(
         layouts=(),
         map_cells=options.map_cells,
         text_tokens_max=DESCRIPTION_TOKENS,
+        panel=options.panel,
         visual_tokens=0,
         text_tokens=0,
         thresholds=ThresholdsInfo.of(options.thresholds),

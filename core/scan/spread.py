@@ -60,7 +60,7 @@ class SpreadState:
             part.maps.restore()
 
     def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
-        """The arrays of a store with this manifest, without ``sample_lines`` and the layouts'."""
+        """The arrays of a store with this manifest, without those that have no layers."""
         if len(self.parts) == 1:
             return self.parts[0].arrays(manifest)
         found = [part.arrays(manifest) for part in self.parts]

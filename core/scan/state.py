@@ -12,6 +12,7 @@ from torch import Tensor
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
+from vlmscope.core.scan.panel import PanelState
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
 from vlmscope.core.store.arrays import NO_PEAK, layers_of
 from vlmscope.core.store.manifest import Manifest
@@ -58,6 +59,7 @@ class ScanState:
             torch.zeros((2, 2, *size), dtype=torch.float64, device=device),
             torch.zeros((2, *size, BINS), dtype=torch.int64, device=device),
         )
+        self.panel = PanelState(manifest, size[0], device)
         self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
         self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
@@ -92,6 +94,7 @@ class ScanState:
         self.maps.key[:] = self.top.key[..., : manifest.maps]
         self.maps.visual[:] = tensor("maps_visual")
         self.maps.text[:] = tensor("maps_text")
+        self.panel.read(store, layers)
         totals = self.totals
         totals.maximum[:] = tensor("maximum")
         totals.content_maximum[:] = tensor("content_maximum")
@@ -110,7 +113,7 @@ class ScanState:
             self.waiting = 0
 
     def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
-        """The arrays of a store with this manifest (``core/store/reader.py``), without ``sample_lines``."""
+        """The arrays of a store with this manifest (``core/store/reader.py``), without those that have no layers."""
         self.flush()
         self.maps.sort()
         # Transposed on the host: the device's memory may be full.
@@ -133,6 +136,7 @@ class ScanState:
                 "content_maximum": totals.content_maximum.cpu().numpy(),
                 "sums": totals.sums.cpu().numpy(),
                 "histogram": totals.histogram.cpu().numpy().astype(np.uint32),
+                **self.panel.arrays(),
             },
         )
 

@@ -31,13 +31,15 @@ class Panel:
     Attributes:
         samples: int32 (P,), indices in the data, ascending.
         drawn: how many samples were drawn; P is at most that.
+        columns: which of the drawn samples the P are, for reading ``stored``.
+        stored: the arrays ``panel_visual`` and ``panel_text``, uint16 (L, F, drawn), for what must be quick; else read
+            by ``visual``, ``text`` and ``largest``.
     """
 
     samples: NDArray[np.int32]
     drawn: int
-    _columns: NDArray[np.intp] | slice
-    _visual: NDArray[np.uint16]
-    _text: NDArray[np.uint16]
+    columns: NDArray[np.intp] | slice
+    stored: tuple[NDArray[np.uint16], NDArray[np.uint16]]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -51,18 +53,18 @@ class Panel:
         Returns:
             float32 (..., P).
         """
-        return decoded(self._bits(self._visual, at))
+        return decoded(self._bits(self.stored[0], at))
 
     def text(self, at: At = ()) -> NDArray[np.float32]:
         """The same over each sample's text tokens."""
-        return decoded(self._bits(self._text, at))
+        return decoded(self._bits(self.stored[1], at))
 
     def largest(self, at: At = ()) -> NDArray[np.float32]:
         """The same over both kinds: what top samples are ranked by, but for the rounding."""
         return np.maximum(self.visual(at), self.text(at))
 
     def _bits(self, array: NDArray[np.uint16], at: At) -> NDArray[np.uint16]:
-        return np.asarray(array[at][..., self._columns])
+        return np.asarray(array[at][..., self.columns])
 
 
 @lru_cache(maxsize=8)
@@ -98,4 +100,4 @@ def panel_of(manifest: Manifest, arrays: dict[str, NDArray[Any]], processed: NDA
     counts = processed[drawn]
     counts &= ~np.isin(drawn, [skip.sample for skip in manifest.skipped])
     columns = slice(None) if counts.all() else np.flatnonzero(counts)
-    return Panel(drawn[columns], len(drawn), columns, arrays[PANEL_VISUAL], arrays[PANEL_TEXT])
+    return Panel(drawn[columns], len(drawn), columns, (arrays[PANEL_VISUAL], arrays[PANEL_TEXT]))

@@ -10,6 +10,7 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.manifest import ControlInfo, Manifest, ShardInfo
 
 QUESTION = "Could you describe the image?"  #: the paper's
+PANEL = 256  #: samples of the panel, unless told otherwise
 SAVE_SECONDS = 60.0
 #: The share of the time for saving: a checkpoint that took 3 s to write is followed by the next after 150 s at least.
 SAVE_SHARE = 0.02
@@ -31,6 +32,7 @@ class ScanOptions:
         save_seconds: time from a checkpoint to the next, if saving does not take more than its share.
         save_samples: samples from a checkpoint to the next, at most; None for time alone.
         map_cells: rows and columns that maps are pooled to, at most; None to keep each visual token's value.
+        panel: samples drawn at random on which every neuron's largest activations are kept; 0 for none.
     """
 
     hook: HookPoint = HookPoint.GATE
@@ -45,6 +47,7 @@ class ScanOptions:
     save_seconds: float = SAVE_SECONDS
     save_samples: int | None = None
     map_cells: int | None = None
+    panel: int = PANEL
 
     @property
     def maps_kept(self) -> int:
@@ -71,13 +74,15 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--top-n": lambda m: m.top_n,
     "--maps": lambda m: m.maps,
     "--map-cells": lambda m: m.map_cells,
+    "--panel": lambda m: m.panel,
     "--batch": lambda m: m.batch,
     "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
     "--control": lambda m: None if m.control is None else str(m.control),
     "the number of samples": lambda m: m.samples,
     "the thresholds": lambda m: str(m.thresholds),
 }
-DIGESTS = (WEIGHTS, PROCESSOR)  #: not compared where one of two scans has none
+#: Not compared where one of two scans has none: it was made before vlmscope stored it, or there is nothing to compare.
+OPTIONAL = (WEIGHTS, PROCESSOR, "--panel")
 OTHER_IMAGES = "--images: other names or descriptions"  #: their digests mean nothing to a reader
 
 
@@ -93,7 +98,7 @@ def check_resumable(out: Path, saved: Manifest, wanted: Mapping[str, object]) ->
         StoreError: if it was begun with others.
     """
     own = settings_of(saved)
-    absent = {name for name in DIGESTS if own[name] is None}  # made before vlmscope stored it, or nothing to compare
+    absent = {name for name in OPTIONAL if own[name] is None}
     wanted = {name: value for name, value in wanted.items() if name not in absent}
     differ = {name: f"{name}: {own[name]}, now {value}" for name, value in wanted.items() if own[name] != value}
     if "--images" in differ:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.store.manifest import Manifest, ShardInfo, read_manifest
-from vlmscope.core.store.settings import DIGESTS, OTHER_IMAGES, settings_of
+from vlmscope.core.store.settings import OPTIONAL, OTHER_IMAGES, settings_of
 
 #: Settings that may differ from shard to shard: the batch depends on the GPU, and the images' folder on the machine.
 #: The images' names and descriptions are compared by ``data_id``.
@@ -90,8 +90,8 @@ def _differing(first: Path, one: Manifest, second: Path, other: Manifest) -> lis
     if one.data_id != other.data_id:
         return [OTHER_IMAGES]
     own, theirs = settings_of(one), settings_of(other)
-    for name in DIGESTS:
-        if None in (own[name], theirs[name]):  # one was made before vlmscope stored it
+    for name in OPTIONAL:
+        if None in (own[name], theirs[name]):
             del own[name]
     return [
         f"{name}: {own[name]} in {first}, {theirs[name]} in {second}"

@@ -8,7 +8,7 @@ import typer
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.options import read_options, written_options
-from vlmscope.core.store.settings import QUESTION, SAVE_SECONDS
+from vlmscope.core.store.settings import PANEL, QUESTION, SAVE_SECONDS
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
@@ -147,6 +147,17 @@ class ReadingOptions:
             max=255,
             metavar="N",
             help="Keep maps on N x N cells at most; default: every visual token's own value.",
+        ),
+    ] = None
+    panel: Annotated[
+        int | None,
+        typer.Option(
+            "--panel",
+            min=0,
+            max=10_000,
+            metavar="N",
+            help="Keep every neuron's largest activations on so many samples, drawn at random before the scan; 0 for "
+            f"none; default: {PANEL}.",
         ),
     ] = None
     batch: BatchOption = None

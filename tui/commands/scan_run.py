@@ -49,7 +49,11 @@ def check_job(job: Job) -> Manifest | None:
             check_out(job.out)
         return None
     saved = read_manifest(job.out)
-    return saved if check_resumable(job.out, saved, _known_settings(job)) else None
+    if check_resumable(job.out, saved, _known_settings(job)):
+        return saved
+    if saved.panel is None:
+        note("It was begun by an earlier vlmscope, and continues without a panel.")
+    return None
 
 
 def run_job(job: Job) -> Manifest:
@@ -186,6 +190,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--top-n": options.top_n,
         "--maps": options.maps_kept,
         "--map-cells": options.map_cells,
+        "--panel": options.panel,
         "--image-option": ", ".join(job.model.images_given) or None,
         "--chat-option": ", ".join(job.model.chat_given) or None,
         "--shard": None if options.shard is None else str(options.shard),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vlmscope.core.analysis.panel import RangeSample
 from vlmscope.core.base.errors import UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.distribution import Distribution
@@ -48,6 +49,10 @@ def show(
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=0, help="Top samples that the text lists.")] = 10,
+    across: Annotated[
+        bool,
+        typer.Option("--range", help="List panel samples across the range too, at quantiles and at random."),
+    ] = False,
     json: JsonOption = False,
     png: Annotated[
         Path | None,
@@ -60,6 +65,8 @@ def show(
     neuron = Neuron.parse(address)
     store = opened(scan)
     neuron.check_within(store.layers, store.neurons)
+    if across and not json:
+        store.panel_for("--range")
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
     picked = _pick(page, rank)
     if picked is not None and cover is not None:
@@ -70,7 +77,7 @@ def show(
         output.write_json(as_json(page, picked if rank is not None or cover is not None else None))
     elif png is None:
         target = output.console()
-        output.write_lines(as_lines(page, picked, top, colour_map, target), target)
+        output.write_lines(as_lines(page, picked, top, colour_map, target, across=across), target)
 
 
 def _entry(store: ScanStore, neuron: Neuron) -> Entry:
@@ -110,6 +117,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)
         },
         "samples": [_sample_json(one) for one in page.samples],
+        "range": None if page.across is None else [_range_json(one, store) for one in page.across],
     }
     if picked is not None:
         visual, text = picked.visual_map, picked.text_map
@@ -136,6 +144,22 @@ def _sample_json(example: Example) -> dict[str, object]:
         "text": example.text.tolist(),
         "peak_patch": None if place is None else list(place),
         "peak_token": example.peak_token,
+    }
+
+
+def _range_json(one: RangeSample, store: ScanStore) -> dict[str, object]:
+    """A panel sample: ``place`` is the share of the panel that activates the neuron less."""
+    sample = store.sample(one.sample)
+    return {
+        "sample": sample.index,
+        "image": sample.image,
+        "description": sample.description,
+        "score": one.activation,
+        "visual": one.visual,
+        "text": one.text,
+        "place": one.place,
+        "drawn": one.drawn.value,
+        "quantile": one.quantile,
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vlmscope.core.analysis.firmness import NeuronFirmness, neuron_firmness
+from vlmscope.core.analysis.panel import RangeSample, across_range
 from vlmscope.core.analysis.published import Published, published
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.concepts import ConceptList
@@ -20,6 +21,7 @@ class ShownNeuron:
         votes: of its top samples: visual, text, multimodal, unknown.
         maximum: gmax, the activation whose norm is 10.
         samples: best first.
+        across: panel samples across the range of its activations; None where the scan has no panel.
         entry: what the notebook holds.
     """
 
@@ -31,6 +33,7 @@ class ShownNeuron:
     votes: tuple[int, ...]
     maximum: float
     samples: tuple[Example, ...]
+    across: tuple[RangeSample, ...] | None
     entry: Entry
 
     @classmethod
@@ -45,6 +48,7 @@ class ShownNeuron:
             votes=tuple(int(count) for count in labels.votes[0]),
             maximum=float(store.maximum[neuron.layer, neuron.index]),
             samples=tuple(store.example(neuron, rank, thresholds) for rank in range(store.manifest.valid)),
+            across=None if store.panel is None else across_range(store, store.panel, neuron),
             entry=entry or Entry(neuron),
         )
 

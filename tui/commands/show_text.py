@@ -32,8 +32,20 @@ PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
 
-def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: ColourMap, target: Console) -> list[Text]:
-    """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples."""
+def as_lines(
+    page: ShownNeuron,
+    picked: Example | None,
+    top: int,
+    colour_map: ColourMap,
+    target: Console,
+    *,
+    across: bool = False,
+) -> list[Text]:
+    """The page for ``target``: a heatmap of ``picked``, a list of the first ``top`` samples.
+
+    Args:
+        across: list samples across the range as well; the scan has a panel.
+    """
     lines = [_head(page), _firmness(page), _source(page), *_concepts(page), *_said(page), Text()]
     if picked is not None:
         lines += [*_sample_head(page, picked), *_heatmap(page, picked, colour_map, target), *_description(page, picked)]
@@ -42,7 +54,7 @@ def as_lines(page: ShownNeuron, picked: Example | None, top: int, colour_map: Co
             words = ", ".join(f"{plain(word, PEAK_WIDTH)} ×{count}" for word, count in peaks)
             lines += [row(f"peaks: {words}"), Text()]
     lines += _top_samples(page, top, target)
-    return lines
+    return [*lines, Text(), *_across_range(page, target)] if across else lines
 
 
 def _head(page: ShownNeuron) -> Text:
@@ -223,3 +235,21 @@ def _top_samples(page: ShownNeuron, count: int, target: Console) -> list[Text]:
         lines.append(line)
     left = len(page.samples) - count
     return [*lines, row(f"and {left} more: --top {len(page.samples)}")] if left > 0 else lines
+
+
+def _across_range(page: ShownNeuron, target: Console) -> list[Text]:
+    """Panel samples that are not among the top samples, each with the share of the panel that activates less."""
+    assert page.across is not None and page.store.panel is not None
+    lines = [row(f"across the range: of {len(page.store.panel)} samples drawn at random, without the top samples")]
+    if not page.across:
+        return [*lines, row("all of them are among the top samples")]
+    lines.append(row("place  sample  activation  drawn     image and description"))
+    for one in page.across:
+        sample = page.store.sample(one.sample)
+        drawn = "random" if one.quantile is None else f"near {one.quantile:.0%}"
+        line = row(f"{one.place:>5.0%}  {sample.index:>6}  {one.activation:>10.4g}  {drawn:<8}")
+        line.append(plain(f"  {sample.image}  {sample.description}"))  # it is measured before it is written
+        if target.is_terminal:
+            line.truncate(target.width, overflow="ellipsis")
+        lines.append(line)
+    return lines

@@ -26,7 +26,7 @@ from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.store.shards import parse_shard
 from vlmscope.core.worker.messages import ModelSpec
 
-OPTIONS = ScanOptions(top_n=5, batch=1, maps=2)  # alone in its batch, an activation depends on nothing else
+OPTIONS = ScanOptions(top_n=5, batch=1, maps=2, panel=8)  # alone in its batch, an activation depends on nothing else
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -38,7 +38,7 @@ from vlmscope.core.worker.messages import ModelSpec, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import load_promoted, save_promoted
 
 SAMPLES = 23
-OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1)  # after every batch
+OPTIONS = ScanOptions(top_n=6, maps=2, batch=4, save_samples=1, panel=9)  # after every batch
 
 
 def silent(what: str, done: int, total: int) -> None:

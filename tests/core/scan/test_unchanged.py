@@ -1,5 +1,7 @@
 """A plain grid's reduction is that of the version which had only those: the digests of its arrays are kept here.
 
+A panel adds its own arrays, and changes no other.
+
 The activations are multiples of 1/1024 and small, so that sums are exact on every machine.
 """
 
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 
 from tests.core.scan.test_kernels import RUNS, interpreted  # noqa: F401  # a fixture
 from tests.support.sizes import manifest_of
+from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.reduction import Batch, BatchReduction
 from vlmscope.core.scan.state import ScanState
+from vlmscope.core.store.panel import draw_panel
 
 LAYERS, NEURONS, SAMPLES, START = 2, 24, 19, 15
 PLAIN = VisualLayout.plain(3, 3)
@@ -52,18 +56,19 @@ def made() -> list[tuple[Encoded, NDArray[np.float32]]]:
 
 
 @pytest.mark.parametrize(
-    ("size", "fused"),
+    ("size", "fused", "panel"),
     [
-        (1, False),
-        (3, False),
-        (8, False),
-        pytest.param(8, True, marks=pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter")),
+        (1, False, None),
+        (3, False, None),
+        (3, False, 7),
+        (8, False, 100),
+        pytest.param(8, True, 7, marks=pytest.mark.skipif(not RUNS, reason="neither a GPU nor an interpreter")),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.usefixtures("interpreted")
-def test_all_arrays_are_those_of_the_version_before_layouts(size: int, fused: bool) -> None:
-    sizes = {"top_n": 5, "maps": 3, "visual_tokens_max": 9, "text_tokens_max": 8}
+def test_all_arrays_are_those_of_the_version_before_layouts(size: int, fused: bool, panel: int | None) -> None:
+    sizes = {"top_n": 5, "maps": 3, "visual_tokens_max": 9, "text_tokens_max": 8, "panel": panel}
     manifest = manifest_of(np.zeros((LAYERS, NEURONS, 1), np.int32), SAMPLES, ()).model_copy(update=sizes)
     state, samples = ScanState(manifest, pending=8), made()
     for start in range(0, SAMPLES, size):
@@ -79,6 +84,12 @@ def test_all_arrays_are_those_of_the_version_before_layouts(size: int, fused: bo
         reduction.commit()
     visual_tokens, text_tokens = state.totals.tokens
     arrays = state.arrays(manifest.model_copy(update={"visual_tokens": visual_tokens, "text_tokens": text_tokens}))
+    for index, sample in enumerate(draw_panel("", SAMPLES, panel or 0)):
+        one, a = samples[sample]
+        for name, places in (("panel_visual", one.visual), ("panel_text", one.text)):
+            assert np.array_equal(arrays[name][..., index], encoded(a[:, places].max(axis=1)))
+    for name in ("panel_visual", "panel_text"):
+        assert (arrays.pop(name, None) is None) == (panel is None)
     found = {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
         for name, array in sorted(arrays.items())

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from vlmscope.core.analysis.firmness import firmness
+from vlmscope.core.analysis.panel import across_range
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import Label, Thresholds
@@ -107,6 +108,36 @@ def test_one_sample_comes_with_its_maps(scan: Path, capsys: pytest.CaptureFixtur
     assert np.array_equal(np.array(found["visual_map"], dtype=np.float32), top.visual_map)
     assert top.peak_patch is not None
     assert found["peak_patch"] == [top.peak_patch // 4, top.peak_patch % 4]
+
+
+@pytest.fixture(scope="module")
+def with_panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("panel") / "scan"
+    write_synthetic_scan(out, layers=1, neurons=4, samples=40, top_n=8, maps=1, grid=(2, 2), image=16, panel=30)
+    return out
+
+
+def test_samples_across_the_range_are_listed(with_panel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ScanStore(with_panel)
+    chosen = across_range(store, store.panel_for("It"), Neuron(0, 1))
+    found = run_json(capsys, str(with_panel), "L0/N1")["range"]
+    assert [(one["sample"], one["place"], one["score"], one["quantile"]) for one in found] == [
+        (one.sample, one.place, one.activation, one.quantile) for one in chosen
+    ]
+    assert [one["drawn"] for one in found] == ["quantile"] * 5 + ["random"] * 5
+    assert main(["show", str(with_panel), "L0/N1"]) == 0
+    assert "across the range" not in capsys.readouterr().out
+    assert main(["show", str(with_panel), "L0/N1", "--range"]) == 0
+    lines = capsys.readouterr().out.split("across the range: of 30 samples drawn at random")[1].splitlines()[2:]
+    assert [line.split()[:2] for line in lines] == [[f"{one.place:.0%}", str(one.sample)] for one in chosen]
+    assert [line.split()[3] for line in lines] == ["near"] * 5 + ["random"] * 5
+    assert all(store.sample(one.sample).image in line for one, line in zip(chosen, lines, strict=True))
+
+
+def test_a_scan_without_a_panel_has_no_range(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_json(capsys, str(scan), "L3/N17")["range"] is None
+    assert main(["show", str(scan), "L3/N17", "--range"]) == 1
+    assert "--range needs a panel of random samples" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
