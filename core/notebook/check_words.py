@@ -3,7 +3,7 @@
 A check is not an explanation, and "no effect" is a result.
 """
 
-from statistics import fmean
+from collections.abc import Sequence
 
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
 from vlmscope.core.notebook.check import CausalCheck
@@ -66,7 +66,7 @@ def effect_text(check: CausalCheck) -> str:
     if not check.matched:
         return text
     effects = [one.effect for one in check.matched]
-    mean = fmean(effects)
+    mean = _mean(effects)
     end = f"lowest {signed(min(effects))}" if check.effect <= mean else f"highest {signed(max(effects))}"
     return f"{text}, controls {signed(mean)}, {end}"
 
@@ -137,7 +137,7 @@ def _meaning(check: CausalCheck) -> str:
     removed = intervention.kind in (InterventionKind.ZERO, InterventionKind.MEAN)
     if not check.found:
         return "Others may make up for it, so it may still matter." if removed else ""
-    below = check.effect < fmean(one.effect for one in check.matched)
+    below = check.effect < _mean([one.effect for one in check.matched])
     given = f"Without {it}" if removed else f"With {intervention}"
     if below != (check.effect < 0):
         return f"{given} the word changes less than with the controls."
@@ -163,6 +163,10 @@ def _limits(check: CausalCheck) -> list[str]:
     if check.note and check.p is not None:
         found.append(_sentence(check.note))
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _intervention(check: CausalCheck) -> Intervention:
