@@ -8,20 +8,8 @@ from collections.abc import Sequence
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
 from vlmscope.core.notebook.check import CausalCheck
 
-SILENT = "it is silent here: nothing to remove"  #: a check's note where a neuron writes nothing on the pictures
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
-
-
-def too_few_pictures(count: int, word: str, least: int) -> str:
-    """A check's note where fewer than ``least`` pictures have the word."""
-    has = "1 picture has" if count == 1 else f"{count or 'no'} pictures have"
-    return f'{has} "{word}" in the description, and a verdict needs {least}'
-
-
-def too_few_controls(count: int, least: int, noun: str = "matched neuron") -> str:
-    """A check's note where there are fewer than ``least`` controls."""
-    return f"{_counted(count, noun) if count else f'no {noun}'} can be had, and p needs {least}"
 
 
 def signed(value: float) -> str:
@@ -88,15 +76,17 @@ def pictures_text(check: CausalCheck, most: int | None = None) -> str:
 
 
 def match_text(check: CausalCheck) -> str:
-    """How near the controls are; empty without any."""
-    return "" if check.match is None else f"controls write {check.match:.2f}x as much"
+    """How near the controls are; empty without any, and for other directions, along which as much is written."""
+    if check.match is None or check.settings.control == "direction":
+        return ""
+    return f"controls write {check.match:.2f}x as much"
 
 
 def verdict(check: CausalCheck) -> str:
     """The result in one sentence: beyond the controls, no effect found, or why there is none."""
     count, controls = len(check.matched), controls_noun(check)
     if check.p is None:
-        return _sentence(check.note or "there is no verdict")
+        return f"No verdict: {check.note.rstrip('.')}." if check.note else "No verdict."
     if check.beyond_all:
         return f"Beyond all {_counted(count, controls)} (p {check.p:.2g}, the least there can be)."
     as_much = _as_much(check)
@@ -153,7 +143,8 @@ def _limits(check: CausalCheck) -> list[str]:
     found = []
     if check.p is not None:
         found.append(f"p is this {subject}'s alone: of many that are checked, some look like this by chance.")
-        if check.match is not None and not NEAR[0] <= check.match <= NEAR[1]:
+        directed = check.settings.control == "direction"
+        if check.match is not None and not directed and not NEAR[0] <= check.match <= NEAR[1]:
             how = "less" if check.match < 1 else "more"
             size = f"Controls write {how} than this {subject} does ({check.match:.2f}x)"
             found.append(f"{size}: part of the difference may be size." if check.found else f"{size}.")

@@ -59,7 +59,7 @@ def checks_text(found: Sequence[CheckCounts]) -> list[Text]:
     lines = [output.row("layer   checked  with p  beyond  lower  chance")]
     for one in found:
         name = "sets" if one.sets else "all" if one.layer is None else str(one.layer)
-        numbers = f"{one.checked:>8}{one.with_p:>8}{one.beyond_all:>8}{one.lower:>7}{one.chance:>8.1f}"
+        numbers = f"{one.checked:>8}{one.with_p:>8}{one.beyond_all:>8}{one.lower:>7}{one.chance:>8.2f}"
         lines.append(output.row(f"{name:<7}{numbers}"))
     return [*lines, Text(), *map(output.row, LEGEND)]
 
@@ -69,6 +69,6 @@ def checks_line(found: Sequence[CheckCounts]) -> str:
     parts = []
     for one in found:
         of, controls = ("sets", "matched sets") if one.sets else ("neurons", "matched neurons")
-        beyond = f"{one.beyond_all} of {one.with_p} beyond all {controls} (by chance {one.chance:.1f})"
+        beyond = f"{one.beyond_all} of {one.with_p} beyond all {controls} (by chance {one.chance:.2f})"
         parts.append(f"{one.checked} of {of}, {beyond}")
     return f"causal checks: {'; '.join(parts)}"

@@ -441,7 +441,8 @@ def test_causal_checks_are_shown(scan: Path, capsys: pytest.CaptureFixture[str])
         'causal check "shirt" -> 0, all tokens: log-odds -0.010, controls -0.0005, lowest -0.020;'
         " 7 pictures, 39 matched neurons of L1\n  No effect found: " in text
     )
-    assert 'causal check "a[31mb" -> 0' in text and "\n  Beyond all 39 matched neurons (p 0.05" in text
+    assert 'causal check "a [31mb" -> 0' in text and "\x1b" not in text
+    assert "\n  Beyond all 39 matched neurons (p 0.05" in text
     found = run_json(capsys, str(scan), "L1/N2")["notebook"]["checks"]
     assert [(one["effect"], one["p"], one["beyond_all"]) for one in found] == [
         (-0.01, 0.5, False),

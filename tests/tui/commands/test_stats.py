@@ -198,14 +198,14 @@ def test_checks_by_layer_beside_chance(scan: Path, capsys: pytest.CaptureFixture
         ("neurons", 3, 1, 1, 0, 0, 0.05),
         ("sets", None, 1, 1, 1, 1, 0.05),
     ]
-    assert re.search(r"all +4 +3 +2 +1 +0\.1", run(capsys, str(scan), "--checks"))
+    assert re.search(r"all +4 +3 +2 +1 +0\.15\n", run(capsys, str(scan), "--checks"))
     assert run(capsys, str(scan), "--checks", "--csv").startswith("of,layer,checked,with_p,beyond_all,lower,chance")
     (plain,) = json.loads(run(capsys, str(scan), "--json"))
     assert plain["checks"] == [found[0], found[-1]]
     after = run(capsys, str(scan))
     line = (
-        "causal checks: 4 of neurons, 2 of 3 beyond all matched neurons (by chance 0.1);"
-        " 1 of sets, 1 of 1 beyond all matched sets (by chance 0.1)\n"
+        "causal checks: 4 of neurons, 2 of 3 beyond all matched neurons (by chance 0.15);"
+        " 1 of sets, 1 of 1 beyond all matched sets (by chance 0.05)\n"
     )
     assert after.replace(line, "") == before != after
     assert main(["stats", str(scan), str(scan), "--checks"]) == 2
