@@ -19,6 +19,7 @@ from vlmscope.core.causal.words import WordPlace, check_present, leading_words, 
 from vlmscope.core.causal.written import Written, WrittenSizes
 from vlmscope.core.method.rank_test import mean_interval, two_sided_p
 from vlmscope.core.method.word_place import same_word
+from vlmscope.core.notebook import check_words
 from vlmscope.core.notebook.check import CausalCheck, CheckedPicture, CheckSettings, MatchedNeurons
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
@@ -33,9 +34,8 @@ LARGE = 0.1  #: the share of a layer above which matched sets run short
 DEFAULTS = CheckSettings()
 REASON_LENGTH = 200
 
-SILENT_NOTE = "it is silent on these pictures: there is nothing to remove"
-UNMATCHED_NOTE = "it is silent on these pictures: no neuron is matched to it"
-FAR_NOTE = "no matched neuron writes within a factor of 2 of it"
+UNMATCHED = "it is silent here: no neuron is matched to it"
+FAR = "no matched neuron writes within a factor of 2 of it"
 
 R = TypeVar("R")
 
@@ -150,8 +150,9 @@ async def check(
         raise WorkerError(f"No picture can be measured: {next(iter(failures))}")
     if silent:
         nothing = job.intervention.kind in (InterventionKind.ZERO, InterventionKind.SCALE)
-        notes.append(SILENT_NOTE if nothing else UNMATCHED_NOTE)
-    notes += [f"{count} pictures left out: {reason}" for reason, count in failures.items()]
+        notes.append(check_words.SILENT if nothing else UNMATCHED)
+    for reason, count in failures.items():
+        notes.append(f"{count} picture{'s' if count > 1 else ''} left out: {reason.rstrip('.')}")
     return _result(job, name, measured, written, matched, notes)
 
 
@@ -317,14 +318,14 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
     if own < SILENT:
         return found
     if pictures < LEAST_PICTURES:
-        found.append(f"{pictures} pictures with the word: a verdict takes {LEAST_PICTURES}")
-    kind = "neurons" if len(job.neurons) == 1 else "sets"
+        found.append(check_words.too_few_pictures(pictures, job.word, LEAST_PICTURES))
+    kind = "matched neuron" if len(job.neurons) == 1 else "matched set"
     if len(controls) < LEAST_CONTROLS:
-        found.append(f"{len(controls)} matched {kind}: p takes {LEAST_CONTROLS}")
+        found.append(check_words.too_few_controls(len(controls), LEAST_CONTROLS, kind))
     elif len(controls) < job.settings.controls:
-        found.append(f"{len(controls)} of {job.settings.controls} matched {kind}: there are no more")
+        found.append(f"there are no more than {len(controls)} {kind}s, of {job.settings.controls}")
     if controls and not any(1 / CLOSE <= control.written <= CLOSE for control in controls):
-        found.append(FAR_NOTE)
+        found.append(FAR)
     layers = {neuron.layer for neuron in job.neurons}
     sizes = {layer: sum(neuron.layer == layer for neuron in job.neurons) for layer in layers}
     if any(size > LARGE * job.store.neurons for size in sizes.values()) and len(job.neurons) > 1:
