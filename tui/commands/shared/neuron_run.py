@@ -116,6 +116,10 @@ class RunBar:
         if self._parts is not None:
             self.bars.update(self._parts, completed=done, total=of)
 
+    def show(self, done: int, of: int) -> None:
+        """So many of the things that the bar counts."""
+        self.bars.update(self._neurons, completed=done, total=of)
+
     def step(self, _: object = None) -> None:
         """One more neuron is done."""
         self.bars.advance(self._neurons)
