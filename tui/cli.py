@@ -18,6 +18,7 @@ from vlmscope.core.base.config import APP
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
 from vlmscope.tui.commands.ablate import ablate
+from vlmscope.tui.commands.at import at
 from vlmscope.tui.commands.bench import bench
 from vlmscope.tui.commands.check import check
 from vlmscope.tui.commands.concepts import concepts
@@ -142,7 +143,7 @@ def open_(
 
 
 for panel, commands in {
-    LOOK: (open_, labels, stats, show, search, related_, explain, simulate, ablate, check, verdict, export),
+    LOOK: (open_, labels, stats, show, search, at, related_, explain, simulate, ablate, check, verdict, export),
     MAKE: (scan, merge, concepts),
     HELP: (doctor,),
 }.items():

@@ -11,7 +11,7 @@ from vlmscope.core.base.errors import Cancelled, StoreError, UsageError, WorkerE
 from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.causal.ablation import SILENT, check_fits, share
+from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, SILENT, check_fits, share
 from vlmscope.core.causal.edits import edit, edits, find_peaks
 from vlmscope.core.causal.matching import candidates, matched_neurons, matched_sets
 from vlmscope.core.causal.pictures import Described, pick
@@ -19,7 +19,6 @@ from vlmscope.core.causal.words import WordPlace, check_present, leading_words, 
 from vlmscope.core.causal.written import Written, WrittenSizes
 from vlmscope.core.method.rank_test import mean_interval, two_sided_p
 from vlmscope.core.method.word_place import same_word
-from vlmscope.core.notebook import check_words
 from vlmscope.core.notebook.check import CausalCheck, CheckedPicture, CheckSettings, MatchedNeurons
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
@@ -150,7 +149,7 @@ async def check(
         raise WorkerError(f"No picture can be measured: {next(iter(failures))}")
     if silent:
         nothing = job.intervention.kind in (InterventionKind.ZERO, InterventionKind.SCALE)
-        notes.append(check_words.SILENT if nothing else UNMATCHED)
+        notes.append(NOTHING_TO_REMOVE if nothing else UNMATCHED)
     for reason, count in failures.items():
         notes.append(f"{count} picture{'s' if count > 1 else ''} left out: {reason.rstrip('.')}")
     return _result(job, name, measured, written, matched, notes)
@@ -318,10 +317,12 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
     if own < SILENT:
         return found
     if pictures < LEAST_PICTURES:
-        found.append(check_words.too_few_pictures(pictures, job.word, LEAST_PICTURES))
+        have = "1 picture has" if pictures == 1 else f"{pictures} pictures have"
+        found.append(f'{have} "{job.word}" in the description, and a verdict needs {LEAST_PICTURES}')
     kind = "matched neuron" if len(job.neurons) == 1 else "matched set"
     if len(controls) < LEAST_CONTROLS:
-        found.append(check_words.too_few_controls(len(controls), LEAST_CONTROLS, kind))
+        count = f"{len(controls)} {kind}{'' if len(controls) == 1 else 's'}" if controls else f"no {kind}"
+        found.append(f"{count} can be had, and p needs {LEAST_CONTROLS}")
     elif len(controls) < job.settings.controls:
         found.append(f"there are no more than {len(controls)} {kind}s, of {job.settings.controls}")
     if controls and not any(1 / CLOSE <= control.written <= CLOSE for control in controls):

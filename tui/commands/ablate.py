@@ -12,13 +12,12 @@ from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.causal.ablation import Ablation
+from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
 from vlmscope.core.causal.check import DEFAULTS, check, check_settings
 from vlmscope.core.causal.pictures import Described, of_answer, pick
 from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_kept, of_tag
 from vlmscope.core.causal.words import check_present
-from vlmscope.core.notebook import check_words
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
@@ -251,7 +250,7 @@ def _report(ablation: Ablation | None, found: CausalCheck | None, as_json: bool,
 
 def _note_ablation(ablation: Ablation, notes: Notes) -> None:
     if ablation.silent:
-        notes.write(f"{ablation.subject}: {check_words.SILENT}")
+        notes.write(f"{ablation.subject}: {NOTHING_TO_REMOVE}")
     for picture in ablation.pictures:
         if picture.word is not None and picture.word_tokens > 1:
             token = picture.word.token.strip()

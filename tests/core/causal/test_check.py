@@ -14,12 +14,12 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.errors import Cancelled, StoreError, UsageError, WorkerError
 from vlmscope.core.base.intervention import Positions
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE
 from vlmscope.core.causal.check import FAR, UNMATCHED, check
 from vlmscope.core.causal.pictures import of_answer, pick
 from vlmscope.core.causal.run import CheckResult, CheckStatus, run
 from vlmscope.core.method.rank_test import two_sided_p
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
-from vlmscope.core.notebook.check_words import SILENT
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Lane
@@ -107,7 +107,7 @@ def test_a_silent_neuron_has_values_but_no_p(store: ScanStore) -> None:
     model.z[1, 3] = 0
     found = checked(store, model)
     assert found.values == [0.0] * 6
-    assert (found.p, found.low, found.matched, found.match, found.note) == (None, None, (), None, SILENT)
+    assert (found.p, found.low, found.matched, found.match, found.note) == (None, None, (), None, NOTHING_TO_REMOVE)
     clamp = checked(store, model, CheckSettings("clamp3", pictures=6))
     assert (clamp.p, clamp.note) == (None, UNMATCHED)
 

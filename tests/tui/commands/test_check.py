@@ -122,7 +122,7 @@ def test_a_verdict_is_missing_where_it_cannot_be(capsys: Capture, store: ScanSto
     assert "No matched neuron writes within a factor of 2 of it." in out
     model.z[NEURON] = 0
     out, _ = checked(capsys, store, "L1/N3", "--again")
-    assert "It is silent here: nothing to remove." in out
+    assert "it is silent here: nothing to remove." in out
 
 
 @pytest.mark.usefixtures("model")
