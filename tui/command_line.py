@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.tui.views.state import Decided, Filter, Order, State
+from vlmscope.tui.views.state import Ablating, Decided, Filter, Order, SetKind, State
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,41 @@ class Do:
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Do
+@dataclass(frozen=True)
+class SetAblating:
+    """Show the page of ablation with these choices; None leaves it."""
+
+    ablating: Ablating | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check the neuron's effect on a word; empty: its leading concept."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class ShowEffects:
+    """List the neurons that a word of the description rests on."""
+
+    word: str
+
+
+Command = (
+    GoTo
+    | SetThresholds
+    | SetFilter
+    | SetOrder
+    | ShowImage
+    | SetTheme
+    | OwnWords
+    | ShowShares
+    | SetAblating
+    | Check
+    | ShowEffects
+    | Do
+)
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -190,6 +225,49 @@ def _stats(words: list[str], _state: State, _usage: str) -> Command:
     return ShowShares(tuple(words))
 
 
+ABLATE_WORDS = (
+    *("zero", "mean", "x3", "clamp5", "at all", "at answer", "at picture"),
+    *("word ", "concept ", "kept", "tag ", "neuron", "caption", "off"),
+)
+_ABLATE = "zero, mean, x3, clamp5; at all|answer|picture; word W; concept W, kept, tag T, neuron; caption; off"
+
+
+def _ablate(words: list[str], state: State, usage: str) -> Command:
+    now = state.ablating
+    verb, rest = (words[0].lower(), words[1:]) if words else ("", [])
+    match verb, rest:
+        case "", _:
+            return SetAblating(now)
+        case "off", []:
+            return SetAblating(None)
+        case "at", [where]:
+            if where.lower() not in list(Positions):
+                raise UsageError(f"{where!r} is not a place.", f"Places: {', '.join(Positions)}.")
+            return SetAblating(replace(now, at=Positions(where.lower())))
+        case "word", _:
+            return SetAblating(replace(now, word=" ".join(rest)))
+        case ("concept" | "tag"), [_, *_]:
+            return SetAblating(replace(now, kind=SetKind(verb), name=" ".join(rest)))
+        case ("kept" | "neuron"), []:
+            return SetAblating(replace(now, kind=SetKind(verb), name=""))
+        case "caption", []:
+            return SetAblating(replace(now, caption=not now.caption))
+    if verb in ("at", "concept", "tag", "kept", "neuron", "caption", "off"):
+        raise UsageError(f"{' '.join(words)} cannot be read.", f"Write :ablate and one of: {_ABLATE}.")
+    try:
+        return SetAblating(replace(now, to=Intervention.parse("".join(words))))
+    except UsageError as error:
+        raise UsageError(error.message, f"Write :ablate and one of: {_ABLATE}.") from None
+
+
+def _check(words: list[str], _state: State, _usage: str) -> Command:
+    return Check(" ".join(words))
+
+
+def _effects(words: list[str], _state: State, usage: str) -> Command:
+    return ShowEffects(_one(words, usage))
+
+
 def _do(action: str) -> Reader:
     def read(words: list[str], _state: State, usage: str) -> Command:
         if words:
@@ -213,6 +291,9 @@ VERBS: dict[str, Verb] = {
         Verb("sort maximum", "order the list", _sort),
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
         Verb("words red trains", "score your own words as its explanation", _own_words),
+        Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
+        Verb("check [WORD]", "check the neuron's effect on a word against matched neurons", _check),
+        Verb("effects WORD", "the neurons on which this word of the description rests", _effects),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),

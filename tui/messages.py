@@ -7,7 +7,9 @@ from typing import Literal
 
 from textual.message import Message
 
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import PlaceAskedAt
 
@@ -122,6 +124,30 @@ class AskConfirm:
     agreed: Callable[[], None]
 
 
-Ask = AskChoice | AskConfirm
-Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | Ask
+@dataclass(frozen=True, eq=False)
+class AskNeurons:
+    """A list of neurons for the user, of whom one may be gone to.
+
+    Attributes:
+        table: what is known at first; ``NeuronsFound`` brings more.
+        chosen: called with the neuron that is gone to. left: called before that, and when the user leaves.
+        rules: the question by which rule the list is made; None where there is one alone.
+    """
+
+    table: NeuronTable
+    chosen: Callable[[Neuron], None]
+    left: Callable[[], None]
+    rules: Callable[[], AskChoice] | None = None
+
+
+@dataclass(frozen=True)
+class NeuronsFound:
+    """The table of a list that is still open; of one that was left it is dropped."""
+
+    question: AskNeurons
+    table: NeuronTable
+
+
+Ask = AskChoice | AskConfirm | AskNeurons
+Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | NeuronsFound | Ask
 Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

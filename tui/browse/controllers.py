@@ -16,6 +16,7 @@ from vlmscope.tui.browse.notebook import NotebookControl
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.place import PlaceControl
+from vlmscope.tui.browse.pointing import PointControl
 from vlmscope.tui.browse.promoted import PromotedControl
 from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.score import ScoreControl
@@ -66,6 +67,7 @@ class Controllers:
         self.consent = ConsentControl(session, self.model_link, post)
         self.explain = ExplainControl(Running("explain", "explaining", *asked), *api)
         self.score = ScoreControl(Running("score", "scoring", *asked), *api, config)
+        self.point = PointControl(session, self.model_link, post, self.requests)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(session, book, post, tasks, terminal, keep)

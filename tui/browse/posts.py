@@ -6,8 +6,21 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.text import plain
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming
-from vlmscope.tui.messages import Ask, AskConfirm, Copy, LoadPage, NewCheckpoint, Notice, Posted, Repaint, Scored
+from vlmscope.tui.messages import (
+    Ask,
+    AskConfirm,
+    AskNeurons,
+    Copy,
+    LoadPage,
+    NeuronsFound,
+    NewCheckpoint,
+    Notice,
+    Posted,
+    Repaint,
+    Scored,
+)
 from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import Mode, Pane, place_asked_at
 from vlmscope.tui.widgets.neuron_list import NeuronList
@@ -46,6 +59,8 @@ class Posts:
                 screen.app.copy_to_clipboard(text)
             case Scored():
                 self._take_score(posted)
+            case NeuronsFound(question, table):
+                self._show_neurons(question, table)
             case _:
                 self.open(posted)
 
@@ -74,6 +89,13 @@ class Posts:
         if there:
             screen.show(session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
 
+    def _show_neurons(self, question: AskNeurons, table: NeuronTable) -> None:
+        from vlmscope.tui.dialogs.neurons import NeuronsScreen
+
+        for dialog in self._screen.app.screen_stack:
+            if isinstance(dialog, NeuronsScreen) and dialog.question is question and dialog.is_mounted:
+                dialog.show(table)
+
     def notify(self, notice: Notice) -> None:
         """Show a message; text from outside becomes harmless."""
         lines = "\n".join(plain(line) for line in notice.text.splitlines())
@@ -87,6 +109,10 @@ class Posts:
             from vlmscope.tui.dialogs.confirm import ConfirmScreen
 
             return self._screen.app.push_screen(ConfirmScreen(question))
+        if isinstance(question, AskNeurons):
+            from vlmscope.tui.dialogs.neurons import NeuronsScreen
+
+            return self._screen.app.push_screen(NeuronsScreen(question))
         from vlmscope.tui.dialogs.choice import ChoiceScreen
 
         return self._screen.app.push_screen(ChoiceScreen(question))

@@ -181,8 +181,7 @@ class BrowseScreen(Screen[None]):
             scene, neuron, controllers = self.session.scene, self.session.state.neuron, self.controllers
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
-            if scene.picture is not None and scene.picture.visual is None:
-                controllers.model.want_map()
+            controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
@@ -243,7 +242,10 @@ class BrowseScreen(Screen[None]):
     # -- moving --------------------------------------------------------------------------------------------------
 
     def action_step(self, by: int) -> None:
-        self.show(self.session.step(by))
+        if self._points:
+            self._move_pointer(by, 0)
+        else:
+            self.show(self.session.step(by))
 
     def action_end(self, which: int) -> None:
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
@@ -255,7 +257,10 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
 
     def action_sample(self, by: int) -> None:
-        self._moved(moves.to_sample(self.session, by))
+        if self._points:
+            self._move_pointer(0, by)
+        else:
+            self._moved(moves.to_sample(self.session, by))
 
     def action_next_untriaged(self) -> None:
         self._moved(moves.to_untriaged(self.session))
@@ -311,11 +316,17 @@ class BrowseScreen(Screen[None]):
             self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
+        if self._points:
+            self.show(moves.to_words(self.session))
+            return
         after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
         self.show(self.session.change_state(pane=after))
 
-    def action_page(self) -> None:
-        self.show(self.session.change_state(pane=Pane.PAGE))
+    async def action_page(self) -> None:
+        if self._points:
+            await self._ask(self.controllers.point.here())
+        else:
+            self.show(self.session.change_state(pane=Pane.PAGE))
 
     def action_copy_address(self) -> None:
         self.app.copy_to_clipboard(str(self.session.state.neuron))
@@ -340,6 +351,25 @@ class BrowseScreen(Screen[None]):
         from vlmscope.tui.dialogs.help import HelpScreen
 
         await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+
+    # -- pointing and intervening --------------------------------------------------------------------------------
+
+    @property
+    def _points(self) -> bool:
+        return self.session.state.mode is Mode.POINT
+
+    def _move_pointer(self, down: int, right: int) -> None:
+        if down and self.session.state.pointer.on_words:
+            self.show(moves.to_token(self.session, self.query_one(Page).token_by_line(down)))
+        else:
+            self.show(moves.to_place(self.session, down, right))
+
+    def action_point(self) -> None:
+        self._moved(moves.to_pointing(self.session))
+        self.controllers.model.want_map()
+
+    async def action_related(self) -> None:
+        await self._ask(self.controllers.point.related())
 
     # -- finding -------------------------------------------------------------------------------------------------
 

@@ -336,6 +336,8 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.state.mode,
         scene.state.colour_map,
         scene.state.cover,
+        scene.state.pointer,
+        scene.state.ablating,
     ),
     Changed.KEYS: lambda scene: (
         scene.working,
