@@ -78,6 +78,7 @@ class Ffn:
         activation: the module of the activation function; None where the block calls ``function``.
         function: what the block calls, found by trying.
         dtype: of its input and output.
+        up_first: of a fused FFN: whether the up branch is the first half.
     """
 
     kind: FfnKind
@@ -89,6 +90,18 @@ class Ffn:
     activation: nn.Module | None
     function: Callable[[Tensor], Tensor] | None = None
     dtype: torch.dtype = torch.float32
+    up_first: bool = False
+
+    @property
+    def up_source(self) -> nn.Module | None:
+        """The module whose output holds the up branch; None where there is none."""
+        return self.gate if self.kind is FfnKind.FUSED else self.up
+
+    def up_branch(self, out: Tensor) -> Tensor:
+        """The up branch (..., F), from the output of ``up_source``."""
+        if self.kind is not FfnKind.FUSED:
+            return out
+        return out[..., : self.width] if self.up_first else out[..., self.width :]
 
     def hook(self, point: HookPoint, take: Take) -> RemovableHandle:
         """Call ``take`` with the activation (..., F) in every pass, until the handle is removed.
@@ -256,9 +269,12 @@ def check_formula(ffn: Ffn, number: int, name: str, hidden: int) -> Ffn:
     gate, written = taken["gate"], taken["written"]
     other = gate[..., ffn.width :] if ffn.kind is FfnKind.FUSED else taken.get("up")
     if ffn.activation is not None:
-        others = [other, gate[..., : ffn.width]] if ffn.kind is FfnKind.FUSED else [other]  # the halves may be swapped
-        if "active" in taken and any(_is_product(taken["active"], one, written) for one in others):
+        if "active" in taken and _is_product(taken["active"], other, written):
             return ffn
+        if "active" in taken and ffn.kind is FfnKind.FUSED:  # the halves may be swapped
+            first = gate[..., : ffn.width]
+            if _is_product(taken["active"], first, written):
+                return replace(ffn, up_first=True)
         ffn = replace(ffn, activation=None)
     for function in _FUNCTIONS:
         if _is_product(function(gate[..., : ffn.width]), other, written):

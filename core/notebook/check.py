@@ -2,9 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Positions
 from vlmscope.core.base.neuron import Neuron
+
+
+def _address(value: object) -> object:
+    """A neuron of its address."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Neuron.parse(value)
+    except UsageError as error:
+        raise ValueError(error.message) from error
+
+
+# As they are stored in JSON: a neuron is its address, a number is finite.
+_Address = Annotated[Neuron, BeforeValidator(_address), PlainSerializer(str)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -37,9 +57,9 @@ class MatchedNeurons:
         written: their written size over that of the checked ones (of a set: of the sums).
     """
 
-    neurons: tuple[Neuron, ...]
-    effect: float
-    written: float
+    neurons: tuple[_Address, ...]
+    effect: _Finite
+    written: _Finite
 
 
 @dataclass(frozen=True)
@@ -57,14 +77,14 @@ class CheckedPicture:
 
     sample: int | None
     image: str
-    change: float
-    p: float
-    p_after: float
+    change: _Finite
+    p: _Share
+    p_after: _Share
     first: bool
     first_after: bool
-    others: float | None
-    kl: float
-    baseline: float | None
+    others: _Finite | None
+    kl: _Finite
+    baseline: _Finite | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,7 @@ class CausalCheck:
         note: why there is no p, or what limits it; empty if there is nothing to say.
     """
 
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[_Address, ...]
     name: str
     word: str
     token: str
@@ -94,18 +114,23 @@ class CausalCheck:
     created: str
     pictures: tuple[CheckedPicture, ...]
     matched: tuple[MatchedNeurons, ...]
-    effect: float | None
-    p: float | None
-    low: float | None
-    high: float | None
+    effect: _Finite | None
+    p: _Share | None
+    low: _Finite | None
+    high: _Finite | None
     interval: str
-    match: float | None
+    match: _Finite | None
     note: str = ""
 
     @property
     def values(self) -> Sequence[float]:
         """Each picture's change."""
         return [picture.change for picture in self.pictures]
+
+    @property
+    def of_set(self) -> bool:
+        """Whether neurons are checked together, as a set; a set of one is a set."""
+        return bool(self.name)
 
     @property
     def subject(self) -> str:

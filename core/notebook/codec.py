@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.validation import first_problem
+from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
 from vlmscope.core.notebook.values import Resume, Verdict
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 JSON_VALUES = 1_000_000  #: in an object or list, at most: a score of 60 samples has some thousands
 _EXPLANATION = TypeAdapter(Explanation)
 _FAILURE = TypeAdapter(FailedExplanation)
+_CHECK = TypeAdapter(CausalCheck)
 
 
 class BadRecord(Exception):  # noqa: N818  # never leaves the notebook: ``NotebookFile`` makes a NotebookError of it
@@ -90,6 +92,26 @@ def explanation_from(
 def failure_from(body: object) -> FailedExplanation:
     """A failure from its column."""
     return _read(_FAILURE, body, {})
+
+
+def check_to_json(check: CausalCheck) -> str | bytes:
+    """``check`` for its column.
+
+    Raises:
+        UsageError: if it holds a number that is not finite, or more values than are read back.
+    """
+    stored = to_json(_CHECK.dump_python(check, mode="json"))
+    if unpacked(stored).count(",") > JSON_VALUES:
+        raise UsageError("The check is too large for the notebook.", "Check fewer neurons, or with fewer controls.")
+    return stored
+
+
+def check_from(body: object, neuron: Neuron | None) -> CausalCheck:
+    """A check from its columns; ``neuron`` is None for a set's."""
+    found = _read(_CHECK, body, {})
+    if not found.neurons or found.of_set != (neuron is None) or (not found.of_set and found.neurons != (neuron,)):
+        raise BadRecord("a check is of other neurons than its row")
+    return found
 
 
 def _read(adapter: TypeAdapter[T], stored: object, columns: dict[str, str]) -> T:

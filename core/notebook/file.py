@@ -1,7 +1,7 @@
 """The notebook's tables, version by version, and its file: opened, checked, migrated, locked, its errors explained.
 
-Version 2 added tags. The tables hold what is; ``events`` holds every change, and is never shortened. What an event
-added (an explanation, a failure, a score) has the event's id.
+Version 2 added tags, version 3 causal checks. The tables hold what is; ``events`` holds every change, and is never
+shortened. What an event added (an explanation, a failure, a score, a check) has the event's id.
 """
 
 import os
@@ -81,6 +81,15 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (layer, idx, folded)
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE checks (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            layer INTEGER,  -- NULL with idx: a set's, whose neurons are in the body
+            idx INTEGER,
+            body NOT NULL  -- JSON
+        )""",
+        "CREATE INDEX checks_by_neuron ON checks (layer, idx)",
+    ),
 )
 VERSION = len(STEPS)
 
@@ -102,7 +111,9 @@ _TYPES: dict[str, dict[str, str]] = {
     "failures": {"layer": _WHOLE, "idx": _WHOLE, "body": _JSON},
     "scores": {"explanation": _WHOLE, "backend": _JSON, "created": _JSON, "body": _JSON},
     "tags": {"layer": _WHOLE, "idx": _WHOLE, "folded": _TEXT, "tag": _TEXT},
+    "checks": {"layer": "'integer', 'null'", "idx": "'integer', 'null'", "body": _JSON},
 }
+_SINCE = {"tags": 2, "checks": 3}  #: the versions that added tables
 _LARGEST = 2**31 - 1  #: layer and index of a neuron, far above any model
 
 
@@ -212,10 +223,11 @@ class NotebookFile:
     def _check_types(self, version: int) -> None:
         """Refuse values of another type than vlmscope writes."""
         for table, columns in _TYPES.items():
-            if table == "tags" and version < 2:
+            if version < _SINCE.get(table, 1):
                 continue
             wrong = [f"typeof({column}) NOT IN ({types})" for column, types in columns.items()]
             wrong += [f"{name} NOT BETWEEN 0 AND {_LARGEST}" for name in ("layer", "idx") if name in columns]
+            wrong += ["(layer IS NULL) <> (idx IS NULL)"] if table == "checks" else []
             query = f"SELECT 1 FROM {table} WHERE {' OR '.join(wrong)} LIMIT 1"  # noqa: S608  # our own names
             if self.connection.execute(query).fetchone() is not None:
                 raise self._damaged(f"a value in the table {table} is not of its type")

@@ -2,7 +2,7 @@
 
 Every change is on the disk when the call returns, together with an event, so that undo and redo reach across sessions,
 and across two vlmscopes on one notebook. What an API gave (explanations, failures, scores) is kept as events too, but
-not undone: it cost money.
+not undone: it cost money. Nor are causal checks: a result stays, whatever it is.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import NotebookError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import events
-from vlmscope.core.notebook.codec import packed, to_json
+from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.codec import check_to_json, packed, to_json
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.file import NotebookFile
 from vlmscope.core.notebook.reader import NotebookReader
@@ -221,6 +222,21 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             event = events.record(db, neuron, Kind.SCORE, None, explanation_id)
             values = (event, explanation_id, packed(backend), packed(created), to_json(dict(body)))
             db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values)
+        return event
+
+    def add_check(self, check: CausalCheck) -> int:
+        """Keep a causal check of a neuron or a set and return its id.
+
+        Raises:
+            UsageError: if it is of no neuron, of several without a name, too large, or holds NaN or infinity.
+        """
+        if not check.neurons or (len(check.neurons) > 1 and not check.of_set):
+            raise UsageError("A check of several neurons needs a name, and any check a neuron.")
+        first, body = check.neurons[0], check_to_json(check)
+        where = (None, None) if check.of_set else (first.layer, first.index)
+        with self._file.writing() as db:
+            event = events.record(db, first, Kind.CHECK, None, check.word)
+            db.execute("INSERT INTO checks VALUES (?, ?, ?, ?)", (event, *where, body))
         return event
 
     def set_resume(self, place: Resume) -> None:

@@ -10,6 +10,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import events
 from vlmscope.core.notebook.codec import (
     body_from,
+    check_from,
     explanation_from,
     failure_from,
     resume_from,
@@ -19,7 +20,7 @@ from vlmscope.core.notebook.codec import (
 from vlmscope.core.notebook.explanation import FailedExplanation
 from vlmscope.core.notebook.file import NotebookFile
 from vlmscope.core.notebook.texts import FOLDED_CHARACTERS, FoldedTexts
-from vlmscope.core.notebook.values import Entry, Mark, MarkBit, Resume, SavedExplanation, SavedScore
+from vlmscope.core.notebook.values import Entry, Mark, MarkBit, Resume, SavedCheck, SavedExplanation, SavedScore
 
 _EXPLANATIONS = (
     "SELECT id, source, model, prompt_version, created, text, details FROM explanations"
@@ -77,6 +78,7 @@ class NotebookReader:
                 said,
                 failed[0] if failed else None,
                 self.scores(neuron),
+                self.checks(neuron),
             )
 
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
@@ -103,6 +105,38 @@ class NotebookReader:
                 SavedScore(event, neuron, explanation, unpacked(backend), unpacked(created), body_from(body))
                 for event, explanation, backend, created, body in db.execute(_SCORES, (neuron.layer, neuron.index))
             )
+
+    def checks(self, neuron: Neuron) -> tuple[SavedCheck, ...]:
+        """The causal checks of a neuron by itself, the newest first."""
+        query = "SELECT id, body FROM checks WHERE layer = ? AND idx = ? ORDER BY id DESC"
+        with self._file.reading() as db:
+            rows = db.execute(query, (neuron.layer, neuron.index))
+            return tuple(SavedCheck(event, check_from(body, neuron)) for event, body in rows)
+
+    def set_checks(self) -> tuple[SavedCheck, ...]:
+        """The causal checks of sets, the newest first."""
+        query = "SELECT id, body FROM checks WHERE layer IS NULL ORDER BY id DESC"
+        with self._file.reading() as db:
+            return tuple(SavedCheck(event, check_from(body, None)) for event, body in db.execute(query))
+
+    def newest_checks(self) -> tuple[SavedCheck, ...]:
+        """Of each checked neuron and word the newest check, by layer and index, then the newest first; no sets'.
+
+        All checks are read: some 10,000 in a second.
+        """
+        found: dict[tuple[Neuron, str], SavedCheck] = {}
+        query = "SELECT id, layer, idx, body FROM checks WHERE layer IS NOT NULL ORDER BY layer, idx, id DESC"
+        with self._file.reading() as db:
+            for event, layer, index, body in db.execute(query):
+                check = check_from(body, Neuron(layer, index))
+                found.setdefault((check.neurons[0], check.word), SavedCheck(event, check))
+        return tuple(found.values())
+
+    def checked_neurons(self) -> list[Neuron]:
+        """The neurons that have a causal check by themselves, by layer and index."""
+        query = "SELECT DISTINCT layer, idx FROM checks WHERE layer IS NOT NULL ORDER BY layer, idx"
+        with self._file.reading() as db:
+            return [Neuron(*row) for row in db.execute(query)]
 
     def _neuron_of(self, explanation_id: int) -> Neuron | None:
         """The neuron that an explanation belongs to; None if there is no such explanation, or it was undone."""

@@ -6,6 +6,7 @@ from enum import IntFlag, StrEnum
 from functools import lru_cache
 
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
 
 
@@ -29,11 +30,12 @@ class Kind(StrEnum):
     EXPLANATION = "explanation"  #: an API's or a paper's
     FAILURE = "failure"
     SCORE = "score"
+    CHECK = "check"  #: a causal check; of a set: with the address of its first neuron
 
     @property
     def undoable(self) -> bool:
-        """False for what an API gave: it cost money, and stays."""
-        return self not in (Kind.EXPLANATION, Kind.FAILURE, Kind.SCORE)
+        """False for what an API gave, as it cost money, and for checks: all of them stay."""
+        return self not in (Kind.EXPLANATION, Kind.FAILURE, Kind.SCORE, Kind.CHECK)
 
 
 #: By kind: VERDICT a Verdict or None; NOTE a str, empty for none; TAGS a sorted tuple; BOOKMARK a bool; LEAD an
@@ -74,6 +76,14 @@ class SavedScore:
 
 
 @dataclass(frozen=True)
+class SavedCheck:
+    """A causal check in the notebook, of a neuron or a set."""
+
+    id: int
+    check: CausalCheck
+
+
+@dataclass(frozen=True)
 class Entry:
     """All that the notebook holds on one neuron."""
 
@@ -85,6 +95,7 @@ class Entry:
     explanations: tuple[SavedExplanation, ...] = ()  #: the leading one first, then the newest first
     failure: FailedExplanation | None = None  #: the newest failed request, if no explanation came after it
     scores: tuple[SavedScore, ...] = ()  #: newest first, of any of ``explanations``
+    checks: tuple[SavedCheck, ...] = ()  #: newest first; sets' are not among them
 
 
 #: By their number in the two lowest of ``Mark.bits``.

@@ -8,10 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from tests.support.checks import check
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.values import Entry, Mark, SavedCheck, SavedExplanation, SavedScore, Verdict
 
 SCAN = "5ca9" * 16
 DATE = "2026-03-01T12:00:00+00:00"
@@ -20,8 +22,8 @@ SIZE = (32, 4096)  #: layers and neurons of the model that has them
 VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
 NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
 TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
-NAMES = ("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "undo", "redo")
-WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 6, 4)
+NAMES = ("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "check", "undo", "redo")
+WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 6, 4)
 
 Step = tuple[str, Neuron, int]  # what to do, to which neuron, and a number that decides the rest
 
@@ -37,6 +39,7 @@ class Book(Protocol):
     def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int: ...
     def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None: ...
     def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
+    def add_check(self, check: CausalCheck) -> int: ...
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
     def undo(self) -> object: ...
     def redo(self) -> object: ...
@@ -91,6 +94,8 @@ def take(book: Book, step: Step) -> None:
             book.add_failure(neuron, failed(number))
         case "score" if said:
             book.add_score(said[number % len(said)].id, "clip", {"r": None, "n": number, "by": [0.5]}, DATE)
+        case "check":
+            book.add_check(check(neuron, word=f"car {number}", name="car\ud800" if number % 3 == 0 else ""))
         case "undo":
             book.undo()
         case "redo":
@@ -107,6 +112,7 @@ class Model:
         self.said: list[tuple[int, Neuron, Explanation]] = []
         self.failed: list[tuple[int, Neuron, FailedExplanation]] = []
         self.scored: list[SavedScore] = []
+        self.checked: list[SavedCheck] = []
         self.events = 0
 
     def _set(self, name: str, of: object, value: object, default: object) -> None:
@@ -150,6 +156,17 @@ class Model:
         self.scored.append(SavedScore(self.events, neuron, explanation_id, backend, created, body))
         return self.events
 
+    def add_check(self, check: CausalCheck) -> int:
+        self.events += 1
+        self.checked.append(SavedCheck(self.events, check))
+        return self.events
+
+    def checks(self, neuron: Neuron | None) -> tuple[SavedCheck, ...]:
+        of = () if neuron is None else (neuron,)
+        return tuple(
+            saved for saved in reversed(self.checked) if (() if saved.check.of_set else saved.check.neurons) == of
+        )
+
     def undo(self) -> None:
         if self.past:
             self.future.append(self.now)
@@ -184,6 +201,7 @@ class Model:
             said,
             later[-1] if later else None,
             tuple(score for score in reversed(self.scored) if score.explanation_id in ids),
+            self.checks(neuron),
         )
 
     def marks(self) -> dict[Neuron, Mark]:
@@ -204,6 +222,8 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
     ]
     marks = model.marks()
     pairs.append(("marks", notebook.marks(), marks))
+    pairs.append(("checks of sets", notebook.set_checks(), model.checks(None)))
+    pairs.append(("checked", notebook.checked_neurons(), [one for one in NEURONS if model.checks(one)]))
     pairs.append(("scored", notebook.scored(), sorted(neuron for neuron, mark in marks.items() if mark.scored)))
     found = notebook.mark_bits(*SIZE)
     bits = {Neuron(*divmod(at, SIZE[1])): int(found[at]) for at in np.flatnonzero(found).tolist()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checks import check
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import file
@@ -30,6 +31,8 @@ def path(tmp_path: Path) -> Path:
         found = notebook.add_explanation(NEURON, Explanation("trains", Source.API, "2026-01-01T00:00:00+00:00"))
         notebook.add_score(found, "lens", {"pooled": 0.5}, "2026-01-01T00:00:00+00:00")
         notebook.add_failure(Neuron(3, 4), FailedExplanation("refused", True, "m", "2026-01-01T00:00:00+00:00"))
+        notebook.add_check(check(NEURON))
+        notebook.add_check(check(NEURON, Neuron(2, 0), name="kept"))
         notebook.set_bookmark(NEURON, True)
     return path
 
@@ -39,6 +42,9 @@ def read_all(path: Path) -> None:
     with Notebook.open(path, SCAN) as notebook:
         for neuron in notebook.marks():
             notebook.entry(neuron)
+        notebook.checked_neurons()
+        notebook.newest_checks()
+        notebook.set_checks()
         notebook.mark_bits(4, 4)
         notebook.texts(4, 4)
         notebook.with_text("a", 4, 4)
@@ -86,6 +92,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a column beside": sql("ALTER TABLE tags ADD COLUMN more DEFAULT 1"),
     "a generated column": sql("ALTER TABLE tags ADD COLUMN more AS (hex(zeroblob(1000000000)))"),
     "a table less": sql("DROP TABLE tags"),
+    "no checks": sql("DROP TABLE checks"),
     "a column less": sql("ALTER TABLE scores DROP COLUMN created"),
     "a malformed schema": sql("UPDATE sqlite_master SET sql = 'CREATE nothing' WHERE name = 'tags'"),
     "tables of a newer version": sql("PRAGMA user_version = 1"),
@@ -115,6 +122,16 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "score null": sql("UPDATE scores SET body = 'null'"),
     "score a list": sql("UPDATE scores SET body = '[1]'"),
     "score a blob": sql("UPDATE scores SET body = x'ff'"),
+    "check a list": sql("UPDATE checks SET body = '[1]'"),
+    "check without fields": sql("UPDATE checks SET body = '{}'"),
+    "check of infinity": sql("UPDATE checks SET body = replace(body, '\"effect\": -', '\"effect\": -1e999')"),
+    "check of a share above 1": sql("UPDATE checks SET body = replace(body, '\"p\": 0.', '\"p\": 2.')"),
+    "check of no neuron": sql("UPDATE checks SET body = replace(body, 'L1/N2', 'here')"),
+    "check of another neuron": sql("UPDATE checks SET layer = 2 WHERE layer IS NOT NULL"),
+    "check of a set in a neuron's row": sql("UPDATE checks SET layer = 1, idx = 2"),
+    "check of a neuron as a set": sql("UPDATE checks SET layer = NULL, idx = NULL"),
+    "check with half an address": sql("UPDATE checks SET idx = NULL"),
+    "check far away": sql("UPDATE checks SET layer = 1 << 40"),
     "event of another kind": sql("UPDATE events SET kind = 'wish'"),
     "event of a number": sql("UPDATE events SET before = 5"),
     "event of another type": sql("UPDATE events SET after = '\"x\"', undoable = 1"),

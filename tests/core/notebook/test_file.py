@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checks import check
 from tests.support.notebook_model import DATE, NEURONS, SCAN, by_api, failed
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
@@ -50,6 +51,14 @@ INSERT INTO explanations VALUES (3, 0, 3, 'api', 'gpt', 'explain-1', '{DATE}', '
     "visual_phrases": ["car", "wheel"], "text_cue": "car", "confidence": "medium", "samples": [1, 2, 3],
     "input_tokens": 900, "output_tokens": 40, "cost_usd": 0.0125}}', 0);
 PRAGMA user_version = 1;
+"""
+
+# What version 2 added to it.
+VERSION_2 = """
+CREATE TABLE tags (layer INTEGER NOT NULL, idx INTEGER NOT NULL, folded TEXT NOT NULL, tag TEXT NOT NULL,
+    PRIMARY KEY (layer, idx, folded)) WITHOUT ROWID;
+INSERT INTO tags VALUES (0, 3, 'old', 'old');
+PRAGMA user_version = 2;
 """
 
 
@@ -132,6 +141,19 @@ def test_a_migrated_notebook_has_the_tables_of_a_new_one(path: Path, tmp_path: P
             return set(found)
 
     assert names(path) == names(tmp_path / "new.sqlite")
+
+
+def test_a_notebook_of_version_2_takes_checks(path: Path) -> None:
+    old_notebook(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_2)
+    with Notebook.open(path, SCAN) as notebook:
+        entry = notebook.entry(B)
+        assert (entry.verdict, entry.tags, entry.checks) == (Verdict.KEEP, ("old",), ())
+        notebook.add_check(check(B))
+        assert [saved.check for saved in notebook.entry(B).checks] == [check(B)]
+    assert version_of(path) == VERSION
+    assert version_of(path.with_name("notes.sqlite.v2.bak")) == 2
 
 
 def test_no_migration_without_a_copy(path: Path) -> None:

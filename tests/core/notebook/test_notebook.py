@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.checks import check
 from tests.support.notebook_model import (
     DATE,
     NAMES,
@@ -247,6 +248,34 @@ def test_numbers_that_are_none_are_refused_and_leave_nothing(notebook: Notebook,
         notebook.add_explanation(A, replace(own(1), cost_usd=number))
     assert notebook.entry(A) == before
     assert notebook.undo() is None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_check_of_no_number_is_refused_and_leaves_nothing(notebook: Notebook, number: float) -> None:
+    with pytest.raises(UsageError, match="cannot keep"):
+        notebook.add_check(check(A, effect=number))
+    assert notebook.checks(A) == ()
+
+
+def test_a_check_names_its_neurons_and_has_bounds(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in (check(), check(name="kept"), check(A, B)):
+        with pytest.raises(UsageError, match="needs a name"):
+            notebook.add_check(wrong)
+    monkeypatch.setattr("vlmscope.core.notebook.codec.JSON_VALUES", 100)
+    with pytest.raises(UsageError, match="too large"):
+        notebook.add_check(check(A))
+    assert notebook.checked_neurons() == []
+    assert notebook.undo() is None
+
+
+def test_of_a_neuron_and_word_the_newest_check_counts(notebook: Notebook) -> None:
+    for neuron, word, p in ((B, "dog", 0.05), (A, "cat", 0.5), (A, "dog", 0.3), (A, "cat", None)):
+        notebook.add_check(check(neuron, word=word, p=p))
+    notebook.add_check(check(A, B, name="kept"))
+    found = [(saved.check.neurons[0], saved.check.word, saved.check.p) for saved in notebook.newest_checks()]
+    assert found == [(A, "cat", None), (A, "dog", 0.3), (B, "dog", 0.05)]
+    assert [saved.check.p for saved in notebook.checks(A)] == [None, 0.3, 0.5]
+    assert notebook.undo() is None  # a check stays
 
 
 def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
