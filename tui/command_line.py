@@ -98,6 +98,7 @@ class ShowEffects:
     word: str
 
 
+Intervening = SetAblating | Check | ShowEffects
 Command = (
     GoTo
     | SetThresholds
@@ -107,9 +108,7 @@ Command = (
     | SetTheme
     | OwnWords
     | ShowShares
-    | SetAblating
-    | Check
-    | ShowEffects
+    | Intervening
     | Do
 )
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
@@ -232,32 +231,36 @@ ABLATE_WORDS = (
 _ABLATE = "zero, mean, x3, clamp5; at all|answer|picture; word W; concept W, kept, tag T, neuron; caption; off"
 
 
-def _ablate(words: list[str], state: State, usage: str) -> Command:
-    now = state.ablating
-    verb, rest = (words[0].lower(), words[1:]) if words else ("", [])
-    match verb, rest:
-        case "", _:
-            return SetAblating(now)
-        case "off", []:
-            return SetAblating(None)
-        case "at", [where]:
-            if where.lower() not in list(Positions):
-                raise UsageError(f"{where!r} is not a place.", f"Places: {', '.join(Positions)}.")
-            return SetAblating(replace(now, at=Positions(where.lower())))
-        case "word", _:
-            return SetAblating(replace(now, word=" ".join(rest)))
-        case ("concept" | "tag"), [_, *_]:
-            return SetAblating(replace(now, kind=SetKind(verb), name=" ".join(rest)))
-        case ("kept" | "neuron"), []:
-            return SetAblating(replace(now, kind=SetKind(verb), name=""))
-        case "caption", []:
-            return SetAblating(replace(now, caption=not now.caption))
-    if verb in ("at", "concept", "tag", "kept", "neuron", "caption", "off"):
-        raise UsageError(f"{' '.join(words)} cannot be read.", f"Write :ablate and one of: {_ABLATE}.")
+def _ablate(words: list[str], state: State, _usage: str) -> Command:
+    if [word.lower() for word in words] == ["off"]:
+        return SetAblating(None)
     try:
-        return SetAblating(replace(now, to=Intervention.parse("".join(words))))
+        return SetAblating(_ablating(words, state.ablating))
     except UsageError as error:
         raise UsageError(error.message, f"Write :ablate and one of: {_ABLATE}.") from None
+
+
+def _ablating(words: list[str], now: Ablating) -> Ablating:
+    """The choices with what was typed.
+
+    Raises:
+        UsageError: if it is none of the choices.
+    """
+    if not words:
+        return now
+    verb, rest = words[0].lower(), " ".join(words[1:])
+    changes: dict[str, Any] | None = None
+    if verb == "word":
+        changes = {"word": rest}
+    elif verb == "at" and rest.lower() in list(Positions):
+        changes = {"at": Positions(rest.lower())}
+    elif verb in (SetKind.CONCEPT, SetKind.TAG) and rest:
+        changes = {"kind": SetKind(verb), "name": rest}
+    elif verb in (SetKind.KEPT, SetKind.NEURON) and not rest:
+        changes = {"kind": SetKind(verb), "name": ""}
+    elif verb == "caption" and not rest:
+        changes = {"caption": not now.caption}
+    return replace(now, **changes) if changes is not None else replace(now, to=Intervention.parse(" ".join(words)))
 
 
 def _check(words: list[str], _state: State, _usage: str) -> Command:

@@ -11,7 +11,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import PlaceAskedAt
+from vlmscope.tui.views.state import Mode, PlaceAskedAt
 
 # -- widgets -----------------------------------------------------------------------------------------------------------
 
@@ -53,15 +53,18 @@ class Repaint:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``.
+class PageReady:
+    """A page's content is ready: ``text`` is for a toast; the page is shown if the user is still at ``asked_at``.
 
-    ``score``: its place among the scores of the neuron.
+    Attributes:
+        mode: the page; the action that shows it later has the same id.
+        score: of the page of scores, the place of the one that is ready.
     """
 
     text: str
     asked_at: PlaceAskedAt
-    score: int
+    mode: Mode
+    score: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,5 +152,5 @@ class NeuronsFound:
 
 
 Ask = AskChoice | AskConfirm | AskNeurons
-Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | NeuronsFound | Ask
+Posted = Repaint | PageReady | LoadPage | NewCheckpoint | Notice | Copy | NeuronsFound | Ask
 Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

@@ -45,8 +45,11 @@ class ModelControl:
         if status.phase is Phase.FAILED:
             reason = status.detail or "It gave no reason. :restart loads it again."
             self.post(Notice(reason, None, "The model process failed", "error"))
-        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and session.problems:
+        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and (
+            session.problems or session.ablation_problems
+        ):
             session.problems.clear()
+            session.ablation_problems.clear()
             self.post(LoadPage())
 
     # -- maps ----------------------------------------------------------------------------------------------------

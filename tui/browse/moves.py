@@ -167,6 +167,13 @@ def _nothing(session: Session, found: Search) -> str:
     return f"No{which} neuron has {found.word[:100]!r} among its concepts or in its texts.{item}"
 
 
+def to_check(session: Session, by: int) -> Changed:
+    """Show an earlier check of the neuron, or a later one."""
+    entry = session.scene.entry
+    count = len(entry.checks) if entry is not None and entry.neuron == session.state.neuron else 0
+    return session.change_state(check=min(max(session.state.check + by, 0), max(count - 1, 0)))
+
+
 # -- pointing ----------------------------------------------------------------------------------------------------------
 
 

@@ -15,14 +15,14 @@ from vlmscope.tui.messages import (
     NeuronsFound,
     NewCheckpoint,
     Notice,
+    PageReady,
     Posted,
     Repaint,
-    Scored,
 )
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Mode, Pane, place_asked_at
+from vlmscope.tui.views.state import Pane, place_asked_at
 from vlmscope.tui.widgets.neuron_list import NeuronList
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Posts:
                 self.notify(posted)
             case Copy(text):
                 screen.app.copy_to_clipboard(text)
-            case Scored():
-                self._take_score(posted)
+            case PageReady():
+                self._take_page(posted)
             case NeuronsFound(question, table):
                 self._show_neurons(question, table)
             case _:
@@ -77,17 +77,18 @@ class Posts:
         if line is not None:
             neurons.put_cursor_on(line)
 
-    def _take_score(self, scored: Scored) -> None:
+    def _take_page(self, ready: PageReady) -> None:
         """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
         screen = self._screen
         session = screen.session
         there = (
-            place_asked_at(session.state) == scored.asked_at and screen.app.screen is screen and screen.focused is None
+            place_asked_at(session.state) == ready.asked_at and screen.app.screen is screen and screen.focused is None
         )
-        key = keys.keys_of("score", screen.config.keys)[0]
-        self.notify(Notice(scored.text if there else f"{scored.text} {key} shows it there.", None))
+        key = keys.keys_of(ready.mode, screen.config.keys)[0]
+        self.notify(Notice(ready.text if there else f"{ready.text} {key} shows it there.", None))
         if there:
-            screen.show(session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
+            after = {"score": ready.score, "example": 0, "check": 0, "pane": Pane.PAGE}
+            screen.show(session.change_state(mode=ready.mode, **after))
 
     def _show_neurons(self, question: AskNeurons, table: NeuronTable) -> None:
         from vlmscope.tui.dialogs.neurons import NeuronsScreen

@@ -182,6 +182,7 @@ class BrowseScreen(Screen[None]):
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
             controllers.model.want_map()
+            controllers.ablate.want()
             if scene.entry is None:
                 controllers.read_entry()
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
@@ -222,7 +223,7 @@ class BrowseScreen(Screen[None]):
 
     # -- what is over the screen ---------------------------------------------------------------------------------
 
-    async def _ask(self, question: Ask | None) -> None:
+    async def ask(self, question: Ask | None) -> None:
         # Awaited by the key's own action: letters that are typed at once are for the question, not for the screen.
         if question is not None:
             await self.posts.open(question)
@@ -297,6 +298,7 @@ class BrowseScreen(Screen[None]):
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
         self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
+        self.controllers.ablate.want()
 
     async def action_shares(self) -> None:
         await self.show_shares(())
@@ -312,6 +314,8 @@ class BrowseScreen(Screen[None]):
     def action_scroll_text(self, by: int) -> None:
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
+        elif self.session.state.mode is Mode.CHECK:
+            self.show(moves.to_check(self.session, by))
         else:
             self.query_one(Page).scroll_words(by)
 
@@ -324,7 +328,7 @@ class BrowseScreen(Screen[None]):
 
     async def action_page(self) -> None:
         if self._points:
-            await self._ask(self.controllers.point.here())
+            await self.ask(self.controllers.point.here())
         else:
             self.show(self.session.change_state(pane=Pane.PAGE))
 
@@ -368,19 +372,22 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_pointing(self.session))
         self.controllers.model.want_map()
 
+    def action_check(self) -> None:
+        self.show(self.controllers.check.show())
+
     async def action_related(self) -> None:
-        await self._ask(self.controllers.point.related())
+        await self.ask(self.controllers.point.related())
 
     # -- finding -------------------------------------------------------------------------------------------------
 
     async def action_filter(self) -> None:
-        await self._ask(self.controllers.find.choose_filter())
+        await self.ask(self.controllers.find.choose_filter())
 
     async def action_sort(self) -> None:
-        await self._ask(self.controllers.find.choose_order())
+        await self.ask(self.controllers.find.choose_order())
 
     async def action_published(self) -> None:
-        await self._ask(self.controllers.find.choose_published())
+        await self.ask(self.controllers.find.choose_published())
 
     async def action_search(self) -> None:
         await self._typed_lines.search()
@@ -388,16 +395,16 @@ class BrowseScreen(Screen[None]):
     # -- the model and the API -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:
-        await self._ask(self.controllers.explain.explain())
+        await self.ask(self.controllers.explain.explain())
 
     async def action_simulate(self) -> None:
-        await self._ask(self.controllers.score.choose_backend())
+        await self.ask(self.controllers.score.choose_backend())
 
     async def action_choose(self) -> None:
-        await self._ask(self.controllers.notebook.choose_explanation())
+        await self.ask(self.controllers.notebook.choose_explanation())
 
     async def action_allow(self) -> None:
-        await self._ask(self.controllers.consent.ask())
+        await self.ask(self.controllers.consent.ask())
 
     def action_writes(self) -> None:
         self.controllers.promoted.ask()

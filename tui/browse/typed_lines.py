@@ -122,11 +122,17 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case command_line.ShowShares(scans):
                 await screen.show_shares(scans)
+            case command_line.SetAblating() | command_line.Check() | command_line.ShowEffects():
+                await self._intervene(command)
+            case command_line.Do(action):
+                await screen.run_action(action)
+
+    async def _intervene(self, command: command_line.Intervening) -> None:
+        screen, controllers = self._screen, self._screen.controllers
+        match command:
             case command_line.SetAblating(ablating):
                 screen.show(controllers.ablate.set(ablating))
             case command_line.Check(word):
                 controllers.check.begin(word)
             case command_line.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))
-            case command_line.Do(action):
-                await screen.run_action(action)
