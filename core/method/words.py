@@ -52,7 +52,7 @@ class WordCounts:
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in their order, without stop words, plurals as they stand."""
     found = []
-    for match in _word_pattern().finditer(unicodedata.normalize("NFC", text).lower().replace("’", "'")):
+    for match in word_pattern().finditer(unicodedata.normalize("NFC", text).lower().replace("’", "'")):
         word = match[0].removesuffix("'s") if match[0] not in STOP_WORDS else ""
         if 1 < len(word) <= LONGEST_WORD and word not in STOP_WORDS:
             found.append(word)
@@ -108,7 +108,7 @@ def count_words(descriptions: Sequence[str | None], at_least: int = 1) -> WordCo
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
     """Letters and their marks (vowel signs, accents), by Unicode's categories: ``\\w`` has digits and lacks marks."""
     kinds: dict[str, str] = {"M": "", "N": ""}
     for character in map(chr, range(0x20000)):

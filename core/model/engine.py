@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, png
+from vlmscope.core.worker.interventions import (
+    AttributionAnswer,
+    AttributionRequest,
+    FiringAnswer,
+    FiringRequest,
+    SampleRef,
+)
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
     DescribeRequest,
@@ -24,7 +31,7 @@ from vlmscope.core.worker.messages import (
 
 if TYPE_CHECKING:
     from vlmscope.core.model.segmentation import Segmentation
-    from vlmscope.core.model.vlm import Vlm
+    from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
@@ -59,6 +66,8 @@ class VlmEngine:
             PromotedRequest: self.promoted,
             LensRequest: self.lens,
             SegmentRequest: self.segment,
+            AttributionRequest: self.attribution,
+            FiringRequest: self.firing,
         }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
@@ -97,6 +106,26 @@ class VlmEngine:
         inputs = self.vlm.inputs([encoded], [image])
         columns, visual, text = lens(self.vlm, encoded, inputs, request.words, stopped)
         return LensAnswer(request.image, request.sample, columns, visual, text)
+
+    def attribution(self, request: AttributionRequest, stopped: Stopped) -> AttributionAnswer:
+        """What the removal of each neuron does to one token's log-odds, to first order."""
+        from vlmscope.core.model.attribution import attribution
+
+        encoded, inputs = self._encoded(request.sample)
+        return AttributionAnswer(attribution(self.vlm, encoded, inputs, request.token, stopped))
+
+    def firing(self, request: FiringRequest, stopped: Stopped) -> FiringAnswer:
+        """All neurons at one place of a sample."""
+        from vlmscope.core.model.firing import firing, place_positions
+
+        encoded, inputs = self._encoded(request.sample)
+        positions = place_positions(encoded, request.visual, request.text, request.before)
+        return FiringAnswer(*firing(self.vlm, self.spec.hook, inputs, positions, stopped))
+
+    def _encoded(self, sample: SampleRef) -> "tuple[Encoded, Inputs]":
+        image = load_image(Path(sample.image))
+        encoded = self.vlm.encode(sample.prompt, sample.description, image.size)
+        return encoded, self.vlm.inputs([encoded], [image])
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
         """Where the things are that phrases name, on the crop that the model sees."""

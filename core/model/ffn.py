@@ -22,6 +22,7 @@ from vlmscope.core.base.neuron import HookPoint
 Take = Callable[[Tensor], None]
 
 _VECTORS = 3  #: random vectors of the check
+_UNITS = 256  #: units whose columns are computed at once, where the weights cannot be read
 #: Names of the activation module. Where a block has none of them, it calls one of ``_FUNCTIONS``.
 _ACTIVATIONS = ("act_fn", "activation_fn", "act", "activation")
 _EXPERTS = ("experts", "local_experts", "shared_experts", "shared_expert")
@@ -133,6 +134,21 @@ class Ffn:
         none, one = self.down(unit)
         column: Tensor = one - none
         return column
+
+    @torch.no_grad()
+    def column_norms(self) -> Tensor:
+        """The length of each neuron's column of the down projection: float32 (F,), on the host."""
+        if type(self.down) is nn.Linear and self.down.weight.dtype in _DENSE and not self.down.weight.is_meta:
+            lengths: Tensor = self.down.weight.float().norm(dim=0)
+            return lengths.cpu()
+        found = []
+        for start in range(0, self.width, _UNITS):
+            count = min(_UNITS, self.width - start)
+            units = torch.zeros(count + 1, self.width, dtype=self.dtype, device=_device(self.down))
+            units[torch.arange(count), start + torch.arange(count)] = 1
+            out: Tensor = self.down(units)
+            found.append((out[:-1] - out[-1]).float().norm(dim=-1).cpu())  # the last is the bias
+        return torch.cat(found)
 
 
 def decoder_of(model: Any) -> Any:

@@ -126,3 +126,25 @@ class Logits:
         bias = None if head.bias is None else head.bias[places]
         logits = nn.functional.linear(hidden.to(head.weight.device), head.weight[places], bias)
         return self.readout.logits(logits.float())
+
+    def log_odds(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Log-odds of one token at each of some positions: its logit less the ``logsumexp`` of all others.
+
+        The token itself is left out of the sum, so nothing is lost where its probability is near 1. Autograd passes.
+
+        Args:
+            hidden: (N, H), after the final norm. tokens: int64 (N,).
+
+        Returns:
+            float32 (N,), on the head's device.
+        """
+        logits = self.of_all(hidden)
+        places = tokens.to(logits.device)[:, None]
+        others = logits.scatter(1, places, -torch.inf).logsumexp(dim=1)
+        return logits.gather(1, places)[:, 0] - others
+
+    def of_all(self, hidden: Tensor) -> Tensor:
+        """The model's logits at some positions. ``hidden``: (N, H), after the final norm. float32 (N, V)."""
+        head = self._model.get_output_embeddings()
+        hidden = hidden if head.weight.is_meta else hidden.to(head.weight.device)
+        return self.readout.logits(head(hidden).float())

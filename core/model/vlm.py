@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
@@ -92,6 +94,12 @@ class Vlm:
         return tuple(self.device if device.type == "meta" else device for device in found)  # meta: kept elsewhere
 
     @cached_property
+    def column_norms(self) -> NDArray[np.float32]:
+        """The length of what a unit of each neuron's output adds to its FFN's output: float32 (L, F)."""
+        with self._busy:
+            return np.stack([ffn.column_norms().numpy() for ffn in self.ffns])
+
+    @cached_property
     def processor_digest(self) -> str:
         """What the processor makes of a fixed picture and text, as SHA-256: 64 hexadecimal digits."""
         return self._processing.digest()
@@ -167,6 +175,18 @@ class Vlm:
     def _decode(self, inputs: Inputs) -> Any:
         """The decoder's output, without the head."""
         return self.model.model(**{name: part.to(self.device) for name, part in inputs.items()}, use_cache=False)
+
+    @contextmanager
+    def differentiable(self) -> Iterator[None]:
+        """Hold the model while the block runs, in which autograd records."""
+        with self._busy, torch.inference_mode(False), torch.enable_grad():
+            yield
+
+    def decode(self, inputs: Inputs) -> Tensor:
+        """The residual stream of a batch after the decoder's final norm: (B, T, H)."""
+        with self._busy:
+            hidden: Tensor = self._decode(inputs).last_hidden_state
+        return hidden
 
     @torch.inference_mode()
     def describe(self, images: Sequence[Image.Image], prompt: str, stopped: Stopped = not_cancelled) -> list[str]:

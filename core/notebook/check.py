@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.intervention import Positions
+from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
+
+LEVEL = 0.05  #: of p
 
 
 def _address(value: object) -> object:
@@ -19,6 +21,14 @@ def _address(value: object) -> object:
         return Neuron.parse(value)
     except UsageError as error:
         raise ValueError(error.message) from error
+
+
+def _intervention(text: str) -> str:
+    try:
+        Intervention.parse(text)
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    return text
 
 
 # As they are stored in JSON: a neuron is its address, a number is finite.
@@ -39,7 +49,7 @@ class CheckSettings:
         seed: of what is drawn at random.
     """
 
-    intervention: str = "zero"
+    intervention: Annotated[str, AfterValidator(_intervention)] = "zero"
     at: Positions = Positions.ALL
     control: str = "neurons"
     pictures: int = 10
@@ -146,3 +156,8 @@ class CausalCheck:
     def beyond_all(self) -> bool:
         """Whether the effect is larger than all controls', or smaller than all: p is the least that there can be."""
         return self.p is not None and self.p <= self.least_p
+
+    @property
+    def found(self) -> bool:
+        """Whether this counts as an effect: beyond all controls, or p of at most ``LEVEL``."""
+        return self.beyond_all or (self.p is not None and self.p <= LEVEL)

@@ -111,6 +111,8 @@ def check_from(body: object, neuron: Neuron | None) -> CausalCheck:
     found = _read(_CHECK, body, {})
     if not found.neurons or found.of_set != (neuron is None) or (not found.of_set and found.neurons != (neuron,)):
         raise BadRecord("a check is of other neurons than its row")
+    if found.p is not None and (found.effect is None or not found.matched):
+        raise BadRecord("a check has a p without an effect or controls")
     return found
 
 

@@ -1,6 +1,7 @@
 """A worker as ``vlmscope.core.model.server`` with an engine that does as it is told: run as a script by the tests.
 
-It is told by a map request's ``prompt``, a describe request's ``question`` or a segment request's first phrase:
+It is told by the ``prompt`` of a map, intervention or caption request, a describe request's ``question`` or a segment
+request's first phrase:
 ``soft`` (waits until stopped), ``late`` (as soft, but answers then), ``hang`` (holds the interpreter's lock), ``deaf``
 (waits and never asks whether it is stopped), ``abort``, ``noise``, ``error``, ``refuse``, ``memory``, ``nonsense``
 (sends no frame), ``wrong`` (sends another's answer); at anything else it answers. ``spec.name`` may be ``slow`` (never
@@ -11,6 +12,7 @@ import ctypes
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,20 @@ from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.engine import Handler
 from vlmscope.core.model.server import main
 from vlmscope.core.worker import wire
+from vlmscope.core.worker.interventions import (
+    AttributionAnswer,
+    AttributionRequest,
+    CaptionAnswer,
+    CaptionRequest,
+    FiringAnswer,
+    FiringRequest,
+    InterventionAnswer,
+    InterventionRequest,
+    PeakAnswer,
+    PeakRequest,
+    WrittenAnswer,
+    WrittenRequest,
+)
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
     DescribeRequest,
@@ -45,12 +61,22 @@ class FakeEngine:
     """Sleeps, crashes, prints."""
 
     def __init__(self) -> None:
+        sys.path.append(str(Path(__file__).parents[2]))  # late: as a script it knows only what is installed
+        from tests.support import interventions
+
+        self.answers = interventions
         self.handlers: dict[type[Request[Any]], Handler] = {
             MapRequest: self.map,
             DescribeRequest: self.describe,
             PromotedRequest: self.promoted,
             LensRequest: self.lens,
             SegmentRequest: self.segment,
+            InterventionRequest: self.intervene,
+            CaptionRequest: self.caption,
+            WrittenRequest: self.written,
+            PeakRequest: self.peak,
+            AttributionRequest: self.attribute,
+            FiringRequest: self.firing,
         }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
@@ -81,6 +107,30 @@ class FakeEngine:
         boxes, scores = np.array([[0, 0, 8, 16]], np.float32), np.array([0.5], np.float32)
         weights = np.array([[0.5, 0, 0], [0, 0, 0]], np.float32)
         return SegmentAnswer(request.image, request.sample, weights, boxes, scores, request.phrases[:1])
+
+    def intervene(self, request: InterventionRequest, stopped: Stopped) -> InterventionAnswer:
+        self._obey(request.sample.prompt, stopped)
+        return self.answers.intervened(request)
+
+    def caption(self, request: CaptionRequest, stopped: Stopped) -> CaptionAnswer:
+        self._obey(request.prompt, stopped)
+        return self.answers.captioned(request)
+
+    def written(self, request: WrittenRequest, stopped: Stopped) -> WrittenAnswer:
+        self._obey(request.sample.prompt, stopped)
+        return self.answers.written()
+
+    def peak(self, request: PeakRequest, stopped: Stopped) -> PeakAnswer:
+        self._obey(request.sample.prompt, stopped)
+        return self.answers.peak(request)
+
+    def attribute(self, request: AttributionRequest, stopped: Stopped) -> AttributionAnswer:
+        self._obey(request.sample.prompt, stopped)
+        return self.answers.attributed()
+
+    def firing(self, request: FiringRequest, stopped: Stopped) -> FiringAnswer:
+        self._obey(request.sample.prompt, stopped)
+        return self.answers.firing()
 
     def free(self) -> None:
         print("freed")

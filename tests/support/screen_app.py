@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,7 @@ from vlmscope.core.worker.messages import (
     Phase,
     PromotedAnswer,
     PromotedRequest,
+    Request,
     SegmentAnswer,
     SegmentRequest,
 )
@@ -130,6 +131,10 @@ class FakeModel(Answering):
         weights[:2, :2] = 0.5
         boxes, scores = np.array([[0, 0, 16, 16]], dtype=np.float32), np.array([0.5], dtype=np.float32)
         return SegmentAnswer(request.image, request.sample, weights, boxes, scores, request.phrases[:1])
+
+    async def before(self, request: Request[Any]) -> None:
+        await super().before(request)
+        await self._answer(request.title)
 
     async def stop(self) -> None:
         self.calls.append("stop")

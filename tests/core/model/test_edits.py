@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.core.model.conftest import TinyFamily, load_family
 from tests.support.families import NEURONS
+from tests.support.loaded_family import TinyFamily, load_family
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.edits import Places, edited, lowest

@@ -67,6 +67,17 @@ def sql(*statements: str) -> Callable[[Path], object]:
     return damage
 
 
+def in_check(old: str, new: str) -> Callable[[Path], object]:
+    """Replace a part of the body of checks, which must be there."""
+    made = sql(f"UPDATE checks SET body = replace(body, '{old}', '{new}')")
+
+    def damage(path: Path) -> None:
+        assert old.encode() in path.read_bytes()
+        made(path)
+
+    return damage
+
+
 def replaced(make: Callable[[Path], object]) -> Callable[[Path], object]:
     def damage(path: Path) -> None:
         path.unlink()
@@ -124,9 +135,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "score a blob": sql("UPDATE scores SET body = x'ff'"),
     "check a list": sql("UPDATE checks SET body = '[1]'"),
     "check without fields": sql("UPDATE checks SET body = '{}'"),
-    "check of infinity": sql("UPDATE checks SET body = replace(body, '\"effect\": -', '\"effect\": -1e999')"),
-    "check of a share above 1": sql("UPDATE checks SET body = replace(body, '\"p\": 0.', '\"p\": 2.')"),
-    "check of no neuron": sql("UPDATE checks SET body = replace(body, 'L1/N2', 'here')"),
+    "check of infinity": in_check('"effect": -2.957', '"effect": -1e999'),
+    "check of a share above 1": in_check('"p": 0.05', '"p": 1.5'),
+    "check of another intervention": in_check("zero", "one"),
+    "check of p without an effect": in_check('"effect": -2.957', '"effect": null'),
+    "check of no neuron": in_check("L1/N2", "here"),
     "check of another neuron": sql("UPDATE checks SET layer = 2 WHERE layer IS NOT NULL"),
     "check of a set in a neuron's row": sql("UPDATE checks SET layer = 1, idx = 2"),
     "check of a neuron as a set": sql("UPDATE checks SET layer = NULL, idx = NULL"),

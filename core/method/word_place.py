@@ -1,0 +1,55 @@
+"""Where a word is in a description: the tokens that it is made of."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from vlmscope.core.method.words import singular, word_pattern
+
+
+def word_tokens(tokens: Sequence[str], word: str) -> tuple[int, ...]:
+    """The tokens of the first place where a description has ``word``; none where it lacks it.
+
+    Case does not matter. A plural finds its singular, and a singular its plural, by the rules of ``words.singular``.
+    Unlike ``words_of`` it also finds stop words.
+
+    Args:
+        tokens: spelled; joined they are the description.
+    """
+    wanted = _as_word(word.strip())
+    for found, begin, end in _spans("".join(tokens)):
+        if wanted in (found, singular(found, {wanted})) or singular(wanted, {found}) == found:
+            return _overlapping(tokens, begin, end)
+    return ()
+
+
+def word_at(tokens: Sequence[str], token: int) -> tuple[str, tuple[int, ...]]:
+    """The word that a token is part of, as spelled there, and all its tokens; the token alone where it has no letters.
+
+    Of a token with several words it is the first.
+    """
+    text = "".join(tokens)
+    for _, begin, end in _spans(text):
+        found = _overlapping(tokens, begin, end)
+        if token in found:
+            return text[begin:end], found
+    return tokens[token].strip(), (token,)
+
+
+def _spans(text: str) -> Iterator[tuple[str, int, int]]:
+    """The words of a text, stop words too, in the form in which words are compared, with their first and last place."""
+    for match in word_pattern().finditer(text.replace("’", "'")):
+        word = _as_word(match[0])
+        yield word, match.start(), match.end()
+
+
+def _as_word(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower().replace("’", "'").removesuffix("'s")
+
+
+def _overlapping(tokens: Sequence[str], begin: int, end: int) -> tuple[int, ...]:
+    found, at = [], 0
+    for number, token in enumerate(tokens):
+        if at < end and at + len(token) > begin:
+            found.append(number)
+        at += len(token)
+    return tuple(found)
