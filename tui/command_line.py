@@ -99,18 +99,7 @@ class ShowEffects:
 
 
 Intervening = SetAblating | Check | ShowEffects
-Command = (
-    GoTo
-    | SetThresholds
-    | SetFilter
-    | SetOrder
-    | ShowImage
-    | SetTheme
-    | OwnWords
-    | ShowShares
-    | Intervening
-    | Do
-)
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Intervening | Do
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 

@@ -16,6 +16,9 @@ from vlmscope.tui.messages import AskChoice, AskNeurons, NeuronsFound, Post, Rep
 from vlmscope.tui.views.neurons import NeuronTable
 
 
+LIMIT = 50  #: neurons of a list
+
+
 class _List:
     """One open list: the question that stands on the screen, and the work that fills it."""
 
@@ -24,7 +27,10 @@ class _List:
     ) -> None:
         self._post, self._tasks = control.post, control.tasks
         self._work: asyncio.Task[None] | None = None
+        self._waiting = waiting
         self.title = title
+        self.rule: Rule | None = None  #: by which it is made; None where there is one alone
+        self.of_all = False  #: whether the model was asked for all neurons
         self.question = AskNeurons(NeuronTable(title, (waiting,)), control.go, self.stop, rules)
 
     def fill(self, work: Coroutine[None, None, NeuronTable]) -> None:
@@ -61,10 +67,70 @@ class PointControl:
         """Go to a neuron of a list; the sample that is shown is another then, the user's own picture stays."""
         self.post(Repaint(self.session.go(neuron)))
 
+    # -- where the user points -----------------------------------------------------------------------------------
+
+    def here(self) -> AskNeurons | None:
+        """The neurons that fire where the page points.
+
+        Without the model they are those that have the picture among their top samples; a rule that needs the model
+        loads it.
+
+        Raises:
+            VlmscopeError: if there is no such place.
+        """
+        from vlmscope.core.analysis.pointing import Rule
+
+        scene, state = self.session.scene, self.session.state
+        picture = scene.picture
+        if scene.stale or picture is None or (state.own is not None and not state.own.described):
+            self.post(Notice("There is nothing to point at yet."))
+            return None
+        place = place_of(picture, state.pointer)
+        opened = _List(self, f"neurons at {place.name}", "…", lambda: self._choose_rule(opened, place, picture))
+        loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
+        self._fill_here(opened, place, picture, Rule.BAR, ask=loaded or picture.sample is None)
+        return opened.question
+
+    def _choose_rule(self, opened: "_List", place: "Place", picture: "PictureView") -> AskChoice:
+        from vlmscope.core.analysis.pointing import Rule
+        from vlmscope.tui.dialogs.tables import RULES, rule_text
+
+        rules = {letter: rule for letter, rule in RULES.items() if rule is not Rule.EFFECT or place.text}
+        choices = [
+            Choice(letter, rule_text(rule), rule is opened.rule and not opened.of_all)
+            for letter, rule in rules.items()
+        ]
+        choices.append(Choice("a", "all neurons, by the same rule: asks the model", opened.of_all))
+
+        def chosen(letter: str) -> None:
+            rule = opened.rule if letter == "a" else rules[letter]
+            ask = letter == "a" or picture.sample is None or rule.needs_model or opened.of_all
+            self._fill_here(opened, place, picture, rule, ask=ask)
+
+        return AskChoice("by which rule", choices, chosen)
+
+    def _fill_here(
+        self, opened: "_List", place: "Place", picture: "PictureView", rule: "Rule", *, ask: bool
+    ) -> None:
+        opened.rule, opened.of_all = rule, ask
+        opened.fill(self._all_here(place, picture, rule) if ask else self._own_here(place, picture, rule), ask)
+
+    async def _own_here(self, place: "Place", picture: "PictureView", rule: "Rule") -> NeuronTable:
+        """From the scan alone."""
+        from vlmscope.core.analysis.pointing import point_in_scan
+        from vlmscope.tui.dialogs.tables import pointed_table
+
+        store, labels, sample = self.session.store, self.session.scene.columns.labels, picture.sample
+        assert sample is not None
+        found = await asyncio.to_thread(point_in_scan, store, labels, sample, place, rule, LIMIT)
+        return pointed_table(found, store.valid)
+
+    # -- neurons like this one -----------------------------------------------------------------------------------
+
     def related(self) -> AskNeurons:
         """The neurons that share top samples with the page's."""
         from vlmscope.core.analysis.related import related
-        from vlmscope.tui.views.pointed import related_table
+        from vlmscope.tui.dialogs.tables import related_table
 
         session, neuron, labels = self.session, self.session.state.neuron, self.session.scene.columns.labels
         opened = _List(self, f"related to {neuron}")
