@@ -25,6 +25,7 @@ from vlmscope.tui.commands.export import export
 from vlmscope.tui.commands.labels import labels
 from vlmscope.tui.commands.merge import merge
 from vlmscope.tui.commands.open import open_screen
+from vlmscope.tui.commands.related import related_
 from vlmscope.tui.commands.scan import scan
 from vlmscope.tui.commands.search import search
 from vlmscope.tui.commands.shared.groups import grouped
@@ -139,7 +140,7 @@ def open_(
 
 
 for panel, commands in {
-    LOOK: (open_, labels, stats, show, search, explain, simulate, verdict, export),
+    LOOK: (open_, labels, stats, show, search, related_, explain, simulate, verdict, export),
     MAKE: (scan, merge, concepts),
     HELP: (doctor,),
 }.items():

@@ -17,9 +17,19 @@ def word_tokens(tokens: Sequence[str], word: str) -> tuple[int, ...]:
     """
     wanted = _as_word(word.strip())
     for found, begin, end in _spans("".join(tokens)):
-        if wanted in (found, singular(found, {wanted})) or singular(wanted, {found}) == found:
+        if same_word(found, wanted):
             return _overlapping(tokens, begin, end)
     return ()
+
+
+def same_word(one: str, other: str) -> bool:
+    """Whether two words in lower case are the same, or one is the other's plural."""
+    return other in (one, singular(one, {other})) or singular(other, {one}) == one
+
+
+def words_with_tokens(tokens: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
+    """The words of a description in order, stop words too, in lower case, each with the tokens that it is made of."""
+    return [(word, _overlapping(tokens, begin, end)) for word, begin, end in _spans("".join(tokens))]
 
 
 def word_at(tokens: Sequence[str], token: int) -> tuple[str, tuple[int, ...]]:

@@ -9,6 +9,8 @@ from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, 
 from vlmscope.core.worker.interventions import (
     AttributionAnswer,
     AttributionRequest,
+    CaptionAnswer,
+    CaptionRequest,
     FiringAnswer,
     FiringRequest,
     SampleRef,
@@ -66,6 +68,7 @@ class VlmEngine:
             PromotedRequest: self.promoted,
             LensRequest: self.lens,
             SegmentRequest: self.segment,
+            CaptionRequest: self.caption,
             AttributionRequest: self.attribution,
             FiringRequest: self.firing,
         }
@@ -106,6 +109,15 @@ class VlmEngine:
         inputs = self.vlm.inputs([encoded], [image])
         columns, visual, text = lens(self.vlm, encoded, inputs, request.words, stopped)
         return LensAnswer(request.image, request.sample, columns, visual, text)
+
+    def caption(self, request: CaptionRequest, stopped: Stopped) -> CaptionAnswer:
+        """The model's own words for a picture, with edits in every step."""
+        from vlmscope.core.model.captions import captions
+
+        for edit in request.edits:
+            edit.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+        image = load_image(Path(request.image))
+        return CaptionAnswer(captions(self.vlm, image, request.prompt, [request.edits], request.at, stopped)[0])
 
     def attribution(self, request: AttributionRequest, stopped: Stopped) -> AttributionAnswer:
         """What the removal of each neuron does to one token's log-odds, to first order."""

@@ -78,6 +78,11 @@ class Vlm:
         return self._processing.whole
 
     @property
+    def busy(self) -> threading.RLock:
+        """Held while the model runs; a thread that hooks it for longer than a pass holds it meanwhile."""
+        return self._busy
+
+    @property
     def placeholder(self) -> str:
         """The text that stands for the picture in a prompt."""
         return self._processing.placeholder

@@ -1,0 +1,79 @@
+"""From an intervention to the edits of single neurons."""
+
+from collections.abc import Mapping, Sequence
+
+from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
+from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.causal.pictures import of_sample
+from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks, Lane
+from vlmscope.core.worker.interventions import PeakRequest
+
+PEAKS = 3  #: top samples that a clamp's z is a mean of
+
+
+def edit(store: ScanStore, intervention: Intervention, neuron: Neuron, peak: float | None = None) -> Edit:
+    """What the intervention replaces a neuron's z by.
+
+    Args:
+        peak: the neuron's z at its peak, as ``peak_z`` gives it; of a clamp alone.
+    """
+    match intervention.kind:
+        case InterventionKind.ZERO:
+            return Edit(neuron)
+        case InterventionKind.SCALE:
+            return Edit(neuron, factor=intervention.amount)
+        case InterventionKind.MEAN:
+            visual, text = (float(store.arrays["moments"][kind, 0, neuron.layer, neuron.index]) for kind in (0, 1))
+            return Edit(neuron, visual=visual, text=text, times_up=store.manifest.hook is HookPoint.GATE)
+        case InterventionKind.CLAMP:
+            if peak is None:
+                raise ValueError("a clamp needs the neuron's peak")
+            return Edit(neuron, visual=intervention.amount * peak, text=intervention.amount * peak)
+
+
+def edits(
+    store: ScanStore, intervention: Intervention, neurons: Sequence[Neuron], peaks: Mapping[Neuron, float]
+) -> tuple[Edit, ...]:
+    """The edits of a set: all its neurons at once."""
+    return tuple(edit(store, intervention, neuron, peaks.get(neuron)) for neuron in neurons)
+
+
+async def find_peaks(
+    store: ScanStore, model: Asks, intervention: Intervention, neurons: Sequence[Neuron], lane: Lane
+) -> dict[Neuron, float]:
+    """z of each neuron at its peak, if the intervention is a clamp; else nothing. Raises as ``peak_z``."""
+    if intervention.kind is not InterventionKind.CLAMP:
+        return {}
+    return {neuron: await peak_z(store, model, neuron, lane) for neuron in neurons}
+
+
+async def peak_z(store: ScanStore, model: Asks, neuron: Neuron, lane: Lane) -> float:
+    """z, with its sign, where the activation peaks: the mean over the first three top samples with a picture.
+
+    Of the visual and the text token with the largest activation that of the larger one counts.
+
+    Raises:
+        StoreError: if no picture is at hand.
+        WorkerError: as ``Asks.ask``.
+    """
+    found: list[float] = []
+    problem = "it has no top samples"
+    for rank in range(store.valid):
+        if len(found) == PEAKS:
+            break
+        example = store.example(neuron, rank)
+        if example.sample.picture_problem:
+            problem = example.sample.picture_problem
+            continue
+        visual = example.text[0] <= example.visual[0]
+        place = example.peak_patch if visual else example.peak_token
+        if place is None:
+            continue
+        ref = of_sample(example.sample, store.manifest.prompt).ref
+        request = PeakRequest(ref, neuron, place if visual else None, None if visual else place)
+        found.append((await model.ask(request, lane)).z)
+    if not found:
+        raise StoreError(f"A clamp of {neuron} takes its top samples' pictures: {problem}.", "Use zero, mean or x3.")
+    return sum(found) / len(found)

@@ -1,0 +1,92 @@
+"""A value's rank among others that are like it but for one thing: p, q, an interval, and which others are nearest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmscope.core.method.correlation import COVERAGE, REPLICATES, IntervalKind
+
+INTERVAL_FROM = 3  #: values that an interval needs
+BOOTSTRAP_FROM = 6  #: values that a bootstrap needs; below, the interval is their range
+
+
+def two_sided_p(value: float, others: Sequence[float]) -> float:
+    """How often a value drawn with ``others`` would be as far out as ``value``, at either end; never 0.
+
+    ``min(1, 2 * min((1 + #{other <= value}) / (K + 1), (1 + #{other >= value}) / (K + 1)))``. Equal values count on
+    both sides, so that ties make p larger. Without others it is 1.
+
+    Source: Phipson and Smyth 2010, "Permutation p-values should never be zero" (arXiv 1603.05766), for the 1 that is
+    added; the smaller end is doubled.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    found = np.asarray(others, dtype=np.float64)
+    if not (np.isfinite(value) and np.isfinite(found).all()):
+        raise ValueError("a value is not finite")
+    ends = 1 + min(np.count_nonzero(found <= value), np.count_nonzero(found >= value))
+    return min(1.0, 2 * int(ends) / (found.size + 1))
+
+
+def q_values(ps: Sequence[float | None]) -> list[float | None]:
+    """The false discovery rate at which each of these tests is still found, in their order; None for a test without p.
+
+    ``q`` of the k-th smallest of m is the least ``p_i * m / i`` over i >= k, 1 at most. Tests without p are not of
+    the m.
+
+    Source: Benjamini and Hochberg 1995, "Controlling the false discovery rate".
+    """
+    known = [at for at, p in enumerate(ps) if p is not None]
+    found: list[float | None] = [None] * len(ps)
+    least = 1.0
+    for rank, at in reversed(list(enumerate(sorted(known, key=lambda at: ps[at] or 0.0), start=1))):
+        least = min(least, (ps[at] or 0.0) * len(known) / rank)
+        found[at] = least
+    return found
+
+
+@dataclass(frozen=True)
+class Interval:
+    """``kind``: how it was made."""
+
+    low: float
+    high: float
+    kind: IntervalKind
+
+
+def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
+    """A 95 % interval of the mean of ``values``: their percentile bootstrap, below six of them their range.
+
+    Returns:
+        None below three values. Equal values have an interval of no width.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.size < INTERVAL_FROM:
+        return None
+    if found.size < BOOTSTRAP_FROM:
+        return Interval(float(found.min()), float(found.max()), IntervalKind.RANGE)
+    drawn = np.random.default_rng(seed).integers(0, found.size, (REPLICATES, found.size))
+    low, high = np.quantile(found[drawn].mean(axis=1), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Interval(float(low), float(high), IntervalKind.BOOTSTRAP)
+
+
+def nearest_in_ratio(
+    sizes: NDArray[np.float32], wanted: float, allowed: NDArray[np.bool_], count: int
+) -> NDArray[np.int64]:
+    """The indices of the ``count`` sizes nearest to ``wanted``, by the logarithm of their ratio, the nearest first.
+
+    Args:
+        sizes: float32 (F,), not negative.
+        wanted: a size above 0.
+        allowed: bool (F,), which may be chosen. A size of 0 is not near to anything, and never chosen.
+
+    Returns:
+        int64 (count,), fewer where fewer are allowed; of equally near ones the lower index first.
+    """
+    those = np.flatnonzero(allowed & (sizes > 0) & np.isfinite(sizes))
+    far = np.abs(np.log(sizes[those].astype(np.float64) / wanted))
+    chosen: NDArray[np.int64] = those[np.argsort(far, kind="stable")[:count]]
+    return chosen
