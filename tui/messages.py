@@ -132,12 +132,12 @@ class AskNeurons:
     """A list of neurons for the user, of whom one may be gone to.
 
     Attributes:
-        table: what is known at first; ``NeuronsFound`` brings more.
+        table: gives what is known now; ``NeuronsFound`` comes when there is more.
         chosen: called with the neuron that is gone to. left: called before that, and when the user leaves.
         rules: the question by which rule the list is made; None where there is one alone.
     """
 
-    table: NeuronTable
+    table: Callable[[], NeuronTable]
     chosen: Callable[[Neuron], None]
     left: Callable[[], None]
     rules: Callable[[], AskChoice] | None = None
@@ -145,10 +145,9 @@ class AskNeurons:
 
 @dataclass(frozen=True)
 class NeuronsFound:
-    """The table of a list that is still open; of one that was left it is dropped."""
+    """The list of a question has another table."""
 
     question: AskNeurons
-    table: NeuronTable
 
 
 Ask = AskChoice | AskConfirm | AskNeurons

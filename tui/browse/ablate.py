@@ -44,13 +44,10 @@ class AblateControl:
     def set(self, ablating: Ablating | None) -> Changed:
         """Show the page with these choices; None leaves it, and the next time it begins with the usual ones."""
         if ablating is None:
-            self.stop()
             left = self.session.state.mode is Mode.ABLATION
             mode = Mode.PICTURES if left else self.session.state.mode
             return self.session.change_state(ablating=Ablating(), mode=mode)
-        changed = self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
-        self.want()
-        return changed
+        return self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
 
     def want(self) -> None:
         """Ask for the page's ablation, unless it is there or asked for; what was asked for another page is stopped."""

@@ -6,36 +6,49 @@ Each list opens at once, and is filled when it is there. Leaving it stops what i
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vlmscope.core.base.errors import Cancelled, VlmscopeError
+from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.worker.client import Lane
+from vlmscope.core.worker.messages import Phase
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
-from vlmscope.tui.messages import AskChoice, AskNeurons, NeuronsFound, Post, Repaint
+from vlmscope.tui.messages import AskChoice, AskNeurons, Choice, NeuronsFound, Notice, Post, Repaint
 from vlmscope.tui.views.neurons import NeuronTable
+from vlmscope.tui.views.pointer import Pointer
 
+if TYPE_CHECKING:
+    from vlmscope.core.analysis.pointing import Rule
+    from vlmscope.core.method.place import Place
+    from vlmscope.tui.views.evidence import PictureView
 
 LIMIT = 50  #: neurons of a list
+ASKING = "asking the model …"
 
 
 class _List:
-    """One open list: the question that stands on the screen, and the work that fills it."""
+    """One open list: the question that stands on the screen, and the work that fills it.
 
-    def __init__(
-        self, control: "PointControl", title: str, waiting: str = "…", rules: Callable[[], AskChoice] | None = None
-    ) -> None:
+    Attributes:
+        rule: by which it is made; None where there is one alone.
+        of_all: whether the model was asked for all neurons.
+    """
+
+    def __init__(self, control: "PointControl", title: str, rules: Callable[[], AskChoice] | None = None) -> None:
         self._post, self._tasks = control.post, control.tasks
         self._work: asyncio.Task[None] | None = None
-        self._waiting = waiting
         self.title = title
-        self.rule: Rule | None = None  #: by which it is made; None where there is one alone
-        self.of_all = False  #: whether the model was asked for all neurons
-        self.question = AskNeurons(NeuronTable(title, (waiting,)), control.go, self.stop, rules)
+        self._table = NeuronTable(title, ("…",))
+        self.rule: Rule | None = None
+        self.of_all = False
+        self.question = AskNeurons(lambda: self._table, control.go, self.stop, rules)
 
-    def fill(self, work: Coroutine[None, None, NeuronTable]) -> None:
+    def fill(self, work: Coroutine[None, None, NeuronTable], waiting: str = "…") -> None:
         """Do ``work``, and show its table, or why there is none; what filled the list before is stopped."""
         self.stop()
+        self.show(NeuronTable(self.title, (waiting,)))
         self._work = self._tasks.run_task(self._fill(work))
 
     async def _fill(self, work: Coroutine[None, None, NeuronTable]) -> None:
@@ -47,7 +60,8 @@ class _List:
             self.show(NeuronTable(self.title, tuple(str(error).splitlines())))
 
     def show(self, table: NeuronTable) -> None:
-        self._post(NeuronsFound(self.question, table))
+        self._table = table
+        self._post(NeuronsFound(self.question))
 
     def stop(self) -> None:
         if self._work is not None:
@@ -85,8 +99,8 @@ class PointControl:
         if scene.stale or picture is None or (state.own is not None and not state.own.described):
             self.post(Notice("There is nothing to point at yet."))
             return None
-        place = place_of(picture, state.pointer)
-        opened = _List(self, f"neurons at {place.name}", "…", lambda: self._choose_rule(opened, place, picture))
+        place = _place_of(picture, state.pointer)
+        opened = _List(self, f"neurons at {place.name}", lambda: self._choose_rule(opened, place, picture))
         loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
         self._fill_here(opened, place, picture, Rule.BAR, ask=loaded or picture.sample is None)
         return opened.question
@@ -97,23 +111,23 @@ class PointControl:
 
         rules = {letter: rule for letter, rule in RULES.items() if rule is not Rule.EFFECT or place.text}
         choices = [
-            Choice(letter, rule_text(rule), rule is opened.rule and not opened.of_all)
-            for letter, rule in rules.items()
+            Choice(letter, rule_text(rule), rule is opened.rule and not opened.of_all) for letter, rule in rules.items()
         ]
         choices.append(Choice("a", "all neurons, by the same rule: asks the model", opened.of_all))
 
         def chosen(letter: str) -> None:
-            rule = opened.rule if letter == "a" else rules[letter]
+            rule = rules.get(letter) or opened.rule or Rule.BAR
             ask = letter == "a" or picture.sample is None or rule.needs_model or opened.of_all
             self._fill_here(opened, place, picture, rule, ask=ask)
 
         return AskChoice("by which rule", choices, chosen)
 
-    def _fill_here(
-        self, opened: "_List", place: "Place", picture: "PictureView", rule: "Rule", *, ask: bool
-    ) -> None:
+    def _fill_here(self, opened: "_List", place: "Place", picture: "PictureView", rule: "Rule", *, ask: bool) -> None:
         opened.rule, opened.of_all = rule, ask
-        opened.fill(self._all_here(place, picture, rule) if ask else self._own_here(place, picture, rule), ask)
+        if ask:
+            opened.fill(self._all_here(place, picture, rule), ASKING)
+        else:
+            opened.fill(self._own_here(place, picture, rule))
 
     async def _own_here(self, place: "Place", picture: "PictureView", rule: "Rule") -> NeuronTable:
         """From the scan alone."""
@@ -123,6 +137,31 @@ class PointControl:
         store, labels, sample = self.session.store, self.session.scene.columns.labels, picture.sample
         assert sample is not None
         found = await asyncio.to_thread(point_in_scan, store, labels, sample, place, rule, LIMIT)
+        return pointed_table(found, store.valid)
+
+    async def _all_here(self, place: "Place", picture: "PictureView", rule: "Rule") -> NeuronTable:
+        """From the model, of all neurons."""
+        from vlmscope.core.analysis.pointing import Rule, point_at_all
+        from vlmscope.core.worker.interventions import AttributionRequest, FiringRequest
+        from vlmscope.tui.dialogs.tables import pointed_table
+
+        store, labels, ref = self.session.store, self.session.scene.columns.labels, self._ref(picture)
+        fires = await self.link.ask(FiringRequest(ref, place.visual, place.text, place.before), Lane.BACKGROUND)
+        effects = None
+        if rule is Rule.EFFECT:
+            effects = (await self.link.ask(AttributionRequest(ref, place.text[0]), Lane.BACKGROUND)).effects
+        found = await asyncio.to_thread(
+            point_at_all,
+            store,
+            labels,
+            picture.sample,
+            place,
+            rule,
+            fires.activation,
+            fires.written,
+            effects,
+            LIMIT,
+        )
         return pointed_table(found, store.valid)
 
     # -- neurons like this one -----------------------------------------------------------------------------------
@@ -140,3 +179,21 @@ class PointControl:
 
         opened.fill(find())
         return opened.question
+
+
+def _place_of(picture: "PictureView", pointer: Pointer) -> "Place":
+    """The patch or the word that is pointed at.
+
+    Raises:
+        UsageError: if there is no such place.
+    """
+    from vlmscope.core.method.place import patch_place, token_place
+    from vlmscope.core.method.word_place import word_at
+
+    at = pointer.within(picture)
+    if at.on_words and picture.tokens:
+        word, tokens = word_at(picture.tokens, at.token)
+        return token_place(tokens, word)
+    if at.on_words or picture.own_layout is None:
+        raise UsageError("There is nothing to point at yet.", "The model has to see the picture first.")
+    return patch_place(picture.own_layout, at.row, at.column)

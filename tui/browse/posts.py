@@ -20,7 +20,6 @@ from vlmscope.tui.messages import (
     Repaint,
 )
 from vlmscope.tui.views.columns import Columns
-from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.state import Pane, place_asked_at
 from vlmscope.tui.widgets.neuron_list import NeuronList
@@ -59,8 +58,8 @@ class Posts:
                 screen.app.copy_to_clipboard(text)
             case PageReady():
                 self._take_page(posted)
-            case NeuronsFound(question, table):
-                self._show_neurons(question, table)
+            case NeuronsFound(question):
+                self._show_neurons(question)
             case _:
                 self.open(posted)
 
@@ -90,12 +89,12 @@ class Posts:
             after = {"score": ready.score, "example": 0, "check": 0, "pane": Pane.PAGE}
             screen.show(session.change_state(mode=ready.mode, **after))
 
-    def _show_neurons(self, question: AskNeurons, table: NeuronTable) -> None:
+    def _show_neurons(self, question: AskNeurons) -> None:
         from vlmscope.tui.dialogs.neurons import NeuronsScreen
 
         for dialog in self._screen.app.screen_stack:
             if isinstance(dialog, NeuronsScreen) and dialog.question is question and dialog.is_mounted:
-                dialog.show(table)
+                dialog.show(question.table())
 
     def notify(self, notice: Notice) -> None:
         """Show a message; text from outside becomes harmless."""

@@ -90,6 +90,7 @@ class BrowseScreen(Screen[None]):
         self._rest: Timer | None = None
         self._looks: Timer | None = None
         self._note: NoteScreen | None = None
+        self._ablates = False
         self.lends_terminal = False  #: to an editor
 
     def compose(self) -> ComposeResult:
@@ -168,6 +169,10 @@ class BrowseScreen(Screen[None]):
             else:
                 self._rest = self.set_timer(self.pace.rest_s, lambda: self.show(self.load_page()))
             self._last_move = time.monotonic()
+        ablates = self.session.state.mode is Mode.ABLATION
+        if ablates or self._ablates:  # what a page that was left still asks for is stopped
+            self.controllers.ablate.want()
+        self._ablates = ablates
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -181,8 +186,9 @@ class BrowseScreen(Screen[None]):
             scene, neuron, controllers = self.session.scene, self.session.state.neuron, self.controllers
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
-            controllers.model.want_map()
-            controllers.ablate.want()
+            picture, points = scene.picture, self.session.state.mode is Mode.POINT
+            if picture is not None and (picture.visual is None or points):
+                controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
@@ -298,7 +304,6 @@ class BrowseScreen(Screen[None]):
     def action_mode(self, name: str) -> None:
         after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
         self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
-        self.controllers.ablate.want()
 
     async def action_shares(self) -> None:
         await self.show_shares(())

@@ -281,7 +281,8 @@ class Session:
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
         """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
         noted = self.scene.noted
-        if not self.notebook_read or noted.has_entry(neuron):
+        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.checked
+        if not self.notebook_read or marked:
             return None
         from vlmscope.core.notebook.values import Entry
 
@@ -400,6 +401,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.state.own,
         scene.state.pane,
         scene.state.mode,
+        scene.state.pointer.on_words,
         scene.picture is not None and scene.picture.covers > 1,
     ),
 }

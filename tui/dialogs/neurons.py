@@ -67,7 +67,7 @@ class NeuronsScreen(ModalScreen[None]):
     def __init__(self, question: AskNeurons) -> None:
         super().__init__()
         self.question = question
-        self._table = question.table
+        self._table = question.table()
 
     def compose(self) -> ComposeResult:
         with Vertical(id="neurons") as box:
@@ -78,7 +78,7 @@ class NeuronsScreen(ModalScreen[None]):
             yield OptionList(id="neurons-rows", markup=False)
 
     def on_mount(self) -> None:
-        self.show(self._table)
+        self.show(self.question.table())
         self.query_one(OptionList).focus()
 
     def show(self, table: NeuronTable) -> None:
@@ -89,8 +89,8 @@ class NeuronsScreen(ModalScreen[None]):
         heads, lines = aligned(table)
         self.query_one("#neurons", Vertical).border_title = plain(table.title)
         self.query_one("#neurons-lines", Static).update("\n".join(plain(line) for line in table.lines))
-        self.query_one("#neurons-heads", Static).update(f" {heads}" if table.rows else "")
-        rows.set_options(lines)
+        self.query_one("#neurons-heads", Static).update(heads if table.rows else "")
+        rows.set_options(f" {line}" for line in lines)
         rows.display = bool(lines)
         if lines:
             neurons = [row.neuron for row in table.rows]

@@ -60,7 +60,7 @@ def pointed_table(found: "Pointed", top: int) -> NeuronTable:
 
 
 def _texts(found: "Pointed", one: "PointedNeuron", exact: bool) -> tuple[str, ...]:
-    value = signed(one.value) if found.rule is Rule.EFFECT else f"{one.value:.3g}"
+    value = signed(one.value) if found.rule is Rule.EFFECT else activation(one.value)
     first = ("" if one.exact is None else signed(one.exact), value) if exact else (value,)
     fires = "" if one.activation is None else activation(one.activation)
     return (*first, fires, "" if one.rank is None else f"{one.rank}*", one.label.letter, one.concept)

@@ -95,6 +95,10 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    if state.mode is Mode.POINT:
+        moves = ("sample.previous", "neuron.next", "neuron.previous", "sample.next")
+        other = "picture" if state.pointer.on_words else "words"
+        return (*first, (moves, "point"), (("pane",), other), (("page",), "neurons here"), (("back",), "back"))
     if narrow:
         first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
     if scene.picture is not None and scene.picture.covers > 1:

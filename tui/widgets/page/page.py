@@ -72,8 +72,9 @@ class Page(Lines[Scene]):
             return Words(meaning_page(view.meaning, room.width, palette), 0), room.height - _MEANING_HEAD
         if picture is None or mode in (Mode.STATISTICS, Mode.SCORE):
             return Words([], 0), room.words
-        limit, pointer = picture.thresholds.T_t, view.state.pointer.within(picture)
-        pointed = pointer.token if mode is Mode.POINT and pointer.on_words else None
+        limit, pointed = picture.thresholds.T_t, None
+        if mode is Mode.POINT and view.state.pointer.on_words:
+            pointed = view.state.pointer.within(picture).token
         return words(picture.tokens, picture.words, limit, palette, room.width - _WORDS_MARGIN, pointed), room.words
 
     def token_by_line(self, by: int) -> int:
@@ -125,8 +126,8 @@ class Page(Lines[Scene]):
         left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
         cells = room.picture[0]
         boxes = [self._box(which, view, picture, room, palette) for which in ("origin", "activation")]
-        pointer = view.state.pointer.within(picture)
-        if view.state.mode is Mode.POINT and not pointer.on_words and not view.stale:
+        if view.state.mode is Mode.POINT and not view.state.pointer.on_words and not view.stale:
+            pointer = view.state.pointer.within(picture)
             at = pointer.row, pointer.column
             drawn = (picture.crop is not None, picture.visual is not None)
             boxes = [
