@@ -18,6 +18,7 @@ from vlmscope.core.causal.pictures import Described, pick
 from vlmscope.core.causal.words import WordPlace, check_present, leading_words, other_words, place_of
 from vlmscope.core.causal.written import Written, WrittenSizes
 from vlmscope.core.method.rank_test import mean_interval, two_sided_p
+from vlmscope.core.method.word_place import same_word
 from vlmscope.core.notebook.check import CausalCheck, CheckedPicture, CheckSettings, MatchedNeurons
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
@@ -284,6 +285,9 @@ def _result(
         MatchedNeurons(those, float(np.mean([one.controls[at] for one in measured])), written.total(those) / own)
         for at, those in enumerate(matched)
     ]
+    token = measured[0].place.spelled
+    if not same_word(token.strip().lower(), job.word):
+        notes = [*notes, f"{job.word} takes several tokens: the first, {token.strip()!r}, counts"]
     notes = [*notes, *_limits(job, len(measured), controls, own)]
     enough = len(controls) >= LEAST_CONTROLS and len(measured) >= LEAST_PICTURES
     differences = [one.change - (one.picture.baseline or 0.0) for one in measured] if controls else []
@@ -292,7 +296,7 @@ def _result(
         neurons=job.neurons,
         name=name,
         word=job.word,
-        token=measured[0].place.spelled,
+        token=token,
         settings=job.settings,
         created=now(),
         pictures=tuple(one.picture for one in measured),
