@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.values import VERDICTS, Verdict
-from vlmscope.core.store.original import UNCHECKED
 from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.asked_picture import asked_picture
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import AblationKey, Session
@@ -22,7 +21,6 @@ from vlmscope.tui.views.state import Ablating, Mode, Pane, SetKind
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
-    from vlmscope.core.causal.pictures import Described
     from vlmscope.core.notebook.notebook import Notebook
 
 ASKING = "asking the model"
@@ -82,7 +80,7 @@ class AblateControl:
         from vlmscope.core.causal.words import default_word, one_word
 
         store, choice = self.session.store, key.ablating
-        picture = self._picture(key)
+        picture = asked_picture(self.session, key.sample, self.link.allow_key)
         neurons = await self._neurons(key)
         concepts = await asyncio.to_thread(lambda: store.concepts)
         word = one_word(choice.word, concepts) if choice.word else default_word(concepts, neurons)
@@ -97,28 +95,6 @@ class AblateControl:
             name="" if choice.kind is SetKind.NEURON else str(choice),
             caption=choice.caption,
         )
-
-    def _picture(self, key: AblationKey) -> "Described":
-        """The page's picture as the model takes it.
-
-        Raises:
-            StoreError: if the scan is damaged.
-            UsageError: if its picture is not at hand.
-        """
-        from vlmscope.core.causal.pictures import Described, of_sample
-        from vlmscope.core.worker.interventions import SampleRef
-
-        own, store = self.session.state.own, self.session.store
-        if key.sample is None:
-            assert own is not None
-            ref = SampleRef(own.image, own.prompt, own.description, None)
-            return Described(ref, own.tokens, PurePath(own.image).name)
-        sample = store.sample(key.sample)
-        problem = sample.picture_problem
-        if problem:
-            how = f"{self.link.allow_key} allows it." if problem.startswith(UNCHECKED) else "The model needs it."
-            raise UsageError(f"{problem}.", how)
-        return of_sample(sample, store.manifest.prompt)
 
     async def _neurons(self, key: AblationKey) -> tuple[Neuron, ...]:
         """The neuron, or the set.

@@ -5,13 +5,14 @@ Each list opens at once, and is filled when it is there. Leaving it stops what i
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.browse.asked_picture import asked_picture
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -21,6 +22,7 @@ from vlmscope.tui.views.pointer import Pointer
 
 if TYPE_CHECKING:
     from vlmscope.core.analysis.pointing import Rule
+    from vlmscope.core.causal.pictures import Described
     from vlmscope.core.method.place import Place
     from vlmscope.tui.views.evidence import PictureView
 
@@ -60,7 +62,7 @@ class _List:
             self.show(NeuronTable(self.title, tuple(str(error).splitlines())))
 
     def show(self, table: NeuronTable) -> None:
-        self._table = table
+        self._table = replace(table, title=self.title)
         self._post(NeuronsFound(self.question))
 
     def stop(self) -> None:
@@ -141,28 +143,47 @@ class PointControl:
 
     async def _all_here(self, place: "Place", picture: "PictureView", rule: "Rule") -> NeuronTable:
         """From the model, of all neurons."""
-        from vlmscope.core.analysis.pointing import Rule, point_at_all
-        from vlmscope.core.worker.interventions import AttributionRequest, FiringRequest
+        from vlmscope.core.causal.pointing import check_trained, point
         from vlmscope.tui.dialogs.tables import pointed_table
 
-        store, labels, ref = self.session.store, self.session.scene.columns.labels, self._ref(picture)
-        fires = await self.link.ask(FiringRequest(ref, place.visual, place.text, place.before), Lane.BACKGROUND)
-        effects = None
-        if rule is Rule.EFFECT:
-            effects = (await self.link.ask(AttributionRequest(ref, place.text[0]), Lane.BACKGROUND)).effects
-        found = await asyncio.to_thread(
-            point_at_all,
-            store,
-            labels,
-            picture.sample,
-            place,
-            rule,
-            fires.activation,
-            fires.written,
-            effects,
-            LIMIT,
-        )
+        store, labels = self.session.store, self.session.scene.columns.labels
+        check_trained(store)
+        asked = asked_picture(self.session, picture.sample, self.link.allow_key)
+        found = await point(self.link, store, labels, asked, place, rule, LIMIT, Lane.BACKGROUND)
         return pointed_table(found, store.valid)
+
+    # -- the word ------------------------------------------------------------------------------------------------
+
+    def effects(self, word: str) -> AskNeurons:
+        """The neurons on which a word of the page's description rests: estimated of all, then measured of the first.
+
+        Raises:
+            UsageError: if the description lacks the word, or the picture is not at hand.
+            StoreError: if the scan is damaged.
+        """
+        from vlmscope.core.causal.pointing import check_trained
+        from vlmscope.core.method.place import word_place
+
+        check_trained(self.session.store)
+        picture = self.session.scene.picture
+        if self.session.scene.stale or picture is None or not picture.tokens:
+            raise UsageError("There is no description yet.")
+        place = word_place(picture.tokens, word)
+        asked = asked_picture(self.session, picture.sample, self.link.allow_key)
+        opened = _List(self, f"neurons on which {place.name} rests")
+        opened.fill(self._effects(opened, asked, place), ASKING)
+        return opened.question
+
+    async def _effects(self, opened: _List, asked: "Described", place: "Place") -> NeuronTable:
+        from vlmscope.core.analysis.pointing import Rule
+        from vlmscope.core.causal.pointing import EXACT, ablate_first, point
+        from vlmscope.tui.dialogs.tables import pointed_table
+
+        store, labels = self.session.store, self.session.scene.columns.labels
+        found = await point(self.link, store, labels, asked, place, Rule.EFFECT, LIMIT, Lane.BACKGROUND)
+        estimated = pointed_table(found, store.valid)
+        opened.show(replace(estimated, lines=(*estimated.lines, f"ablating the first {EXACT} one by one …")))
+        return pointed_table(await ablate_first(self.link, asked, found, EXACT, Lane.BACKGROUND), store.valid)
 
     # -- neurons like this one -----------------------------------------------------------------------------------
 

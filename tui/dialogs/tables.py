@@ -41,7 +41,7 @@ _MEANS = {
     Rule.MAXIMUM: "maximum: activation over its maximum",
     Rule.RARE: "rare: one of how many tokens has such an activation",
     Rule.WRITTEN: "written: how much it adds to the residual stream here",
-    Rule.EFFECT: "effect: log-odds of the word without the neuron, to first order: what the answer rests on now",
+    Rule.EFFECT: "effect: change of the word's log-odds without the neuron; what the answer rests on now",
 }
 RULES = {"b": Rule.BAR, "m": Rule.MAXIMUM, "r": Rule.RARE, "w": Rule.WRITTEN, "e": Rule.EFFECT}
 
@@ -67,6 +67,9 @@ def _texts(found: "Pointed", one: "PointedNeuron", exact: bool) -> tuple[str, ..
 
 
 def _lines(found: "Pointed", top: int) -> tuple[str, ...]:
+    if found.rule is Rule.EFFECT:
+        lines = [_MEANS[found.rule], f"{found.total:,} of all neurons lower it when they are removed."]
+        return (*lines, found.words_line) if found.words_line else tuple(lines)
     how = "of all neurons" if found.by_model else f"of those that have it among their {top} top samples"
     count = f"{found.total:,} fire here, {how}" if found.total else f"No neuron fires here, {how}"
     lines = [_MEANS[found.rule], f"{count}."]
