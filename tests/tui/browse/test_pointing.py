@@ -74,7 +74,7 @@ async def test_the_mark_begins_at_the_peak_and_stays_in_the_picture(scan: Path) 
         assert on.neuron == Neuron(2, 2)
         assert "patch 3,3" in on.page
         await on.press("escape")
-        assert on.state.mode is Mode.PICTURES
+        assert "vote " in on.page
         await on.press("j")
         assert on.neuron == Neuron(2, 3)
 
@@ -248,7 +248,9 @@ async def test_effects_are_estimated_and_then_measured(pictured: Path) -> None:
         assert table.title.startswith("neurons on which")
         assert table.heads[:2] == ("exact", "estimate")
         assert table.rows[0].texts[0] == "-2.00"
-        assert len(on.models[0].interventions[1].rows) == 20
+        request = on.models[0].interventions[1]
+        assert isinstance(request, InterventionRequest)
+        assert len(request.rows) == 20
         await on.press("escape")
         await on.type(":effects xylophones")
         await on.until(lambda: "'xylophones' is not in this description" in on.notes)
