@@ -228,13 +228,15 @@ def _report(found: Pointed, store: ScanStore, picture: str, as_json: bool, notes
         notes.write(f"{where}: the model was asked about all neurons")
         if found.own:
             notes.write(f"{found.own} of {len(found.neurons)} have this picture among their own top samples")
+        if not found.neurons:
+            effect = found.rule is Rule.EFFECT
+            notes.write("The removal of no neuron lowers the log-odds." if effect else "No neuron fires there.")
     else:
         near = "there" if found.place.text else "there, or one patch away"
-        notes.write(f"{where}: {found.total:,} neurons have it as top sample and peak {near}; --all asks about all")
+        count = "1 neuron has" if found.total == 1 else f"{found.total or 'no'} neurons have"
+        notes.write(f"{where}: {count} it as top sample and a peak {near}; --all asks about all")
     if found.words_line:
         notes.write(found.words_line)
-    if not found.neurons:
-        notes.write("No neuron fires there.")
 
 
 def _as_table(found: Pointed, store: ScanStore) -> list[Text]:

@@ -65,7 +65,7 @@ def test_a_patch_of_the_scan_needs_no_model(models: list[Model], capsys: Capture
     assert main(["at", "demo", "--sample", "3", "--patch", "2,2", "--by", "rare"]) == 0
     captured = capsys.readouterr()
     assert not models and " 1 in " in captured.out
-    assert "patch 2,2, by rare: 7 neurons have it as top sample and peak there, or one patch away" in captured.err
+    assert "patch 2,2, by rare: 7 neurons have it as top sample and a peak there, or one patch away" in captured.err
     assert "words here: three x2 (chance 0.3)" in captured.err
 
 
@@ -155,9 +155,7 @@ def test_a_picture_without_a_digest_is_read_only_if_it_is_trusted(
     assert main(["at", str(scan_copy), "--sample", "3", "--patch", "1,1"]) == 0
 
 
-def test_a_control_and_a_scan_in_progress_are_pointed_at_without_a_model(
-    models: list[Model], scan_copy: Path, capsys: Captured
-) -> None:
+def test_a_control_is_pointed_at_without_a_model(models: list[Model], scan_copy: Path, capsys: Captured) -> None:
     content = json.loads((scan_copy / MANIFEST).read_text())
     content["control"] = {"scan_id": "x", "seed": 0}
     (scan_copy / MANIFEST).write_text(json.dumps(content))
