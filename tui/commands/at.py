@@ -229,16 +229,12 @@ def _report(found: Pointed, store: ScanStore, picture: str, as_json: bool, notes
         if found.own:
             notes.write(f"{found.own} of {len(found.neurons)} have this picture among their own top samples")
         if not found.neurons:
-            notes.write(
-                "No neuron lowers the word's log-odds." if found.rule is Rule.EFFECT else "No neuron fires there."
-            )
+            effect = found.rule is Rule.EFFECT
+            notes.write("The removal of no neuron lowers the log-odds." if effect else "No neuron fires there.")
     else:
         near = "there" if found.place.text else "there, or one patch away"
-        have = (
-            "1 neuron has it as top sample and peaks" if found.total == 1 else "neurons have it as top sample and peak"
-        )
-        count = "" if found.total == 1 else f"{found.total or 'no'} "
-        notes.write(f"{where}: {count}{have} {near}; --all asks about all")
+        count = "1 neuron has" if found.total == 1 else f"{found.total or 'no'} neurons have"
+        notes.write(f"{where}: {count} it as top sample and a peak {near}; --all asks about all")
     if found.words_line:
         notes.write(found.words_line)
 

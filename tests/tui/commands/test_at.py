@@ -65,7 +65,7 @@ def test_a_patch_of_the_scan_needs_no_model(models: list[Model], capsys: Capture
     assert main(["at", "demo", "--sample", "3", "--patch", "2,2", "--by", "rare"]) == 0
     captured = capsys.readouterr()
     assert not models and " 1 in " in captured.out
-    assert "patch 2,2, by rare: 7 neurons have it as top sample and peak there, or one patch away" in captured.err
+    assert "patch 2,2, by rare: 7 neurons have it as top sample and a peak there, or one patch away" in captured.err
     assert "words here: three x2 (chance 0.3)" in captured.err
 
 
