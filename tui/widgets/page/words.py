@@ -13,15 +13,30 @@ from vlmscope.core.method.norm import TOP
 from vlmscope.tui.widgets.lines import Span, fitted, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
+POINTED = Style(reverse=True, bold=True)  #: of the token that the user points at
 _LEAST = 0.5  # norms below this are shown as 0: without colour, brackets around every word would hide the text
 
 
 @dataclass(frozen=True)
 class Words:
-    """Lines of shaded words, and the one that holds the largest activation."""
+    """Lines of shaded words.
+
+    Attributes:
+        peak: the line that holds the largest activation, or the token that is pointed at.
+        places: line and first cell of each token.
+    """
 
     lines: list[Strip]
     peak: int
+    places: tuple[tuple[int, int], ...] = ()
+
+    def token_by_line(self, token: int, by: int) -> int:
+        """The token ``by`` lines further whose place in its line is nearest; ``token`` where there is no such line."""
+        if token >= len(self.places):
+            return token
+        line, cell = self.places[token]
+        there = [(abs(other - cell), at) for at, (own, other) in enumerate(self.places) if own == line + by]
+        return min(there)[1] if there else token
 
 
 def spell(token: str) -> str:
@@ -64,18 +79,26 @@ def _pieces(text: str, width: int) -> list[str]:
 
 
 def words(
-    tokens: tuple[str, ...], norms: NDArray[np.float32] | None, threshold: float, palette: Palette, width: int
+    tokens: tuple[str, ...],
+    norms: NDArray[np.float32] | None,
+    threshold: float,
+    palette: Palette,
+    width: int,
+    pointed: int | None = None,
 ) -> Words:
     """Lay tokens out over lines of ``width`` cells; a token that continues a word stays with it where it fits.
 
     Args:
         norms: float32 (tokens,), or None while there is no map.
         threshold: T_t; tokens above it are underlined, the same that count for the vote.
+        pointed: the token that the user points at, which is reversed.
     """
     peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
     lines: list[list[Span]] = [[]]
     used, peak_line = 0, 0
-    word: list[tuple[bool, list[Span]]] = []  # tokens since the last blank: they wrap together
+    word: list[tuple[int, list[Span]]] = []  # tokens since the last blank, by number: they wrap together
+    places: list[tuple[int, int]] = []
+    seen = peak_token if pointed is None else pointed
 
     def put() -> None:
         nonlocal used, peak_line
@@ -84,7 +107,8 @@ def words(
         if used and used + size > width and size - lead <= width:
             lines.append([])
             used = 0
-        for is_peak, parts in word:
+        for token, parts in word:
+            places.append((len(lines) - 1, used))
             for text, look in parts:
                 if not used and not text.strip():
                     continue  # a line does not begin with the blank it was broken at
@@ -94,7 +118,7 @@ def words(
                         used = 0
                     lines[-1].append((piece, look))
                     used += cell_len(piece)
-            if is_peak:
+            if token == seen:
                 peak_line = len(lines) - 1
         word.clear()
 
@@ -102,9 +126,12 @@ def words(
         norm = float(norms[at]) if norms is not None and at < len(norms) else None
         if word and token[:1].isspace():
             put()
-        word.append((at == peak_token, _parts(token, norm, threshold, palette, peak=at == peak_token)))
+        parts = _parts(token, norm, threshold, palette, peak=at == peak_token)
+        if at == pointed:
+            parts = [(text, look + POINTED if text.strip() else look) for text, look in parts]
+        word.append((at, parts))
     put()
-    return Words([row(line, width) for line in lines], peak_line)
+    return Words([row(line, width) for line in lines], peak_line, tuple(places))
 
 
 def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Strip]:
