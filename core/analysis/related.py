@@ -1,6 +1,6 @@
-"""Related neurons: those that share the most top samples with a neuron, against the count by chance. No model is asked.
+"""Related neurons: those that share the most top samples with one, against the count by chance, without a model.
 
-The rule is the count of shared top samples. On the demo cosines of scores find no better ones, and cosines of weights or
+The rule is the count of shared top samples. On the demo cosines of scores find no better ones; cosines of weights or
 of histograms find next to none.
 """
 

@@ -48,7 +48,7 @@ def _as_table(found: RelatedNeurons, store: ScanStore) -> list[Text]:
     listed = [_samples(one) for one in found.found]
     samples = max(len("samples"), *map(len, listed))
     head = f"{'neuron':<{width}}  {'label':<17}  shared  {'samples':<{samples}}"
-    lines = [output.row(head if store.concepts is None else f"{head}  concepts")]
+    lines = [output.row(head.rstrip() if store.concepts is None else f"{head}  concepts")]
     for one, names in zip(found.found, listed, strict=True):
         line = output.row(f"{one.neuron!s:<{width}}  ")
         output.append_label(line, one.label, one.high_confidence)

@@ -14,7 +14,8 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.errors import Cancelled, StoreError, UsageError, WorkerError
 from vlmscope.core.base.intervention import Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.causal.check import FAR_NOTE, SILENT_NOTE, UNMATCHED_NOTE, check
+from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE
+from vlmscope.core.causal.check import FAR, UNMATCHED, check
 from vlmscope.core.causal.pictures import of_answer, pick
 from vlmscope.core.causal.run import CheckResult, CheckStatus, run
 from vlmscope.core.method.rank_test import two_sided_p
@@ -83,7 +84,7 @@ def test_matched_neurons_are_the_nearest_of_the_layer_without_the_word(store: Sc
     found = checked(store, model, CheckSettings(pictures=3, controls=99), [Neuron(2, 7)])
     far = {index: abs(np.log(model.z[2, index] / model.z[2, 7])) for index in range(32) if index not in (0, 7)}
     assert [control.neurons for control in found.matched] == [(Neuron(2, i),) for i in sorted(far, key=far.__getitem__)]
-    assert "30 of 99 matched neurons: there are no more" in found.note
+    assert "there are no more than 30 matched neurons, of 99" in found.note
     assert found.p == two_sided_p(found.effect or 0, [control.effect for control in found.matched])
     assert found.interval == "range"
 
@@ -106,9 +107,9 @@ def test_a_silent_neuron_has_values_but_no_p(store: ScanStore) -> None:
     model.z[1, 3] = 0
     found = checked(store, model)
     assert found.values == [0.0] * 6
-    assert (found.p, found.low, found.matched, found.match, found.note) == (None, None, (), None, SILENT_NOTE)
+    assert (found.p, found.low, found.matched, found.match, found.note) == (None, None, (), None, NOTHING_TO_REMOVE)
     clamp = checked(store, model, CheckSettings("clamp3", pictures=6))
-    assert (clamp.p, clamp.note) == (None, UNMATCHED_NOTE)
+    assert (clamp.p, clamp.note) == (None, UNMATCHED)
 
 
 def test_too_few_pictures_or_controls_give_no_verdict(store: ScanStore) -> None:
@@ -116,10 +117,10 @@ def test_too_few_pictures_or_controls_give_no_verdict(store: ScanStore) -> None:
     few = checked(store, model, CheckSettings(pictures=2, controls=25))
     assert len(few.values) == 2 and few.effect is not None
     assert (few.p, few.low, few.high, few.interval) == (None, None, None, "")
-    assert "2 pictures with the word: a verdict takes 3" in few.note
+    assert '2 pictures have "train" in the description, and a verdict needs 3' in few.note
     lone = checked(store, model, CheckSettings(pictures=4, controls=18))
     assert lone.p is None and lone.interval == "range"
-    assert "18 matched neurons: p takes 19" in lone.note
+    assert "18 matched neurons can be had, and p needs 19" in lone.note
     none = checked(store, model, CheckSettings(pictures=4, controls=0))
     assert (none.p, none.low, none.match) == (None, None, None)
 
@@ -129,7 +130,7 @@ def test_a_match_that_writes_far_less_is_told(store: ScanStore) -> None:
     model.z[1, 3] = 40
     found = checked(store, model)
     assert found.match is not None and found.match < 0.1
-    assert FAR_NOTE in found.note
+    assert FAR in found.note
 
 
 def test_the_other_direction_is_pushed_as_much(store: ScanStore) -> None:
@@ -201,7 +202,7 @@ def test_a_large_set_runs_short_of_controls(store: ScanStore) -> None:
     assert "more than a tenth of a layer" in found.note
     most = checked(store, model, neurons=[Neuron(1, index) for index in range(20)], name="kept")
     assert most.matched == () and most.p is None
-    assert "0 matched sets: p takes 19" in most.note
+    assert "no matched set can be had, and p needs 19" in most.note
 
 
 def test_pictures_that_fail_are_left_out_with_the_reason(store: ScanStore) -> None:
@@ -209,7 +210,7 @@ def test_pictures_that_fail_are_left_out_with_the_reason(store: ScanStore) -> No
     model = LinearModel(store, problem={top[1]: "It cannot be decoded."})
     found = checked(store, model, CheckSettings(pictures=4, controls=25))
     assert len(found.pictures) == 3 and top[1] not in [picture.sample for picture in found.pictures]
-    assert "1 pictures left out: It cannot be decoded." in found.note
+    assert "1 picture left out: It cannot be decoded" in found.note
     model.weight[1, 3] = np.inf
     with pytest.raises(WorkerError, match="No picture can be measured: A log-odds is not finite"):
         checked(store, model, CheckSettings(pictures=3))
