@@ -4,6 +4,7 @@ Notable:
 - Neurons are drawn at random among those whose leading concept is an object, of a purity of at least 0.5: never by
   their effect. A neuron that writes as much is checked in the place of each, with its own matched neurons: the share of
   these that are beyond all is what chance gives.
+- Effects of all neurons to first order are compared with exact ablations.
 - Sets are chosen on other pictures than those on which they are ablated.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.bench.effects import EffectAgreement, effect_agreement
 from vlmscope.core.bench.precision import (
     OBJECTS,
     PointingPrecision,
@@ -79,6 +81,7 @@ class BenchCausal:
     pictures: int
     chance: float
     checks: tuple[LayerChecks, ...]
+    effects: EffectAgreement
     sets: tuple[SetFigures, ...]
     pointing: PointingPrecision
     related: RelatedPrecision
@@ -149,12 +152,13 @@ async def bench_causal(
     store = ScanStore(scan_folder(DEMO))
     oracle = Oracle.of_demo(store.manifest)
     checks = await bench_checks(store, model, oracle, neurons, lambda done, of: on_count("neurons", done, of))
+    effects = await effect_agreement(store, model)
     sets = await bench_sets(
         store, model, oracle.names, words, SET_PICTURES, lambda done, of: on_count("words", done, of)
     )
     pointing = await pointing_precision(store, model, objects, lambda done, of: on_count("objects", done, of))
     related = related_precision(store, oracle)
-    return BenchCausal(CONTROLS, PICTURES, 2 / (CONTROLS + 1), checks, sets, pointing, related)
+    return BenchCausal(CONTROLS, PICTURES, 2 / (CONTROLS + 1), checks, effects, sets, pointing, related)
 
 
 async def bench_checks(

@@ -20,7 +20,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.pictures import of_sample
 from vlmscope.core.method.concepts import Concepts
 from vlmscope.core.method.patches import Corners
-from vlmscope.core.method.place import Place, patch_place
+from vlmscope.core.method.place import Place, patch_place, token_place
 from vlmscope.core.method.word_place import word_tokens, words_with_tokens
 from vlmscope.core.method.words import singular
 from vlmscope.core.scoring.simulators.oracle import Oracle, read_scenes
@@ -35,6 +35,7 @@ NEIGHBOURS = 5  #: of a neuron that has related ones
 LEAST_PURITY = 0.5  #: of a neuron whose related ones are counted
 LONG = 500  #: entries of a list: more than a picture's own neurons on the demo
 SEED = 0
+_WORD = "word"  #: the list that is read at the word
 
 OnCount = Callable[[int, int], None]
 
@@ -61,8 +62,8 @@ class PointingPrecision:
     Attributes:
         objects, pictures: how many.
         chance: the share of all neurons that are about the object.
-        rules: by rule, with the model. effect: of the list of effects on the object's word, which is given the word,
-            not the place.
+        rules: by rule, with the model. word: by bar where the model is about to write the object's word. effect: by
+            effect on that word. Both are given the word, not the patch.
         words_first: the share of objects that come first in the line "words here", by bar.
         scan_at_10, scan_at_1, scan_listed: without the model, by bar; and how many neurons it lists.
     """
@@ -71,6 +72,7 @@ class PointingPrecision:
     pictures: int
     chance: float
     rules: dict[str, ListPrecision]
+    word: ListPrecision
     effect: ListPrecision
     words_first: float
     scan_at_10: float
@@ -164,34 +166,37 @@ async def pointing_precision(
         StoreError: if the demo is damaged. WorkerError: as ``Asks.ask``.
     """
     objects, labels = named_objects(store, count), store.stored_labels()
-    rules = {rule: (_Counts(), _Counts()) for rule in Rule}
+    lists = {name: (_Counts(), _Counts()) for name in (*Rule, _WORD)}
     alone, listed, words_first = _Counts(), list[int](), list[bool]()
     for done, one in enumerate(objects, start=1):
         ref = of_sample(one.sample, store.manifest.prompt).ref
         fired = await model.ask(FiringRequest(ref, one.place.visual), Lane.BACKGROUND)
+        said = await model.ask(FiringRequest(ref, (), (one.token,), before=True), Lane.BACKGROUND)
         effects = (await model.ask(AttributionRequest(ref, one.token), Lane.BACKGROUND)).effects
-        for rule, (every, others) in rules.items():
-            found = point_at_all(
-                store, labels, one.sample.index, one.place, rule, fired.activation, fired.written, effects, LONG
-            )
+        said_place = token_place((one.token,), one.name, before=True)
+        for name, (every, others) in lists.items():
+            rule, place, at = (Rule.BAR, said_place, said) if name == _WORD else (Rule(name), one.place, fired)
+            found = point_at_all(store, labels, one.sample.index, place, rule, at.activation, at.written, effects, LONG)
             every.add(found.neurons, one.name)
             others.add([each for each in found.neurons if each.rank is None], one.name)
-            if rule is Rule.BAR:
+            if name == Rule.BAR:
                 words_first.append(bool(found.words) and found.words[0].word == one.name)
         in_scan = point_in_scan(store, labels, one.sample.index, one.place, limit=LONG)
         alone.add(in_scan.neurons, one.name)
         listed.append(in_scan.total)
         on_object(done, len(objects))
-    by_rule = {
-        rule: ListPrecision(_mean(one.at_10), _mean(one.at_1), _mean(other.at_10), _mean(other.at_1))
-        for rule, (one, other) in rules.items()
+    precision = {
+        str(name): ListPrecision(_mean(one.at_10), _mean(one.at_1), _mean(other.at_10), _mean(other.at_1))
+        for name, (one, other) in lists.items()
     }
+    word, effect = precision.pop(_WORD), precision.pop(Rule.EFFECT)
     return PointingPrecision(
         objects=len(objects),
         pictures=len({one.sample.index for one in objects}),
         chance=_mean([_share_led(store.concepts, one.name) for one in objects]),
-        rules={rule.value: found for rule, found in by_rule.items() if rule is not Rule.EFFECT},
-        effect=by_rule[Rule.EFFECT],
+        rules=precision,
+        word=word,
+        effect=effect,
         words_first=_mean(words_first),
         scan_at_10=_mean(alone.at_10),
         scan_at_1=_mean(alone.at_1),

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from vlmscope.core.bench.causal import BenchCausal
+from vlmscope.core.bench.effects import EffectAgreement
 from vlmscope.core.bench.precision import PointingPrecision, RelatedPrecision
 from vlmscope.core.bench.sets import SetFigures
 from vlmscope.tui.commands.shared.output import row
 
 
 def tables(found: BenchCausal) -> list[Text]:
-    """Checks by layer, sets, pointing, related neurons; a blank line between them."""
-    parts = [_checks(found), _sets(found.sets), _pointing(found.pointing), _related(found.related)]
+    """Checks by layer, effects to first order, sets, pointing, related neurons; a blank line between them."""
+    parts = [
+        _checks(found),
+        _effects(found.effects),
+        _sets(found.sets),
+        _pointing(found.pointing),
+        _related(found.related),
+    ]
     return [line for part in parts for line in (*part, row())][:-1]
 
 
@@ -38,6 +45,15 @@ def _checks(found: BenchCausal) -> list[Text]:
         f"beyond all by chance: {found.chance:.0%}"
     )
     return [row(about), *_table(head, rows)]
+
+
+def _effects(found: EffectAgreement) -> list[Text]:
+    layers = "  ".join(f"L{layer} {value:.2f}" for layer, value in enumerate(found.layers))
+    return [
+        row(f"Effects to first order against exact ablations, {found.pairs} pairs of neuron and word"),
+        row(f"rank correlation {found.spearman:.2f}: {layers}"),
+        row(f"same sign, of {found.large} that change the word by 0.05 or more: {found.same_sign:.0%}"),
+    ]
 
 
 def _sets(sets: Sequence[SetFigures]) -> list[Text]:
@@ -73,7 +89,7 @@ def _sets(sets: Sequence[SetFigures]) -> list[Text]:
 
 def _pointing(found: PointingPrecision) -> list[Text]:
     about = f"Pointing at the middle of {found.objects} objects of {found.pictures} pictures; chance {found.chance:.4f}"
-    lists = {**found.rules, "effect on its word": found.effect}
+    lists = {**found.rules, "bar, where its word is predicted": found.word, "effect on its word": found.effect}
     rows = [
         (name, f"{one.at_10:.3f}", f"{one.at_1:.2f}", f"{one.others_at_10:.3f}", f"{one.others_at_1:.2f}")
         for name, one in lists.items()

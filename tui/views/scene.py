@@ -18,6 +18,7 @@ from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
 
 if TYPE_CHECKING:
+    from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
 
@@ -62,6 +63,8 @@ class Scene:
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
+        ablation: of the page's neuron or set on its picture; None where it is not there (yet).
+        ablation_problem: why it will not be there.
         status: the model's.
         asking: whether the page waits for an answer of the model.
         working: whether something is running that can be stopped.
@@ -90,6 +93,8 @@ class Scene:
     entry_problem: str = ""
     meaning: Meaning | None = None
     score: ScoreView | None = None
+    ablation: "Ablation | None" = None
+    ablation_problem: str = ""
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)
     asking: bool = False
     working: bool = False

@@ -14,6 +14,7 @@ from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.bench.causal import KeptRows, bench_causal, bench_checks
+from vlmscope.core.bench.effects import agreement, effect_agreement
 from vlmscope.core.bench.precision import (
     LEAST_PURITY,
     named_objects,
@@ -127,6 +128,17 @@ async def test_checks_are_of_neurons_drawn_without_their_effects(
             assert store.concepts.of(neuron).purity >= LEAST_PURITY
 
 
+async def test_effects_are_compared_with_exact_ablations(store: ScanStore, model: StandIn) -> None:
+    found = await effect_agreement(store, model, 3)
+    assert found.pairs == 3 * 6 * 6
+    assert (found.same_sign, found.large) == (1, 3)
+    assert found.spearman == pytest.approx(1) and found.layers == pytest.approx((0, 0, 0, 0, 0, 1))
+    opposite = np.array([[1, -2, 3, -4], [1, 1, 2, 3]], np.float32)
+    exact = np.array([[-0.1, 0.2, -0.3, 0.4], [3, 3, 4, 5]], np.float32)
+    told = agreement(opposite, exact)
+    assert told.layers == pytest.approx((-1, 1)) and told.same_sign == 0.5 and told.large == told.pairs == 8
+
+
 async def test_sets_are_chosen_on_other_pictures(store: ScanStore, model: StandIn, oracle: Oracle) -> None:
     asked: list[InterventionRequest] = []
     ranked_on: set[int | None] = set()
@@ -173,7 +185,11 @@ async def test_lists_are_counted_with_and_without_the_pictures_own_neurons(store
     concept = store.concepts.leading(STRONG.layer, STRONG.index)
     named = np.array([one.name == concept for one in named_objects(store, 20)])
     own = np.array([one.sample.index in store.top_samples(STRONG) for one in named_objects(store, 20)])
-    for one in (*found.rules.values(), found.effect):  # the strong one is always the only one that is listed
+    for one in (
+        *found.rules.values(),
+        found.word,
+        found.effect,
+    ):  # the strong one is always the only one that is listed
         assert one.at_1 == pytest.approx(named.mean()) and one.at_10 == pytest.approx(named.mean() / 10)
         assert one.others_at_1 == pytest.approx((named & ~own).mean())
     assert found.objects == 20 and 0 < found.chance < 0.02
