@@ -10,6 +10,7 @@ from vlmscope.core.notebook.check import CausalCheck
 
 CLAMP = "A clamp is far outside what the model meets."
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
+CLAMPED = "A clamp is far outside what the model meets."
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
 
 

@@ -10,15 +10,17 @@ import typer
 
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
-from vlmscope.core.base.intervention import Intervention, Positions
+from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
 from vlmscope.core.causal.check import DEFAULTS, check, check_settings
 from vlmscope.core.causal.pictures import Described, of_answer, pick
 from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_kept, of_tag
+from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.causal.words import check_present
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
+from vlmscope.core.notebook.check_words import CLAMPED
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
 from vlmscope.core.worker.messages import DescribeRequest, ModelSpec
@@ -35,7 +37,6 @@ from vlmscope.tui.commands.shared.causal_options import (
     ToOption,
     WordOption,
     asked_word,
-    refuse_control,
 )
 from vlmscope.tui.commands.shared.neuron_options import WHICH
 from vlmscope.tui.commands.shared.neuron_run import RunBar, agree_to_download, trust_images
@@ -159,7 +160,7 @@ def ablate(
     if controls is not None:
         settings = CheckSettings(str(intervention), at, control, wanted, controls, seed)
         check_settings(store, settings)
-    refuse_control(store)
+    check_trained(store)
     asked = chosen.word if word is None and chosen.word else asked_word(store, word, chosen.neurons)
     if settings is not None and not asked:
         raise UsageError("No concept word leads these neurons.", "Name a word: --word train.")
@@ -249,6 +250,11 @@ def _report(ablation: Ablation | None, found: CausalCheck | None, as_json: bool,
 
 
 def _note_ablation(ablation: Ablation, notes: Notes) -> None:
+    """What stderr adds: silence, a clamp's size, a word of several tokens or of none."""
+    if ablation.intervention.kind is InterventionKind.CLAMP and abs(ablation.intervention.amount) > 1:
+        notes.write(CLAMPED)
+    if ablation.word and all(picture.word is None for picture in ablation.pictures):
+        notes.write(f"{ablation.word} is in none of these descriptions: no word is marked")
     if ablation.silent:
         notes.write(f"{ablation.subject}: {NOTHING_TO_REMOVE}")
     for picture in ablation.pictures:
