@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.support.ablating import log_odds, without
@@ -13,6 +14,7 @@ from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.attribution import attribution
+from vlmscope.core.model.clean import clean_pass
 from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
 from vlmscope.core.worker.messages import ModelSpec
@@ -49,11 +51,15 @@ def ground() -> Ground:
 def test_a_planted_neuron_is_found(ground: Ground, strength: float, least: float) -> None:
     vlm = ground.vlm
     with planted(vlm, NEURON, ground.reads, WORD, strength):
-        effects = np.mean([attribution(vlm, *sample) for sample in ground.samples], axis=0)
+        effects = np.mean([effects_on(vlm, *sample) for sample in ground.samples], axis=0)
         assert np.unravel_index(effects.argmin(), effects.shape) == (NEURON.layer, NEURON.index)
         planted_change, *others = (changed(ground, Neuron(NEURON.layer, NEURON.index + step)) for step in range(4))
     assert planted_change < least
     assert np.abs(others).max() < 0.02
+
+
+def effects_on(vlm: Vlm, encoded: Encoded, inputs: Inputs, token: int) -> NDArray[np.float32]:
+    return attribution(vlm, encoded, clean_pass(vlm, inputs), token)
 
 
 def changed(ground: Ground, neuron: Neuron) -> float:
