@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.notebook import Notebook
 
-ASKING = "asking the model"
-
 
 @dataclass(eq=False)
 class AblateControl:
