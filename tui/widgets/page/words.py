@@ -1,5 +1,6 @@
 """The description, every token shaded by its activation: the paper's green, or brackets and a digit without colour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,23 +94,40 @@ def words(
         threshold: T_t; tokens above it are underlined, the same that count for the vote.
         pointed: the token that the user points at, which is reversed.
     """
-    peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
+    peak = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
+    parts = []
+    for at, token in enumerate(tokens):
+        norm = float(norms[at]) if norms is not None and at < len(norms) else None
+        spans = _parts(token, norm, threshold, palette, peak=at == peak)
+        if at == pointed:
+            spans = [(text, look + POINTED if text.strip() else look) for text, look in spans]
+        parts.append(spans)
+    return flow(tokens, parts, peak if pointed is None else pointed, width)
+
+
+def flow(tokens: Sequence[str], parts: Sequence[list[Span]], seen: int, width: int) -> Words:
+    """Lay out tokens that are spelled already.
+
+    Args:
+        tokens: as the model has them: one that begins with a blank begins a word.
+        parts: of each token, its leading blanks first.
+        seen: the token whose line is ``peak``; -1 for the first line.
+    """
     lines: list[list[Span]] = [[]]
     used, peak_line = 0, 0
     word: list[tuple[int, list[Span]]] = []  # tokens since the last blank, by number: they wrap together
     places: list[tuple[int, int]] = []
-    seen = peak_token if pointed is None else pointed
 
     def put() -> None:
         nonlocal used, peak_line
-        size = sum(cell_len(text) for _, parts in word for text, _ in parts)
+        size = sum(cell_len(text) for _, spans in word for text, _ in spans)
         lead = len(word[0][1][0][0]) if word and word[0][1] and not word[0][1][0][0].strip() else 0
         if used and used + size > width and size - lead <= width:
             lines.append([])
             used = 0
-        for token, parts in word:
+        for token, spans in word:
             places.append((len(lines) - 1, used))
-            for text, look in parts:
+            for text, look in spans:
                 if not used and not text.strip():
                     continue  # a line does not begin with the blank it was broken at
                 for piece in _pieces(text, width):
@@ -122,14 +140,10 @@ def words(
                 peak_line = len(lines) - 1
         word.clear()
 
-    for at, token in enumerate(tokens):
-        norm = float(norms[at]) if norms is not None and at < len(norms) else None
+    for at, (token, spans) in enumerate(zip(tokens, parts, strict=True)):
         if word and token[:1].isspace():
             put()
-        parts = _parts(token, norm, threshold, palette, peak=at == peak_token)
-        if at == pointed:
-            parts = [(text, look + POINTED if text.strip() else look) for text, look in parts]
-        word.append((at, parts))
+        word.append((at, spans))
     put()
     return Words([row(line, width) for line in lines], peak_line, tuple(places))
 
