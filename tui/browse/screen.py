@@ -379,6 +379,7 @@ class BrowseScreen(Screen[None]):
 
     def action_check(self) -> None:
         self.show(self.controllers.check.show())
+        self.controllers.check.begin_first()
 
     async def action_related(self) -> None:
         await self.ask(self.controllers.point.related())

@@ -227,7 +227,12 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         assert "vote " in on.page
         await on.press("C")
         assert len(entry.checks) == 1, "a neuron with a check is not checked again"
-        await on.press("j", "k")
+        await on.press("j")
+        await on.settled()
+        assert "no causal check yet: C compares it" in on.page
+        await on.press("C")
+        await on.until(lambda: "L0/N3 has no leading concept" in on.notes)
+        await on.press("k")
         await on.settled()
         assert 'L0/N2 "train"' in on.page
     async with running(pictured, start=NEURON) as on:
