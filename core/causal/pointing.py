@@ -99,12 +99,3 @@ def check_word(place: Place, what: str) -> None:
     """Raise UsageError if the place is not a word of the description."""
     if not place.text:
         raise UsageError(f"{what} is about a word's log-odds, and {place.name} is not a word.", "Name one with --word.")
-
-
-def check_trained(store: ScanStore) -> None:
-    """Raise UsageError for a control: its random weights are not kept, and the model of its name has others."""
-    if store.manifest.control is not None:
-        raise UsageError(
-            "This is a control: its random weights are not kept, so no model can be asked about it.",
-            "What needs no model works.",
-        )

@@ -143,7 +143,8 @@ class PointControl:
 
     async def _all_here(self, place: "Place", picture: "PictureView", rule: "Rule") -> NeuronTable:
         """From the model, of all neurons."""
-        from vlmscope.core.causal.pointing import check_trained, point
+        from vlmscope.core.causal.pointing import point
+        from vlmscope.core.causal.trained import check_trained
         from vlmscope.tui.dialogs.tables import pointed_table
 
         store, labels = self.session.store, self.session.scene.columns.labels
@@ -161,7 +162,7 @@ class PointControl:
             UsageError: if the description lacks the word, or the picture is not at hand.
             StoreError: if the scan is damaged.
         """
-        from vlmscope.core.causal.pointing import check_trained
+        from vlmscope.core.causal.trained import check_trained
         from vlmscope.core.method.place import word_place
 
         check_trained(self.session.store)

@@ -17,6 +17,7 @@ from vlmscope.core.causal.ablation import ablate as ablate_on
 from vlmscope.core.causal.check import DEFAULTS, check, check_settings
 from vlmscope.core.causal.pictures import Described, of_answer, pick
 from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_kept, of_tag
+from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.causal.words import check_present
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
 from vlmscope.core.store.reader import ScanStore
@@ -35,7 +36,6 @@ from vlmscope.tui.commands.shared.causal_options import (
     ToOption,
     WordOption,
     asked_word,
-    refuse_control,
 )
 from vlmscope.tui.commands.shared.neuron_options import WHICH
 from vlmscope.tui.commands.shared.neuron_run import RunBar, agree_to_download, trust_images
@@ -159,7 +159,7 @@ def ablate(
     if controls is not None:
         settings = CheckSettings(str(intervention), at, control, wanted, controls, seed)
         check_settings(store, settings)
-    refuse_control(store)
+    check_trained(store)
     asked = chosen.word if word is None and chosen.word else asked_word(store, word, chosen.neurons)
     if settings is not None and not asked:
         raise UsageError("No concept word leads these neurons.", "Name a word: --word train.")

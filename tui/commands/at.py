@@ -15,7 +15,8 @@ from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.causal.pictures import Described, of_sample
-from vlmscope.core.causal.pointing import EXACT, ablate_first, check_trained, describe, point
+from vlmscope.core.causal.pointing import EXACT, ablate_first, describe, point
+from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.data.images import is_file
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.place import Place, patch_place, word_place

@@ -11,6 +11,7 @@ from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.check import DEFAULTS, check_settings
 from vlmscope.core.causal.run import CheckResult, CheckStatus, run
+from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.notebook.check import CheckSettings
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.store.reader import ScanStore
@@ -27,7 +28,6 @@ from vlmscope.tui.commands.shared.causal_options import (
     ToOption,
     WordOption,
     asked_word,
-    refuse_control,
 )
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
 from vlmscope.tui.commands.shared.neuron_run import RunBar, agree_to_download, run_and_keep, trust_images
@@ -70,7 +70,7 @@ def check(
     neurons = which.pick(store, store.stored_labels())
     settings = CheckSettings(str(Intervention.parse(to)), at, control, samples, controls, seed)
     check_settings(store, settings)
-    refuse_control(store)
+    check_trained(store)
     wanted = asked_word(store, word, neurons)
     spec = scanned_model.spec(store.manifest, config)
     notes = Notes()

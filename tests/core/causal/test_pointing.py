@@ -12,7 +12,8 @@ from vlmscope.core.analysis.pointing import Pointed, Rule
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.causal.pictures import of_sample
-from vlmscope.core.causal.pointing import ablate_first, check_trained, describe, point
+from vlmscope.core.causal.pointing import ablate_first, describe, point
+from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.method.place import Place, patch_place, token_place
 from vlmscope.core.store.manifest import ControlInfo
 from vlmscope.core.store.reader import ScanStore

@@ -208,7 +208,7 @@ def test_without_concepts_a_word_is_asked_for(capsys: Capture, store: ScanStore)
 def test_a_control_and_missing_pictures_are_refused(capsys: Capture, store: ScanStore) -> None:
     control = make_control(store.folder)
     _, err = ablated(capsys, ScanStore(control), "L1/N3", "--word", "train", code=2)
-    assert "its model's weights are random" in err
+    assert "its random weights are not kept" in err
     for index in range(store.manifest.samples):
         store.sample(index).picture.unlink()
     _, err = ablated(capsys, store, "L1/N3", code=1)

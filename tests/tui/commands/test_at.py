@@ -162,7 +162,7 @@ def test_a_control_is_pointed_at_without_a_model(models: list[Model], scan_copy:
     at = ("at", str(scan_copy), "--sample", "3", "--patch", "1,1", "--trust-images")
     assert main(list(at)) == 0
     assert main([*at, "--all"]) == 2
-    assert "This is a control" in capsys.readouterr().err
+    assert "This scan is a control" in capsys.readouterr().err
     assert not models
 
 

@@ -147,7 +147,7 @@ def test_wrong_use_is_told(args: tuple[str, ...], said: str, capsys: Capture, st
 @pytest.mark.usefixtures("model")
 def test_what_cannot_be_checked_has_its_reason(capsys: Capture, store: ScanStore) -> None:
     _, err = checked(capsys, ScanStore(make_control(store.folder)), "L1/N3", "--word", "train", code=2)
-    assert "its model's weights are random" in err
+    assert "its random weights are not kept" in err
     for index in range(store.manifest.samples):
         store.sample(index).picture.unlink()
     [failed] = as_json(capsys, store, "L1/N3", code=1)

@@ -38,14 +38,6 @@ ControlOption = Annotated[
 CONTROLS_HELP = f"How many matched neurons, or matched sets; p takes {LEAST_CONTROLS}."
 
 
-def refuse_control(store: ScanStore) -> None:
-    """Raise UsageError if the scan is a control: nothing loads its model."""
-    if store.manifest.control is not None:
-        raise UsageError(
-            "This scan is a control: its model's weights are random, and are not kept.", "Name the scan itself."
-        )
-
-
 def asked_word(store: ScanStore, typed: str | None, neurons: list[Neuron] | tuple[Neuron, ...]) -> str:
     """The word that was typed, or the neurons' default word; empty where none of them has one.
 
