@@ -60,11 +60,13 @@ class CheckControl:
         Raises:
             UsageError: if something is being checked already, or ``word`` is not a word.
         """
+        from vlmscope.core.causal.trained import check_trained
         from vlmscope.core.causal.words import default_word, one_word
         from vlmscope.core.notebook.check import CheckSettings
 
         if self.running.at:
             raise UsageError("Something is being checked already.", f"{STOP_KEY} stops it.")
+        check_trained(self.session.store)
         state, concepts = self.session.state, self.session.scene.columns.concepts
         neuron = state.neuron
         wanted = one_word(word, concepts) if word else default_word(concepts, (neuron,))

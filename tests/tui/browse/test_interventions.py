@@ -154,10 +154,13 @@ async def test_sets_of_the_notebook(pictured: Path) -> None:
         await on.type(":ablate kept")
         await on.until(lambda: "kept (1 neuron" in on.page)
         assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [Neuron(2, 1)]
+        await on.press("1")
+        await on.until(lambda: "kept (2 neurons" in on.page)
+        assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON, Neuron(2, 1)]
         await on.type(":ablate tag odd ones")
         await on.until(lambda: "tag odd ones (1 neuron" in on.page)
         await on.type(":ablate tag nothing")
-        await on.until(lambda: "No neuron belongs to the set: tag nothing." in on.page)
+        await on.until(lambda: "No neuron has the tag 'nothing'" in on.page)
 
 
 async def test_the_caption_is_written_again(pictured: Path) -> None:
