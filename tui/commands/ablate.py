@@ -10,7 +10,7 @@ import typer
 
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
-from vlmscope.core.base.intervention import Intervention, Positions
+from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
@@ -20,6 +20,7 @@ from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_ke
 from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.causal.words import check_present
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
+from vlmscope.core.notebook.check_words import CLAMPED
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
 from vlmscope.core.worker.messages import DescribeRequest, ModelSpec
@@ -249,6 +250,11 @@ def _report(ablation: Ablation | None, found: CausalCheck | None, as_json: bool,
 
 
 def _note_ablation(ablation: Ablation, notes: Notes) -> None:
+    """What stderr adds: silence, a clamp's size, a word of several tokens or of none."""
+    if ablation.intervention.kind is InterventionKind.CLAMP and abs(ablation.intervention.amount) > 1:
+        notes.write(CLAMPED)
+    if ablation.word and all(picture.word is None for picture in ablation.pictures):
+        notes.write(f"{ablation.word} is in none of these descriptions: no word is marked")
     if ablation.silent:
         notes.write(f"{ablation.subject}: {NOTHING_TO_REMOVE}")
     for picture in ablation.pictures:

@@ -1,5 +1,7 @@
 """How ``ablate`` writes what an intervention does: the description with its word, the largest changes, the caption."""
 
+from itertools import groupby
+
 from rich.text import Text
 
 from vlmscope.core.base.text import plain
@@ -9,6 +11,7 @@ from vlmscope.core.notebook import check_words as words
 from vlmscope.tui.commands.shared import output
 
 SHOWN = 8  #: tokens that the text lists: those that change most
+REPEATED = 4  #: equal words in a row that a caption shows as one with their number: a clamp may give hundreds
 TOKEN = 20  #: cells of a token, at most
 
 
@@ -17,9 +20,30 @@ def ablation_lines(ablation: Ablation) -> list[Text]:
     head = output.row()
     head.append(ablation.subject, style="bold")
     head.append(f" {words.intervened(str(ablation.intervention), ablation.at)}")
-    lines = [head]
+    lines = [head, *(output.row(f"  {line}") for line in summary(ablation))]
     for picture in ablation.pictures:
         lines += [output.row(), *_picture_lines(picture)]
+    return lines
+
+
+def summary(ablation: Ablation) -> list[str]:
+    """Of several pictures: the word's mean change, how often it is still said, and what else is lost."""
+    read = [(one, one.word) for one in ablation.pictures]
+    found = [word for _, word in read if word is not None]
+    lines = []
+    if len(read) > 1 and found:
+        mean = sum(word.change for word in found) / len(found)
+        first, after = sum(word.first for word in found), sum(word.first_after for word in found)
+        lines.append(
+            f"{plain(ablation.word, TOKEN)} {words.signed(mean)} over {len(found)} pictures; "
+            f"first choice on {first}, {after} with the intervention"
+        )
+    captions = [one.caption for one, _ in read if one.caption is not None]
+    if len(captions) > 1:
+        others, lost = sum(len(one.others) for one in captions), sum(len(one.lost) for one in captions)
+        had, has = sum(one.had_word for one in captions), sum(one.has_word for one in captions)
+        named = f"captions with the word: {had}, {has} with the intervention; " if ablation.word else ""
+        lines.append(f"{named}other concept words kept: {others - lost} of {others}")
     return lines
 
 
@@ -39,7 +63,7 @@ def _picture_lines(picture: AblatedPicture) -> list[Text]:
 
 def _description(picture: AblatedPicture) -> Text:
     """The description, its word in brackets."""
-    line = Text("  ")
+    line = Text()
     end = None if picture.word_at is None else picture.word_at + picture.word_tokens
     for at, token in enumerate(picture.tokens):
         text = token.token.replace("\n", " ")
@@ -57,7 +81,7 @@ def _description(picture: AblatedPicture) -> Text:
 def _token_line(token: TokenChange, width: int, is_word: bool) -> Text:
     line = output.row("  ")
     line.append(f"{_spelled(token):<{width}}", style="bold" if is_word else "")
-    line.append(f"  {words.signed(token.change):>7}  p {token.p:.2f} -> {token.p_after:.2f}")
+    line.append(f"  {words.signed(token.change):>7}  p {token.p:.3f} -> {token.p_after:.3f}")
     if token.first != token.first_after:
         line.append("  no longer the first choice" if token.first else "  now the first choice")
     return line
@@ -70,11 +94,14 @@ def _spelled(token: TokenChange) -> str:
 def _caption(caption: CaptionChange) -> Text:
     """The new caption, the words that differ in brackets, and what it lost."""
     if caption.unchanged:
-        return output.row("  caption unchanged")
-    line = Text("  caption ")
-    for word in caption.words:
+        return output.row("caption unchanged")
+    line = Text("caption ")
+    for word, run in groupby(caption.words):
+        count = len(list(run))
         line.append(" ")
-        line.append(f"[{word.text}]" if word.differs else word.text, style="bold" if word.differs else "")
+        text = f"[{word.text}]" if word.differs else word.text
+        shown = " ".join([text] * count) if count < REPEATED else f"{text} x{count}"
+        line.append(shown, style="bold" if word.differs else "")
     if caption.lost:
         line.append(f" (lost: {', '.join(caption.lost)})")
     return line

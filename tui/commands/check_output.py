@@ -34,7 +34,7 @@ def _firsts(pictures: Sequence[CheckedPicture]) -> str:
     """On how many pictures the word is the model's first choice, and the change of other words there."""
     before, after = sum(one.first for one in pictures), sum(one.first_after for one in pictures)
     others = [one.others for one in pictures if one.others is not None]
-    text = f"{before} of {len(pictures)} pictures, with it {after}"
+    text = f"{before} of {len(pictures)} pictures, {after} with the intervention"
     return f"{text}; other words {words.signed(sum(others) / len(others))}" if others else text
 
 
@@ -81,7 +81,7 @@ def check_notes(results: Sequence[CheckResult], controls: int, notes: Notes) -> 
         chance = sum(check.least_p for check in ranked)
         notes.write(
             f"{len(ranked)} neurons checked, q is over them; {beyond} are {BEYOND} controls, "
-            f"about {chance:.1f} are by chance"
+            f"about {chance:.1f} would be by chance"
         )
         least = max(check.least_p for check in ranked)
         notes.write(

@@ -9,11 +9,16 @@ import pytest
 
 from tests.support.causal_scan import LinearProcess, ready_scan, starts
 from tests.support.made_control import make_control
+from vlmscope.core.base.intervention import Intervention, Positions
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.causal.ablation import AblatedPicture, Ablation
+from vlmscope.core.causal.captions import caption_change
 from vlmscope.core.causal.words import place_of
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.store.concept_files import FOLDER
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
+from vlmscope.tui.commands.ablate_output import ablation_lines
 
 Capture = pytest.CaptureFixture[str]
 NEURON = (1, 3)  #: train, and boat
@@ -84,12 +89,30 @@ def test_the_text_marks_the_word_and_lists_the_largest_changes(
     assert lines[0] == "L1/N3 -> 0, all tokens"
     assert "[train]" in out
     first = next(line.split() for line in lines if line.startswith("  train "))
-    assert first[2:6] == ["p", "0.90", "->", first[5]]
+    assert first[2:6] == ["p", "0.900", "->", first[5]]
     assert sum("no longer the first choice" in line for line in lines) >= 1
     assert any(line.startswith("  other words  dog ") for line in lines)
     assert any(line.startswith("  KL ") and line.endswith("over the description") for line in lines)
-    assert "  caption  A [cat] on a train. (lost: dog)" in lines
+    assert "caption  A [cat] on a train. (lost: dog)" in lines
     assert "silent" not in err
+
+
+@pytest.mark.usefixtures("model")
+def test_several_pictures_are_summed_up(capsys: Capture, store: ScanStore) -> None:
+    out, _ = ablated(capsys, store, "L1/N2", "--samples", "3", "--caption")  # dog
+    lines = out.splitlines()
+    assert lines[1].startswith("  dog ") and lines[1].endswith(
+        " over 3 pictures; first choice on 3, 3 with the intervention"
+    )
+    assert lines[2] == "  captions with the word: 3, 0 with the intervention; other concept words kept: 3 of 3"
+    assert as_json(capsys, store, "L1/N8")["word"] is None  # no concept leads it
+
+
+def test_repeated_words_of_a_caption_are_counted() -> None:
+    change = caption_change("A dog.", f"A dog{' cat' * 300} cat.", {"dog"}, "")
+    picture = AblatedPicture(None, "own.png", (), None, 0, (), change)
+    ablation = Ablation((Neuron(1, 3),), "", Intervention.parse("clamp9"), Positions.ALL, "", (picture,), silent=False)
+    assert ablation_lines(ablation)[-1].plain == "caption  A [dog] [cat] x300 [cat.]"
 
 
 def test_steering_and_places_reach_the_model(capsys: Capture, store: ScanStore, model: LinearProcess) -> None:
@@ -98,6 +121,8 @@ def test_steering_and_places_reach_the_model(capsys: Capture, store: ScanStore, 
     assert found["pictures"][0]["tokens"][0]["change"] == pytest.approx(2 * model.z[NEURON], rel=1e-5)
     clamped = as_json(capsys, store, "L1/N3", "--to", "clamp 2")
     assert clamped["intervention"] == "clamp2"
+    _, err = ablated(capsys, store, "L1/N3", "--to", "clamp 2")
+    assert "A clamp is far outside what the model meets." in err
     assert clamped["pictures"][0]["tokens"][0]["change"] == pytest.approx(5 * model.z[NEURON], rel=1e-5)
 
 
@@ -108,6 +133,8 @@ def test_a_picture_of_ones_own_is_described_first(capsys: Capture, store: ScanSt
     assert (picture["sample"], picture["image"], picture["word_at"]) == (None, "own.png", 3)
     _, err = ablated(capsys, store, "L1/N3", "--image", own)
     assert "train takes 2 tokens: the first, 'tr', counts" in err
+    _, err = ablated(capsys, store, "L1/N1", "--image", own)
+    assert "cat is in none of these descriptions: no word is marked" in err
 
 
 @pytest.mark.usefixtures("model")

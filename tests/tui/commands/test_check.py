@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.causal_scan import LinearProcess, ready_scan, starts
 from tests.support.made_control import make_control
+from tests.support.model_here import ModelHere
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.rank_test import two_sided_p
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
@@ -98,7 +99,7 @@ def test_of_many_a_table_is_written_and_q_is_over_them(capsys: Capture, store: S
     assert lines[1].endswith("beyond all 20 (p 0.095)")
     assert "L2/N8 skipped: it has no concept word to check" in err
     assert "3 checked, 1 skipped" in err
-    assert "3 neurons checked, q is over them; " in err and "about 0.3 are by chance" in err
+    assert "3 neurons checked, q is over them; " in err and "about 0.3 would be by chance" in err
     assert "With 20 controls p is 0.095 at the least, and q is never below it" in err
     found = as_json(capsys, store, *args)
     assert found[0]["q"] == pytest.approx(min(found[0]["p"] * 3, 1))
@@ -155,3 +156,15 @@ def test_what_cannot_be_checked_has_its_reason(capsys: Capture, store: ScanStore
     shutil.rmtree(store.folder / FOLDER)
     _, err = checked(capsys, store, "L1/N3", code=2)
     assert "has no concepts to take a word from" in err
+
+
+@pytest.mark.slow
+def test_the_demos_shirt_neuron_is_beyond_its_controls(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmscope.tui.commands.check.ModelProcess", ModelHere)
+    args = ["demo", "L4/N724", "--samples", "3", "--controls", "19", "--at", "answer", "--device", "cpu", "--json"]
+    assert main(["check", *args]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert (found["word"], found["beyond_all"]) == ("shirt", True)
+    assert all(value < -1 for value in found["values"])
+    assert max(map(abs, found["controls"])) < 1
+    assert 0 < found["match"] < 1
