@@ -71,7 +71,8 @@ def _lines(found: "Pointed", top: int) -> tuple[str, ...]:
         lines = [_MEANS[found.rule], f"{found.total:,} of all neurons lower it when they are removed."]
         return (*lines, found.words_line) if found.words_line else tuple(lines)
     how = "of all neurons" if found.by_model else f"of those that have it among their {top} top samples"
-    count = f"{found.total:,} fire here, {how}" if found.total else f"No neuron fires here, {how}"
+    verb = "write" if found.rule is Rule.WRITTEN else "fire"
+    count = f"{found.total:,} {verb} here, {how}" if found.total else f"No neuron {verb}s here, {how}"
     lines = [_MEANS[found.rule], f"{count}."]
     if found.own and found.by_model:
         lines.append(f"* {found.own} of these {len(found.neurons)} have this picture among their own top samples.")

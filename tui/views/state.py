@@ -139,7 +139,7 @@ class SetKind(StrEnum):
     """Which neurons are changed together."""
 
     NEURON = "neuron"  #: the page's alone
-    CONCEPT = "concept"  #: those that the word leads
+    CONCEPT = "concept"  #: those that have the word among their concepts
     KEPT = "kept"  #: by verdict
     TAG = "tag"
 
@@ -161,10 +161,6 @@ class Ablating:
     kind: SetKind = SetKind.NEURON
     name: str = ""
     caption: bool = False
-
-    def __str__(self) -> str:
-        """The set of neurons, as the page names it."""
-        return f"{self.kind} {self.name}".strip()
 
 
 PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]

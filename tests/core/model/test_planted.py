@@ -59,7 +59,7 @@ def test_a_planted_neuron_is_found(ground: Ground, strength: float, least: float
         store, place = open_scan(DEMO), token_place(ground.samples[0][2:], WORD)
         found = point_at_all(store, store.stored_labels(), None, place, Rule.EFFECT, None, None, effects, limit=3)
         assert found.neurons[0].neuron == NEURON
-        planted_change, *others = (changed(ground, Neuron(NEURON.layer, NEURON.index + step)) for step in range(4))
+        planted_change, *others = (changed(ground, Neuron(NEURON.layer, NEURON.index + step)) for step in range(2))
     assert planted_change < least
     assert np.abs(others).max() < 0.02
 
