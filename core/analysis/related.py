@@ -1,7 +1,7 @@
-"""Related neurons: those that share the most top samples with a neuron, against the count by chance. No model is asked.
+"""Related neurons: those that share the most top samples with one, against the count by chance, without a model.
 
-The rule is the count of shared top samples. Of several that were measured on the demo it finds neurons of the same
-concept best, and as well as cosines of the scores do: weights and histograms find next to none.
+The rule is the count of shared top samples. On the demo cosines of scores find no better ones; cosines of weights or
+of histograms find next to none.
 """
 
 from dataclasses import dataclass

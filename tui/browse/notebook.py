@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import NotebookError
@@ -109,6 +109,5 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
         if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
             at = neuron.layer * neurons + neuron.index
             scores[at] = ListScore(first.pooled.score, first.report.independent)
-    found = Noted.of(notebook.mark_bits(layers, neurons), scores, neurons)
-    reviewed = notebook.reviewed_neurons()
-    return replace(found, reviewed={at.layer * neurons + at.index for at in reviewed if at.index < neurons})
+    unmarked = {*notebook.checked_neurons(), *notebook.reviewed_neurons()}
+    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons, unmarked)

@@ -38,8 +38,10 @@ class PictureView:
         crop: what the model saw, or None if it cannot be decoded or is not there yet; ``crop_problem`` is the reason.
         visual: norms, float32 (V,), or None while there is no map; ``map_problem`` is the reason.
         layout: where these look in the crop; None where there is no map.
+        own_layout: where the sample's visual tokens look, also those of a map that is pooled; None while not known.
         words: norms of the tokens, float32 (tokens,), or None as well.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
+        answer: the activations behind them where they are exact: negative ones have the norm 0.
         vote: its own vote, or None while not known.
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
         visual_tokens: how many the sample has, or None while not known. V is another number where maps are pooled.
@@ -57,9 +59,11 @@ class PictureView:
     crop_problem: str = ""
     visual: NDArray[np.float32] | None = None
     layout: VisualLayout | None = None
+    own_layout: VisualLayout | None = None
     words: NDArray[np.float32] | None = None
     map_problem: str = ""
     exact: bool = False
+    answer: MapAnswer | None = None
     vote: Label | None = None
     visual_norm: float | None = None
     text_norm: float | None = None
@@ -134,9 +138,9 @@ def gather(
             picture = stored_evidence(store, state.neuron, state.rank, state.thresholds)
     except StoreError as error:
         return None, str(error)
-    if picture.visual is not None:
-        return picture, ""
     answer, problem = answers.get(picture.key), problems.get(picture.key, "")
+    if picture.visual is not None and answer is None:
+        return picture, ""
     if answer is not None:
         return with_map(picture, answer, float(store.maximum[state.neuron.layer, state.neuron.index])), ""
     return (replace(picture, map_problem=problem) if problem else picture), ""
@@ -167,6 +171,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
     """
     example = store.example(neuron, rank, thresholds)
     crop, problem = _crop(example)
+    own_layout = store.layout(example.sample.index)
     return PictureView(
         neuron=neuron,
         thresholds=thresholds,
@@ -179,11 +184,12 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         crop_problem=problem,
         visual=None if example.visual_values is None else norm(example.visual_values, example.maximum),
         layout=None if example.visual_values is None else example.map_layout,
+        own_layout=own_layout,
         words=None if example.text_map is None else norm(example.text_map, example.maximum),
         vote=example.vote,
         visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
         text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),
-        visual_tokens=len(store.layout(example.sample.index)),
+        visual_tokens=len(own_layout),
         peak_patch=example.peak_patch,
         peak_token=example.peak_token,
     )
@@ -216,9 +222,11 @@ def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> Pictur
         evidence,
         visual=norm(answer.visual, maximum),
         layout=answer.layout,
+        own_layout=answer.layout,
         visual_tokens=answer.visual.size,
         words=norm(words, maximum),
         exact=True,
+        answer=answer,
         map_problem="",
     )
     if evidence.rank is not None:
