@@ -217,6 +217,8 @@ JSON = {
     "stats": ("stats", "demo"),
     "show": ("show", "demo", "L3/N96", "--sample", "1"),
     "search": ("search", "demo", "apple", "--limit", "1"),
+    "at": ("at", "demo", "--sample", "3", "--patch", "2,2"),
+    "related": ("related", "demo", "L3/N96", "--limit", "1"),
     "verdict": ("verdict", "demo", "L3/N96", "keep"),
     "concepts": ("concepts", "demo"),
 }

@@ -1,7 +1,7 @@
-"""Related neurons: those that share the most top samples with a neuron, against the count by chance. No model is asked.
+"""Related neurons: those that share the most top samples with one, against the count by chance, without a model.
 
-The rule is the count of shared top samples. Of several that were measured on the demo it finds neurons of the same
-concept best, and as well as cosines of the scores do: weights and histograms find next to none.
+The rule is the count of shared top samples. On the demo cosines of scores find no better ones; cosines of weights or
+of histograms find next to none.
 """
 
 import math
@@ -112,6 +112,12 @@ class CoactiveNeurons:
         return f"correlations of {self.total:,} neurons over {self.samples} panel samples or fewer; {chance}"
 
 
+def by_chance(store: ScanStore) -> float:
+    """How many top samples two unrelated neurons share in the mean."""
+    scanned = store.manifest.scanned
+    return store.valid * store.valid / scanned if scanned else 0.0
+
+
 def least_shared(by_chance: float) -> int:
     """How many shared top samples make a neuron related: three, and three times as many as by chance."""
     return max(LEAST_SHARED, int(np.ceil(TIMES_CHANCE * by_chance)))
@@ -131,17 +137,16 @@ def related(store: ScanStore, neuron: Neuron, labels: Labels, limit: int = LIMIT
     own = store.top_samples(neuron)
     counts = shared_counts(store, own)
     counts[neuron.layer, neuron.index] = 0
-    top, scanned = store.valid, store.manifest.scanned
-    by_chance = top * top / scanned if scanned else 0.0
+    chance = by_chance(store)
     flat = counts.ravel()
-    enough = np.flatnonzero(flat >= least_shared(by_chance))
+    enough = np.flatnonzero(flat >= least_shared(chance))
     first = enough[np.argsort(-flat[enough].astype(np.int32), kind="stable")][:limit]
     return RelatedNeurons(
         neuron=neuron,
         found=tuple(_entry(store, neuron, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
         total=len(enough),
-        top=top,
-        by_chance=by_chance,
+        top=store.valid,
+        by_chance=chance,
         most=int(flat.max(initial=0)),
     )
 

@@ -12,6 +12,8 @@ from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import COLOURS, Label
+from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.check_words import about, effect_text, intervened, verdict
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.scoring.preferred import ordered
@@ -111,6 +113,7 @@ def _said(page: ShownNeuron) -> list[Text]:
         lines += [row(f"  {line}") for line in _scores(entry, saved.id)]
     if entry.failure is not None:
         lines.append(row(f"explanation {'refused' if entry.failure.refused else 'failed'}: {entry.failure.reason}"))
+    lines += [row(line) for saved in entry.checks for line in _check(saved.check)]
     marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{tag}" for tag in entry.tags)]
     noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
     return [*lines, row(f"noted: {noted}")] if noted else lines
@@ -129,6 +132,12 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
         values = "  ".join(f"{kind.value} {score_words(pooled)}" for kind, pooled in found)
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")
     return lines
+
+
+def _check(check: CausalCheck) -> list[str]:
+    """What a causal check found; it is not an explanation."""
+    effect, done = effect_text(check), intervened(check.settings.intervention, check.settings.at)
+    return [f'causal check "{check.word}" {done}: {effect}; {about(check)}', f"  {verdict(check)}"]
 
 
 def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:

@@ -3,6 +3,7 @@
 from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS
+from vlmscope.core.notebook.check_words import short_verdict, signed
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
@@ -68,7 +69,8 @@ def facts_below(facts: Facts, meaning: Meaning, width: int, height: int, palette
         plot: list[Span] = [subject(name, palette), (spark(heights(distribution)), palette.labels[kind])]
         sparks.append(row([*plot, (numbers[0], palette.text), (numbers[1], palette.muted)], width))
     decided = decided_line(meaning, palette, width)
-    noted = [*score_lines(meaning, palette, width), *([] if decided is None else [decided])]
+    noted = [*score_lines(meaning, palette, width), *check_lines(meaning, palette, width)]
+    noted += [] if decided is None else [decided]
     others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
     said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
     concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
@@ -198,6 +200,18 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
             note = f"  {total - shown} more: {meaning.score_key}" if total > shown else ""
             return [row([subject("score", palette), (text, palette.text), (note, palette.muted)], width)]
     return []
+
+
+def check_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """The newest causal check in short; no line without any."""
+    entry = meaning.entry
+    if entry is None or not entry.checks:
+        return []
+    first, more = entry.checks[0].check, len(entry.checks) - 1
+    effect = "" if first.effect is None else f" {signed(first.effect)}"
+    parts: list[Span] = [subject("checked", palette), (f"{short(first.word, _WORD)}{effect}", palette.text)]
+    parts.append((f"  {short_verdict(first)}", palette.strong if first.found else palette.text))
+    return [row([*parts, (f"  {more} more" if more else "", palette.muted)], width)]
 
 
 def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None:
