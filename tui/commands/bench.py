@@ -19,6 +19,7 @@ from vlmscope.core.bench.scores import NEURONS, BenchScores, bench_scores
 from vlmscope.core.data.listings import Captions
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.settings import PANEL
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
@@ -210,11 +211,11 @@ def related(
 ) -> None:
     """Finding related neurons, and the neurons at a patch: on the demo, and on a made-up scan of 32 x 11,008 neurons.
 
-    Times are in milliseconds; the made-up scan takes 1.3 GB of temporary disk.
+    Times are in milliseconds; the made-up scan takes 1.7 GB of temporary disk.
     """
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
-        write_synthetic_scan(big, samples=SAMPLES, maps=1, image=32)
+        write_synthetic_scan(big, samples=SAMPLES, maps=1, image=32, panel=PANEL)
         figures = [
             {"scan": name, **asdict(bench_related(scan))} for name, scan in ((DEMO, scan_folder(DEMO)), (big.name, big))
         ]
