@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.tui.views.state import Decided, Filter, Order, State
+from vlmscope.tui.views.state import Ablating, Decided, Filter, Order, SetKind, State
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,29 @@ class Do:
     action: str
 
 
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Do
+@dataclass(frozen=True)
+class SetAblating:
+    """Show the page of ablation with these choices; None leaves it."""
+
+    ablating: Ablating | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check the neuron's effect on a word; empty: its leading concept."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class ShowEffects:
+    """List the neurons that a word of the description rests on."""
+
+    word: str
+
+
+Intervening = SetAblating | Check | ShowEffects
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Intervening | Do
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -190,6 +213,53 @@ def _stats(words: list[str], _state: State, _usage: str) -> Command:
     return ShowShares(tuple(words))
 
 
+ABLATE_WORDS = (
+    *("zero", "mean", "x3", "clamp5", "at all", "at answer", "at picture"),
+    *("word ", "concept ", "kept", "tag ", "neuron", "caption", "off"),
+)
+_ABLATE = "zero, mean, x3, clamp5; at all|answer|picture; word W; concept W, kept, tag T, neuron; caption; off"
+
+
+def _ablate(words: list[str], state: State, _usage: str) -> Command:
+    if [word.lower() for word in words] == ["off"]:
+        return SetAblating(None)
+    try:
+        return SetAblating(_ablating(words, state.ablating))
+    except UsageError as error:
+        raise UsageError(error.message, f"Write :ablate and one of: {_ABLATE}.") from None
+
+
+def _ablating(words: list[str], now: Ablating) -> Ablating:
+    """The choices with what was typed.
+
+    Raises:
+        UsageError: if it is none of the choices.
+    """
+    if not words:
+        return now
+    verb, rest = words[0].lower(), " ".join(words[1:])
+    changes: dict[str, Any] | None = None
+    if verb == "word":
+        changes = {"word": rest}
+    elif verb == "at" and rest.lower() in list(Positions):
+        changes = {"at": Positions(rest.lower())}
+    elif verb in (SetKind.CONCEPT, SetKind.TAG) and rest:
+        changes = {"kind": SetKind(verb), "name": rest}
+    elif verb in (SetKind.KEPT, SetKind.NEURON) and not rest:
+        changes = {"kind": SetKind(verb), "name": ""}
+    elif verb == "caption" and not rest:
+        changes = {"caption": not now.caption}
+    return replace(now, **changes) if changes is not None else replace(now, to=Intervention.parse(" ".join(words)))
+
+
+def _check(words: list[str], _state: State, _usage: str) -> Command:
+    return Check(" ".join(words))
+
+
+def _effects(words: list[str], _state: State, usage: str) -> Command:
+    return ShowEffects(_one(words, usage))
+
+
 def _do(action: str) -> Reader:
     def read(words: list[str], _state: State, usage: str) -> Command:
         if words:
@@ -213,6 +283,9 @@ VERBS: dict[str, Verb] = {
         Verb("sort maximum", "order the list", _sort),
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
         Verb("words red trains", "score your own words as its explanation", _own_words),
+        Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
+        Verb("check [WORD]", "check the neuron's effect on a word against matched neurons", _check),
+        Verb("effects WORD", "the neurons on which this word of the description rests", _effects),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),

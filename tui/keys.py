@@ -77,6 +77,12 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("allow", "a", "allow", "allow", "Allow the scan's model to be downloaded, its pictures to be read"),
         Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron"),
     ),
+    "Intervene": (
+        Action("ablate", "A", "mode('ablation')", "ablate", "Show the picture's words without the neuron (:ablate)"),
+        Action("check", "C", "check", "causal check", "Check the neuron's effect on its word against matched neurons"),
+        Action("point", "P", "point", "point", "Point at a patch or a word; enter lists the neurons that fire there"),
+        Action("related", "r", "related", "related", "List the neurons that share its top samples"),
+    ),
     "Decide": (
         Action("verdict.keep", "1", "verdict(1)", "keep", "Verdict: keep"),
         Action("verdict.reject", "2", "verdict(2)", "reject", "Verdict: reject"),
@@ -132,6 +138,10 @@ FOOTER: tuple[FooterItem, ...] = (
     (("zoom",), "zoom"),
     (("statistics",), "stats"),
     (("shares",), "shares"),
+    (("point",), "point"),
+    (("related",), "related"),
+    (("ablate",), "ablate"),
+    (("check",), "check"),
     (("own_picture",), "own picture"),
     (("command",), "command"),
     (("copy_address",), "copy"),

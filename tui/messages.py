@@ -7,9 +7,11 @@ from typing import Literal
 
 from textual.message import Message
 
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import PlaceAskedAt
+from vlmscope.tui.views.state import Mode, PlaceAskedAt
 
 # -- widgets -----------------------------------------------------------------------------------------------------------
 
@@ -51,15 +53,18 @@ class Repaint:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A score is ready: ``text`` is for a toast; the page shows the score if the user is still at ``asked_at``.
+class PageReady:
+    """A page's content is ready: ``text`` is for a toast; the page is shown if the user is still at ``asked_at``.
 
-    ``score``: its place among the scores of the neuron.
+    Attributes:
+        mode: the page; the action that shows it later has the same id.
+        score: of the page of scores, the place of the one that is ready.
     """
 
     text: str
     asked_at: PlaceAskedAt
-    score: int
+    mode: Mode
+    score: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,29 @@ class AskConfirm:
     agreed: Callable[[], None]
 
 
-Ask = AskChoice | AskConfirm
-Posted = Repaint | Scored | LoadPage | NewCheckpoint | Notice | Copy | Ask
+@dataclass(frozen=True, eq=False)
+class AskNeurons:
+    """A list of neurons for the user, of whom one may be gone to.
+
+    Attributes:
+        table: gives what is known now; ``NeuronsFound`` comes when there is more.
+        chosen: called with the neuron that is gone to. left: called before that, and when the user leaves.
+        rules: the question by which rule the list is made; None where there is one alone.
+    """
+
+    table: Callable[[], NeuronTable]
+    chosen: Callable[[Neuron], None]
+    left: Callable[[], None]
+    rules: Callable[[], AskChoice] | None = None
+
+
+@dataclass(frozen=True)
+class NeuronsFound:
+    """The list of a question has another table."""
+
+    question: AskNeurons
+
+
+Ask = AskChoice | AskConfirm | AskNeurons
+Posted = Repaint | PageReady | LoadPage | NewCheckpoint | Notice | Copy | NeuronsFound | Ask
 Post = Callable[[Posted], None]  #: how controllers ask; in the event loop's thread

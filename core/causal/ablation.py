@@ -23,6 +23,7 @@ from vlmscope.core.worker.interventions import (
 
 ZERO = Intervention()
 SILENT = 1e-6  #: written size below which there is nothing to remove
+NOTHING_TO_REMOVE = "it is silent here: nothing to remove"
 NOT_FITTING = "The model's tokens do not fit this scan: another model made it."
 
 

@@ -11,13 +11,14 @@ from vlmscope.core.base.errors import Cancelled, StoreError, UsageError, WorkerE
 from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.causal.ablation import SILENT, check_fits, share
+from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, SILENT, check_fits, share
 from vlmscope.core.causal.edits import edit, edits, find_peaks
 from vlmscope.core.causal.matching import candidates, matched_neurons, matched_sets
 from vlmscope.core.causal.pictures import Described, pick
 from vlmscope.core.causal.words import WordPlace, check_present, leading_words, other_words, place_of
 from vlmscope.core.causal.written import Written, WrittenSizes
 from vlmscope.core.method.rank_test import mean_interval, two_sided_p
+from vlmscope.core.method.word_place import same_word
 from vlmscope.core.notebook.check import CausalCheck, CheckedPicture, CheckSettings, MatchedNeurons
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
@@ -32,9 +33,8 @@ LARGE = 0.1  #: the share of a layer above which matched sets run short
 DEFAULTS = CheckSettings()
 REASON_LENGTH = 200
 
-SILENT_NOTE = "it is silent on these pictures: there is nothing to remove"
-UNMATCHED_NOTE = "it is silent on these pictures: no neuron is matched to it"
-FAR_NOTE = "no matched neuron writes within a factor of 2 of it"
+UNMATCHED = "it is silent here: no neuron is matched to it"
+FAR = "no matched neuron writes within a factor of 2 of it"
 
 R = TypeVar("R")
 
@@ -149,8 +149,9 @@ async def check(
         raise WorkerError(f"No picture can be measured: {next(iter(failures))}")
     if silent:
         nothing = job.intervention.kind in (InterventionKind.ZERO, InterventionKind.SCALE)
-        notes.append(SILENT_NOTE if nothing else UNMATCHED_NOTE)
-    notes += [f"{count} pictures left out: {reason}" for reason, count in failures.items()]
+        notes.append(NOTHING_TO_REMOVE if nothing else UNMATCHED)
+    for reason, count in failures.items():
+        notes.append(f"{count} picture{'s' if count > 1 else ''} left out: {reason.rstrip('.')}")
     return _result(job, name, measured, written, matched, notes)
 
 
@@ -284,6 +285,9 @@ def _result(
         MatchedNeurons(those, float(np.mean([one.controls[at] for one in measured])), written.total(those) / own)
         for at, those in enumerate(matched)
     ]
+    token = measured[0].place.spelled
+    if not same_word(token.strip().lower(), job.word):
+        notes = [*notes, f"{job.word} takes several tokens: the first, {token.strip()!r}, counts"]
     notes = [*notes, *_limits(job, len(measured), controls, own)]
     enough = len(controls) >= LEAST_CONTROLS and len(measured) >= LEAST_PICTURES
     differences = [one.change - (one.picture.baseline or 0.0) for one in measured] if controls else []
@@ -292,7 +296,7 @@ def _result(
         neurons=job.neurons,
         name=name,
         word=job.word,
-        token=measured[0].place.spelled,
+        token=token,
         settings=job.settings,
         created=now(),
         pictures=tuple(one.picture for one in measured),
@@ -313,16 +317,18 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
     if own < SILENT:
         return found
     if pictures < LEAST_PICTURES:
-        found.append(f"{pictures} pictures with the word: a verdict takes {LEAST_PICTURES}")
-    kind = "neurons" if len(job.neurons) == 1 else "sets"
+        have = "1 picture has" if pictures == 1 else f"{pictures} pictures have"
+        found.append(f'{have} "{job.word}" in the description, and a verdict needs {LEAST_PICTURES}')
+    kind = "matched neuron" if len(job.neurons) == 1 else "matched set"
     if len(controls) < LEAST_CONTROLS:
-        found.append(f"{len(controls)} matched {kind}: p takes {LEAST_CONTROLS}")
+        count = f"{len(controls)} {kind}{'' if len(controls) == 1 else 's'}" if controls else f"no {kind}"
+        found.append(f"{count} can be had, and p needs {LEAST_CONTROLS}")
     elif len(controls) < job.settings.controls:
-        found.append(f"{len(controls)} of {job.settings.controls} matched {kind}: there are no more")
+        found.append(f"there are no more than {len(controls)} {kind}s, of {job.settings.controls}")
     if controls and not any(1 / CLOSE <= control.written <= CLOSE for control in controls):
-        found.append(FAR_NOTE)
+        found.append(FAR)
     layers = {neuron.layer for neuron in job.neurons}
     sizes = {layer: sum(neuron.layer == layer for neuron in job.neurons) for layer in layers}
     if any(size > LARGE * job.store.neurons for size in sizes.values()) and len(job.neurons) > 1:
-        found.append("the set has more than a tenth of a layer: neurons to match it run short")
+        found.append("the set has more than a tenth of a layer: neurons that match it run short")
     return found

@@ -25,7 +25,7 @@ def word_tokens(tokens: Sequence[str], word: str) -> tuple[int, ...]:
 def has_word(text: str, word: str) -> bool:
     """Whether a description has ``word``, by the same rules."""
     wanted, folded = _as_word(word.strip()), _as_word(text)
-    # Looking for what both forms begin with is quick: dog, dogs; city, cities; knife, knives; man, men; child, children.
+    # Looking for what both forms begin with is quick: cit-y, cit-ies; kni-fe, kni-ves; child, child-ren.
     shared = wanted[:-3] if wanted.endswith(("s", "ren")) else wanted[:-2]
     if shared not in folded:
         return False

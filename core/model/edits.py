@@ -131,14 +131,14 @@ class Entries:
         if len({(at, edit.neuron.index) for at, edit in found}) < len(found):
             raise ValueError("a row of edits has a neuron twice")
         edits = [edit for _, edit in found]
-        self.row = torch.tensor([at for at, _ in found])
-        self.index = torch.tensor([edit.neuron.index for edit in edits])
+        self.row = torch.tensor([at for at, _ in found], dtype=torch.int64)
+        self.index = torch.tensor([edit.neuron.index for edit in edits], dtype=torch.int64)
         self.factor = torch.tensor([[edit.factor] for edit in edits], dtype=torch.float32)
         self.visual = torch.tensor([[edit.visual] for edit in edits], dtype=torch.float32)
         self.text = torch.tensor([[edit.text] for edit in edits], dtype=torch.float32)
-        self.times_up = torch.tensor([[edit.times_up] for edit in edits])
+        self.times_up = torch.tensor([[edit.times_up] for edit in edits], dtype=torch.bool)
         sources = [edit.neuron.index if edit.source is None else edit.source for edit in edits]
-        self.source = torch.tensor(sources)
+        self.source = torch.tensor(sources, dtype=torch.int64)
         factors = [[0.0 if edit.source is None else edit.source_factor] for edit in edits]
         self.source_factor = torch.tensor(factors, dtype=torch.float32)
 

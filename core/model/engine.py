@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmscope.core.base.callbacks import OnLoading, Stopped
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, png
 from vlmscope.core.worker.interventions import (
     AttributionAnswer,
@@ -13,7 +14,13 @@ from vlmscope.core.worker.interventions import (
     CaptionRequest,
     FiringAnswer,
     FiringRequest,
+    InterventionAnswer,
+    InterventionRequest,
+    PeakAnswer,
+    PeakRequest,
     SampleRef,
+    WrittenAnswer,
+    WrittenRequest,
 )
 from vlmscope.core.worker.messages import (
     DescribeAnswer,
@@ -32,8 +39,10 @@ from vlmscope.core.worker.messages import (
 )
 
 if TYPE_CHECKING:
+    from vlmscope.core.model.clean import Sample, Samples
+    from vlmscope.core.model.intervene import Interventions
     from vlmscope.core.model.segmentation import Segmentation
-    from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
+    from vlmscope.core.model.vlm import Vlm
 
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
@@ -62,6 +71,8 @@ class VlmEngine:
         self.vlm = vlm
         self.spec = spec
         self._segmentation: Segmentation | None = None
+        self._samples: Samples | None = None
+        self._interventions: Interventions | None = None
         self.handlers: dict[type[Request[Any]], Handler] = {
             MapRequest: self.map,
             DescribeRequest: self.describe,
@@ -71,6 +82,9 @@ class VlmEngine:
             CaptionRequest: self.caption,
             AttributionRequest: self.attribution,
             FiringRequest: self.firing,
+            InterventionRequest: self.intervene,
+            WrittenRequest: self.written,
+            PeakRequest: self.peak,
         }
 
     def map(self, request: MapRequest, stopped: Stopped) -> MapAnswer:
@@ -123,21 +137,56 @@ class VlmEngine:
         """What the removal of each neuron does to one token's log-odds, to first order."""
         from vlmscope.core.model.attribution import attribution
 
-        encoded, inputs = self._encoded(request.sample)
-        return AttributionAnswer(attribution(self.vlm, encoded, inputs, request.token, stopped))
+        sample = self._sample(request.sample, stopped)
+        return AttributionAnswer(attribution(self.vlm, sample.encoded, sample.clean, request.token, stopped))
 
     def firing(self, request: FiringRequest, stopped: Stopped) -> FiringAnswer:
         """All neurons at one place of a sample."""
         from vlmscope.core.model.firing import firing, place_positions
 
-        encoded, inputs = self._encoded(request.sample)
-        positions = place_positions(encoded, request.visual, request.text, request.before)
-        return FiringAnswer(*firing(self.vlm, self.spec.hook, inputs, positions, stopped))
+        sample = self._sample(request.sample, stopped)
+        positions = place_positions(sample.encoded, request.visual, request.text, request.before)
+        return FiringAnswer(*firing(self.vlm, self.spec.hook, sample.clean, positions, stopped))
 
-    def _encoded(self, sample: SampleRef) -> "tuple[Encoded, Inputs]":
-        image = load_image(Path(sample.image))
-        encoded = self.vlm.encode(sample.prompt, sample.description, image.size)
-        return encoded, self.vlm.inputs([encoded], [image])
+    def intervene(self, request: InterventionRequest, stopped: Stopped) -> InterventionAnswer:
+        """What rows of edits do to the description's tokens."""
+        from vlmscope.core.model.intervene import Interventions
+
+        for edit in (edit for row in request.rows for edit in row):
+            edit.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+            if edit.source is not None:
+                Neuron(edit.neuron.layer, edit.source).check_within(self.vlm.layers, self.vlm.neurons)
+        if self._interventions is None:
+            self._interventions = Interventions(self.vlm)
+        sample = self._sample(request.sample, stopped)
+        return self._interventions.intervene(sample, request.rows, request.at, request.tokens, stopped)
+
+    def written(self, request: WrittenRequest, stopped: Stopped) -> WrittenAnswer:
+        """How much every neuron writes on a sample."""
+        from vlmscope.core.model.edits import Places
+        from vlmscope.core.model.written import written
+
+        sample = self._sample(request.sample, stopped)
+        places = Places.of_sample(request.at, sample.encoded)
+        return WrittenAnswer(*written(self.vlm, sample.clean, places, stopped), self.vlm.column_norms)
+
+    def peak(self, request: PeakRequest, stopped: Stopped) -> PeakAnswer:
+        """One neuron's z at one token."""
+        from vlmscope.core.model.firing import place_positions
+
+        neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+        sample = self._sample(request.sample, stopped)
+        visual, text = (() if place is None else (place,) for place in (request.visual, request.text))
+        position = place_positions(sample.encoded, visual, text, before=False)[0]
+        z = sample.clean.written(self.vlm.ffns[neuron.layer], neuron.layer).z
+        return PeakAnswer(float(z[0, position, neuron.index]))
+
+    def _sample(self, sample: SampleRef, stopped: Stopped) -> "Sample":
+        from vlmscope.core.model.clean import Samples
+
+        if self._samples is None:
+            self._samples = Samples(self.vlm)
+        return self._samples.get(sample, stopped)
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
         """Where the things are that phrases name, on the crop that the model sees."""
@@ -151,9 +200,11 @@ class VlmEngine:
         return self._segmentation.segment(request, crop, grid, stopped)
 
     def free(self) -> None:
-        """Give back memory that is only cached, and the detector and the segmenter: the next request loads them."""
+        """Give back memory that is only cached: clean passes, the detector and the segmenter."""
         import torch
 
+        if self._samples is not None:
+            self._samples.clear()
         self._segmentation = None
         torch.cuda.empty_cache()
 

@@ -3,25 +3,14 @@
 A check is not an explanation, and "no effect" is a result.
 """
 
-from statistics import fmean
+from collections.abc import Sequence
 
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
-from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.check import LEVEL, CausalCheck
 
-SILENT = "it is silent here: nothing to remove"  #: a check's note where a neuron writes nothing on the pictures
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
+CLAMPED = "A clamp is far outside what the model meets."
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
-
-
-def too_few_pictures(count: int, word: str, least: int) -> str:
-    """A check's note where fewer than ``least`` pictures have the word."""
-    has = "1 picture has" if count == 1 else f"{count or 'no'} pictures have"
-    return f'{has} "{word}" in the description, and a verdict needs {least}'
-
-
-def too_few_controls(count: int, least: int, noun: str = "matched neuron") -> str:
-    """A check's note where there are fewer than ``least`` controls."""
-    return f"{_counted(count, noun) if count else f'no {noun}'} can be had, and p needs {least}"
 
 
 def signed(value: float) -> str:
@@ -66,7 +55,7 @@ def effect_text(check: CausalCheck) -> str:
     if not check.matched:
         return text
     effects = [one.effect for one in check.matched]
-    mean = fmean(effects)
+    mean = _mean(effects)
     end = f"lowest {signed(min(effects))}" if check.effect <= mean else f"highest {signed(max(effects))}"
     return f"{text}, controls {signed(mean)}, {end}"
 
@@ -88,15 +77,17 @@ def pictures_text(check: CausalCheck, most: int | None = None) -> str:
 
 
 def match_text(check: CausalCheck) -> str:
-    """How near the controls are; empty without any."""
-    return "" if check.match is None else f"controls write {check.match:.2f}x as much"
+    """How near the controls are; empty without any, and for other directions, along which as much is written."""
+    if check.match is None or check.settings.control == "direction":
+        return ""
+    return f"controls write {check.match:.2f}x as much"
 
 
 def verdict(check: CausalCheck) -> str:
     """The result in one sentence: beyond the controls, no effect found, or why there is none."""
     count, controls = len(check.matched), controls_noun(check)
     if check.p is None:
-        return _sentence(check.note or "there is no verdict")
+        return f"No verdict: {check.note.rstrip('.')}." if check.note else "No verdict."
     if check.beyond_all:
         return f"Beyond all {_counted(count, controls)} (p {check.p:.2g}, the least there can be)."
     as_much = _as_much(check)
@@ -137,7 +128,7 @@ def _meaning(check: CausalCheck) -> str:
     removed = intervention.kind in (InterventionKind.ZERO, InterventionKind.MEAN)
     if not check.found:
         return "Others may make up for it, so it may still matter." if removed else ""
-    below = check.effect < fmean(one.effect for one in check.matched)
+    below = check.effect < _mean([one.effect for one in check.matched])
     given = f"Without {it}" if removed else f"With {intervention}"
     if below != (check.effect < 0):
         return f"{given} the word changes less than with the controls."
@@ -153,16 +144,23 @@ def _limits(check: CausalCheck) -> list[str]:
     found = []
     if check.p is not None:
         found.append(f"p is this {subject}'s alone: of many that are checked, some look like this by chance.")
-        if check.match is not None and not NEAR[0] <= check.match <= NEAR[1]:
+        if check.beyond_all and check.least_p > LEVEL:
+            found.append(f"With so few controls {check.least_p:.0%} are beyond all by chance: more allow a smaller p.")
+        directed = check.settings.control == "direction"
+        if check.match is not None and not directed and not NEAR[0] <= check.match <= NEAR[1]:
             how = "less" if check.match < 1 else "more"
             size = f"Controls write {how} than this {subject} does ({check.match:.2f}x)"
             found.append(f"{size}: part of the difference may be size." if check.found else f"{size}.")
     intervention = _intervention(check)
     if intervention.kind is InterventionKind.CLAMP and abs(intervention.amount) > 1:
-        found.append("A clamp is far outside what the model meets.")
+        found.append(CLAMPED)
     if check.note and check.p is not None:
         found.append(_sentence(check.note))
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _intervention(check: CausalCheck) -> Intervention:

@@ -1,5 +1,6 @@
 """A neuron's part of a report, gathered from the scan, the notebook and the cache of promoted tokens."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -9,7 +10,8 @@ from vlmscope.core.analysis.published import Published, published
 from vlmscope.core.base.config import APP
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore
+from vlmscope.core.notebook.values import Entry, SavedCheck, SavedExplanation, SavedScore
+from vlmscope.core.report.checks import check_part
 from vlmscope.core.report.schema import (
     ConceptsPart,
     ExplanationPart,
@@ -19,6 +21,7 @@ from vlmscope.core.report.schema import (
     PromotedPart,
     PublishedPart,
     Report,
+    ReviewPart,
     SamplePart,
     ScanPart,
     Shares,
@@ -38,14 +41,26 @@ WORDS = 8  #: of a description, that are named
 IMAGES = "images"  #: the folder of a report's pictures
 
 
-def report_of(manifest: Manifest, thresholds: Thresholds, neurons: tuple[NeuronPart, ...], created: str) -> Report:
-    """The whole document."""
+def report_of(
+    manifest: Manifest,
+    thresholds: Thresholds,
+    neurons: tuple[NeuronPart, ...],
+    created: str,
+    sets: Sequence[SavedCheck] = (),
+) -> Report:
+    """The whole document.
+
+    Args:
+        sets: checks of sets, of which those that share a neuron with ``neurons`` are reported.
+    """
+    reported = {Neuron(one.layer, one.index) for one in neurons}
     return Report(
         created=created,
         vlmscope=version(APP),
         scan=ScanPart.model_validate(manifest),
         thresholds=ThresholdsInfo.of(thresholds),
         neurons=neurons,
+        sets=tuple(check_part(saved) for saved in sets if not reported.isdisjoint(saved.check.neurons)),
     )
 
 
@@ -62,6 +77,8 @@ def noted(entry: Entry) -> NotedPart:
         note=entry.note,
         explanations=tuple(_explanation(saved, entry.scores) for saved in entry.explanations),
         failure=None if entry.failure is None else FailurePart.model_validate(entry.failure),
+        reviews=tuple(map(ReviewPart.model_validate, entry.reviews)),
+        checks=tuple(check_part(saved) for saved in entry.checks),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
+from vlmscope.core.report.checks import LEGEND, NOT_EXPLAINED, SETS, check_blocks, check_cell
 from vlmscope.core.report.escape import inline, quote
 from vlmscope.core.report.schema import (
     ConceptsPart,
@@ -15,6 +16,7 @@ from vlmscope.core.report.schema import (
     NeuronPart,
     PromotedPart,
     Report,
+    ReviewPart,
     SamplePart,
     ScanPart,
     ScorePart,
@@ -41,6 +43,8 @@ def report_markdown(report: Report) -> str:
     blocks = ["# Neurons", *_origin(report), "## Summary", _summary(report)]
     for neuron in report.neurons:
         blocks += neuron_blocks(neuron, pictures=True)
+    if report.sets:
+        blocks += ["## Sets", SETS, *check_blocks(report.sets)]
     return _joined(blocks)
 
 
@@ -79,9 +83,10 @@ def _samples(scan: ScanPart) -> str:
 
 
 def _summary(report: Report) -> str:
+    checked = any(one.checks for one in report.neurons)
     rows = [
-        "| neuron | label | fraction | concept (purity) | verdict | explanation | score |",
-        "| --- | --- | ---: | --- | --- | --- | --- |",
+        f"| neuron | label | fraction | concept (purity) | verdict | explanation | score |{' check |' * checked}",
+        f"| --- | --- | ---: | --- | --- | --- | --- |{' --- |' * checked}",
     ]
     for one in report.neurons:
         lead = one.explanations[0] if one.explanations else None
@@ -93,11 +98,13 @@ def _summary(report: Report) -> str:
             one.verdict or "",
             "" if lead is None else inline(_said(lead), SHORT),
             _headline(lead.scores) if lead is not None else "",
+            *([check_cell(one.checks)] if checked else []),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     notes = ["! marks a label that is high-confidence."] if any(one.high_confidence for one in report.neurons) else []
     if any(one.explanations and one.explanations[0].scores for one in report.neurons):
         notes.append(_SCORES)
+    notes += [LEGEND] if checked else []
     return "\n\n".join(["\n".join(rows), *notes])
 
 
@@ -119,6 +126,8 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
         by = inline(neuron.failure.model, NAME)
         blocks.append(f"The last request for an explanation {what} ({by}, {inline(neuron.failure.created)}):")
         blocks.append(quote(neuron.failure.reason))
+    if neuron.checks:
+        blocks += [f"**Causal check** ({NOT_EXPLAINED})", *check_blocks(neuron.checks)]
     if neuron.published is not None:
         said = neuron.published
         images = f", COCO {inline(', '.join(said.images))}" if said.images else ""
@@ -126,6 +135,8 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
         blocks.append(quote(said.text))
     if neuron.note:
         blocks += ["**Note**", quote(neuron.note)]
+    for review in neuron.reviews:
+        blocks += [f"**{inline(review.person, NAME)}**: {_decided(review)}", quote(review.note)]
     if neuron.samples:
         shows = ", with origin and activation side by side" if pictures else ""
         blocks.append(f"**The best of {neuron.top_samples} top samples**{shows}")
@@ -137,10 +148,18 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
 def _marks(neuron: NeuronPart) -> str:
     parts = [f"**{_LETTER[neuron.label]} {neuron.label}**"]
     parts += ["high-confidence"] if neuron.high_confidence else []
-    parts += [f"verdict: {neuron.verdict}"] if neuron.verdict is not None else []
-    parts += ["bookmarked"] if neuron.bookmark else []
-    parts += [f"tags: {', '.join(inline(tag) for tag in neuron.tags)}"] if neuron.tags else []
-    return " · ".join(parts)
+    return " · ".join([*parts, *_decisions(neuron)])
+
+
+def _decided(review: ReviewPart) -> str:
+    return " · ".join(_decisions(review)) or "no verdict"
+
+
+def _decisions(one: NeuronPart | ReviewPart) -> list[str]:
+    """What a person decided: verdict, bookmark, tags."""
+    parts = [f"verdict: {one.verdict}"] if one.verdict is not None else []
+    parts += ["bookmarked"] if one.bookmark else []
+    return parts + ([f"tags: {', '.join(inline(tag) for tag in one.tags)}"] if one.tags else [])
 
 
 def _votes(neuron: NeuronPart) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
+from vlmscope.core.base.intervention import Positions
 from vlmscope.core.base.validation import Frozen
 from vlmscope.core.method.labels import LabelWord
 from vlmscope.core.notebook.explanation import Confidence, Source
@@ -185,6 +186,75 @@ class ExplanationPart(Part):
     scores: tuple[ScorePart, ...]
 
 
+class CheckSettingsPart(Part):
+    """How a check was made; fields as in ``vlmscope.core.notebook.check.CheckSettings``."""
+
+    intervention: WholeText
+    at: Positions
+    control: WholeText
+    pictures: int
+    controls: int
+    seed: int
+
+
+class CheckedPicturePart(Part):
+    """One picture of a check; fields as in ``vlmscope.core.notebook.check.CheckedPicture``."""
+
+    sample: int | None
+    image: WholeText
+    change: Number
+    p: Number
+    p_after: Number
+    first: bool
+    first_after: bool
+    others: Number
+    kl: Number
+    baseline: Number
+
+
+class ControlPart(Part):
+    """Matched neurons in the place of the checked ones; ``effect`` and ``written`` as in ``MatchedNeurons``."""
+
+    neurons: tuple[str, ...]
+    effect: Number
+    written: Number
+
+
+class CheckPart(Part):
+    """A causal check of a neuron or a set, which is not an explanation.
+
+    Fields as in ``vlmscope.core.notebook.check.CausalCheck``.
+
+    Attributes:
+        id: in the notebook.
+        name: of a set; empty for one neuron.
+        least_p: the least p that so many controls allow. beyond_all: whether p is that.
+        controls: the matched neurons, one for each checked neuron.
+        outcome: the result in a few words. lines: all of it in words.
+    """
+
+    id: int
+    neurons: tuple[str, ...]
+    name: WholeText
+    word: WholeText
+    token: WholeText
+    settings: CheckSettingsPart
+    created: WholeText
+    effect: Number
+    p: Number
+    least_p: float
+    beyond_all: bool
+    low: Number
+    high: Number
+    interval: WholeText
+    match: Number
+    note: WholeText
+    outcome: WholeText
+    lines: tuple[WholeText, ...]
+    pictures: tuple[CheckedPicturePart, ...]
+    controls: tuple[ControlPart, ...]
+
+
 class FailurePart(Part):
     """The newest request for an explanation, if it gave none."""
 
@@ -192,6 +262,16 @@ class FailurePart(Part):
     refused: bool
     model: WholeText
     created: WholeText
+
+
+class ReviewPart(Part):
+    """What another person's notebook holds on the neuron."""
+
+    person: WholeText
+    verdict: Verdict | None
+    bookmark: bool
+    tags: tuple[WholeText, ...]
+    note: WholeText
 
 
 class NotedPart(Part):
@@ -206,6 +286,8 @@ class NotedPart(Part):
     note: WholeText
     explanations: tuple[ExplanationPart, ...]  #: the leading one first, then the newest first
     failure: FailurePart | None
+    checks: tuple[CheckPart, ...]  #: of the neuron by itself, the newest first
+    reviews: tuple[ReviewPart, ...] = ()  #: other people's, by name
 
 
 class WordPart(Part):
@@ -261,3 +343,4 @@ class Report(Part):
     scan: ScanPart
     thresholds: ThresholdsInfo  #: those of the report's labels
     neurons: tuple[NeuronPart, ...]  #: by layer and index
+    sets: tuple[CheckPart, ...] = ()  #: checks of sets that share a neuron with these, the newest first

@@ -96,7 +96,8 @@ def write_report(
             parts.append(collect(store, entry, thresholds, samples))
             sizes += _write_pictures(folder, store, neuron, parts[-1])
         created = when.astimezone(UTC).isoformat(timespec="seconds")
-        report = report_of(store.manifest, thresholds, tuple(parts), created)
+        sets = () if notebook is None else notebook.set_checks()
+        report = report_of(store.manifest, thresholds, tuple(parts), created, sets)
         text = (report_markdown(report) if form is Format.MARKDOWN else report_json(report)).encode()
         (folder / form.file).write_bytes(text)
         if not sizes:

@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 
 from vlmscope.core.base.config import Config
 from vlmscope.tui import keys
+from vlmscope.tui.browse.ablate import AblateControl
 from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.check import CheckControl
 from vlmscope.tui.browse.consent import ConsentControl
 from vlmscope.tui.browse.explain import ExplainControl
 from vlmscope.tui.browse.find import FindControl
@@ -16,6 +18,7 @@ from vlmscope.tui.browse.notebook import NotebookControl
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.place import PlaceControl
+from vlmscope.tui.browse.pointing import PointControl
 from vlmscope.tui.browse.promoted import PromotedControl
 from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.score import ScoreControl
@@ -66,6 +69,9 @@ class Controllers:
         self.consent = ConsentControl(session, self.model_link, post)
         self.explain = ExplainControl(Running("explain", "explaining", *asked), *api)
         self.score = ScoreControl(Running("score", "scoring", *asked), *api, config)
+        self.ablate = AblateControl(session, self.model_link, book, post, self.requests, pace.ask_after_s)
+        self.check = CheckControl(Running("check", "checking", *asked), session, post, book, self.model_link)
+        self.point = PointControl(session, self.model_link, post, self.requests)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(session, book, post, tasks, terminal, keep)
@@ -98,7 +104,8 @@ class Controllers:
         """Stop all that runs, and notify the user of what that was; False if nothing runs."""
         if not self._session.scene.working:
             return False
-        stopped = [*self.explain.running.stop(), *self.score.running.stop()]
+        running = (self.explain.running, self.score.running, self.check.running)
+        stopped = [words for one in running for words in one.stop()]
         self.tasks.run_task(self.model_link.stop())
         what = ", ".join(stopped) or "what the model did for the page"
         kept = " Nothing of it is kept; what was finished before is." if stopped else ""

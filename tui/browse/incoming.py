@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
-from vlmscope.tui.browse.session import ANSWERS, MapKey, Session, count, place_in
+from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, AblationKey, MapKey, Session, count, place_in
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
 from vlmscope.tui.views.score import list_score_of
-from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane
+from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, SetKind
 
 if TYPE_CHECKING:
+    from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.values import Entry
     from vlmscope.core.scoring.simulation import Outcome
 
@@ -71,6 +72,7 @@ def _forget_own(session: Session) -> None:
         del session.answers[key]
     for key in [key for key in session.problems if key[1] is None]:
         del session.problems[key]
+    session.forget_ablations(lambda key: key.sample is None)
 
 
 def take_promoted(session: Session, answer: PromotedAnswer) -> Changed:
@@ -85,6 +87,17 @@ def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
     if note:
         session.promoted_notes[neuron] = note
     return session.refresh_words() if neuron == session.state.neuron else Changed.NOTHING
+
+
+def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -> Changed:
+    """Keep an ablation, or why there is none."""
+    if isinstance(found, str):
+        session.ablation_problems[key] = found
+    else:
+        session.ablations[key] = found
+        while len(session.ablations) > ABLATIONS:
+            session.ablations.popitem(last=False)
+    return session.refresh_ablation()
 
 
 # -- what the notebook holds ---------------------------------------------------------------------------------
@@ -108,8 +121,9 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
     if session.texts is not None:
         session.texts.put(entry)
-    noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry))
-    return _refresh_list(session, noted) | show_entry(session, entry)
+    session.forget_ablations(lambda key: key.ablating.kind in (SetKind.KEPT, SetKind.TAG))
+    noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry), bool(entry.checks))
+    return _refresh_list(session, noted) | show_entry(session, entry) | session.refresh_ablation()
 
 
 def _refresh_list(session: Session, noted: Noted) -> Changed:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
 from vlmscope.core.base.files import user_path
@@ -15,7 +16,10 @@ from vlmscope.tui.browse.session import MapKey, Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import OwnPicture
+from vlmscope.tui.views.state import Mode, OwnPicture
+
+if TYPE_CHECKING:
+    from vlmscope.tui.views.evidence import PictureView
 
 
 @dataclass(eq=False)
@@ -41,23 +45,34 @@ class ModelControl:
         if status.phase is Phase.FAILED:
             reason = status.detail or "It gave no reason. :restart loads it again."
             self.post(Notice(reason, None, "The model process failed", "error"))
-        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and session.problems:
+        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and (
+            session.problems or session.ablation_problems
+        ):
             session.problems.clear()
+            session.ablation_problems.clear()
             self.post(LoadPage())
 
     # -- maps ----------------------------------------------------------------------------------------------------
 
     def want_map(self) -> None:
-        """Ask for the map that the page lacks, once the cursor has rested."""
+        """Ask for the map that the page lacks, once the cursor has rested.
+
+        The page that points shows exact values where the model is loaded.
+        """
         picture = self.session.scene.picture
-        if picture is not None and picture.visual is None and not picture.map_problem:
+        if picture is not None and self._lacks(picture) and not picture.map_problem:
             self.tasks.run_task(self._ask_when_rested(picture.key))
+
+    def _lacks(self, picture: "PictureView") -> bool:
+        loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
+        points = self.session.state.mode is Mode.POINT and loaded and not picture.exact
+        return picture.visual is None or points
 
     async def _ask_when_rested(self, key: MapKey) -> None:
         await asyncio.sleep(self.ask_after_s)
         scene = self.session.scene
         picture = scene.picture
-        if scene.stale or picture is None or picture.key != key or picture.visual is not None:
+        if scene.stale or picture is None or picture.key != key or not self._lacks(picture):
             return
         if key in self.session.problems or key in self._asked:
             return

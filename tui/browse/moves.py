@@ -3,6 +3,8 @@
 Each returns the parts to be painted, and a message for the user, which may be empty.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,10 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.command_line import Search, read_search
+from vlmscope.tui.views.pointer import at_peak
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.selection import select
-from vlmscope.tui.views.state import Mode, Order
+from vlmscope.tui.views.state import Mode, Order, Pane
 
 Moved = tuple[Changed, str]
 
@@ -30,14 +33,25 @@ def to_layer(session: Session, layer: int) -> Moved:
 
 
 def to_sample(session: Session, by: int) -> Moved:
-    """Show the next or the previous top sample; on the score page, the next or the previous example."""
+    """Show the next or the previous top sample, after the last one panel samples across the neuron's range; on the
+    score page, the next or the previous example.
+    """
     scene, state = session.scene, session.state
     if state.mode is Mode.SCORE:
         examples = len(scene.score.examples or ()) if scene.score is not None else 0
         return session.change_state(example=min(max(state.example + by, 0), max(examples - 1, 0))), ""
     if state.own is not None:
         return Changed.NOTHING, "Your own picture is shown; esc leaves it."
-    return session.change_state(rank=min(max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0))), ""
+    rank, last = max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0)
+    if rank <= last:
+        return session.change_state(rank=rank), ""
+    try:
+        across = session.across(state.neuron)
+    except StoreError as error:
+        return session.change_state(rank=last), error.message
+    changed = session.change_state(rank=min(rank, last + across))
+    entered = state.rank <= last < session.state.rank
+    return changed, f"{across} panel samples across its range, none of them a top sample." if entered else ""
 
 
 def to_cover(session: Session) -> Moved:
@@ -162,3 +176,42 @@ def _nothing(session: Session, found: Search) -> str:
     )
     which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
     return f"No{which} neuron has {found.word[:100]!r} among its concepts or in its texts.{item}"
+
+
+def to_check(session: Session, by: int) -> Changed:
+    """Show an earlier check of the neuron, or a later one."""
+    entry = session.scene.entry
+    count = len(entry.checks) if entry is not None and entry.neuron == session.state.neuron else 0
+    return session.change_state(check=min(max(session.state.check + by, 0), max(count - 1, 0)))
+
+
+# -- pointing ----------------------------------------------------------------------------------------------------------
+
+
+def to_pointing(session: Session) -> Moved:
+    """Point at the picture: first where the neuron activates most. If the page points already, leave it."""
+    picture = session.scene.picture
+    if session.state.mode is Mode.POINT:
+        return session.change_state(mode=Mode.PICTURES), ""
+    if session.scene.stale or picture is None:
+        return Changed.NOTHING, "There is no picture to point at yet."
+    return session.change_state(mode=Mode.POINT, pane=Pane.PAGE, pointer=at_peak(picture)), ""
+
+
+def to_place(session: Session, down: int, right: int) -> Changed:
+    """Point at another patch or word."""
+    picture, pointer = session.scene.picture, session.state.pointer
+    if picture is None:
+        return Changed.NOTHING
+    return session.change_state(pointer=pointer.within(picture).moved(down, right).within(picture))
+
+
+def to_token(session: Session, token: int) -> Changed:
+    """Point at this word."""
+    return session.change_state(pointer=replace(session.state.pointer, token=token))
+
+
+def to_words(session: Session) -> Changed:
+    """Point at the description instead of the picture, or the other way round."""
+    pointer = session.state.pointer
+    return session.change_state(pointer=replace(pointer, on_words=not pointer.on_words))

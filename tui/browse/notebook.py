@@ -56,7 +56,7 @@ class NotebookControl:
         from vlmscope.core.notebook.values import Entry
 
         session, neuron = self.session, self.session.state.neuron
-        if session.notebook_read and not session.scene.noted.bits_of(neuron):
+        if session.notebook_read and not session.scene.noted.has_entry(neuron):
             entry = Entry(neuron)
         else:
             entry = await self.link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
@@ -109,4 +109,5 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
         if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
             at = neuron.layer * neurons + neuron.index
             scores[at] = ListScore(first.pooled.score, first.report.independent)
-    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons)
+    unmarked = {*notebook.checked_neurons(), *notebook.reviewed_neurons()}
+    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons, unmarked)

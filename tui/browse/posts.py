@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.text import plain
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming
-from vlmscope.tui.messages import Ask, AskConfirm, Copy, LoadPage, NewCheckpoint, Notice, Posted, Repaint, Scored
+from vlmscope.tui.messages import (
+    Ask,
+    AskConfirm,
+    AskNeurons,
+    Copy,
+    LoadPage,
+    NeuronsFound,
+    NewCheckpoint,
+    Notice,
+    PageReady,
+    Posted,
+    Repaint,
+)
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Mode, Pane, place_asked_at
+from vlmscope.tui.views.state import Pane, place_asked_at
 from vlmscope.tui.widgets.neuron_list import NeuronList
 
 if TYPE_CHECKING:
@@ -44,8 +56,10 @@ class Posts:
                 self.notify(posted)
             case Copy(text):
                 screen.app.copy_to_clipboard(text)
-            case Scored():
-                self._take_score(posted)
+            case PageReady():
+                self._take_page(posted)
+            case NeuronsFound(question):
+                self._show_neurons(question)
             case _:
                 self.open(posted)
 
@@ -62,17 +76,25 @@ class Posts:
         if line is not None:
             neurons.put_cursor_on(line)
 
-    def _take_score(self, scored: Scored) -> None:
+    def _take_page(self, ready: PageReady) -> None:
         """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
         screen = self._screen
         session = screen.session
         there = (
-            place_asked_at(session.state) == scored.asked_at and screen.app.screen is screen and screen.focused is None
+            place_asked_at(session.state) == ready.asked_at and screen.app.screen is screen and screen.focused is None
         )
-        key = keys.keys_of("score", screen.config.keys)[0]
-        self.notify(Notice(scored.text if there else f"{scored.text} {key} shows it there.", None))
+        key = keys.keys_of(ready.mode, screen.config.keys)[0]
+        self.notify(Notice(ready.text if there else f"{ready.text} {key} shows it there.", None))
         if there:
-            screen.show(session.change_state(mode=Mode.SCORE, score=scored.score, example=0, pane=Pane.PAGE))
+            after = {"score": ready.score, "example": 0, "check": 0, "pane": Pane.PAGE}
+            screen.show(session.change_state(mode=ready.mode, **after))
+
+    def _show_neurons(self, question: AskNeurons) -> None:
+        from vlmscope.tui.dialogs.neurons import NeuronsScreen
+
+        for dialog in self._screen.app.screen_stack:
+            if isinstance(dialog, NeuronsScreen) and dialog.question is question and dialog.is_mounted:
+                dialog.show(question.table())
 
     def notify(self, notice: Notice) -> None:
         """Show a message; text from outside becomes harmless."""
@@ -87,6 +109,10 @@ class Posts:
             from vlmscope.tui.dialogs.confirm import ConfirmScreen
 
             return self._screen.app.push_screen(ConfirmScreen(question))
+        if isinstance(question, AskNeurons):
+            from vlmscope.tui.dialogs.neurons import NeuronsScreen
+
+            return self._screen.app.push_screen(NeuronsScreen(question))
         from vlmscope.tui.dialogs.choice import ChoiceScreen
 
         return self._screen.app.push_screen(ChoiceScreen(question))

@@ -15,9 +15,9 @@ from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.running import STOP_KEY, Running
 from vlmscope.tui.browse.session import Session
-from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint, Scored
+from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, PageReady, Post, Repaint
 from vlmscope.tui.views.score import place_of_newest
-from vlmscope.tui.views.state import PlaceAskedAt, place_asked_at
+from vlmscope.tui.views.state import Mode, PlaceAskedAt, place_asked_at
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
@@ -151,4 +151,4 @@ class ScoreControl:
 
         entry = await self.notebook.write(keep)
         self.post(Repaint(incoming.take_entry(self.session, entry, outcome)))
-        self.post(Scored(f"{neuron} is scored by {backend}.", asked_at, place_of_newest(entry)))
+        self.post(PageReady(f"{neuron} is scored by {backend}.", asked_at, Mode.SCORE, place_of_newest(entry)))

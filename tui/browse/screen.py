@@ -76,10 +76,10 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        ids = ("explain", "writes", "choose", "score")
-        explain, promoted, choose, score = (keys.keys_of(name, config.keys)[0] for name in ids)
+        ids = ("explain", "writes", "choose", "score", "check")
+        asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
-        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
+        self.session = Session(store, start, name, colour_map, asks)
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
@@ -90,6 +90,7 @@ class BrowseScreen(Screen[None]):
         self._rest: Timer | None = None
         self._looks: Timer | None = None
         self._note: NoteScreen | None = None
+        self._ablates = False
         self.lends_terminal = False  #: to an editor
 
     def compose(self) -> ComposeResult:
@@ -168,6 +169,10 @@ class BrowseScreen(Screen[None]):
             else:
                 self._rest = self.set_timer(self.pace.rest_s, lambda: self.show(self.load_page()))
             self._last_move = time.monotonic()
+        ablates = self.session.state.mode is Mode.ABLATION
+        if ablates or self._ablates:  # what a page that was left still asks for is stopped
+            self.controllers.ablate.want()
+        self._ablates = ablates
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -181,7 +186,8 @@ class BrowseScreen(Screen[None]):
             scene, neuron, controllers = self.session.scene, self.session.state.neuron, self.controllers
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
-            if scene.picture is not None and scene.picture.visual is None:
+            picture, points = scene.picture, self.session.state.mode is Mode.POINT
+            if picture is not None and (picture.visual is None or points):
                 controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
@@ -223,7 +229,7 @@ class BrowseScreen(Screen[None]):
 
     # -- what is over the screen ---------------------------------------------------------------------------------
 
-    async def _ask(self, question: Ask | None) -> None:
+    async def ask(self, question: Ask | None) -> None:
         # Awaited by the key's own action: letters that are typed at once are for the question, not for the screen.
         if question is not None:
             await self.posts.open(question)
@@ -243,7 +249,10 @@ class BrowseScreen(Screen[None]):
     # -- moving --------------------------------------------------------------------------------------------------
 
     def action_step(self, by: int) -> None:
-        self.show(self.session.step(by))
+        if self._points:
+            self._move_pointer(by, 0)
+        else:
+            self.show(self.session.step(by))
 
     def action_end(self, which: int) -> None:
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
@@ -255,7 +264,10 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
 
     def action_sample(self, by: int) -> None:
-        self._moved(moves.to_sample(self.session, by))
+        if self._points:
+            self._move_pointer(0, by)
+        else:
+            self._moved(moves.to_sample(self.session, by))
 
     def action_next_untriaged(self) -> None:
         self._moved(moves.to_untriaged(self.session))
@@ -307,15 +319,23 @@ class BrowseScreen(Screen[None]):
     def action_scroll_text(self, by: int) -> None:
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
+        elif self.session.state.mode is Mode.CHECK:
+            self.show(moves.to_check(self.session, by))
         else:
             self.query_one(Page).scroll_words(by)
 
     def action_pane(self) -> None:
+        if self._points:
+            self.show(moves.to_words(self.session))
+            return
         after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
         self.show(self.session.change_state(pane=after))
 
-    def action_page(self) -> None:
-        self.show(self.session.change_state(pane=Pane.PAGE))
+    async def action_page(self) -> None:
+        if self._points:
+            await self.ask(self.controllers.point.here())
+        else:
+            self.show(self.session.change_state(pane=Pane.PAGE))
 
     def action_copy_address(self) -> None:
         self.app.copy_to_clipboard(str(self.session.state.neuron))
@@ -341,16 +361,39 @@ class BrowseScreen(Screen[None]):
 
         await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
 
+    # -- pointing and intervening --------------------------------------------------------------------------------
+
+    @property
+    def _points(self) -> bool:
+        return self.session.state.mode is Mode.POINT
+
+    def _move_pointer(self, down: int, right: int) -> None:
+        if down and self.session.state.pointer.on_words:
+            self.show(moves.to_token(self.session, self.query_one(Page).token_by_line(down)))
+        else:
+            self.show(moves.to_place(self.session, down, right))
+
+    def action_point(self) -> None:
+        self._moved(moves.to_pointing(self.session))
+        self.controllers.model.want_map()
+
+    def action_check(self) -> None:
+        self.show(self.controllers.check.show())
+        self.controllers.check.begin_first()
+
+    async def action_related(self) -> None:
+        await self.ask(self.controllers.point.related())
+
     # -- finding -------------------------------------------------------------------------------------------------
 
     async def action_filter(self) -> None:
-        await self._ask(self.controllers.find.choose_filter())
+        await self.ask(self.controllers.find.choose_filter())
 
     async def action_sort(self) -> None:
-        await self._ask(self.controllers.find.choose_order())
+        await self.ask(self.controllers.find.choose_order())
 
     async def action_published(self) -> None:
-        await self._ask(self.controllers.find.choose_published())
+        await self.ask(self.controllers.find.choose_published())
 
     async def action_search(self) -> None:
         await self._typed_lines.search()
@@ -358,16 +401,16 @@ class BrowseScreen(Screen[None]):
     # -- the model and the API -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:
-        await self._ask(self.controllers.explain.explain())
+        await self.ask(self.controllers.explain.explain())
 
     async def action_simulate(self) -> None:
-        await self._ask(self.controllers.score.choose_backend())
+        await self.ask(self.controllers.score.choose_backend())
 
     async def action_choose(self) -> None:
-        await self._ask(self.controllers.notebook.choose_explanation())
+        await self.ask(self.controllers.notebook.choose_explanation())
 
     async def action_allow(self) -> None:
-        await self._ask(self.controllers.consent.ask())
+        await self.ask(self.controllers.consent.ask())
 
     def action_writes(self) -> None:
         self.controllers.promoted.ask()

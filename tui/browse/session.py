@@ -19,22 +19,42 @@ from vlmscope.core.method.labels import Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
+from vlmscope.tui.views.ablation import AblationView
+from vlmscope.tui.views.check import CheckView, check_view
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.meaning import Meaning, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
-from vlmscope.tui.views.state import Filter, Mode, Pane, State
+from vlmscope.tui.views.state import Ablating, Filter, Mode, Pane, SetKind, State
 
 if TYPE_CHECKING:
+    from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.texts import FoldedTexts
     from vlmscope.core.notebook.values import Entry
     from vlmscope.core.scoring.simulation import Outcome
     from vlmscope.tui.views.evidence import PictureView
 
 ANSWERS = 256  #: maps from the model that are kept
+ABLATIONS = 256  #: ablations that are kept
+ASKING = "asking the model …"
 PROMOTED = 24  #: tokens asked for on either side: many are one word in several spellings
 MapKey = tuple[Neuron, int | None, str]  #: a neuron on a sample, or on the user's own picture
+
+
+@dataclass(frozen=True)
+class AblationKey:
+    """Which ablation the page shows.
+
+    Attributes:
+        neuron: None for a set, which is the same on every neuron's page.
+        sample, image: as in ``MapKey``.
+    """
+
+    neuron: Neuron | None
+    sample: int | None
+    image: str
+    ablating: Ablating
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,13 @@ class AskKeys:
     promoted: str = "w"
     choose: str = "c"
     score: str = "s"
+    check: str = "C"
+
+
+def _across(store: ScanStore, neuron: Neuron) -> int:
+    from vlmscope.tui.views.evidence import range_samples
+
+    return len(range_samples(store, neuron))
 
 
 def count(labels: Labels) -> LayerCounts:
@@ -70,6 +97,8 @@ class Session:
         self.texts: FoldedTexts | None = None  #: the notebook's, as they are now; None if they are not read
         self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
         self.problems: dict[MapKey, str] = {}  #: why there is no map
+        self.ablations: OrderedDict[AblationKey, Ablation] = OrderedDict()
+        self.ablation_problems: dict[AblationKey, str] = {}  #: why there is none
         self.promoted: dict[Neuron, PromotedAnswer] = {}
         self.promoted_notes: dict[Neuron, str] = {}  #: why there are none, or that the model is being asked
         self.model_busy = False
@@ -104,6 +133,8 @@ class Session:
     def take_store(self, store: ScanStore) -> None:
         """Forget what was computed from another checkpoint."""
         self.firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
+        #: How many panel samples the page shows after a neuron's top samples.
+        self.across = lru_cache(maxsize=64)(lambda neuron: _across(store, neuron))
 
     @property
     def state(self) -> State:
@@ -136,7 +167,7 @@ class Session:
         scene = self.scene
         old, selection = scene.state, scene.selection
         if old.neuron != state.neuron:
-            state = replace(state, score=0)  # another neuron's score is shown from the first one on
+            state = replace(state, score=0, check=0)  # another neuron's are shown from the first one on
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
             selection, cursor = self.select(state), None
@@ -150,7 +181,10 @@ class Session:
             changes |= {"stale": True, "firmness": None}
         if Mode.SCORE in (old.mode, state.mode):
             changes["score"] = self._score(state, scene.meaning)
-        return self.change(**changes)
+        if Mode.CHECK in (old.mode, state.mode):
+            changes["check"] = self._check(state, scene.meaning)
+        changed = self.change(**changes)
+        return changed | self.refresh_ablation() if Mode.ABLATION in (old.mode, state.mode) else changed
 
     def change_state(self, **changes: Any) -> Changed:
         """``set_state`` with the state as it is but for ``changes``."""
@@ -202,7 +236,7 @@ class Session:
         if neuron not in self.promoted:
             self._load_promoted(neuron)
         meaning = self._meaning(entry)
-        return self.change(
+        changed = self.change(
             stale=False,
             picture=picture,
             problem=problem,
@@ -211,7 +245,47 @@ class Session:
             entry=entry,
             meaning=meaning,
             score=self._score(self.state, meaning),
+            check=self._check(self.state, meaning),
         )
+        return changed | self.refresh_ablation()
+
+    @property
+    def ablation_key(self) -> AblationKey | None:
+        """The ablation that the page needs; None where it shows none, or its picture is not there yet."""
+        scene, state = self.scene, self.state
+        picture = scene.picture
+        if state.mode is not Mode.ABLATION or scene.stale or picture is None:
+            return None
+        if state.own is not None and not state.own.described:
+            return None
+        neuron = state.neuron if state.ablating.kind is SetKind.NEURON else None
+        return AblationKey(neuron, picture.sample, picture.image, state.ablating)
+
+    def refresh_ablation(self) -> Changed:
+        """Show the ablation of the page's neuron and picture, if it is there."""
+        old = self.scene.ablation
+        if self.state.mode is not Mode.ABLATION:
+            return Changed.NOTHING if old is None else self.change(ablation=None)
+        key = self.ablation_key
+        found = None if key is None else self.ablations.get(key)
+        problem = "" if key is None else self.ablation_problems.get(key, "")
+        if old is not None and old.ablation is found and old.problem == problem:
+            return Changed.NOTHING
+        doing = "" if found is not None or problem else ASKING
+        return self.change(ablation=AblationView(found, 0, problem, doing, self._keys.check))
+
+    def forget_problems(self) -> bool:
+        """Forget why the model has no answers, which may be another reason now; False where there is none."""
+        had = bool(self.problems or self.ablation_problems)
+        self.problems.clear()
+        self.ablation_problems.clear()
+        return had
+
+    def forget_ablations(self, which: Callable[[AblationKey], bool] = lambda _: True) -> None:
+        """Forget ablations, and why others are missing; the set of kept or tagged neurons may be another, too."""
+        for kept in (self.ablations, self.ablation_problems):
+            for key in [key for key in kept if which(key)]:
+                del kept[key]
 
     def refresh_picture(self) -> Changed:
         """Gather the picture again, unless the page is stale: then it comes with the page."""
@@ -226,9 +300,10 @@ class Session:
         return gather(self.store, self.state, self.answers, self.problems)
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
-        """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
+        """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
         noted = self.scene.noted
-        if not self.notebook_read or noted.bits[neuron.layer * noted.neurons + neuron.index]:
+        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.unmarked
+        if not self.notebook_read or marked:
             return None
         from vlmscope.core.notebook.values import Entry
 
@@ -268,12 +343,18 @@ class Session:
         if self.scene.stale or self.scene.meaning is None:
             return changed
         meaning = self._meaning(self.scene.entry)
-        return changed | self.change(meaning=meaning, score=self._score(self.state, meaning))
+        score, check = self._score(self.state, meaning), self._check(self.state, meaning)
+        return changed | self.change(meaning=meaning, score=score, check=check)
 
     def _score(self, state: State, meaning: Meaning | None) -> ScoreView | None:
         if state.mode is not Mode.SCORE or meaning is None or meaning.entry is None:
             return None
         return score_view(meaning.entry, self.outcomes, state.score, state.example, self.store)
+
+    def _check(self, state: State, meaning: Meaning | None) -> CheckView | None:
+        if state.mode is not Mode.CHECK or meaning is None or meaning.neuron != state.neuron:
+            return None
+        return check_view(meaning.entry, state.check, meaning.asking, self._keys.check)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
@@ -328,6 +409,8 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.facts),
         id(scene.meaning),
         id(scene.score),
+        id(scene.ablation),
+        id(scene.check),
         # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
         scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
         scene.state.neuron,
@@ -336,12 +419,15 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.state.mode,
         scene.state.colour_map,
         scene.state.cover,
+        scene.state.pointer,
+        scene.state.ablating,
     ),
     Changed.KEYS: lambda scene: (
         scene.working,
         scene.state.own,
         scene.state.pane,
         scene.state.mode,
+        scene.state.pointer.on_words,
         scene.picture is not None and scene.picture.covers > 1,
     ),
 }

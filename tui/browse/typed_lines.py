@@ -46,6 +46,7 @@ class TypedLines:
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), command_line.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
+        names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
         await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
 
     async def _open(
@@ -121,5 +122,17 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case command_line.ShowShares(scans):
                 await screen.show_shares(scans)
+            case command_line.SetAblating() | command_line.Check() | command_line.ShowEffects():
+                await self._intervene(command)
             case command_line.Do(action):
                 await screen.run_action(action)
+
+    async def _intervene(self, command: command_line.Intervening) -> None:
+        screen, controllers = self._screen, self._screen.controllers
+        match command:
+            case command_line.SetAblating(ablating):
+                screen.show(controllers.ablate.set(ablating))
+            case command_line.Check(word):
+                controllers.check.begin(word)
+            case command_line.ShowEffects(word):
+                await screen.ask(controllers.point.effects(word))

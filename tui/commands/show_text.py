@@ -12,8 +12,10 @@ from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import COLOURS, Label
+from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.check_words import about, effect_text, intervened, verdict
 from vlmscope.core.notebook.explanation import Source
-from vlmscope.core.notebook.values import Entry
+from vlmscope.core.notebook.values import Entry, Review
 from vlmscope.core.scoring.preferred import ordered
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.core.store.example import Example
@@ -27,6 +29,7 @@ PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 HIGHEST = 48  #: lines of them
 STRETCH = 4  #: of a map in glyphs along one side, at most
 NOTE = 500  #: characters of a note
+PERSON = 24  #: characters of a person's name
 PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
@@ -111,9 +114,16 @@ def _said(page: ShownNeuron) -> list[Text]:
         lines += [row(f"  {line}") for line in _scores(entry, saved.id)]
     if entry.failure is not None:
         lines.append(row(f"explanation {'refused' if entry.failure.refused else 'failed'}: {entry.failure.reason}"))
-    marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{tag}" for tag in entry.tags)]
-    noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
-    return [*lines, row(f"noted: {noted}")] if noted else lines
+    lines += [row(line) for saved in entry.checks for line in _check(saved.check)]
+    noted = _noted(entry)
+    lines += [row(f"noted: {noted}")] if noted else []
+    return [*lines, *(row(f"{plain(one.person, PERSON)} noted: {_noted(one)}") for one in entry.reviews)]
+
+
+def _noted(one: Entry | Review) -> str:
+    """What a person decided and wrote."""
+    marks = [one.verdict or "", "bookmarked" if one.bookmark else "", *(f"#{tag}" for tag in one.tags)]
+    return "  ".join([*(mark for mark in marks if mark), *([plain(one.note, NOTE)] if one.note else [])])
 
 
 def _scores(entry: Entry, explanation: int) -> list[str]:
@@ -129,6 +139,12 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
         values = "  ".join(f"{kind.value} {score_words(pooled)}" for kind, pooled in found)
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")
     return lines
+
+
+def _check(check: CausalCheck) -> list[str]:
+    """What a causal check found; it is not an explanation."""
+    effect, done = effect_text(check), intervened(check.settings.intervention, check.settings.at)
+    return [f'causal check "{check.word}" {done}: {effect}; {about(check)}', f"  {verdict(check)}"]
 
 
 def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:

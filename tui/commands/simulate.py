@@ -150,7 +150,7 @@ async def _run(
     notes: Notes,
     config: Config,
 ) -> BatchEnd[ScoreResult]:
-    bar = RunBar(notes, "neurons", len(neurons), has_samples=True)
+    bar = RunBar(notes, "neurons", len(neurons), parts="samples")
     model = ModelProcess(spec, bar.show_model, idle_unload_s=0)
     chat, ledger = Chat(config.api), Ledger(config.api.budget_usd)
     try:
@@ -167,7 +167,7 @@ async def _run(
                 wanted=wanted,
                 again=again,
                 on_result=bar.step,
-                on_sample=bar.show_sample,
+                on_sample=bar.show_part,
             )
     finally:
         if ledger.spent_usd or ledger.unpriced:

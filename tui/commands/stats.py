@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from vlmscope.core.analysis.agreement import Agreement
+from vlmscope.core.analysis.check_counts import CheckCounts
 from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import (
@@ -31,6 +34,16 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
+from vlmscope.tui.commands.stats_agreement import agreement_json, agreement_lines, agreements_of
+from vlmscope.tui.commands.stats_checks import HEAD as CHECKS_HEAD
+from vlmscope.tui.commands.stats_checks import (
+    check_row,
+    checks_in_all,
+    checks_json,
+    checks_line,
+    checks_of,
+    checks_text,
+)
 from vlmscope.tui.commands.stats_scores import HEAD, score_row, scores_json, scores_of, scores_text
 
 BAR = 20  #: cells of a whole bar
@@ -72,6 +85,9 @@ def stats(
     scores: Annotated[
         bool, typer.Option("--scores", help="The scores of explanations in the scan's notebook, by label and layer.")
     ] = False,
+    checks: Annotated[
+        bool, typer.Option("--checks", help="The causal checks in the scan's notebook, by layer, beside chance.")
+    ] = False,
     neurons: Annotated[
         bool,
         typer.Option("--neurons", help="Compare two scans neuron by neuron: labels before and after, shared samples."),
@@ -99,34 +115,69 @@ def stats(
     if limit is not None and not neurons:
         raise UsageError("--limit bounds a list of neurons.", "Ask for it with --neurons.")
     if neurons:
-        if png is not None or figure is not None or scores or len(scans) != 2:
+        if png is not None or figure is not None or scores or checks or len(scans) != 2:
             raise UsageError(
-                "--neurons compares two scans, and has neither figure nor scores.",
+                "--neurons compares two scans, and has neither figure nor scores nor checks.",
                 "Write vlmscope stats BEFORE AFTER --neurons.",
             )
         _write_neurons(scans, thresholds, json, as_csv, limit)
         return
-    if scores:
-        if png is not None or figure is not None or len(scans) > 1:
-            raise UsageError("--scores takes one scan, and draws no figure.", "Leave out --figure, or name one scan.")
-        _write_scores(opened(scans[0]), thresholds, json, as_csv)
+    if scores or checks:
+        drawn = png is not None or figure is not None
+        _write_notebook(scans, thresholds, json, as_csv, drawn=drawn, checks=checks, scores=scores)
         return
     pictures = [] if figure is None else [(figure, FigureFormat.of(figure))]
     pictures += [] if png is None else [(png, FigureFormat.PNG)]
-    found = []
+    found, checked, agreed = [], [], []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
+        agreed.append(agreements_of(store))
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
+        checked.append(checks_in_all(store))
     found = named_apart(found, scans)
     for path, written in pictures:
         output.write_picture(path, figure_bytes(found, written))
     if json:
-        output.write_json([as_json(scan) for scan in found])
+        rows = zip(found, checked, agreed, strict=True)
+        output.write_json([as_json(scan) | _notebook_json(own, others) for scan, own, others in rows])
     elif as_csv:
         output.write_csv(CSV_HEAD, _csv_rows(found))
     elif not pictures:
-        output.write_lines(as_text(found))
+        output.write_lines([*as_text(found, checked), *chain.from_iterable(map(agreement_lines, agreed))])
+
+
+def _notebook_json(checks: Sequence[CheckCounts], agreed: Sequence[Agreement]) -> dict[str, object]:
+    return {"checks": checks_json(checks), "agreement": [agreement_json(one) for one in agreed]}
+
+
+def _write_notebook(
+    scans: Sequence[str],
+    thresholds: LabelThresholds,
+    json: bool,
+    as_csv: bool,
+    *,
+    drawn: bool,
+    checks: bool,
+    scores: bool,
+) -> None:
+    """What the notebook of one scan holds: scores or checks."""
+    if checks and scores:
+        raise UsageError("--scores and --checks exclude each other.", "Ask for one of them.")
+    if drawn or len(scans) > 1:
+        option = "--checks" if checks else "--scores"
+        raise UsageError(f"{option} takes one scan, and draws no figure.", "Leave out --figure, or name one scan.")
+    store = opened(scans[0])
+    if scores:
+        _write_scores(store, thresholds, json, as_csv)
+        return
+    found = checks_of(store)
+    if json:
+        output.write_json(checks_json(found))
+    elif as_csv:
+        output.write_csv(CHECKS_HEAD, map(check_row, found))
+    else:
+        output.write_lines(checks_text(found))
 
 
 def _write_neurons(
@@ -209,11 +260,15 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
-def as_text(scans: Sequence[ScanStatistics]) -> list[Text]:
-    """A table for each scan; at the end, where there are several or controls, one line for each."""
+def as_text(scans: Sequence[ScanStatistics], checked: Sequence[Sequence[CheckCounts]]) -> list[Text]:
+    """A table for each scan; at the end, where there are several or controls, one line for each.
+
+    Args:
+        checked: the causal checks of each scan.
+    """
     lines: list[Text] = []
-    for scan in scans:
-        lines += [*_layers(scan), Text()]
+    for scan, own in zip(scans, checked, strict=True):
+        lines += [*_layers(scan), *([output.row(checks_line(own))] if own else []), Text()]
     if len(scans) > 1 or any(scan.control for scan in scans):
         lines += [*_summary(scans), Text()]
     words = "  ".join(f"{which.letter} {which.word}" for which in Label)

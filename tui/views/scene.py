@@ -10,6 +10,8 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import ModelStatus, Phase
+from vlmscope.tui.views.ablation import AblationView
+from vlmscope.tui.views.check import CheckView
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
@@ -62,6 +64,7 @@ class Scene:
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
+        ablation, check: what the pages of these modes show; None on other pages.
         status: the model's.
         asking: whether the page waits for an answer of the model.
         working: whether something is running that can be stopped.
@@ -90,6 +93,8 @@ class Scene:
     entry_problem: str = ""
     meaning: Meaning | None = None
     score: ScoreView | None = None
+    ablation: AblationView | None = None
+    check: CheckView | None = None
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)
     asking: bool = False
     working: bool = False

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.tui.views.pointer import Pointer
 
 
 class Order(StrEnum):
@@ -102,6 +104,9 @@ class Mode(StrEnum):
     MEANING = "meaning"
     SCORE = "score"
     ZOOM = "zoom"
+    ABLATION = "ablation"
+    CHECK = "check"
+    POINT = "point"
 
 
 class Pane(StrEnum):
@@ -130,6 +135,34 @@ class OwnPicture:
         return bool(self.prompt)
 
 
+class SetKind(StrEnum):
+    """Which neurons are changed together."""
+
+    NEURON = "neuron"  #: the page's alone
+    CONCEPT = "concept"  #: those that have the word among their concepts
+    KEPT = "kept"  #: by verdict
+    TAG = "tag"
+
+
+@dataclass(frozen=True)
+class Ablating:
+    """What the page of ablation does to the model.
+
+    Attributes:
+        to: what becomes of the neurons. at: where.
+        word: whose log-odds stand first; empty for the leading concept.
+        kind: which neurons. name: the concept or the tag; empty for the others.
+        caption: whether the model describes the picture again.
+    """
+
+    to: Intervention = Intervention()  # noqa: RUF009 (frozen)
+    at: Positions = Positions.ALL
+    word: str = ""
+    kind: SetKind = SetKind.NEURON
+    name: str = ""
+    caption: bool = False
+
+
 PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]
 
 
@@ -150,6 +183,9 @@ class State:
     search: str = ""
     score: int = 0  #: of the score page: which of the neuron's scores, in the order of the rule
     example: int = 0  #: of the score page
+    pointer: Pointer = Pointer()  # noqa: RUF009 (frozen)  #: of the page that points
+    ablating: Ablating = Ablating()  #: of the page of ablation
+    check: int = 0  #: of the page of checks: which one, newest first
 
 
 def place_asked_at(state: State) -> PlaceAskedAt:

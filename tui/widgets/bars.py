@@ -95,6 +95,11 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    if state.mode is Mode.POINT:
+        moves = ("sample.previous", "neuron.next", "neuron.previous", "sample.next")
+        other = "picture" if state.pointer.on_words else "words"
+        point: tuple[FooterItem, ...] = ((moves, "point"), (("pane",), other), (("page",), "neurons here"))
+        return (*first, *point, (("back",), "back"))
     if narrow:
         first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
     if scene.picture is not None and scene.picture.covers > 1:
@@ -124,7 +129,8 @@ class KeyBar(Lines[tuple[FooterItem, ...]]):
     def paint(self, view: tuple[FooterItem, ...], palette: Palette) -> list[Strip]:
         width = self.size.width
         last = clickable(map(self._entry, FOOTER_END), width, palette)
-        items = [*view, *(item for item in FOOTER if item[0] not in {ids for ids, _ in view})]
+        shown = {one for ids, _ in view for one in ids}
+        items = [*view, *(item for item in FOOTER if not shown & set(item[0]))]
         room = width - 1 - sum(len(text) for text, _ in last)
         return [row([(" ", palette.text), *clickable(map(self._entry, items), room, palette), *last], width)]
 

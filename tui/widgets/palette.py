@@ -18,6 +18,8 @@ from vlmscope.core.method.norm import TOP
 
 SHADES = 4  #: of a word's background for a norm of 1: the eye distinguishes no more
 _LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
+_FALL: RGB = (213, 94, 0)  # vermillion and blue of Okabe and Ito: two hues that every eye tells apart
+_RISE: RGB = (0, 114, 178)
 CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
 
@@ -38,6 +40,8 @@ class Palette:
     cursor: Style  #: the row that the cursor is on
     warning: Style
     shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
+    falls: tuple[Style, ...] = ()  #: of a word that becomes less likely, in the same steps
+    rises: tuple[Style, ...] = ()  #: of a word that becomes more likely
 
 
 @lru_cache(maxsize=4096)
@@ -145,4 +149,6 @@ def make_palette(app: App[None]) -> Palette:
         cursor=style(None, cursor),
         warning=style(readable(_theme_colour(app, "warning", (255, 166, 43)), background), bold=True),
         shades=_shades(background, GREEN if dark else _LIGHT_GREEN),
+        falls=_shades(background, _FALL if dark else mix(_FALL, (255, 255, 255), 0.4)),
+        rises=_shades(background, _RISE if dark else mix(_RISE, (255, 255, 255), 0.4)),
     )

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.explain_parts import with_pictures
+from tests.core.causal.conftest import NEURON
 from tests.support.linear_model import LinearModel
-from tests.support.worded import concepts_of
 from vlmscope.core.base.errors import UsageError, WorkerError
 from vlmscope.core.base.intervention import Edit, Intervention, Positions
 from vlmscope.core.base.neuron import HookPoint, Neuron
@@ -26,17 +24,7 @@ from vlmscope.core.worker.client import Lane
 from vlmscope.core.worker.interventions import InterventionRequest, PeakRequest, WrittenRequest
 from vlmscope.core.worker.messages import DescribeAnswer
 
-NEURON = Neuron(1, 3)
 TOKENS = ("Two", " ap", "ples", ",", " a", " dog", "’s", " train", " and", " an", " apple", ".")
-
-
-@pytest.fixture
-def store(tmp_path: Path, scan: Path) -> ScanStore:
-    """The small scan with pictures and concepts: NEURON has train and dog, its neighbour dog alone."""
-    found = with_pictures(tmp_path, scan)
-    placed = {(1, 3): (("train", 9.0), ("dog", 4.0)), (1, 4): (("dog", 8.0),), (2, 0): (("train", 7.0),)}
-    found.__dict__["concepts"] = concepts_of(found, placed)
-    return found
 
 
 def ablated(store: ScanStore, model: LinearModel, pictures: Sequence[Described], **more: Any) -> Ablation:

@@ -64,7 +64,9 @@ def test_an_effect_beyond_all_controls() -> None:
     assert words.short_verdict(lower) == "beyond all 39 (p 0.05)"
     higher = check(NEURON, effect=0.3)
     assert words.notes(higher)[0] == "Without it the model is surer of the word: it holds it back."
-    assert words.verdict(of(-1.0, [0.0] * 19, 0.1)) == "Beyond all 19 matched neurons (p 0.1, the least there can be)."
+    few = of(-1.0, [0.0] * 19, 0.1)
+    assert words.verdict(few) == "Beyond all 19 matched neurons (p 0.1, the least there can be)."
+    assert words.notes(few)[-1] == "With so few controls 10% are beyond all by chance: more allow a smaller p."
 
 
 def test_an_effect_beyond_most_of_many_controls() -> None:
@@ -90,17 +92,11 @@ def test_less_than_all_controls_is_not_the_opposite() -> None:
 
 
 def test_without_p_the_note_is_the_verdict() -> None:
-    silent = of(0.0, [], None, note=words.SILENT)
-    assert words.verdict(silent) == "It is silent here: nothing to remove."
+    silent = of(0.0, [], None, note="it is silent on these pictures: there is nothing to remove")
+    assert words.verdict(silent) == "No verdict: it is silent on these pictures: there is nothing to remove."
     assert words.notes(silent) == ()
     assert words.short_verdict(silent) == "no verdict"
-    few = of(-1.0, [0.0] * 39, None, note=words.too_few_pictures(2, "shirt", 3))
-    assert words.verdict(few) == '2 pictures have "shirt" in the description, and a verdict needs 3.'
-    assert words.too_few_pictures(1, "a", 3).startswith("1 picture has")
-    assert words.too_few_pictures(0, "a", 3).startswith("no pictures have")
-    assert words.too_few_controls(12, 19) == "12 matched neurons can be had, and p needs 19"
-    assert words.too_few_controls(0, 19, "matched set") == "no matched set can be had, and p needs 19"
-    assert words.verdict(of(-1.0, [], None)) == "There is no verdict."
+    assert words.verdict(of(-1.0, [], None)) == "No verdict."
 
 
 def test_sizes_clamps_and_limits_are_named() -> None:
@@ -132,3 +128,5 @@ def test_a_set_is_named_as_one() -> None:
     assert words.notes(found)[1].startswith("p is this set's alone")
     directions = check(NEURON, settings=CheckSettings(control="direction"))
     assert words.about(directions) == "7 pictures, 39 other directions of L4"
+    assert words.match_text(directions) == ""
+    assert words.notes(replace(directions, match=0.3)) == words.notes(directions)

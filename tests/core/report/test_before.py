@@ -96,7 +96,7 @@ def test_marks_undo_and_place_go_on(notebook: Notebook) -> None:
     kinds = []
     while (change := notebook.undo()) is not None:
         kinds.append(change.kind)
-    assert set(kinds) == {one for one in Kind if one.undoable}
+    assert set(kinds) == {one for one in Kind if one.undoable} - {Kind.COLLEAGUE}  # which came later
     redone = 0
     while notebook.redo() is not None:
         redone += 1
@@ -113,9 +113,10 @@ def test_a_report_is_the_same_but_for_the_names_of_scores(
     when = datetime.fromisoformat(json.loads((BEFORE / "report.json").read_bytes())["created"])
     written = write_report(tmp_path / "out", store, notebook, NEURONS, Thresholds(), form, when=when, samples=1)
     created = b"- Date: " if form is Format.MARKDOWN else b' "created": '
+    text = written.file.read_bytes()
     now, before = (
-        [line for line in text.splitlines() if not line.startswith(created)]
-        for text in (written.file.read_bytes(), expected)
+        [line for line in one.splitlines() if not line.startswith(created)]
+        for one in (text if form is Format.MARKDOWN else _without_added(text), expected)
     )
     if form is Format.MARKDOWN:
         # The table's scores have names now, and those of the model itself are named so. Nothing else has changed.
@@ -131,6 +132,15 @@ def test_a_report_is_the_same_but_for_the_names_of_scores(
         ]
         now, before = ([_without_names(line) for line in lines] for lines in (now, before))
     assert now == before
+
+
+def _without_added(text: bytes) -> bytes:
+    """A JSON report without the fields that came later, in which there is nothing."""
+    report = json.loads(text)
+    assert report.pop("sets") == []
+    for name in ("checks", "reviews"):
+        assert [neuron.pop(name) for neuron in report["neurons"]] == [[]] * len(NEURONS)
+    return (json.dumps(report, indent=1) + "\n").encode()
 
 
 def _without_names(line: bytes) -> bytes:

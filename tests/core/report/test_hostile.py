@@ -5,19 +5,22 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tests.support.checks import check, picture
 from tests.support.markdown_reading import PARSERS, flat, hostile, lines_of, safe, shown
 from tests.support.report_parts import KEPT, explanation, open_notebook
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.notebook.check import CausalCheck, CheckSettings
 from vlmscope.core.notebook.events import NOTE_LIMIT
 from vlmscope.core.notebook.explanation import FailedExplanation, Source
-from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.values import Entry, SavedCheck, SavedExplanation, SavedScore, Verdict
 from vlmscope.core.report.collect import collect, report_of
 from vlmscope.core.report.markdown import report_markdown
 from vlmscope.core.report.schema import Report
@@ -77,7 +80,14 @@ def entry_of(text: str) -> Entry:
         saved,
         FailedExplanation(text, False, text, text),
         (SavedScore(4, neuron, 2, text, text, body), SavedScore(3, neuron, 1, text, text, {text: text})),
+        (SavedCheck(6, hostile_check(text)), SavedCheck(5, hostile_check(text, p=None))),
     )
+
+
+def hostile_check(text: str, **more: Any) -> CausalCheck:
+    texts = {"word": text, "token": text, "note": text, "created": text, "interval": text}
+    settings = CheckSettings(control=text)
+    return check(KEPT[0], pictures=(picture(image=text),), settings=settings, **texts | more)
 
 
 def hostile_report(store: HostileStore, text: str) -> Report:
@@ -91,7 +101,8 @@ def hostile_report(store: HostileStore, text: str) -> Report:
     }
     concepts = {"words": [{"word": text, "strength": 2.0}], "purity": 1.0, "looked_at": 20, "base_rate": 0.5}
     part = type(part).model_validate(part.model_dump() | update | {"concepts": concepts})
-    return report_of(store.manifest, OWN, (part,), "2026-11-22T12:00:00+00:00")
+    sets = (SavedCheck(7, hostile_check(text, name=text or "kept")),)
+    return report_of(store.manifest, OWN, (part,), "2026-11-22T12:00:00+00:00", sets)
 
 
 def quotations(tokens: list[Token]) -> list[list[list[str]]]:
@@ -125,12 +136,12 @@ def test_a_report_keeps_its_structure(store: HostileStore, parser: MarkdownIt, t
     every = flat(tokens)
     assert not NEVER & {token.type for token in every}
     headings = [shown([tokens[at + 1]]) for at, token in enumerate(tokens) if token.type == "heading_open"]
-    assert headings == ["Neurons", "Summary", PLAIN_NAME]
+    assert headings == ["Neurons", "Summary", PLAIN_NAME, "Sets"]
     assert [token.attrGet("href") for token in every if token.type == "link_open"] == ["#l0n3"]
     pictures = [token.attrGet("src") for token in every if token.type == "image"]
     assert pictures == ["images/L0-N3-1.png", "images/L0-N3-2.png"]
     assert sum(token.type == "table_open" for token in every) == 2
-    assert sum(token.type == "td_open" for token in every) == 7 + 10
+    assert sum(token.type == "td_open" for token in every) == 8 + 10
     assert not {"footnote_ref", "dl_open", "ordered_list_open"} & {token.type for token in every}
     said = [line.split() for line in safe(text) if line.split()]
     # Two explanations, a failure, the paper, the note, two descriptions: all of them, word by word.
@@ -149,6 +160,7 @@ def test_a_json_report_is_read_back_whole(store: HostileStore, text: str) -> Non
     whole = text.encode("utf-8", "replace").decode()
     assert {read.note, read.explanations[0].text, read.samples[0].image, read.samples[0].description} == {whole}
     assert read.tags == (whole, "b")
+    assert {read.checks[0].word, read.checks[0].note, read.checks[1].token, read.checks[0].pictures[0].image} == {whole}
     assert read.explanations[0].scores[0].body["x"] == [whole, None]
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import vlmscope.core.report.write
+from tests.support.checks import check
 from tests.support.report_parts import KEPT, REJECTED, UNDECIDED, explanation, open_notebook, triage
 from vlmscope.core.analysis.published import Published
 from vlmscope.core.base.errors import ReportError, StoreError, UsageError
@@ -22,6 +23,7 @@ from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Entry, Verdict
+from vlmscope.core.report.checks import LEGEND, NOT_EXPLAINED
 from vlmscope.core.report.collect import PROMOTED, collect
 from vlmscope.core.report.folder import check_report_folder
 from vlmscope.core.report.pictures import GAP, SIDE, picture
@@ -125,6 +127,60 @@ def test_a_neuron_with_everything(store: ScanStore, notebook: Notebook, tmp_path
     other = section(markdown(store, notebook, tmp_path / "other"), KEPT[1])
     assert "was refused (gpt-4o, 2026-11-22T10:00:00+00:00):\n\n> trains" in other
     assert "Promoted" not in other and "**Note**" not in other and "**Explanation**" not in other
+
+
+def test_checks_of_a_neuron_and_of_its_sets(store: ScanStore, notebook: Notebook, tmp_path: Path) -> None:
+    neuron, other, out = KEPT[0], KEPT[1], iter(range(9))
+    plain = markdown(store, notebook, tmp_path / str(next(out)))
+    assert "| score |\n" in plain and "Causal check" not in plain and "## Sets" not in plain
+    none = check(neuron, word="dog", effect=0.0, p=1.0, note="few pictures")
+    notebook.add_check(none)
+    notebook.add_check(check(neuron))
+    notebook.add_check(check(neuron, *(Neuron(3, at) for at in range(30)), name="tag to_do"))
+    notebook.add_check(check(other, name="kept"))
+    text = markdown(store, notebook, tmp_path / str(next(out)), neuron)
+    found = section(text, neuron)
+    assert "| score | check |\n" in text and text.count(LEGEND) == 1
+    assert "| shirt -2.96, beyond all 39 (p 0.05), 1 more |\n" in text
+    assert f"**Causal check** ({NOT_EXPLAINED})" in found
+    assert found.index("less sure of the word: it supports it.") < found.index("No effect found: ")
+    assert '- "shirt" -&gt; 0' not in found  # a list begins with the address
+    assert (
+        '- L0/N3 "shirt" -> 0, all tokens: 7 pictures, 39 matched neurons of L0 (2026-03-01T12:00:00+00:00)\n'
+        "  - Beyond all 39 matched neurons (p 0.05, the least there can be). Without it" in found
+    )
+    assert "Few pictures.\n" in found
+    sets = text.split("\n## Sets\n")[1]
+    assert "tag to_do (31 neurons)" in sets and "L3/N18 and 11 more" in sets and "kept" not in sets
+    report = parsed(store, notebook, tmp_path / str(next(out)), neuron)
+    assert [one.id for one in report.neurons[0].checks] == [saved.id for saved in notebook.checks(neuron)]
+    first = report.neurons[0].checks[0]
+    made = check(neuron)
+    assert (first.word, first.effect, first.p, first.beyond_all, first.neurons) == (
+        "shirt",
+        -2.957,
+        0.05,
+        True,
+        ("L0/N3",),
+    )
+    assert [(one.effect, one.written) for one in first.controls] == [(one.effect, one.written) for one in made.matched]
+    assert [one.change for one in first.pictures] == made.values
+    assert first.settings.seed == 0 and first.outcome == "beyond all 39 (p 0.05)"
+    assert [(one.name, len(one.neurons)) for one in report.sets] == [("tag to_do", 31)]
+    assert neuron_markdown(store, notebook.entry(neuron), neuron, OWN).count("Causal check") == 1
+
+
+def test_checked_neurons_can_be_chosen(store: ScanStore, notebook: Notebook) -> None:
+    alone, kept = Neuron(3, 2), KEPT[0]
+    before = chosen(store, notebook, OWN, NeuronChoice())
+    assert chosen(store, notebook, OWN, NeuronChoice(checked=True)) == ()
+    notebook.add_check(check(alone))
+    notebook.add_check(check(kept))
+    notebook.add_check(check(KEPT[1], Neuron(3, 4), name="kept"))
+    assert chosen(store, notebook, OWN, NeuronChoice(checked=True)) == (kept, alone)
+    assert chosen(store, notebook, OWN, NeuronChoice((Verdict.KEEP,), checked=True)) == (kept,)
+    assert chosen(store, notebook, OWN, NeuronChoice()) == tuple(sorted((*before, alone)))
+    assert chosen(store, None, OWN, NeuronChoice(checked=True), [alone]) == ()
 
 
 def test_the_promoted_tokens_are_those_that_the_screen_keeps() -> None:

@@ -47,6 +47,18 @@ def test_labels_so_far_are_shown_and_said_to_be_so_far(
     assert "so far" not in out
 
 
+def test_neurons_at_a_place_and_related_ones_are_of_the_samples_so_far(
+    growing: Growing, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, ["at", "--patch", "1,1"], growing.out, "--sample", "2")
+    assert code == 0 and err.startswith("so far: 5 of 12 samples") and "neurons have it as top sample" in err
+    assert out.splitlines()[0].split() == ["neuron", "label", "bar", "activation", "top", "sample"]
+    code, out, err = run(capsys, ["at", "--patch", "1,1"], growing.out, "--sample", "9")
+    assert code == 2 and "Samples go from 0 to 11; not all are processed." in err
+    code, out, err = run(capsys, ["related", NEURON], growing.out)
+    assert code == 0 and "No neuron is like it: of so few samples any two neurons share 5.0 of 5." in err
+
+
 def test_nothing_is_said_of_a_whole_scan(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in READING:
         code, _, err = run(capsys, command, scan)

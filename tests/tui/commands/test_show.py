@@ -14,6 +14,7 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
+from tests.support.checks import check
 from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.analysis.panel import across_range
 from vlmscope.core.base.neuron import Neuron
@@ -21,7 +22,7 @@ from vlmscope.core.method.heatmap import ColourMap, glyph_rows, open_crop, overl
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
-from vlmscope.core.notebook.notebook import notebook_path
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import read_manifest
@@ -135,7 +136,7 @@ def test_samples_across_the_range_are_listed(with_panel: Path, capsys: pytest.Ca
 
 
 def test_a_scan_without_a_panel_has_no_range(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_json(capsys, str(scan), "L3/N17")["range"] is None
+    assert "range" not in run_json(capsys, str(scan), "L3/N17")
     assert main(["show", str(scan), "L3/N17", "--range"]) == 1
     assert "--range needs a panel of random samples" in capsys.readouterr().err
 
@@ -458,6 +459,28 @@ def test_the_notebook_is_shown(scan: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["show", str(scan), "L1/N2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["notebook"]["verdict"], found["notebook"]["tags"], found["published"]) == ("keep", ["trains"], None)
+
+
+def test_causal_checks_are_shown(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    neuron, scan_id = Neuron(1, 2), ScanStore(scan).manifest.scan_id
+    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as notebook:
+        notebook.add_check(check(neuron, word="a\x1b[31mb"))
+        notebook.add_check(check(neuron, effect=-0.01, p=0.5))
+    assert main(["show", str(scan), "L1/N2"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        'causal check "shirt" -> 0, all tokens: log-odds -0.010, controls -0.0005, lowest -0.020;'
+        " 7 pictures, 39 matched neurons of L1\n  No effect found: " in text
+    )
+    assert 'causal check "a [31mb" -> 0' in text and "\x1b" not in text
+    assert "\n  Beyond all 39 matched neurons (p 0.05" in text
+    found = run_json(capsys, str(scan), "L1/N2")["notebook"]["checks"]
+    assert [(one["effect"], one["p"], one["beyond_all"]) for one in found] == [
+        (-0.01, 0.5, False),
+        (-2.957, 0.05, True),
+    ]
+    assert [one["change"] for one in found[0]["pictures"]][:2] == [-6.6, -3.6]
+    assert len(found[0]["controls"]) == 39
 
 
 def test_a_notebook_that_cannot_be_read_hides_nothing_else(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.core.scoring.test_statistics import put, report
+from tests.support.checks import check
 from tests.support.made_control import make_control
 from vlmscope.core.analysis.firmness import fragile
 from vlmscope.core.analysis.statistics import ScanStatistics, scan_statistics
@@ -177,3 +178,51 @@ def test_scores_by_label(scan: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["stats", str(scan), "--scores", "--csv"]) == 0
     assert capsys.readouterr().out.startswith("backend,kind,label,layer,scored")
     assert main(["stats", str(scan), str(scan), "--scores"]) == 2
+
+
+def test_checks_by_layer_beside_chance(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(scan), "--checks"]) == 1
+    assert "vlmscope check" in capsys.readouterr().err
+    (plain,) = json.loads(run(capsys, str(scan), "--json"))
+    assert plain["checks"] == []
+    before = run(capsys, str(scan))
+    scan_id = ScanStore(scan).manifest.scan_id
+    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as notebook:
+        notebook.add_check(check(Neuron(1, 0), p=0.5))  # a later one of the same word counts
+        notebook.add_check(check(Neuron(1, 0)))
+        notebook.add_check(check(Neuron(1, 0), word="dog", effect=0.4))
+        notebook.add_check(check(Neuron(2, 5), p=None))
+        notebook.add_check(check(Neuron(3, 5), p=0.35))
+        notebook.add_check(check(Neuron(9, 0)))  # none of this model's
+        notebook.add_check(check(Neuron(1, 0), Neuron(2, 5), name="kept"))
+    found = json.loads(run(capsys, str(scan), "--checks", "--json"))
+    keys = ("of", "layer", "checked", "with_p", "beyond_all", "lower", "chance")
+    assert [tuple(one[key] for key in keys) for one in found] == [
+        ("neurons", None, 4, 3, 2, 1, 0.15),
+        ("neurons", 1, 2, 2, 2, 1, 0.1),
+        ("neurons", 2, 1, 0, 0, 0, 0),
+        ("neurons", 3, 1, 1, 0, 0, 0.05),
+        ("sets", None, 1, 1, 1, 1, 0.05),
+    ]
+    assert re.search(r"all +4 +3 +2 +1 +0\.15\n", run(capsys, str(scan), "--checks"))
+    assert run(capsys, str(scan), "--checks", "--csv").startswith("of,layer,checked,with_p,beyond_all,lower,chance")
+    (plain,) = json.loads(run(capsys, str(scan), "--json"))
+    assert plain["checks"] == [found[0], found[-1]]
+    after = run(capsys, str(scan))
+    line = (
+        "causal checks: 4 of neurons, 2 of 3 beyond all matched neurons (by chance 0.15);"
+        " 1 of sets, 1 of 1 beyond all matched sets (by chance 0.05)\n"
+    )
+    assert after.replace(line, "") == before != after
+    assert main(["stats", str(scan), str(scan), "--checks"]) == 2
+    assert main(["stats", str(scan), "--scores", "--checks"]) == 2
+
+
+def test_a_notebook_that_cannot_be_read_leaves_the_shares(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = notebook_path(ScanStore(scan).manifest.scan_id, scan, "data")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 100)
+    assert main(["stats", str(scan), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "without the notebook" in captured.err
+    assert json.loads(captured.out)[0]["checks"] == []

@@ -97,24 +97,28 @@ def run_and_keep(work: Coroutine[Any, Any, R], notes: Notes, goes_on: str) -> R:
 
 
 class RunBar:
-    """How far a run is, on stderr: neurons, and perhaps the samples of the present one."""
+    """How far a run is, on stderr: neurons, and perhaps the parts of the present one, such as its samples."""
 
-    def __init__(self, notes: Notes, what: str, total: int, *, has_samples: bool = False) -> None:
+    def __init__(self, notes: Notes, what: str, total: int, *, parts: str = "") -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         # A bar has no place in a log: elsewhere than on a terminal the summary is enough.
         self.bars = Progress(*columns, console=notes, disable=not notes.is_terminal)
         self._what = what
         self._neurons = self.bars.add_task(what, total=total)
-        self._samples = self.bars.add_task("samples", total=None) if has_samples else None
+        self._parts = self.bars.add_task(parts, total=None) if parts else None
 
     def show_model(self, status: ModelStatus) -> None:
         """Loading takes a while."""
         loading = status.phase in (Phase.STARTING, Phase.LOADING)
         self.bars.update(self._neurons, description=f"model: {plain(status.detail, 40)}" if loading else self._what)
 
-    def show_sample(self, done: int, of: int) -> None:
-        if self._samples is not None:
-            self.bars.update(self._samples, completed=done, total=of)
+    def show_part(self, done: int, of: int) -> None:
+        if self._parts is not None:
+            self.bars.update(self._parts, completed=done, total=of)
+
+    def show(self, done: int, of: int) -> None:
+        """So many of the things that the bar counts."""
+        self.bars.update(self._neurons, completed=done, total=of)
 
     def step(self, _: object = None) -> None:
         """One more neuron is done."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
+from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.check_words import about, effect_text, intervened, verdict
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.tui.views.meaning import Meaning
 from vlmscope.tui.widgets.lines import Span, blank, row, short, wrapped
@@ -12,6 +14,7 @@ from vlmscope.tui.widgets.page.facts import (
     HEAD,
     concepts_line,
     decided_line,
+    decisions,
     promoted_line,
     said,
     spelled,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from vlmscope.core.notebook.values import SavedExplanation
 
 CO_OCCUR = "words that co-occur, not an explanation by a model"
+_LONGEST_WORD = 40  # characters of a checked word
 _LONGEST_NOTE = 20_000  # characters that the page of meanings shows
 
 
@@ -45,9 +49,24 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     return [head if head is not None else row([subject("noted", palette)], width), *body, *blank(width)]
 
 
+def _reviews(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """What other people decided and wrote, in full."""
+    lines: list[Strip] = []
+    for review in () if meaning.entry is None else meaning.entry.reviews:
+        head = [subject(short(review.person, HEAD - 1), palette), *decisions(replace(review, note=""), palette)]
+        lines.append(row(head, width))
+        for text in review.note[:_LONGEST_NOTE].splitlines():
+            lines += _wrapped(text, palette, width)
+    return [*lines, *blank(width)] if lines else []
+
+
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     """Everything in words about the neuron: concepts, tokens, every explanation with its source."""
-    lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
+    lines = [
+        *_decided(meaning, palette, width),
+        *_reviews(meaning, palette, width),
+        concepts_line(meaning, palette, width),
+    ]
     lines.append(row([subject("", palette), (CO_OCCUR, palette.muted)], width))
     lines += blank(width)
     lines += _promoted(meaning, palette, width)
@@ -73,6 +92,8 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
         lines += _one(saved, palette, width)
         lines += _scores(meaning, saved.id, palette, width)
         lines += blank(width)
+    for check in entry.checks if entry is not None else ():
+        lines += [*_check(check.check, palette, width), *blank(width)]
     if entry is not None and len(entry.explanations) > 1:
         lines.append(row([(f"{meaning.choose_key} chooses which one leads", palette.muted)], width))
     elif not meaning.asking and (entry is None or not entry.explanations):
@@ -89,6 +110,18 @@ def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) ->
         for at, line in enumerate(wrapped(score_text(report), width - HEAD)):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines
+
+
+def _check(check: CausalCheck, palette: Palette, width: int) -> list[Strip]:
+    """A causal check: what was done, its result, its numbers; the page of checks has all of it."""
+    done = intervened(check.settings.intervention, check.settings.at)
+    head = f"checked · {short(check.word, _LONGEST_WORD)} {done} · {_time(check.created)}"
+    numbers = f"{effect_text(check)}, {about(check)}"
+    return [
+        row([(f"  {head}", palette.strong)], width),
+        *_wrapped(verdict(check), palette, width),
+        *(row([(f"  {line}", palette.muted)], width) for line in wrapped(numbers, width - 4)),
+    ]
 
 
 def _promoted(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:

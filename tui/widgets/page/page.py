@@ -9,6 +9,7 @@ from textual.strip import Strip
 from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.views.pointer import reading
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.lines import Lines, Span, beside, blank, row, wrapped
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _CHOSEN = Style(reverse=True, bold=True)
 _CACHED = 64  # pictures kept as strips: stepping back and forth decodes nothing
-_MEANING_HEAD = 3  # lines above the page of meanings
+_MEANING_HEAD = 3  # lines above the pages of meanings and of ablation
 _WORDS_MARGIN = 4  # at the right of the description, for the arrows that say how much is hidden
 
 
@@ -69,10 +70,24 @@ class Page(Lines[Scene]):
         mode, picture = view.state.mode, view.picture
         if mode is Mode.MEANING and view.meaning is not None:
             return Words(meaning_page(view.meaning, room.width, palette), 0), room.height - _MEANING_HEAD
-        if picture is None or mode in (Mode.STATISTICS, Mode.SCORE):
+        if mode is Mode.ABLATION and view.ablation is not None:
+            from vlmscope.tui.widgets.page.ablation import ablation_page
+
+            return Words(ablation_page(view.ablation, room.width, palette), 0), room.height - _MEANING_HEAD
+        if picture is None or mode in (Mode.STATISTICS, Mode.SCORE, Mode.CHECK, Mode.ABLATION):
             return Words([], 0), room.words
-        limit = picture.thresholds.T_t
-        return words(picture.tokens, picture.words, limit, palette, room.width - _WORDS_MARGIN), room.words
+        limit, pointed = picture.thresholds.T_t, None
+        if mode is Mode.POINT and view.state.pointer.on_words:
+            pointed = view.state.pointer.within(picture).token
+        return words(picture.tokens, picture.words, limit, palette, room.width - _WORDS_MARGIN, pointed), room.words
+
+    def token_by_line(self, by: int) -> int:
+        """The word that stands ``by`` lines below the one that is pointed at."""
+        picture = None if self.presented is None else self.presented[0].picture
+        if self.presented is None or picture is None:
+            return 0
+        pointed = self.presented[0].state.pointer.within(picture).token
+        return self._long(*self.presented)[0].token_by_line(pointed, by)
 
     def paint(self, view: Scene, palette: Palette) -> list[Strip]:
         width, height = self.size
@@ -94,6 +109,15 @@ class Page(Lines[Scene]):
             from vlmscope.tui.widgets.page.score import score_page
 
             lines += [*blank(width), *score_page(view, width, height - len(lines) - 1, palette)]
+        elif mode is Mode.CHECK:
+            from vlmscope.tui.widgets.page.check import check_page
+
+            lines += blank(width)
+            if view.check is not None:
+                lines += check_page(view.check, width, height - len(lines), palette)
+        elif mode is Mode.ABLATION:
+            lines.append(_picture_line(view, palette, width))
+            lines += window(*self._long(view, palette), self._scroll, palette)
         elif view.picture is None:
             lines.append(row([(view.problem.partition("\n")[0] or "…", palette.muted)], width))
         else:
@@ -102,19 +126,30 @@ class Page(Lines[Scene]):
 
     def _sample(self, view: Scene, picture: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.
-        from vlmscope.tui.widgets.page.pictures import captions, scale
+        from vlmscope.tui.widgets.page.pictures import captions, scale, with_pointer
 
         width, colour_map = room.width, view.state.colour_map
         valid = view.columns.labels.valid
         lines = [sample_line(picture, valid, palette, width), vote_line(picture, waiting(view), palette, width)]
+        if view.state.mode is Mode.POINT:
+            lines[1] = pointer_line(view, picture, palette, width)
         if view.stale:
             # The numbers are the old picture's: they go at once, the picture stays dimmed under its own address.
             lines = blank(width, 2)
         left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
         cells = room.picture[0]
+        boxes = [self._box(which, view, picture, room, palette) for which in ("origin", "activation")]
+        if view.state.mode is Mode.POINT and not view.state.pointer.on_words and not view.stale:
+            pointer = view.state.pointer.within(picture)
+            at = pointer.row, pointer.column
+            drawn = (picture.crop is not None, picture.visual is not None)
+            boxes = [
+                with_pointer(box, picture, room.picture, at, palette) if there else box
+                for box, there in zip(boxes, drawn, strict=True)
+            ]
         blocks = [
-            (self._box("origin", view, picture, room, palette), cells),
-            (self._box("activation", view, picture, room, palette), cells),
+            (boxes[0], cells),
+            (boxes[1], cells),
             (scale(room.picture[1], colour_map, palette), SCALE),
         ]
         heads: list[tuple[list[Strip], int]] = [([left], cells), ([right], cells), (blank(SCALE), SCALE)]
@@ -238,10 +273,22 @@ def votes_line(view: Scene, palette: Palette, width: int) -> Strip:
     return row(parts, width)
 
 
+def _picture_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """``sample_line`` of the page's picture, if that is there."""
+    if view.picture is None or view.stale:
+        return row([("…", palette.muted)], width)
+    return sample_line(view.picture, view.columns.labels.valid, palette, width)
+
+
 def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int) -> Strip:
     """Which picture it is."""
     parts: list[Span] = []
-    if evidence.rank is None:
+    if evidence.across is not None:
+        one = evidence.across
+        near = "random" if one.quantile is None else f"near {one.quantile:.0%}"
+        parts.append((f"panel, {one.place:.0%} are weaker", palette.strong))
+        parts.append((f" · {near} · #{evidence.sample}", palette.muted))
+    elif evidence.rank is None:
         parts.append(("your picture", palette.strong))
     else:
         parts.append((f"sample {evidence.rank + 1} of {valid}", palette.strong))
@@ -256,6 +303,19 @@ def _kind(value: float | None, threshold: float, number: int, word: str, *, abov
     if value is None:
         return f"no {ordinal(number)} {word}"
     return f"{ordinal(number)} {word} {against(value, threshold, above=above)}"
+
+
+def pointer_line(view: Scene, picture: "PictureView", palette: Palette, width: int) -> Strip:
+    """The place that is pointed at, and the neuron's value there; ``≈`` is read from 8 bits."""
+    found = reading(picture, view.state.pointer, _maximum(view))
+    parts: list[Span] = [(found.place, palette.accent)]
+    if found.norm is None or found.activation is None:
+        parts.append((f"  value: {picture.map_problem or waiting(view) or 'no map yet'}", palette.muted))
+        return row(parts, width)
+    mark = "" if found.exact else "≈"
+    value = "0 or less" if found.norm == 0 and not found.exact else f"{mark}{activation(found.activation)}"
+    parts.append((f"  activation {value} · norm {mark}{found.norm:.1f}", palette.text))
+    return row(parts, width)
 
 
 def vote_line(evidence: "PictureView", waiting: str, palette: Palette, width: int) -> Strip:

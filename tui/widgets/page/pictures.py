@@ -26,6 +26,7 @@ from vlmscope.tui.widgets.palette import Palette, style
 
 STALE = 0.6  #: how far a picture that is out of date fades into the background
 COLOURS = 96  #: of one picture: enough for the eye at this size, and few enough that styles are reused
+POINTER: RGB = (255, 0, 170)  #: of the frame around a patch: no colour map has it
 NEAR = 12  #: colours whose channels differ by no more than this are shown as one
 
 
@@ -181,6 +182,55 @@ def activation_box(
     if stale:
         image = fade(image, palette.background)
     return _centred(half_blocks(image), *size)
+
+
+def patch_rows(patch: int, patches: int, pixels: int) -> tuple[int, int]:
+    """The first pixel of a patch along one axis and the one after its last, at least one of them."""
+    first = min(patch * pixels // patches, pixels - 1)
+    return first, max((patch + 1) * pixels // patches, first + 1)
+
+
+def with_pointer(
+    strips: list[Strip],
+    evidence: PictureView,
+    size: tuple[int, int],
+    at: tuple[int, int],
+    palette: Palette,
+) -> list[Strip]:
+    """A box of ``size`` cells with a frame around the patch ``at`` this row and column of the sample's own grid."""
+    if evidence.own_layout is None:
+        return strips
+    rows, columns = evidence.own_layout.grid
+    shape = evidence.crop or Image.new("RGB", (columns * 16, rows * 16))
+    small = fit(shape, *size)
+    left, above = (size[0] - small.width) // 2, (size[1] - small.height // 2) // 2
+    x0, x1 = patch_rows(at[1], columns, small.width)
+    y0, y1 = patch_rows(at[0], rows, small.height)
+    hollow = x1 - x0 > 2 and y1 - y0 > 2
+    lines = list(strips)
+    for cell_y in range(y0 // 2, (y1 + 1) // 2):
+        cells: list[Segment] = []
+        line = lines[above + cell_y]
+        for x in range(x0, x1):
+            inside = hollow and x0 < x < x1 - 1
+            upper, lower = (y0 <= y < y1 and not (inside and y0 < y < y1 - 1) for y in (2 * cell_y, 2 * cell_y + 1))
+            (segment,) = line.crop(left + x, left + x + 1) or [Segment(" ")]
+            cells.append(_pointed(segment, upper, lower, palette))
+        start, end = left + x0, left + x1
+        lines[above + cell_y] = Strip.join([line.crop(0, start), Strip(cells), line.crop(end, line.cell_length)])
+    return lines
+
+
+def _pointed(segment: Segment, upper: bool, lower: bool, palette: Palette) -> Segment:
+    """A cell whose upper or lower pixel belongs to the frame; without colour it is reversed."""
+    look = segment.style or Style()
+    if not (upper or lower):
+        return segment
+    if palette.colourless or look.bgcolor is None:
+        return Segment(segment.text, look + Style(reverse=True))
+    over, under = look.bgcolor, look.color if segment.text == "▄" and look.color is not None else look.bgcolor
+    mark = _colour(POINTER)
+    return Segment("▄", Style(color=mark if lower else under, bgcolor=mark if upper else over))
 
 
 def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:

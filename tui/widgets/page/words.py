@@ -1,5 +1,6 @@
 """The description, every token shaded by its activation: the paper's green, or brackets and a digit without colour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,30 @@ from vlmscope.core.method.norm import TOP
 from vlmscope.tui.widgets.lines import Span, fitted, row
 from vlmscope.tui.widgets.palette import SHADES, Palette
 
+POINTED = Style(reverse=True, bold=True)  #: of the token that the user points at
 _LEAST = 0.5  # norms below this are shown as 0: without colour, brackets around every word would hide the text
 
 
 @dataclass(frozen=True)
 class Words:
-    """Lines of shaded words, and the one that holds the largest activation."""
+    """Lines of shaded words.
+
+    Attributes:
+        peak: the line that holds the largest activation, or the token that is pointed at.
+        places: line and first cell of each token.
+    """
 
     lines: list[Strip]
     peak: int
+    places: tuple[tuple[int, int], ...] = ()
+
+    def token_by_line(self, token: int, by: int) -> int:
+        """The token ``by`` lines further whose place in its line is nearest; ``token`` where there is no such line."""
+        if token >= len(self.places):
+            return token
+        line, cell = self.places[token]
+        there = [(abs(other - cell), at) for at, (own, other) in enumerate(self.places) if own == line + by]
+        return min(there)[1] if there else token
 
 
 def spell(token: str) -> str:
@@ -64,28 +80,54 @@ def _pieces(text: str, width: int) -> list[str]:
 
 
 def words(
-    tokens: tuple[str, ...], norms: NDArray[np.float32] | None, threshold: float, palette: Palette, width: int
+    tokens: tuple[str, ...],
+    norms: NDArray[np.float32] | None,
+    threshold: float,
+    palette: Palette,
+    width: int,
+    pointed: int | None = None,
 ) -> Words:
     """Lay tokens out over lines of ``width`` cells; a token that continues a word stays with it where it fits.
 
     Args:
         norms: float32 (tokens,), or None while there is no map.
         threshold: T_t; tokens above it are underlined, the same that count for the vote.
+        pointed: the token that the user points at, which is reversed.
     """
-    peak_token = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
+    peak = int(np.argmax(norms)) if norms is not None and norms.size and norms.max() > 0 else -1
+    parts = []
+    for at, token in enumerate(tokens):
+        norm = float(norms[at]) if norms is not None and at < len(norms) else None
+        spans = _parts(token, norm, threshold, palette, peak=at == peak)
+        if at == pointed:
+            spans = [(text, look + POINTED if text.strip() else look) for text, look in spans]
+        parts.append(spans)
+    return flow(tokens, parts, peak if pointed is None else pointed, width)
+
+
+def flow(tokens: Sequence[str], parts: Sequence[list[Span]], seen: int, width: int) -> Words:
+    """Lay out tokens that are spelled already.
+
+    Args:
+        tokens: as the model has them: one that begins with a blank begins a word.
+        parts: of each token, its leading blanks first.
+        seen: the token whose line is ``peak``; -1 for the first line.
+    """
     lines: list[list[Span]] = [[]]
     used, peak_line = 0, 0
-    word: list[tuple[bool, list[Span]]] = []  # tokens since the last blank: they wrap together
+    word: list[tuple[int, list[Span]]] = []  # tokens since the last blank, by number: they wrap together
+    places: list[tuple[int, int]] = []
 
     def put() -> None:
         nonlocal used, peak_line
-        size = sum(cell_len(text) for _, parts in word for text, _ in parts)
+        size = sum(cell_len(text) for _, spans in word for text, _ in spans)
         lead = len(word[0][1][0][0]) if word and word[0][1] and not word[0][1][0][0].strip() else 0
         if used and used + size > width and size - lead <= width:
             lines.append([])
             used = 0
-        for is_peak, parts in word:
-            for text, look in parts:
+        for token, spans in word:
+            places.append((len(lines) - 1, used))
+            for text, look in spans:
                 if not used and not text.strip():
                     continue  # a line does not begin with the blank it was broken at
                 for piece in _pieces(text, width):
@@ -94,17 +136,16 @@ def words(
                         used = 0
                     lines[-1].append((piece, look))
                     used += cell_len(piece)
-            if is_peak:
+            if token == seen:
                 peak_line = len(lines) - 1
         word.clear()
 
-    for at, token in enumerate(tokens):
-        norm = float(norms[at]) if norms is not None and at < len(norms) else None
+    for at, (token, spans) in enumerate(zip(tokens, parts, strict=True)):
         if word and token[:1].isspace():
             put()
-        word.append((at == peak_token, _parts(token, norm, threshold, palette, peak=at == peak_token)))
+        word.append((at, spans))
     put()
-    return Words([row(line, width) for line in lines], peak_line)
+    return Words([row(line, width) for line in lines], peak_line, tuple(places))
 
 
 def window(shown: Words, height: int, scroll: int, palette: Palette) -> list[Strip]:

@@ -1,0 +1,216 @@
+"""Passes that begin at any layer, from what a clean pass keeps; no family is named.
+
+The decoder's own code runs, called with the arguments of the clean pass made those of a larger batch; layers before the
+start hand on what was kept. So masks, positions, features that are added between layers and the final norm are the
+model's own, and the vision tower is skipped. What a model allows is checked with numbers, once for each form of its
+arguments.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmscope.core.base.callbacks import Stopped, not_cancelled
+from vlmscope.core.model.arguments import Tree, batch_axes, copied, repeated, shape_of
+from vlmscope.core.model.clean import STOPPED, CleanPass, stream
+from vlmscope.core.model.edits import Places, Row, edited
+from vlmscope.core.model.ffn import decoder_of
+from vlmscope.core.model.vlm import Inputs, Vlm
+
+#: How much of a vector's length rounding may change, over a layer or a pass.
+_ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-6, torch.float16: 0.02, torch.bfloat16: 0.05}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What a model allows, as measured.
+
+    Attributes:
+        axes: for the arguments of its decoder, as ``batch_axes`` gives them.
+        starts: for each layer, and for the final norm after the last, whether a pass may begin there.
+        adds: for each layer, whether its FFN's output is simply added to the residual stream that it gives.
+    """
+
+    axes: Tree
+    starts: tuple[bool, ...]
+    adds: tuple[bool, ...]
+
+    def start(self, layer: int) -> int | None:
+        """The last layer up to ``layer`` at which a pass may begin; None if there is none."""
+        return next((at for at in range(layer, -1, -1) if self.starts[at]), None)
+
+
+class _Reached(Exception):  # noqa: N818  # ends a pass early; it is not an error
+    pass
+
+
+class Restart:
+    """Restarts of one model. The model is held while it runs."""
+
+    def __init__(self, vlm: Vlm) -> None:
+        self._vlm = vlm
+        self._decoder = decoder_of(vlm.model)
+        self._layers: Sequence[nn.Module] = list(self._decoder.layers)
+        self._ways: dict[object, Ways | None] = {}
+
+    def ways(self, clean: CleanPass, two: Callable[[], Inputs], stopped: Stopped = not_cancelled) -> Ways | None:
+        """What the model allows with such a sample; None if nothing. Measured once: about four passes.
+
+        Args:
+            two: makes the inputs of a batch with the sample twice.
+
+        Raises:
+            Cancelled: when ``stopped`` turns true, which is read before every layer.
+        """
+        key = shape_of(clean.arguments)
+        if key not in self._ways:
+            self._ways[key] = self._measured(clean, two(), stopped)
+        return self._ways[key]
+
+    def run(
+        self,
+        clean: CleanPass,
+        ways: Ways,
+        start: int,
+        rows: Sequence[Row],
+        places: Places,
+        given: Tensor | None = None,
+        stopped: Stopped = not_cancelled,
+    ) -> Tensor:
+        """Run the layers from ``start`` on, with edits.
+
+        Args:
+            start: one of ``ways.starts``; the number of layers for the final norm alone.
+            rows: B; edits below ``start`` are not made.
+            given: the residual stream that enters ``start``, (B, T, H); None for that of the clean pass.
+
+        Returns:
+            (B, T, H), after the final norm.
+
+        Raises:
+            Cancelled: when ``stopped`` turns true, which is read before every layer.
+        """
+        if given is None and start > 0:
+            given = stream(clean.left[start - 1]).repeat(len(rows), 1, 1)
+        above = [[edit for edit in row if edit.neuron.layer >= start] for row in rows]
+        with ExitStack() as stack:
+            stack.enter_context(self._vlm.busy)
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(self._vlm.stoppable(stopped, STOPPED))
+            stack.enter_context(self._begun_at(clean, start, given))
+            stack.enter_context(edited(self._vlm.ffns, above, places))
+            args, named = repeated(clean.arguments, ways.axes, len(rows))
+            hidden: Tensor = self._decoder(*args, **named).last_hidden_state
+        return hidden
+
+    @contextmanager
+    def _begun_at(self, clean: CleanPass, start: int, given: Tensor | None) -> Iterator[None]:
+        """The layers before ``start`` do nothing while the block runs; the last of them gives ``given``."""
+        own = [layer.__dict__.get("forward") for layer in self._layers[:start]]
+        try:
+            for number, layer in enumerate(self._layers[:start]):
+                layer.forward = _giving(clean.left[number], given if number == start - 1 else None)
+            yield
+        finally:
+            for layer, forward in zip(self._layers, own, strict=False):  # accelerate has its own there
+                if forward is None:
+                    layer.__dict__.pop("forward", None)
+                else:
+                    layer.forward = forward
+
+    def _measured(self, clean: CleanPass, two: Inputs, stopped: Stopped) -> Ways | None:
+        try:
+            axes = batch_axes(clean.arguments, self._called(two))
+        except ValueError:
+            return None
+        layers = len(self._layers)
+        trial = Ways(axes, (True,) * (layers + 1), (False,) * layers)
+        one_by_one = [self._layer(clean, trial, layer, stopped) for layer in range(layers)]
+        starts = [same for same, _ in one_by_one]
+        starts.append(self._same(clean, trial, layers, stopped))
+        if not all(starts):  # a layer needs what another one hands on beside the stream: only whole passes tell
+            starts = [self._same(clean, trial, layer, stopped) for layer in range(layers + 1)]
+        return Ways(axes, tuple(starts), tuple(adds for _, adds in one_by_one)) if any(starts) else None
+
+    def _called(self, inputs: Inputs) -> Tree:
+        """What the decoder is called with."""
+        called: list[Tree] = []
+
+        def take(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            called.append((copied(args), copied(named)))
+            raise _Reached
+
+        hooked = self._decoder.register_forward_pre_hook(take, with_kwargs=True)
+        with self._vlm.busy, torch.inference_mode(), hooked, suppress(_Reached):
+            self._vlm.decode(inputs)
+        return called[0]
+
+    def _layer(self, clean: CleanPass, ways: Ways, layer: int, stopped: Stopped) -> tuple[bool, bool]:
+        """Whether a layer that begins a pass gives what it gave, and whether it adds its FFN's output.
+
+        It runs for two rows. In the second one neuron writes so much more that the stream becomes about twice as long.
+        """
+        ffn, expected = self._vlm.ffns[layer], stream(clean.left[layer])[0].float()
+        index = int(self._vlm.column_norms[layer].argmax())
+        column = ffn.down_column(index).float().to(expected.device)
+        more = expected.norm(dim=-1) / column.norm().clamp(min=1e-30)  # (T,)
+        added: list[Tensor] = []
+        left: list[Tensor] = []
+
+        def write(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            z = args[0].clone()
+            before = args[0][1, :, index].float()
+            z[1, :, index] = (before + more.to(z.device)).to(z.dtype)
+            added.append(z[1, :, index].float() - before)
+            return (z, *args[1:])
+
+        def leave(_module: nn.Module, _args: Any, out: Any) -> None:
+            left.append(copied(stream(out)))
+            raise _Reached
+
+        with self._layers[layer].register_forward_hook(leave), ffn.down.register_forward_pre_hook(write):
+            self._try(clean, ways, layer, stopped)
+        if not left or not added:
+            return False, False
+        first, second = left[0].float()
+        dtype = left[0].dtype
+        delta = added[0].to(expected.device)[:, None] * column
+        return _close(first, expected, dtype), _close(second - first, delta, dtype)
+
+    def _same(self, clean: CleanPass, ways: Ways, start: int, stopped: Stopped) -> bool:
+        """Whether a pass of two rows from ``start`` ends as the clean pass."""
+        hidden = self._try(clean, ways, start, stopped)
+        expected = clean.hidden[0].float()
+        return hidden is not None and all(_close(row.float(), expected, hidden.dtype) for row in hidden)
+
+    def _try(self, clean: CleanPass, ways: Ways, start: int, stopped: Stopped) -> Tensor | None:
+        """A pass without edits of two rows; None if it ends early."""
+        places = Places(torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool), steps=False)
+        try:
+            return self.run(clean, ways, start, [[], []], places, stopped=stopped)
+        except _Reached:
+            return None
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return None  # what a layer misses shows as any of these
+
+
+def _giving(kept: Any, given: Tensor | None) -> Callable[..., Any]:
+    """In the place of a layer's forward: gives ``given`` in the form of ``kept``, or the stream that comes in."""
+
+    def forward(*args: Any, **named: Any) -> Any:
+        out = given if given is not None else args[0] if args else named["hidden_states"]
+        return (out, *kept[1:]) if isinstance(kept, tuple) else out
+
+    return forward
+
+
+def _close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two streams (T, H) are the same at every position, but for rounding in ``dtype``."""
+    least = _ROUNDING[dtype] * expected.norm(dim=-1)
+    return bool((found - expected).norm(dim=-1).le(least).all())
