@@ -22,7 +22,7 @@ def enrichment_p(group: int, others: int, drawn: int) -> NDArray[np.float64]:
     The smaller tail is doubled, 1 at most, as in the other exact tests here.
 
     Returns:
-        float64 (drawn + 1,); 1 where k cannot occur.
+        float64 (drawn + 1,); 1 where k cannot occur, 0 for anything below 1e-308.
 
     Raises:
         ValueError: if more are drawn than there are.
@@ -32,7 +32,7 @@ def enrichment_p(group: int, others: int, drawn: int) -> NDArray[np.float64]:
     logs = log_choose(group, drawn) + log_choose(others, drawn)[::-1] - log_choose(group + others, drawn)[drawn]
     chance = np.exp(logs)
     tails = np.minimum(np.cumsum(chance), np.cumsum(chance[::-1])[::-1])
-    found: NDArray[np.float64] = np.where(chance > 0, np.minimum(2 * tails, 1.0), 1.0)
+    found: NDArray[np.float64] = np.where(np.isfinite(logs), np.minimum(2 * tails, 1.0), 1.0)
     return found
 
 

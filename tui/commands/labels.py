@@ -1,6 +1,8 @@
 """``vlmscope labels``: how many neurons have each label, by layer and in all; or which, and by what margin."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Annotated
 
 import numpy as np
@@ -9,11 +11,21 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, fragile
+from vlmscope.core.analysis.preference import NORM, Preference, Preferences, preferences
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, labels_at, of_layer, scan_statistics
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.preference import (
+    HEAD,
+    PREFERENCE_ENTRY,
+    PREFERENCE_WORDS,
+    NormOption,
+    preference_of,
+    preference_rows,
+    preference_text,
+)
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
@@ -46,6 +58,17 @@ def labels(
     only_fragile: Annotated[
         bool, typer.Option("--fragile", help="Only those whose label is fragile.", rich_help_panel=LIST)
     ] = False,
+    preference: Annotated[
+        Preference | None,
+        typer.Option(
+            "--preference",
+            parser=preference_of,
+            metavar="PREFERENCE",
+            help=f"Only those of this modality preference: {', '.join(PREFERENCE_WORDS)}.",
+            rich_help_panel=LIST,
+        ),
+    ] = None,
+    norm: NormOption = NORM,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="List no more than this.", rich_help_panel=LIST)
     ] = None,
@@ -57,13 +80,20 @@ def labels(
     A label is fragile if it changes when Tv or Tt moves by 10 %, or if it is
     a tie. Where the scan has a control, a network with random weights, its
     shares stand beside. In the list "high" marks a high-confidence label.
+
+    Where the scan has a panel, the list has each neuron's modality preference
+    beside its label: on how many samples, which the neuron has not selected,
+    the visual side, the text side, or both pass the same norm.
     """
-    if not neurons and (label is not None or only_fragile or limit is not None):
-        raise UsageError("--label, --fragile and --limit choose from a list.", "Ask for it with --neurons.")
+    only = _Wanted(label, only_fragile, preference, norm)
+    if not neurons and (only != _Wanted(None, False, None, NORM) or limit is not None):
+        raise UsageError(
+            "--label, --fragile, --preference, --norm and --limit belong to a list.", "Ask for it with --neurons."
+        )
     store = opened(scan)
     found = labels_at(store, thresholds.of(store))
     if neurons:
-        _list(store, found, label, only_fragile, limit, json)
+        _list(store, found, only, limit, json)
         return
     statistics = scan_statistics(store, found, fragile(store, found))
     if json:
@@ -143,20 +173,34 @@ def _share_row(name: str, scan: ScanStatistics) -> Text:
     return output.row(f"{name:5}{shares}{share(int(scan.high_confidence.sum())):>17}{fragile}")
 
 
-def _list(
-    store: ScanStore, labels: Labels, label: Label | None, only_fragile: bool, limit: int | None, json: bool
-) -> None:
+@dataclass(frozen=True)
+class _Wanted:
+    """Which neurons are listed; None for all. ``norm``: of the preference."""
+
+    label: Label | None
+    fragile: bool
+    preference: Preference | None
+    norm: float
+
+
+def _list(store: ScanStore, labels: Labels, only: _Wanted, limit: int | None, json: bool) -> None:
     """Write the neurons that are asked for, by address; how many are left, to stderr."""
+    asked = "--preference" if only.preference is not None else "--norm" if only.norm != NORM else ""
+    panel = store.panel_for(asked) if asked else store.panel
+    preferred = None if panel is None else preferences(store, panel, only.norm)
     firm = firmness(store, labels)
-    wanted = firm.fragile.copy() if only_fragile else np.ones(labels.label.shape, dtype=np.bool_)
-    if label is not None:
-        wanted &= labels.label == label
+    wanted = firm.fragile.copy() if only.fragile else np.ones(labels.label.shape, dtype=np.bool_)
+    if only.label is not None:
+        wanted &= labels.label == only.label
+    if preferred is not None and only.preference is not None:
+        wanted &= preferred.preference == only.preference
     addresses = np.argwhere(wanted)
     listed = addresses[:limit]
     if json:
-        output.write_json_list(ENTRY, _entries(labels, firm, listed))
+        form = ENTRY if preferred is None else {**ENTRY, "preference": PREFERENCE_ENTRY}
+        output.write_json_list(form, _entries(labels, firm, preferred, listed))
     elif len(listed):
-        output.write_lines(_entry_lines(labels, firm, [Neuron(*at) for at in listed.tolist()]))
+        output.write_lines(_entry_lines(labels, firm, preferred, [Neuron(*at) for at in listed.tolist()]))
     left = len(addresses) - len(listed)
     if left:
         note(f"and {left} more: --limit {len(addresses)}")
@@ -164,18 +208,24 @@ def _list(
         note("No neuron is like that.")
 
 
-def _entries(labels: Labels, firm: Firmness, addresses: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
-    """The values of ``ENTRY`` for each address of (n, 2), in its order; a part at a time becomes Python objects."""
+def _entries(
+    labels: Labels, firm: Firmness, preferred: Preferences | None, addresses: NDArray[np.int64]
+) -> Iterator[tuple[object, ...]]:
+    """The values of ``ENTRY`` for each address of (n, 2), in its order; a part at a time becomes Python objects.
+
+    Those of ``PREFERENCE_ENTRY`` follow where the scan has a panel.
+    """
     names = [which.word for which in Label]
     columns = (labels.high_confidence, labels.fractions, firm.margin, firm.sign_p, firm.low, firm.high, firm.fragile)
     for start in range(0, len(addresses), PART):
         layers, indices = addresses[start : start + PART].T
         which = labels.label[layers, indices].tolist()
         rows = zip(*(column[layers, indices].tolist() for column in columns), strict=True)
-        for layer, index, label, (high, shares, *rest) in zip(
-            layers.tolist(), indices.tolist(), which, rows, strict=True
+        sides = repeat((), len(layers)) if preferred is None else preference_rows(preferred, layers, indices)
+        for layer, index, label, (high, shares, *rest), more in zip(
+            layers.tolist(), indices.tolist(), which, rows, sides, strict=True
         ):
-            yield f"L{layer}/N{index}", names[label], high, *(shares if labels.valid else (None,) * 4), *rest
+            yield f"L{layer}/N{index}", names[label], high, *(shares if labels.valid else (None,) * 4), *rest, *more
 
 
 def firmness_json(firm: NeuronFirmness) -> dict[str, object]:
@@ -193,16 +243,18 @@ def p_text(p: float) -> str:
     return f"{p:.2g}" if p > 0 else "<1e-45"
 
 
-def _entry_lines(labels: Labels, firm: Firmness, neurons: list[Neuron]) -> list[Text]:
+def _entry_lines(labels: Labels, firm: Firmness, preferred: Preferences | None, neurons: list[Neuron]) -> list[Text]:
     """Aligned columns."""
     width = max(len("neuron"), *(len(str(neuron)) for neuron in neurons))
-    lines = [output.row(f"{'neuron':<{width}}  label              share  interval       margin   sign p")]
+    head = f"{'neuron':<{width}}  label              share  interval       margin   sign p"
+    lines = [output.row(head if preferred is None else f"{head}           {HEAD}")]
     for neuron in neurons:
         line = output.row(f"{neuron!s:<{width}}  ")
         output.append_label(line, labels.of(neuron), bool(labels.high_confidence[neuron.layer, neuron.index]))
         own = firm.of(neuron)
         share = "-" if own.share is None else f"{own.share:.2f}"
         line.append(f"  {share:>5}  {own.low:.2f} to {own.high:.2f}  {own.margin:>7.2f}  {p_text(own.sign_p):>7}")
-        line.append("  fragile" if own.fragile else "")
+        mark = "  fragile" if own.fragile else ""
+        line.append(mark if preferred is None else f"{mark:<9}  {preference_text(preferred.of(neuron))}")
         lines.append(line)
     return lines

@@ -14,6 +14,7 @@ from vlmscope.core.analysis.agreement import Agreement
 from vlmscope.core.analysis.check_counts import CheckCounts
 from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
+from vlmscope.core.analysis.preference import NORM
 from vlmscope.core.analysis.statistics import (
     NO_CONTROL,
     ScanStatistics,
@@ -30,6 +31,7 @@ from vlmscope.core.report.figure import FigureFormat, figure_bytes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text
+from vlmscope.tui.commands.preference import NormOption, counts_json, counts_lines, preference_counts
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
@@ -95,6 +97,7 @@ def stats(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="With --neurons, list no more neurons than this.")
     ] = None,
+    norm: NormOption = NORM,
     thresholds: LabelThresholds,
 ) -> None:
     """Shares of the labels by layer: of all neurons, and of the high-confidence ones.
@@ -128,23 +131,27 @@ def stats(
         return
     pictures = [] if figure is None else [(figure, FigureFormat.of(figure))]
     pictures += [] if png is None else [(png, FigureFormat.PNG)]
-    found, checked, agreed = [], [], []
+    found, checked, agreed, preferred = [], [], [], []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
         agreed.append(agreements_of(store))
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
         checked.append(checks_in_all(store))
+        preferred.append(preference_counts(store, norm) if not (as_csv or pictures) or json else ())
     found = named_apart(found, scans)
     for path, written in pictures:
         output.write_picture(path, figure_bytes(found, written))
     if json:
-        rows = zip(found, checked, agreed, strict=True)
-        output.write_json([as_json(scan) | _notebook_json(own, others) for scan, own, others in rows])
+        rows = zip(found, checked, agreed, preferred, strict=True)
+        output.write_json(
+            [as_json(scan) | _notebook_json(own, others) | counts_json(sides) for scan, own, others, sides in rows]
+        )
     elif as_csv:
         output.write_csv(CSV_HEAD, _csv_rows(found))
     elif not pictures:
-        output.write_lines([*as_text(found, checked), *chain.from_iterable(map(agreement_lines, agreed))])
+        lines = [*as_text(found, checked), *chain.from_iterable(map(agreement_lines, agreed))]
+        output.write_lines([*lines, *counts_lines([plain(scan.name, NAME_WIDTH) for scan in found], preferred)])
 
 
 def _notebook_json(checks: Sequence[CheckCounts], agreed: Sequence[Agreement]) -> dict[str, object]:

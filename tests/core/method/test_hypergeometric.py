@@ -43,3 +43,7 @@ def test_odds_are_symmetric_and_finite() -> None:
     assert np.exp(log_odds_ratio(np.array([6.0]), np.array([10.0]), 20, 80))[0] == pytest.approx(
         (6.5 * 76.5) / (4.5 * 14.5)
     )
+
+
+def test_what_a_float_does_not_hold_is_zero_and_not_one() -> None:
+    assert enrichment_p(1000, 100_000, 1000)[1000] == 0
