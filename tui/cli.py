@@ -27,6 +27,7 @@ from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
 from vlmscope.tui.commands.labels import labels
 from vlmscope.tui.commands.merge import merge
+from vlmscope.tui.commands.merge_notes import merge_notes
 from vlmscope.tui.commands.open import open_screen
 from vlmscope.tui.commands.related import related_
 from vlmscope.tui.commands.scan import scan
@@ -143,12 +144,27 @@ def open_(
 
 
 for panel, commands in {
-    LOOK: (open_, labels, stats, show, search, at, related_, explain, simulate, ablate, check, verdict, export),
+    LOOK: (
+        open_,
+        labels,
+        stats,
+        show,
+        search,
+        at,
+        related_,
+        explain,
+        simulate,
+        ablate,
+        check,
+        verdict,
+        merge_notes,
+        export,
+    ),
     MAKE: (scan, merge, concepts),
     HELP: (doctor,),
 }.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(grouped(command))
+        app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(grouped(command))
 app.add_typer(bench, name="bench", rich_help_panel=HELP)
 
 if __name__ == "__main__":

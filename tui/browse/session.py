@@ -300,9 +300,9 @@ class Session:
         return gather(self.store, self.state, self.answers, self.problems)
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
-        """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
+        """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
         noted = self.scene.noted
-        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.checked
+        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.unmarked
         if not self.notebook_read or marked:
             return None
         from vlmscope.core.notebook.values import Entry
