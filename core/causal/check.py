@@ -330,5 +330,5 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
     layers = {neuron.layer for neuron in job.neurons}
     sizes = {layer: sum(neuron.layer == layer for neuron in job.neurons) for layer in layers}
     if any(size > LARGE * job.store.neurons for size in sizes.values()) and len(job.neurons) > 1:
-        found.append("the set has more than a tenth of a layer: neurons to match it run short")
+        found.append("the set has more than a tenth of a layer: neurons that match it run short")
     return found

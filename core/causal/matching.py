@@ -50,20 +50,21 @@ def matched_sets(
         if len(found) == count:
             break
         drawn: list[Neuron] = []
-        for options in near:
-            free = [one for one in options if one not in drawn][:NEAREST]
-            if not free:
+        taken = np.zeros(allowed.shape, dtype=np.bool_)
+        for member, options in zip(neurons, near, strict=True):
+            free = options[~taken[member.layer, options]][:NEAREST]
+            if not free.size:
                 return list(found.values())
-            drawn.append(free[int(rng.integers(len(free)))])
+            index = int(free[rng.integers(free.size)])
+            taken[member.layer, index] = True
+            drawn.append(Neuron(member.layer, index))
         found.setdefault(frozenset(drawn), tuple(drawn))
     return list(found.values())
 
 
-def _near(written: Written, allowed: Allowed, neurons: Sequence[Neuron], member: Neuron) -> list[Neuron]:
+def _near(written: Written, allowed: Allowed, neurons: Sequence[Neuron], member: Neuron) -> NDArray[np.int64]:
     """The nearest of a member: 8, and as many more as the set has members in the layer, as others may take them."""
     layer = member.layer
     count = NEAREST + sum(other.layer == layer for other in neurons)
     wanted = max(float(written.size[layer, member.index]), LEAST)
-    return [
-        Neuron(layer, index) for index in nearest_in_ratio(written.size[layer], wanted, allowed[layer], count).tolist()
-    ]
+    return nearest_in_ratio(written.size[layer], wanted, allowed[layer], count)

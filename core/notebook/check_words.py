@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
 from vlmscope.core.notebook.check import LEVEL, CausalCheck
 
-CLAMP = "A clamp is far outside what the model meets."
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
 CLAMPED = "A clamp is far outside what the model meets."
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
@@ -154,7 +153,7 @@ def _limits(check: CausalCheck) -> list[str]:
             found.append(f"{size}: part of the difference may be size." if check.found else f"{size}.")
     intervention = _intervention(check)
     if intervention.kind is InterventionKind.CLAMP and abs(intervention.amount) > 1:
-        found.append(CLAMP)
+        found.append(CLAMPED)
     if check.note and check.p is not None:
         found.append(_sentence(check.note))
     return found

@@ -36,7 +36,7 @@ def ablation_page(view: AblationView, width: int, palette: Palette) -> list[Stri
         text, look = (view.problem, palette.warning) if view.problem else (view.doing or "…", palette.accent)
         return [row([(line, look)], width) for line in wrapped(text, width)]
     lines = [_head(view, ablation, palette, width), *blank(width)]
-    said = [line for text in notes_on(ablation, picture) for line in wrapped(text, width)]
+    said = [line for text in notes_on(ablation, [picture]) for line in wrapped(text, width)]
     if said:
         lines += [*(row([(line, palette.strong)], width) for line in said), *blank(width)]
     lines += [*description(picture, palette, width).lines, *blank(width)]
