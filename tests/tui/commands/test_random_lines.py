@@ -19,7 +19,7 @@ from vlmscope.tui.cli import app
 SEED = 20261128
 LINES = times(60, 298)
 #: What runs a model gets a device that does not exist: nothing is computed for minutes.
-RUNS_A_MODEL = ("scan", "bench", "at", "explain", "simulate")
+RUNS_A_MODEL = ("scan", "bench", "at", "explain", "simulate", "ablate", "check")
 NOWHERE = ("nowhere", "cuda:99", "", "-1")
 PATHS = ("scan", "gone", "file", "/", ".", "", "~nobody/x", "a" * 300, "x/" * 2500, "dir", "/dev/null", "pipe", "link")
 ADDRESSES = ("L0/N1", "0:1", "3.17", "L9/N9", "L0/N-1", "L/N", "L99999999999999999999/N1", "", "١:٢")
