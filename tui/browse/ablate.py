@@ -40,6 +40,7 @@ class AblateControl:
             left = self.session.state.mode is Mode.ABLATION
             mode = Mode.PICTURES if left else self.session.state.mode
             return self.session.change_state(ablating=Ablating(), mode=mode)
+        self.session.ablation_problems.clear()  # what was stopped or refused is asked again
         return self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
 
     def want(self) -> None:

@@ -129,7 +129,7 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
 def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
     filter_ = session.state.filter
-    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
+    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.checked or filter_.bookmarked
     if not by_notebook and session.state.order is not Order.SCORE:
         return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)

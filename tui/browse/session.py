@@ -173,6 +173,8 @@ class Session:
             changes |= {"stale": True, "firmness": None}
         if Mode.SCORE in (old.mode, state.mode):
             changes["score"] = self._score(state, scene.meaning)
+        if state.mode is Mode.ABLATION and old.mode is not Mode.ABLATION:
+            self.ablation_problems.clear()  # what was stopped or refused is asked again
         if Mode.CHECK in (old.mode, state.mode):
             changes["check"] = self._check(state, scene.meaning)
         changed = self.change(**changes)

@@ -96,10 +96,14 @@ async def test_what_a_left_page_asks_for_is_stopped(pictured: Path) -> None:
         assert "asking the model" in on.page
         await on.press("escape")
         await on.until(lambda: on.browse.controllers.requests.idle)
-        on.models[0].hold.set()
         await on.press("A")
+        await on.until(lambda: len(requests(on)) == 2)
+        await on.press("ctrl+c")
+        await on.until(lambda: "Stopped." in on.page)
+        on.models[0].fail = None
+        await on.press("A", "A")
         await ablated(on)
-        assert len(requests(on)) == 2
+        assert len(requests(on)) == 3
 
 
 async def test_a_failure_stands_on_the_page_and_goes_with_a_restart(pictured: Path) -> None:
@@ -243,6 +247,9 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         await on.press("C")
         assert 'L0/N2 "train"' in on.page
         assert not on.models
+        await on.type(":only checked")
+        await on.until(lambda: len(on.scene.selection) == 1)
+        assert on.scene.selection.at(0) == NEURON
 
 
 async def test_a_check_of_another_word_opens_where_it_was_asked_for(pictured: Path) -> None:
