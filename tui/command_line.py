@@ -219,7 +219,7 @@ ABLATE_WORDS = (
 )
 _ABLATE = (
     "zero, mean, x3, clamp5; at all|answer|picture; word W; "
-    "concept W, kept, tag T, neurons L3/N17 ..., neuron; caption; off"
+    "concept W [20], kept, tag T, neurons L3/N17 ..., neuron; caption; off"
 )
 
 

@@ -27,6 +27,9 @@ async def chosen_neurons(store: ScanStore, link: NotebookLink, choice: Ablating,
         named = [Neuron.parse(address) for address in choice.name.split()]
         return of_addresses([one.check_within(store.layers, store.neurons) for one in named])
     if choice.kind is SetKind.CONCEPT:
+        word, _, most = choice.name.rpartition(" ")
+        if word and most.isdecimal() and int(most):
+            return await asyncio.to_thread(of_concept, store, word, int(most))
         return await asyncio.to_thread(of_concept, store, choice.name)
 
     def read(notebook: "Notebook | None") -> "NeuronSet":

@@ -145,7 +145,7 @@ class SetKind(StrEnum):
     """Which neurons are changed together."""
 
     NEURON = "neuron"  #: the page's alone
-    CONCEPT = "concept"  #: those that have the word among their concepts
+    CONCEPT = "concept"  #: those that have the word among their concepts; a number behind it: so many, the first ones
     KEPT = "kept"  #: by verdict
     TAG = "tag"
     NEURONS = "neurons"  #: those that are named by their addresses

@@ -139,9 +139,10 @@ async def test_choices_of_the_page(pictured: Path) -> None:
         await on.type(":ablate concept train")
         await on.until(lambda: "concept train (2 neurons)" in on.page)
         assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON, Neuron(1, 2)]
+        await on.type(":ablate concept train 1")
+        await on.until(lambda: "concept train (1 neuron" in on.page)
+        assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON]
         asked = len(requests(on))
-        picture = on.scene.picture
-        assert picture is not None
         await on.type(":ablate off")
         assert on.state.ablating == Ablating()
         assert "vote " in on.page
