@@ -239,7 +239,7 @@ def test_readings_are_exact_where_a_probability_is_nearly_one(monkeypatch: pytes
     others = np.array([[np.log(np.exp(np.delete(row[k], t)).sum()) for k, t in enumerate(targets)] for row in wide])
     for most in (1, 1 << 26):  # a position at a time, and all
         monkeypatch.setattr("vlmscope.core.model.readings._NUMBERS", most)
-        found = read(lambda hidden: hidden, torch.from_numpy(logits), torch.from_numpy(targets))
+        found = read(lambda hidden: hidden.clone(), torch.from_numpy(logits), torch.from_numpy(targets))
         expected = wide[:, range(5), targets] - others
         assert np.abs(found.log_odds.numpy() - expected).max() < 1e-5
         assert np.abs(found.p.numpy() - p[:, range(5), targets]).max() < 1e-6
