@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.model.clean import Sample, clean_pass
+from vlmscope.core.model.devices import keep_freed_memory
 from vlmscope.core.model.edits import Places, edited
 from vlmscope.core.model.intervene import Interventions
 from vlmscope.core.model.readings import read
@@ -65,6 +67,7 @@ def bench_ablate(vlm: Vlm, data: Data, prompt: str, repeats: int, progress: OnPr
     Raises:
         SamplesError: if a sample cannot be used.
     """
+    keep_freed_memory()  # as the model process does
     seconds = _seconds(vlm)
     interventions = Interventions(vlm)
     samples, inputs = [], []
@@ -86,12 +89,11 @@ def bench_ablate(vlm: Vlm, data: Data, prompt: str, repeats: int, progress: OnPr
             progress("ablations", done, of)
             done += 1
             one_each = [of_layer[turn % ROWS] for of_layer in rows]
-            full[turn] += seconds(lambda s=sample, i=given, r=one_each: _full(vlm, s, i, r)) / vlm.layers
-            clean[turn] += seconds(lambda i=given: clean_pass(vlm, i))
+            full[turn] += seconds(partial(_full, vlm, sample, given, one_each)) / vlm.layers
+            clean[turn] += seconds(partial(clean_pass, vlm, given))
             for at, timed in by_layer.items():
                 for layer, of_layer in enumerate(rows):
-                    ask = lambda s=sample, r=of_layer, a=at: interventions.intervene(s, r, a)  # noqa: E731
-                    timed[turn][layer] += seconds(ask) / ROWS
+                    timed[turn][layer] += seconds(partial(interventions.intervene, sample, of_layer, at)) / ROWS
     progress("ablations", of, of)
     times = {at: np.median(timed[1:], axis=0) / len(samples) for at, timed in by_layer.items()}
     full_s, clean_s = (float(np.median(timed[1:])) / len(samples) for timed in (full, clean))
