@@ -157,7 +157,7 @@ def _label(words: list[str], state: State, usage: str) -> Command:
     return SetFilter(replace(state.filter, label=LABEL_WORDS[word]))
 
 
-_ONLY = ("explained", "scored", "bookmarked", "fragile")
+_ONLY = ("explained", "scored", "checked", "bookmarked", "fragile")
 
 
 def _only(words: list[str], state: State, usage: str) -> Command:

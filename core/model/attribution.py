@@ -17,24 +17,25 @@ from torch.utils.checkpoint import checkpoint
 
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.model.ffn import decoder_layers
-from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
+from vlmscope.core.model.arguments import copied
+from vlmscope.core.model.clean import STOPPED, CleanPass
+from vlmscope.core.model.ffn import decoder_layers, decoder_of
+from vlmscope.core.model.vlm import Encoded, Vlm
 
-_STOPPED = "The pass was stopped."
 #: Factors of the log-odds, of which the first is taken that makes no gradient infinite: small ones are 0 in float16.
 _SCALES = {torch.float16: (1024.0, 32.0, 1.0)}
 
 
 def attribution(
-    vlm: Vlm, encoded: Encoded, inputs: Inputs, token: int, stopped: Stopped = not_cancelled
+    vlm: Vlm, encoded: Encoded, clean: CleanPass, token: int, stopped: Stopped = not_cancelled
 ) -> NDArray[np.float32]:
     """The first-order effect of ablating each neuron at all positions on the log-odds of one token.
 
-    One forward and one backward pass; each layer runs once more on the way back, so that one layer's activations are
-    in memory at a time.
+    One forward and one backward pass of the decoder; each layer runs once more on the way back, so that one layer's
+    activations are in memory at a time.
 
     Args:
-        inputs: of the sample that is ``encoded``, alone. token: a place in the description's tokens.
+        clean: of the sample that is ``encoded``. token: a place in the description's tokens.
 
     Returns:
         float32 (L, F), ``-sum_t z(t) * dlo/dz(t)``.
@@ -48,9 +49,10 @@ def attribution(
     position = encoded.text.start + token
     for scale in _SCALES.get(vlm.model.dtype, (1.0,)):
         effects = torch.zeros(vlm.layers, vlm.neurons)
-        with vlm.differentiable(), _tapped(vlm, effects, stopped), vlm.stoppable(stopped, _STOPPED):
-            hidden = vlm.decode(inputs)[0, position - 1]
-            log_odds = vlm.logits.log_odds(hidden[None], encoded.input_ids[position : position + 1])
+        with vlm.differentiable(), _tapped(vlm, effects, stopped), vlm.stoppable(stopped, STOPPED):
+            arguments, named = copied(clean.arguments)  # kept tensors cannot be part of a graph
+            hidden = decoder_of(vlm.model)(*arguments, **named).last_hidden_state[:, position - 1]
+            log_odds = vlm.logits.log_odds(hidden, encoded.input_ids[position : position + 1])
             (log_odds.sum() * scale).backward()  # type: ignore[no-untyped-call]
         if bool(effects.isfinite().all()):
             break
@@ -70,7 +72,7 @@ class _Tap(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (z,), (gradient,) = ctx.saved_tensors, gradients
         effects, layer, stopped = ctx.to
-        check(stopped, _STOPPED)
+        check(stopped, STOPPED)
         effects[layer] = -(z.float() * gradient.float()).flatten(end_dim=-2).sum(dim=0).cpu()
         return gradient, None, None, None
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vlmscope.core.model.clean import Sample, Samples
     from vlmscope.core.model.intervene import Interventions
     from vlmscope.core.model.segmentation import Segmentation
-    from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
+    from vlmscope.core.model.vlm import Vlm
 
 
 #: Answers a request of the type that it stands for; long work reads ``stopped`` now and then, and raises ``Cancelled``.
@@ -137,16 +137,16 @@ class VlmEngine:
         """What the removal of each neuron does to one token's log-odds, to first order."""
         from vlmscope.core.model.attribution import attribution
 
-        encoded, inputs = self._encoded(request.sample)
-        return AttributionAnswer(attribution(self.vlm, encoded, inputs, request.token, stopped))
+        sample = self._sample(request.sample, stopped)
+        return AttributionAnswer(attribution(self.vlm, sample.encoded, sample.clean, request.token, stopped))
 
     def firing(self, request: FiringRequest, stopped: Stopped) -> FiringAnswer:
         """All neurons at one place of a sample."""
         from vlmscope.core.model.firing import firing, place_positions
 
-        encoded, inputs = self._encoded(request.sample)
-        positions = place_positions(encoded, request.visual, request.text, request.before)
-        return FiringAnswer(*firing(self.vlm, self.spec.hook, inputs, positions, stopped))
+        sample = self._sample(request.sample, stopped)
+        positions = place_positions(sample.encoded, request.visual, request.text, request.before)
+        return FiringAnswer(*firing(self.vlm, self.spec.hook, sample.clean, positions, stopped))
 
     def intervene(self, request: InterventionRequest, stopped: Stopped) -> InterventionAnswer:
         """What rows of edits do to the description's tokens."""
@@ -187,11 +187,6 @@ class VlmEngine:
         if self._samples is None:
             self._samples = Samples(self.vlm)
         return self._samples.get(sample, stopped)
-
-    def _encoded(self, sample: SampleRef) -> "tuple[Encoded, Inputs]":
-        image = load_image(Path(sample.image))
-        encoded = self.vlm.encode(sample.prompt, sample.description, image.size)
-        return encoded, self.vlm.inputs([encoded], [image])
 
     def segment(self, request: SegmentRequest, stopped: Stopped) -> SegmentAnswer:
         """Where the things are that phrases name, on the crop that the model sees."""

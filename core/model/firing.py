@@ -1,16 +1,15 @@
 """Every neuron at one place of a sample: a few visual tokens, or a few tokens of its description."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmscope.core.base.callbacks import Stopped, not_cancelled
+from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint
-from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
+from vlmscope.core.model.clean import STOPPED, CleanPass
+from vlmscope.core.model.vlm import Encoded, Vlm
 
 
 def place_positions(encoded: Encoded, visual: tuple[int, ...], text: tuple[int, ...], before: bool) -> list[int]:
@@ -35,12 +34,12 @@ def place_positions(encoded: Encoded, visual: tuple[int, ...], text: tuple[int, 
 
 
 def firing(
-    vlm: Vlm, hook: HookPoint, inputs: Inputs, positions: list[int], stopped: Stopped = not_cancelled
+    vlm: Vlm, hook: HookPoint, clean: CleanPass, positions: list[int], stopped: Stopped = not_cancelled
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """All neurons at some positions, the largest value over them, by one pass.
+    """All neurons at some positions, the largest value over them: each layer's FFN runs on these positions alone.
 
     Args:
-        inputs: of one sample. positions: in its sequence, at least one.
+        clean: of the sample. positions: in its sequence, at least one.
 
     Returns:
         float32 (L, F), the activation at the hook point; float32 (L, F), the written size ``abs(z) * norm(d)``: what
@@ -50,22 +49,12 @@ def firing(
         Cancelled: when ``stopped`` turns true, which is read before every layer.
     """
     activation, written = np.zeros((2, vlm.layers, vlm.neurons), dtype=np.float32)
-    norms = vlm.column_norms
-
-    def take(layer: int) -> Callable[[Tensor], None]:
-        def activations(taken: Tensor) -> None:
-            activation[layer] = taken[0, positions].float().amax(dim=0).cpu().numpy()
-
-        return activations
-
-    def take_written(layer: int) -> Callable[[Tensor], None]:
-        def sizes(z: Tensor) -> None:
-            written[layer] = z[0, positions].float().abs().amax(dim=0).cpu().numpy() * norms[layer]
-
-        return sizes
-
-    with vlm.stoppable(stopped, "The pass was stopped."), ExitStack() as hooks:
-        for layer, ffn in enumerate(vlm.ffns):
-            hooks.enter_context(ffn.hook(HookPoint.GATE_UP, take_written(layer)))
-        vlm.forward(inputs, {layer: take(layer) for layer in range(vlm.layers)}, hook)
-    return activation, written
+    for layer, ffn in enumerate(vlm.ffns):
+        check(stopped, STOPPED)
+        taken: list[Tensor] = []
+        with vlm.busy, torch.inference_mode(), ffn.hook(hook, taken.append), ffn.hook(HookPoint.GATE_UP, taken.append):
+            ffn.block(clean.entered[layer][:, positions])
+        active, z = (part[0].float().cpu() for part in taken)  # the hooks are called in this order, at one point too
+        activation[layer] = active.amax(dim=0).numpy()
+        written[layer] = z.abs().amax(dim=0).numpy()
+    return activation, written * vlm.column_norms

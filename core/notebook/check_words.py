@@ -6,9 +6,8 @@ A check is not an explanation, and "no effect" is a result.
 from collections.abc import Sequence
 
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
-from vlmscope.core.notebook.check import CausalCheck
+from vlmscope.core.notebook.check import LEVEL, CausalCheck
 
-CLAMP = "A clamp is far outside what the model meets."
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
 CLAMPED = "A clamp is far outside what the model meets."
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
@@ -145,6 +144,8 @@ def _limits(check: CausalCheck) -> list[str]:
     found = []
     if check.p is not None:
         found.append(f"p is this {subject}'s alone: of many that are checked, some look like this by chance.")
+        if check.beyond_all and check.least_p > LEVEL:
+            found.append(f"With so few controls {check.least_p:.0%} are beyond all by chance: more allow a smaller p.")
         directed = check.settings.control == "direction"
         if check.match is not None and not directed and not NEAR[0] <= check.match <= NEAR[1]:
             how = "less" if check.match < 1 else "more"
@@ -152,7 +153,7 @@ def _limits(check: CausalCheck) -> list[str]:
             found.append(f"{size}: part of the difference may be size." if check.found else f"{size}.")
     intervention = _intervention(check)
     if intervention.kind is InterventionKind.CLAMP and abs(intervention.amount) > 1:
-        found.append(CLAMP)
+        found.append(CLAMPED)
     if check.note and check.p is not None:
         found.append(_sentence(check.note))
     return found

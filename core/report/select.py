@@ -20,6 +20,7 @@ class NeuronChoice:
     high_confidence: bool = False  #: the label must be
     tag: str | None = None  #: one of its tags, in any spelling of capitals
     bookmarked: bool = False
+    checked: bool = False  #: it has a causal check of its own
 
 
 def chosen(
@@ -40,9 +41,12 @@ def chosen(
         NotebookError: if the notebook cannot be read.
     """
     marks = {} if notebook is None else notebook.marks()
+    checked = set() if notebook is None else set(notebook.checked_neurons())
     found = []
-    for neuron in sorted(set(marks if named is None else named)):
+    for neuron in sorted({*marks, *checked} if named is None else set(named)):
         neuron.check_within(store.layers, store.neurons)
+        if choice.checked and neuron not in checked:
+            continue
         if not _marked(marks.get(neuron, Mark()), choice):
             continue
         if choice.tag is not None and (notebook is None or not _tagged(notebook, neuron, choice.tag)):

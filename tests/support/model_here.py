@@ -23,7 +23,8 @@ A = TypeVar("A", bound=Message)
 
 
 @cache
-def _engine(name: str) -> VlmEngine:
+def engine_of(name: str) -> VlmEngine:
+    """The engine of a model, loaded once. A test that changes weights restores them, and calls ``free`` each time."""
     spec = ModelSpec(name, device="cpu")
     return VlmEngine(load(spec), spec)
 
@@ -44,7 +45,7 @@ class ModelHere:
         self.status = ModelStatus(Phase.OFF)
 
     async def ask(self, request: Request[A], lane: Lane = Lane.SCREEN) -> A:
-        engine = _engine(self.spec.name)
+        engine = engine_of(self.spec.name)
         assert engine.spec.hook is self.spec.hook
         self.status = ModelStatus(Phase.READY)
         answer = await asyncio.to_thread(_answer, engine, cast(Message, request))
@@ -56,7 +57,7 @@ class ModelHere:
         return cast(A, found)
 
     async def unload(self) -> None:
-        _engine(self.spec.name).free()
+        engine_of(self.spec.name).free()
         self.status = ModelStatus(Phase.OFF)
 
     async def close(self) -> None:

@@ -59,12 +59,14 @@ def planted(vlm: Vlm, neuron: Neuron, reads: Tensor, word: str, strength: float)
     with torch.no_grad():
         for (weights, at), new in zip(parts, (reads, reads, column), strict=True):
             weights[at] = new
+    vars(vlm).pop("column_norms", None)  # a property that is computed once
     try:
         yield
     finally:
         with torch.no_grad():
             for (weights, at), old in zip(parts, kept, strict=True):
                 weights[at] = old
+        vars(vlm).pop("column_norms", None)
 
 
 def demo_scenes() -> tuple[list[dict[str, Any]], set[str]]:

@@ -4,11 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
-from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.notebook.values import VERDICTS, Verdict
+from vlmscope.core.base.errors import Cancelled, VlmscopeError
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.asked_picture import asked_picture
 from vlmscope.tui.browse.model_link import ModelLink
@@ -21,9 +17,8 @@ from vlmscope.tui.views.state import Ablating, Mode, Pane, SetKind
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
+    from vlmscope.core.causal.sets import NeuronSet
     from vlmscope.core.notebook.notebook import Notebook
-
-ASKING = "asking the model"
 
 
 @dataclass(eq=False)
@@ -45,6 +40,7 @@ class AblateControl:
             left = self.session.state.mode is Mode.ABLATION
             mode = Mode.PICTURES if left else self.session.state.mode
             return self.session.change_state(ablating=Ablating(), mode=mode)
+        self.session.ablation_problems.clear()  # what was stopped or refused is asked again
         return self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
 
     def want(self) -> None:
@@ -77,63 +73,43 @@ class AblateControl:
 
     async def _ablate(self, key: AblationKey) -> "Ablation":
         from vlmscope.core.causal.ablation import ablate
+        from vlmscope.core.causal.trained import check_trained
         from vlmscope.core.causal.words import default_word, one_word
 
         store, choice = self.session.store, key.ablating
+        check_trained(store)
         picture = asked_picture(self.session, key.sample, self.link.allow_key)
-        neurons = await self._neurons(key)
         concepts = await asyncio.to_thread(lambda: store.concepts)
-        word = one_word(choice.word, concepts) if choice.word else default_word(concepts, neurons)
+        chosen = await self._neurons(key)
+        word = one_word(choice.word, concepts) if choice.word else chosen.word or default_word(concepts, chosen.neurons)
         return await ablate(
             store,
             self.link,
-            neurons,
+            chosen.neurons,
             [picture],
             intervention=choice.to,
             at=choice.at,
             word=word,
-            name="" if choice.kind is SetKind.NEURON else str(choice),
+            name=chosen.name,
             caption=choice.caption,
         )
 
-    async def _neurons(self, key: AblationKey) -> tuple[Neuron, ...]:
+    async def _neurons(self, key: AblationKey) -> "NeuronSet":
         """The neuron, or the set.
 
         Raises:
-            UsageError: if the set has no neurons.
+            VlmscopeError: if the set has no neurons, or cannot be read.
         """
-        if key.neuron is not None:
-            return (key.neuron,)
+        from vlmscope.core.causal.sets import of_addresses, of_concept, of_kept, of_tag
+
         store, choice = self.session.store, key.ablating
+        if key.neuron is not None:
+            return of_addresses([key.neuron])
         if choice.kind is SetKind.CONCEPT:
-            neurons = await asyncio.to_thread(self._led_by, choice.name)
-        elif choice.kind is SetKind.TAG:
-            neurons = await self.notebook.read(lambda notebook: _tagged(notebook, choice.name), ())
-        else:
-            kept = np.flatnonzero(self.session.scene.noted.verdict == VERDICTS.index(Verdict.KEEP))
-            neurons = tuple(Neuron(*divmod(int(at), store.neurons)) for at in kept)
-        if not neurons:
-            hint = {
-                SetKind.CONCEPT: "/ searches the concepts.",
-                SetKind.TAG: "Tags are case-sensitive.",
-                SetKind.KEPT: "A verdict keeps a neuron.",
-            }
-            raise UsageError(f"No neuron belongs to the set: {choice}.", hint[choice.kind])
-        return neurons
+            return await asyncio.to_thread(of_concept, store, choice.name)
 
-    def _led_by(self, word: str) -> tuple[Neuron, ...]:
-        """The neurons whose leading concept is ``word``."""
-        from vlmscope.core.causal.words import one_word
+        def read(notebook: "Notebook | None") -> "NeuronSet":
+            return of_tag(store, notebook, choice.name) if choice.kind is SetKind.TAG else of_kept(store, notebook)
 
-        concepts, neurons = self.session.store.concepts, self.session.store.neurons
-        known = one_word(word, concepts)
-        if concepts is None or known not in concepts.words:
-            return ()
-        flat = np.flatnonzero(np.asarray(concepts.word[..., 0]) == concepts.words.index(known))
-        return tuple(Neuron(*divmod(int(at), neurons)) for at in flat)
-
-
-def _tagged(notebook: "Notebook", tag: str) -> tuple[Neuron, ...]:
-    """The neurons with this tag."""
-    found = (neuron for neuron, mark in notebook.marks().items() if mark.has_tags)
-    return tuple(neuron for neuron in found if tag in notebook.entry(neuron).tags)
+        found = await self.notebook.read(read, None)
+        return read(None) if found is None else found

@@ -31,19 +31,26 @@ class CheckControl:
     model: ModelLink
 
     def show(self) -> Changed:
-        """Show the neuron's checks, and begin one if it has none; a second time, leave them.
+        """Show the neuron's checks; where they are shown already, leave them, unless there is one to make."""
+        session = self.session
+        if session.state.mode is Mode.CHECK and not self._may_begin:
+            return session.change_state(mode=Mode.PICTURES)
+        return session.change_state(mode=Mode.CHECK, pane=Pane.PAGE, check=0)
+
+    def begin_first(self) -> None:
+        """Check a neuron whose checks are shown and that has none.
 
         Raises:
-            UsageError: if no check can begin.
+            UsageError: if it has no leading concept.
         """
-        session = self.session
-        if session.state.mode is Mode.CHECK:
-            return session.change_state(mode=Mode.PICTURES)
-        changed = session.change_state(mode=Mode.CHECK, pane=Pane.PAGE, check=0)
-        entry, neuron = session.scene.entry, session.state.neuron
-        if entry is not None and entry.neuron == neuron and not entry.checks and not self.running.at:
+        if self.session.state.mode is Mode.CHECK and self._may_begin:
             self.begin("")
-        return changed
+
+    @property
+    def _may_begin(self) -> bool:
+        entry = self.session.scene.entry
+        known = entry is not None and entry.neuron == self.session.state.neuron
+        return known and entry is not None and not entry.checks and not self.running.at
 
     def begin(self, word: str) -> None:
         """Check the page's neuron on ``word``; empty: on its leading concept.
@@ -53,11 +60,13 @@ class CheckControl:
         Raises:
             UsageError: if something is being checked already, or ``word`` is not a word.
         """
+        from vlmscope.core.causal.trained import check_trained
         from vlmscope.core.causal.words import default_word, one_word
         from vlmscope.core.notebook.check import CheckSettings
 
         if self.running.at:
             raise UsageError("Something is being checked already.", f"{STOP_KEY} stops it.")
+        check_trained(self.session.store)
         state, concepts = self.session.state, self.session.scene.columns.concepts
         neuron = state.neuron
         wanted = one_word(word, concepts) if word else default_word(concepts, (neuron,))

@@ -13,7 +13,7 @@ from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
 from vlmscope.tui.views.score import list_score_of
-from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane
+from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, SetKind
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
@@ -121,14 +121,15 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
     if session.texts is not None:
         session.texts.put(entry)
+    session.forget_ablations(lambda key: key.ablating.kind in (SetKind.KEPT, SetKind.TAG))
     noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry), bool(entry.checks))
-    return _refresh_list(session, noted) | show_entry(session, entry)
+    return _refresh_list(session, noted) | show_entry(session, entry) | session.refresh_ablation()
 
 
 def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
     filter_ = session.state.filter
-    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
+    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.checked or filter_.bookmarked
     if not by_notebook and session.state.order is not Order.SCORE:
         return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)

@@ -76,10 +76,10 @@ class BrowseScreen(Screen[None]):
         self._up = up
         self.config = config
         self.pace = pace
-        ids = ("explain", "writes", "choose", "score")
-        explain, promoted, choose, score = (keys.keys_of(name, config.keys)[0] for name in ids)
+        ids = ("explain", "writes", "choose", "score", "check")
+        asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
-        self.session = Session(store, start, name, colour_map, AskKeys(explain, promoted, choose, score))
+        self.session = Session(store, start, name, colour_map, asks)
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
@@ -347,7 +347,7 @@ class BrowseScreen(Screen[None]):
         if state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
-        elif state.own is not None:
+        elif state.own is not None and not state.mode.asks:
             self.show(self.controllers.model.leave_image())
         elif state.mode is not Mode.PICTURES:
             self.show(self.session.change_state(mode=Mode.PICTURES))
@@ -379,6 +379,7 @@ class BrowseScreen(Screen[None]):
 
     def action_check(self) -> None:
         self.show(self.controllers.check.show())
+        self.controllers.check.begin_first()
 
     async def action_related(self) -> None:
         await self.ask(self.controllers.point.related())

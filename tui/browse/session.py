@@ -19,6 +19,8 @@ from vlmscope.core.method.labels import Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
+from vlmscope.tui.views.ablation import AblationView
+from vlmscope.tui.views.check import CheckView, check_view
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.meaning import Meaning, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 ANSWERS = 256  #: maps from the model that are kept
 ABLATIONS = 256  #: ablations that are kept
+ASKING = "asking the model …"
 PROMOTED = 24  #: tokens asked for on either side: many are one word in several spellings
 MapKey = tuple[Neuron, int | None, str]  #: a neuron on a sample, or on the user's own picture
 
@@ -62,6 +65,7 @@ class AskKeys:
     promoted: str = "w"
     choose: str = "c"
     score: str = "s"
+    check: str = "C"
 
 
 def count(labels: Labels) -> LayerCounts:
@@ -169,6 +173,10 @@ class Session:
             changes |= {"stale": True, "firmness": None}
         if Mode.SCORE in (old.mode, state.mode):
             changes["score"] = self._score(state, scene.meaning)
+        if state.mode is Mode.ABLATION and old.mode is not Mode.ABLATION:
+            self.ablation_problems.clear()  # what was stopped or refused is asked again
+        if Mode.CHECK in (old.mode, state.mode):
+            changes["check"] = self._check(state, scene.meaning)
         changed = self.change(**changes)
         return changed | self.refresh_ablation() if Mode.ABLATION in (old.mode, state.mode) else changed
 
@@ -231,6 +239,7 @@ class Session:
             entry=entry,
             meaning=meaning,
             score=self._score(self.state, meaning),
+            check=self._check(self.state, meaning),
         )
         return changed | self.refresh_ablation()
 
@@ -248,10 +257,16 @@ class Session:
 
     def refresh_ablation(self) -> Changed:
         """Show the ablation of the page's neuron and picture, if it is there."""
+        old = self.scene.ablation
+        if self.state.mode is not Mode.ABLATION:
+            return Changed.NOTHING if old is None else self.change(ablation=None)
         key = self.ablation_key
         found = None if key is None else self.ablations.get(key)
         problem = "" if key is None else self.ablation_problems.get(key, "")
-        return self.change(ablation=found, ablation_problem=problem)
+        if old is not None and old.ablation is found and old.problem == problem:
+            return Changed.NOTHING
+        doing = "" if found is not None or problem else ASKING
+        return self.change(ablation=AblationView(found, 0, problem, doing, self._keys.check))
 
     def forget_problems(self) -> bool:
         """Forget why the model has no answers, which may be another reason now; False where there is none."""
@@ -322,12 +337,18 @@ class Session:
         if self.scene.stale or self.scene.meaning is None:
             return changed
         meaning = self._meaning(self.scene.entry)
-        return changed | self.change(meaning=meaning, score=self._score(self.state, meaning))
+        score, check = self._score(self.state, meaning), self._check(self.state, meaning)
+        return changed | self.change(meaning=meaning, score=score, check=check)
 
     def _score(self, state: State, meaning: Meaning | None) -> ScoreView | None:
         if state.mode is not Mode.SCORE or meaning is None or meaning.entry is None:
             return None
         return score_view(meaning.entry, self.outcomes, state.score, state.example, self.store)
+
+    def _check(self, state: State, meaning: Meaning | None) -> CheckView | None:
+        if state.mode is not Mode.CHECK or meaning is None or meaning.neuron != state.neuron:
+            return None
+        return check_view(meaning.entry, state.check, meaning.asking, self._keys.check)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
@@ -383,8 +404,7 @@ _DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.meaning),
         id(scene.score),
         id(scene.ablation),
-        scene.ablation_problem,
-        scene.state.check,
+        id(scene.check),
         # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
         scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
         scene.state.neuron,

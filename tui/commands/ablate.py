@@ -10,17 +10,17 @@ import typer
 
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
-from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
+from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, Ablation
+from vlmscope.core.causal.ablation import Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
+from vlmscope.core.causal.ablation_words import notes_on
 from vlmscope.core.causal.check import DEFAULTS, check, check_settings
 from vlmscope.core.causal.pictures import Described, of_answer, pick
 from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_kept, of_tag
 from vlmscope.core.causal.trained import check_trained
 from vlmscope.core.causal.words import check_present
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
-from vlmscope.core.notebook.check_words import CLAMPED
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks
 from vlmscope.core.worker.messages import DescribeRequest, ModelSpec
@@ -31,6 +31,7 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.causal_options import (
     CONTROL,
     CONTROLS_HELP,
+    MOST_CONTROLS,
     AtOption,
     ControlOption,
     SeedOption,
@@ -129,7 +130,9 @@ def ablate(
     caption: Annotated[bool, typer.Option("--caption", help="Let the model describe the picture, too.")] = False,
     controls: Annotated[
         int | None,
-        typer.Option("--controls", min=1, help=CONTROLS_HELP, rich_help_panel=CONTROL, show_default=False),
+        typer.Option(
+            "--controls", min=1, max=MOST_CONTROLS, help=CONTROLS_HELP, rich_help_panel=CONTROL, show_default=False
+        ),
     ] = None,
     control: ControlOption = "neurons",
     seed: SeedOption = 0,
@@ -250,13 +253,11 @@ def _report(ablation: Ablation | None, found: CausalCheck | None, as_json: bool,
 
 
 def _note_ablation(ablation: Ablation, notes: Notes) -> None:
-    """What stderr adds: silence, a clamp's size, a word of several tokens or of none."""
-    if ablation.intervention.kind is InterventionKind.CLAMP and abs(ablation.intervention.amount) > 1:
-        notes.write(CLAMPED)
+    """What stderr adds: that nothing changes, what a clamp is, a word of several tokens or of none."""
+    for text in notes_on(ablation, ablation.pictures):
+        notes.write(text)
     if ablation.word and all(picture.word is None for picture in ablation.pictures):
         notes.write(f"{ablation.word} is in none of these descriptions: no word is marked")
-    if ablation.silent:
-        notes.write(f"{ablation.subject}: {NOTHING_TO_REMOVE}")
     for picture in ablation.pictures:
         if picture.word is not None and picture.word_tokens > 1:
             token = picture.word.token.strip()

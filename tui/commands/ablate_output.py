@@ -20,9 +20,30 @@ def ablation_lines(ablation: Ablation) -> list[Text]:
     head = output.row()
     head.append(ablation.subject, style="bold")
     head.append(f" {words.intervened(str(ablation.intervention), ablation.at)}")
-    lines = [head]
+    lines = [head, *(output.row(f"  {line}") for line in summary(ablation))]
     for picture in ablation.pictures:
         lines += [output.row(), *_picture_lines(picture)]
+    return lines
+
+
+def summary(ablation: Ablation) -> list[str]:
+    """Of several pictures: the word's mean change, how often it is still said, and what else is lost."""
+    read = [(one, one.word) for one in ablation.pictures]
+    found = [word for _, word in read if word is not None]
+    lines = []
+    if len(read) > 1 and found:
+        mean = sum(word.change for word in found) / len(found)
+        first, after = sum(word.first for word in found), sum(word.first_after for word in found)
+        lines.append(
+            f"{plain(ablation.word, TOKEN)} {words.signed(mean)} over {len(found)} pictures; "
+            f"first choice on {first}, {after} with the intervention"
+        )
+    captions = [one.caption for one, _ in read if one.caption is not None]
+    if len(captions) > 1:
+        others, lost = sum(len(one.others) for one in captions), sum(len(one.lost) for one in captions)
+        had, has = sum(one.had_word for one in captions), sum(one.has_word for one in captions)
+        named = f"captions with the word: {had}, {has} with the intervention; " if ablation.word else ""
+        lines.append(f"{named}other concept words kept: {others - lost} of {others}")
     return lines
 
 

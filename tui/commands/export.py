@@ -42,6 +42,9 @@ def export(
         str | None, typer.Option("--tag", metavar="TAG", help="With this tag.", rich_help_panel=WHICH)
     ] = None,
     bookmarked: Annotated[bool, typer.Option("--bookmarked", help="With a bookmark.", rich_help_panel=WHICH)] = False,
+    checked: Annotated[
+        bool, typer.Option("--checked", help="With a causal check of its own.", rich_help_panel=WHICH)
+    ] = False,
     neurons: Annotated[
         list[str] | None,
         typer.Option("--neuron", metavar="ADDRESS", help="Such as L3/N17; may be repeated.", rich_help_panel=WHICH),
@@ -61,18 +64,18 @@ def export(
     """Write a report on the neurons that were kept.
 
     The report is DIR/report.md with its pictures, or DIR/report.json. Without
-    --verdict, --tag, --bookmarked or --neuron it is on those with the verdict
-    keep.
+    --verdict, --tag, --bookmarked, --checked or --neuron it is on those with
+    the verdict keep.
     """
     named = [Neuron.parse(address) for address in neurons] if neurons else None
     if verdict is not None and verdict not in VERDICTS:
         raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
     if tag is not None and not tag.strip():
         raise UsageError("--tag is empty.", "Name one of your tags.")
-    if verdict is None and tag is None and not bookmarked and named is None:
+    if verdict is None and tag is None and not (bookmarked or checked) and named is None:
         verdict = Verdict.KEEP.value
     verdicts = None if verdict is None else VERDICTS[verdict]
-    choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked)
+    choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked, checked)
     if form not in FORMATS:
         raise UsageError(f"--format is {form!r}, not a format of reports.", f"Formats: {', '.join(FORMATS)}.")
     if samples < 0:
@@ -103,7 +106,7 @@ def export(
 
 def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:
     """Why there is nothing to report, and what to do."""
-    if named is None and (notebook is None or not notebook.marks()):
+    if named is None and (notebook is None or not (notebook.marks() or notebook.checked_neurons())):
         what = "Nothing was noted on this scan yet"
     elif choice == NeuronChoice(verdicts=VERDICTS[Verdict.KEEP]):
         what = "No neuron of this scan is kept"
@@ -112,5 +115,5 @@ def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebo
     return ReportError(
         f"{what}: there is nothing to report.",
         f"Decide on the screen with the keys 1 to 4, or: vlmscope verdict {scan} L3/N17 keep\n"
-        "Others than the kept ones: --verdict any, --bookmarked, --tag TAG or --neuron ADDRESS.",
+        "Others than the kept ones: --verdict any, --bookmarked, --checked, --tag TAG or --neuron ADDRESS.",
     )

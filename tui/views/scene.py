@@ -10,6 +10,8 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import ModelStatus, Phase
+from vlmscope.tui.views.ablation import AblationView
+from vlmscope.tui.views.check import CheckView
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
@@ -18,7 +20,6 @@ from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
 
 if TYPE_CHECKING:
-    from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
 
@@ -63,8 +64,7 @@ class Scene:
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
-        ablation: of the page's neuron or set on its picture; None where it is not there (yet).
-        ablation_problem: why it will not be there.
+        ablation, check: what the pages of these modes show; None on other pages.
         status: the model's.
         asking: whether the page waits for an answer of the model.
         working: whether something is running that can be stopped.
@@ -93,8 +93,8 @@ class Scene:
     entry_problem: str = ""
     meaning: Meaning | None = None
     score: ScoreView | None = None
-    ablation: "Ablation | None" = None
-    ablation_problem: str = ""
+    ablation: AblationView | None = None
+    check: CheckView | None = None
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)
     asking: bool = False
     working: bool = False

@@ -68,6 +68,7 @@ class Filter:
     verdict: Decided | None = None
     explained: bool = False
     scored: bool = False
+    checked: bool = False
     bookmarked: bool = False
     fragile: bool = False
     layers: tuple[int, int] | None = None
@@ -91,7 +92,7 @@ class Filter:
             self.label.word if self.label is not None else "",
             "high-confidence" if self.high_confidence else "",
             self.verdict or "",
-            *(name for name in ("explained", "scored", "bookmarked", "fragile") if getattr(self, name)),
+            *(name for name in ("explained", "scored", "checked", "bookmarked", "fragile") if getattr(self, name)),
         ]
         return " ".join(word for word in words if word) or "all"
 
@@ -107,6 +108,11 @@ class Mode(StrEnum):
     ABLATION = "ablation"
     CHECK = "check"
     POINT = "point"
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks something of the picture: then it is left before the user's own picture is."""
+        return self in (Mode.ABLATION, Mode.CHECK, Mode.POINT)
 
 
 class Pane(StrEnum):
@@ -139,7 +145,7 @@ class SetKind(StrEnum):
     """Which neurons are changed together."""
 
     NEURON = "neuron"  #: the page's alone
-    CONCEPT = "concept"  #: those that the word leads
+    CONCEPT = "concept"  #: those that have the word among their concepts
     KEPT = "kept"  #: by verdict
     TAG = "tag"
 
@@ -161,10 +167,6 @@ class Ablating:
     kind: SetKind = SetKind.NEURON
     name: str = ""
     caption: bool = False
-
-    def __str__(self) -> str:
-        """The set of neurons, as the page names it."""
-        return f"{self.kind} {self.name}".strip()
 
 
 PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
@@ -16,13 +17,15 @@ from tests.support.families import make_pictures
 from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import HookPoint, Neuron
+from vlmscope.core.model.attribution import attribution
 from vlmscope.core.model.checkpoint import try_out
 from vlmscope.core.model.clean import Sample, clean_pass
 from vlmscope.core.model.encode import Encoded
+from vlmscope.core.model.firing import firing
 from vlmscope.core.model.intervene import Interventions
 from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
-from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.vlm import Inputs, Vlm
 from vlmscope.core.worker.interventions import InterventionAnswer
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.__main__ import main
@@ -78,12 +81,20 @@ def test_a_spread_model_gives_the_same(name: str, folder: Path, whole: Vlm, tmp_
     usual, changed = (intervened(vlm, one, picture, rows).changes for vlm in (whole, spread))
     np.testing.assert_allclose(changed, usual, rtol=1e-4, atol=1e-5)
     assert np.abs(usual).max(axis=1).min() > 1e-4
+    expected, found = (measured(vlm, one, inputs) for vlm in (whole, spread))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
     assert spread.describe([picture], spread.prompt("What?")) == whole.describe([picture], whole.prompt("What?"))
 
 
 def intervened(vlm: Vlm, encoded: Encoded, picture: Image.Image, rows: Sequence[Sequence[Edit]]) -> InterventionAnswer:
     sample = Sample(picture, encoded, clean_pass(vlm, vlm.inputs([encoded], [picture])))
     return Interventions(vlm).intervene(sample, rows, Positions.ALL)
+
+
+def measured(vlm: Vlm, encoded: Encoded, inputs: Inputs) -> NDArray[np.float32]:
+    """The effects of all neurons on a token, and their activations and written sizes at two positions: (3, L, F)."""
+    clean = clean_pass(vlm, inputs)
+    return np.stack([attribution(vlm, encoded, clean, 1), *firing(vlm, HookPoint.GATE, clean, [3, 7])])
 
 
 def test_activations_are_brought_to_where_the_scan_keeps_its_state(whole: Vlm, monkeypatch: pytest.MonkeyPatch) -> None:

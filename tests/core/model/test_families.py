@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.activations import ACT2FN
 
-from tests.support.ablating import log_odds, scaled
 from tests.support.families import FAMILIES, LAYERS, NEURONS, REFUSED, SCANNED, SHAPES, make_pictures
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.options import written_options
 from vlmscope.core.data.samples import read_data
-from vlmscope.core.model.attribution import attribution
 from vlmscope.core.model.ffn import FfnKind
-from vlmscope.core.model.firing import firing, place_positions
 from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Encoded, Hook, Vlm
 from vlmscope.core.scan.scan import scan
@@ -168,34 +165,6 @@ def test_a_scan_keeps_the_largest_activations_of_each_sample(
         for tokens, name in ((one.visual, "visual"), (np.arange(one.text.start, one.text.stop), "text")):
             _compare(store, index, values[:, tokens].astype(np.float64), name, CLOSE * scale)
     _shown(out, store, capsys)
-
-
-def test_effects_are_the_slopes_of_the_log_odds(loaded: Loaded) -> None:
-    """Against finite differences: the neurons' columns 5 % longer and 5 % shorter."""
-    vlm, encoded, token = loaded.vlm, loaded.encoded[1], 4
-    inputs = vlm.inputs([encoded], make_pictures(PICTURES)[1:2])
-    effects = attribution(vlm, encoded, inputs, token)
-    for layer in range(vlm.layers):
-        neuron = Neuron(layer, int(np.abs(effects[layer]).argmax()))
-        ends = []
-        for factor in (1.05, 0.95):
-            with scaled(vlm, neuron, factor):
-                ends.append(log_odds(vlm, encoded, inputs, token))
-        slope = (ends[0] - ends[1]) / 0.1
-        assert effects[layer, neuron.index] == pytest.approx(-slope, abs=0.03 * float(np.abs(effects).max()))
-    assert np.abs(effects).max() > 2e-4  # well above what float32 loses
-
-
-def test_all_neurons_at_a_place_are_the_activations_there(loaded: Loaded) -> None:
-    vlm, encoded = loaded.vlm, loaded.encoded[0]
-    inputs = vlm.inputs([encoded], make_pictures(PICTURES)[:1])
-    positions = place_positions(encoded, (0, 2), (), False)
-    activation, written = firing(vlm, HookPoint.GATE, inputs, positions)
-    places = encoded.visual[[0, 2]]
-    assert np.array_equal(activation, loaded.activations([0])[0][:, places].max(axis=1))
-    z = np.abs(loaded.activations([0], HookPoint.GATE_UP)[0][:, places]).max(axis=1)
-    lengths = [[float(ffn.down_column(index).norm()) for index in range(NEURONS)] for ffn in vlm.ffns]
-    assert np.allclose(written, z * np.array(lengths), rtol=1e-5)
 
 
 def _compare(store: ScanStore, index: int, values: NDArray[np.float64], name: str, close: float) -> None:

@@ -4,17 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.support.ablating import log_odds, without
 from tests.support.encoding import encoded_sample
 from tests.support.planted import demo_scenes, naming, planted, saying
+from vlmscope.core.analysis.pointing import Rule, point_at_all
 from vlmscope.core.base.demo import DEMO, demo_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import load_image
+from vlmscope.core.method.place import token_place
 from vlmscope.core.model.attribution import attribution
+from vlmscope.core.model.clean import clean_pass
 from vlmscope.core.model.load import load
 from vlmscope.core.model.vlm import Encoded, Inputs, Vlm
+from vlmscope.core.store.reader import open_scan
 from vlmscope.core.worker.messages import ModelSpec
 
 WORD, NEURON = "apple", Neuron(4, 100)
@@ -49,11 +54,18 @@ def ground() -> Ground:
 def test_a_planted_neuron_is_found(ground: Ground, strength: float, least: float) -> None:
     vlm = ground.vlm
     with planted(vlm, NEURON, ground.reads, WORD, strength):
-        effects = np.mean([attribution(vlm, *sample) for sample in ground.samples], axis=0)
+        effects = np.mean([effects_on(vlm, *sample) for sample in ground.samples], axis=0)
         assert np.unravel_index(effects.argmin(), effects.shape) == (NEURON.layer, NEURON.index)
-        planted_change, *others = (changed(ground, Neuron(NEURON.layer, NEURON.index + step)) for step in range(4))
+        store, place = open_scan(DEMO), token_place(ground.samples[0][2:], WORD)
+        found = point_at_all(store, store.stored_labels(), None, place, Rule.EFFECT, None, None, effects, limit=3)
+        assert found.neurons[0].neuron == NEURON
+        planted_change, *others = (changed(ground, Neuron(NEURON.layer, NEURON.index + step)) for step in range(2))
     assert planted_change < least
     assert np.abs(others).max() < 0.02
+
+
+def effects_on(vlm: Vlm, encoded: Encoded, inputs: Inputs, token: int) -> NDArray[np.float32]:
+    return attribution(vlm, encoded, clean_pass(vlm, inputs), token)
 
 
 def changed(ground: Ground, neuron: Neuron) -> float:

@@ -64,7 +64,9 @@ def test_an_effect_beyond_all_controls() -> None:
     assert words.short_verdict(lower) == "beyond all 39 (p 0.05)"
     higher = check(NEURON, effect=0.3)
     assert words.notes(higher)[0] == "Without it the model is surer of the word: it holds it back."
-    assert words.verdict(of(-1.0, [0.0] * 19, 0.1)) == "Beyond all 19 matched neurons (p 0.1, the least there can be)."
+    few = of(-1.0, [0.0] * 19, 0.1)
+    assert words.verdict(few) == "Beyond all 19 matched neurons (p 0.1, the least there can be)."
+    assert words.notes(few)[-1] == "With so few controls 10% are beyond all by chance: more allow a smaller p."
 
 
 def test_an_effect_beyond_most_of_many_controls() -> None:

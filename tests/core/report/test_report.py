@@ -169,6 +169,19 @@ def test_checks_of_a_neuron_and_of_its_sets(store: ScanStore, notebook: Notebook
     assert neuron_markdown(store, notebook.entry(neuron), neuron, OWN).count("Causal check") == 1
 
 
+def test_checked_neurons_can_be_chosen(store: ScanStore, notebook: Notebook) -> None:
+    alone, kept = Neuron(3, 2), KEPT[0]
+    before = chosen(store, notebook, OWN, NeuronChoice())
+    assert chosen(store, notebook, OWN, NeuronChoice(checked=True)) == ()
+    notebook.add_check(check(alone))
+    notebook.add_check(check(kept))
+    notebook.add_check(check(KEPT[1], Neuron(3, 4), name="kept"))
+    assert chosen(store, notebook, OWN, NeuronChoice(checked=True)) == (kept, alone)
+    assert chosen(store, notebook, OWN, NeuronChoice((Verdict.KEEP,), checked=True)) == (kept,)
+    assert chosen(store, notebook, OWN, NeuronChoice()) == tuple(sorted((*before, alone)))
+    assert chosen(store, None, OWN, NeuronChoice(checked=True), [alone]) == ()
+
+
 def test_the_promoted_tokens_are_those_that_the_screen_keeps() -> None:
     assert PROMOTED == ASKED
 

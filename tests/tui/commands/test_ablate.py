@@ -97,6 +97,17 @@ def test_the_text_marks_the_word_and_lists_the_largest_changes(
     assert "silent" not in err
 
 
+@pytest.mark.usefixtures("model")
+def test_several_pictures_are_summed_up(capsys: Capture, store: ScanStore) -> None:
+    out, _ = ablated(capsys, store, "L1/N2", "--samples", "3", "--caption")  # dog
+    lines = out.splitlines()
+    assert lines[1].startswith("  dog ") and lines[1].endswith(
+        " over 3 pictures; first choice on 3, 3 with the intervention"
+    )
+    assert lines[2] == "  captions with the word: 3, 0 with the intervention; other concept words kept: 3 of 3"
+    assert as_json(capsys, store, "L1/N8")["word"] is None  # no concept leads it
+
+
 def test_repeated_words_of_a_caption_are_counted() -> None:
     change = caption_change("A dog.", f"A dog{' cat' * 300} cat.", {"dog"}, "")
     picture = AblatedPicture(None, "own.png", (), None, 0, (), change)
@@ -170,7 +181,7 @@ def test_silence_is_told(capsys: Capture, store: ScanStore, model: LinearProcess
     model.z[NEURON] = 0
     out, err = ablated(capsys, store, "L1/N3")
     assert "KL 0 over the description" in out
-    assert "L1/N3: it is silent here: nothing to remove" in err
+    assert "It is silent here: nothing to remove." in err and "Nothing changes" not in err
 
 
 @pytest.mark.usefixtures("model")

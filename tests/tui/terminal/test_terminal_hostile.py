@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vlmscope.core.store.synthetic
+from tests.support.checks import check, picture
 from tests.support.report_parts import explanation
 from tests.support.terminal import Terminal
 from vlmscope.core.base.neuron import Neuron
@@ -39,6 +40,8 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             notebook.add_explanation(neuron, replace(explanation(f"api{ATTACK}"), model=f"model{ATTACK}"))
             notebook.add_explanation(neuron, explanation(f"own{ATTACK}", Source.USER))
             notebook.add_failure(neuron, FailedExplanation(f"reason{ATTACK}", True, f"m{ATTACK}", "2026-01-01"))
+            names = {"word": f"checked{ATTACK}", "note": f"note{ATTACK}", "created": f"now{ATTACK}"}
+            notebook.add_check(check(neuron, pictures=(picture(image=f"seen{ATTACK}"),) * 3, **names))
             notebook.set_note(neuron, f"noted{ATTACK}\nsecond{ATTACK}")
     with sqlite3.connect(path) as db:
         db.execute("UPDATE tags SET tag = ?", (f"tagged{ATTACK}",))
@@ -53,6 +56,8 @@ def test_no_escape_sequence_reaches_the_terminal(stranger: Path) -> None:
     steps = [
         ("", "▸    0"),
         ("", "The notebook beside the scan"),
+        ("e", "reason ]52;c;UFdO"),
+        ("\x1b", "checked   checked ]52;c;UFdO"),
         ("e", "reason ]52;c;UFdO"),
         ("e", "sample 1 of 4"),
         ("i", "esc saves"),

@@ -14,7 +14,7 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.causal.ablation import AblatedPicture, Ablation, OtherWord, TokenChange
 from vlmscope.core.causal.captions import caption_change
 from vlmscope.tui.views.ablation import AblationView
-from vlmscope.tui.widgets.page.ablation import SILENT, ablation_page, description
+from vlmscope.tui.widgets.page.ablation import ablation_page, description
 from vlmscope.tui.widgets.palette import Palette, make_palette
 
 TOKENS = (" There", " is", " a", " red", " sh", "irt", " and", " a", " dog", ".")
@@ -60,14 +60,14 @@ def test_every_token_has_its_change(coloured: Palette) -> None:
         "others    dog -0.020",
         "rest      KL 0.38 over the description",
         "",
-        "largest changes      log-odds              p      KL  first choice",
-        "sh                      -2.90    1.00 → 0.90    0.29  yes → no",
-        "and                     +0.40    1.00 → 0.99    0.04  yes",
-        "red                     -0.30    1.00 → 0.99    0.03  yes",
-        "irt                     -0.10    1.00 → 0.99    0.01  yes",
-        "a                      -0.020    1.00 → 0.99   2e-03  yes",
-        "dog                    -0.020    1.00 → 0.99   2e-03  yes",
-        "is                     +0.010    1.00 → 0.99   1e-03  yes",
+        "largest changes      log-odds                 p      KL  first choice",
+        "sh                      -2.90       1.00 → 0.90    0.29  yes → no",
+        "and                     +0.40       1.00 → 0.99    0.04  yes",
+        "red                     -0.30       1.00 → 0.99    0.03  yes",
+        "irt                     -0.10       1.00 → 0.99    0.01  yes",
+        "a                      -0.020       1.00 → 0.99   2e-03  yes",
+        "dog                    -0.020       1.00 → 0.99   2e-03  yes",
+        "is                     +0.010       1.00 → 0.99   1e-03  yes",
         "",
         "Whether matched neurons do as much: C checks it.",
     ]
@@ -97,7 +97,7 @@ def test_nothing_is_a_result() -> None:
     assert nothing in text_of(still) and "largest changes" not in text_of(still)
     assert nothing not in text_of(ABLATION)
     silent = text_of(replace(still, silent=True))
-    assert SILENT in silent and nothing not in silent
+    assert "It is silent here: nothing to remove." in silent and nothing not in silent
     assert "without them" in text_of(replace(still, name="kept"))
     assert nothing not in text_of(replace(still, intervention=Intervention.parse("x3")))
     assert "A clamp is far outside" in text_of(replace(still, intervention=Intervention.parse("clamp 5")))

@@ -38,9 +38,9 @@ def test_all_of_a_check_fits_into_a_small_terminal() -> None:
         "less the controls' mean: 95 % -4.20 to -1.90",
         "controls write 0.98x as much",
         "",
-        "picture              change  controls             p    others      KL      first",
+        "picture          change  controls                 p    others      KL      first",
         *(
-            f"#{at} {at}.jpg {value:>18}    +0.010   0.97 → 0.61    -0.020    0.21        yes"
+            f"#{at} {at}.jpg {value:>14}    +0.010       0.97 → 0.61    -0.020    0.21        yes"
             for at, value in enumerate(("-6.60", "-3.60", "-3.30", "-2.50", "-2.10", "-1.40", "-1.20"))
         ),
     ]

@@ -14,12 +14,13 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 import vlmscope.tui.widgets.lines
+from tests.support.checks import check as causal_check
 from vlmscope.core.analysis.statistics import own_statistics
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import IntervalKind, Pooled, ScoredGroup, TokenKind
 from vlmscope.core.notebook.explanation import Confidence, Explanation, Source
-from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.values import Entry, SavedCheck, SavedExplanation, SavedScore, Verdict
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse import incoming
@@ -145,7 +146,11 @@ def entry() -> Entry:
     )
     note = "seen 1,234 times since 2024-11-20, at most 0.5678 of 99.5%"
     explanations = (SavedExplanation(5, NEURON, said, leads=True),)
-    return Entry(NEURON, Verdict.KEEP, note, ("tag 2024", "12345"), True, explanations, None, scores)
+    checks = (
+        SavedCheck(9, causal_check(NEURON)),
+        SavedCheck(8, causal_check(NEURON, word="dog 1905", effect=-0.0123, p=0.35)),
+    )
+    return Entry(NEURON, Verdict.KEEP, note, ("tag 2024", "12345"), True, explanations, None, scores, checks)
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +287,16 @@ def test_the_numbers_of_a_label_wrap(scenes: list[Scene], palette: Palette, monk
     for width in (44, 60, 140):
         text = " ".join(_painted(Page, statistics, palette, monkeypatch, width, 24).split())
         assert re.search(r"label margin \S+ · share \S+ \(95% \S+ to \S+\) · sign test p \S+ · (not )?fragile", text)
+
+
+def test_causal_checks_are_on_the_page_and_in_full_with_the_meaning(
+    scenes: list[Scene], palette: Palette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, meaning = (
+        _painted(Page, next(scene for scene in scenes if scene.state.mode is mode), palette, monkeypatch, 90, 60)
+        for mode in (Mode.PICTURES, Mode.MEANING)
+    )
+    assert "\nchecked   shirt -2.96  beyond all 39 (p 0.05)  1 more\n" in pictures
+    assert "  checked · shirt -> 0, all tokens · 2026-03-01 12:00\n  Beyond all 39 matched neurons (p 0.05" in meaning
+    assert "  log-odds -2.96, controls -0.0005, lowest -0.020, 7 pictures, 39 matched neurons of L3\n" in meaning
+    assert "checked · dog 1905 -> 0" in meaning and "  No effect found: " in meaning

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.strip import Strip
 
-from vlmscope.core.base.intervention import InterventionKind
-from vlmscope.core.notebook.check_words import CLAMP, intervened, signed
+from vlmscope.core.notebook.check_words import intervened, signed
 from vlmscope.tui.views.ablation import AblationView
 from vlmscope.tui.widgets.lines import Span, blank, row, short, wrapped
+from vlmscope.tui.widgets.numbers import nats, probability
 from vlmscope.tui.widgets.page.check import first_choice
 from vlmscope.tui.widgets.page.words import Words, flow, spell
 from vlmscope.tui.widgets.palette import SHADES, Palette
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from vlmscope.core.causal.captions import CaptionChange
 
 HEAD = 10  #: cells of what a line is about
-SILENT = "It is silent here: there is nothing to remove."
 _MARKED = 0.05  # a change of log-odds from which a token is marked
-_STILL = 0.05  # a change, and a KL in nats, below which nothing changes
 _LARGEST = 8  # tokens in the table
 _OTHERS = 6  # other words that are named
 _WORD = 20  # characters of a token
@@ -32,21 +30,23 @@ _CHOSEN = Style(bold=True, underline=True)
 
 def ablation_page(view: AblationView, width: int, palette: Palette) -> list[Strip]:
     """All lines of the page: the screen shows as many as it has room for."""
+    from vlmscope.core.causal.ablation_words import notes_on
+
     ablation, picture = view.ablation, view.picture
     if ablation is None or picture is None:
         text, look = (view.problem, palette.warning) if view.problem else (view.doing or "…", palette.accent)
         return [row([(line, look)], width) for line in wrapped(text, width)]
     lines = [_head(view, ablation, palette, width), *blank(width)]
-    if ablation.silent:
-        lines += [row([(SILENT, palette.strong)], width), *blank(width)]
+    said = [line for text in notes_on(ablation, [picture]) for line in wrapped(text, width)]
+    if said:
+        lines += [*(row([(line, palette.strong)], width) for line in said), *blank(width)]
     lines += [*description(picture, palette, width).lines, *blank(width)]
     lines += [*_word(ablation, picture, palette, width), *_others(picture, palette, width)]
-    lines.append(row([_about("rest", palette), (f"KL {_size(picture.kl)} over the description", palette.text)], width))
+    lines.append(row([_about("rest", palette), (f"KL {nats(picture.kl)} over the description", palette.text)], width))
     lines += _caption(picture.caption, ablation.word, palette, width)
     lines += [*blank(width), *_table(picture, palette, width), *blank(width)]
-    said = [(text, palette.text) for text in _notes(ablation, picture)]
-    said.append((f"Whether matched neurons do as much: {view.check_key} checks it.", palette.muted))
-    return [*lines, *(row([(line, look)], width) for text, look in said for line in wrapped(text, width))]
+    hint = f"Whether matched neurons do as much: {view.check_key} checks it."
+    return [*lines, *(row([(line, palette.muted)], width) for line in wrapped(hint, width))]
 
 
 def description(picture: "AblatedPicture", palette: Palette, width: int) -> Words:
@@ -90,7 +90,7 @@ def _word(ablation: "Ablation", picture: "AblatedPicture", palette: Palette, wid
     choice = first.get((one.first, one.first_after), "not the first choice")
     if (one.first, one.first_after) == (False, True):
         choice = "now the first choice"
-    numbers = f"log-odds {signed(one.change)} · p {_share(one.p)} → {_share(one.p_after)} · {choice}"
+    numbers = f"log-odds {signed(one.change)} · p {probability(one.p)} → {probability(one.p_after)} · {choice}"
     return [
         row([_about("" if at else short(ablation.word, HEAD - 2), palette), (line, palette.strong)], width)
         for at, line in enumerate(wrapped(numbers, width - HEAD))
@@ -117,12 +117,12 @@ def _table(picture: "AblatedPicture", palette: Palette, width: int) -> list[Stri
     shown = [picture.tokens[at] for at in order[:_LARGEST] if picture.tokens[at].change]
     if not shown:
         return []
-    head = f"{'largest changes':<{_WORD}}{'log-odds':>9}{'p':>15}{'KL':>8}  first choice"
+    head = f"{'largest changes':<{_WORD}}{'log-odds':>9}{'p':>18}{'KL':>8}  first choice"
     lines, room = [row([(head, palette.muted)], width)], min(_WORD, width)
     for one in shown:
         name = short(spell(one.token).strip() or "␣", _WORD - 1)
-        p = f"{_share(one.p)} → {_share(one.p_after)}"
-        numbers = f"{signed(one.change):>9}{p:>15}{_size(one.kl):>8}  {first_choice(one.first, one.first_after)}"
+        p = f"{probability(one.p)} → {probability(one.p_after)}"
+        numbers = f"{signed(one.change):>9}{p:>18}{nats(one.kl):>8}  {first_choice(one.first, one.first_after)}"
         lines.append(Strip.join([row([(name, palette.text)], room), row([(numbers, palette.text)], width - room)]))
     return lines
 
@@ -160,28 +160,5 @@ def _caption_word(token: str, differs: bool, palette: Palette) -> list[Span]:
     return [(text[: len(text) - len(body)], palette.text), (shown, palette.warning if differs else palette.text)]
 
 
-def _notes(ablation: "Ablation", picture: "AblatedPicture") -> list[str]:
-    found = []
-    kind, amount = ablation.intervention.kind, ablation.intervention.amount
-    still = picture.kl < _STILL and all(abs(one.change) < _STILL for one in picture.tokens)
-    if still and not ablation.silent and kind in (InterventionKind.ZERO, InterventionKind.MEAN):
-        it = "them" if ablation.name else "it"
-        still_matters = "they may still matter" if ablation.name else "it may still matter"
-        found.append(f"Nothing changes without {it}: others may make up for {it}, so {still_matters}.")
-    if kind is InterventionKind.CLAMP and abs(amount) > 1:
-        found.append(CLAMP)
-    return found
-
-
 def _about(text: str, palette: Palette) -> Span:
     return (f"{text:<{HEAD}}", palette.muted)
-
-
-def _share(p: float) -> str:
-    """A probability; never 0 or 1 by rounding."""
-    return f"{p:.2f}" if 0.005 <= p <= 0.995 or p in (0, 1) else f"{p:.0e}" if p < 0.5 else ">0.99"
-
-
-def _size(value: float) -> str:
-    """A KL in nats."""
-    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.0e}"

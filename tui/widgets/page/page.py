@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CHOSEN = Style(reverse=True, bold=True)
 _CACHED = 64  # pictures kept as strips: stepping back and forth decodes nothing
-_MEANING_HEAD = 3  # lines above the page of meanings
+_MEANING_HEAD = 3  # lines above the pages of meanings and of ablation
 _WORDS_MARGIN = 4  # at the right of the description, for the arrows that say how much is hidden
 
 
@@ -70,7 +70,11 @@ class Page(Lines[Scene]):
         mode, picture = view.state.mode, view.picture
         if mode is Mode.MEANING and view.meaning is not None:
             return Words(meaning_page(view.meaning, room.width, palette), 0), room.height - _MEANING_HEAD
-        if picture is None or mode in (Mode.STATISTICS, Mode.SCORE):
+        if mode is Mode.ABLATION and view.ablation is not None:
+            from vlmscope.tui.widgets.page.ablation import ablation_page
+
+            return Words(ablation_page(view.ablation, room.width, palette), 0), room.height - _MEANING_HEAD
+        if picture is None or mode in (Mode.STATISTICS, Mode.SCORE, Mode.CHECK, Mode.ABLATION):
             return Words([], 0), room.words
         limit, pointed = picture.thresholds.T_t, None
         if mode is Mode.POINT and view.state.pointer.on_words:
@@ -105,6 +109,15 @@ class Page(Lines[Scene]):
             from vlmscope.tui.widgets.page.score import score_page
 
             lines += [*blank(width), *score_page(view, width, height - len(lines) - 1, palette)]
+        elif mode is Mode.CHECK:
+            from vlmscope.tui.widgets.page.check import check_page
+
+            lines += blank(width)
+            if view.check is not None:
+                lines += check_page(view.check, width, height - len(lines), palette)
+        elif mode is Mode.ABLATION:
+            lines.append(_picture_line(view, palette, width))
+            lines += window(*self._long(view, palette), self._scroll, palette)
         elif view.picture is None:
             lines.append(row([(view.problem.partition("\n")[0] or "…", palette.muted)], width))
         else:
@@ -258,6 +271,13 @@ def votes_line(view: Scene, palette: Palette, width: int) -> Strip:
         parts.append((vote.letter, look + _CHOSEN if at == rank and state.own is None else look))
     parts.append(("›" if first + room < len(votes) else "", palette.muted))
     return row(parts, width)
+
+
+def _picture_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """``sample_line`` of the page's picture, if that is there."""
+    if view.picture is None or view.stale:
+        return row([("…", palette.muted)], width)
+    return sample_line(view.picture, view.columns.labels.valid, palette, width)
 
 
 def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int) -> Strip:
