@@ -203,6 +203,19 @@ def test_in_half_precision_a_row_is_compared_with_its_own_batch(family_folder: C
     assert np.abs(found.changes - full.changes).max() < 0.05
 
 
+def test_in_half_precision_the_head_computes_in_float32(family_folder: Callable[[str], Path]) -> None:
+    folder = str(family_folder("aya_vision"))  # with a factor of logits
+    exact, half = (load(ModelSpec(folder, device="cpu", dtype=dtype)) for dtype in ("float32", "bfloat16"))
+    hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    weights: Tensor = exact.model.get_output_embeddings().weight
+    with torch.inference_mode():
+        expected = exact.logits.readout.logits(hidden.float() @ weights.bfloat16().float().T)
+        assert (half.logits.of_all(hidden) - expected).abs().max() < 1e-6
+    with torch.enable_grad():  # as the model does
+        rounded = half.logits.of_all(hidden).detach()
+    assert 1e-4 < (rounded - expected).abs().max() < 0.02 * expected.abs().max()
+
+
 def test_a_stop_ends_it_and_leaves_the_model_as_it_was(llava: TinyFamily) -> None:
     sample, interventions = sample_of(llava.vlm, llava), Interventions(llava.vlm)
     rows = rows_of(3)
