@@ -215,9 +215,12 @@ def _stats(words: list[str], _state: State, _usage: str) -> Command:
 
 ABLATE_WORDS = (
     *("zero", "mean", "x3", "clamp5", "at all", "at answer", "at picture"),
-    *("word ", "concept ", "kept", "tag ", "neuron", "caption", "off"),
+    *("word ", "concept ", "kept", "tag ", "neurons ", "neuron", "caption", "off"),
 )
-_ABLATE = "zero, mean, x3, clamp5; at all|answer|picture; word W; concept W, kept, tag T, neuron; caption; off"
+_ABLATE = (
+    "zero, mean, x3, clamp5; at all|answer|picture; word W; "
+    "concept W [20], kept, tag T, neurons L3/N17 ..., neuron; caption; off"
+)
 
 
 def _ablate(words: list[str], state: State, _usage: str) -> Command:
@@ -245,6 +248,8 @@ def _ablating(words: list[str], now: Ablating) -> Ablating:
         changes = {"at": Positions(rest.lower())}
     elif verb in (SetKind.CONCEPT, SetKind.TAG) and rest:
         changes = {"kind": SetKind(verb), "name": rest}
+    elif verb == SetKind.NEURONS and rest:
+        changes = {"kind": SetKind.NEURONS, "name": " ".join(str(Neuron.parse(word)) for word in words[1:])}
     elif verb in (SetKind.KEPT, SetKind.NEURON) and not rest:
         changes = {"kind": SetKind(verb), "name": ""}
     elif verb == "caption" and not rest:

@@ -17,7 +17,7 @@ from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, SetKind
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
-    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.notebook.values import Entry, SavedCheck
     from vlmscope.core.scoring.simulation import Outcome
 
 
@@ -98,6 +98,12 @@ def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -
         while len(session.ablations) > ABLATIONS:
             session.ablations.popitem(last=False)
     return session.refresh_ablation()
+
+
+def take_set_checks(session: Session, checks: "tuple[SavedCheck, ...]") -> Changed:
+    """The causal checks of sets, newest first."""
+    session.set_checks = checks
+    return session.refresh_words()
 
 
 # -- what the notebook holds ---------------------------------------------------------------------------------

@@ -145,9 +145,10 @@ class SetKind(StrEnum):
     """Which neurons are changed together."""
 
     NEURON = "neuron"  #: the page's alone
-    CONCEPT = "concept"  #: those that have the word among their concepts
+    CONCEPT = "concept"  #: those that have the word among their concepts; a number behind it: so many, the first ones
     KEPT = "kept"  #: by verdict
     TAG = "tag"
+    NEURONS = "neurons"  #: those that are named by their addresses
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Ablating:
     Attributes:
         to: what becomes of the neurons. at: where.
         word: whose log-odds stand first; empty for the leading concept.
-        kind: which neurons. name: the concept or the tag; empty for the others.
+        kind: which neurons. name: the concept, the tag or the addresses; empty for the others.
         caption: whether the model describes the picture again.
     """
 
@@ -192,6 +193,7 @@ class State:
     pointer: Pointer = Pointer()  # noqa: RUF009 (frozen)  #: of the page that points
     ablating: Ablating = Ablating()  #: of the page of ablation
     check: int = 0  #: of the page of checks: which one, newest first
+    set_check: bool = False  #: of the page of checks: whether it shows those of sets
 
 
 def place_asked_at(state: State) -> PlaceAskedAt:

@@ -139,9 +139,10 @@ async def test_choices_of_the_page(pictured: Path) -> None:
         await on.type(":ablate concept train")
         await on.until(lambda: "concept train (2 neurons)" in on.page)
         assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON, Neuron(1, 2)]
+        await on.type(":ablate concept train 1")
+        await on.until(lambda: "concept train (1 neuron" in on.page)
+        assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON]
         asked = len(requests(on))
-        picture = on.scene.picture
-        assert picture is not None
         await on.type(":ablate off")
         assert on.state.ablating == Ablating()
         assert "vote " in on.page
@@ -201,6 +202,7 @@ async def test_a_scan_without_pictures_says_so_without_loading_a_model(scan: Pat
         ("kept", Ablating(kind=SetKind.KEPT)),
         ("tag 'odd ones'", Ablating(kind=SetKind.TAG, name="odd ones")),
         ("neuron", Ablating()),
+        ("neurons 3.96 L4/N2", Ablating(kind=SetKind.NEURONS, name="L3/N96 L4/N2")),
         ("caption", Ablating(caption=True)),
         ("off", None),
     ],
@@ -210,7 +212,9 @@ def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
     assert read_command(f"ablate {line}", state, 4, 32) == SetAblating(expected)
 
 
-@pytest.mark.parametrize("line", ["xinf", "clampnan", "x", "at the answer", "concept", "tag", "kept ones", "twice"])
+@pytest.mark.parametrize(
+    "line", ["xinf", "clampnan", "x", "at the answer", "concept", "tag", "neurons", "neurons 3", "kept ones", "twice"]
+)
 def test_lines_that_are_not_ablations(line: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), 4, 32)
@@ -225,7 +229,7 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         await on.press("C")
         assert on.state.mode is Mode.CHECK
         await on.until(lambda: 'L0/N2 "train"' in on.page)
-        await on.until(lambda: "L0/N2 “train”: " in on.notes)
+        await on.until(lambda: 'L0/N2 "train": ' in on.notes)
         entry = on.scene.entry
         assert entry is not None
         (saved,) = entry.checks
@@ -287,9 +291,35 @@ async def test_a_check_is_stopped_and_does_not_open_elsewhere(pictured: Path) ->
         await on.type(":check dog")
         await on.press("escape", "j")
         model.hold.set()
-        await on.until(lambda: "L0/N2 “dog”: " in on.notes)
+        await on.until(lambda: 'L0/N2 "dog": ' in on.notes)
         assert "C shows it there." in on.notes
         assert on.state.mode is Mode.PICTURES
+
+
+async def test_a_set_is_checked_against_sets_and_its_checks_are_shown(pictured: Path) -> None:
+    async with running(pictured, start=NEURON) as on:
+        await on.type(":ablate neurons 0.2 1.3")
+        await on.until(lambda: "L0/N2, L1/N3 (2 neurons) -> 0" in on.page)
+        await on.press("C")
+        await on.until(lambda: 'L0/N2, L1/N3 (2 neurons) "train" -> 0' in on.page)
+        await on.until(lambda: "matched sets" in on.page)
+        asked = len(requests(on))
+        await on.press("C")
+        await on.press("A")
+        await ablated(on)
+        await on.press("C")
+        await on.until(lambda: on.idle)
+        assert "check 1 of" not in on.page
+        assert len(requests(on)) == asked, "the same check is not made twice"
+        await on.type(":check dog")
+        await on.until(lambda: 'L0/N2, L1/N3 (2 neurons) "dog"' in on.page)
+        assert "check 1 of 2" in on.page
+        await on.press("J")
+        assert '(2 neurons) "train"' in on.page
+        entry = on.scene.entry
+        assert entry is not None and not entry.checks
+        await on.press("escape", "C")
+        await on.until(lambda: 'L0/N2 "train" -> 0, all tokens' in on.page)
 
 
 async def test_a_bad_word_is_refused(pictured: Path) -> None:
