@@ -148,8 +148,8 @@ class Logits:
     def of_all(self, hidden: Tensor) -> Tensor:
         """The model's logits at some positions. ``hidden``: (N, H), after the final norm. float32 (N, V).
 
-        In half precision the head computes in float32 where its weights are at hand: bfloat16 rounds logits of about 20
-        by 0.06, more than most neurons change. With gradients it computes as the model does.
+        In half precision the head computes in float32 where its weights are at hand: logits are about 20, which
+        bfloat16 rounds by 0.06, more than most neurons change. With gradients it computes as the model does.
         """
         head = self._model.get_output_embeddings()
         half = type(head) is nn.Linear and head.weight.dtype in (torch.float16, torch.bfloat16)

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +13,7 @@ from vlmscope.core.analysis.pointing import Rule
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.bench.causal import KeptRows, bench_causal, bench_checks
+from vlmscope.core.bench.causal import BenchCausal, KeptRows, OnCount, bench_causal, bench_checks
 from vlmscope.core.bench.effects import agreement, effect_agreement
 from vlmscope.core.bench.precision import (
     LEAST_PURITY,
@@ -216,7 +215,14 @@ def test_the_command_writes_tables_and_json(
             """Nothing to end."""
 
     monkeypatch.setattr(bench, "ModelProcess", Process)
-    monkeypatch.setattr(bench, "bench_causal", partial(bench_causal, neurons=1, words=1, objects=2))
+    kept: list[BenchCausal] = []
+
+    async def few(model: StandIn, on_count: OnCount) -> BenchCausal:
+        if not kept:
+            kept.append(await bench_causal(model, 1, 1, 2, on_count))
+        return kept[0]
+
+    monkeypatch.setattr(bench, "bench_causal", few)
     assert main(["bench", "causal"]) == 0
     text = capsys.readouterr().out
     assert "beyond all by chance: 5%" in text and "L5" in text and "P@10" in text and "of the first 5" in text

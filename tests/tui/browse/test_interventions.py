@@ -15,7 +15,7 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
 from vlmscope.core.store.concept_files import replace_concepts
-from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.interventions import CaptionRequest, InterventionAnswer, InterventionRequest
 from vlmscope.tui.browse.pace import Pace
@@ -329,3 +329,20 @@ async def test_a_bad_word_is_refused(pictured: Path) -> None:
         await on.type(":check xylophone")
         await on.until(lambda: "xylophone is in no description" in on.notes)
         assert on.state.pane is Pane.PAGE
+
+
+async def test_a_control_has_no_model_to_ask(scan_copy: Path) -> None:
+    manifest = read_manifest(scan_copy).model_copy(update={"control": ControlInfo(scan_id="other", seed=1)})
+    (scan_copy / MANIFEST).write_text(manifest.model_dump_json())
+    async with running(scan_copy, start=NEURON) as on:
+        await on.press("A")
+        await on.until(lambda: "This scan is a control" in on.page)
+        await on.press("C")
+        await on.until(lambda: "This scan is a control" in on.notes)
+        await on.press("escape", "P", "enter")
+        await on.until(lambda: "of those that have it" in on.screen)
+        await on.press("o", "a")
+        await on.until(lambda: "This scan is a control" in on.screen)
+        await on.press("escape", "r")
+        await on.until(lambda: "any two neurons share" in on.screen)
+        assert not on.models
