@@ -90,14 +90,16 @@ class _Correlating:
         n = np.full(len(values), self._counted.sum(), dtype=np.float64)
         own, own_square = np.full(len(values), self._own.sum()), np.full(len(values), np.square(self._own).sum())
         try:
-            columns = self._column[self._top[block]]
+            columns = np.take(self._column, self._top[block])
         except IndexError:
             raise StoreError(
                 f"{self._store.folder} is damaged: a top sample is not a sample of it.", COPY_AGAIN
             ) from None
-        row, place = np.nonzero(columns < len(self._counted))
+        # Of two axes nonzero takes seven times as long.
+        hit = np.flatnonzero(columns.ravel() < len(self._counted))
+        row = hit // columns.shape[1]
         if len(row):
-            column = columns[row, place]
+            column = columns.ravel()[hit]
             theirs, mine = values[row, column].astype(np.float64), self._products[column].astype(np.float64)
             for whole, taken in (
                 (n, np.ones(len(row))),

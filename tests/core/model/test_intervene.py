@@ -30,6 +30,8 @@ from vlmscope.core.worker.messages import ModelSpec
 #: Families that change their FFN's output before they add it: a norm after it, or a factor.
 NOT_ADDED = {"gemma3", "gemma3_pan_and_scan", "gemma4", "glm4v", "glm46v", "exaone4_5"}
 NOT_ADDED |= {"hyperclovax_vision_v2", "granite_docling"}
+#: Positions before the answer depend on it; layers without attention.
+NOT_LAST = {"paligemma", "qwen3_5"}
 INDEX = 7
 
 
@@ -39,7 +41,7 @@ def sample_of(vlm: Vlm, family: TinyFamily, number: int = 0) -> Sample:
 
 def ways_of(vlm: Vlm, family: TinyFamily) -> Ways | None:
     two = vlm.inputs([family.encoded[0]] * 2, [family.images[0]] * 2)
-    return Restart(vlm).ways(sample_of(vlm, family).clean, lambda: two)
+    return Restart(vlm).ways(sample_of(vlm, family).clean, lambda: two, family.encoded[0].text.start - 1)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,7 @@ def test_a_restart_equals_full_passes(family: TinyFamily) -> None:
     ways = ways_of(vlm, family)
     assert ways is not None and all(ways.starts)
     assert set(ways.adds) == {family.name not in NOT_ADDED}
+    assert ways.last is (family.name not in NOT_LAST)
     interventions, sample = Interventions(vlm), sample_of(vlm, family)
     for at in Positions:
         full = interventions.intervene(sample, rows, at, full=True)
@@ -203,6 +206,19 @@ def test_in_half_precision_a_row_is_compared_with_its_own_batch(family_folder: C
     assert np.abs(found.changes - full.changes).max() < 0.05
 
 
+def test_in_half_precision_the_head_computes_in_float32(family_folder: Callable[[str], Path]) -> None:
+    folder = str(family_folder("aya_vision"))  # with a factor of logits
+    exact, half = (load(ModelSpec(folder, device="cpu", dtype=dtype)) for dtype in ("float32", "bfloat16"))
+    hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    weights: Tensor = exact.model.get_output_embeddings().weight
+    with torch.inference_mode():
+        expected = exact.logits.readout.logits(hidden.float() @ weights.bfloat16().float().T)
+        assert (half.logits.of_all(hidden) - expected).abs().max() < 1e-6
+    with torch.enable_grad():  # as the model does
+        rounded = half.logits.of_all(hidden).detach()
+    assert 1e-4 < (rounded - expected).abs().max() < 0.02 * expected.abs().max()
+
+
 def test_a_stop_ends_it_and_leaves_the_model_as_it_was(llava: TinyFamily) -> None:
     sample, interventions = sample_of(llava.vlm, llava), Interventions(llava.vlm)
     rows = rows_of(3)
@@ -215,9 +231,10 @@ def test_a_stop_ends_it_and_leaves_the_model_as_it_was(llava: TinyFamily) -> Non
             return len(asked) > allowed
 
         with pytest.raises(Cancelled):
-            interventions.intervene(sample, rows, Positions.ALL, stopped=stopped)
+            interventions.intervene(sample, rows, Positions.ANSWER if allowed else Positions.ALL, stopped=stopped)
         assert not any("forward" in layer.__dict__ for layer in decoder_of(llava.vlm.model).layers)
         assert not any(ffn.down._forward_pre_hooks for ffn in llava.vlm.ffns)
+        assert llava.vlm.model.config.text_config._attn_implementation == "sdpa"
     alike(interventions.intervene(sample, rows, Positions.ALL), expected, close=1e-30)
 
 
@@ -239,7 +256,7 @@ def test_readings_are_exact_where_a_probability_is_nearly_one(monkeypatch: pytes
     others = np.array([[np.log(np.exp(np.delete(row[k], t)).sum()) for k, t in enumerate(targets)] for row in wide])
     for most in (1, 1 << 26):  # a position at a time, and all
         monkeypatch.setattr("vlmscope.core.model.readings._NUMBERS", most)
-        found = read(lambda hidden: hidden, torch.from_numpy(logits), torch.from_numpy(targets))
+        found = read(lambda hidden: hidden.clone(), torch.from_numpy(logits), torch.from_numpy(targets))
         expected = wide[:, range(5), targets] - others
         assert np.abs(found.log_odds.numpy() - expected).max() < 1e-5
         assert np.abs(found.p.numpy() - p[:, range(5), targets]).max() < 1e-6
