@@ -22,6 +22,7 @@ from vlmscope.tui.commands.at import at
 from vlmscope.tui.commands.bench import bench
 from vlmscope.tui.commands.check import check
 from vlmscope.tui.commands.concepts import concepts
+from vlmscope.tui.commands.contrast import contrast_
 from vlmscope.tui.commands.doctor import doctor
 from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
@@ -150,6 +151,7 @@ for panel, commands in {
         stats,
         show,
         search,
+        contrast_,
         at,
         related_,
         explain,
