@@ -4,7 +4,7 @@ Everything is indexed by a neuron's flat number, ``layer * F + index``; costly c
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,7 @@ class Noted:
         bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
-        checked: the neurons that have causal checks.
-        reviewed: the neurons that other people noted something on.
+        checked: the neurons that have causal checks. reviewed: those with other people's notes. No mark has either.
     """
 
     bits: NDArray[np.uint8]
@@ -62,7 +61,7 @@ class Noted:
         checked: Iterable[Neuron] = (),
         reviewed: Iterable[Neuron] = (),
     ) -> "Noted":
-        """Columns from ``bits`` and the scores of some neurons, by their flat number; the others as the fields."""
+        """Columns from ``bits`` and the scores of some neurons, by their flat number; the others: as the fields."""
         score, independent = np.full(len(bits), np.nan, dtype=np.float32), np.zeros(len(bits), dtype=np.bool_)
         for at, one in scores.items():
             score[at], independent[at] = one.value, one.independent
@@ -79,9 +78,13 @@ class Noted:
     def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None, checked: bool = False) -> "Noted":
         """The same with another mark and score of one neuron, which may be ``checked`` now."""
         at = neuron.layer * self.neurons + neuron.index
-        neurons = self.checked | {neuron} if checked else self.checked
-        copies = self.bits.copy(), self.score.copy(), self.independent.copy()
-        changed = Noted(*copies, self.neurons, neurons, self.reviewed)
+        changed = replace(
+            self,
+            bits=self.bits.copy(),
+            score=self.score.copy(),
+            independent=self.independent.copy(),
+            checked=self.checked | {neuron} if checked else self.checked,
+        )
         changed.bits[at] = mark.bits
         changed.score[at] = np.nan if score is None else score.value
         changed.independent[at] = score is not None and score.independent
