@@ -18,6 +18,7 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
+from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.worker.messages import ModelSpec
@@ -73,6 +74,19 @@ def test_the_shipped_scan_is_what_the_model_computes(vlm: Vlm, store: ScanStore)
             assert np.allclose(np.sort(visual.ravel())[::-1][:8], top.visual, atol=1e-3)
             assert top.visual_map is not None
             assert np.allclose(top.visual_map.ravel(), visual.clip(0), atol=top.activation / 255 + 1e-3)
+
+
+def test_the_shipped_panel_is_what_the_model_computes(vlm: Vlm, store: ScanStore) -> None:
+    panel = store.panel
+    assert panel is not None and panel.samples.tolist() == list(draw_panel(store.manifest.data_id, 1500, 100))
+    for place in (3, 50, 99):
+        sample = store.sample(int(panel.samples[place]))
+        picture = load_image(image_path(store.manifest.image_root, sample.image))
+        encoded, inputs = encoded_sample(vlm, picture, sample.description, store.manifest.prompt)
+        for neuron in (Neuron(0, place), Neuron(5, 7 * place)):
+            maps = neuron_maps(vlm, store.manifest.hook, neuron, encoded, inputs)
+            for read, values in zip((panel.visual, panel.text), maps, strict=True):
+                assert read((neuron.layer, neuron.index))[place] == pytest.approx(values.max(), rel=2**-8, abs=1e-4)
 
 
 def test_the_shipped_scan_covers_the_samples(store: ScanStore) -> None:

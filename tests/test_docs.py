@@ -110,7 +110,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 
 def test_every_command_is_listed_and_no_other() -> None:
-    listed = re.findall(r"^\| `vlmscope ([a-z]+)", COMMANDS.split("\n## ")[0], re.MULTILINE)
+    listed = re.findall(r"^\| `vlmscope ([a-z-]+)", COMMANDS.split("\n## ")[0], re.MULTILINE)
     assert sorted(listed) == sorted(commands())
     inner = re.findall(r"^\| `vlmscope ([a-z]+ [a-z]+)`", section(COMMANDS, "bench"), re.MULTILINE)
     assert sorted(inner) == sorted(name for name in leaves() if " " in name)
@@ -136,7 +136,7 @@ def test_options_of_several_commands_name_those_commands() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    sorted({line for page in PAGES.values() for line in re.findall(r"vlmscope ([a-z]+ [^`|\n]*--[^`|\n]*)", page)}),
+    sorted({line for page in PAGES.values() for line in re.findall(r"vlmscope ([a-z-]+ [^`|\n]*--[^`|\n]*)", page)}),
 )
 def test_every_option_that_is_shown_exists(line: str) -> None:
     name, *words = line.partition("#")[0].split()

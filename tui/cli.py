@@ -22,11 +22,13 @@ from vlmscope.tui.commands.at import at
 from vlmscope.tui.commands.bench import bench
 from vlmscope.tui.commands.check import check
 from vlmscope.tui.commands.concepts import concepts
+from vlmscope.tui.commands.contrast import contrast_
 from vlmscope.tui.commands.doctor import doctor
 from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
 from vlmscope.tui.commands.labels import labels
 from vlmscope.tui.commands.merge import merge
+from vlmscope.tui.commands.merge_notes import merge_notes
 from vlmscope.tui.commands.open import open_screen
 from vlmscope.tui.commands.related import related_
 from vlmscope.tui.commands.scan import scan
@@ -143,12 +145,28 @@ def open_(
 
 
 for panel, commands in {
-    LOOK: (open_, labels, stats, show, search, at, related_, explain, simulate, ablate, check, verdict, export),
+    LOOK: (
+        open_,
+        labels,
+        stats,
+        show,
+        search,
+        contrast_,
+        at,
+        related_,
+        explain,
+        simulate,
+        ablate,
+        check,
+        verdict,
+        merge_notes,
+        export,
+    ),
     MAKE: (scan, merge, concepts),
     HELP: (doctor,),
 }.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(grouped(command))
+        app.command(command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(grouped(command))
 app.add_typer(bench, name="bench", rich_help_panel=HELP)
 
 if __name__ == "__main__":

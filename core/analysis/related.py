@@ -4,15 +4,19 @@ The rule is the count of shared top samples. On the demo cosines of scores find 
 of histograms find next to none.
 """
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.analysis.coactivation import correlation, correlations
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.arrays import COPY_AGAIN
+from vlmscope.core.store.panel import Panel
 from vlmscope.core.store.reader import ScanStore
 
 LEAST_SHARED = 3  #: samples; neurons that share fewer are not related
@@ -29,6 +33,8 @@ class RelatedNeuron:
         samples: the shared top samples, in the order of the neuron's own on the page.
         label, high_confidence: at the labels' thresholds.
         concept: its leading concept; empty where it or the scan has none.
+        correlation: with the neuron over panel samples in neither one's list (core/analysis/coactivation.py); None
+            where there is none, as in a scan without a panel.
     """
 
     neuron: Neuron
@@ -36,6 +42,7 @@ class RelatedNeuron:
     label: Label
     high_confidence: bool
     concept: str
+    correlation: float | None = None
 
     @property
     def shared(self) -> int:
@@ -80,6 +87,37 @@ class RelatedNeurons:
         return f"No neuron is like it: {none}; {chance}"
 
 
+@dataclass(frozen=True)
+class CoactiveNeurons:
+    """The neurons whose activations over panel samples correlate most with one's.
+
+    Attributes:
+        found: the most correlated first; of equal ones the lower address first.
+        total: how many have a correlation. samples: panel samples outside the neuron's own list.
+        by_chance: about the highest correlation of so many unrelated neurons.
+    """
+
+    neuron: Neuron
+    found: tuple[RelatedNeuron, ...]
+    total: int
+    samples: int
+    by_chance: float
+
+    @property
+    def summary(self) -> str:
+        """Over what the correlations are, and what they are measured by."""
+        if not self.total:
+            return f"No neuron has a correlation with {self.neuron} over the panel's {self.samples} other samples."
+        chance = f"the highest of unrelated ones would be about {self.by_chance:.2f}"
+        return f"correlations of {self.total:,} neurons over {self.samples} panel samples or fewer; {chance}"
+
+
+def by_chance(store: ScanStore) -> float:
+    """How many top samples two unrelated neurons share in the mean."""
+    scanned = store.manifest.scanned
+    return store.valid * store.valid / scanned if scanned else 0.0
+
+
 def least_shared(by_chance: float) -> int:
     """How many shared top samples make a neuron related: three, and three times as many as by chance."""
     return max(LEAST_SHARED, int(np.ceil(TIMES_CHANCE * by_chance)))
@@ -99,18 +137,41 @@ def related(store: ScanStore, neuron: Neuron, labels: Labels, limit: int = LIMIT
     own = store.top_samples(neuron)
     counts = shared_counts(store, own)
     counts[neuron.layer, neuron.index] = 0
-    top, scanned = store.valid, store.manifest.scanned
-    by_chance = top * top / scanned if scanned else 0.0
+    chance = by_chance(store)
     flat = counts.ravel()
-    enough = np.flatnonzero(flat >= least_shared(by_chance))
+    enough = np.flatnonzero(flat >= least_shared(chance))
     first = enough[np.argsort(-flat[enough].astype(np.int32), kind="stable")][:limit]
     return RelatedNeurons(
         neuron=neuron,
-        found=tuple(_entry(store, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
+        found=tuple(_entry(store, neuron, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
         total=len(enough),
-        top=top,
-        by_chance=by_chance,
+        top=store.valid,
+        by_chance=chance,
         most=int(flat.max(initial=0)),
+    )
+
+
+def coactive(store: ScanStore, panel: Panel, neuron: Neuron, labels: Labels, limit: int = LIMIT) -> CoactiveNeurons:
+    """The neurons of all layers whose activations correlate most with those of ``neuron``, over panel samples.
+
+    The correlation by chance is that of normal activations, by Fisher's z: the quantile of the highest of so many. Real
+    activations have longer tails, so that unrelated neurons go beyond it more often.
+
+    Raises: as ``related``.
+    """
+    neuron.check_within(store.layers, store.neurons)
+    own = store.top_samples(neuron)
+    found = correlations(store, panel, neuron).ravel()
+    found[neuron.layer * store.neurons + neuron.index] = np.nan
+    total, samples = int(np.isfinite(found).sum()), int((~np.isin(panel.samples, own)).sum())
+    first = np.argsort(-np.nan_to_num(found, nan=-2), kind="stable")[: min(limit, total)]
+    z = NormalDist().inv_cdf(1 - 1 / total) / math.sqrt(samples - 3) if total > 1 and samples > 3 else 0.0
+    return CoactiveNeurons(
+        neuron=neuron,
+        found=tuple(_entry(store, neuron, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
+        total=total,
+        samples=samples,
+        by_chance=math.tanh(z),
     )
 
 
@@ -134,7 +195,7 @@ def shared_counts(store: ScanStore, samples: list[int]) -> NDArray[np.uint16]:
     return counts.reshape(store.layers, store.neurons)
 
 
-def _entry(store: ScanStore, neuron: Neuron, own: list[int], labels: Labels) -> RelatedNeuron:
+def _entry(store: ScanStore, of: Neuron, neuron: Neuron, own: list[int], labels: Labels) -> RelatedNeuron:
     theirs = set(store.top_samples(neuron))
     return RelatedNeuron(
         neuron=neuron,
@@ -142,4 +203,5 @@ def _entry(store: ScanStore, neuron: Neuron, own: list[int], labels: Labels) -> 
         label=labels.of(neuron),
         high_confidence=bool(labels.high_confidence[neuron.layer, neuron.index]),
         concept="" if store.concepts is None else store.concepts.leading(neuron.layer, neuron.index),
+        correlation=None if store.panel is None else correlation(store, store.panel, of, neuron),
     )

@@ -1,1 +1,1 @@
-"""Measures the scan and the scores, beside baselines of their own."""
+"""Measures the scan, the scores and contrasts, beside baselines of their own."""

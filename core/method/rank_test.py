@@ -35,18 +35,35 @@ def two_sided_p(value: float, others: Sequence[float]) -> float:
 def q_values(ps: Sequence[float | None]) -> list[float | None]:
     """The false discovery rate at which each of these tests is still found, in their order; None for a test without p.
 
+    Formula and source as in ``q_array``.
+    """
+    found = q_array(np.array([np.nan if p is None else p for p in ps], dtype=np.float64))
+    return [None if p is None else q for p, q in zip(ps, found.tolist(), strict=True)]
+
+
+def q_array(ps: NDArray[np.float64], tests: int | None = None) -> NDArray[np.float64]:
+    """The false discovery rate at which each of many tests is still found; nan for a test without p.
+
     ``q`` of the k-th smallest of m is the least ``p_i * m / i`` over i >= k, 1 at most. Tests without p are not of
     the m.
 
     Source: Benjamini and Hochberg 1995, "Controlling the false discovery rate".
+
+    Args:
+        ps: float64 of any shape. tests: m, where these are some of more tests. The others then count as if their p were
+            larger than all of these: q is exact or too large.
+
+    Returns:
+        float64 of the same shape.
     """
-    known = [at for at, p in enumerate(ps) if p is not None]
-    found: list[float | None] = [None] * len(ps)
-    least = 1.0
-    for rank, at in reversed(list(enumerate(sorted(known, key=lambda at: ps[at] or 0.0), start=1))):
-        least = min(least, (ps[at] or 0.0) * len(known) / rank)
-        found[at] = least
-    return found
+    flat = ps.ravel()
+    order = np.argsort(flat, kind="stable")  # nan last
+    known = order[: np.count_nonzero(~np.isnan(flat))]
+    rank = np.arange(1, len(known) + 1)
+    ratio = flat[known] * (len(known) if tests is None else tests) / rank
+    found = np.full(flat.shape, np.nan)
+    found[known] = np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)
+    return found.reshape(ps.shape)
 
 
 @dataclass(frozen=True)

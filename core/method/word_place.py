@@ -22,6 +22,16 @@ def word_tokens(tokens: Sequence[str], word: str) -> tuple[int, ...]:
     return ()
 
 
+def has_word(text: str, word: str) -> bool:
+    """Whether a description has ``word``, by the same rules."""
+    wanted, folded = _as_word(word.strip()), _as_word(text)
+    # Looking for what both forms begin with is quick: cit-y, cit-ies; kni-fe, kni-ves; child, child-ren.
+    shared = wanted[:-3] if wanted.endswith(("s", "ren")) else wanted[:-2]
+    if shared not in folded:
+        return False
+    return any(same_word(_as_word(found), wanted) for found in set(word_pattern().findall(folded)))
+
+
 def same_word(one: str, other: str) -> bool:
     """Whether two words in lower case are the same, or one is the other's plural."""
     return other in (one, singular(one, {other})) or singular(other, {one}) == one

@@ -81,6 +81,14 @@ def verdict_from(value: object) -> Verdict | None:
         raise BadRecord(str(error)) from error
 
 
+def tags_from(stored: object) -> tuple[str, ...]:
+    """Tags from a JSON column."""
+    found = from_json(stored)
+    if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
+        raise BadRecord("tags are not a list of texts")
+    return tuple(found)
+
+
 def explanation_from(
     source: object, model: object, prompt_version: object, created: object, text: object, details: object
 ) -> Explanation:

@@ -24,6 +24,18 @@ _COLUMN = {
     for kind in (Kind.VERDICT, Kind.NOTE, Kind.BOOKMARK, Kind.LEAD)
 }
 
+# What an event of these kinds added: how to read, and how to take out or put back.
+_ADDED = {
+    Kind.OWN_EXPLANATION: (
+        "SELECT text FROM explanations WHERE id = ? AND NOT removed",
+        "UPDATE explanations SET removed = ? WHERE id = ?",
+    ),
+    Kind.COLLEAGUE: (
+        "SELECT person FROM merges WHERE id = ? AND NOT removed",
+        "UPDATE merges SET removed = ? WHERE id = ?",
+    ),
+}
+
 
 def change(db: sqlite3.Connection, neuron: Neuron, kind: Kind, after: Value) -> Change | None:
     """Set a value and record it; None if it was so already."""
@@ -76,8 +88,8 @@ def step(db: sqlite3.Connection, *, back: bool) -> tuple[Change, bool] | None:
 def _current(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int) -> Value:
     if kind is Kind.TAGS:
         return tags(db, neuron)
-    if kind is Kind.OWN_EXPLANATION:
-        row = db.execute("SELECT text FROM explanations WHERE id = ? AND NOT removed", (event,)).fetchone()
+    if kind in _ADDED:
+        row = db.execute(_ADDED[kind][0], (event,)).fetchone()
         return unpacked(row[0]) if row else None
     row = db.execute(_COLUMN[kind][0], (neuron.layer, neuron.index)).fetchone()
     value = row[0] if row else None
@@ -96,8 +108,8 @@ def _put(db: sqlite3.Connection, neuron: Neuron, kind: Kind, event: int, value: 
         assert isinstance(value, tuple)
         db.execute("DELETE FROM tags WHERE layer = ? AND idx = ?", where)
         db.executemany("INSERT INTO tags VALUES (?, ?, ?, ?)", [(*where, folded(tag), tag) for tag in value])
-    elif kind is Kind.OWN_EXPLANATION:
-        db.execute("UPDATE explanations SET removed = ? WHERE id = ?", (value is None, event))
+    elif kind in _ADDED:
+        db.execute(_ADDED[kind][1], (value is None, event))
     elif kind is Kind.NOTE:
         assert isinstance(value, str)
         db.execute(_COLUMN[kind][1], (*where, packed(value) if value else None))
@@ -114,7 +126,11 @@ def _value(kind: Kind, stored: object) -> Value:
             return tuple(str(tag) for tag in given)
         case (Kind.NOTE, str() as value) | (Kind.BOOKMARK, bool() as value):
             return value
-        case (Kind.LEAD, None | int() as value) | (Kind.OWN_EXPLANATION, None | str() as value):
+        case (
+            (Kind.LEAD, None | int() as value)
+            | (Kind.OWN_EXPLANATION, None | str() as value)
+            | (Kind.COLLEAGUE, None | str() as value)
+        ):
             return value
         case _, value:
             raise BadRecord(f"an event of kind {kind} holds {value!r:.80}")
@@ -146,3 +162,17 @@ def clean_tags(given: Collection[str]) -> tuple[str, ...]:
         if tag:
             unique.setdefault(folded(tag), tag)
     return tuple(unique[key] for key in sorted(unique))
+
+
+def clean_person(name: str) -> str:
+    """A person's name as it is kept.
+
+    Raises:
+        UsageError: if it is empty, too long, or holds control characters or lone surrogates.
+    """
+    clean = name.strip()
+    if not clean or len(clean) > TAG_LIMIT:
+        raise UsageError(f"{plain(clean, TAG_LIMIT)!r} is not a name of a person.", f"1 to {TAG_LIMIT} characters.")
+    if plain(clean) != clean:
+        raise UsageError(f"The name {plain(clean)!r} holds characters that cannot be shown.", "Leave them out.")
+    return clean

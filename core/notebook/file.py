@@ -1,7 +1,8 @@
 """The notebook's tables, version by version, and its file: opened, checked, migrated, locked, its errors explained.
 
-Version 2 added tags, version 3 causal checks. The tables hold what is; ``events`` holds every change, and is never
-shortened. What an event added (an explanation, a failure, a score, a check) has the event's id.
+Version 2 added tags, version 3 causal checks, version 4 the notes of colleagues. The tables hold what is; ``events``
+holds every change, and is never shortened. What an event added (an explanation, a failure, a score, a check, a
+colleague's notes) has the event's id.
 """
 
 import os
@@ -90,6 +91,24 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX checks_by_neuron ON checks (layer, idx)",
     ),
+    (
+        """CREATE TABLE merges (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            person NOT NULL,
+            source NOT NULL,  -- the notebook that it was taken from
+            removed INTEGER NOT NULL DEFAULT 0  -- undone
+        )""",
+        """CREATE TABLE reviews (
+            merged INTEGER NOT NULL REFERENCES merges (id),
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            verdict TEXT CHECK (verdict IN ('keep', 'reject', 'unsure')),
+            bookmark INTEGER NOT NULL,
+            tags NOT NULL,  -- JSON
+            note,
+            PRIMARY KEY (layer, idx, merged)
+        ) WITHOUT ROWID""",
+    ),
 )
 VERSION = len(STEPS)
 
@@ -112,28 +131,31 @@ _TYPES: dict[str, dict[str, str]] = {
     "scores": {"explanation": _WHOLE, "backend": _JSON, "created": _JSON, "body": _JSON},
     "tags": {"layer": _WHOLE, "idx": _WHOLE, "folded": _TEXT, "tag": _TEXT},
     "checks": {"layer": "'integer', 'null'", "idx": "'integer', 'null'", "body": _JSON},
+    "merges": {"person": _JSON, "source": _JSON, "removed": _WHOLE},
+    "reviews": {"merged": _WHOLE, "layer": _WHOLE, "idx": _WHOLE, "verdict": "'text', 'null'", "bookmark": _WHOLE}
+    | {"tags": _JSON, "note": "'text', 'blob', 'null'"},
 }
-_SINCE = {"tags": 2, "checks": 3}  #: the versions that added tables
+_SINCE = {"tags": 2, "checks": 3, "merges": 4, "reviews": 4}  #: the versions that added tables
 _LARGEST = 2**31 - 1  #: layer and index of a neuron, far above any model
 
 
 class NotebookFile:
     """The open database. All access is by ``reading`` or ``writing``, which raise failures as NotebookError."""
 
-    def __init__(self, path: Path, scan_id: str, timeout: float) -> None:
-        """Open or create ``path``; wait ``timeout`` seconds at most for others' locks."""
+    def __init__(self, path: Path, scan_id: str, timeout: float, *, copy: bool = False) -> None:
+        """Open or create ``path``; wait ``timeout`` seconds at most for others' locks.
+
+        Args:
+            copy: open a copy in memory instead, so that the file stays as it is: it is not made, nor brought up to
+                date, and what is written to the copy is lost.
+        """
         self.path = path
         self._timeout = timeout
+        self._is_copy = copy
         self._until = time.monotonic() + STATEMENT_SECONDS
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe or device would be read without an end
             raise NotebookError(f"{path} is not a regular file.", "Move it away.")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise NotebookError(f"The folder {path.parent} cannot be made: {error.strerror}.", ELSEWHERE) from error
-        with self._translated():
-            # Callers use it from one thread at a time, but not always from the one that opened it.
-            self.connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+        self.connection = self._copied() if copy else self._opened()
         self.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
         self.connection.set_progress_handler(lambda: time.monotonic() > self._until, _STEPS_BETWEEN_CHECKS)
         try:
@@ -142,6 +164,32 @@ class NotebookFile:
         except BaseException:
             self.close()
             raise
+
+    def _opened(self) -> sqlite3.Connection:
+        path = self.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotebookError(f"The folder {path.parent} cannot be made: {error.strerror}.", ELSEWHERE) from error
+        with self._translated():
+            # Callers use it from one thread at a time, but not always from the one that opened it.
+            return sqlite3.connect(path, self._timeout, isolation_level=None, check_same_thread=False)
+
+    def _copied(self) -> sqlite3.Connection:
+        path = self.path
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "is not there"
+            raise NotebookError(f"{path} is not a notebook: it {what}.", "Name a notebook's file, such as a.sqlite.")
+        with self._translated():
+            copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            try:
+                uri = f"{path.resolve().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(uri, self._timeout, uri=True)) as source:
+                    source.backup(copy)
+            except BaseException:
+                copy.close()
+                raise
+        return copy
 
     def close(self) -> None:
         self.connection.close()
@@ -184,7 +232,7 @@ class NotebookFile:
         run("PRAGMA trusted_schema = OFF")  # the file may come from elsewhere
         run("PRAGMA foreign_keys = ON")
         run("PRAGMA synchronous = FULL")
-        if self._is_new():
+        if self._is_new() and not self._is_copy:
             self._create(scan_id)
         if run("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise NotebookError(f"{self.path} is not a notebook of vlmscope.", "Move the file away.")
@@ -195,7 +243,8 @@ class NotebookFile:
                 "Update vlmscope.",
             )
         self._check_schema(version)
-        run("PRAGMA journal_mode = DELETE")
+        if not self._is_copy:
+            run("PRAGMA journal_mode = DELETE")
         found = run("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise self._damaged(str(found))
@@ -249,7 +298,8 @@ class NotebookFile:
         with self._transaction("BEGIN IMMEDIATE"):
             version = self._version()
             if version < VERSION:  # another vlmscope may have done it in between
-                self._keep_copy(version)
+                if not self._is_copy:
+                    self._keep_copy(version)
                 self._step_up(version)
 
     def _step_up(self, version: int) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +22,7 @@ from vlmscope.core.notebook.codec import check_to_json, packed, to_json
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.file import NotebookFile
 from vlmscope.core.notebook.reader import NotebookReader
-from vlmscope.core.notebook.values import Change, Kind, Resume, Verdict
+from vlmscope.core.notebook.values import Change, Kind, Resume, Review, Verdict
 
 BUSY_SECONDS = 5.0
 
@@ -105,6 +105,15 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             NotebookError: also if it is another scan's, of a newer vlmscope, or no notebook at all.
         """
         return cls(NotebookFile(path, scan_id, timeout))
+
+    @classmethod
+    def open_copy(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS) -> Self:
+        """Open a copy of another person's notebook of this scan in memory: the file stays as it is.
+
+        Raises:
+            NotebookError: as ``open``, and if there is no such file.
+        """
+        return cls(NotebookFile(path, scan_id, timeout, copy=True))
 
     @property
     def path(self) -> Path:
@@ -238,6 +247,41 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             event = events.record(db, first, Kind.CHECK, None, check.word)
             db.execute("INSERT INTO checks VALUES (?, ?, ?, ?)", (event, *where, body))
         return event
+
+    def take_in(self, person: str, reviews: Mapping[Neuron, Review], source: str) -> int | None:
+        """Take in another person's verdicts, notes, tags and bookmarks beside one's own, which stay as they are.
+
+        It is one change, which ``undo`` takes back as a whole. What was taken in of the same person before is kept,
+        and seen again after ``undo``.
+
+        Args:
+            person: at most ``TAG_LIMIT`` characters, without control characters.
+            source: the notebook that they are from, to be shown.
+
+        Returns:
+            how many neurons they are on; None if they are those that were taken in of this person last.
+
+        Raises:
+            UsageError: if there are none, or the name is empty, too long or cannot be shown.
+        """
+        name = events.clean_person(person)
+        if not reviews:
+            raise UsageError(f"There is nothing to take in: no verdict, note, tag or bookmark in {source}.")
+        with self._file.writing() as db:
+            if {n: replace(one, person=name) for n, one in reviews.items()} == self.reviews(name):
+                return None
+            event = events.record(db, min(reviews), Kind.COLLEAGUE, None, name)
+            values = (event, packed(name), packed(source))
+            db.execute("INSERT INTO merges (id, person, source) VALUES (?, ?, ?)", values)
+            rows = [
+                (event, *at, one.verdict, one.bookmark, to_json(one.tags), packed(one.note) if one.note else None)
+                for at, one in (((neuron.layer, neuron.index), one) for neuron, one in reviews.items())
+            ]
+            db.executemany(
+                "INSERT INTO reviews (merged, layer, idx, verdict, bookmark, tags, note) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+        return len(reviews)
 
     def set_resume(self, place: Resume) -> None:
         """Remember where the session is. It is not an event."""

@@ -1,7 +1,10 @@
 """What a notebook holds, read from its tables."""
 
+import sqlite3
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +16,26 @@ from vlmscope.core.notebook.codec import (
     check_from,
     explanation_from,
     failure_from,
+    packed,
     resume_from,
+    tags_from,
     unpacked,
     verdict_from,
 )
 from vlmscope.core.notebook.explanation import FailedExplanation
 from vlmscope.core.notebook.file import NotebookFile
 from vlmscope.core.notebook.texts import FOLDED_CHARACTERS, FoldedTexts
-from vlmscope.core.notebook.values import Entry, Mark, MarkBit, Resume, SavedCheck, SavedExplanation, SavedScore
+from vlmscope.core.notebook.values import (
+    Colleague,
+    Entry,
+    Mark,
+    MarkBit,
+    Resume,
+    Review,
+    SavedCheck,
+    SavedExplanation,
+    SavedScore,
+)
 
 _EXPLANATIONS = (
     "SELECT id, source, model, prompt_version, created, text, details FROM explanations"
@@ -54,6 +69,21 @@ _TEXTS = (
 )
 
 
+# Of each person the newest notes that are not undone.
+_CURRENT = "SELECT max(id) FROM merges WHERE NOT removed GROUP BY person"
+_REVIEWS = (
+    "SELECT layer, idx, person, verdict, note, tags, bookmark"  # noqa: S608  # our own names
+    f" FROM reviews JOIN merges ON merges.id = merged WHERE merged IN ({_CURRENT})"
+)
+
+
+def _review(row: tuple[Any, ...]) -> tuple[Neuron, Review]:
+    layer, index, person, verdict, note, tags, bookmark = row
+    text = "" if note is None else unpacked(note)
+    review = Review(unpacked(person), verdict_from(verdict), text, tags_from(tags), bool(bookmark))
+    return Neuron(layer, index), review
+
+
 class NotebookReader:
     """The reading half of ``Notebook``: each call sees one moment of the file."""
 
@@ -62,23 +92,17 @@ class NotebookReader:
 
     def entry(self, neuron: Neuron) -> Entry:
         """Everything on one neuron."""
-        query = "SELECT verdict, bookmark, note FROM neurons WHERE layer = ? AND idx = ?"
         with self._file.reading() as db:
-            row = db.execute(query, (neuron.layer, neuron.index)).fetchone()
-            verdict, bookmark, note = row or (None, False, None)
             said = self.explanations(neuron)
             newest = max((saved.id for saved in said), default=0)
             failed = self.failures(neuron, after=newest)
-            return Entry(
-                neuron,
-                verdict_from(verdict),
-                "" if note is None else unpacked(note),
-                events.tags(db, neuron),
-                bool(bookmark),
-                said,
-                failed[0] if failed else None,
-                self.scores(neuron),
-                self.checks(neuron),
+            return replace(
+                self._own(db, neuron),
+                explanations=said,
+                failure=failed[0] if failed else None,
+                scores=self.scores(neuron),
+                checks=self.checks(neuron),
+                reviews=self._reviews(neuron),
             )
 
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
@@ -137,6 +161,48 @@ class NotebookReader:
         query = "SELECT DISTINCT layer, idx FROM checks WHERE layer IS NOT NULL ORDER BY layer, idx"
         with self._file.reading() as db:
             return [Neuron(*row) for row in db.execute(query)]
+
+    def colleagues(self) -> tuple[Colleague, ...]:
+        """The other people whose verdicts and notes were taken in, by name."""
+        query = f"SELECT person, source, at FROM merges JOIN events USING (id) WHERE id IN ({_CURRENT})"  # noqa: S608
+        with self._file.reading() as db:
+            found = [Colleague(unpacked(person), unpacked(source), at) for person, source, at in db.execute(query)]
+        return tuple(sorted(found, key=lambda one: one.person))
+
+    def reviews(self, person: str) -> dict[Neuron, Review]:
+        """What another person's notebook held when it was taken in, by neuron."""
+        query = f"{_REVIEWS} AND person = ? ORDER BY layer, idx"
+        with self._file.reading() as db:
+            return dict(map(_review, db.execute(query, (packed(person),))))
+
+    def own_reviews(self, person: str) -> dict[Neuron, Review]:
+        """The notebook's own verdicts, notes, tags and bookmarks in the same form, under the name ``person``."""
+        found: dict[Neuron, Review] = {}
+        with self._file.reading() as db:
+            for neuron, mark in self.marks().items():
+                if mark.verdict or mark.bookmark or mark.has_note or mark.has_tags:
+                    entry = self._own(db, neuron)
+                    found[neuron] = Review(person, entry.verdict, entry.note, entry.tags, entry.bookmark)
+        return dict(sorted(found.items()))
+
+    def reviewed_neurons(self) -> frozenset[Neuron]:
+        """The neurons that another person's notebook has something on."""
+        query = f"SELECT DISTINCT layer, idx FROM reviews WHERE merged IN ({_CURRENT})"  # noqa: S608
+        with self._file.reading() as db:
+            return frozenset(Neuron(*row) for row in db.execute(query))
+
+    def _reviews(self, neuron: Neuron) -> tuple[Review, ...]:
+        query = f"{_REVIEWS} AND layer = ? AND idx = ?"
+        with self._file.reading() as db:
+            found = [_review(row)[1] for row in db.execute(query, (neuron.layer, neuron.index))]
+        return tuple(sorted(found, key=lambda one: one.person))
+
+    def _own(self, db: sqlite3.Connection, neuron: Neuron) -> Entry:
+        """What the user decided and wrote."""
+        query = "SELECT verdict, bookmark, note FROM neurons WHERE layer = ? AND idx = ?"
+        verdict, bookmark, note = db.execute(query, (neuron.layer, neuron.index)).fetchone() or (None, False, None)
+        text = "" if note is None else unpacked(note)
+        return Entry(neuron, verdict_from(verdict), text, events.tags(db, neuron), bool(bookmark))
 
     def _neuron_of(self, explanation_id: int) -> Neuron | None:
         """The neuron that an explanation belongs to; None if there is no such explanation, or it was undone."""

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     FAILURE = "failure"
     SCORE = "score"
     CHECK = "check"  #: a causal check; of a set: with the address of its first neuron
+    COLLEAGUE = "colleague"  #: another person's verdicts and notes, taken in; with the address of the first neuron
 
     @property
     def undoable(self) -> bool:
@@ -39,7 +40,7 @@ class Kind(StrEnum):
 
 
 #: By kind: VERDICT a Verdict or None; NOTE a str, empty for none; TAGS a sorted tuple; BOOKMARK a bool; LEAD an
-#: explanation's id, None for the newest; OWN_EXPLANATION its text, None where it is not there.
+#: explanation's id, None for the newest; OWN_EXPLANATION its text and COLLEAGUE the person, None where it is not there.
 Value = Verdict | str | tuple[str, ...] | bool | int | None
 
 
@@ -84,6 +85,31 @@ class SavedCheck:
 
 
 @dataclass(frozen=True)
+class Review:
+    """What another person's notebook holds on one neuron; fields as in ``Entry``."""
+
+    person: str
+    verdict: Verdict | None = None
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    bookmark: bool = False
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """Another person whose verdicts and notes were taken in.
+
+    Attributes:
+        source: the notebook that they were taken from, as it was named.
+        created: when, ISO 8601, UTC.
+    """
+
+    person: str
+    source: str
+    created: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """All that the notebook holds on one neuron."""
 
@@ -96,6 +122,7 @@ class Entry:
     failure: FailedExplanation | None = None  #: the newest failed request, if no explanation came after it
     scores: tuple[SavedScore, ...] = ()  #: newest first, of any of ``explanations``
     checks: tuple[SavedCheck, ...] = ()  #: newest first; sets' are not among them
+    reviews: tuple[Review, ...] = ()  #: other people's, by name
 
 
 #: By their number in the two lowest of ``Mark.bits``.

@@ -21,6 +21,7 @@ from vlmscope.core.report.schema import (
     PromotedPart,
     PublishedPart,
     Report,
+    ReviewPart,
     SamplePart,
     ScanPart,
     Shares,
@@ -76,6 +77,7 @@ def noted(entry: Entry) -> NotedPart:
         note=entry.note,
         explanations=tuple(_explanation(saved, entry.scores) for saved in entry.explanations),
         failure=None if entry.failure is None else FailurePart.model_validate(entry.failure),
+        reviews=tuple(map(ReviewPart.model_validate, entry.reviews)),
         checks=tuple(check_part(saved) for saved in entry.checks),
     )
 

@@ -17,6 +17,7 @@ from vlmscope.core.report.schema import (
     NeuronPart,
     PromotedPart,
     Report,
+    ReviewPart,
     SamplePart,
     ScanPart,
     ScorePart,
@@ -136,6 +137,8 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
         blocks.append(quote(said.text))
     if neuron.note:
         blocks += ["**Note**", quote(neuron.note)]
+    for review in neuron.reviews:
+        blocks += [f"**{inline(review.person, NAME)}**: {_decided(review)}", quote(review.note)]
     if neuron.samples:
         shows = ", with origin and activation side by side" if pictures else ""
         blocks.append(f"**The best of {neuron.top_samples} top samples**{shows}")
@@ -147,10 +150,18 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
 def _marks(neuron: NeuronPart) -> str:
     parts = [f"**{_LETTER[neuron.label]} {neuron.label}**"]
     parts += ["high-confidence"] if neuron.high_confidence else []
-    parts += [f"verdict: {neuron.verdict}"] if neuron.verdict is not None else []
-    parts += ["bookmarked"] if neuron.bookmark else []
-    parts += [f"tags: {', '.join(inline(tag) for tag in neuron.tags)}"] if neuron.tags else []
-    return " · ".join(parts)
+    return " · ".join([*parts, *_decisions(neuron)])
+
+
+def _decided(review: ReviewPart) -> str:
+    return " · ".join(_decisions(review)) or "no verdict"
+
+
+def _decisions(one: NeuronPart | ReviewPart) -> list[str]:
+    """What a person decided: verdict, bookmark, tags."""
+    parts = [f"verdict: {one.verdict}"] if one.verdict is not None else []
+    parts += ["bookmarked"] if one.bookmark else []
+    return parts + ([f"tags: {', '.join(inline(tag) for tag in one.tags)}"] if one.tags else [])
 
 
 def _votes(neuron: NeuronPart) -> str:

@@ -264,6 +264,16 @@ class FailurePart(Part):
     created: WholeText
 
 
+class ReviewPart(Part):
+    """What another person's notebook holds on the neuron."""
+
+    person: WholeText
+    verdict: Verdict | None
+    bookmark: bool
+    tags: tuple[WholeText, ...]
+    note: WholeText
+
+
 class NotedPart(Part):
     """What the notebook holds on a neuron."""
 
@@ -277,6 +287,7 @@ class NotedPart(Part):
     explanations: tuple[ExplanationPart, ...]  #: the leading one first, then the newest first
     failure: FailurePart | None
     checks: tuple[CheckPart, ...]  #: of the neuron by itself, the newest first
+    reviews: tuple[ReviewPart, ...] = ()  #: other people's, by name
 
 
 class WordPart(Part):

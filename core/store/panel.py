@@ -63,6 +63,20 @@ class Panel:
         """The same over both kinds: what top samples are ranked by, but for the rounding."""
         return np.maximum(self.visual(at), self.text(at))
 
+    def positive(self, block: slice) -> NDArray[np.float32]:
+        """``largest`` of a block of neurons with negatives as 0, quickly: numbered over all layers.
+
+        Returns:
+            float32 (n, drawn), of all drawn samples: only the ``columns`` count.
+        """
+        visual, text = (array.reshape(-1, array.shape[-1]).view(np.int16)[block] for array in self.stored)
+        # Of bfloat16 the order of what is not negative is that of the integers; negatives are negative.
+        found = np.maximum(visual, text)
+        np.maximum(found, 0, out=found)
+        bits = found.astype(np.int32)
+        bits <<= 16
+        return bits.view(np.float32)
+
     def _bits(self, array: NDArray[np.uint16], at: At) -> NDArray[np.uint16]:
         return np.asarray(array[at][..., self.columns])
 

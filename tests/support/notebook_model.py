@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Entry, Mark, SavedCheck, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.values import Entry, Mark, Review, SavedCheck, SavedExplanation, SavedScore, Verdict
 
 SCAN = "5ca9" * 16
 DATE = "2026-03-01T12:00:00+00:00"
@@ -22,8 +23,12 @@ SIZE = (32, 4096)  #: layers and neurons of the model that has them
 VERDICTS = (None, Verdict.KEEP, Verdict.REJECT, Verdict.UNSURE)
 NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
 TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
-NAMES = ("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "check", "undo", "redo")
-WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 6, 4)
+NAMES = (
+    *("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "check", "colleague"),
+    *("undo", "redo"),
+)
+WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 2, 6, 4)
+PEOPLE = ("Ana", "Bo")
 
 Step = tuple[str, Neuron, int]  # what to do, to which neuron, and a number that decides the rest
 
@@ -40,6 +45,7 @@ class Book(Protocol):
     def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None: ...
     def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
     def add_check(self, check: CausalCheck) -> int: ...
+    def take_in(self, person: str, reviews: Mapping[Neuron, Review], source: str) -> object: ...
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
     def undo(self) -> object: ...
     def redo(self) -> object: ...
@@ -96,6 +102,12 @@ def take(book: Book, step: Step) -> None:
             book.add_score(said[number % len(said)].id, "clip", {"r": None, "n": number, "by": [0.5]}, DATE)
         case "check":
             book.add_check(check(neuron, word=f"car {number}", name="car\ud800" if number % 3 == 0 else ""))
+        case "colleague":
+            one = Review(
+                "", VERDICTS[number % len(VERDICTS)], NOTES[number % 3], ("car",)[: number % 2], bool(number % 2)
+            )
+            reviews = {neuron: one} | ({NEURONS[0]: one} if number % 3 else {})
+            book.take_in(PEOPLE[number % len(PEOPLE)], reviews, f"{number}.sqlite")
         case "undo":
             book.undo()
         case "redo":
@@ -161,6 +173,14 @@ class Model:
         self.checked.append(SavedCheck(self.events, check))
         return self.events
 
+    def take_in(self, person: str, reviews: Mapping[Neuron, Review], source: str) -> None:
+        self._set("reviews", person, {neuron: replace(one, person=person) for neuron, one in reviews.items()}, {})
+
+    def reviews(self, person: str) -> dict[Neuron, Review]:
+        found = self.now.get(("reviews", person), {})
+        assert isinstance(found, dict)
+        return found
+
     def checks(self, neuron: Neuron | None) -> tuple[SavedCheck, ...]:
         of = () if neuron is None else (neuron,)
         return tuple(
@@ -202,6 +222,7 @@ class Model:
             later[-1] if later else None,
             tuple(score for score in reversed(self.scored) if score.explanation_id in ids),
             self.checks(neuron),
+            tuple(found[neuron] for found in map(self.reviews, PEOPLE) if neuron in found),
         )
 
     def marks(self) -> dict[Neuron, Mark]:
@@ -222,6 +243,9 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
     ]
     marks = model.marks()
     pairs.append(("marks", notebook.marks(), marks))
+    pairs += [(person, notebook.reviews(person), model.reviews(person)) for person in PEOPLE]
+    reviewed = {neuron for person in PEOPLE for neuron in model.reviews(person)}
+    pairs.append(("reviewed", notebook.reviewed_neurons(), reviewed))
     pairs.append(("checks of sets", notebook.set_checks(), model.checks(None)))
     pairs.append(("checked", notebook.checked_neurons(), [one for one in NEURONS if model.checks(one)]))
     pairs.append(("scored", notebook.scored(), sorted(neuron for neuron, mark in marks.items() if mark.scored)))

@@ -33,14 +33,25 @@ def to_layer(session: Session, layer: int) -> Moved:
 
 
 def to_sample(session: Session, by: int) -> Moved:
-    """Show the next or the previous top sample; on the score page, the next or the previous example."""
+    """Show the next or the previous top sample, after the last one panel samples across the neuron's range; on the
+    score page, the next or the previous example.
+    """
     scene, state = session.scene, session.state
     if state.mode is Mode.SCORE:
         examples = len(scene.score.examples or ()) if scene.score is not None else 0
         return session.change_state(example=min(max(state.example + by, 0), max(examples - 1, 0))), ""
     if state.own is not None:
         return Changed.NOTHING, "Your own picture is shown; esc leaves it."
-    return session.change_state(rank=min(max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0))), ""
+    rank, last = max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0)
+    if rank <= last:
+        return session.change_state(rank=rank), ""
+    try:
+        across = session.across(state.neuron)
+    except StoreError as error:
+        return session.change_state(rank=last), error.message
+    changed = session.change_state(rank=min(rank, last + across))
+    entered = state.rank <= last < session.state.rank
+    return changed, f"{across} panel samples across its range, none of them a top sample." if entered else ""
 
 
 def to_cover(session: Session) -> Moved:

@@ -68,6 +68,12 @@ class AskKeys:
     check: str = "C"
 
 
+def _across(store: ScanStore, neuron: Neuron) -> int:
+    from vlmscope.tui.views.evidence import range_samples
+
+    return len(range_samples(store, neuron))
+
+
 def count(labels: Labels) -> LayerCounts:
     """How many neurons of each layer have each label."""
     return tuple((int(v), int(t), int(m), int(u)) for v, t, m, u in labels.counts())
@@ -127,6 +133,8 @@ class Session:
     def take_store(self, store: ScanStore) -> None:
         """Forget what was computed from another checkpoint."""
         self.firmness = lru_cache(maxsize=64)(lambda neuron, at: neuron_firmness(store, neuron, at))
+        #: How many panel samples the page shows after a neuron's top samples.
+        self.across = lru_cache(maxsize=64)(lambda neuron: _across(store, neuron))
 
     @property
     def state(self) -> State:
@@ -292,9 +300,9 @@ class Session:
         return gather(self.store, self.state, self.answers, self.problems)
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
-        """The empty entry of a neuron without a mark, as most are; None if the notebook must be read."""
+        """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
         noted = self.scene.noted
-        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.checked
+        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.unmarked
         if not self.notebook_read or marked:
             return None
         from vlmscope.core.notebook.values import Entry

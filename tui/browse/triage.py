@@ -236,8 +236,10 @@ def what_changed(change: "Change") -> str:
             return f"{neuron} has {'a' if after else 'no'} bookmark"
         case Kind.LEAD:
             return f"another explanation of {neuron} leads"
-        case _:
-            return f"your explanation of {neuron} is {'there' if after else 'gone'}"
+        case kind:
+            person = _short(str(after or change.before))
+            whose = f"the notes of {person} are" if kind is Kind.COLLEAGUE else f"your explanation of {neuron} is"
+            return f"{whose} {'there' if after else 'gone'}"
 
 
 def _short(text: str) -> str:

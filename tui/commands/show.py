@@ -117,8 +117,9 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
             which.word: _statistics(store.distribution(page.neuron, which)) for which in (Label.VISUAL, Label.TEXT)
         },
         "samples": [_sample_json(one) for one in page.samples],
-        "range": None if page.across is None else [_range_json(one, store) for one in page.across],
     }
+    if page.across is not None:
+        result["range"] = [_range_json(one, store) for one in page.across]
     if picked is not None:
         visual, text = picked.visual_map, picked.text_map
         result["sample"] = {

@@ -16,7 +16,7 @@ from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.check_words import about, effect_text, intervened, verdict
 from vlmscope.core.notebook.explanation import Source
-from vlmscope.core.notebook.values import Entry
+from vlmscope.core.notebook.values import Entry, Review
 from vlmscope.core.scoring.preferred import ordered
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.core.store.example import Example
@@ -30,6 +30,7 @@ PICTURE_WIDTHS = (12, 36)  #: cells of one of the two pictures
 HIGHEST = 48  #: lines of them
 STRETCH = 4  #: of a map in glyphs along one side, at most
 NOTE = 500  #: characters of a note
+PERSON = 24  #: characters of a person's name
 PEAKS = 6  #: words named
 PEAK_WIDTH = 24  #: characters of one
 
@@ -115,9 +116,15 @@ def _said(page: ShownNeuron) -> list[Text]:
     if entry.failure is not None:
         lines.append(row(f"explanation {'refused' if entry.failure.refused else 'failed'}: {entry.failure.reason}"))
     lines += [row(line) for saved in entry.checks for line in _check(saved.check)]
-    marks = [entry.verdict or "", "bookmarked" if entry.bookmark else "", *(f"#{tag}" for tag in entry.tags)]
-    noted = "  ".join([*(mark for mark in marks if mark), *([plain(entry.note, NOTE)] if entry.note else [])])
-    return [*lines, row(f"noted: {noted}")] if noted else lines
+    noted = _noted(entry)
+    lines += [row(f"noted: {noted}")] if noted else []
+    return [*lines, *(row(f"{plain(one.person, PERSON)} noted: {_noted(one)}") for one in entry.reviews)]
+
+
+def _noted(one: Entry | Review) -> str:
+    """What a person decided and wrote."""
+    marks = [one.verdict or "", "bookmarked" if one.bookmark else "", *(f"#{tag}" for tag in one.tags)]
+    return "  ".join([*(mark for mark in marks if mark), *([plain(one.note, NOTE)] if one.note else [])])
 
 
 def _scores(entry: Entry, explanation: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from vlmscope.core.analysis.agreement import Agreement
 from vlmscope.core.analysis.check_counts import CheckCounts
 from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
@@ -32,6 +34,7 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import JsonOption, LabelThresholds
+from vlmscope.tui.commands.stats_agreement import agreement_json, agreement_lines, agreements_of
 from vlmscope.tui.commands.stats_checks import HEAD as CHECKS_HEAD
 from vlmscope.tui.commands.stats_checks import (
     check_row,
@@ -125,9 +128,10 @@ def stats(
         return
     pictures = [] if figure is None else [(figure, FigureFormat.of(figure))]
     pictures += [] if png is None else [(png, FigureFormat.PNG)]
-    found, checked = [], []
+    found, checked, agreed = [], [], []
     for name in scans:
         store = opened(name, among_others=len(scans) > 1)
+        agreed.append(agreements_of(store))
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
         checked.append(checks_in_all(store))
@@ -135,13 +139,16 @@ def stats(
     for path, written in pictures:
         output.write_picture(path, figure_bytes(found, written))
     if json:
-        output.write_json(
-            [as_json(scan) | {"checks": checks_json(own)} for scan, own in zip(found, checked, strict=True)]
-        )
+        rows = zip(found, checked, agreed, strict=True)
+        output.write_json([as_json(scan) | _notebook_json(own, others) for scan, own, others in rows])
     elif as_csv:
         output.write_csv(CSV_HEAD, _csv_rows(found))
     elif not pictures:
-        output.write_lines(as_text(found, checked))
+        output.write_lines([*as_text(found, checked), *chain.from_iterable(map(agreement_lines, agreed))])
+
+
+def _notebook_json(checks: Sequence[CheckCounts], agreed: Sequence[Agreement]) -> dict[str, object]:
+    return {"checks": checks_json(checks), "agreement": [agreement_json(one) for one in agreed]}
 
 
 def _write_notebook(

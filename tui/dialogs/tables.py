@@ -16,17 +16,25 @@ _SAMPLES = 4  #: shared samples that a row names
 
 def related_table(found: "RelatedNeurons") -> NeuronTable:
     """The neurons that share the most top samples, with the reasons."""
+    correlated = any(one.correlation is not None for one in found.found)
+    panel = ("r: correlation over panel samples in neither one's top samples.",) if correlated else ()
     rows = tuple(
         NeuronRow(
             one.neuron,
-            (str(one.shared), one.label.letter, one.concept, _samples(one.samples)),
+            (
+                str(one.shared),
+                "" if one.correlation is None else f"{one.correlation:+.2f}",
+                one.label.letter,
+                one.concept,
+                _samples(one.samples),
+            ),
         )
         for one in found.found
     )
     return NeuronTable(
         f"related to {found.neuron}",
-        (f"{found.summary}.".replace("..", "."),),
-        ("shared", "label", "concept", "first of them"),
+        (f"{found.summary}.".replace("..", "."), *panel),
+        ("shared", "r", "label", "concept", "first of them"),
         rows,
     )
 

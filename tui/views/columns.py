@@ -37,14 +37,14 @@ class Noted:
         bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
-        checked: the neurons that have causal checks.
+        unmarked: the neurons that have what no mark has: causal checks, or other people's notes.
     """
 
     bits: NDArray[np.uint8]
     score: NDArray[np.float32]
     independent: NDArray[np.bool_]
     neurons: int
-    checked: frozenset[Neuron] = frozenset()
+    unmarked: frozenset[Neuron] = frozenset()
 
     @classmethod
     def empty(cls, layers: int, neurons: int) -> "Noted":
@@ -57,13 +57,13 @@ class Noted:
         bits: NDArray[np.uint8],
         scores: Mapping[int, ListScore],
         neurons: int,
-        checked: Iterable[Neuron] = (),
+        unmarked: Iterable[Neuron] = (),
     ) -> "Noted":
-        """Columns from ``bits`` and the scores of some neurons, by their flat number; ``checked``: as the field."""
+        """Columns from ``bits`` and the scores of some neurons, by their flat number; ``unmarked``: as the field."""
         score, independent = np.full(len(bits), np.nan, dtype=np.float32), np.zeros(len(bits), dtype=np.bool_)
         for at, one in scores.items():
             score[at], independent[at] = one.value, one.independent
-        return cls(bits, score, independent, neurons, frozenset(checked))
+        return cls(bits, score, independent, neurons, frozenset(unmarked))
 
     def bits_of(self, neuron: Neuron) -> int:
         """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
@@ -71,12 +71,12 @@ class Noted:
 
     def has_entry(self, neuron: Neuron) -> bool:
         """Whether the notebook holds anything on a neuron."""
-        return bool(self.bits_of(neuron)) or neuron in self.checked
+        return bool(self.bits_of(neuron)) or neuron in self.unmarked
 
     def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None, checked: bool = False) -> "Noted":
         """The same with another mark and score of one neuron, which may be ``checked`` now."""
         at = neuron.layer * self.neurons + neuron.index
-        neurons = self.checked | {neuron} if checked else self.checked
+        neurons = self.unmarked | {neuron} if checked else self.unmarked
         changed = Noted(self.bits.copy(), self.score.copy(), self.independent.copy(), self.neurons, neurons)
         changed.bits[at] = mark.bits
         changed.score[at] = np.nan if score is None else score.value

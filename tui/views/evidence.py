@@ -4,22 +4,22 @@ Numbers of a stored sample's vote are exact (order statistics); norms of its sto
 as approximate; the model's answers are exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmscope.core.analysis.panel import RangeSample, across_range
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds, sample_votes
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
-from vlmscope.core.store.example import Example
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
 from vlmscope.tui.views.facts import Facts
@@ -31,7 +31,7 @@ class PictureView:
     """One neuron on one picture.
 
     Attributes:
-        rank: among the neuron's top samples, from 0; None for the user's own picture.
+        rank: among the neuron's top samples, from 0; None for a panel sample and the user's own picture.
         sample: index in the data; None for the user's own picture.
         image: the picture's file, as the scan or the user names it.
         activation: the largest over visual and text tokens, or None while not known.
@@ -46,6 +46,7 @@ class PictureView:
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
         visual_tokens: how many the sample has, or None while not known. V is another number where maps are pooled.
         peak_patch, peak_token: where the largest activations are.
+        across: the panel sample across the neuron's range that it is; None for all others.
     """
 
     neuron: Neuron
@@ -70,6 +71,7 @@ class PictureView:
     visual_tokens: int | None = None
     peak_patch: int | None = None
     peak_token: int | None = None
+    across: RangeSample | None = None
 
     @property
     def key(self) -> tuple[Neuron, int | None, str]:
@@ -104,9 +106,9 @@ def _decode(data: bytes) -> Image.Image:
     return open_crop(data)
 
 
-def _crop(example: Example) -> tuple[Image.Image | None, str]:
+def _crop(read: Callable[[], bytes]) -> tuple[Image.Image | None, str]:
     try:
-        return _decode(example.read_crop()), ""
+        return _decode(read()), ""
     except StoreError as error:
         return None, error.message
 
@@ -134,6 +136,8 @@ def gather(
     try:
         if state.own is not None:
             picture = own_evidence(state.neuron, state.own, state.thresholds)
+        elif state.rank >= store.valid:
+            picture = range_evidence(store, state.neuron, state.rank - store.valid, state.thresholds)
         else:
             picture = stored_evidence(store, state.neuron, state.rank, state.thresholds)
     except StoreError as error:
@@ -170,7 +174,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         StoreError: if the sample's line is damaged.
     """
     example = store.example(neuron, rank, thresholds)
-    crop, problem = _crop(example)
+    crop, problem = _crop(example.read_crop)
     own_layout = store.layout(example.sample.index)
     return PictureView(
         neuron=neuron,
@@ -192,6 +196,36 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         visual_tokens=len(own_layout),
         peak_patch=example.peak_patch,
         peak_token=example.peak_token,
+    )
+
+
+def range_samples(store: ScanStore, neuron: Neuron) -> tuple[RangeSample, ...]:
+    """The panel samples that the page shows after the top samples; none without a panel. Raises StoreError."""
+    return () if store.panel is None else across_range(store, store.panel, neuron)
+
+
+def range_evidence(store: ScanStore, neuron: Neuron, place: int, thresholds: Thresholds) -> PictureView:
+    """The neuron on one of ``range_samples``, from the scan alone: its map and its vote need the model.
+
+    Raises:
+        StoreError: if the sample's line, or the panel, is damaged.
+    """
+    one = range_samples(store, neuron)[place]
+    sample, own_layout = store.sample(one.sample), store.layout(one.sample)
+    crop, problem = _crop(partial(store.crop, one.sample))
+    return PictureView(
+        neuron=neuron,
+        thresholds=thresholds,
+        rank=None,
+        sample=one.sample,
+        image=sample.image,
+        tokens=sample.tokens,
+        activation=one.activation,
+        crop=crop,
+        crop_problem=problem,
+        own_layout=own_layout,
+        visual_tokens=len(own_layout),
+        across=one,
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.tui.commands.test_search import WORDS, put
-from vlmscope.core.analysis.related import related
+from vlmscope.core.analysis.coactivation import correlation
+from vlmscope.core.analysis.related import coactive, related
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
@@ -80,3 +81,50 @@ def test_a_sample_outside_the_scan_is_damage(wide: ScanStore) -> None:
 def test_a_neuron_outside_the_model_is_refused(wide: ScanStore) -> None:
     with pytest.raises(UsageError, match="outside the model"):
         related(wide, Neuron(2, 0), wide.stored_labels())
+
+
+@pytest.fixture(scope="module")
+def with_panel(tmp_path_factory: pytest.TempPathFactory) -> ScanStore:
+    folder = tmp_path_factory.mktemp("panel") / "scan"
+    write_synthetic_scan(folder, layers=2, neurons=100, samples=300, top_n=10, maps=1, grid=(3, 4), image=8, panel=80)
+    text = np.load(folder / "arrays-1" / "panel_text.npy")
+    text[1, 7], text[1, 8] = text[0, 3], text[0, 3]
+    visual = np.load(folder / "arrays-1" / "panel_visual.npy")
+    visual[1, 7], visual[1, 8] = visual[0, 3], visual[0, 3]
+    np.save(folder / "arrays-1" / "panel_text.npy", text)
+    np.save(folder / "arrays-1" / "panel_visual.npy", visual)
+    return ScanStore(folder)
+
+
+def test_shared_samples_have_the_correlation_beside(with_panel: ScanStore, wide: ScanStore) -> None:
+    panel, neuron = with_panel.panel_for("It"), Neuron(0, 5)
+    found = related(with_panel, neuron, with_panel.stored_labels())
+    assert found.found and found.found[0].neuron == Neuron(1, 5)
+    for one in found.found:
+        assert one.correlation == correlation(with_panel, panel, neuron, one.neuron)
+        assert one.correlation is not None
+    assert related(wide, neuron, wide.stored_labels()).found[0].correlation is None
+
+
+def test_coactive_neurons_are_the_most_correlated(with_panel: ScanStore) -> None:
+    panel, neuron = with_panel.panel_for("It"), Neuron(0, 3)
+    found = coactive(with_panel, panel, neuron, with_panel.stored_labels(), limit=8)
+    assert [one.neuron for one in found.found[:2]] == [Neuron(1, 7), Neuron(1, 8)]
+    assert [one.correlation for one in found.found[:2]] == [pytest.approx(1), pytest.approx(1)]
+    everyone = {Neuron(*at): correlation(with_panel, panel, neuron, Neuron(*at)) for at in np.ndindex(2, 100)}
+    best = sorted((r for one, r in everyone.items() if r is not None and one != neuron), reverse=True)
+    assert [one.correlation for one in found.found] == [pytest.approx(r) for r in best[:8]]
+    assert neuron not in {one.neuron for one in found.found}
+    own = set(with_panel.top_samples(neuron))
+    assert found.samples == len(set(panel.samples.tolist()) - own) and found.total == len(best) == 199
+    for one in found.found:
+        assert set(one.samples) == own & set(with_panel.top_samples(one.neuron))
+    assert 0.25 < found.by_chance < 0.35  # of 199, over some 77 samples: 2.57 standard deviations
+    assert "over 7" in found.summary and "would be about 0." in found.summary
+
+
+def test_of_too_small_a_panel_no_neuron_is_coactive(tmp_path: Path) -> None:
+    write_synthetic_scan(tmp_path / "s", layers=1, neurons=4, samples=30, top_n=4, grid=(2, 2), image=8, panel=6)
+    store = ScanStore(tmp_path / "s")
+    found = coactive(store, store.panel_for("It"), Neuron(0, 0), store.stored_labels())
+    assert found.found == () and found.summary.startswith("No neuron has a correlation with L0/N0")

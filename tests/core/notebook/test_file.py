@@ -16,7 +16,7 @@ from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.file import APPLICATION_ID, STEPS, VERSION
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Change, Entry, Kind, Verdict
+from vlmscope.core.notebook.values import Change, Entry, Kind, Review, Verdict
 
 A, B, C = NEURONS
 
@@ -59,6 +59,13 @@ CREATE TABLE tags (layer INTEGER NOT NULL, idx INTEGER NOT NULL, folded TEXT NOT
     PRIMARY KEY (layer, idx, folded)) WITHOUT ROWID;
 INSERT INTO tags VALUES (0, 3, 'old', 'old');
 PRAGMA user_version = 2;
+"""
+
+# What version 3 added to it.
+VERSION_3 = """
+CREATE TABLE checks (id INTEGER PRIMARY KEY REFERENCES events (id), layer INTEGER, idx INTEGER, body NOT NULL);
+CREATE INDEX checks_by_neuron ON checks (layer, idx);
+PRAGMA user_version = 3;
 """
 
 
@@ -154,6 +161,18 @@ def test_a_notebook_of_version_2_takes_checks(path: Path) -> None:
         assert [saved.check for saved in notebook.entry(B).checks] == [check(B)]
     assert version_of(path) == VERSION
     assert version_of(path.with_name("notes.sqlite.v2.bak")) == 2
+
+
+def test_a_notebook_of_version_3_takes_notes_of_colleagues(path: Path) -> None:
+    old_notebook(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_2 + VERSION_3)
+    with Notebook.open(path, SCAN) as notebook:
+        assert (notebook.entry(B).verdict, notebook.entry(B).reviews) == (Verdict.KEEP, ())
+        notebook.take_in("Ana", {B: Review("Ana", Verdict.REJECT)}, "ana.sqlite")
+        assert notebook.entry(B).reviews == (Review("Ana", Verdict.REJECT),)
+    assert version_of(path) == VERSION
+    assert version_of(path.with_name("notes.sqlite.v3.bak")) == 3
 
 
 def test_no_migration_without_a_copy(path: Path) -> None:

@@ -15,7 +15,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.texts import FoldedTexts
-from vlmscope.core.notebook.values import Entry, Verdict
+from vlmscope.core.notebook.values import Entry, Review, Verdict
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.dialogs.drafts import Drafts
@@ -494,3 +494,25 @@ async def test_a_folder_that_cannot_be_made_is_told_at_the_first_verdict(scan: P
         await on.until(lambda: "notebook" in on.notes)
         assert row(on, 0)[5] == " "
         assert "no notebook: " in on.page
+
+
+async def test_a_colleagues_notes_stand_beside_and_are_taken_back(scan: Path) -> None:
+    hers = {
+        Neuron(0, 0): Review("Ana", Verdict.REJECT, "roads\nand rails"),
+        Neuron(0, 1): Review("Ana", Verdict.KEEP, tags=("car",)),
+    }
+    with notebook(scan) as kept:
+        kept.set_verdict(Neuron(0, 0), Verdict.KEEP)
+        kept.take_in("Ana", hers, "ana.sqlite")
+    async with running(scan) as on:
+        await on.until(lambda: "noted     ✓ keep" in on.page and "Ana       ✗ reject  roads" in on.page)
+        await on.press("e")
+        await on.until(lambda: "Ana       ✗ reject" in on.page and "roads\n  and rails" in on.page)
+        await on.press("e", "j")  # a neuron that has no mark of one's own
+        await on.until(lambda: "Ana       ✓ keep  #car" in on.page)
+        await on.press("u")
+        await on.until(lambda: "the notes of Ana are gone" in on.notes)
+        await on.until(lambda: "noted     ✓ keep" in on.page and "Ana" not in on.page)
+        await on.press("j")
+        await on.until(lambda: on.session.state.neuron == Neuron(0, 1) and "Ana" not in on.page)
+    assert entry(scan, Neuron(0, 0)).verdict is Verdict.KEEP

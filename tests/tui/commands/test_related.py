@@ -24,10 +24,11 @@ def test_the_table_has_what_json_has(capsys: Captured) -> None:
     assert "more: --limit" in captured.err
     assert main(["related", "demo", "L4/N724", "--limit", "3"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["neuron", "label", "shared", "samples", "concepts"]
+    assert head.split() == ["neuron", "label", "shared", "r", "samples", "concepts"]
     for one, line in zip(found, lines, strict=True):
         assert line.startswith(f"{one['neuron']}  {one['label'][0].upper()} {one['label']}")
-        assert f" {one['shared']}  #{one['samples'][0]} #{one['samples'][1]} " in line
+        beside = f"{one['shared']}  {one['correlation']:+.2f}"
+        assert f" {beside}  #{one['samples'][0]} #{one['samples'][1]} " in line
         assert f"shirt {one['concepts'][0]['strength']:.1f}, " in line
 
 
@@ -38,6 +39,20 @@ def test_a_scan_without_concepts_and_with_few_samples_has_an_answer(scan: Path, 
     assert "No neuron is like it: of so few samples any two neurons share 5.3 of 8." in captured.err
     assert main(["related", str(scan), "L0/N1"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_neurons_by_the_panel(scan: Path, capsys: Captured) -> None:
+    assert main(["related", "demo", "L3/N96", "--by", "panel", "--limit", "4", "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    correlations = [one["correlation"] for one in found]
+    assert len(found) == 4 and correlations == sorted(correlations, reverse=True) and correlations[0] > 0.4
+    assert "correlations of 4,607 neurons over 97 panel samples or fewer" in captured.err
+    assert main(["related", "demo", "L3/N96", "--by", "panel", "--limit", "4"]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [one["neuron"] for one in found]
+    assert main(["related", str(scan), "L0/N1", "--by", "panel"]) == 1
+    assert "--by panel needs a panel of random samples" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

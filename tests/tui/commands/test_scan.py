@@ -143,6 +143,33 @@ def test_a_scan_that_is_stopped_is_saved_and_goes_on(
     assert "high-confidence" in captured.out
 
 
+def test_the_size_of_the_panel_belongs_to_the_scan(
+    model: str, images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, old = tmp_path / "scan", tmp_path / "old"
+    assert scan(model, images, out, "--panel", "5") == 0
+    panel = ScanStore(out).panel
+    assert panel is not None and len(panel) == 5
+    assert scan(model, images, out, "--panel", "6", "--resume") == 1
+    said = capsys.readouterr().err
+    assert "--panel: 5, now 6" in said and said.count("loading") == 1  # the first one's
+    pieces = BatchRunner.pieces
+
+    def stopped(self: BatchRunner, *args: Any) -> Iterator[list[ProcessedSample]]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return pieces(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchRunner, "pieces", stopped)
+        assert scan(model, images, old, "--batch", "2", "--panel", "0") == 130
+    content = json.loads((old / "manifest.json").read_text())  # as the version before panels wrote it
+    assert content.pop("panel") == 0
+    (old / "manifest.json").write_text(json.dumps({**content, "schema_version": 3}))
+    assert scan(model, images, old, "--batch", "2", "--resume") == 0
+    assert "begun by an earlier vlmscope, and continues without a panel" in capsys.readouterr().err
+    assert read_manifest(old).panel is None and ScanStore(old).panel is None
+
+
 def test_a_finished_scan_of_other_weights_is_not_resumed(
     images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

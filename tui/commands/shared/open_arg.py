@@ -25,7 +25,8 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
     return store
 
 
-def _notebook_path(store: ScanStore) -> Path:
+def path_of_notebook(store: ScanStore) -> Path:
+    """Where the scan's notebook is, or would be."""
     return notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
 
 
@@ -38,13 +39,13 @@ def open_notebook(store: ScanStore) -> Notebook:
     which = note_on_path(store.manifest.scan_id, store.folder, load_config().notebooks)
     if which:
         note(which)
-    return Notebook.open(_notebook_path(store), store.manifest.scan_id)
+    return Notebook.open(path_of_notebook(store), store.manifest.scan_id)
 
 
 @contextlib.contextmanager
 def kept_notebook(store: ScanStore) -> Iterator[Notebook | None]:
     """The scan's notebook while the block runs, or None if there is none. Raises as ``open_notebook``."""
-    if not _notebook_path(store).exists():
+    if not path_of_notebook(store).exists():
         yield None
         return
     with open_notebook(store) as notebook:

@@ -1,5 +1,7 @@
 """The neuron as a whole, beside or below the pictures: what it means, its peaks, its distributions in short."""
 
+from typing import TYPE_CHECKING
+
 from textual.strip import Strip
 
 from vlmscope.core.method.distribution import BINS
@@ -13,11 +15,15 @@ from vlmscope.tui.widgets.page.statistics import histogram
 from vlmscope.tui.widgets.page.words import spell
 from vlmscope.tui.widgets.palette import Palette
 
+if TYPE_CHECKING:
+    from vlmscope.core.notebook.values import Entry, Review
+
 HEAD = 10  #: cells of what a line is about
 NO_CONCEPTS = "none in this scan: vlmscope concepts adds them"
 NOT_YET = "found when the scan is whole"
 _WORD = 24  # characters of one word that are shown
 _NOTE = 200  # characters of a note that the page shows in one line
+_REVIEWS = 2  # other people, of whom the page shows a line each
 _VERDICTS = {"keep": "✓", "reject": "✗", "unsure": "?"}
 _TOKENS = 8  # tokens that are named on either side
 TALL = 9  #: lines from which the facts have histograms, not one line each
@@ -71,6 +77,7 @@ def facts_below(facts: Facts, meaning: Meaning, width: int, height: int, palette
     decided = decided_line(meaning, palette, width)
     noted = [*score_lines(meaning, palette, width), *check_lines(meaning, palette, width)]
     noted += [] if decided is None else [decided]
+    noted += review_lines(meaning, palette, width, _REVIEWS)
     others = 4 + len(noted) + len(sparks)  # the blank, concepts, promoted tokens, peaks
     said = explanation_lines(meaning, palette, width, max(1, min(height - others, _MOST_SAID)))
     concepts, promoted = concepts_line(meaning, palette, width), promoted_line(meaning, palette, width)
@@ -219,15 +226,25 @@ def decided_line(meaning: Meaning, palette: Palette, width: int) -> Strip | None
     entry = meaning.entry
     if entry is None or not (entry.verdict or entry.bookmark or entry.tags or entry.note):
         return None
-    parts: list[Span] = [subject("noted", palette)]
-    if entry.verdict:
-        parts.append((f"{_VERDICTS[entry.verdict]} {entry.verdict}  ", palette.strong))
-    if entry.bookmark:
+    return row([subject("noted", palette), *decisions(entry, palette)], width)
+
+
+def review_lines(meaning: Meaning, palette: Palette, width: int, most: int) -> list[Strip]:
+    """The same of other people whose notes were taken in, a line each; ``most`` at most."""
+    reviews = () if meaning.entry is None else meaning.entry.reviews[:most]
+    return [row([subject(short(one.person, HEAD - 1), palette), *decisions(one, palette)], width) for one in reviews]
+
+
+def decisions(one: "Entry | Review", palette: Palette) -> list[Span]:
+    """What a person decided, and the note's beginning."""
+    parts: list[Span] = []
+    if one.verdict:
+        parts.append((f"{_VERDICTS[one.verdict]} {one.verdict}  ", palette.strong))
+    if one.bookmark:
         parts.append(("bookmarked  ", palette.text))
-    if entry.tags:
-        parts.append((f"#{' #'.join(tag for tag in entry.tags)}  ", palette.accent))
-    parts.append((entry.note[:_NOTE], palette.text))
-    return row(parts, width)
+    if one.tags:
+        parts.append((f"#{' #'.join(tag for tag in one.tags)}  ", palette.accent))
+    return [*parts, (one.note[:_NOTE], palette.text)]
 
 
 def meaning_beside(meaning: Meaning, width: int, height: int, palette: Palette) -> list[Strip]:

@@ -14,6 +14,7 @@ from vlmscope.tui.widgets.page.facts import (
     HEAD,
     concepts_line,
     decided_line,
+    decisions,
     promoted_line,
     said,
     spelled,
@@ -48,9 +49,24 @@ def _decided(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     return [head if head is not None else row([subject("noted", palette)], width), *body, *blank(width)]
 
 
+def _reviews(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
+    """What other people decided and wrote, in full."""
+    lines: list[Strip] = []
+    for review in () if meaning.entry is None else meaning.entry.reviews:
+        head = [subject(short(review.person, HEAD - 1), palette), *decisions(replace(review, note=""), palette)]
+        lines.append(row(head, width))
+        for text in review.note[:_LONGEST_NOTE].splitlines():
+            lines += _wrapped(text, palette, width)
+    return [*lines, *blank(width)] if lines else []
+
+
 def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     """Everything in words about the neuron: concepts, tokens, every explanation with its source."""
-    lines = [*_decided(meaning, palette, width), concepts_line(meaning, palette, width)]
+    lines = [
+        *_decided(meaning, palette, width),
+        *_reviews(meaning, palette, width),
+        concepts_line(meaning, palette, width),
+    ]
     lines.append(row([subject("", palette), (CO_OCCUR, palette.muted)], width))
     lines += blank(width)
     lines += _promoted(meaning, palette, width)

@@ -283,7 +283,12 @@ def _picture_line(view: Scene, palette: Palette, width: int) -> Strip:
 def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int) -> Strip:
     """Which picture it is."""
     parts: list[Span] = []
-    if evidence.rank is None:
+    if evidence.across is not None:
+        one = evidence.across
+        near = "random" if one.quantile is None else f"near {one.quantile:.0%}"
+        parts.append((f"panel, {one.place:.0%} are weaker", palette.strong))
+        parts.append((f" · {near} · #{evidence.sample}", palette.muted))
+    elif evidence.rank is None:
         parts.append(("your picture", palette.strong))
     else:
         parts.append((f"sample {evidence.rank + 1} of {valid}", palette.strong))
