@@ -354,9 +354,10 @@ def test_weights_are_fitted_to_the_truth_of_samples_that_have_maps() -> None:
 async def test_descriptions_hold_the_concept_where_no_boxes_are_known(demo: ScanStore) -> None:
     model = FakeModel(Oracle.of_demo(demo.manifest))
     report = (await score_explanation(demo, NEURON, said("apples", "apple"), Lens(demo.concepts, model), model)).report
-    held = [one.sample for one in held_out(demo, NEURON, ()) if "apple" in words_of(one.description)]
+    words = {one.sample: words_of(one.description) for one in held_out(demo, NEURON, ())}
+    held = [at for at, found in words.items() if {"apple", "apples"} & set(found)]
     found = report.pooled[TokenKind.VISUAL][ScoredGroup.CONCEPT]
-    assert 5 <= len(held) == found.planned < 20  # fewer than have one in the picture
+    assert 10 < len(held) == found.planned < 30
     assert found.ceiling is None
 
 
