@@ -157,7 +157,7 @@ def _label(words: list[str], state: State, usage: str) -> Command:
     return SetFilter(replace(state.filter, label=LABEL_WORDS[word]))
 
 
-_ONLY = ("explained", "scored", "bookmarked", "fragile")
+_ONLY = ("explained", "scored", "checked", "bookmarked", "fragile")
 
 
 def _only(words: list[str], state: State, usage: str) -> Command:
@@ -215,9 +215,12 @@ def _stats(words: list[str], _state: State, _usage: str) -> Command:
 
 ABLATE_WORDS = (
     *("zero", "mean", "x3", "clamp5", "at all", "at answer", "at picture"),
-    *("word ", "concept ", "kept", "tag ", "neuron", "caption", "off"),
+    *("word ", "concept ", "kept", "tag ", "neurons ", "neuron", "caption", "off"),
 )
-_ABLATE = "zero, mean, x3, clamp5; at all|answer|picture; word W; concept W, kept, tag T, neuron; caption; off"
+_ABLATE = (
+    "zero, mean, x3, clamp5; at all|answer|picture; word W; "
+    "concept W [20], kept, tag T, neurons L3/N17 ..., neuron; caption; off"
+)
 
 
 def _ablate(words: list[str], state: State, _usage: str) -> Command:
@@ -245,6 +248,8 @@ def _ablating(words: list[str], now: Ablating) -> Ablating:
         changes = {"at": Positions(rest.lower())}
     elif verb in (SetKind.CONCEPT, SetKind.TAG) and rest:
         changes = {"kind": SetKind(verb), "name": rest}
+    elif verb == SetKind.NEURONS and rest:
+        changes = {"kind": SetKind.NEURONS, "name": " ".join(str(Neuron.parse(word)) for word in words[1:])}
     elif verb in (SetKind.KEPT, SetKind.NEURON) and not rest:
         changes = {"kind": SetKind(verb), "name": ""}
     elif verb == "caption" and not rest:
@@ -284,8 +289,8 @@ VERBS: dict[str, Verb] = {
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
         Verb("words red trains", "score your own words as its explanation", _own_words),
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
-        Verb("check [WORD]", "check the neuron's effect on a word against matched neurons", _check),
-        Verb("effects WORD", "the neurons on which this word of the description rests", _effects),
+        Verb("check [WORD]", "check a word's change against matched neurons", _check),
+        Verb("effects WORD", "list the neurons that the word rests on", _effects),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),

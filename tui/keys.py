@@ -78,9 +78,9 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("own_picture", "p", "own_picture", "own picture", "Put your own picture under the neuron"),
     ),
     "Intervene": (
-        Action("ablate", "A", "mode('ablation')", "ablate", "Show the picture's words without the neuron (:ablate)"),
-        Action("check", "C", "check", "causal check", "Check the neuron's effect on its word against matched neurons"),
-        Action("point", "P", "point", "point", "Point at a patch or a word; enter lists the neurons that fire there"),
+        Action("ablate", "A", "mode('ablation')", "ablate", "Show what the words become without the neuron"),
+        Action("check", "C", "check", "causal check", "Check its effect against matched neurons"),
+        Action("point", "P", "point", "point", "Point at a patch or a word; enter lists neurons"),
         Action("related", "r", "related", "related", "List the neurons that share its top samples"),
     ),
     "Decide": (

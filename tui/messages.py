@@ -58,13 +58,14 @@ class PageReady:
 
     Attributes:
         mode: the page; the action that shows it later has the same id.
-        score: of the page of scores, the place of the one that is ready.
+        score: of the page of scores, the place of the one that is ready. set_check: whether a check is of a set.
     """
 
     text: str
     asked_at: PlaceAskedAt
     mode: Mode
     score: int = 0
+    set_check: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from vlmscope.core.worker.client import A, Asks, Lane
 from vlmscope.core.worker.interventions import InterventionAnswer, InterventionRequest
 from vlmscope.core.worker.messages import ModelStatus, Request
 
-NEURONS = 8  #: of each layer
+NEURONS = 6  #: of each layer
 PICTURES = 5  #: of each check
 CONTROLS = 39
 WORDS = 12  #: of the sets

@@ -12,7 +12,7 @@ from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, SILENT, check_fits, share
-from vlmscope.core.causal.edits import edit, edits, find_peaks
+from vlmscope.core.causal.edits import direction_edit, edits, find_peaks, matched_edit
 from vlmscope.core.causal.matching import candidates, matched_neurons, matched_sets
 from vlmscope.core.causal.pictures import Described, pick
 from vlmscope.core.causal.words import WordPlace, check_present, leading_words, other_words, place_of
@@ -183,31 +183,11 @@ def _control_row(
     job: _Job, written: Written, peaks: Mapping[Neuron, float], those: Sequence[Neuron]
 ) -> tuple[Edit, ...]:
     """What is done to matched neurons, each in the place of one that is checked."""
-    pairs = zip(job.neurons, those, strict=True)
-    return tuple(_control(job, written, peaks.get(one), one, other) for one, other in pairs)
-
-
-def _control(job: _Job, written: Written, peak: float | None, one: Neuron, other: Neuron) -> Edit:
-    """What is done to ``other`` in the place of ``one``.
-
-    ``direction``: what ``one``'s edit takes from the residual stream is taken along ``other``'s column, as large, in
-    the sign in which ``other`` writes. Else the same intervention; a clamp is to the same written size.
-    """
-    ratio = written.ratio(one, other)
-    if job.settings.control == "direction":
-        own = edit(job.store, job.intervention, one, peak)
-        return Edit(
-            other,
-            factor=1.0,
-            visual=ratio * own.visual,
-            text=ratio * own.text,
-            source=one.index,
-            source_factor=ratio * (own.factor - 1),
-        )
-    if peak is None:
-        return edit(job.store, job.intervention, other)
-    size = abs(peak) * abs(ratio) * float(written.sign[other.layer, other.index])
-    return edit(job.store, job.intervention, other, size)
+    stands_for = direction_edit if job.settings.control == "direction" else matched_edit
+    return tuple(
+        stands_for(job.store, job.intervention, written, one, other, peaks.get(one))
+        for one, other in zip(job.neurons, those, strict=True)
+    )
 
 
 def ends_run(model: Asks, error: WorkerError) -> bool:

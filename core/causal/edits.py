@@ -6,6 +6,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.causal.pictures import of_sample
+from vlmscope.core.causal.written import Written
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.client import Asks, Lane
 from vlmscope.core.worker.interventions import PeakRequest
@@ -38,6 +39,39 @@ def edits(
 ) -> tuple[Edit, ...]:
     """The edits of a set: all its neurons at once."""
     return tuple(edit(store, intervention, neuron, peaks.get(neuron)) for neuron in neurons)
+
+
+def matched_edit(
+    store: ScanStore, intervention: Intervention, written: Written, one: Neuron, other: Neuron, peak: float | None
+) -> Edit:
+    """The same intervention on ``other`` in the place of ``one``.
+
+    Args:
+        peak: of ``one``; of a clamp alone. ``other`` is clamped to the same written size, in its own sign.
+    """
+    if peak is None:
+        return edit(store, intervention, other)
+    size = abs(peak * written.ratio(one, other))
+    return edit(store, intervention, other, size * float(written.sign[other.layer, other.index]))
+
+
+def direction_edit(
+    store: ScanStore, intervention: Intervention, written: Written, one: Neuron, other: Neuron, peak: float | None
+) -> Edit:
+    """What ``one``'s edit takes from the residual stream, along ``other``'s column: as large, in ``other``'s sign.
+
+    Args:
+        peak: of ``one``; of a clamp alone.
+    """
+    own, ratio = edit(store, intervention, one, peak), written.ratio(one, other)
+    return Edit(
+        other,
+        factor=1.0,
+        visual=ratio * own.visual,
+        text=ratio * own.text,
+        source=one.index,
+        source_factor=ratio * (own.factor - 1),
+    )
 
 
 async def find_peaks(

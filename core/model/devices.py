@@ -1,5 +1,8 @@
 """The device and the dtype of a model, and the host's free memory."""
 
+import contextlib
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,8 @@ import torch
 
 from vlmscope.core.base.errors import ModelError
 from vlmscope.core.base.text import first_line
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  #: of mallopt, in malloc.h
 
 
 def resolve_device(name: str) -> torch.device:
@@ -55,6 +60,20 @@ def _has_bfloat16(device: torch.device) -> bool:
         return False
     with torch.cuda.device(device):  # the check is of the current device, and by default counts emulation
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 256 MB of freed memory, where the C library is glibc.
+
+    By default it gives the memory of each large tensor back and takes it again for the next one. On a CPU batches of a
+    restart take about a fifth longer with that.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no mallopt
+        library = ctypes.CDLL(None)
+        for option, value in ((_TRIM_THRESHOLD, 1 << 28), (_MMAP_THRESHOLD, 1 << 25)):
+            library.mallopt(option, value)
 
 
 def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -58,10 +58,9 @@ class Places:
         """The positions ``at`` of a sample with its description."""
         return cls.of(at, len(encoded.input_ids), encoded.visual, encoded.text.start - 1)
 
-    def last(self, count: int) -> "Places":
-        """Of the last ``count`` positions alone."""
-        start = len(self.edited) - count
-        return Places(self.edited[start:], self.visual[start:], self.steps)
+    def at(self, positions: Sequence[int]) -> "Places":
+        """Of some of the positions alone."""
+        return Places(self.edited[list(positions)], self.visual[list(positions)], self.steps)
 
 
 def lowest(rows: Sequence[Row]) -> int | None:

@@ -216,6 +216,8 @@ def load_vlm(spec: ModelSpec, report: OnLoading) -> VlmEngine:
         ModelError: if it cannot be loaded.
     """
     report("importing torch and transformers")
+    from vlmscope.core.model.devices import keep_freed_memory
     from vlmscope.core.model.load import load
 
+    keep_freed_memory()
     return VlmEngine(load(spec, report), spec)

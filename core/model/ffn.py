@@ -136,6 +136,16 @@ class Ffn:
         return column
 
     @torch.no_grad()
+    def down_columns(self, indices: Tensor) -> Tensor:
+        """``down_column`` of each of N neurons: (N, H). ``indices``: int64 (N,)."""
+        if type(self.down) is nn.Linear and self.down.weight.dtype in _DENSE and not self.down.weight.is_meta:
+            return self.down.weight.T[indices.to(self.down.weight.device)]
+        units = torch.zeros(len(indices) + 1, self.width, dtype=self.dtype, device=_device(self.down))
+        units[torch.arange(len(indices)), indices] = 1
+        out: Tensor = self.down(units)
+        return out[:-1] - out[-1]  # the last is the bias
+
+    @torch.no_grad()
     def column_norms(self) -> Tensor:
         """The length of each neuron's column of the down projection: float32 (F,), on the host."""
         if type(self.down) is nn.Linear and self.down.weight.dtype in _DENSE and not self.down.weight.is_meta:

@@ -16,8 +16,9 @@ from torch import Tensor
 from vlmscope.core.base.callbacks import Stopped, check, not_cancelled
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Positions
-from vlmscope.core.model.clean import STOPPED, CleanPass, Sample, Written, stream
-from vlmscope.core.model.edits import Entries, Places, Row, edited, lowest
+from vlmscope.core.model.changed import Changed
+from vlmscope.core.model.clean import STOPPED, CleanPass, Sample
+from vlmscope.core.model.edits import Places, Row, edited, lowest
 from vlmscope.core.model.encode import Encoded
 from vlmscope.core.model.readings import Readings, read
 from vlmscope.core.model.restart import Restart, Ways
@@ -80,16 +81,15 @@ class Interventions:
             before = read(logits, reference, targets)
             changes = _Changes(len(rows), before)
             ways = None if full else self._ways(sample, stopped)
-            kept = _Kept(clean, self._vlm)
-            order = sorted(range(len(rows)), key=lambda number: lowest([rows[number]]) or 0)  # z of one layer is kept
-            active = [number for number in order if full or not kept.is_silent(rows[number], places)]
+            changed = Changed(self._vlm, clean, places)
+            active = list(range(len(rows))) if full else changed.active(rows)
             for batch in self._batches(rows, active, ways, clean):
                 check(stopped, STOPPED)
                 of_batch = [rows[number] for number in batch.rows]
                 # In half precision a batch rounds otherwise than one row: the row without edits belongs to it.
                 beside = self._vlm.model.dtype != torch.float32
-                hidden = self._run(sample, ways, batch, [[], *of_batch] if beside else of_batch, places, kept, stopped)
-                found = hidden[:, positions]
+                run = [[], *of_batch] if beside else of_batch
+                found = self._run(sample, ways, batch, run, places, positions, changed, stopped)
                 found = found if beside else torch.cat([reference.to(found.device), found])
                 changes.take(batch.rows, read(logits, found, targets))
         return changes.answer()
@@ -124,16 +124,17 @@ class Interventions:
         batch: _Batch,
         rows: Sequence[Row],
         places: Places,
-        kept: "_Kept",
+        positions: Sequence[int],
+        changed: Changed,
         stopped: Stopped,
     ) -> Tensor:
-        """(B, T, H), after the final norm."""
+        """At K positions, (B, K, H), after the final norm."""
         if batch.start is None or ways is None:
             inputs = self._vlm.inputs([sample.encoded] * len(rows), [sample.image] * len(rows))
             with self._vlm.busy, self._vlm.stoppable(stopped, STOPPED), edited(self._vlm.ffns, rows, places):
-                return self._vlm.decode(inputs)
-        given = None if batch.written is None else kept.changed(batch.written, rows, places)
-        return self._restart.run(sample.clean, ways, batch.start, rows, places, given, stopped)
+                return self._vlm.decode(inputs)[:, positions]
+        given = None if batch.written is None else changed.stream(batch.written, rows)
+        return self._restart.run(sample.clean, ways, batch.start, rows, places, positions, given, stopped)
 
 
 def _begins(row: Row, ways: Ways | None) -> tuple[int | None, int | None]:
@@ -158,44 +159,6 @@ def _predicted(encoded: Encoded, tokens: Sequence[int]) -> tuple[list[int], Tens
         raise UsageError(f"The description has {count} tokens; {outside} is not the number of one.")
     places = [encoded.text.start + token for token in (tokens or range(count))]
     return [place - 1 for place in places], encoded.input_ids[places]
-
-
-class _Kept:
-    """What the neurons of a clean pass write, and the stream that changes with it."""
-
-    def __init__(self, clean: CleanPass, vlm: Vlm) -> None:
-        self._clean, self._vlm = clean, vlm
-        self._last: tuple[int, Written] | None = None
-
-    def is_silent(self, row: Row, places: Places) -> bool:
-        """Whether a row's edits change nothing, so that no pass is needed."""
-        layers = sorted({edit.neuron.layer for edit in row})
-        of_layers = (change for layer in layers for change in self._changes(layer, [row], places))
-        return not any(change is not None and bool(change.any()) for change in of_layers)
-
-    def changed(self, layer: int, rows: Sequence[Row], places: Places) -> Tensor:
-        """The stream that a layer gives with the edits of that layer: (B, T, H)."""
-        left = stream(self._clean.left[layer])
-        changed = [
-            left if change is None else (left.float() + change.to(left.device)).to(left.dtype)
-            for change in self._changes(layer, rows, places)
-        ]
-        return torch.cat(changed)
-
-    def _changes(self, layer: int, rows: Sequence[Row], places: Places) -> Iterator[Tensor | None]:
-        """Of each row, what its edits of a layer add to the FFN's output: float32 (T, H); None without such edits."""
-        if self._last is None or self._last[0] != layer:
-            self._last = layer, self._clean.written(self._vlm.ffns[layer], layer)
-        written, ffn = self._last[1], self._vlm.ffns[layer]
-        for row in rows:
-            entries = Entries([row], layer)
-            if not len(entries.index):
-                yield None
-                continue
-            own, new = entries.values(written.z, written.up, places.visual)
-            change = (new.to(written.z.dtype).float() - own) * places.edited.to(own.device)
-            columns = torch.stack([ffn.down_column(index) for index in entries.index.tolist()]).float()
-            yield change.T @ columns.to(change.device)
 
 
 class _Changes:

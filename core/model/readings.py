@@ -17,7 +17,7 @@ class Readings:
         log_odds: float32 (R, K), the target's logit less the ``logsumexp`` of all others: unlike the log of a
             probability it is exact near 1.
         p: float32 (R, K), the target's probability.
-        first: bool (R, K), whether the target has the largest logit.
+        first: bool (R, K), whether no other token has a larger logit than the target.
         kl: float32 (R, K), in nats, ``sum_v p_v log(p_v / p'_v)``; p is of row 0, p' of each row.
     """
 
@@ -45,17 +45,22 @@ def read(logits: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor) ->
         part = hidden[:, start : start + step]
         of_all = logits(part.flatten(end_dim=1)).view(rows, part.shape[1], -1)
         parts.append(_read(of_all, targets[start : start + step].to(of_all.device)))
-    return Readings(*(torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)))
+    return Readings(*(torch.cat(columns, dim=1).cpu() for columns in zip(*parts, strict=True)))
 
 
 def _read(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``logits``: float32 (R, k, V). ``targets``: int64 (k,)."""
+    """``logits``: float32 (R, k, V), overwritten. ``targets``: int64 (k,)."""
     where = targets[None, :, None].expand(len(logits), -1, 1)
-    log_p = logits.log_softmax(dim=-1)
-    p = log_p[:1].exp()
-    terms = torch.where(p > 0, p * (log_p[:1] - log_p), 0.0)  # a token that is never said has the logit -inf
-    kl = terms.sum(dim=-1).clamp(min=0)
     own = logits.gather(2, where)
-    first = (logits.argmax(dim=-1, keepdim=True) == where)[..., 0]
-    log_odds = (own - logits.scatter(2, where, -torch.inf).logsumexp(dim=-1, keepdim=True))[..., 0]
-    return tuple(found.cpu() for found in (log_odds, log_odds.sigmoid(), first, kl))  # type: ignore[return-value]
+    logits.scatter_(2, where, -torch.inf)
+    most = logits.amax(dim=2, keepdim=True)
+    others = logits.logsumexp(dim=2, keepdim=True)
+    total = torch.logaddexp(own, others)
+    logits.scatter_(2, where, own)
+    p = (logits[0] - total[0]).exp_()  # (k, V)
+    if not bool(logits[0].isfinite().all()):
+        logits.masked_fill_(p == 0, 0)  # a token that is never said has the logit -inf
+    kl = ((logits[:1] - logits) * p).sum(dim=2) + (total - total[:1])[..., 0]
+    kl[0] = 0
+    log_odds = (own - others)[..., 0]
+    return log_odds, log_odds.sigmoid(), (own >= most)[..., 0], kl.clamp_(min=0)

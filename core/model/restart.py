@@ -7,14 +7,16 @@ arguments.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
+from vlmscope.core.base.intervention import Positions
 from vlmscope.core.model.arguments import Tree, batch_axes, copied, repeated, shape_of
 from vlmscope.core.model.clean import STOPPED, CleanPass, stream
 from vlmscope.core.model.edits import Places, Row, edited
@@ -33,11 +35,13 @@ class Ways:
         axes: for the arguments of its decoder, as ``batch_axes`` gives them.
         starts: for each layer, and for the final norm after the last, whether a pass may begin there.
         adds: for each layer, whether its FFN's output is simply added to the residual stream that it gives.
+        narrow: modules of the last layer that may run at the positions alone that are read, such as the FFN.
     """
 
     axes: Tree
     starts: tuple[bool, ...]
     adds: tuple[bool, ...]
+    narrow: tuple[nn.Module, ...] = ()
 
     def start(self, layer: int) -> int | None:
         """The last layer up to ``layer`` at which a pass may begin; None if there is none."""
@@ -78,6 +82,7 @@ class Restart:
         start: int,
         rows: Sequence[Row],
         places: Places,
+        read: Sequence[int],
         given: Tensor | None = None,
         stopped: Stopped = not_cancelled,
     ) -> Tensor:
@@ -86,41 +91,51 @@ class Restart:
         Args:
             start: one of ``ways.starts``; the number of layers for the final norm alone.
             rows: B; edits below ``start`` are not made.
+            read: K positions.
             given: the residual stream that enters ``start``, (B, T, H); None for that of the clean pass.
 
         Returns:
-            (B, T, H), after the final norm.
+            (B, K, H), after the final norm.
 
         Raises:
             Cancelled: when ``stopped`` turns true, which is read before every layer.
         """
         if given is None and start > 0:
             given = stream(clean.left[start - 1]).repeat(len(rows), 1, 1)
-        above = [[edit for edit in row if edit.neuron.layer >= start] for row in rows]
+        last = len(self._layers) - 1
+        narrow = ways.narrow if start <= last else ()
+        ffn_narrow = self._vlm.ffns[last].block in narrow
+        full, short = (
+            [
+                [
+                    edit
+                    for edit in row
+                    if edit.neuron.layer >= start and (ffn_narrow and edit.neuron.layer == last) is at_last
+                ]
+                for row in rows
+            ]
+            for at_last in (False, True)
+        )
         with ExitStack() as stack:
             stack.enter_context(self._vlm.busy)
             stack.enter_context(torch.inference_mode())
             stack.enter_context(self._vlm.stoppable(stopped, STOPPED))
             stack.enter_context(self._begun_at(clean, start, given))
-            stack.enter_context(edited(self._vlm.ffns, above, places))
+            stack.enter_context(edited(self._vlm.ffns, full, places))
+            stack.enter_context(edited(self._vlm.ffns, short, places.at(read)))
+            stack.enter_context(forwards(narrow, [_narrowed(module.forward, read) for module in narrow]))
+            # The final norm is all that follows, so the other positions end here.
+            stack.enter_context(self._layers[last].register_forward_hook(_only(read)))
             args, named = repeated(clean.arguments, ways.axes, len(rows))
             hidden: Tensor = self._decoder(*args, **named).last_hidden_state
         return hidden
 
-    @contextmanager
-    def _begun_at(self, clean: CleanPass, start: int, given: Tensor | None) -> Iterator[None]:
+    def _begun_at(self, clean: CleanPass, start: int, given: Tensor | None) -> AbstractContextManager[None]:
         """The layers before ``start`` do nothing while the block runs; the last of them gives ``given``."""
-        own = [layer.__dict__.get("forward") for layer in self._layers[:start]]
-        try:
-            for number, layer in enumerate(self._layers[:start]):
-                layer.forward = _giving(clean.left[number], given if number == start - 1 else None)
-            yield
-        finally:
-            for layer, forward in zip(self._layers, own, strict=False):  # accelerate has its own there
-                if forward is None:
-                    layer.__dict__.pop("forward", None)
-                else:
-                    layer.forward = forward
+        gives = [_giving(left, None) for left in clean.left[:start]]
+        if start > 0:
+            gives[-1] = _giving(clean.left[start - 1], given)
+        return forwards(self._layers[:start], gives)
 
     def _measured(self, clean: CleanPass, two: Inputs, stopped: Stopped) -> Ways | None:
         try:
@@ -134,7 +149,26 @@ class Restart:
         starts.append(self._same(clean, trial, layers, stopped))
         if not all(starts):  # a layer needs what another one hands on beside the stream: only whole passes tell
             starts = [self._same(clean, trial, layer, stopped) for layer in range(layers + 1)]
-        return Ways(axes, tuple(starts), tuple(adds for _, adds in one_by_one)) if any(starts) else None
+        if not any(starts):
+            return None
+        ways = Ways(axes, tuple(starts), tuple(adds for _, adds in one_by_one))
+        begin = ways.start(layers - 1)
+        if begin is None:
+            return ways
+        # What the keys and values of other positions come from changes the result, and so is not narrow.
+        narrow = tuple(
+            module
+            for module in self._position_wise()
+            if self._same(clean, replace(ways, narrow=(module,)), begin, stopped)
+        )
+        return replace(ways, narrow=narrow)
+
+    def _position_wise(self) -> list[nn.Module]:
+        """Modules of the last layer that read one position at a time: its FFN, and linear ones outside it."""
+        block = self._vlm.ffns[-1].block
+        inside = set(block.modules())
+        others = [one for one in self._layers[-1].modules() if isinstance(one, nn.Linear) and one not in inside]
+        return [block, *others]
 
     def _called(self, inputs: Inputs) -> Tree:
         """What the decoder is called with."""
@@ -184,20 +218,63 @@ class Restart:
     def _same(self, clean: CleanPass, ways: Ways, start: int, stopped: Stopped) -> bool:
         """Whether a pass of two rows from ``start`` ends as the clean pass."""
         hidden = self._try(clean, ways, start, stopped)
-        expected = clean.hidden[0].float()
+        expected = clean.hidden[0, self._some(clean)].float()
         return hidden is not None and all(_close(row.float(), expected, hidden.dtype) for row in hidden)
+
+    def _some(self, clean: CleanPass) -> list[int]:
+        """Every other position of the last half."""
+        length = clean.hidden.shape[1]
+        return list(range(length // 2, length, 2))
 
     def _try(self, clean: CleanPass, ways: Ways, start: int, stopped: Stopped) -> Tensor | None:
         """A pass without edits of two rows; None if it ends early."""
-        places = Places(torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool), steps=False)
+        places = Places.of(Positions.PICTURE, clean.hidden.shape[1], np.zeros(0, np.int64), 0)
         try:
-            return self.run(clean, ways, start, [[], []], places, stopped=stopped)
+            return self.run(clean, ways, start, [[], []], places, self._some(clean), stopped=stopped)
         except _Reached:
             return None
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             return None  # what a layer misses shows as any of these
+
+
+@contextmanager
+def forwards(modules: Sequence[nn.Module], others: Sequence[Callable[..., Any]]) -> Iterator[None]:
+    """The modules run ``others`` in the place of their forward while the block runs."""
+    own = [module.__dict__.get("forward") for module in modules]  # accelerate has its own there
+    try:
+        for module, other in zip(modules, others, strict=True):
+            module.forward = other
+        yield
+    finally:
+        for module, forward in zip(modules, own, strict=True):
+            if forward is None:
+                module.__dict__.pop("forward", None)
+            else:
+                module.forward = forward
+
+
+def _narrowed(forward: Callable[..., Tensor], positions: Sequence[int]) -> Callable[..., Tensor]:
+    """A forward at some positions alone: elsewhere it gives zeros."""
+
+    def narrow(x: Tensor) -> Tensor:
+        some = forward(x[:, positions])
+        out = some.new_zeros(*x.shape[:2], some.shape[-1])
+        out[:, positions] = some
+        return out
+
+    return narrow
+
+
+def _only(positions: Sequence[int]) -> Callable[..., Any]:
+    """A hook that leaves some positions of the stream that a layer gives."""
+
+    def only(_module: nn.Module, _args: Any, left: Any) -> Any:
+        some = stream(left)[:, positions]
+        return (some, *left[1:]) if isinstance(left, tuple) else some
+
+    return only
 
 
 def _giving(kept: Any, given: Tensor | None) -> Callable[..., Any]:

@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from tests.support.screen_app import Driver, FakeModel, running
+from tests.support.screen_app import TOKENS, Driver, FakeModel, running
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore, open_scan
+from vlmscope.core.worker.interventions import InterventionAnswer, InterventionRequest
 from vlmscope.core.worker.messages import LensAnswer, LensRequest, MapAnswer, MapRequest
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.tasks import UnexpectedError
@@ -25,7 +27,7 @@ from vlmscope.tui.views.state import Mode
 ESCAPE, QUIT = "\x1b", "q"
 #: Letters of actions and others, and the sequences of special keys; those that end the program are not among them.
 KEYS = (
-    *"jk[]hlgG/nNfo1234.itbuESsecmzvVyYxawpIJKA:?05%*-L3é漢🙂\u202e",
+    *"jk[]hlgG/nNfo1234.itbuESsecmzvVyYxawpIJKACPr:?05%*-L3é漢🙂\u202e",
     *("\r", "\r", ESCAPE, ESCAPE, ESCAPE, " ", "\t", "\x7f", "\x12", "\x0b", "\x15", "\x01", "\x05", "\x17", "\x13"),
     *("\x0e", "\x10", "\x04"),
     *(f"\x1b[{end}" for end in ("A", "B", "C", "D", "H", "F", "Z", "5~", "6~", "3~", "15~", "1;2A", "1;2B")),
@@ -35,6 +37,8 @@ LINES = (
     *(":27.3900\r", ":3.17\r", ":Tv 2.5\r", ":Tv x\r", ":Tv nan\r", ":nv 99\r", ":high 2\r", ":only untriaged\r"),
     *(":only\r", ":layers 3-7\r", ":layers 9-1\r", ":words red trains\r", ":stats demo\r", ":stats /nope\r", ":%s\r"),
     *(":image /etc/passwd\r", ':image "\r', ":restart\r", ":unload\r", ":published\r", ":sort clearest\r", ":zz\r"),
+    *(":ablate x3\r", ":ablate at answer\r", ":ablate concept apple\r", ":ablate kept\r", ":ablate caption\r"),
+    *(":ablate off\r", ":ablate xnan\r", ":check\r", ":check apple\r", ":check zz\r", ":effects image\r", "P\r"),
     *(":label visual\r", ":label all\r", ":theme nord\r", ":theme x\r", "/train\r", "/L3/N17\r", "/[bold]\r", "/(((\r"),
     *("/visual\r", "ta,b\r", "ihello\x13", ":" + "a" * 3000 + "\r", "/" + "漢" * 500 + "\r", "ob", "fv", "Sl"),
 )
@@ -58,6 +62,7 @@ Press = str | Resize
 class DemoModel(FakeModel):
     """Answers about the demo's samples at once; its numbers are the layer plus one."""
 
+    shape = (6, 768)
     _store: ScanStore | None = None
 
     def _shape(self, sample: int | None, description: str) -> tuple[VisualLayout, int]:
@@ -73,6 +78,11 @@ class DemoModel(FakeModel):
         value = np.float32(request.neuron.layer + 1)
         visual, text = np.full(len(layout), value, dtype=np.float32), np.full(tokens, value, dtype=np.float32)
         return MapAnswer.of(request, visual, layout, text)
+
+    async def intervene(self, request: InterventionRequest) -> InterventionAnswer:
+        _, tokens = self._shape(request.sample.sample, request.sample.description)
+        asked = request.tokens or tuple(range(tokens if request.sample.sample is not None else len(TOKENS)))
+        return await super().intervene(msgspec.structs.replace(request, tokens=asked))
 
     async def lens(self, request: LensRequest) -> LensAnswer:
         await super().lens(request)

@@ -25,6 +25,7 @@ from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
 from vlmscope.tui.dialogs.help import HelpScreen
+from vlmscope.tui.dialogs.neurons import NeuronsScreen
 from vlmscope.tui.shares.screen import SharesScreen
 
 SCAN = Path(__file__).parents[1] / "fixtures/before"
@@ -76,6 +77,8 @@ CASES = (
     Case("score", keys("enter", "s"), start=NOTED),
     Case("shares", _shares),
     Case("help", opens("question_mark", HelpScreen)),
+    Case("point", keys("enter", "P"), start=NOTED),
+    Case("neurons", opens("r", NeuronsScreen), (SMALL,), NOTED),
     Case("choice", opens("c", ChoiceScreen), (LARGE,), NOTED),
     Case("confirm", opens("E", ConfirmScreen), (LARGE,), NOTED, API),
     Case("light", keys("enter"), (LARGE,), NOTED, Config(theme="textual-light")),

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.errors import Cancelled, VlmscopeError
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.asked_picture import asked_picture
+from vlmscope.tui.browse.chosen import chosen_neurons
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import AblationKey, Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import Post, Repaint
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Ablating, Mode, Pane, SetKind
+from vlmscope.tui.views.state import Ablating, Mode, Pane
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
-    from vlmscope.core.causal.sets import NeuronSet
-    from vlmscope.core.notebook.notebook import Notebook
 
 
 @dataclass(eq=False)
@@ -40,6 +39,7 @@ class AblateControl:
             left = self.session.state.mode is Mode.ABLATION
             mode = Mode.PICTURES if left else self.session.state.mode
             return self.session.change_state(ablating=Ablating(), mode=mode)
+        self.session.ablation_problems.clear()  # what was stopped or refused is asked again
         return self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
 
     def want(self) -> None:
@@ -79,7 +79,7 @@ class AblateControl:
         check_trained(store)
         picture = asked_picture(self.session, key.sample, self.link.allow_key)
         concepts = await asyncio.to_thread(lambda: store.concepts)
-        chosen = await self._neurons(key)
+        chosen = await chosen_neurons(store, self.notebook, choice, key.neuron)
         word = one_word(choice.word, concepts) if choice.word else chosen.word or default_word(concepts, chosen.neurons)
         return await ablate(
             store,
@@ -92,23 +92,3 @@ class AblateControl:
             name=chosen.name,
             caption=choice.caption,
         )
-
-    async def _neurons(self, key: AblationKey) -> "NeuronSet":
-        """The neuron, or the set.
-
-        Raises:
-            VlmscopeError: if the set has no neurons, or cannot be read.
-        """
-        from vlmscope.core.causal.sets import of_addresses, of_concept, of_kept, of_tag
-
-        store, choice = self.session.store, key.ablating
-        if key.neuron is not None:
-            return of_addresses([key.neuron])
-        if choice.kind is SetKind.CONCEPT:
-            return await asyncio.to_thread(of_concept, store, choice.name)
-
-        def read(notebook: "Notebook | None") -> "NeuronSet":
-            return of_tag(store, notebook, choice.name) if choice.kind is SetKind.TAG else of_kept(store, notebook)
-
-        found = await self.notebook.read(read, None)
-        return read(None) if found is None else found

@@ -17,7 +17,7 @@ from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, SetKind
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
-    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.notebook.values import Entry, SavedCheck
     from vlmscope.core.scoring.simulation import Outcome
 
 
@@ -100,6 +100,12 @@ def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -
     return session.refresh_ablation()
 
 
+def take_set_checks(session: Session, checks: "tuple[SavedCheck, ...]") -> Changed:
+    """The causal checks of sets, newest first."""
+    session.set_checks = checks
+    return session.refresh_words()
+
+
 # -- what the notebook holds ---------------------------------------------------------------------------------
 
 
@@ -129,7 +135,7 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
 def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
     filter_ = session.state.filter
-    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.bookmarked
+    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.checked or filter_.bookmarked
     if not by_notebook and session.state.order is not Order.SCORE:
         return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)

@@ -179,9 +179,8 @@ def _nothing(session: Session, found: Search) -> str:
 
 
 def to_check(session: Session, by: int) -> Changed:
-    """Show an earlier check of the neuron, or a later one."""
-    entry = session.scene.entry
-    count = len(entry.checks) if entry is not None and entry.neuron == session.state.neuron else 0
+    """Show an earlier check, or a later one."""
+    count = session.scene.check.count if session.scene.check is not None else 0
     return session.change_state(check=min(max(session.state.check + by, 0), max(count - 1, 0)))
 
 

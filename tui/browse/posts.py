@@ -86,7 +86,7 @@ class Posts:
         key = keys.keys_of(ready.mode, screen.config.keys)[0]
         self.notify(Notice(ready.text if there else f"{ready.text} {key} shows it there.", None))
         if there:
-            after = {"score": ready.score, "example": 0, "check": 0, "pane": Pane.PAGE}
+            after = {"score": ready.score, "example": 0, "check": 0, "set_check": ready.set_check, "pane": Pane.PAGE}
             screen.show(session.change_state(mode=ready.mode, **after))
 
     def _show_neurons(self, question: AskNeurons) -> None:

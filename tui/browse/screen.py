@@ -347,7 +347,7 @@ class BrowseScreen(Screen[None]):
         if state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
-        elif state.own is not None:
+        elif state.own is not None and not state.mode.asks:
             self.show(self.controllers.model.leave_image())
         elif state.mode is not Mode.PICTURES:
             self.show(self.session.change_state(mode=Mode.PICTURES))

@@ -31,7 +31,7 @@ from vlmscope.tui.views.state import Ablating, Filter, Mode, Pane, SetKind, Stat
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
     from vlmscope.core.notebook.texts import FoldedTexts
-    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.notebook.values import Entry, SavedCheck
     from vlmscope.core.scoring.simulation import Outcome
     from vlmscope.tui.views.evidence import PictureView
 
@@ -98,6 +98,7 @@ class Session:
         self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
         self.problems: dict[MapKey, str] = {}  #: why there is no map
         self.ablations: OrderedDict[AblationKey, Ablation] = OrderedDict()
+        self.set_checks: tuple[SavedCheck, ...] = ()  #: the notebook's, newest first; read when they are shown
         self.ablation_problems: dict[AblationKey, str] = {}  #: why there is none
         self.promoted: dict[Neuron, PromotedAnswer] = {}
         self.promoted_notes: dict[Neuron, str] = {}  #: why there are none, or that the model is being asked
@@ -181,6 +182,8 @@ class Session:
             changes |= {"stale": True, "firmness": None}
         if Mode.SCORE in (old.mode, state.mode):
             changes["score"] = self._score(state, scene.meaning)
+        if state.mode is Mode.ABLATION and old.mode is not Mode.ABLATION:
+            self.ablation_problems.clear()  # what was stopped or refused is asked again
         if Mode.CHECK in (old.mode, state.mode):
             changes["check"] = self._check(state, scene.meaning)
         changed = self.change(**changes)
@@ -354,7 +357,8 @@ class Session:
     def _check(self, state: State, meaning: Meaning | None) -> CheckView | None:
         if state.mode is not Mode.CHECK or meaning is None or meaning.neuron != state.neuron:
             return None
-        return check_view(meaning.entry, state.check, meaning.asking, self._keys.check)
+        saved = self.set_checks if state.set_check else () if meaning.entry is None else meaning.entry.checks
+        return check_view(saved, state.check, meaning.asking, self._keys.check)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.causal_options import (
     CONTROL,
     CONTROLS_HELP,
+    MOST_CONTROLS,
     AtOption,
     ControlOption,
     SeedOption,
@@ -129,7 +130,9 @@ def ablate(
     caption: Annotated[bool, typer.Option("--caption", help="Let the model describe the picture, too.")] = False,
     controls: Annotated[
         int | None,
-        typer.Option("--controls", min=1, help=CONTROLS_HELP, rich_help_panel=CONTROL, show_default=False),
+        typer.Option(
+            "--controls", min=1, max=MOST_CONTROLS, help=CONTROLS_HELP, rich_help_panel=CONTROL, show_default=False
+        ),
     ] = None,
     control: ControlOption = "neurons",
     seed: SeedOption = 0,

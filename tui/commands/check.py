@@ -22,6 +22,7 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.causal_options import (
     CONTROL,
     CONTROLS_HELP,
+    MOST_CONTROLS,
     AtOption,
     ControlOption,
     SeedOption,
@@ -47,7 +48,7 @@ def check(
         int, typer.Option("--samples", min=1, help="The first so many top samples with the word.")
     ] = DEFAULTS.pictures,
     controls: Annotated[
-        int, typer.Option("--controls", min=0, help=CONTROLS_HELP, rich_help_panel=CONTROL)
+        int, typer.Option("--controls", min=0, max=MOST_CONTROLS, help=CONTROLS_HELP, rich_help_panel=CONTROL)
     ] = DEFAULTS.controls,
     control: ControlOption = "neurons",
     seed: SeedOption = 0,

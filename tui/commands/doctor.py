@@ -19,6 +19,7 @@ from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.llm.access import api_key, key_problem, shown_url
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.interventions import CLEAN_BYTES
 from vlmscope.tui.commands.doctor_model import AskedModel, examine_model
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.findings import Finding, Severity
@@ -145,7 +146,8 @@ def _devices() -> list[Finding]:
         found.append(Finding("cuda", f"nvidia-smi is here, but torch sees no GPU: {what}", hint))
     elif not devices and not mps:
         found.append(Finding("cuda", "none: the model runs on the CPU"))
-    return found
+    kept = f"of the last pictures, up to {CLEAN_BYTES / 2**30:.0f} GiB on the model's device"
+    return [*found, Finding("clean passes", kept)]
 
 
 def _kernels() -> Finding:

@@ -37,6 +37,7 @@ _SWITCHES = {
     "f": ("fragile", "fragile labels only"),
     "e": ("explained", "explained only"),
     "s": ("scored", "scored only"),
+    "c": ("checked", "causally checked only"),
     "b": ("bookmarked", "bookmarked only"),
     "l": ("all_layers", "all layers"),
 }

@@ -1,5 +1,6 @@
 """Tables of neurons: related ones, those that fire at a place, those that a word rests on."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlmscope.core.analysis.pointing import Rule
@@ -31,12 +32,13 @@ def related_table(found: "RelatedNeurons") -> NeuronTable:
         )
         for one in found.found
     )
-    return NeuronTable(
+    table = NeuronTable(
         f"related to {found.neuron}",
         (f"{found.summary}.".replace("..", "."), *panel),
         ("shared", "r", "label", "concept", "first of them"),
         rows,
     )
+    return _filled(table)
 
 
 def _samples(samples: tuple[int, ...]) -> str:
@@ -64,7 +66,14 @@ def pointed_table(found: "Pointed", top: int) -> NeuronTable:
     exact = any(one.exact is not None for one in found.neurons)
     heads = [*(("exact", "estimate") if exact else (found.rule.value,)), "activation", "rank", "label", "concept"]
     rows = tuple(NeuronRow(one.neuron, _texts(found, one, exact)) for one in found.neurons)
-    return NeuronTable(f"neurons at {found.place.name}", _lines(found, top), tuple(heads), rows)
+    return _filled(NeuronTable(f"neurons at {found.place.name}", _lines(found, top), tuple(heads), rows))
+
+
+def _filled(table: NeuronTable) -> NeuronTable:
+    """The same without columns in which nothing stands."""
+    kept = [at for at in range(len(table.heads)) if any(row.texts[at] for row in table.rows)]
+    rows = tuple(replace(row, texts=tuple(row.texts[at] for at in kept)) for row in table.rows)
+    return replace(table, heads=tuple(table.heads[at] for at in kept), rows=rows)
 
 
 def _texts(found: "Pointed", one: "PointedNeuron", exact: bool) -> tuple[str, ...]:
@@ -75,15 +84,18 @@ def _texts(found: "Pointed", one: "PointedNeuron", exact: bool) -> tuple[str, ..
 
 
 def _lines(found: "Pointed", top: int) -> tuple[str, ...]:
-    if found.rule is Rule.EFFECT:
-        lines = [_MEANS[found.rule], f"{found.total:,} of all neurons lower it when they are removed."]
-        return (*lines, found.words_line) if found.words_line else tuple(lines)
-    how = "of all neurons" if found.by_model else f"of those that have it among their {top} top samples"
-    verb = "write" if found.rule is Rule.WRITTEN else "fire"
-    count = f"{found.total:,} {verb} here, {how}" if found.total else f"No neuron {verb}s here, {how}"
-    lines = [_MEANS[found.rule], f"{count}."]
+    lines = [_MEANS[found.rule], f"{_count(found, top)}."]
     if found.own and found.by_model:
         lines.append(f"* {found.own} of these {len(found.neurons)} have this picture among their own top samples.")
     if found.words_line:
         lines.append(found.words_line)
     return tuple(lines)
+
+
+def _count(found: "Pointed", top: int) -> str:
+    """Of how many neurons the list has the first ones."""
+    if found.rule is Rule.EFFECT:
+        return f"{found.total:,} of all neurons lower it when they are removed"
+    verb = "write" if found.rule is Rule.WRITTEN else "fire"
+    how = "of all neurons" if found.by_model else f"of those that have it among their {top} top samples"
+    return f"{found.total:,} {verb} here, {how}" if found.total else f"No neuron {verb}s here, {how}"

@@ -1,16 +1,17 @@
-"""A neuron's causal checks as the page shows them: one at a time."""
+"""Causal checks of a neuron, or of sets, as the page shows them: one at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.check import CausalCheck
-    from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.notebook.values import SavedCheck
 
 
 @dataclass(frozen=True, eq=False)
 class CheckView:
-    """One of a neuron's checks.
+    """One of several checks.
 
     Attributes:
         check: None if there is none yet.
@@ -26,9 +27,9 @@ class CheckView:
     check_key: str = "C"
 
 
-def check_view(entry: "Entry | None", place: int, doing: str = "", check_key: str = "C") -> CheckView:
-    """One of an entry's checks; the last one for a larger ``place``, the first one for a negative."""
-    if entry is None or not entry.checks:
+def check_view(saved: "Sequence[SavedCheck]", place: int, doing: str = "", check_key: str = "C") -> CheckView:
+    """One of several checks; the last one for a larger ``place``, the first one for a negative."""
+    if not saved:
         return CheckView(doing=doing, check_key=check_key)
-    place = min(max(place, 0), len(entry.checks) - 1)
-    return CheckView(entry.checks[place].check, place, len(entry.checks), doing, check_key)
+    place = min(max(place, 0), len(saved) - 1)
+    return CheckView(saved[place].check, place, len(saved), doing, check_key)

@@ -67,6 +67,9 @@ def select(columns: Columns, noted: Noted, filter_: Filter, order: Order, layer:
     ):
         if wanted:
             mask &= noted.has(bit)[chosen]
+    if filter_.checked:
+        flat = [neuron.layer * neurons + neuron.index for neuron in noted.checked]
+        mask &= np.isin(np.arange(chosen.start, chosen.start + len(mask)), flat)
     if filter_.fragile:
         mask &= columns.fragile[chosen]
     rows = np.flatnonzero(mask).astype(np.int64) + chosen.start

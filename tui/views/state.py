@@ -68,6 +68,7 @@ class Filter:
     verdict: Decided | None = None
     explained: bool = False
     scored: bool = False
+    checked: bool = False
     bookmarked: bool = False
     fragile: bool = False
     layers: tuple[int, int] | None = None
@@ -91,7 +92,7 @@ class Filter:
             self.label.word if self.label is not None else "",
             "high-confidence" if self.high_confidence else "",
             self.verdict or "",
-            *(name for name in ("explained", "scored", "bookmarked", "fragile") if getattr(self, name)),
+            *(name for name in ("explained", "scored", "checked", "bookmarked", "fragile") if getattr(self, name)),
         ]
         return " ".join(word for word in words if word) or "all"
 
@@ -107,6 +108,11 @@ class Mode(StrEnum):
     ABLATION = "ablation"
     CHECK = "check"
     POINT = "point"
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks something of the picture: then it is left before the user's own picture is."""
+        return self in (Mode.ABLATION, Mode.CHECK, Mode.POINT)
 
 
 class Pane(StrEnum):
@@ -139,9 +145,10 @@ class SetKind(StrEnum):
     """Which neurons are changed together."""
 
     NEURON = "neuron"  #: the page's alone
-    CONCEPT = "concept"  #: those that have the word among their concepts
+    CONCEPT = "concept"  #: those that have the word among their concepts; a number behind it: so many, the first ones
     KEPT = "kept"  #: by verdict
     TAG = "tag"
+    NEURONS = "neurons"  #: those that are named by their addresses
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ class Ablating:
     Attributes:
         to: what becomes of the neurons. at: where.
         word: whose log-odds stand first; empty for the leading concept.
-        kind: which neurons. name: the concept or the tag; empty for the others.
+        kind: which neurons. name: the concept, the tag or the addresses; empty for the others.
         caption: whether the model describes the picture again.
     """
 
@@ -186,6 +193,7 @@ class State:
     pointer: Pointer = Pointer()  # noqa: RUF009 (frozen)  #: of the page that points
     ablating: Ablating = Ablating()  #: of the page of ablation
     check: int = 0  #: of the page of checks: which one, newest first
+    set_check: bool = False  #: of the page of checks: whether it shows those of sets
 
 
 def place_asked_at(state: State) -> PlaceAskedAt:

@@ -9,7 +9,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
 from vlmscope.tui.views.scene import LayerCounts, Scene
-from vlmscope.tui.views.state import Mode, Pane
+from vlmscope.tui.views.state import Mode, Pane, State
 from vlmscope.tui.widgets.lines import Lines, Span, row, short
 from vlmscope.tui.widgets.numbers import percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
@@ -90,21 +90,32 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
     first: list[FooterItem] = []
     state = scene.state
-    if state.own is not None:
+    if state.mode.asks:
+        first += _asking(state)
+    elif state.own is not None:
         first.append((("back",), f"leave {state.own.image.rpartition('/')[2][:20]}"))
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
     if state.mode is Mode.POINT:
-        moves = ("sample.previous", "neuron.next", "neuron.previous", "sample.next")
-        other = "picture" if state.pointer.on_words else "words"
-        point: tuple[FooterItem, ...] = ((moves, "point"), (("pane",), other), (("page",), "neurons here"))
-        return (*first, *point, (("back",), "back"))
+        return tuple(first)
     if narrow:
         first.append((("page",), "page") if scene.state.pane is Pane.LIST else (("pane",), "list"))
     if scene.picture is not None and scene.picture.covers > 1:
         return (*first, *FOOTER[:3], COVER)
     return (*first, *FOOTER[:2])
+
+
+def _asking(state: State) -> list[FooterItem]:
+    """The keys of a page that asks something of the picture."""
+    back: FooterItem = (("back",), "back")
+    if state.mode is Mode.POINT:
+        moves = ("sample.previous", "neuron.next", "neuron.previous", "sample.next")
+        other = "picture" if state.pointer.on_words else "words"
+        return [(moves, "point"), (("pane",), other), (("page",), "neurons here"), back]
+    if state.mode is Mode.ABLATION:
+        return [back, (("command",), "ablate x3 …"), (("check",), "check")]
+    return [back, (("command",), "check WORD"), (("ablate",), "ablate")]
 
 
 def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:

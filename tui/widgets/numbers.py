@@ -41,6 +41,22 @@ def activation(value: float) -> str:
     return f"{value:.2f}" if size >= 0.01 else f"{value:.0e}"
 
 
+def probability(value: float) -> str:
+    """A probability in two digits, in four near 1, where a model that is sure is; 0 and 1 only if it is that."""
+    if value in (0, 1) or 0.005 <= value < 0.995:
+        return f"{value:.2f}"
+    if value < 0.5:
+        return f"{value:.0e}"
+    return f"{value:.4f}" if value < 0.99995 else ">0.9999"
+
+
+def nats(value: float) -> str:
+    """A KL divergence in nats; 0 only if it is that."""
+    if value == 0:
+        return "0"
+    return f"{value:.2f}" if value >= 0.005 else f"{value:.0e}"
+
+
 def ordinal(number: int) -> str:
     """``1st``, ``2nd``, ``3rd``, ``4th`` ... for numbers up to 20."""
     return f"{number}{_ORDINALS.get(number, 'th')}"

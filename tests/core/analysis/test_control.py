@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     data = make_images(tmp_path_factory.mktemp("data"), 12)
     (data.parent / "004.png").write_bytes(b"no picture")
     scan = tmp_path_factory.mktemp("scans") / "scan"
-    settings = ["--hook", "gate_up", "--top-n", "7", "--Tt", "1.5", "--question", "What is this?"]
+    settings = ["--hook", "gate_up", "--top-n", "7", "--Tt", "1.5", "--question", "What is this?", "--panel", "9"]
     assert main(["scan", "--model", str(model), "--images", str(data), "--out", str(scan), *settings]) == 0
     return scan, model, data
 
@@ -62,7 +62,10 @@ def test_a_control_has_everything_of_its_scan_but_the_weights(scan: Path) -> Non
     assert its.scan_id != own.scan_id
     for name in ("hook", "question", "prompt", "data", "image_root", "samples", "scanned", "skipped", "top_n"):
         assert getattr(its, name) == getattr(own, name), name
-    for name in ("layouts", "text_tokens", "visual_tokens", "thresholds"):
+    assert own.panel == 9 and its.data_id == own.data_id
+    assert store.panel is not None and found.panel is not None
+    assert found.panel.samples.tolist() == store.panel.samples.tolist()  # neuron by neuron they can be compared
+    for name in ("layouts", "text_tokens", "visual_tokens", "thresholds", "panel"):
         assert getattr(its, name) == getattr(own, name), name
     assert (its.model.layers, its.model.neurons, its.model.dtype) == (3, 48, own.model.dtype)
     assert its.maps == 0 and its.thresholds.T_t == 1.5

@@ -13,7 +13,7 @@ from vlmscope.core.analysis.pointing import Rule
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.bench.causal import KeptRows, bench_causal, bench_checks
+from vlmscope.core.bench.causal import BenchCausal, KeptRows, OnCount, bench_causal, bench_checks
 from vlmscope.core.bench.effects import agreement, effect_agreement
 from vlmscope.core.bench.precision import (
     LEAST_PURITY,
@@ -38,7 +38,8 @@ from vlmscope.core.worker.interventions import (
     WrittenRequest,
 )
 from vlmscope.core.worker.messages import ModelStatus, Phase, Request
-from vlmscope.tui.commands.bench_causal import tables
+from vlmscope.tui.__main__ import main
+from vlmscope.tui.commands import bench
 
 STRONG = Neuron(5, 3)  #: the only neuron that does something
 
@@ -203,10 +204,30 @@ def test_related_neurons_are_counted_against_chance(store: ScanStore, oracle: Or
     assert found.elsewhere > 2 * found.elsewhere_chance
 
 
-async def test_all_of_it_as_tables_and_json(store: ScanStore, model: StandIn) -> None:
-    counted: list[str] = []
-    found = await bench_causal(model, 1, 1, 2, lambda what, _done, _of: counted.append(what))
-    assert set(counted) == {"neurons", "words", "objects"}
-    text = "\n".join(line.plain for line in tables(found))
-    assert "beyond all by chance: 5%" in text and "L5" in text and "P@10" in text
-    assert json.loads(json.dumps(found.__dict__, default=vars))["chance"] == 0.05
+def test_the_command_writes_tables_and_json(
+    store: ScanStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Process(StandIn):
+        def __init__(self, *_: object, **_named: object) -> None:
+            super().__init__(store)
+
+        async def close(self) -> None:
+            """Nothing to end."""
+
+    monkeypatch.setattr(bench, "ModelProcess", Process)
+    kept: list[BenchCausal] = []
+
+    async def few(model: StandIn, on_count: OnCount) -> BenchCausal:
+        if not kept:
+            kept.append(await bench_causal(model, 1, 1, 2, on_count))
+        return kept[0]
+
+    monkeypatch.setattr(bench, "bench_causal", few)
+    assert main(["bench", "causal"]) == 0
+    text = capsys.readouterr().out
+    assert "beyond all by chance: 5%" in text and "L5" in text and "P@10" in text and "of the first 5" in text
+    assert main(["bench", "causal", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"controls", "pictures", "chance", "checks", "effects", "sets", "pointing", "related"}
+    assert len(found["checks"]) == 12 and len(found["sets"]) == 8
+    assert found["related"]["neurons"] > 200 and found["pointing"]["objects"] == 2

@@ -195,6 +195,15 @@ def test_a_set_is_compared_with_sets_of_near_members(store: ScanStore) -> None:
     assert found.matched[0].written == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_set_of_two_has_as_many_sets_as_there_are_pairs_at_most(store: ScanStore) -> None:
+    found = checked(store, LinearModel(store), CheckSettings(pictures=3, controls=200), SET[:2], name="tag red")
+    sets = [frozenset(control.neurons) for control in found.matched]
+    assert len(sets) == len(set(sets)) == 200  # the 8 nearest of both give 36
+    every = checked(store, LinearModel(store), CheckSettings(pictures=3, controls=999), SET[:2], name="tag red")
+    assert 200 < len(every.matched) <= 30 * 29 / 2
+    assert f"there are no more than {len(every.matched)} matched sets, of 999" in every.note
+
+
 def test_a_large_set_runs_short_of_controls(store: ScanStore) -> None:
     model = LinearModel(store)
     half = [Neuron(1, index) for index in range(16)]

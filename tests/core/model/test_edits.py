@@ -104,7 +104,7 @@ def test_positions_of_a_sample(family: TinyFamily) -> None:
     assert answer == list(range(encoded.text.start - 1, length))
     assert torch.nonzero(found[Positions.PICTURE].edited).flatten().tolist() == encoded.visual.tolist()
     assert [found[at].steps for at in Positions] == [True, True, False]
-    assert found[Positions.ANSWER].last(3).edited.tolist() == [True] * 3
+    assert found[Positions.ANSWER].at([0, length - 1]).edited.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("name", ["llava", "gemma3", "qwen3_vl"])

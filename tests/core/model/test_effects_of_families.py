@@ -1,4 +1,6 @@
-"""Effects of all neurons on a token, and all neurons at one place, on a tiny model of each family."""
+"""Effects of all neurons on a token, all neurons at one place, and captions, on a tiny model of each family."""
+
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -8,12 +10,16 @@ from numpy.typing import NDArray
 from tests.support.ablating import log_odds, scaled
 from tests.support.families import NEURONS
 from tests.support.loaded_family import TinyFamily
+from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.model.attribution import attribution
+from vlmscope.core.model.captions import captions
 from vlmscope.core.model.clean import clean_pass
 from vlmscope.core.model.firing import firing, place_positions
 
 TOKEN = 4
+#: Half of all neurons write much more, in the other direction.
+ROW = tuple(Edit(Neuron(layer, index), -400.0) for layer in range(3) for index in range(0, NEURONS, 2))
 
 
 def test_effects_are_the_slopes_of_the_log_odds(family: TinyFamily) -> None:
@@ -53,3 +59,16 @@ def taken(family: TinyFamily, layer: int, hook: HookPoint) -> torch.Tensor:
 
 def assert_close(found: NDArray[np.float32], expected: torch.Tensor) -> None:
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_captions_take_edits_while_the_prompt_is_read_and_after(
+    family: TinyFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmscope.core.model.vlm.DESCRIPTION_TOKENS", 6)
+    vlm, image = family.vlm, family.images[0]
+    own, changed = captions(vlm, image, family.prompt, [(), ROW], Positions.ALL)
+    assert own == vlm.describe([image], family.prompt)[0]
+    with ExitStack() as stack:
+        for edit in ROW:
+            stack.enter_context(scaled(vlm, edit.neuron, edit.factor))
+        assert changed == vlm.describe([image], family.prompt)[0]

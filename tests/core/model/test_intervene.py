@@ -203,6 +203,19 @@ def test_in_half_precision_a_row_is_compared_with_its_own_batch(family_folder: C
     assert np.abs(found.changes - full.changes).max() < 0.05
 
 
+def test_in_half_precision_the_head_computes_in_float32(family_folder: Callable[[str], Path]) -> None:
+    folder = str(family_folder("aya_vision"))  # with a factor of logits
+    exact, half = (load(ModelSpec(folder, device="cpu", dtype=dtype)) for dtype in ("float32", "bfloat16"))
+    hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    weights: Tensor = exact.model.get_output_embeddings().weight
+    with torch.inference_mode():
+        expected = exact.logits.readout.logits(hidden.float() @ weights.bfloat16().float().T)
+        assert (half.logits.of_all(hidden) - expected).abs().max() < 1e-6
+    with torch.enable_grad():  # as the model does
+        rounded = half.logits.of_all(hidden).detach()
+    assert 1e-4 < (rounded - expected).abs().max() < 0.02 * expected.abs().max()
+
+
 def test_a_stop_ends_it_and_leaves_the_model_as_it_was(llava: TinyFamily) -> None:
     sample, interventions = sample_of(llava.vlm, llava), Interventions(llava.vlm)
     rows = rows_of(3)
@@ -239,7 +252,7 @@ def test_readings_are_exact_where_a_probability_is_nearly_one(monkeypatch: pytes
     others = np.array([[np.log(np.exp(np.delete(row[k], t)).sum()) for k, t in enumerate(targets)] for row in wide])
     for most in (1, 1 << 26):  # a position at a time, and all
         monkeypatch.setattr("vlmscope.core.model.readings._NUMBERS", most)
-        found = read(lambda hidden: hidden, torch.from_numpy(logits), torch.from_numpy(targets))
+        found = read(lambda hidden: hidden.clone(), torch.from_numpy(logits), torch.from_numpy(targets))
         expected = wide[:, range(5), targets] - others
         assert np.abs(found.log_odds.numpy() - expected).max() < 1e-5
         assert np.abs(found.p.numpy() - p[:, range(5), targets]).max() < 1e-6

@@ -63,6 +63,19 @@ async def test_a_held_key_paints_rows_and_reads_nothing(scan: Path) -> None:
             assert on.neuron.index == 7
 
 
+async def test_a_move_of_the_mark_paints_the_page_and_reads_nothing(scan: Path) -> None:
+    with tracing() as tracer:
+        async with running(scan) as on:
+            await on.press("P", "j")
+
+            async def move() -> None:
+                await on.press("k", "l")
+
+            trace = await tracer.of(move)
+            assert trace.paints == {"Page": 2}
+            assert trace.opens == ()
+
+
 async def test_a_step_makes_two_rows(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 

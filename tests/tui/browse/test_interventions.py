@@ -15,7 +15,7 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
 from vlmscope.core.store.concept_files import replace_concepts
-from vlmscope.core.store.manifest import read_manifest
+from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.interventions import CaptionRequest, InterventionAnswer, InterventionRequest
 from vlmscope.tui.browse.pace import Pace
@@ -96,10 +96,14 @@ async def test_what_a_left_page_asks_for_is_stopped(pictured: Path) -> None:
         assert "asking the model" in on.page
         await on.press("escape")
         await on.until(lambda: on.browse.controllers.requests.idle)
-        on.models[0].hold.set()
         await on.press("A")
+        await on.until(lambda: len(requests(on)) == 2)
+        await on.press("ctrl+c")
+        await on.until(lambda: "Stopped." in on.page)
+        on.models[0].fail = None
+        await on.press("A", "A")
         await ablated(on)
-        assert len(requests(on)) == 2
+        assert len(requests(on)) == 3
 
 
 async def test_a_failure_stands_on_the_page_and_goes_with_a_restart(pictured: Path) -> None:
@@ -135,9 +139,10 @@ async def test_choices_of_the_page(pictured: Path) -> None:
         await on.type(":ablate concept train")
         await on.until(lambda: "concept train (2 neurons)" in on.page)
         assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON, Neuron(1, 2)]
+        await on.type(":ablate concept train 1")
+        await on.until(lambda: "concept train (1 neuron" in on.page)
+        assert [edit.neuron for edit in requests(on)[-1].rows[0]] == [NEURON]
         asked = len(requests(on))
-        picture = on.scene.picture
-        assert picture is not None
         await on.type(":ablate off")
         assert on.state.ablating == Ablating()
         assert "vote " in on.page
@@ -197,6 +202,7 @@ async def test_a_scan_without_pictures_says_so_without_loading_a_model(scan: Pat
         ("kept", Ablating(kind=SetKind.KEPT)),
         ("tag 'odd ones'", Ablating(kind=SetKind.TAG, name="odd ones")),
         ("neuron", Ablating()),
+        ("neurons 3.96 L4/N2", Ablating(kind=SetKind.NEURONS, name="L3/N96 L4/N2")),
         ("caption", Ablating(caption=True)),
         ("off", None),
     ],
@@ -206,7 +212,9 @@ def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
     assert read_command(f"ablate {line}", state, 4, 32) == SetAblating(expected)
 
 
-@pytest.mark.parametrize("line", ["xinf", "clampnan", "x", "at the answer", "concept", "tag", "kept ones", "twice"])
+@pytest.mark.parametrize(
+    "line", ["xinf", "clampnan", "x", "at the answer", "concept", "tag", "neurons", "neurons 3", "kept ones", "twice"]
+)
 def test_lines_that_are_not_ablations(line: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), 4, 32)
@@ -221,7 +229,7 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         await on.press("C")
         assert on.state.mode is Mode.CHECK
         await on.until(lambda: 'L0/N2 "train"' in on.page)
-        await on.until(lambda: "L0/N2 “train”: " in on.notes)
+        await on.until(lambda: 'L0/N2 "train": ' in on.notes)
         entry = on.scene.entry
         assert entry is not None
         (saved,) = entry.checks
@@ -243,6 +251,9 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         await on.press("C")
         assert 'L0/N2 "train"' in on.page
         assert not on.models
+        await on.type(":only checked")
+        await on.until(lambda: len(on.scene.selection) == 1)
+        assert on.scene.selection.at(0) == NEURON
 
 
 async def test_a_check_of_another_word_opens_where_it_was_asked_for(pictured: Path) -> None:
@@ -280,9 +291,35 @@ async def test_a_check_is_stopped_and_does_not_open_elsewhere(pictured: Path) ->
         await on.type(":check dog")
         await on.press("escape", "j")
         model.hold.set()
-        await on.until(lambda: "L0/N2 “dog”: " in on.notes)
+        await on.until(lambda: 'L0/N2 "dog": ' in on.notes)
         assert "C shows it there." in on.notes
         assert on.state.mode is Mode.PICTURES
+
+
+async def test_a_set_is_checked_against_sets_and_its_checks_are_shown(pictured: Path) -> None:
+    async with running(pictured, start=NEURON) as on:
+        await on.type(":ablate neurons 0.2 1.3")
+        await on.until(lambda: "L0/N2, L1/N3 (2 neurons) -> 0" in on.page)
+        await on.press("C")
+        await on.until(lambda: 'L0/N2, L1/N3 (2 neurons) "train" -> 0' in on.page)
+        await on.until(lambda: "matched sets" in on.page)
+        asked = len(requests(on))
+        await on.press("C")
+        await on.press("A")
+        await ablated(on)
+        await on.press("C")
+        await on.until(lambda: on.idle)
+        assert "check 1 of" not in on.page
+        assert len(requests(on)) == asked, "the same check is not made twice"
+        await on.type(":check dog")
+        await on.until(lambda: 'L0/N2, L1/N3 (2 neurons) "dog"' in on.page)
+        assert "check 1 of 2" in on.page
+        await on.press("J")
+        assert '(2 neurons) "train"' in on.page
+        entry = on.scene.entry
+        assert entry is not None and not entry.checks
+        await on.press("escape", "C")
+        await on.until(lambda: 'L0/N2 "train" -> 0, all tokens' in on.page)
 
 
 async def test_a_bad_word_is_refused(pictured: Path) -> None:
@@ -292,3 +329,20 @@ async def test_a_bad_word_is_refused(pictured: Path) -> None:
         await on.type(":check xylophone")
         await on.until(lambda: "xylophone is in no description" in on.notes)
         assert on.state.pane is Pane.PAGE
+
+
+async def test_a_control_has_no_model_to_ask(scan_copy: Path) -> None:
+    manifest = read_manifest(scan_copy).model_copy(update={"control": ControlInfo(scan_id="other", seed=1)})
+    (scan_copy / MANIFEST).write_text(manifest.model_dump_json())
+    async with running(scan_copy, start=NEURON) as on:
+        await on.press("A")
+        await on.until(lambda: "This scan is a control" in on.page)
+        await on.press("C")
+        await on.until(lambda: "This scan is a control" in on.notes)
+        await on.press("escape", "P", "enter")
+        await on.until(lambda: "of those that have it" in on.screen)
+        await on.press("o", "a")
+        await on.until(lambda: "This scan is a control" in on.screen)
+        await on.press("escape", "r")
+        await on.until(lambda: "any two neurons share" in on.screen)
+        assert not on.models

@@ -5,18 +5,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.screen_app import Driver, running
+from tests.tui.widgets.test_parts import PLAIN
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.store.layouts import map_layout
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.synthetic import write_synthetic_scan
+from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.core.worker.interventions import AttributionRequest, FiringRequest, InterventionRequest
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.neurons import NeuronsScreen
+from vlmscope.tui.views.evidence import PictureView
+from vlmscope.tui.views.pointer import Pointer, reading
 from vlmscope.tui.views.state import Mode, Pane
+from vlmscope.tui.widgets.page.pictures import activation_box, with_pointer
 
 
 @pytest.fixture
@@ -274,3 +284,48 @@ async def test_a_picture_that_is_not_described_cannot_be_pointed_at(scan: Path, 
         assert isinstance(request, FiringRequest)
         assert request.sample.sample is None
         assert replace(on.state.pointer).row < 4
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 40)])
+async def test_tiles_are_pointed_at_on_the_finest_grid(tmp_path: Path, size: tuple[int, int]) -> None:
+    scan = tmp_path / "scan"
+    write_synthetic_scan(scan, layers=2, neurons=8, samples=6, top_n=6, maps=6, layouts=[tiled_layout()], image=96)
+    async with running(scan, size=size, start=Neuron(1, 3)) as on:
+        await on.press("P")
+        await on.press(*["j"] * 8, *["l"] * 12)
+        assert mark(on)[:2] == (7, 11)
+        assert "patch 7,11  activation" in on.page
+        assert styles(on)
+        shown = await opened(on, "enter")
+        assert shown.question.table().title == "neurons at patch 7,11"
+
+
+def test_a_coarser_map_is_read_on_the_samples_own_grid() -> None:
+    own = VisualLayout.plain(6, 6)
+    coarse = map_layout(own, 3)
+    values = np.arange(1, len(coarse) + 1, dtype=np.float32)
+    picture = PictureView(Neuron(0, 0), Thresholds(), 0, 0, "x", layout=coarse, own_layout=own, visual=values)
+    grid = coarse.cells(values, *coarse.grid)
+    rows, columns = coarse.grid
+    assert (rows, columns) != own.grid
+    for row, column in np.ndindex(6, 6):
+        found = reading(picture, Pointer(row, column), 20.0)
+        assert found.norm is not None
+        assert found.norm == grid[row * rows // 6, column * columns // 6]
+        assert found.activation == found.norm * 2
+        assert not found.exact
+    assert reading(picture, Pointer(on_words=True), 20.0).norm is None
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 60), st.integers(1, 30), st.data())
+def test_the_frame_changes_no_width(rows: int, columns: int, width: int, height: int, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    layout = VisualLayout.plain(rows, columns)
+    values = np.zeros(rows * columns, dtype=np.float32)
+    picture = PictureView(Neuron(0, 0), Thresholds(), 0, 0, "x", layout=layout, own_layout=layout, visual=values)
+    size = width, height
+    for palette in (PLAIN, replace(PLAIN, colourless=False)):
+        box = activation_box(picture, size, ColourMap.VIRIDIS, palette, stale=False, waiting="")
+        marked = with_pointer(box, picture, size, at, palette)
+        assert [line.cell_length for line in marked] == [line.cell_length for line in box]
+        assert sum(one != other for one, other in zip(box, marked, strict=True)) >= 1

@@ -71,3 +71,21 @@ def test_data_that_cannot_be_scanned_whole_is_named(capsys: pytest.CaptureFixtur
     assert main([*TINY, "--images", str(images)]) == 1
     error = " ".join(capsys.readouterr().err.split())
     assert "1 of the 3 samples" in error and "001.png" in error
+
+
+def test_ablations_a_second_against_full_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "ablate", "--model-config", "tiny", "--device", "cpu", "--repeats", "1", "--json"]) == 0
+    (figures,) = json.loads(capsys.readouterr().out)
+    assert (figures["layers"], figures["neurons"], figures["pictures"]) == (3, 96, 3)
+    assert figures["seconds"] == "cpu"
+    assert figures["largest_difference"] < 1e-4
+    for at in ("all", "answer"):
+        by_layer = figures[f"{at}_by_layer"]
+        assert len(by_layer) == 3 and min(by_layer) > 0
+        assert figures[f"{at}_per_s"] == pytest.approx(3 / sum(1 / one for one in by_layer))
+        assert figures[f"{at}_ratio"] == pytest.approx(figures[f"{at}_per_s"] / figures["full_per_s"], rel=1e-6)
+
+
+def test_two_models_for_ablations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "ablate", "--model", "demo", "--model-config", "tiny"]) == 2
+    assert "--model and --model-config do not go together" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from tests.tui.widgets.test_parts import PLAIN
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.check import CausalCheck, CheckSettings
-from vlmscope.core.notebook.values import Entry, SavedCheck
+from vlmscope.core.notebook.values import SavedCheck
 from vlmscope.tui.views.check import CheckView, check_view
 from vlmscope.tui.widgets.page.check import OWN, check_page, first_choice
 
@@ -38,9 +38,9 @@ def test_all_of_a_check_fits_into_a_small_terminal() -> None:
         "less the controls' mean: 95 % -4.20 to -1.90",
         "controls write 0.98x as much",
         "",
-        "picture              change  controls             p    others      KL      first",
+        "picture          change  controls                 p    others      KL      first",
         *(
-            f"#{at} {at}.jpg {value:>18}    +0.010   0.97 → 0.61    -0.020    0.21        yes"
+            f"#{at} {at}.jpg {value:>14}    +0.010       0.97 → 0.61    -0.020    0.21        yes"
             for at, value in enumerate(("-6.60", "-3.60", "-3.30", "-2.50", "-2.10", "-1.40", "-1.20"))
         ),
     ]
@@ -100,15 +100,13 @@ def test_without_a_check_there_is_a_way_to_one() -> None:
 
 def test_one_of_several_is_shown() -> None:
     saved = tuple(SavedCheck(9 - at, check(NEURON, word=word)) for at, word in enumerate(("shirt", "dog")))
-    entry = Entry(NEURON, checks=saved)
-    first, second = check_view(entry, 0), check_view(entry, 1)
+    first, second = check_view(saved, 0), check_view(saved, 1)
     assert first.check is saved[0].check and second.check is saved[1].check
-    assert (check_view(entry, 5).place, check_view(entry, -1).place) == (1, 0)
-    none = check_view(Entry(NEURON), 3, "busy", "X")
+    assert (check_view(saved, 5).place, check_view(saved, -1).place) == (1, 0)
+    none = check_view((), 3, "busy", "X")
     assert (none.check, none.doing, none.check_key) == (None, "busy", "X")
     found = "\n".join(strip.text for strip in check_page(second, 80, 24, PLAIN))
     assert 'L4/N724 "dog" -> 0, all tokens  check 2 of 2, J K show the others' in found
-    assert check_view(None, 0).check is None
 
 
 @pytest.mark.parametrize("height", [4, 10, 24])

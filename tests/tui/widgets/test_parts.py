@@ -23,7 +23,7 @@ from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Decided, Filter, Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row
-from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal, percent, spark
+from vlmscope.tui.widgets.numbers import activation, against, fraction, nats, ordinal, percent, probability, spark
 from vlmscope.tui.widgets.page.words import Words, window, words
 from vlmscope.tui.widgets.palette import Palette
 
@@ -52,6 +52,12 @@ def test_a_comparison_never_contradicts_itself(value: float, threshold: float) -
     text = against(value, threshold, above=value > threshold)
     shown, sign, limit = text.split()
     assert (float(shown) > float(limit)) == (sign == ">") == (value > threshold)
+
+
+def test_a_probability_is_never_rounded_to_certainty() -> None:
+    found = [probability(value) for value in (0.0, 1.0, 1e-7, 0.004, 0.005, 0.5, 0.994, 0.9951, 0.9999, 0.999999)]
+    assert found == ["0.00", "1.00", "1e-07", "4e-03", "0.01", "0.50", "0.99", "0.9951", "0.9999", ">0.9999"]
+    assert [nats(value) for value in (0.0, 2e-6, 0.005, 1.234)] == ["0", "2e-06", "0.01", "1.23"]
 
 
 def test_comparisons_are_short_where_they_can_be() -> None:

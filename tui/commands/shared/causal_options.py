@@ -11,7 +11,9 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.causal.check import CONTROLS, LEAST_CONTROLS
 from vlmscope.core.causal.words import default_word, one_word
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.commands.shared.options import SEEDS
 
+MOST_CONTROLS = 9999
 CONTROL = "Compared with"
 
 ToOption = Annotated[
@@ -25,7 +27,9 @@ WordOption = Annotated[
     str | None,
     typer.Option("--word", help="The word whose log-odds are read; default: the leading concept.", show_default=False),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn at random.", rich_help_panel=CONTROL)]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=SEEDS - 1, help="Of what is drawn at random.", rich_help_panel=CONTROL)
+]
 ControlOption = Annotated[
     str,
     typer.Option(

@@ -11,6 +11,7 @@ from textual.strip import Strip
 from vlmscope.core.notebook.check_words import intervened, signed
 from vlmscope.tui.views.ablation import AblationView
 from vlmscope.tui.widgets.lines import Span, blank, row, short, wrapped
+from vlmscope.tui.widgets.numbers import nats, probability
 from vlmscope.tui.widgets.page.check import first_choice
 from vlmscope.tui.widgets.page.words import Words, flow, spell
 from vlmscope.tui.widgets.palette import SHADES, Palette
@@ -41,7 +42,7 @@ def ablation_page(view: AblationView, width: int, palette: Palette) -> list[Stri
         lines += [*(row([(line, palette.strong)], width) for line in said), *blank(width)]
     lines += [*description(picture, palette, width).lines, *blank(width)]
     lines += [*_word(ablation, picture, palette, width), *_others(picture, palette, width)]
-    lines.append(row([_about("rest", palette), (f"KL {_size(picture.kl)} over the description", palette.text)], width))
+    lines.append(row([_about("rest", palette), (f"KL {nats(picture.kl)} over the description", palette.text)], width))
     lines += _caption(picture.caption, ablation.word, palette, width)
     lines += [*blank(width), *_table(picture, palette, width), *blank(width)]
     hint = f"Whether matched neurons do as much: {view.check_key} checks it."
@@ -89,7 +90,7 @@ def _word(ablation: "Ablation", picture: "AblatedPicture", palette: Palette, wid
     choice = first.get((one.first, one.first_after), "not the first choice")
     if (one.first, one.first_after) == (False, True):
         choice = "now the first choice"
-    numbers = f"log-odds {signed(one.change)} · p {_share(one.p)} → {_share(one.p_after)} · {choice}"
+    numbers = f"log-odds {signed(one.change)} · p {probability(one.p)} → {probability(one.p_after)} · {choice}"
     return [
         row([_about("" if at else short(ablation.word, HEAD - 2), palette), (line, palette.strong)], width)
         for at, line in enumerate(wrapped(numbers, width - HEAD))
@@ -116,12 +117,12 @@ def _table(picture: "AblatedPicture", palette: Palette, width: int) -> list[Stri
     shown = [picture.tokens[at] for at in order[:_LARGEST] if picture.tokens[at].change]
     if not shown:
         return []
-    head = f"{'largest changes':<{_WORD}}{'log-odds':>9}{'p':>15}{'KL':>8}  first choice"
+    head = f"{'largest changes':<{_WORD}}{'log-odds':>9}{'p':>18}{'KL':>8}  first choice"
     lines, room = [row([(head, palette.muted)], width)], min(_WORD, width)
     for one in shown:
         name = short(spell(one.token).strip() or "␣", _WORD - 1)
-        p = f"{_share(one.p)} → {_share(one.p_after)}"
-        numbers = f"{signed(one.change):>9}{p:>15}{_size(one.kl):>8}  {first_choice(one.first, one.first_after)}"
+        p = f"{probability(one.p)} → {probability(one.p_after)}"
+        numbers = f"{signed(one.change):>9}{p:>18}{nats(one.kl):>8}  {first_choice(one.first, one.first_after)}"
         lines.append(Strip.join([row([(name, palette.text)], room), row([(numbers, palette.text)], width - room)]))
     return lines
 
@@ -161,13 +162,3 @@ def _caption_word(token: str, differs: bool, palette: Palette) -> list[Span]:
 
 def _about(text: str, palette: Palette) -> Span:
     return (f"{text:<{HEAD}}", palette.muted)
-
-
-def _share(p: float) -> str:
-    """A probability; never 0 or 1 by rounding."""
-    return f"{p:.2f}" if 0.005 <= p <= 0.995 or p in (0, 1) else f"{p:.0e}" if p < 0.5 else ">0.99"
-
-
-def _size(value: float) -> str:
-    """A KL in nats."""
-    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.0e}"

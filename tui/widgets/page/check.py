@@ -19,7 +19,7 @@ from vlmscope.core.notebook.check_words import (
 )
 from vlmscope.tui.views.check import CheckView
 from vlmscope.tui.widgets.lines import Span, blank, row, wrapped
-from vlmscope.tui.widgets.numbers import spark
+from vlmscope.tui.widgets.numbers import nats, probability, spark
 from vlmscope.tui.widgets.palette import Palette
 
 OWN = "◆"  #: the checked neuron among its controls
@@ -130,9 +130,9 @@ def _columns(shown: Sequence[CheckedPicture]) -> list[_Column]:
     return [
         _Column("change", 8, [signed(one.change) for one in shown]),
         _Column("controls", 8, [_known(one.baseline) for one in shown]),
-        _Column("p", 12, [f"{one.p:.2f} → {one.p_after:.2f}" for one in shown]),
+        _Column("p", 16, [f"{probability(one.p)} → {probability(one.p_after)}" for one in shown]),
         _Column("others", 8, [_known(one.others) for one in shown]),
-        _Column("KL", 6, [f"{one.kl:.2f}" for one in shown]),
+        _Column("KL", 6, [nats(one.kl) for one in shown]),
         _Column("first", 9, [first_choice(one.first, one.first_after) for one in shown]),
     ]
 
@@ -148,7 +148,7 @@ def _known(value: float | None) -> str:
 
 def _name(picture: CheckedPicture) -> str:
     number = "" if picture.sample is None else f"#{picture.sample} "
-    return f"{number}{picture.image}"
+    return f"{number}{picture.image.rpartition('/')[2]}"
 
 
 def _line(
