@@ -34,11 +34,15 @@ class Changed:
             left = sorted(set(left) - set(found))
         return sorted(found)
 
-    def stream(self, layer: int, rows: Sequence[Row]) -> Tensor:
-        """The stream that a layer gives whose FFN's output is added to it, with the edits of that layer: (B, T, H)."""
-        left = stream(self._clean.left[layer])
+    def stream(self, layer: int, rows: Sequence[Row], first: int = 0) -> Tensor:
+        """The stream that a layer gives whose FFN's output is added to it, with the edits of that layer.
+
+        Returns:
+            (B, T - first, H), from position ``first`` on.
+        """
+        left = stream(self._clean.left[layer])[:, first:]
         entries = Entries(rows, layer)
-        moved = self._moved(entries, layer).to(left.device)
+        moved = self._moved(entries, layer)[:, first:].to(left.device)
         columns = self._vlm.ffns[layer].down_columns(entries.index).to(left.device, torch.float32)
         changed = left.float().repeat(len(rows), 1, 1)
         for row in range(len(rows)):

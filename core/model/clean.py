@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
 from vlmscope.core.data.images import load_image
 from vlmscope.core.model.arguments import Tree, copied, tensors
+from vlmscope.core.model.attended import Attended, attending
 from vlmscope.core.model.encode import Encoded
 from vlmscope.core.model.ffn import Ffn, decoder_of
 from vlmscope.core.model.vlm import Inputs, Vlm
@@ -43,18 +44,23 @@ class CleanPass:
         entered: of each layer, the input of its FFN (1, T, H).
         left: of each layer, what it gives: the residual stream (1, T, H), perhaps in a tuple with more.
         hidden: (1, T, H), after the final norm.
+        embedded: (1, T, H), the stream that enters the first layer.
+        attended: of each layer; None where it is not known for every layer.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
     entered: tuple[Tensor, ...]
     left: tuple[Any, ...]
     hidden: Tensor
+    embedded: Tensor
+    attended: tuple[Attended, ...] | None
 
     @property
     def bytes(self) -> int:
         """What it takes in memory."""
-        trees: list[Tree] = [self.arguments, self.entered, self.left, self.hidden]
-        return sum(tensor.nbytes for tensor in tensors(trees))
+        trees: list[Tree] = [self.arguments, self.entered, self.left, self.hidden, self.embedded]
+        trees += [[one.key, one.value, one.mask, one.arguments] for one in self.attended or ()]
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors(trees)}.values())  # layers share some
 
     def written(self, ffn: Ffn, layer: int) -> Written:
         """What the neurons of a layer write, by its FFN alone."""
@@ -85,7 +91,17 @@ def clean_pass(vlm: Vlm, inputs: Inputs, stopped: Stopped = not_cancelled) -> Cl
     entered: dict[int, Tensor] = {}
     left: dict[int, Any] = {}
     called: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+    attended: dict[int, list[tuple[Tensor, Tensor, Tensor | None]]] = {}
     decoder = decoder_of(vlm.model)
+    layer_of = {module: number for number, layer in enumerate(decoder.layers) for module in layer.modules()}
+
+    def take(module: nn.Module, *found: Any) -> Any:
+        attended.setdefault(layer_of[module], []).append(found)
+        return found
+
+    def begins(layer: int) -> Callable[..., None]:
+        return lambda _, args, named: calls.__setitem__(layer, (args, _shallow(named)))
 
     def enters(layer: int) -> Callable[..., None]:
         return lambda _, args: entered.__setitem__(layer, args[0])
@@ -93,21 +109,38 @@ def clean_pass(vlm: Vlm, inputs: Inputs, stopped: Stopped = not_cancelled) -> Cl
     def leaves(layer: int) -> Callable[..., None]:
         return lambda _m, _in, out: left.__setitem__(layer, copied(out))  # the decoder may add to it in place
 
+    embedded: list[Tensor] = []
     with ExitStack() as stack, torch.inference_mode():
+        stack.enter_context(
+            decoder.layers[0].register_forward_pre_hook(lambda _, args: embedded.append(args[0].clone()))
+        )
         stack.enter_context(vlm.busy)
         stack.enter_context(vlm.stoppable(stopped, STOPPED))
-        take = decoder.register_forward_pre_hook(
+        stack.enter_context(attending(decoder.layers, take))
+        taken = decoder.register_forward_pre_hook(
             lambda _, args, named: called.append((copied(args), copied(named))), with_kwargs=True
         )
-        stack.enter_context(take)
+        stack.enter_context(taken)
         for number, (layer, ffn) in enumerate(zip(decoder.layers, vlm.ffns, strict=True)):
+            stack.enter_context(layer.register_forward_pre_hook(begins(number), with_kwargs=True))
             stack.enter_context(layer.register_forward_hook(leaves(number)))
             stack.enter_context(ffn.block.register_forward_pre_hook(enters(number)))
         hidden = vlm.decode(inputs)
     of_layers = range(vlm.layers)
+    known = all(len(attended.get(at, ())) == 1 and calls[at][0] for at in of_layers)
     return CleanPass(
-        called[0], tuple(map(entered.__getitem__, of_layers)), tuple(map(left.__getitem__, of_layers)), hidden
+        called[0],
+        tuple(entered[at] for at in of_layers),
+        tuple(left[at] for at in of_layers),
+        hidden,
+        embedded[0],
+        tuple(Attended(*attended[at][0], (calls[at][0][1:], calls[at][1])) for at in of_layers) if known else None,
     )
+
+
+def _shallow(named: dict[str, Any]) -> dict[str, Any]:
+    """Arguments whose dictionaries are copies: layers may add to them."""
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in named.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,7 @@ class Interventions:
 
     def _ways(self, sample: Sample, stopped: Stopped) -> Ways | None:
         two = lambda: self._vlm.inputs([sample.encoded] * 2, [sample.image] * 2)  # noqa: E731
-        return self._restart.ways(sample.clean, two, stopped)
+        return self._restart.ways(sample.clean, two, sample.encoded.text.start - 1, stopped)
 
     def _batches(
         self, rows: Sequence[Row], active: Sequence[int], ways: Ways | None, clean: CleanPass
@@ -133,6 +133,12 @@ class Interventions:
             inputs = self._vlm.inputs([sample.encoded] * len(rows), [sample.image] * len(rows))
             with self._vlm.busy, self._vlm.stoppable(stopped, STOPPED), edited(self._vlm.ffns, rows, places):
                 return self._vlm.decode(inputs)[:, positions]
+        first = sample.encoded.text.start - 1
+        if ways.last and not bool(places.edited[:first].any()):
+            given = None if batch.written is None else changed.stream(batch.written, rows, first)
+            return self._restart.run_last(
+                sample.clean, ways, batch.start, rows, places, positions, first, given, stopped
+            )
         given = None if batch.written is None else changed.stream(batch.written, rows)
         return self._restart.run(sample.clean, ways, batch.start, rows, places, positions, given, stopped)
 

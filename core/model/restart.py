@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vlmscope.core.base.callbacks import Stopped, not_cancelled
-from vlmscope.core.base.intervention import Positions
+from vlmscope.core.base.intervention import Edit, Positions
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.model.arguments import Tree, batch_axes, copied, repeated, shape_of
+from vlmscope.core.model.attended import Attended, Take, attending, from_position
 from vlmscope.core.model.clean import STOPPED, CleanPass, stream
 from vlmscope.core.model.edits import Places, Row, edited
 from vlmscope.core.model.ffn import decoder_of
@@ -25,6 +27,9 @@ from vlmscope.core.model.vlm import Inputs, Vlm
 
 #: How much of a vector's length rounding may change, over a layer or a pass.
 _ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-6, torch.float16: 0.02, torch.bfloat16: 0.05}
+
+#: What a layer misses shows as any of these.
+_MISSING = (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ class Ways:
         starts: for each layer, and for the final norm after the last, whether a pass may begin there.
         adds: for each layer, whether its FFN's output is simply added to the residual stream that it gives.
         narrow: modules of the last layer that may run at the positions alone that are read, such as the FFN.
+        last: whether the last positions alone may run, with the kept keys and values of those before.
     """
 
     axes: Tree
     starts: tuple[bool, ...]
     adds: tuple[bool, ...]
     narrow: tuple[nn.Module, ...] = ()
+    last: bool = False
 
     def start(self, layer: int) -> int | None:
         """The last layer up to ``layer`` at which a pass may begin; None if there is none."""
@@ -61,18 +68,20 @@ class Restart:
         self._layers: Sequence[nn.Module] = list(self._decoder.layers)
         self._ways: dict[object, Ways | None] = {}
 
-    def ways(self, clean: CleanPass, two: Callable[[], Inputs], stopped: Stopped = not_cancelled) -> Ways | None:
+    def ways(
+        self, clean: CleanPass, two: Callable[[], Inputs], first: int, stopped: Stopped = not_cancelled
+    ) -> Ways | None:
         """What the model allows with such a sample; None if nothing. Measured once: about four passes.
 
         Args:
-            two: makes the inputs of a batch with the sample twice.
+            two: makes the inputs of a batch with the sample twice. first: the position at which its answer begins.
 
         Raises:
             Cancelled: when ``stopped`` turns true, which is read before every layer.
         """
         key = shape_of(clean.arguments)
         if key not in self._ways:
-            self._ways[key] = self._measured(clean, two(), stopped)
+            self._ways[key] = self._measured(clean, two(), first, stopped)
         return self._ways[key]
 
     def run(
@@ -130,6 +139,42 @@ class Restart:
             hidden: Tensor = self._decoder(*args, **named).last_hidden_state
         return hidden
 
+    def run_last(
+        self,
+        clean: CleanPass,
+        ways: Ways,
+        start: int,
+        rows: Sequence[Row],
+        places: Places,
+        read: Sequence[int],
+        first: int,
+        given: Tensor | None = None,
+        stopped: Stopped = not_cancelled,
+    ) -> Tensor:
+        """As ``run``, at the positions from ``first`` on: before them nothing changes.
+
+        Args:
+            read: K positions, none before ``first``. given: (B, T - first, H).
+        """
+        assert clean.attended is not None
+        length = clean.hidden.shape[1]
+        if given is None:
+            entering = stream(clean.left[start - 1]) if start else clean.embedded
+            given = entering[:, first:].repeat(len(rows), 1, 1)
+        above = [[edit for edit in row if edit.neuron.layer >= start] for row in rows]
+        hidden = given
+        with ExitStack() as stack:
+            stack.enter_context(self._vlm.busy)
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(self._vlm.stoppable(stopped, STOPPED))
+            stack.enter_context(edited(self._vlm.ffns, above, places.at(range(first, length))))
+            for layer, kept in zip(self._layers[start:], clean.attended[start:], strict=True):
+                args, named = from_position(kept.arguments, first, length)
+                with attending([layer], _after(kept, first)):
+                    hidden = stream(layer(hidden, *args, **named))
+        norm = [position - first for position in read]
+        return self.run(clean, ways, len(self._layers), [()] * len(rows), places, norm, hidden, stopped)
+
     def _begun_at(self, clean: CleanPass, start: int, given: Tensor | None) -> AbstractContextManager[None]:
         """The layers before ``start`` do nothing while the block runs; the last of them gives ``given``."""
         gives = [_giving(left, None) for left in clean.left[:start]]
@@ -137,7 +182,7 @@ class Restart:
             gives[-1] = _giving(clean.left[start - 1], given)
         return forwards(self._layers[:start], gives)
 
-    def _measured(self, clean: CleanPass, two: Inputs, stopped: Stopped) -> Ways | None:
+    def _measured(self, clean: CleanPass, two: Inputs, first: int, stopped: Stopped) -> Ways | None:
         try:
             axes = batch_axes(clean.arguments, self._called(two))
         except ValueError:
@@ -161,7 +206,27 @@ class Restart:
             for module in self._position_wise()
             if self._same(clean, replace(ways, narrow=(module,)), begin, stopped)
         )
-        return replace(ways, narrow=narrow)
+        ways = replace(ways, narrow=narrow)
+        return replace(ways, last=self._lasts(clean, ways, first, stopped))
+
+    def _lasts(self, clean: CleanPass, ways: Ways, first: int, stopped: Stopped) -> bool:
+        """Whether a pass from ``first`` on ends as one over all positions, where a neuron writes much more there."""
+        if clean.attended is None or not (ways.starts[0] and ways.starts[-1]):
+            return False
+        length = clean.hidden.shape[1]
+        index = int(self._vlm.column_norms[0].argmax())
+        more = float(stream(clean.left[0]).float().norm(dim=-1).median() / max(self._vlm.column_norms[0, index], 1e-30))
+        rows = [[], [Edit(Neuron(0, index), 1.0, more, more)]]
+        places = Places.of(Positions.ANSWER, length, np.zeros(0, np.int64), first)
+        read = list(range(first, length))
+        expected = self.run(clean, ways, 0, rows, places, read, stopped=stopped).float()
+        try:
+            found = self.run_last(clean, ways, 0, rows, places, read, first, stopped=stopped)
+        except _MISSING as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return False
+        return all(_close(one.float(), other, found.dtype) for one, other in zip(found, expected, strict=True))
 
     def _position_wise(self) -> list[nn.Module]:
         """Modules of the last layer that read one position at a time: its FFN, and linear ones outside it."""
@@ -233,10 +298,26 @@ class Restart:
             return self.run(clean, ways, start, [[], []], places, self._some(clean), stopped=stopped)
         except _Reached:
             return None
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+        except _MISSING as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            return None  # what a layer misses shows as any of these
+            return None
+
+
+def _after(kept: Attended, first: int) -> Take:
+    """Keys and values of the positions before ``first``, in front of those of a pass from there on."""
+
+    def take(_: nn.Module, key: Tensor, value: Tensor, _mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        rows, length = len(key), first + key.shape[2]
+        if kept.mask is None:  # each position attends to all up to itself
+            mask = torch.ones(length - first, length, dtype=torch.bool, device=key.device).tril(first)
+        else:
+            mask = kept.mask[..., first:, :]
+        before = (one[:, :, :first].expand(rows, -1, -1, -1) for one in (kept.key, kept.value))
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(before, (key, value), strict=True))
+        return keys, values, mask
+
+    return take
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import Message, Request, picture_name
 
-CLEAN_BYTES = 1 << 30  #: of clean passes that the model process keeps, those of the last pictures
+CLEAN_BYTES = 2 << 30  #: of clean passes that the model process keeps, those of the last pictures
 
 
 @dataclass(frozen=True)

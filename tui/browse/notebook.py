@@ -109,5 +109,5 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
         if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
             at = neuron.layer * neurons + neuron.index
             scores[at] = ListScore(first.pooled.score, first.report.independent)
-    unmarked = {*notebook.checked_neurons(), *notebook.reviewed_neurons()}
-    return Noted.of(notebook.mark_bits(layers, neurons), scores, neurons, unmarked)
+    bits, checked = notebook.mark_bits(layers, neurons), notebook.checked_neurons()
+    return Noted.of(bits, scores, neurons, checked, notebook.reviewed_neurons())

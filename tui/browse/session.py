@@ -304,9 +304,7 @@ class Session:
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
         """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
-        noted = self.scene.noted
-        marked = noted.bits[neuron.layer * noted.neurons + neuron.index] or neuron in noted.unmarked
-        if not self.notebook_read or marked:
+        if not self.notebook_read or self.scene.noted.has_entry(neuron):
             return None
         from vlmscope.core.notebook.values import Entry
 

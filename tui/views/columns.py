@@ -4,7 +4,7 @@ Everything is indexed by a neuron's flat number, ``layer * F + index``; costly c
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,14 +37,15 @@ class Noted:
         bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
-        unmarked: the neurons that have what no mark has: causal checks, or other people's notes.
+        checked: the neurons that have causal checks. reviewed: those that have other people's notes. No mark has either.
     """
 
     bits: NDArray[np.uint8]
     score: NDArray[np.float32]
     independent: NDArray[np.bool_]
     neurons: int
-    unmarked: frozenset[Neuron] = frozenset()
+    checked: frozenset[Neuron] = frozenset()
+    reviewed: frozenset[Neuron] = frozenset()
 
     @classmethod
     def empty(cls, layers: int, neurons: int) -> "Noted":
@@ -57,13 +58,14 @@ class Noted:
         bits: NDArray[np.uint8],
         scores: Mapping[int, ListScore],
         neurons: int,
-        unmarked: Iterable[Neuron] = (),
+        checked: Iterable[Neuron] = (),
+        reviewed: Iterable[Neuron] = (),
     ) -> "Noted":
-        """Columns from ``bits`` and the scores of some neurons, by their flat number; ``unmarked``: as the field."""
+        """Columns from ``bits`` and the scores of some neurons, by their flat number; the others: as the fields."""
         score, independent = np.full(len(bits), np.nan, dtype=np.float32), np.zeros(len(bits), dtype=np.bool_)
         for at, one in scores.items():
             score[at], independent[at] = one.value, one.independent
-        return cls(bits, score, independent, neurons, frozenset(unmarked))
+        return cls(bits, score, independent, neurons, frozenset(checked), frozenset(reviewed))
 
     def bits_of(self, neuron: Neuron) -> int:
         """``Mark.bits`` of a neuron; 0 if the notebook has no entry on it."""
@@ -71,13 +73,18 @@ class Noted:
 
     def has_entry(self, neuron: Neuron) -> bool:
         """Whether the notebook holds anything on a neuron."""
-        return bool(self.bits_of(neuron)) or neuron in self.unmarked
+        return bool(self.bits_of(neuron)) or neuron in self.checked or neuron in self.reviewed
 
     def with_mark(self, neuron: Neuron, mark: Mark, score: ListScore | None, checked: bool = False) -> "Noted":
         """The same with another mark and score of one neuron, which may be ``checked`` now."""
         at = neuron.layer * self.neurons + neuron.index
-        neurons = self.unmarked | {neuron} if checked else self.unmarked
-        changed = Noted(self.bits.copy(), self.score.copy(), self.independent.copy(), self.neurons, neurons)
+        changed = replace(
+            self,
+            bits=self.bits.copy(),
+            score=self.score.copy(),
+            independent=self.independent.copy(),
+            checked=self.checked | {neuron} if checked else self.checked,
+        )
         changed.bits[at] = mark.bits
         changed.score[at] = np.nan if score is None else score.value
         changed.independent[at] = score is not None and score.independent

@@ -78,17 +78,20 @@ def test_a_spread_model_gives_the_same(name: str, folder: Path, whole: Vlm, tmp_
     tokens = torch.tensor([5, 77])
     torch.testing.assert_close(spread.logits.of_tokens(inputs, tokens), whole.logits.of_tokens(inputs, tokens))
     rows = [(Edit(Neuron(layer, 5), -3.0),) for layer in range(3)]
-    usual, changed = (intervened(vlm, one, picture, rows).changes for vlm in (whole, spread))
-    np.testing.assert_allclose(changed, usual, rtol=1e-4, atol=1e-5)
-    assert np.abs(usual).max(axis=1).min() > 1e-4
+    for at in (Positions.ALL, Positions.ANSWER):
+        usual, changed = (intervened(vlm, one, picture, rows, at).changes for vlm in (whole, spread))
+        np.testing.assert_allclose(changed, usual, rtol=1e-4, atol=1e-5)
+        assert np.abs(usual).max(axis=1).min() > 1e-4
     expected, found = (measured(vlm, one, inputs) for vlm in (whole, spread))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
     assert spread.describe([picture], spread.prompt("What?")) == whole.describe([picture], whole.prompt("What?"))
 
 
-def intervened(vlm: Vlm, encoded: Encoded, picture: Image.Image, rows: Sequence[Sequence[Edit]]) -> InterventionAnswer:
+def intervened(
+    vlm: Vlm, encoded: Encoded, picture: Image.Image, rows: Sequence[Sequence[Edit]], at: Positions
+) -> InterventionAnswer:
     sample = Sample(picture, encoded, clean_pass(vlm, vlm.inputs([encoded], [picture])))
-    return Interventions(vlm).intervene(sample, rows, Positions.ALL)
+    return Interventions(vlm).intervene(sample, rows, at)
 
 
 def measured(vlm: Vlm, encoded: Encoded, inputs: Inputs) -> NDArray[np.float32]:

@@ -30,6 +30,8 @@ from vlmscope.core.worker.messages import ModelSpec
 #: Families that change their FFN's output before they add it: a norm after it, or a factor.
 NOT_ADDED = {"gemma3", "gemma3_pan_and_scan", "gemma4", "glm4v", "glm46v", "exaone4_5"}
 NOT_ADDED |= {"hyperclovax_vision_v2", "granite_docling"}
+#: Positions before the answer depend on it; layers without attention.
+NOT_LAST = {"paligemma", "qwen3_5"}
 INDEX = 7
 
 
@@ -39,7 +41,7 @@ def sample_of(vlm: Vlm, family: TinyFamily, number: int = 0) -> Sample:
 
 def ways_of(vlm: Vlm, family: TinyFamily) -> Ways | None:
     two = vlm.inputs([family.encoded[0]] * 2, [family.images[0]] * 2)
-    return Restart(vlm).ways(sample_of(vlm, family).clean, lambda: two)
+    return Restart(vlm).ways(sample_of(vlm, family).clean, lambda: two, family.encoded[0].text.start - 1)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,7 @@ def test_a_restart_equals_full_passes(family: TinyFamily) -> None:
     ways = ways_of(vlm, family)
     assert ways is not None and all(ways.starts)
     assert set(ways.adds) == {family.name not in NOT_ADDED}
+    assert ways.last is (family.name not in NOT_LAST)
     interventions, sample = Interventions(vlm), sample_of(vlm, family)
     for at in Positions:
         full = interventions.intervene(sample, rows, at, full=True)
@@ -228,9 +231,10 @@ def test_a_stop_ends_it_and_leaves_the_model_as_it_was(llava: TinyFamily) -> Non
             return len(asked) > allowed
 
         with pytest.raises(Cancelled):
-            interventions.intervene(sample, rows, Positions.ALL, stopped=stopped)
+            interventions.intervene(sample, rows, Positions.ANSWER if allowed else Positions.ALL, stopped=stopped)
         assert not any("forward" in layer.__dict__ for layer in decoder_of(llava.vlm.model).layers)
         assert not any(ffn.down._forward_pre_hooks for ffn in llava.vlm.ffns)
+        assert llava.vlm.model.config.text_config._attn_implementation == "sdpa"
     alike(interventions.intervene(sample, rows, Positions.ALL), expected, close=1e-30)
 
 

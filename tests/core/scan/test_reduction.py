@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.core.scan.test_kernels import RUNS, interpreted  # noqa: F401  # a fixture
 from tests.support.sizes import manifest_of
+from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.method.layout import VisualLayout
@@ -18,6 +19,7 @@ from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import NO_PEAK
 from vlmscope.core.store.layouts import largest_map, map_layout
 from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.synthetic import tiled_layout
 
 LAYERS, NEURONS, SAMPLES, TOP, MAPS = 2, 40, 14, 6, 3
@@ -57,6 +59,7 @@ def manifest(cells: int | None) -> Manifest:
         "visual_tokens_max": largest_map(LAYOUTS, cells),
         "text_tokens_max": 6,
         "map_cells": cells,
+        "panel": 6,
     }
     return manifest_of(np.zeros((LAYERS, NEURONS, 1), np.int32), SAMPLES, ()).model_copy(update=sizes)
 
@@ -119,6 +122,10 @@ def test_samples_of_different_layouts(
         sum(len(one.visual) for one, _ in samples),
         sum(len(one.tokens) for one, _ in samples),
     ]
+    for column, index in enumerate(draw_panel("", SAMPLES, 6)):
+        one, a = samples[index]
+        for name, places in (("panel_visual", one.visual), ("panel_text", one.text)):
+            assert np.array_equal(found[name][..., column], encoded(a[:, places].max(axis=1)))
     for layer in range(LAYERS):
         whole = np.concatenate([a[layer] for _, a in samples])
         assert np.array_equal(found["maximum"][layer], whole.max(axis=0))
