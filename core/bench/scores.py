@@ -1,31 +1,41 @@
-"""Whether scores separate right explanations from shuffled ones, on the demo, whose scenes are known.
+"""Whether scores tell right explanations from wrong ones, on the demo, whose scenes are known.
 
 Notable:
+- Neurons, words and labels come from the top samples of odd ranks alone; those of even ranks and random ones are
+  scored, on visual tokens, both groups together: the headline of ``vlmscope simulate``.
 - Neurons are chosen by label, concept and purity, never by a score: label visual, the leading concept an object of the
   scenes, purity at least ``LEAST_PURITY``. The purest come first, then those with more visual votes, then by address.
-- The right explanation is the concept words of the top samples of odd ranks. The samples of even ranks and random ones
-  are scored, on visual tokens, both groups together: the headline of ``vlmscope simulate``.
+- The right explanation is the concept words.
 - A shuffled explanation is that of another of these neurons. None of its words is in a description of the neuron's own
-  top samples, and no object that it names is in their scenes. But one is in the random samples: otherwise the oracle
-  would predict 0 everywhere, and there would be no score to compare.
+  top samples of odd ranks, and no object that it names is in their scenes. But one is in the random samples: otherwise
+  the oracle would predict 0 everywhere, and there would be no score to compare.
+- A hard explanation is an object that the right one does not name, among the ``HARD`` most frequent in the scenes of
+  the neuron's own top samples of odd ranks. Where the neuron's object is, it often is as well.
+- Rolled are the right explanation's predictions, each map moved by half of its rows and columns: the right words, and
+  how much of each there is, in the wrong place.
+- ``present`` predicts the oracle's largest value everywhere in a picture: that an object is there, and no place. It
+  cannot be told from its own rolled maps.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.bench.changed_predictions import Changed, Constant, everywhere, rolled
+from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
-from vlmscope.core.method.labels import Label
-from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.method.labels import Label, label_neurons
+from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
-from vlmscope.core.scoring.protocol import SCALE, HeldOut, Prediction, Simulator
+from vlmscope.core.scoring.protocol import HeldOut, Simulator
 from vlmscope.core.scoring.search_phrases import known_words
-from vlmscope.core.scoring.simulation import pooled_scores
+from vlmscope.core.scoring.simulation import pooled_scores, score_explanation
 from vlmscope.core.scoring.simulators.lens import Lens
 from vlmscope.core.scoring.simulators.oracle import Oracle
 from vlmscope.core.store.reader import ScanStore
@@ -35,24 +45,36 @@ from vlmscope.core.worker.messages import MapRequest, ModelStatus, Request
 NEURONS = 60
 LEAST_PURITY = 0.5
 SHUFFLED = 5  #: shuffled explanations of each neuron, at most
+HARD = 3  #: hard explanations of each neuron, at most
 
 
 @dataclass(frozen=True)
 class BackendScores:
-    """One backend's scores of right and of other explanations.
+    """One backend's scores of right and of wrong explanations.
 
     Attributes:
-        right, shuffled: mean scores.
+        right, shuffled, hard, rolled: mean scores.
         constant: of a prediction that is the same everywhere: None, as that has no correlation.
         auc: the share of pairs of a right and a shuffled explanation, of any two neurons, in which the right one scores
             higher. Ties count half, a right one without a score loses, shuffled ones without a score are left out.
+        auc_hard, auc_rolled: the same against hard explanations and rolled maps.
+        with_concept: the mean of the right explanations' scores on samples that hold the concept.
+        ceiling, ceiling_with_concept: the mean correlation that the best weights over all objects reach, on all samples
+            and on those that hold the concept; None where no boxes are known.
         undefined_right, undefined_shuffled: explanations without a score.
     """
 
     right: float | None
     shuffled: float | None
+    hard: float | None
+    rolled: float | None
     constant: float | None
     auc: float | None
+    auc_hard: float | None
+    auc_rolled: float | None
+    with_concept: float | None
+    ceiling: float | None
+    ceiling_with_concept: float | None
     undefined_right: int
     undefined_shuffled: int
 
@@ -65,21 +87,17 @@ class BenchScores:
     backends: dict[str, BackendScores]
 
 
-class Constant:
-    """Predicts the same value everywhere, for any explanation."""
+@dataclass
+class Found:
+    """The scores of one backend, in any order."""
 
-    name = "constant"
-    kinds: Collection[TokenKind] = frozenset({TokenKind.VISUAL})
-    independent = True
-    paid = False
-
-    def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
-        """The whole text."""
-        return (explanation.text,)
-
-    async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction:  # noqa: ARG002 (the protocol's)
-        """See ``Simulator``."""
-        return Prediction(visual=np.full(sample.grid, SCALE / 2, dtype=np.float32))
+    right: list[float | None] = field(default_factory=list)
+    shuffled: list[float | None] = field(default_factory=list)
+    hard: list[float | None] = field(default_factory=list)
+    rolled: list[float | None] = field(default_factory=list)
+    with_concept: list[float | None] = field(default_factory=list)
+    ceiling: list[float | None] = field(default_factory=list)
+    ceiling_with_concept: list[float | None] = field(default_factory=list)
 
 
 class _CachedMaps:
@@ -103,10 +121,24 @@ class _CachedMaps:
 
 
 def choose_neurons(store: ScanStore, objects: Collection[str], count: int) -> list[Neuron]:
-    """The purest visual neurons of objects; there may be fewer than ``count``."""
-    concepts, labels = store.concepts, store.stored_labels()
-    if concepts is None:
-        return []
+    """The purest visual neurons of objects, by the top samples of odd ranks; there may be fewer than ``count``.
+
+    Their label, leading concept and purity are found again as the scan found them, from these samples alone.
+    """
+    arrays, manifest = store.arrays, store.manifest
+    thresholds = manifest.thresholds.value()
+    odd = slice(0, store.valid, 2)
+    skipped = {one.sample for one in manifest.skipped}
+    descriptions = [None if at in skipped else store.sample(at).description for at in range(manifest.samples)]
+    top = np.asarray(arrays["top_sample"])[..., odd]
+    concepts = find_concepts(top, descriptions, lambda _done, _of: None)
+    labels = label_neurons(
+        np.asarray(arrays["top_visual"][thresholds.n_v - 1])[..., odd],
+        np.asarray(arrays["top_text"][thresholds.n_t - 1])[..., odd],
+        np.asarray(store.maximum),
+        top.shape[-1],
+        thresholds,
+    )
     purity = concepts.purity()
     layers, indices = np.nonzero((labels.label == Label.VISUAL) & (purity >= np.float32(LEAST_PURITY)))
     found = [
@@ -132,8 +164,7 @@ def shuffled_explanations(
     store: ScanStore, oracle: Oracle, neuron: Neuron, right: dict[Neuron, Explanation], samples: Sequence[HeldOut]
 ) -> list[Explanation]:
     """Explanations of other neurons that name nothing in this one's top samples (see the file's docstring)."""
-    top = store.top_samples(neuron)
-    own = named_in(store, oracle, top)
+    own = named_in(store, oracle, store.top_samples(neuron)[::2])
     elsewhere = named_in(store, oracle, [sample.sample for sample in samples if sample.rank is None])
     others = [explanation for other, explanation in right.items() if other != neuron]
     order = np.random.default_rng(seed_of(store.manifest.scan_id, neuron, "shuffled")).permutation(len(others))
@@ -145,10 +176,19 @@ def shuffled_explanations(
     return list(found.values())[:SHUFFLED]
 
 
+def hard_explanations(store: ScanStore, oracle: Oracle, neuron: Neuron, right: Explanation) -> list[Explanation]:
+    """The objects most frequent in the scenes of the neuron's top samples, but for those that ``right`` names."""
+    named = {*right.visual_phrases, *oracle.search_phrases(right)}
+    scenes = [oracle.objects(store.sample(at).picture) - named for at in store.top_samples(neuron)[::2]]
+    counts = Counter(name for scene in scenes for name in scene)
+    names = sorted(counts, key=lambda name: (-counts[name], name))[:HARD]
+    return [Explanation(name, Source.CONCEPTS, "", visual_phrases=(name,)) for name in names]
+
+
 async def bench_scores(
     model: Asks, count: int = NEURONS, on_neuron: Callable[[int, int], None] = lambda _done, _of: None
 ) -> BenchScores:
-    """Score right, shuffled and constant explanations of the demo's purest visual neurons.
+    """Score right, shuffled, hard, rolled and constant explanations of the demo's purest visual neurons.
 
     Raises:
         StoreError: if the demo is damaged.
@@ -157,36 +197,69 @@ async def bench_scores(
     store = ScanStore(scan_folder(DEMO))
     oracle = Oracle.of_demo(store.manifest)
     cached = _CachedMaps(model)
-    simulators: list[Simulator] = [oracle, Lens.of(store, cached), Constant()]
+    lens = Lens.of(store, cached)
+    simulators: dict[str, Simulator] = {
+        Oracle.name: oracle,
+        "present": Changed("present", oracle, everywhere),
+        Lens.name: lens,
+        "lens in place": lens.in_place(),
+    }
     right = {}
     for neuron in choose_neurons(store, oracle.names, count):
         explanation = concept_explanation(store, neuron, "")
         if explanation is not None:
             right[neuron] = explanation
-    scores: dict[str, tuple[list[float | None], list[float | None]]] = {one.name: ([], []) for one in simulators}
+    found = {name: Found() for name in simulators}
+    constant: list[float | None] = []
     for done, (neuron, explanation) in enumerate(right.items(), start=1):
         samples = held_out(store, neuron, explanation.samples)
-        explanations = [explanation, *shuffled_explanations(store, oracle, neuron, right, samples)]
-        for simulator in simulators:
-            found = await pooled_scores(
+        shuffled = shuffled_explanations(store, oracle, neuron, right, samples)
+        hard = hard_explanations(store, oracle, neuron, explanation)
+
+        async def scores(
+            simulator: Simulator,
+            explanations: Sequence[Explanation],
+            neuron: Neuron = neuron,
+            samples: Sequence[HeldOut] = samples,
+        ) -> list[float | None]:
+            pooled = await pooled_scores(
                 store, neuron, explanations, simulator, cached, samples, TokenKind.VISUAL, ScoredGroup.TOP_AND_RANDOM
             )
-            scores[simulator.name][0].append(found[0].score)
-            scores[simulator.name][1].extend(one.score for one in found[1:])
+            return [one.score for one in pooled]
+
+        for name, simulator in simulators.items():
+            one = found[name]
+            groups = (await score_explanation(store, neuron, explanation, simulator, cached)).report.pooled
+            whole, held = (groups[TokenKind.VISUAL][at] for at in (ScoredGroup.TOP_AND_RANDOM, ScoredGroup.CONCEPT))
+            one.right.append(whole.score)
+            one.with_concept.append(held.score)
+            one.ceiling.append(whole.ceiling)
+            one.ceiling_with_concept.append(held.ceiling)
+            wrong = await scores(simulator, [*shuffled, *hard])
+            one.shuffled.extend(wrong[: len(shuffled)])
+            one.hard.extend(wrong[len(shuffled) :])
+            one.rolled.extend(await scores(Changed("rolled", simulator, rolled), [explanation]))
+        constant += await scores(Constant(), [explanation])
         on_neuron(done, len(right))
-    constant = mean(scores.pop(Constant.name)[0])
-    return BenchScores(len(right), {name: summary(*found, constant) for name, found in scores.items()})
+    return BenchScores(len(right), {name: summary(one, mean(constant)) for name, one in found.items()})
 
 
-def summary(right: Sequence[float | None], shuffled: Sequence[float | None], constant: float | None) -> BackendScores:
+def summary(found: Found, constant: float | None) -> BackendScores:
     """The figures of one backend from the scores of its explanations."""
     return BackendScores(
-        right=mean(right),
-        shuffled=mean(shuffled),
+        right=mean(found.right),
+        shuffled=mean(found.shuffled),
+        hard=mean(found.hard),
+        rolled=mean(found.rolled),
         constant=constant,
-        auc=area(right, shuffled),
-        undefined_right=sum(one is None for one in right),
-        undefined_shuffled=sum(one is None for one in shuffled),
+        auc=area(found.right, found.shuffled),
+        auc_hard=area(found.right, found.hard),
+        auc_rolled=area(found.right, found.rolled),
+        with_concept=mean(found.with_concept),
+        ceiling=mean(found.ceiling),
+        ceiling_with_concept=mean(found.ceiling_with_concept),
+        undefined_right=sum(one is None for one in found.right),
+        undefined_shuffled=sum(one is None for one in found.shuffled),
     )
 
 

@@ -4,6 +4,7 @@ Source: method.md, "Activation simulator and score". The pooling, the interval a
 needs are our choice. A correlation that does not exist (a constant has none) is None with the reason, never 0.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +13,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.method.t_quantile import t_quantile
+
 LEAST_SHARE = 0.6  #: of each group's samples that a score needs
-BOOTSTRAP_FROM = 20  #: samples that a bootstrap interval needs: with five, an interval of 95 % covers 77 %
-REPLICATES = 2000
+LEAST_HOLDING = 5  #: samples with the concept that a score on them needs
+INTERVAL_FROM = 20  #: samples that an interval of the score needs; fewer have the range of single samples
 COVERAGE = 0.95
 
 Values = NDArray[np.float32] | NDArray[np.float64]
@@ -28,17 +31,28 @@ class TokenKind(StrEnum):
 
 
 class ScoredGroup(StrEnum):
-    """The samples that are scored. Only random ones separate a too broad explanation from a precise one."""
+    """The samples that are scored. Only random ones separate a too broad explanation from a precise one.
+
+    Those that hold the concept, top and random ones, tell how well its place and strength are predicted: that it is
+    there at all is known.
+    """
 
     TOP = "top"
     TOP_AND_RANDOM = "top+random"
+    CONCEPT = "concept"
 
 
 class IntervalKind(StrEnum):
     """How an interval was made."""
 
-    BOOTSTRAP = "bootstrap"  #: 95 % of the pooled score, by resampling samples
-    RANGE = "range"  #: the least and the largest per-sample value; there are too few samples for a bootstrap
+    JACKKNIFE = "jackknife"  #: 95 % of the pooled score, by leaving out one sample at a time
+    BOOTSTRAP = "bootstrap"  #: by resampling samples, as scores were stored before the jackknife, and as checks have it
+    RANGE = "range"  #: the least and the largest value of single samples: they are too few for another kind
+
+    @property
+    def words(self) -> str:
+        """The kind for a person."""
+        return "single samples" if self is IntervalKind.RANGE else self.value
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,14 @@ class ScoredSample:
     Attributes:
         sample: its index in the data.
         rank: among the neuron's top samples, from 1; None for a random one.
+        holds: whether it holds the concept that is scored.
     """
 
     sample: int
     rank: int | None
     truth: Values
     prediction: Values
+    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class Pooled:
         tokens: of the samples that count.
         baseline: mean score of other neurons' explanations on the same samples; None where there is none.
         baselines: how many explanations that mean is over.
+        ceiling: the most that any words could reach with these samples; None where it is not known.
     """
 
     score: float | None
@@ -87,6 +104,7 @@ class Pooled:
     tokens: int
     baseline: float | None = None
     baselines: int = 0
+    ceiling: float | None = None
 
 
 def correlation(truth: Values, prediction: Values) -> Correlation:
@@ -135,7 +153,6 @@ def pool(
     samples: Sequence[ScoredSample],
     group: ScoredGroup,
     planned: Mapping[ScoredGroup, int],
-    seed: int,
     *,
     interval: bool = True,
 ) -> Pooled:
@@ -143,18 +160,22 @@ def pool(
 
     Args:
         samples: those that have a prediction, of both groups, in any order.
-        planned: how many were to be scored: the top samples, and the top and random ones together.
-        seed: of the bootstrap.
+        planned: how many were to be scored: the top samples, the top and random ones together, and those of both that
+            hold the concept.
     """
+    used = of_group(samples, group)
+    top, others = ([one for one in used if (one.rank is None) is random] for random in (False, True))
     random = group is ScoredGroup.TOP_AND_RANDOM
-    ordered = sorted(samples, key=lambda one: (one.rank is None, one.rank or 0, one.sample))
-    top = [one for one in ordered if one.rank is not None]
-    others = [one for one in ordered if one.rank is None] if random else []
-    used = top + others
     wanted_top, wanted_others = planned[ScoredGroup.TOP], planned[ScoredGroup.TOP_AND_RANDOM] - planned[ScoredGroup.TOP]
     wanted = wanted_top + (wanted_others if random else 0)
     tokens = sum(one.truth.size for one in used)
-    reason = _too_few("top", len(top), wanted_top)
+    if group is ScoredGroup.CONCEPT:
+        wanted = planned.get(group, 0)
+        reason = _too_few("held-out", len(used), wanted, " with the concept")
+        if 0 < wanted < LEAST_HOLDING:
+            reason = f"{wanted} held-out samples hold the concept, fewer than {LEAST_HOLDING}"
+    else:
+        reason = _too_few("top", len(top), wanted_top)
     if random:
         reason = reason or _too_few("random", len(others), wanted_others)
     if reason:
@@ -163,11 +184,19 @@ def pool(
     ends: tuple[float, float] | None = None
     kind: IntervalKind | None = None
     if found.value is not None and interval:
-        if len(used) >= BOOTSTRAP_FROM:
-            kind, ends = IntervalKind.BOOTSTRAP, _bootstrap(top, others, seed)
+        if len(used) >= INTERVAL_FROM:
+            kind, ends = IntervalKind.JACKKNIFE, _jackknife(found.value, top, others)
         else:
             kind, ends = IntervalKind.RANGE, _range(used)
     return Pooled(found.value, found.reason, ends, kind if ends else None, wanted, len(used), tokens)
+
+
+def of_group(samples: Sequence[ScoredSample], group: ScoredGroup) -> list[ScoredSample]:
+    """The samples of a group: top ones by rank, then random ones by index."""
+    ordered = sorted(samples, key=lambda one: (one.rank is None, one.rank or 0, one.sample))
+    if group is ScoredGroup.TOP:
+        return [one for one in ordered if one.rank is not None]
+    return [one for one in ordered if one.holds or group is ScoredGroup.TOP_AND_RANDOM]
 
 
 def _joined(samples: Sequence[ScoredSample], name: str) -> NDArray[np.float64]:
@@ -175,12 +204,12 @@ def _joined(samples: Sequence[ScoredSample], name: str) -> NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _too_few(what: str, counted: int, planned: int) -> str:
+def _too_few(what: str, counted: int, planned: int, more: str = "") -> str:
     """The reason why there are too few samples for a score; empty if there are enough."""
     if not planned:
-        return f"there are no {what} samples to score on"
+        return f"there are no {what} samples{more} to score on"
     if counted < LEAST_SHARE * planned:
-        return f"{counted} of {planned} {what} samples could be scored, less than {LEAST_SHARE:.0%}"
+        return f"{counted} of {planned} {what} samples{more} could be scored, less than {LEAST_SHARE:.0%}"
     return ""
 
 
@@ -190,33 +219,45 @@ def _range(samples: Sequence[ScoredSample]) -> tuple[float, float] | None:
     return (min(values), max(values)) if len(values) > 1 else None
 
 
-def _bootstrap(top: Sequence[ScoredSample], others: Sequence[ScoredSample], seed: int) -> tuple[float, float] | None:
-    """The percentile interval of the pooled correlation, samples redrawn with replacement within each group.
+def _jackknife(score: float, top: Sequence[ScoredSample], others: Sequence[ScoredSample]) -> tuple[float, float] | None:
+    """The interval of the pooled correlation, from the correlations without one sample each.
 
-    A sample's tokens are drawn together, as they are not independent. Each sample enters with its size and five sums
-    only, of values shifted and scaled over all tokens together.
+    A sample's tokens are left out together, as they are not independent. The variance is that of Fisher's z, which is
+    nearer to normal than the correlation: the sum over both strata (top and random samples) of ``(n - 1) / n`` times
+    the squared deviations of z from their mean. The t quantile has Satterthwaite's degrees of freedom, so that a
+    stratum of few samples makes a wide interval. A stratum of one sample is counted with the other.
+
+    Source: Jones 1974, "Jackknife estimation of functions of stratum means", for the strata; Satterthwaite 1946, "An
+    approximate distribution of estimates of variance components", for the degrees of freedom.
 
     Returns:
-        None if more than a tenth of the draws have no correlation.
+        None if one sample alone varies: without it there is no correlation.
     """
     used = [*top, *others]
-    sums = _sums(used)
-    generator = np.random.default_rng(seed)
-    counts = np.zeros((REPLICATES, len(used)))
-    rows = np.arange(REPLICATES)[:, None]
-    start = 0
-    for size in (len(top), len(others)):
-        if size:
-            np.add.at(counts, (rows, start + generator.integers(0, size, (REPLICATES, size))), 1)
-        start += size
-    n, sx, sy, sxx, syy, sxy = (counts @ sums).T
+    kept = 1 - np.eye(len(used))
+    n, sx, sy, sxx, syy, sxy = (kept @ _sums(used)).T
     vx, vy, cxy = sxx - sx * sx / n, syy - sy * sy / n, sxy - sx * sy / n
-    varied = _varies(used, "truth", counts) & _varies(used, "prediction", counts) & (vx > 0) & (vy > 0)
-    if np.count_nonzero(varied) < 0.9 * REPLICATES:
+    if not (_varies(used, "truth", kept) & _varies(used, "prediction", kept) & (vx > 0) & (vy > 0)).all():
         return None
-    drawn = np.clip(cxy[varied] / np.sqrt(vx[varied] * vy[varied]), -1, 1)
-    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
+    without = _fisher(cxy / np.sqrt(vx * vy))
+    strata = [without[: len(top)], without[len(top) :]]
+    if min(map(len, strata)) < 2:
+        strata = [without]
+    parts = [float((len(one) - 1) / len(one) * np.square(one - one.mean()).sum()) for one in strata]
+    variance = sum(parts)
+    if variance == 0:
+        return score, score
+    freedom = variance**2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, strata, strict=True))
+    half = t_quantile(COVERAGE, freedom) * math.sqrt(variance)
+    z = float(_fisher(np.array(score)))
+    return math.tanh(z - half), math.tanh(z + half)
+
+
+def _fisher(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fisher's z, finite also for 1 and -1."""
+    least = np.nextafter(1.0, 0.0)
+    z: NDArray[np.float64] = np.arctanh(np.clip(correlations, -least, least))
+    return z
 
 
 def _sums(samples: Sequence[ScoredSample]) -> NDArray[np.float64]:
@@ -228,7 +269,7 @@ def _sums(samples: Sequence[ScoredSample]) -> NDArray[np.float64]:
 
 
 def _varies(samples: Sequence[ScoredSample], name: str, counts: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """For each draw, whether its values differ: exactly, by the least and the largest."""
+    """For each row of ``counts``, whether the values of its samples differ: exactly, by the least and the largest."""
     parts = [np.asarray(getattr(one, name), dtype=np.float64) for one in samples]
     low = np.array([part.min() if part.size else np.inf for part in parts])
     high = np.array([part.max() if part.size else -np.inf for part in parts])

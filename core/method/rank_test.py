@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.method.correlation import COVERAGE, REPLICATES, IntervalKind
+from vlmscope.core.method.correlation import COVERAGE, IntervalKind
 
 INTERVAL_FROM = 3  #: values that an interval needs
+REPLICATES = 2000  #: of a bootstrap
 BOOTSTRAP_FROM = 6  #: values that a bootstrap needs; below, the interval is their range
 
 

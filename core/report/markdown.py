@@ -5,6 +5,7 @@ A neuron's heading is its address and nothing else: GitHub and others make the s
 
 from collections.abc import Iterator
 
+from vlmscope.core.method.correlation import IntervalKind
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.report.checks import LEGEND, NOT_EXPLAINED, SETS, check_blocks, check_cell
@@ -35,6 +36,7 @@ _SCORES = (
     " on samples that the explanation was not written from; in brackets its interval. Simulators that are independent"
     " of the inspected model come first; each neuron's section has all its scores."
 )
+_INTERVALS = {kind.value: kind.words for kind in IntervalKind}
 _LETTER = {label.word: label.letter for label in Label}
 
 
@@ -238,7 +240,7 @@ def _score(score: ScorePart) -> Iterator[str]:
         name = f", {inline(figure.name, NAME)}" if figure.name else ""
         details = [_pooled(figure)]
         if figure.interval is not None and figure.interval_kind:
-            details[0] += f" ({inline(figure.interval_kind, NAME)})"
+            details[0] += f" ({inline(_INTERVALS.get(figure.interval_kind, figure.interval_kind), NAME)})"
         details += [f"baseline {_number(figure.baseline)}"]
         if figure.planned is not None and figure.counted is not None:
             details.append(f"{figure.counted} of {figure.planned} samples")

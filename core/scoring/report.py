@@ -25,6 +25,12 @@ def _renamed(name: str, other: str) -> Callable[[Any], dict[str, Any]]:
     return lambda body: {other if key == name else key: value for key, value in dict(body).items()}
 
 
+def _pooled_json(body: dict[str, Any]) -> dict[str, Any]:
+    """A pooled score in JSON: without a ceiling where it is not known, as it was before there were ceilings."""
+    found = _renamed("score", "pooled")(body)
+    return {key: value for key, value in found.items() if key != "ceiling" or value is not None}
+
+
 #: A correlation's ``value`` is ``score`` in JSON, a pooled ``score`` is ``pooled``.
 _Correlation = Annotated[
     Correlation,
@@ -34,7 +40,7 @@ _Correlation = Annotated[
 _Pooled = Annotated[
     Pooled,
     BeforeValidator(_renamed("pooled", "score")),
-    WrapSerializer(lambda one, dump: _renamed("score", "pooled")(dump(one))),
+    WrapSerializer(lambda one, dump: _pooled_json(dump(one))),
 ]
 
 
@@ -78,7 +84,8 @@ class ScoreReport:
     Attributes:
         backend: the simulator's name. independent: false if it asks the inspected model about itself.
         explanation: the text that was scored. phrases: what the simulator looked for.
-        pooled: of each kind that the backend predicts, by group; ``scores`` in JSON.
+        pooled: of each kind that the backend predicts, by group; ``scores`` in JSON. Reports that were stored before
+            have no score on samples that hold the concept.
         samples: top ones by rank, then random ones by index; those that have any value.
         failures: what was left out.
         note: what a reader should know; may be empty.
@@ -101,6 +108,11 @@ class ScoreReport:
             return None
         top, both = found[ScoredGroup.TOP], found[ScoredGroup.TOP_AND_RANDOM]
         return both if both.planned > top.planned else top
+
+    def with_concept(self, kind: TokenKind) -> Pooled | None:
+        """The second score, on samples that hold the concept; None if there is none, as in one stored before."""
+        found = self.pooled.get(kind, {}).get(ScoredGroup.CONCEPT)
+        return None if found is None or found.score is None else found
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON values, for ``Notebook.add_score``."""
@@ -132,10 +144,18 @@ def score_words(found: Pooled) -> str:
         return f"n/a: {found.reason}"
     more = []
     if found.interval is not None:
-        name = "95%" if found.interval_kind is IntervalKind.BOOTSTRAP else "samples"
-        more.append(f"{name} {found.interval[0]:.2f} to {found.interval[1]:.2f}")
+        more.append(f"{_interval_words(found.interval_kind)} {found.interval[0]:.2f} to {found.interval[1]:.2f}")
     if found.baseline is not None:
         more.append(f"others {found.baseline:.2f}")
+    if found.ceiling is not None:
+        more.append(f"ceiling {found.ceiling:.2f}")
     if found.counted < found.planned:
         more.append(f"{found.planned - found.counted} samples left out")
     return f"{found.score:.2f} ({'; '.join(more)})" if more else f"{found.score:.2f}"
+
+
+def _interval_words(kind: IntervalKind | None) -> str:
+    """The kind of an interval; a bootstrap is of a score that was stored by an earlier vlmscope."""
+    if kind is None:
+        return "interval"
+    return {IntervalKind.JACKKNIFE: "95%", IntervalKind.BOOTSTRAP: "95% bootstrap"}.get(kind, kind.words)

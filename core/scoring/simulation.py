@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import (
@@ -13,11 +14,13 @@ from vlmscope.core.method.correlation import (
     ScoredSample,
     TokenKind,
     correlation,
+    of_group,
     pool,
 )
-from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.scoring.candidates import concept_explanation
 from vlmscope.core.scoring.held_out import held_out, seed_of
+from vlmscope.core.scoring.known_boxes import KnowsBoxes, ceiling, holding
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction, Simulator
 from vlmscope.core.scoring.report import Failure, SampleScore, ScoreReport
 from vlmscope.core.scoring.search_phrases import wanted_words
@@ -28,6 +31,8 @@ from vlmscope.core.worker.client import Asks
 
 BASELINES = 10  #: other neurons' explanations at most
 CANDIDATES = 300  #: neurons looked at for them
+#: Of a person's words, unless they repeat an explanation of the notebook (``pick_explanation``).
+SEEN = "not held out: a person's own words, scored on samples that the person may have seen"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,7 @@ class _Tally:
         self.failures.append(Failure(sample.sample, sample.rank, None, reason))
         self.examples.append(PredictedSample(sample, truth, None, reason))
 
-    def add(self, sample: HeldOut, truth: Truth, prediction: Prediction) -> None:
+    def add(self, sample: HeldOut, truth: Truth, prediction: Prediction, *, holds: bool) -> None:
         reasons = []
         for kind, scored in self.scored.items():
             true = truth.of(kind)
@@ -73,7 +78,7 @@ class _Tally:
             elif not np.isfinite(found).all():
                 reason = f"the {kind} prediction is not finite"
             else:
-                scored.append(ScoredSample(sample.sample, sample.rank, true, found))
+                scored.append(ScoredSample(sample.sample, sample.rank, true, found, holds))
             if reason:
                 self.failures.append(Failure(sample.sample, sample.rank, kind, reason))
                 reasons.append(reason)
@@ -101,15 +106,21 @@ async def score_explanation(
         VlmscopeError: what ends the run: the model process has gone, it was stopped, a quota is used up.
     """
     samples = held_out(store, neuron, explanation.samples, paid=simulator.paid)
-    first, *others = await _simulate(store, neuron, [explanation, *baselines], simulator, model, samples, on_sample)
-    planned = _planned(samples)
-    seed = seed_of(store.manifest.scan_id, neuron, "bootstrap")
+    held = holding(explanation, simulator, store.concepts.words if store.concepts else (), samples)
+    tallies = await _simulate(store, neuron, [explanation, *baselines], simulator, model, samples, held, on_sample)
+    first, *others = tallies
+    planned = _planned(samples, held)
+    maps = _maps_of_all(simulator, samples)
     pooled: dict[TokenKind, Mapping[ScoredGroup, Pooled]] = {}
     for kind in _ordered(simulator.kinds):
         pooled[kind] = {
-            group: _with_baseline(
-                _explained(pool(first.scored[kind], group, planned, seed), first.failures, kind),
-                [pool(other.scored[kind], group, planned, seed, interval=False).score for other in others],
+            group: _with_ceiling(
+                _with_baseline(
+                    _explained(pool(first.scored[kind], group, planned), first.failures, kind),
+                    [pool(other.scored[kind], group, planned, interval=False).score for other in others],
+                ),
+                of_group(first.scored[kind], group),
+                maps if kind is TokenKind.VISUAL else {},
             )
             for group in ScoredGroup
         }
@@ -121,14 +132,16 @@ async def score_explanation(
         pooled=pooled,
         samples=_sample_scores(samples, first),
         failures=tuple(first.failures),
-        note=_note(store, simulator),
+        note=_note(store, simulator, explanation),
     )
     return Outcome(report, tuple(first.examples))
 
 
-def _note(store: ScanStore, simulator: Simulator) -> str:
+def _note(store: ScanStore, simulator: Simulator, explanation: Explanation) -> str:
     """A warning for readers of the score; may be empty."""
     notes = [] if simulator.independent else ["not independent: the inspected model is asked about itself"]
+    if explanation.source is Source.USER:
+        notes.append(SEEN)
     progress = store.manifest.progress
     if progress is not None:  # more samples may bring other top ones, and so another score
         notes.append(f"the scan was not whole, {progress_text(progress)}")
@@ -146,9 +159,9 @@ async def pooled_scores(
     group: ScoredGroup,
 ) -> list[Pooled]:
     """The scores of several explanations on the same samples, without intervals. Raises as ``score_explanation``."""
-    tallies = await _simulate(store, neuron, explanations, simulator, model, samples, lambda _done, _of: None)
+    tallies = await _simulate(store, neuron, explanations, simulator, model, samples, (), lambda _done, _of: None)
     planned = _planned(samples)
-    return [pool(tally.scored[kind], group, planned, 0, interval=False) for tally in tallies]
+    return [pool(tally.scored[kind], group, planned, interval=False) for tally in tallies]
 
 
 def baseline_explanations(
@@ -193,6 +206,7 @@ async def _simulate(
     simulator: Simulator,
     model: Asks,
     samples: Sequence[HeldOut],
+    held: Collection[int],
     on_sample: Callable[[int, int], None],
 ) -> list[_Tally]:
     """All explanations of a sample before the next one, so that a simulator may keep what they share."""
@@ -207,16 +221,24 @@ async def _simulate(
             if isinstance(one, NoPrediction):
                 tally.fail(sample, one.reason, truth if isinstance(truth, Truth) else None)
             elif isinstance(truth, Truth):
-                tally.add(sample, truth, one)
+                tally.add(sample, truth, one, holds=sample.sample in held)
             else:
                 tally.fail(sample, truth or "")
         on_sample(done, len(samples))
     return tallies
 
 
-def _planned(samples: Sequence[HeldOut]) -> dict[ScoredGroup, int]:
+def _planned(samples: Sequence[HeldOut], held: Collection[int] = ()) -> dict[ScoredGroup, int]:
     top = sum(sample.rank is not None for sample in samples)
-    return {ScoredGroup.TOP: top, ScoredGroup.TOP_AND_RANDOM: len(samples)}
+    return {ScoredGroup.TOP: top, ScoredGroup.TOP_AND_RANDOM: len(samples), ScoredGroup.CONCEPT: len(held)}
+
+
+def _maps_of_all(simulator: Simulator, samples: Sequence[HeldOut]) -> dict[int, NDArray[np.float32]]:
+    """Of each sample whose boxes are known, the predictions of all objects."""
+    if not isinstance(simulator, KnowsBoxes):
+        return {}
+    found = {one.sample: simulator.maps_of_all(one) for one in samples}
+    return {at: maps for at, maps in found.items() if maps is not None}
 
 
 def _ordered(kinds: Collection[TokenKind]) -> list[TokenKind]:
@@ -234,6 +256,10 @@ def _explained(found: Pooled, failures: Sequence[Failure], kind: TokenKind) -> P
 def _with_baseline(found: Pooled, others: Sequence[float | None]) -> Pooled:
     values = [value for value in others if value is not None]
     return replace(found, baseline=float(np.mean(values)) if values else None, baselines=len(values))
+
+
+def _with_ceiling(found: Pooled, samples: Sequence[ScoredSample], maps: Mapping[int, NDArray[np.float32]]) -> Pooled:
+    return found if found.score is None else replace(found, ceiling=ceiling(samples, maps))
 
 
 def _sample_scores(samples: Sequence[HeldOut], tally: _Tally) -> tuple[SampleScore, ...]:

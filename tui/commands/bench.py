@@ -236,7 +236,12 @@ def scores(
     dtype: DtypeOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Whether scores tell right explanations from shuffled ones: on the demo, by oracle and by lens."""
+    """Whether scores tell right explanations from wrong ones: on the demo, by oracle and by lens.
+
+    Wrong are shuffled words, hard ones (objects frequent in the neuron's own top
+    scenes), and the right words with every map moved by half its sides. Neurons
+    and words come from top samples of odd ranks, scores from even ones.
+    """
     manifest = read_manifest(scan_folder(DEMO))
     spec = ModelSpec(DEMO, None, device, dtype, manifest.hook)
     notes = Notes()

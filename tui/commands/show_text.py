@@ -10,6 +10,7 @@ from rich.text import Text
 
 from vlmscope.core.base.errors import NotebookError
 from vlmscope.core.base.text import plain
+from vlmscope.core.method.correlation import TokenKind
 from vlmscope.core.method.heatmap import GLYPHS, ColourMap, glyph_rows, open_crop, overlay, shade
 from vlmscope.core.method.labels import COLOURS, Label
 from vlmscope.core.notebook.check import CausalCheck
@@ -136,9 +137,14 @@ def _scores(entry: Entry, explanation: int) -> list[str]:
     lines = []
     for report in ordered(reports):
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
-        values = "  ".join(f"{kind.value} {score_words(pooled)}" for kind, pooled in found)
+        values = "  ".join(f"{kind.value} {score_words(pooled)}{_second(report, kind)}" for kind, pooled in found)
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")
     return lines
+
+
+def _second(report: ScoreReport, kind: TokenKind) -> str:
+    second = report.with_concept(kind)
+    return "" if second is None else f", with the concept {score_words(second)}"
 
 
 def _check(check: CausalCheck) -> list[str]:

@@ -229,5 +229,7 @@ def _line(neuron: Neuron, report: ScoreReport, label: Label) -> Text:
         found = report.headline(kind)
         if found is not None:
             line.append(f"{kind.value} {score_words(found)}  ")
+        if (second := report.with_concept(kind)) is not None:
+            line.append(f"with the concept {score_words(second)}  ")
     line.append(report.explanation)
     return line

@@ -37,7 +37,7 @@ class Noted:
         bits: uint8, ``Mark.bits`` of each.
         score: float32, pooled; nan where there is none. independent: bool, whether that score is.
         neurons: F.
-        checked: the neurons that have causal checks. reviewed: those that have other people's notes. No mark has either.
+        checked: neurons that have causal checks. reviewed: those with other people's notes. No mark has either.
     """
 
     bits: NDArray[np.uint8]

@@ -13,6 +13,7 @@ Notable:
 
 from collections import OrderedDict
 from collections.abc import Collection
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,12 @@ class Lens:
     def of(cls, store: ScanStore, model: Asks) -> "Lens":
         """The lens of a scan's model. Raises as ``Lens``."""
         return cls(store.concepts, model, DEMO_DELAY if store.manifest.model.name == DEMO else 0)
+
+    def in_place(self) -> "Lens":
+        """The same lens, each patch read in place; both keep their tables together."""
+        found = copy(self)
+        found._delay = 0  # its own
+        return found
 
     def search_phrases(self, explanation: Explanation) -> tuple[str, ...]:
         """The concept words that it names."""

@@ -4,11 +4,12 @@ It predicts no text: which words a description has says nothing about what a det
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlmscope.core.base.demo import DEMO, samples_file
@@ -58,11 +59,29 @@ class Oracle:
         """The objects that it names."""
         return wanted_words(explanation, self.names)
 
+    def holds(self, explanation: Explanation, sample: HeldOut) -> bool:
+        """See ``KnowsBoxes``."""
+        return sample.picture is not None and not self.objects(sample.picture).isdisjoint(
+            self.search_phrases(explanation)
+        )
+
+    def maps_of_all(self, sample: HeldOut) -> NDArray[np.float32] | None:
+        """See ``KnowsBoxes``."""
+        found = self._shares(sorted(self.names), sample)
+        return None if isinstance(found, NoPrediction) else found * np.float32(SCALE)
+
     async def simulate(self, explanation: Explanation, sample: HeldOut) -> Prediction | NoPrediction:
         """See ``Simulator``."""
         wanted = self.search_phrases(explanation)
         if not wanted:
             return NoPrediction("the explanation names no object of the demo's scenes")
+        found = self._shares(wanted, sample)
+        if isinstance(found, NoPrediction):
+            return found
+        return Prediction(visual=found.max(axis=0) * np.float32(SCALE))
+
+    def _shares(self, names: Sequence[str], sample: HeldOut) -> NDArray[np.float32] | NoPrediction:
+        """The share of each cell inside boxes of each name: float32 (names, rows, columns)."""
         if sample.picture is None or sample.picture.name not in self._scenes:
             return NoPrediction("the picture is none of the demo's scenes")
         try:
@@ -73,13 +92,13 @@ class Oracle:
         seen = sample.seen
         left, top = seen[0] * width, seen[1] * height
         size = (seen[3] - seen[1]) * height, (seen[2] - seen[0]) * width
-        found = np.zeros(sample.grid, dtype=np.float32)
-        for name in wanted:
+        found = np.zeros((len(names), *sample.grid), dtype=np.float32)
+        for at, name in enumerate(names):
             objects = [box for one, box in self._scenes[sample.picture.name] if one == name]
             if objects:
                 boxes = [(x0 - left, y0 - top, x1 - left, y1 - top) for x0, y0, x1, y1 in objects]
-                found = np.maximum(found, covered(boxes, size, sample.grid))
-        return Prediction(visual=found * np.float32(SCALE))
+                found[at] = covered(boxes, size, sample.grid)
+        return found
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,18 +17,20 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError, UsageError, WorkerError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.correlation import ScoredGroup, TokenKind
+from vlmscope.core.method.correlation import ScoredGroup, ScoredSample, TokenKind
 from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 from vlmscope.core.method.patches import covered, pooled
+from vlmscope.core.method.words import words_of
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, concept_explanation, own_explanation
 from vlmscope.core.scoring.held_out import held_out
+from vlmscope.core.scoring.known_boxes import ceiling
 from vlmscope.core.scoring.protocol import HeldOut, NoPrediction, Prediction
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.run import ScoreStatus, pick_explanation, run
 from vlmscope.core.scoring.search_phrases import known_words, wanted_words
-from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
+from vlmscope.core.scoring.simulation import SEEN, baseline_explanations, score_explanation
 from vlmscope.core.scoring.simulators.lens import Lens
 from vlmscope.core.scoring.simulators.oracle import Oracle
 from vlmscope.core.scoring.simulators.registry import Tools, make_simulator
@@ -313,6 +316,49 @@ async def test_a_neuron_of_apples_is_explained_by_apples(demo: ScanStore) -> Non
     assert len(outcome.examples) == 40
     assert lost not in [one.sample for one in report.samples]
     assert ScoreReport.from_json(report.to_json()) == report
+    held = [one for one in held_out(demo, NEURON, ()) if one.picture and "apple" in oracle.objects(one.picture)]
+    second = report.with_concept(TokenKind.VISUAL)
+    assert second is not None and second.score is not None and second.score > 0.9
+    assert 10 < second.planned == len(held) < 30
+    assert second.counted == len({one.sample for one in held} - {lost})
+    assert report.note == SEEN  # they are a person's words
+    by_api = replace(right, source=Source.API)
+    assert (await score_explanation(demo, NEURON, by_api, oracle, FakeModel(oracle))).report.note == ""
+
+
+async def test_the_ceiling_is_what_the_best_weights_over_all_objects_reach(demo: ScanStore) -> None:
+    """The neuron follows apples: the right word alone is near the ceiling, a wrong one is far below the same one."""
+    oracle = Oracle.of_demo(demo.manifest)
+    found = []
+    for word in ("apple", "dog"):
+        report = (await score_explanation(demo, NEURON, said("", word), oracle, FakeModel(oracle))).report
+        found.append(report.pooled[TokenKind.VISUAL][ScoredGroup.TOP_AND_RANDOM])
+    right, wrong = found
+    assert right.score is not None and wrong.score is not None and right.ceiling is not None
+    assert right.score <= right.ceiling <= right.score + 0.01
+    assert wrong.ceiling == right.ceiling
+    assert wrong.score < 0.2
+
+
+def test_weights_are_fitted_to_the_truth_of_samples_that_have_maps() -> None:
+    rng = np.random.default_rng(0)
+    maps = {at: rng.uniform(0, 10, (3, 2, 2)).astype(np.float32) for at in range(6)}
+    true = {at: 2 * one[0] - one[2] + 1 for at, one in maps.items()}
+    samples = [ScoredSample(at, at, true[at], maps[at][0]) for at in maps]
+    assert ceiling(samples, maps) == pytest.approx(1)
+    assert ceiling(samples, {0: maps[0]}) is None
+    assert ceiling([], maps) is None
+    assert ceiling([ScoredSample(0, 1, np.zeros((2, 2)), maps[0][0])], maps) is None
+
+
+async def test_descriptions_hold_the_concept_where_no_boxes_are_known(demo: ScanStore) -> None:
+    model = FakeModel(Oracle.of_demo(demo.manifest))
+    report = (await score_explanation(demo, NEURON, said("apples", "apple"), Lens(demo.concepts, model), model)).report
+    words = {one.sample: words_of(one.description) for one in held_out(demo, NEURON, ())}
+    held = [at for at, found in words.items() if {"apple", "apples"} & set(found)]
+    found = report.pooled[TokenKind.VISUAL][ScoredGroup.CONCEPT]
+    assert 10 < len(held) == found.planned < 30
+    assert found.ceiling is None
 
 
 @pytest.mark.parametrize("independent", [True, False])
@@ -330,7 +376,8 @@ async def test_a_score_made_while_the_scan_went_on_says_so(
     partial = (await score_explanation(demo, NEURON, said("apple"), oracle, FakeModel(oracle))).report
     so_far = "the scan was not whole, so far: 1,200 of 23,000 samples"
     model = "not independent: the inspected model is asked about itself"
-    assert [whole.note, partial.note] == (["", so_far] if independent else [model, f"{model}; {so_far}"])
+    begins = [] if independent else [model]
+    assert [whole.note, partial.note] == ["; ".join([*begins, SEEN]), "; ".join([*begins, SEEN, so_far])]
     assert ScoreReport.from_json(partial.to_json()) == partial
 
 

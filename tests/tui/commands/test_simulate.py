@@ -110,7 +110,7 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
     assert (found["status"], found["explanation"]) == ("scored", "concept words: apple")
     visual = found["report"]["scores"]["visual"]["top+random"]
     assert visual["pooled"] > 0.5
-    assert visual["interval_kind"] == "bootstrap"
+    assert visual["interval_kind"] == "jackknife"
     assert visual["interval"][0] < visual["pooled"] < visual["interval"][1]
     assert abs(visual["baseline"]) < 0.2
     held = held_out(ScanStore(DEMO_SCAN), Neuron(3, 96), ())
@@ -174,8 +174,14 @@ def test_bench_scores_writes_its_figures(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["bench", "scores", "--neurons", "2", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["neurons"] == 2
-    assert found["backends"].keys() == {"oracle", "lens"}
+    assert found["backends"].keys() == {"oracle", "present", "lens", "lens in place"}
     for figures in found["backends"].values():
-        assert {"right", "shuffled", "constant", "auc"} <= figures.keys()
+        assert {"right", "shuffled", "hard", "rolled", "auc", "auc_hard", "auc_rolled"} <= figures.keys()
         assert figures["constant"] is None
-    assert found["backends"]["oracle"]["right"] > 0.2
+    oracle, present = found["backends"]["oracle"], found["backends"]["present"]
+    assert oracle["right"] > 0.2
+    assert oracle["right"] > oracle["rolled"]
+    assert oracle["right"] <= oracle["ceiling"] < 1
+    assert oracle["with_concept"] <= oracle["ceiling_with_concept"]
+    assert present["right"] == present["rolled"]
+    assert found["backends"]["lens"]["ceiling"] is None

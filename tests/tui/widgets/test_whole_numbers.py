@@ -117,7 +117,7 @@ def store() -> ScanStore:
 def report(backend: str, **scores: float) -> ScoreReport:
     pools = {
         TokenKind(kind): {
-            group: Pooled(score, "", (score - 0.1234, score + 0.0567), IntervalKind.BOOTSTRAP, 20, 17, 900, 0.0123, 10)
+            group: Pooled(score, "", (score - 0.1234, score + 0.0567), IntervalKind.JACKKNIFE, 20, 17, 900, 0.0123, 10)
             for group in ScoredGroup
         }
         for kind, score in scores.items()

@@ -7,7 +7,11 @@ from vlmscope.core.scoring.preferred import Headline, first_of_each_kind
 from vlmscope.core.scoring.report import ScoreReport, score_words
 
 KINDS = {TokenKind.VISUAL: "patches", TokenKind.TEXT: "words"}
-GROUPS = {ScoredGroup.TOP: "top samples", ScoredGroup.TOP_AND_RANDOM: "top and random"}
+GROUPS = {
+    ScoredGroup.TOP: "top samples",
+    ScoredGroup.TOP_AND_RANDOM: "top and random",
+    ScoredGroup.CONCEPT: "with the concept",
+}
 
 
 def name_of(report: ScoreReport) -> str:
