@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.json_page import keeping_to_the_page
 from vlmscope.core.store.synthetic import write_synthetic_scan
 
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
@@ -54,6 +55,14 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     for name in _FOREIGN:
         monkeypatch.delenv(name, raising=False)
     return home
+
+
+@pytest.fixture(autouse=True)
+def _json_keeps_to_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test asks a command for with ``--json`` must be what docs/json.md has."""
+    from vlmscope.tui import __main__
+
+    monkeypatch.setattr(__main__, "_run", keeping_to_the_page(__main__._run))
 
 
 @pytest.fixture(scope="session")

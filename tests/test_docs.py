@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from tests.support.json_page import KINDS, Node
+from tests.support.json_page import page as json_page
 from vlmscope.core.base.config import Config
 from vlmscope.core.bench.scan import ScanFigures
 from vlmscope.core.scoring.simulators.registry import BACKENDS
@@ -211,37 +213,50 @@ def test_every_array_of_a_scan_is_listed_with_its_dtype(scan: Path) -> None:
         assert listed[name].startswith(dtype.__name__), name
 
 
-JSON = {
-    "labels": ("labels", "demo"),
-    "labels --neurons": ("labels", "demo", "--neurons", "--limit", "1"),
-    "stats": ("stats", "demo"),
-    "show": ("show", "demo", "L3/N96", "--sample", "1"),
-    "search": ("search", "demo", "apple", "--limit", "1"),
-    "at": ("at", "demo", "--sample", "3", "--patch", "2,2"),
-    "related": ("related", "demo", "L3/N96", "--limit", "1"),
-    "verdict": ("verdict", "demo", "L3/N96", "keep"),
-    "concepts": ("concepts", "demo"),
-}
+JSON = (
+    ("labels", "demo"),
+    ("labels", "demo", "--neurons", "--limit", "1"),
+    ("stats", "demo"),
+    ("show", "demo", "L3/N96"),
+    ("show", "demo", "L3/N96", "--sample", "1"),
+    ("search", "demo", "apple", "--limit", "1"),
+    ("related", "demo", "L3/N96", "--limit", "1"),
+    ("verdict", "demo", "L3/N96", "keep"),
+    ("concepts", "demo"),
+)
 
 
-@pytest.mark.parametrize("name", JSON)
-def test_the_fields_of_json_are_those_that_are_listed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    listed = {quoted(head).pop(): quoted(cells) for head, cells in rows(section(FILES, "JSON formats"))}
-    assert main([*JSON[name], "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found[0] if isinstance(found, list) else found).keys() == listed[name] - {"--sample"}
+@pytest.mark.parametrize("command", JSON, ids=" ".join)
+def test_json_keeps_to_its_page(command: tuple[str, ...]) -> None:
+    assert main([*command, "--json"]) == 0  # compared with docs/json.md, as in every test: tests/conftest.py
 
 
-def test_the_fields_of_doctors_findings_are_those_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = next(cells for head, cells in rows(section(FILES, "JSON formats")) if head == "`doctor`")
+def test_doctors_json_names_the_version_of_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--json"])  # it ends with 1 where something is missing
-    found = json.loads(capsys.readouterr().out)
-    assert quoted(listed) == {*found, *found["findings"][0]}
+    version_here = json.loads(capsys.readouterr().out)["json_version"]
+    assert f"\nVersion {version_here}: " in PAGES["docs/json.md"]
 
 
-def test_every_command_with_json_has_its_fields_listed() -> None:
-    listed = {quoted(head).pop().split()[0] for head, *_ in rows(section(FILES, "JSON formats"))}
-    assert listed == with_option("--json") - {"bench"}  # docs/speed.md has its figures
+def test_every_command_with_json_has_its_section_and_no_other() -> None:
+    assert {name.split()[0] for name in json_page()[0]} == with_option("--json")
+    for name in json_page()[0]:
+        words = name.split()
+        taken = set().union(*(options(command) for leaf, command in leaves().items() if leaf.split()[0] == words[0]))
+        assert set(words[1:]) <= taken, name
+
+
+def test_every_part_of_json_is_named_and_no_other() -> None:
+    commands, parts = json_page()
+    named: set[str] = set()
+
+    def look(node: Node) -> None:
+        named.update(re.sub("^(list of )+", "", kind) for kind in node.types)
+        for inner in node.fields.values():
+            look(inner)
+
+    for node in (*commands.values(), *parts.values()):
+        look(node)
+    assert named - {"object"} - KINDS.keys() == parts.keys()
 
 
 def test_the_figures_of_bench_scan_that_are_listed_exist() -> None:

@@ -304,7 +304,9 @@ class Session:
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
         """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""
-        if not self.notebook_read or self.scene.noted.has_entry(neuron):
+        noted = self.scene.noted
+        marked = noted.bits[neuron.layer * noted.neurons + neuron.index]  # every step asks: no call
+        if not self.notebook_read or marked or neuron in noted.checked or neuron in noted.reviewed:
             return None
         from vlmscope.core.notebook.values import Entry
 

@@ -59,7 +59,7 @@ def doctor(*, model: AskedModel, json: JsonOption = False) -> None:
         names = ("area", "name", "value", "state", "hint")
         # A public format, whose name for the hint is ``mend``.
         entries = [{"mend" if name == "hint" else name: getattr(one, name) for name in names} for one in findings]
-        output.write_json({"findings": entries, **offered})
+        output.write_json({"json_version": output.JSON_VERSION, "findings": entries, **offered})
     else:
         output.write_lines(as_lines(findings))
     if any(found.state is Severity.BROKEN for found in findings):

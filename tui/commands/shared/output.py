@@ -19,6 +19,7 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import COLOURS, Label, bar_cells
 from vlmscope.tui.commands.shared.notes import note
 
+JSON_VERSION = 1  #: of docs/json.md: raised where a key changes its meaning or goes
 PIPE_WIDTH = 100  #: columns of wrapped text where there is no terminal to ask
 
 
