@@ -92,7 +92,7 @@ class Pooled:
         tokens: of the samples that count.
         baseline: mean score of other neurons' explanations on the same samples; None where there is none.
         baselines: how many explanations that mean is over.
-        ceiling: the most that any words could reach with these samples; None where it is not known.
+        ceiling: the correlation of the best weighted sum of all objects; None where their boxes are not known.
     """
 
     score: float | None

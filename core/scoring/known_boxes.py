@@ -46,9 +46,10 @@ def holding(
 
 
 def ceiling(samples: Sequence[ScoredSample], maps: Mapping[int, NDArray[np.float32]]) -> float | None:
-    """The pooled correlation that the best weights over all objects reach on these samples: no words can do better.
+    """The pooled correlation that the best weighted sum of all objects reaches on these samples.
 
-    The weights are those of least squares, fitted to the truth of the same samples.
+    The weights are those of least squares. They are fitted to the truth of the same samples, so that the ceiling is on
+    the high side: no weighted sum does better there.
 
     Args:
         samples: those of one group.

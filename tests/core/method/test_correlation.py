@@ -258,7 +258,7 @@ def drawn(rng: np.random.Generator, count: int, *, top: bool) -> list[ScoredSamp
 
 @pytest.mark.parametrize("each", [20, 10])
 def test_the_interval_covers_about_as_often_as_it_names(each: int) -> None:
-    """400 draws of scenes: 95 % have a standard error of 1.1 points. A bootstrap of 10 + 10 scenes covers 87 %."""
+    """400 draws of scenes: 95 % have a standard error of 1.1 points. A bootstrap of 10 + 10 scenes covers 85 %."""
     rng = np.random.default_rng(0)
     many = [*drawn(rng, 40_000, top=True), *drawn(rng, 40_000, top=False)]
     true = correlation(
