@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, judged_words
 from vlmscope.core.scoring.preferred import Headline, first_of_each_kind
 from vlmscope.core.scoring.report import ScoreReport, score_words
 
@@ -14,13 +15,15 @@ GROUPS = {
 }
 
 
-def name_of(report: ScoreReport) -> str:
-    """The simulator, and whether it asks the inspected model about itself."""
+def name_of(report: AnyReport) -> str:
+    """The simulator or the judge, and whether it asks the inspected model about itself."""
     return f"by {report.backend}{'' if report.independent else ' (not independent)'}"
 
 
-def score_text(report: ScoreReport) -> str:
-    """The backend, then the headline of each kind, in the order in which they matter."""
+def score_text(report: AnyReport) -> str:
+    """The backend, then the headline of each kind, in the order in which they matter; of a judge its metrics."""
+    if isinstance(report, JudgeReport):
+        return f"{name_of(report)}: {judged_words(report)}"
     found = ((kind, report.headline(kind)) for kind in report.pooled)
     return _text(report, [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None])
 
