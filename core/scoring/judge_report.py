@@ -131,7 +131,7 @@ def read_report(body: Mapping[str, object]) -> AnyReport:
 
 
 def judged_words(report: JudgeReport) -> str:
-    """All figures for a person: ``balanced accuracy 0.95 (95% 0.72 to 0.99; chance 0.50; fake neurons 2%)``."""
+    """All figures for a person: ``balanced accuracy 0.95 (95% 0.72 to 0.99; chance 0.50; 2% of fakes pass)``."""
     return "  ".join(f"{metric} {figure_words(found)}" for metric, found in report.figures.items())
 
 
@@ -141,7 +141,7 @@ def figure_words(found: Judged) -> str:
         return f"n/a: {found.reason}"
     more = [f"95% {found.interval[0]:.2f} to {found.interval[1]:.2f}", f"chance {found.chance:.2f}"]
     if found.fakes is not None:
-        more.append(f"fake neurons {found.fakes:.0%}")
+        more.append(f"{found.fakes:.0%} of fakes pass")
     if found.counted < found.planned:
         more.append(f"{found.planned - found.counted} left out")
     return f"{found.value:.2f} ({'; '.join(more)})"

@@ -163,7 +163,7 @@ async def test_right_words_are_near_one_and_others_near_chance(
         ScoreReport.from_json(kept.body)
     with pytest.raises(NotebookError, match="vlmscope score --again"):
         JudgeReport.from_json({**kept.body, "scores": 3})
-    assert "balanced accuracy" in judged_words(report) and "chance 0.50; fake neurons" in judged_words(report)
+    assert "balanced accuracy" in judged_words(report) and "chance 0.50; 0% of fakes pass" in judged_words(report)
 
     before = len(server.bodies)
     [again] = (await run(server, demo, notebook)).results

@@ -197,7 +197,7 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     if entry is None or not (meaning.scores or meaning.judged):
         return []
     from vlmscope.core.scoring.preferred import ordered
-    from vlmscope.tui.widgets.page.score_words import first_scores, score_text
+    from vlmscope.tui.widgets.page.score_words import first_judged, first_scores
 
     for saved in entry.explanations:
         reports = meaning.scores.get(saved.id, ())
@@ -209,7 +209,8 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
             return [row([subject("score", palette), (text, palette.text), (note, palette.muted)], width)]
     for saved in entry.explanations:
         for judgement in ordered(meaning.judged.get(saved.id, ())):
-            return [row([subject("score", palette), (score_text(judgement), palette.text)], width)]
+            text = first_judged(judgement, width - HEAD)
+            return [row([subject("score", palette), (text, palette.text)], width)]
     return []
 
 

@@ -44,6 +44,15 @@ def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
     return text, len(by_report)
 
 
+def first_judged(report: JudgeReport, room: int) -> str:
+    """A judge's score; where ``room`` characters are too few, its first metric alone."""
+    text = score_text(report)
+    first = next(iter(report.figures.items()), None)
+    if len(text) <= room or first is None or first[1].value is None:
+        return text
+    return f"{name_of(report)}: {first[0]} {first[1].value:.2f}"
+
+
 def _brief(headlines: list[Headline]) -> str:
     values = (f"{KINDS[one.kind]} {one.pooled.score:.2f}" for one in headlines)
     return "  ".join([f"{name_of(headlines[0].report)}:", *values])
