@@ -56,6 +56,8 @@ class Api(Frozen):
     requests_at_once: int = Field(default=4, ge=1, le=64)
     timeout_s: float = Field(default=90.0, gt=0)
     max_output_tokens: int = Field(default=0, ge=0, le=1_000_000)  #: where an answer is cut; 0: by the model's name
+    contrast: bool = False  #: an explanation also sees panel samples on which its neuron stays silent
+    contrast_samples: int = Field(default=5, ge=1, le=20)  #: of these, at most
     prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 

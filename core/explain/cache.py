@@ -15,13 +15,13 @@ SCHEMA_VERSION = 1
 _explanation = TypeAdapter(Explanation)
 
 
-def cache_key(request: ChatRequest, base_url: str, samples: Sequence[int]) -> str:
+def cache_key(request: ChatRequest, base_url: str, samples: Sequence[int], prompt_version: str = PROMPT_VERSION) -> str:
     """The request's key: tokens and activations are in the request's words, pictures count by their SHA-256."""
     parts = [part.sha256 if isinstance(part, ImagePart) else {"text": part.text} for part in request.parts]
     return request_key(
         request,
         schema_version=SCHEMA_VERSION,
-        prompt_version=PROMPT_VERSION,
+        prompt_version=prompt_version,
         base_url=base_url,
         parts=parts,
         samples=list(samples),

@@ -1,7 +1,8 @@
 """The evidence of a neuron's explanation: its top samples with their exact activations.
 
 Of the top samples the odd ranks explain; the even ones are held out for scoring, so that no explanation is ever scored
-on a sample that it was written from.
+on a sample that it was written from. With contrast there are panel samples too, on which the neuron stays silent; they
+need no map.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from pathlib import Path
 from vlmscope.core.base.errors import ApiError, Cancelled, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.labels import Label
+from vlmscope.core.explain.silent import NONE_FOUND, SilentSample, silent_samples
+from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.original import MISSING
 from vlmscope.core.store.reader import ScanStore
@@ -28,6 +30,7 @@ class Evidence:
     neuron: Neuron
     label: Label
     samples: tuple[Example, ...]  #: best first
+    silent: tuple[SilentSample, ...] = ()  #: contrastive evidence, nearest in words first
     note: str = ""  #: what is missing, for the user; empty if nothing is
 
     @property
@@ -35,16 +38,30 @@ class Evidence:
         """Whether there are pictures at hand from which the model can compute exact maps."""
         return any(one.sample.picture_here is not None and not one.exact for one in self.samples)
 
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The indices of all samples that are shown, silent ones last: the explanation is scored on none of them."""
+        top, silent = (one.sample for one in self.samples), (one.sample for one in self.silent)
+        return tuple(sample.index for sample in (*top, *silent))
 
-def gather(store: ScanStore, neuron: Neuron, label: Label) -> Evidence:
+
+def gather(
+    store: ScanStore, neuron: Neuron, label: Label, contrast: int = 0, thresholds: Thresholds | None = None
+) -> Evidence:
     """The scan's own part, without a model: enough for an estimate of the cost.
 
+    Args:
+        contrast: silent samples at most; 0 for none.
+        thresholds: what silent means; the scan's own by default.
+
     Raises:
-        StoreError: if the scan is damaged.
+        StoreError: if the scan is damaged, or has no contrastive evidence (``contrast_problem``).
     """
-    return Evidence(
-        neuron, label, tuple(store.example(neuron, rank - 1) for rank in RANKS if rank <= store.manifest.valid)
-    )
+    samples = tuple(store.example(neuron, rank - 1) for rank in RANKS if rank <= store.manifest.valid)
+    if not contrast or not samples:
+        return Evidence(neuron, label, samples)
+    silent = silent_samples(store, neuron, thresholds or store.manifest.thresholds.value(), contrast)
+    return Evidence(neuron, label, samples, silent, "" if silent else NONE_FOUND)
 
 
 async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> Evidence:
@@ -73,7 +90,8 @@ async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> 
             found.append(one)
     if not found:
         raise _nothing(evidence, store, failure)
-    return replace(evidence, samples=tuple(found), note=_note(evidence, found, store, failure))
+    notes = (_note(evidence, found, store, failure), evidence.note)
+    return replace(evidence, samples=tuple(found), note="; ".join(note for note in notes if note))
 
 
 async def _exact(neuron: Neuron, one: Example, picture: Path, store: ScanStore, model: Asks) -> Example:

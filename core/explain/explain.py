@@ -8,7 +8,7 @@ from vlmscope.core.base.clock import now
 from vlmscope.core.explain.answer import ExplanationAnswer
 from vlmscope.core.explain.cache import cache_key, read_cached, write_cached
 from vlmscope.core.explain.evidence import Evidence
-from vlmscope.core.explain.prompt import PROMPT_VERSION, build_request
+from vlmscope.core.explain.prompt import build_request, prompt_version
 from vlmscope.core.llm.access import base_url
 from vlmscope.core.llm.answers import read_json
 from vlmscope.core.llm.budget import Ledger
@@ -38,9 +38,9 @@ async def explain(evidence: Evidence, chat: Chat, ledger: Ledger, *, again: bool
         StoreError: if a crop of the scan cannot be read or decoded.
     """
     settings = chat.settings
-    samples = tuple(one.sample.index for one in evidence.samples)
+    version, samples = prompt_version(evidence), evidence.shown
     request = await asyncio.to_thread(build_request, evidence, settings)
-    key = cache_key(request, base_url(settings), samples)
+    key = cache_key(request, base_url(settings), samples, version)
     known = None if again else read_cached(key)
     if known is not None:
         return Answered(replace(known, input_tokens=0, output_tokens=0, cost_usd=0.0), cached=True)
@@ -58,7 +58,7 @@ async def explain(evidence: Evidence, chat: Chat, ledger: Ledger, *, again: bool
         text_cue=answer.text_cue,
         confidence=answer.confidence,
         model=found.model,
-        prompt_version=PROMPT_VERSION,
+        prompt_version=version,
         samples=samples,
         input_tokens=found.input_tokens,
         output_tokens=found.output_tokens,

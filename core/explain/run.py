@@ -9,7 +9,7 @@ from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, StopRu
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.explain.evidence import Evidence, complete
 from vlmscope.core.explain.explain import Answered, explain
-from vlmscope.core.explain.prompt import PROMPT_VERSION
+from vlmscope.core.explain.prompt import prompt_version
 from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.llm.prices import undated
@@ -54,16 +54,19 @@ class ExplainResult:
     note: str = ""
 
 
-def known_explanation(notebook: Notebook, neuron: Neuron, model: str) -> Explanation | None:
+def known_explanation(notebook: Notebook, evidence: Evidence, model: str) -> Explanation | None:
     """The explanation that the notebook has of this model (or a snapshot of it) and the present prompt, if any."""
-    return next((saved.explanation for saved in notebook.explanations(neuron) if is_by(saved.explanation, model)), None)
+    found = (saved.explanation for saved in notebook.explanations(evidence.neuron))
+    return next((explanation for explanation in found if is_by(explanation, model, evidence)), None)
 
 
-def is_by(explanation: Explanation, model: str) -> bool:
-    """Whether this model, or a snapshot of it, wrote an explanation with the present prompt."""
+def is_by(explanation: Explanation, model: str, evidence: Evidence) -> bool:
+    """Whether this model, or a snapshot of it, wrote an explanation with the present prompt and silent samples."""
+    silent = tuple(one.sample.index for one in evidence.silent)
     return (
         explanation.source is Source.API
-        and explanation.prompt_version == PROMPT_VERSION
+        and explanation.prompt_version == prompt_version(evidence)
+        and (not silent or explanation.samples[-len(silent) :] == silent)
         and model in (explanation.model, undated(explanation.model))
     )
 
@@ -96,7 +99,7 @@ async def run(
     """
 
     async def one(item: Evidence) -> ExplainResult:
-        known = None if again or notebook is None else known_explanation(notebook, item.neuron, chat.settings.model)
+        known = None if again or notebook is None else known_explanation(notebook, item, chat.settings.model)
         if known is not None:
             return ExplainResult(item.neuron, item.label, ExplainStatus.SKIPPED, known, "explained already")
         try:

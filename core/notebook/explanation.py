@@ -39,7 +39,7 @@ class Explanation:
         confidence: the model's own; None for a person's or a paper's words.
         model: as the API named the model that answered; empty for a person's words.
         prompt_version: of our prompt, e.g. ``explain-1``; empty for a person's words.
-        samples: indices in the data of the samples that it was written from: never scored on.
+        samples: indices in the data of the samples that it was written from, silent ones last: never scored on.
         input_tokens, output_tokens: as billed.
         cost_usd: None where the model's price is not known.
         created: ISO 8601, UTC, whole seconds.

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlmscope.core.base.errors import ApiError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.errors import ApiError, VlmscopeError
+from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.store.original import UNCHECKED
@@ -42,6 +42,7 @@ class ExplainControl:
         """
         from vlmscope.core.explain.evidence import gather
         from vlmscope.core.explain.prompt import estimate
+        from vlmscope.core.explain.silent import contrast_problem
         from vlmscope.core.llm.access import key_problem
 
         session, neuron, settings = self.session, self.session.state.neuron, self.api.settings
@@ -52,12 +53,15 @@ class ExplainControl:
         if problem:
             raise ApiError(problem, "Concepts need neither: the page shows them, and / searches them.")
         labels = session.scene.columns.labels
-        evidence = gather(session.store, neuron, Label(int(labels.label[neuron.layer, neuron.index])))
+        lacking = contrast_problem(session.store) if settings.contrast else None
+        silent = settings.contrast_samples if settings.contrast and lacking is None else 0
+        label = Label(int(labels.label[neuron.layer, neuron.index]))
+        evidence = gather(session.store, neuron, label, silent, labels.thresholds)
         if not evidence.samples:
             raise ApiError(f"{neuron} has no top samples: there is nothing to explain it from.")
         cost = estimate(evidence, settings)
         self.api.ledger.check(cost)
-        again = self._has_explained(neuron)
+        again = self._has_explained(evidence)
         if self.running.agreed and not again:
             self._begin(evidence, again=False)
             return None
@@ -66,26 +70,31 @@ class ExplainControl:
             self.running.agreed = True
             self._begin(evidence, again=again)
 
-        return AskConfirm(f"explain {neuron}", self._offer(evidence, cost, again=again), agreed)
+        return AskConfirm(f"explain {neuron}", self._offer(evidence, cost, lacking, again=again), agreed)
 
-    def _has_explained(self, neuron: Neuron) -> bool:
-        """Whether the model of the settings has explained it already, with the present prompt."""
+    def _has_explained(self, evidence: "Evidence") -> bool:
+        """Whether the model of the settings has explained it already, with the present prompt and silent samples."""
         from vlmscope.core.explain.run import is_by
 
         entry = self.session.scene.entry
-        if entry is None or entry.neuron != neuron:
+        if entry is None or entry.neuron != evidence.neuron:
             return False
-        return any(is_by(saved.explanation, self.api.settings.model) for saved in entry.explanations)
+        return any(is_by(saved.explanation, self.api.settings.model, evidence) for saved in entry.explanations)
 
-    def _offer(self, evidence: "Evidence", cost: "Estimate", *, again: bool) -> list[str]:
+    def _offer(
+        self, evidence: "Evidence", cost: "Estimate", lacking: VlmscopeError | None, *, again: bool
+    ) -> list[str]:
         from vlmscope.core.llm.budget import CostOffer
 
         settings = self.api.settings
         loads = evidence.wants_model and not self.model.needs_consent
+        silent = f" and {len(evidence.silent)} on which it is silent" if evidence.silent else ""
         pictures = f"{cost.images} pictures and their descriptions" if cost.images else "descriptions alone"
         return [
             *([f"{settings.model[:40]} has explained it already: this asks, and pays, again.", ""] if again else []),
-            f"Send {len(evidence.samples)} of its top samples ({pictures})",
+            f"Send {len(evidence.samples)} of its top samples{silent} ({pictures})",
+            *([f"No contrast: {plain(lacking.message, 200)}"] if lacking else []),
+            *([f"{evidence.note[:1].upper()}{evidence.note[1:]}."] if evidence.note else []),
             *CostOffer(cost, settings).lines(),
             *(["The model is loaded first, for exact activations."] if loads else []),
         ]

@@ -15,6 +15,7 @@ from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.explain.evidence import Evidence, complete, gather
 from vlmscope.core.explain.prompt import estimate
 from vlmscope.core.explain.run import ExplainResult, known_explanation, run
+from vlmscope.core.explain.silent import contrast_problem
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, total
 from vlmscope.core.llm.client import Chat
@@ -45,6 +46,10 @@ def explain(
     out: Annotated[Path | None, typer.Option("--out", help="Where --dry-run writes requests and pictures.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first paid request.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Ask, and pay, for explained neurons too.")] = False,
+    contrast: Annotated[
+        bool | None,
+        typer.Option("--contrast/--no-contrast", help="Show panel samples too on which the neuron stays silent."),
+    ] = None,
     trust: TrustImagesOption = False,
     json: JsonOption = False,
     scanned_model: ScannedModelOptions,
@@ -64,10 +69,12 @@ def explain(
     if out is not None and not dry_run:
         raise UsageError("--out is for --dry-run.", "Answers go into the notebook; --json writes them to stdout.")
     store = opened(scan)
-    labels = labels_at(store, thresholds.of(store))
+    chosen = thresholds.of(store)
+    labels = labels_at(store, chosen)
     neurons, notes = which.pick(store, labels), Notes()
+    silent = _silent(store, contrast, settings, notes)
     trust_images(store, neurons, trust, notes)
-    evidence = [gather(store, neuron, labels.of(neuron)) for neuron in neurons]
+    evidence = [gather(store, neuron, labels.of(neuron), silent, chosen) for neuron in neurons]
     spec = scanned_model.spec(store.manifest, config)
     if dry_run:
         if any(item.wants_model for item in evidence):
@@ -77,7 +84,7 @@ def explain(
         written.finish(notes)
         return
     with open_notebook(store) as notebook:
-        pending = [item for item in evidence if again or not known_explanation(notebook, item.neuron, settings.model)]
+        pending = [item for item in evidence if again or not known_explanation(notebook, item, settings.model)]
         if pending:
             _agree(pending, len(evidence), settings, yes, notes)
         if any(item.wants_model for item in pending):
@@ -85,6 +92,23 @@ def explain(
         work = _run(evidence, store, spec, settings, notebook, again, notes)
         end = run_and_keep(work, notes, "goes on and pays nothing twice")
     report(end, json, notes)
+
+
+def _silent(store: ScanStore, asked: bool | None, settings: Api, notes: Notes) -> int:
+    """How many silent samples are shown at most; where only the settings ask for what the scan lacks, none.
+
+    Raises:
+        StoreError: if the command line asks for what the scan lacks.
+    """
+    if not (settings.contrast if asked is None else asked):
+        return 0
+    problem = contrast_problem(store)
+    if problem is None:
+        return settings.contrast_samples
+    if asked:
+        raise problem
+    notes.write(f"No contrast: {problem}")
+    return 0
 
 
 def _agree(pending: Sequence[Evidence], of: int, settings: Api, yes: bool, notes: Notes) -> None:

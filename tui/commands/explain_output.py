@@ -107,6 +107,7 @@ class DryRun:
             "neuron": str(evidence.neuron),
             "label": evidence.label.word,
             "samples": [one.sample.index for one in evidence.samples],
+            **({"silent": [one.sample.index for one in evidence.silent]} if evidence.silent else {}),
             "note": evidence.note,
             "estimate": asdict(cost),
         }

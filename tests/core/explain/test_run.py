@@ -258,16 +258,17 @@ async def test_cancelling_keeps_what_is_finished_and_nothing_else(
 
 
 async def test_what_counts_as_explained_already(server: ApiServer, scan: Path, notebook: Notebook) -> None:
-    neuron = Neuron(2, 0)
-    end = await explain_first(server, ScanStore(scan), notebook, 1)
+    store = ScanStore(scan)
+    neuron = gather(store, Neuron(2, 0), Label.TEXT)
+    end = await explain_first(server, store, notebook, 1)
     found = end.results[0].explanation
     assert found is not None
     assert known_explanation(notebook, neuron, "gpt-4o") == found
     assert known_explanation(notebook, neuron, "gpt-4o-2024-08-06") == found
     assert known_explanation(notebook, neuron, "gpt-4o-mini") is None
-    other = Neuron(2, 9)
+    other = gather(store, Neuron(2, 9), Label.TEXT)
     for wrong in ({"prompt_version": "explain-0"}, {"source": Source.USER}, {"model": "gpt-4"}):
-        notebook.add_explanation(other, type(found)(**{**vars(found), **wrong}))
+        notebook.add_explanation(other.neuron, type(found)(**{**vars(found), **wrong}))
     assert known_explanation(notebook, other, "gpt-4o") is None
 
 

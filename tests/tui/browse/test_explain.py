@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.support.api_server import GOOD, KEY, ApiServer, Gate, api_server, completion
 from tests.support.screen_app import Driver, running
+from tests.support.silent_scan import silent_scan
 from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation
@@ -104,6 +105,29 @@ async def test_an_explanation_is_kept_shown_and_marked_and_the_next_is_not_asked
     with notebook(scan) as kept:
         assert [saved.explanation.cost_usd for saved in kept.explanations(Neuron(0, 0))] == [0.006]
     assert len(api.bodies) == 2
+
+
+@pytest.mark.parametrize("panel", [40, None])
+async def test_contrast_follows_the_setting_and_the_dialog_has_it(
+    tmp_path: Path, api: ApiServer, panel: int | None
+) -> None:
+    store = silent_scan(tmp_path / "scan", panel)
+    config = Config(api=Api(base_url=api.url, contrast=True, contrast_samples=3))
+    async with running(store.folder, config=config, start=Neuron(2, 5)) as on:
+        for again in (False, True):
+            await on.press("E")
+            await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+            assert ("top samples and 3 on which it is silent (" in " ".join(on.screen.split())) == bool(panel)
+            assert ("No contrast: Contrastive evidence needs a panel" in on.screen) == (not panel)
+            assert ("has explained it already" in on.screen) == again
+            await on.press("n" if again else "y")
+            await on.until(lambda: not isinstance(on.app.screen, ConfirmScreen))
+            await explained(on)
+    assert len(api.bodies) == 1
+    silent = [part for part in api.bodies[0]["messages"][1]["content"] if part.get("text", "").startswith("Silent")]
+    assert len(silent) == (3 if panel else 0)
+    with notebook(store.folder) as kept:
+        assert len(kept.explanations(Neuron(2, 5))[0].explanation.samples) == (5 if panel else 2)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

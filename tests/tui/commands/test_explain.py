@@ -17,6 +17,7 @@ from PIL import Image
 from tests.support.api_server import GOOD, KEY, PRICES, ApiServer, Gate, api_server, completion, error
 from tests.support.model_here import ModelHere
 from tests.support.processes import INTERRUPTIBLE
+from tests.support.silent_scan import silent_scan
 from vlmscope.core.base.config import cache_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm import client as chat_module
@@ -286,6 +287,44 @@ def test_dry_run_that_cannot_write(scan: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "file").write_text("")
     said = refused(capsys, 2, str(scan), "L3/N17", "--dry-run", "--out", str(tmp_path / "file"))
     assert "cannot be written" in said
+
+
+def test_contrast_by_option_and_by_setting(
+    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    folder = str(silent_scan(tmp_path / "scan").folder)
+
+    def written(*args: str) -> dict[str, Any]:
+        assert main(["explain", folder, "L2/N5", "--dry-run", *args]) == 0
+        (entry,) = json.loads(capsys.readouterr().out)
+        return dict(entry)
+
+    plain, contrast = written(), written("--contrast")
+    assert "silent" not in plain and len(contrast["silent"]) == 5
+    assert contrast["estimate"]["usd"] > plain["estimate"]["usd"]
+    assert (
+        contrast["request"]["messages"][1]["content"][: len(plain["request"]["messages"][1]["content"])]
+        == (plain["request"]["messages"][1]["content"])
+    )
+    (own_home / "config.toml").write_text("[api]\ncontrast = true\ncontrast_samples = 2\n")
+    assert written()["silent"] == contrast["silent"][:2]
+    assert written("--no-contrast") == plain
+    assert written("--Tv", "0", "--Tt", "0").get("silent") != contrast["silent"][:2]
+    (sent,) = explained(capsys, folder, "L2/N5", "--yes")[0]
+    assert sent["explanation"]["samples"] == plain["samples"] + contrast["silent"][:2]
+    assert sent["explanation"]["prompt_version"] == "explain-contrast-1"
+
+
+def test_contrast_without_a_panel(
+    server: ApiServer, scan: Path, capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    said = refused(capsys, 1, str(scan), "L3/N17", "--contrast", "--yes")
+    assert "needs a panel of random samples" in said and "from top samples alone" in said
+    assert server.bodies == []
+    (own_home / "config.toml").write_text("[api]\ncontrast = true\n")
+    found, err = explained(capsys, str(scan), "L3/N17", "--yes")
+    assert "No contrast: Contrastive evidence needs a panel" in err
+    assert found[0]["explanation"]["prompt_version"] == "explain-1"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
