@@ -39,8 +39,8 @@ _SCORES = (
     " of the inspected model come first; each neuron's section has all its scores."
 )
 _JUDGED = (
-    "*detection* is another kind of score: the balanced accuracy of a judge's answers, from the explanation alone, to"
-    " which samples activate the neuron. Guessing reaches 0.5."
+    "*detection* and *fuzzing* are another kind of score: the balanced accuracy of a judge's answers, from the"
+    " explanation alone, to which samples activate the neuron, or which patches are its own. Guessing reaches 0.5."
 )
 _INTERVALS = {kind.value: kind.words for kind in IntervalKind}
 _LETTER = {label.word: label.letter for label in Label}

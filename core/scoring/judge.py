@@ -26,13 +26,13 @@ from vlmscope.core.scoring.held_out import seed_of
 from vlmscope.core.scoring.judge_prompt import (
     PROMPT_VERSION,
     YES,
-    detection_request,
     read_rating,
     read_sight,
+    request_of,
     sight_request,
 )
 from vlmscope.core.scoring.judge_report import JudgedSample, JudgeMethod, JudgeReport, Metric
-from vlmscope.core.scoring.judge_samples import JudgeSample
+from vlmscope.core.scoring.judge_samples import Question, ShownSample
 from vlmscope.core.scoring.report import Failure
 from vlmscope.core.store.reader import ScanStore
 
@@ -97,55 +97,65 @@ def cache_key(request: ChatRequest, base_url: str) -> str:
     )
 
 
-async def detect(
+async def judge_questions(
     store: ScanStore,
     neuron: Neuron,
     label: Label,
     explanation: Explanation,
-    samples: Sequence[JudgeSample],
+    method: JudgeMethod,
+    questions: Sequence[Question],
     judge: Judge,
     *,
+    failures: Sequence[Failure] = (),
+    planned: tuple[int, int],
     on_sample: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> JudgeReport:
-    """Ask of each sample whether it activates the neuron; samples without an answer are left out and counted.
+    """Ask each question; those without an answer are left out and counted.
+
+    Args:
+        failures: of questions that could not be made.
+        planned: questions whose right answer is yes, and no, with those that could not be made.
 
     Raises:
         StopRun, BudgetReached: if no further request would be answered. Answers so far are in the cache.
     """
     settings, done = judge.chat.settings, 0
 
-    async def one(sample: JudgeSample) -> JudgedSample | Failure:
+    def failed(shown: ShownSample, reason: str) -> Failure:
+        return Failure(shown.sample, shown.rank, None, reason)
+
+    async def one(question: Question) -> JudgedSample | Failure:
+        shown = question.shown
         try:
-            request = await asyncio.to_thread(detection_request, store, label, explanation, sample.sample, settings)
+            request = await asyncio.to_thread(request_of, store, label, explanation, question, settings)
         except StoreError as error:
-            return Failure(sample.sample, sample.rank, None, error.message)
+            return failed(shown, error.message)
         answer = await judge.ask(request, read_rating)
         if isinstance(answer, NoAnswer):
-            reason = f"refused: {answer.reason}" if answer.refused else answer.reason
-            return Failure(sample.sample, sample.rank, None, reason)
-        return JudgedSample(sample.sample, sample.rank, sample.place, sample.norm, sample.activates, answer)
+            return failed(shown, f"refused: {answer.reason}" if answer.refused else answer.reason)
+        return JudgedSample(
+            shown.sample, shown.rank, shown.place, shown.norm, shown.activates, rating=answer, other=question.other
+        )
 
-    def missed(sample: JudgeSample, _: VlmscopeError | None) -> JudgedSample | Failure:
-        return Failure(sample.sample, sample.rank, None, "the run was stopped")
+    def missed(question: Question, _: VlmscopeError | None) -> JudgedSample | Failure:
+        return failed(question.shown, "the run was stopped")
 
     def step(_: object) -> None:
         nonlocal done
         done += 1
-        on_sample(done, len(samples))
+        on_sample(done, len(questions))
 
     ends = (StopRun, BudgetReached)
-    end = await run_batch(samples, one, missed, ends=ends, at_once=settings.requests_at_once, on_result=step)
+    end = await run_batch(questions, one, missed, ends=ends, at_once=settings.requests_at_once, on_result=step)
     if end.stopped is not None:
         raise end.stopped
     found = tuple(result for result in end.results if isinstance(result, JudgedSample))
     truth = np.array([one.activates for one in found], dtype=np.bool_)
     rating = np.array([one.rating for one in found], dtype=np.float32)
-    active = sum(one.activates for one in samples)
     seed = seed_of(store.manifest.scan_id, neuron, "fakes")
-    planned = active, len(samples) - active
     own = explanation.source is Source.API and explanation.model.startswith(settings.model)
     return JudgeReport(
-        method=JudgeMethod.DETECTION,
+        method=method,
         model=settings.model,
         independent=not same_model(store.manifest.model.name, settings.model),
         explanation=explanation.text,
@@ -155,7 +165,7 @@ async def detect(
             Metric.AUC: judged(truth, rating, planned, seed),
         },
         samples=found,
-        failures=tuple(result for result in end.results if isinstance(result, Failure)),
+        failures=(*failures, *(result for result in end.results if isinstance(result, Failure))),
         note=OWN_WORDS if own else "",
     )
 

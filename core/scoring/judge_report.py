@@ -23,6 +23,7 @@ class JudgeMethod(StrEnum):
     """What a judge is asked."""
 
     DETECTION = "detection"  #: which samples activate the neuron
+    FUZZING = "fuzzing"  #: which marked patches are the neuron's
 
     @property
     def backend(self) -> str:
@@ -39,7 +40,12 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True)
 class JudgedSample:
-    """A sample and the judge's answer; fields as in ``JudgeSample``. rating: from 0 to 10, above 5 is a yes."""
+    """A sample and the judge's answer; fields as in ``ShownSample``.
+
+    Attributes:
+        rating: from 0 to 10, above 5 is a yes.
+        other: in fuzzing, the other neuron whose patches were marked.
+    """
 
     sample: int
     rank: int | None
@@ -47,6 +53,7 @@ class JudgedSample:
     norm: float
     activates: bool
     rating: int
+    other: str | None = None
 
 
 def _figure_from(body: Any) -> dict[str, Any]:

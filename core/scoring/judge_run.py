@@ -5,17 +5,24 @@ from dataclasses import dataclass
 
 from vlmscope.core.base.batch import BatchEnd, run_batch
 from vlmscope.core.base.config import Api
-from vlmscope.core.base.errors import ApiError, StoreError, VlmscopeError
+from vlmscope.core.base.errors import ApiError, StoreError, VlmscopeError, WorkerError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.llm.budget import Estimate, estimate_request, total
-from vlmscope.core.method.labels import Labels
+from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.scoring.judge import Judge, detect
-from vlmscope.core.scoring.judge_prompt import PROMPT_VERSION, estimate_detection, has_images, sight_request
+from vlmscope.core.scoring.fuzzing import TEXT_NEURON, Marked, fuzzing_samples, marked
+from vlmscope.core.scoring.judge import Judge, judge_questions
+from vlmscope.core.scoring.judge_prompt import (
+    PROMPT_VERSION,
+    estimate_detection,
+    estimate_fuzzing,
+    has_images,
+    sight_request,
+)
 from vlmscope.core.scoring.judge_report import JudgeMethod, JudgeReport, read_report
-from vlmscope.core.scoring.judge_samples import detection_samples, too_few
+from vlmscope.core.scoring.judge_samples import Question, detection_samples, too_few
 from vlmscope.core.scoring.run import (
     NO_PATTERN,
     NOTHING_SAID,
@@ -25,6 +32,7 @@ from vlmscope.core.scoring.run import (
     pick_explanation,
 )
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Asks
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,14 @@ def estimate_judging(
     notebook: Notebook,
     settings: Api,
     *,
+    method: JudgeMethod = JudgeMethod.DETECTION,
     wanted: Explanation | None,
     again: bool,
 ) -> Estimate:
     """What judging costs at most, if none of it is in the cache; with the request that shows whether it sees pictures.
 
     Raises:
-        StoreError: if the scan has no panel, or is damaged.
+        StoreError: if detection finds no panel, or the scan is damaged.
         NotebookError: if the notebook cannot be read.
     """
     costs, sight = [], False
@@ -74,9 +83,14 @@ def estimate_judging(
         said = pick_explanation(store, notebook, neuron, wanted)
         if said is None or not said.pattern_found:
             continue
-        if not again and known_judgement(notebook, neuron, said, JudgeMethod.DETECTION, settings.model):
+        if not again and known_judgement(notebook, neuron, said, method, settings.model):
             continue
         label = labels.of(neuron)
+        if method is JudgeMethod.FUZZING:
+            if label is not Label.TEXT:
+                sight = True
+                costs += [estimate_fuzzing(said, settings)] * (2 * len(fuzzing_samples(store, neuron, said.samples)))
+            continue
         samples = detection_samples(store, neuron, label, said.samples)
         if too_few(samples):
             continue
@@ -92,6 +106,8 @@ async def run_judge(
     judge: Judge,
     notebook: Notebook,
     *,
+    method: JudgeMethod = JudgeMethod.DETECTION,
+    model: Asks | None = None,
     wanted: Explanation | None = None,
     again: bool = False,
     on_result: Callable[[JudgeResult], None] = lambda _: None,
@@ -103,6 +119,7 @@ async def run_judge(
     answers are in the cache, and the same run again continues there.
 
     Args:
+        model: computes the maps whose patches fuzzing marks.
         wanted: words to judge on every neuron, in place of its own explanation.
         again: judge explanations that have such a score in the notebook, too.
         on_sample: called with the number of finished samples of a neuron, and of all.
@@ -119,23 +136,43 @@ async def run_judge(
             return JudgeResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
         if not explanation.pattern_found:
             return JudgeResult(neuron, ScoreStatus.SKIPPED, explanation, reason=NO_PATTERN)
-        model = judge.chat.settings.model
-        known = None if again else known_judgement(notebook, neuron, explanation, JudgeMethod.DETECTION, model)
+        name = judge.chat.settings.model
+        known = None if again else known_judgement(notebook, neuron, explanation, method, name)
         if known is not None:
             return JudgeResult(neuron, ScoreStatus.KNOWN, explanation, known)
         label = labels.of(neuron)
-        samples = detection_samples(store, neuron, label, explanation.samples)
-        if reason := too_few(samples):
-            return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason=reason)
+        made = await questions(neuron, label, explanation)
+        if isinstance(made, str):
+            return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason=made)
         if has_images(label) and not seen:
             await judge.check_sight()
             seen = True
-        report = await detect(store, neuron, label, explanation, samples, judge, on_sample=on_sample)
+        report = await judge_questions(
+            store,
+            neuron,
+            label,
+            explanation,
+            method,
+            made.questions,
+            judge,
+            failures=made.failures,
+            planned=_planned(made),
+            on_sample=on_sample,
+        )
         if not report.samples:
             reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
             return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason="; ".join(reasons[:3]))
         keep_score(notebook, neuron, explanation, report)
         return JudgeResult(neuron, ScoreStatus.SCORED, explanation, report)
+
+    async def questions(neuron: Neuron, label: Label, explanation: Explanation) -> Marked | str:
+        if method is JudgeMethod.DETECTION:
+            shown = detection_samples(store, neuron, label, explanation.samples)
+            return too_few(shown) or Marked(tuple(map(Question, shown)), ())
+        if label is Label.TEXT:
+            return TEXT_NEURON
+        assert model is not None
+        return await marked(store, neuron, fuzzing_samples(store, neuron, explanation.samples), model)
 
     async def one(neuron: Neuron) -> JudgeResult:
         try:
@@ -148,4 +185,10 @@ async def run_judge(
             return JudgeResult(neuron, ScoreStatus.SKIPPED, reason="the run was stopped")
         return JudgeResult(neuron, ScoreStatus.FAILED, reason=plain(error.message))
 
-    return await run_batch(neurons, one, missed, ends=(ApiError,), on_result=on_result)
+    return await run_batch(neurons, one, missed, ends=(ApiError, WorkerError), on_result=on_result)
+
+
+def _planned(made: Marked) -> tuple[int, int]:
+    """How many questions have yes and no for an answer; of what could not be made, half each."""
+    yes, lost = sum(one.shown.activates for one in made.questions), len(made.failures) // 2
+    return yes + lost, len(made.questions) - yes + lost

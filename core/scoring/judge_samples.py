@@ -24,14 +24,15 @@ LEAST = 5  #: samples of either group that a score needs
 
 
 @dataclass(frozen=True)
-class JudgeSample:
+class ShownSample:
     """A sample to judge.
 
     Attributes:
         sample: its index in the data. rank: among the top samples, from 1; None for one of the panel.
         place: the share of the panel's samples that activate the neuron less; None for a top sample.
         norm: its activation, 0 to 10.
-        activates: the truth.
+        activates: the truth; in fuzzing, whether the marked patches are the neuron's. There ``norm`` is the largest
+            activation on them.
     """
 
     sample: int
@@ -41,9 +42,23 @@ class JudgeSample:
     activates: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a judge is asked about.
+
+    Attributes:
+        mask: bool (rows, columns), the patches that are marked; None for none.
+        other: the neuron whose patches these are, where it is another one.
+    """
+
+    shown: ShownSample
+    mask: NDArray[np.bool_] | None = None
+    other: str | None = None
+
+
 def detection_samples(
     store: ScanStore, neuron: Neuron, label: Label, written_from: Collection[int]
-) -> tuple[JudgeSample, ...]:
+) -> tuple[ShownSample, ...]:
     """Top samples of eight even ranks, up to four panel samples of half the maximum and more, ten silent panel samples.
 
     The activation is that of the tokens that the label names: a visual neuron's over visual tokens, a text neuron's
@@ -53,7 +68,7 @@ def detection_samples(
     Raises:
         StoreError: if the scan has no panel, or is damaged.
     """
-    found = neuron_panel(store, store.panel_for("A judge"), neuron)
+    found = neuron_panel(store, store.panel_for("Detection"), neuron)
     at, maximum = (neuron.layer, neuron.index), float(store.maximum[neuron.layer, neuron.index])
     activation = {Label.VISUAL: found.visual, Label.TEXT: found.text}.get(label, found.activation)
     place = _places(activation)
@@ -68,8 +83,8 @@ def detection_samples(
     high = high[np.argsort(-activation[high], kind="stable")]
     spread = np.unique(np.linspace(0, len(high) - 1, PANEL_ACTIVE).round().astype(int)) if len(high) else high
 
-    def of_panel(column: int, *, activates: bool) -> JudgeSample:
-        return JudgeSample(
+    def of_panel(column: int, *, activates: bool) -> ShownSample:
+        return ShownSample(
             int(found.samples[column]), None, float(place[column]), float(norms[column]), activates=activates
         )
 
@@ -77,7 +92,7 @@ def detection_samples(
     top_activation = {Label.VISUAL: largest[0], Label.TEXT: largest[1]}.get(label, np.maximum(*largest))
     top_norms, top = norm(top_activation, maximum), store.top_samples(neuron)
     ranked = [
-        JudgeSample(top[rank - 1], rank, None, float(top_norms[rank - 1]), activates=True)
+        ShownSample(top[rank - 1], rank, None, float(top_norms[rank - 1]), activates=True)
         for rank in RANKS
         if rank <= len(top) and top[rank - 1] not in written_from and top_activation[rank - 1] > max(most, 0.0)
     ]
@@ -88,7 +103,7 @@ def detection_samples(
     )
 
 
-def too_few(samples: Collection[JudgeSample]) -> str:
+def too_few(samples: Collection[ShownSample]) -> str:
     """Why these samples cannot be judged; empty if they can."""
     active = sum(one.activates for one in samples)
     for count, what in ((active, "activate it"), (len(samples) - active, "do not activate it")):

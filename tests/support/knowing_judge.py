@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 
 from werkzeug import Request, Response
@@ -9,9 +10,10 @@ from werkzeug import Request, Response
 from tests.support.api_server import completion
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
+from vlmscope.core.scoring.fuzzing import fuzzing_samples
 from vlmscope.core.scoring.judge_prompt import STRIPES, picture_part
-from vlmscope.core.scoring.judge_samples import detection_samples
-from vlmscope.core.scoring.simulators.oracle import read_scenes
+from vlmscope.core.scoring.judge_samples import Question, detection_samples
+from vlmscope.core.scoring.simulators.oracle import Oracle, read_scenes
 from vlmscope.core.store.reader import ScanStore
 
 
@@ -22,11 +24,24 @@ class Knows:
         self.store, self.blind, scenes = store, blind, read_scenes()
         self.objects = {index: {name for name, _ in scenes[store.sample(index).picture.name]} for index in range(1500)}
         self.known: dict[str, int] = {}
+        self.marked: dict[str, set[str]] = {}
 
     def learn(self, *neurons: Neuron, label: Label) -> None:
         for neuron in neurons:
             for one in detection_samples(self.store, neuron, label, ()):
                 self.known[picture_part(self.store, one.sample).sha256] = one.sample
+
+    def learn_marks(self, neuron: Neuron, questions: Sequence[Question]) -> None:
+        """Where the objects are of which marked patches show at least a third."""
+        for question in questions:
+            sample, mask = question.shown.sample, question.mask
+            assert mask is not None
+            digest = picture_part(self.store, sample, mask).sha256
+            held = next(one for one in fuzzing_samples(self.store, neuron, ()) if one.sample == sample)
+            maps = Oracle(read_scenes()).maps_of_all(held)
+            assert maps is not None
+            names = sorted(Oracle(read_scenes()).names)
+            self.marked[digest] = {name for name, one in zip(names, maps, strict=True) if one[mask].mean() >= 10 / 3}
 
     def __call__(self, request: Request) -> Response:
         parts = json.loads(request.get_data())["messages"][1]["content"]
@@ -36,5 +51,6 @@ class Knows:
             colours = ["red", "green", "blue"] if self.blind else [name for name, _ in STRIPES]
             return completion(json.dumps({"colours": colours}))(request)
         digest = sha256(base64.b64decode(urls[0].partition(",")[2])).hexdigest()
-        there = any(name in texts[0] for name in self.objects[self.known[digest]])
+        seen = self.marked[digest] if digest in self.marked else self.objects[self.known[digest]]
+        there = any(name in texts[0] for name in seen)
         return completion(json.dumps({"rating": 9 if there else 1}))(request)

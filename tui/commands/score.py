@@ -22,9 +22,18 @@ from vlmscope.core.scoring.judge_run import JudgeResult, estimate_judging, run_j
 from vlmscope.core.scoring.run import ScoreStatus
 from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.messages import ModelSpec
+from vlmscope.core.worker.process import ModelProcess
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
-from vlmscope.tui.commands.shared.neuron_run import RunBar, agree, counts_text, run_and_keep
+from vlmscope.tui.commands.shared.neuron_run import (
+    RunBar,
+    agree,
+    agree_to_download,
+    counts_text,
+    run_and_keep,
+    trust_images,
+)
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
@@ -36,6 +45,7 @@ class Method(StrEnum):
 
     SIMULATION = "simulation"
     DETECTION = JudgeMethod.DETECTION.value
+    FUZZING = JudgeMethod.FUZZING.value
 
 
 def _method(text: str) -> Method:
@@ -75,7 +85,8 @@ def score(
 
     simulation is what `vlmscope simulate` does. detection asks a model behind an
     API of each sample, by its picture, whether the neuron activates on it; half
-    of the samples do not. Scores go into the scan's notebook.
+    of the samples do not. fuzzing asks whether the marked patches of a picture
+    are the neuron's; half are another's. Scores go into the scan's notebook.
     """
     if method is Method.SIMULATION:
         if model is not None:
@@ -101,10 +112,18 @@ def score(
     store = opened(scan)
     labels, notes = store.stored_labels(), Notes()
     neurons = which.pick(store, labels)
-    store.panel_for("A judge")
+    judged_by = JudgeMethod(method)
+    spec = scanned_model.spec(store.manifest, config)
+    if judged_by is JudgeMethod.DETECTION:
+        store.panel_for("Detection")
+    else:
+        trust_images(store, neurons, trust, notes)
+        agree_to_download(spec, scanned_model.download, notes)
     with open_notebook(store) as notebook:
         wanted = None if explanation is None else wanted_explanation(explanation, neurons, store, notebook, notes)
-        cost = estimate_judging(neurons, store, labels, notebook, settings, wanted=wanted, again=again)
+        cost = estimate_judging(
+            neurons, store, labels, notebook, settings, method=judged_by, wanted=wanted, again=again
+        )
         if cost.requests:
             problem = key_problem(settings)
             if problem:
@@ -112,9 +131,8 @@ def score(
             offer = CostOffer(cost, settings)
             what = f"{cost.requests} requests to {settings.model} at {host(settings)}: {offer.short}"
             agree(offer, what, "judged", notes, yes)
-        work = _run(
-            neurons, store, labels, Judge(Chat(settings), Ledger(settings.budget_usd)), notebook, wanted, again, notes
-        )
+        judge = Judge(Chat(settings), Ledger(settings.budget_usd))
+        work = _run(neurons, store, labels, judge, notebook, wanted, again, notes, judged_by, spec)
         end = run_and_keep(work, notes, "goes on and pays nothing twice")
     _report(end, labels, json, notes)
 
@@ -128,8 +146,11 @@ async def _run(
     wanted: Explanation | None,
     again: bool,
     notes: Notes,
+    method: JudgeMethod,
+    spec: ModelSpec,
 ) -> BatchEnd[JudgeResult]:
     bar = RunBar(notes, "judging", len(neurons), parts="samples")
+    model = ModelProcess(spec, bar.show_model, idle_unload_s=0) if method is JudgeMethod.FUZZING else None
     try:
         with bar.bars:
             return await run_judge(
@@ -138,6 +159,8 @@ async def _run(
                 labels,
                 judge,
                 notebook,
+                method=method,
+                model=model,
                 wanted=wanted,
                 again=again,
                 on_result=bar.step,
@@ -149,6 +172,8 @@ async def _run(
             unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""
             notes.write(f"billed: {dollars(ledger.spent_usd)}{unpriced}")
         await judge.chat.close()
+        if model is not None:
+            await model.close()
 
 
 def _report(end: BatchEnd[JudgeResult], labels: Labels, as_json: bool, notes: Notes) -> None:

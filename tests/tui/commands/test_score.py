@@ -40,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--method", "magic"), "Methods: simulation, detection"),
+        (("--method", "magic"), "Methods: simulation, detection, fuzzing"),
         (("--method", "detection", "--backend", "lens"), "--backend names a simulator"),
         (("--model", "gpt-4o"), "simulation has none"),
         (("--method", "detection", "--model", " "), "--model is empty"),
