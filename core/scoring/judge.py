@@ -34,6 +34,7 @@ from vlmscope.core.scoring.judge_prompt import (
 from vlmscope.core.scoring.judge_report import JudgedSample, JudgeMethod, JudgeReport, Metric
 from vlmscope.core.scoring.judge_samples import Question, ShownSample
 from vlmscope.core.scoring.report import Failure
+from vlmscope.core.scoring.simulation import limits
 from vlmscope.core.store.reader import ScanStore
 
 CACHE_VERSION = 1
@@ -154,10 +155,12 @@ async def judge_questions(
     rating = np.array([one.rating for one in found], dtype=np.float32)
     seed = seed_of(store.manifest.scan_id, neuron, "fakes")
     own = explanation.source is Source.API and explanation.model.startswith(settings.model)
+    independent = not same_model(store.manifest.model.name, settings.model)
+    notes = [limits(store, explanation, independent=independent), OWN_WORDS if own else ""]
     return JudgeReport(
         method=method,
         model=settings.model,
-        independent=not same_model(store.manifest.model.name, settings.model),
+        independent=independent,
         explanation=explanation.text,
         prompt_version=PROMPT_VERSION,
         figures={
@@ -166,7 +169,7 @@ async def judge_questions(
         },
         samples=found,
         failures=(*failures, *(result for result in end.results if isinstance(result, Failure))),
-        note=OWN_WORDS if own else "",
+        note="; ".join(filter(None, notes)),
     )
 
 

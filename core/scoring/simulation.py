@@ -132,14 +132,14 @@ async def score_explanation(
         pooled=pooled,
         samples=_sample_scores(samples, first),
         failures=tuple(first.failures),
-        note=_note(store, simulator, explanation),
+        note=limits(store, explanation, independent=simulator.independent),
     )
     return Outcome(report, tuple(first.examples))
 
 
-def _note(store: ScanStore, simulator: Simulator, explanation: Explanation) -> str:
-    """A warning for readers of the score; may be empty."""
-    notes = [] if simulator.independent else ["not independent: the inspected model is asked about itself"]
+def limits(store: ScanStore, explanation: Explanation, *, independent: bool) -> str:
+    """A warning for readers of a simulator's or a judge's score; may be empty."""
+    notes = [] if independent else ["not independent: the inspected model is asked about itself"]
     if explanation.source is Source.USER:
         notes.append(SEEN)
     progress = store.manifest.progress

@@ -33,6 +33,7 @@ from vlmscope.core.scoring.judge_run import JudgeResult, estimate_judging, run_j
 from vlmscope.core.scoring.judge_samples import Question, ShownSample, detection_samples, too_few
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.run import ScoreStatus
+from vlmscope.core.scoring.simulation import SEEN
 from vlmscope.core.scoring.simulators.oracle import Oracle, read_scenes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, MapRequest
@@ -176,6 +177,7 @@ async def test_right_words_are_near_one_and_others_near_chance(
     assert abs(figure(shuffled) - CHANCE) <= 0.2
     [other] = shuffled.results
     assert other.report is not None and not other.report.figures[Metric.BALANCED_ACCURACY].passes
+    assert report.note == "" and other.report.note == SEEN
 
 
 async def test_it_costs_no_more_than_was_said_and_nothing_twice(

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import KEY, ApiServer, api_server
+from tests.support.api_server import KEY, ApiServer, api_server, completion
 from tests.support.knowing_judge import Knows
+from tests.support.model_here import ModelHere
 from tests.tui.commands.test_search import put
 from tests.tui.commands.test_simulate import notebook_of
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm import client as chat_module
 from vlmscope.core.method.labels import Label
+from vlmscope.core.scoring.judge_prompt import STRIPES
 from vlmscope.core.scoring.judge_report import JudgeReport
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
@@ -99,3 +101,19 @@ def test_a_judges_score_is_kept_and_shown(
     assert again["status"] == "known" and again["report"] == found["report"]
     assert main(args[:-1]) == 0
     assert capsys.readouterr().out.startswith("L3/N96 ")
+
+
+@pytest.mark.slow
+def test_fuzzing_asks_the_scanned_model_for_its_marks(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmscope.tui.commands.score.ModelProcess", ModelHere)
+    server.script.append(completion(json.dumps({"colours": [name for name, _ in STRIPES]})))
+    server.otherwise = completion('{"rating": 5}')
+    args = ["score", "demo", "L3/N96", "--method", "fuzzing", "--yes", "--json", "--device", "cpu"]
+    assert main(args) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    figure = found["report"]["scores"]["fuzzing"]["balanced accuracy"]
+    assert (figure["pooled"], figure["planned"], figure["counted"]) == (0.5, 20, 20)
+    assert len(server.bodies) == 21
+    assert [one["other"] is None for one in found["report"]["samples"]] == [True, False] * 10
