@@ -20,6 +20,7 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.model.arguments import copied
 from vlmscope.core.model.clean import STOPPED, CleanPass
 from vlmscope.core.model.ffn import decoder_layers, decoder_of
+from vlmscope.core.model.restart import forwards
 from vlmscope.core.model.vlm import Encoded, Vlm
 
 #: Factors of the log-odds, of which the first is taken that makes no gradient infinite: small ones are 0 in float16.
@@ -107,14 +108,5 @@ def _checkpointed(layers: Sequence[nn.Module]) -> Iterator[None]:
     def again(forward: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **named: checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **named)
 
-    own = [layer.__dict__.get("forward") for layer in layers]
-    try:
-        for layer in layers:
-            layer.forward = again(layer.forward)
+    with forwards(layers, [again(layer.forward) for layer in layers]):
         yield
-    finally:
-        for layer, forward in zip(layers, own, strict=True):
-            if forward is None:
-                layer.__dict__.pop("forward", None)
-            else:
-                layer.forward = forward

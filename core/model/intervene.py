@@ -23,6 +23,7 @@ from vlmscope.core.model.encode import Encoded
 from vlmscope.core.model.readings import Readings, read
 from vlmscope.core.model.restart import Restart, Ways
 from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.ways import MeasuredWays
 from vlmscope.core.worker.interventions import InterventionAnswer
 
 _ROWS = 8  #: of a batch on the CPU, where more are not faster
@@ -51,6 +52,7 @@ class Interventions:
     def __init__(self, vlm: Vlm) -> None:
         self._vlm = vlm
         self._restart = Restart(vlm)
+        self._measured = MeasuredWays(vlm, self._restart)
 
     def intervene(
         self,
@@ -96,7 +98,7 @@ class Interventions:
 
     def _ways(self, sample: Sample, stopped: Stopped) -> Ways | None:
         two = lambda: self._vlm.inputs([sample.encoded] * 2, [sample.image] * 2)  # noqa: E731
-        return self._restart.ways(sample.clean, two, sample.encoded.text.start - 1, stopped)
+        return self._measured.of(sample.clean, two, sample.encoded.text.start - 1, stopped)
 
     def _batches(
         self, rows: Sequence[Row], active: Sequence[int], ways: Ways | None, clean: CleanPass

@@ -15,7 +15,8 @@ from tests.support.loaded_family import TinyFamily, load_family
 from vlmscope.core.base.errors import Cancelled, UsageError
 from vlmscope.core.base.intervention import Edit, Positions
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.model import intervene, restart
+from vlmscope.core.model import intervene
+from vlmscope.core.model import ways as ways_module
 from vlmscope.core.model.arguments import Unlike
 from vlmscope.core.model.clean import Sample, clean_pass
 from vlmscope.core.model.ffn import decoder_of
@@ -24,6 +25,7 @@ from vlmscope.core.model.load import load
 from vlmscope.core.model.readings import read
 from vlmscope.core.model.restart import Restart, Ways
 from vlmscope.core.model.vlm import Vlm
+from vlmscope.core.model.ways import MeasuredWays
 from vlmscope.core.worker.interventions import InterventionAnswer
 from vlmscope.core.worker.messages import ModelSpec
 
@@ -41,7 +43,9 @@ def sample_of(vlm: Vlm, family: TinyFamily, number: int = 0) -> Sample:
 
 def ways_of(vlm: Vlm, family: TinyFamily) -> Ways | None:
     two = vlm.inputs([family.encoded[0]] * 2, [family.images[0]] * 2)
-    return Restart(vlm).ways(sample_of(vlm, family).clean, lambda: two, family.encoded[0].text.start - 1)
+    return MeasuredWays(vlm, Restart(vlm)).of(
+        sample_of(vlm, family).clean, lambda: two, family.encoded[0].text.start - 1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +167,7 @@ def test_what_a_model_does_not_allow_is_done_by_longer_passes(
     sample = sample_of(vlm, family)
     expected = Interventions(vlm).intervene(sample, rows, Positions.ALL)
     if lost == "arguments":
-        monkeypatch.setattr(restart, "batch_axes", unlike)
+        monkeypatch.setattr(ways_module, "batch_axes", unlike)
         assert ways_of(vlm, family) is None
     else:  # a layer that needs more than the stream: only what begins at the first one is right
         needs_the_first(decoder_of(vlm.model))
