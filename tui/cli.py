@@ -32,6 +32,7 @@ from vlmscope.tui.commands.merge_notes import merge_notes
 from vlmscope.tui.commands.open import open_screen
 from vlmscope.tui.commands.related import related_
 from vlmscope.tui.commands.scan import scan
+from vlmscope.tui.commands.score import score
 from vlmscope.tui.commands.search import search
 from vlmscope.tui.commands.shared.groups import grouped
 from vlmscope.tui.commands.show import show
@@ -156,6 +157,7 @@ for panel, commands in {
         related_,
         explain,
         simulate,
+        score,
         ablate,
         check,
         verdict,

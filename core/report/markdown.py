@@ -5,6 +5,8 @@ A neuron's heading is its address and nothing else: GitHub and others make the s
 
 from collections.abc import Iterator
 
+from pydantic import JsonValue
+
 from vlmscope.core.method.correlation import IntervalKind
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
@@ -35,6 +37,10 @@ _SCORES = (
     "A score is the correlation of the activations that a simulator predicts from the explanation with the true ones,"
     " on samples that the explanation was not written from; in brackets its interval. Simulators that are independent"
     " of the inspected model come first; each neuron's section has all its scores."
+)
+_JUDGED = (
+    "*detection* is another kind of score: the balanced accuracy of a judge's answers, from the explanation alone, to"
+    " which samples activate the neuron. Guessing reaches 0.5."
 )
 _INTERVALS = {kind.value: kind.words for kind in IntervalKind}
 _LETTER = {label.word: label.letter for label in Label}
@@ -106,6 +112,9 @@ def _summary(report: Report) -> str:
     notes = ["! marks a label that is high-confidence."] if any(one.high_confidence for one in report.neurons) else []
     if any(one.explanations and one.explanations[0].scores for one in report.neurons):
         notes.append(_SCORES)
+    scores = [score for one in report.neurons for said in one.explanations for score in said.scores]
+    if any("method" in score.body for score in scores):
+        notes.append(_JUDGED)
     notes += [LEGEND] if checked else []
     return "\n\n".join(["\n".join(rows), *notes])
 
@@ -241,7 +250,7 @@ def _score(score: ScorePart) -> Iterator[str]:
         details = [_pooled(figure)]
         if figure.interval is not None and figure.interval_kind:
             details[0] += f" ({inline(_INTERVALS.get(figure.interval_kind, figure.interval_kind), NAME)})"
-        details += [f"baseline {_number(figure.baseline)}"]
+        details += _beside(score, figure)
         if figure.planned is not None and figure.counted is not None:
             details.append(f"{figure.counted} of {figure.planned} samples")
         if figure.reason:
@@ -249,6 +258,17 @@ def _score(score: ScorePart) -> Iterator[str]:
         yield f"- Score {_simulator(score)}{name}: {', '.join(details)} ({inline(score.created)})"
     if not score.figures:
         yield f"- Scored by {inline(score.backend, NAME)} ({inline(score.created)}): see report.json"
+
+
+def _beside(score: ScorePart, figure: FigurePart) -> list[str]:
+    """What a number is compared with: a simulator's baseline, a judge's chance level and fake neurons."""
+    found: JsonValue = score.body.get("scores")
+    for name in figure.name.split(", "):
+        found = found.get(name) if isinstance(found, dict) else None
+    chance, fakes = (found.get(name) if isinstance(found, dict) else None for name in ("chance", "fakes"))
+    if not isinstance(chance, float):
+        return [f"baseline {_number(figure.baseline)}"]
+    return [f"chance {_number(chance)}", *([f"{fakes:.0%} of fake neurons pass"] if isinstance(fakes, float) else [])]
 
 
 def _headline(scores: tuple[ScorePart, ...]) -> str:

@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from vlmscope.core.method.correlation import Pooled, TokenKind
 from vlmscope.core.notebook.score_order import score_order
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport
 from vlmscope.core.scoring.report import ScoreReport
+
+R = TypeVar("R", bound=AnyReport)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +33,18 @@ def _headlines(report: ScoreReport) -> list[Headline]:
     return [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None]
 
 
-def ordered(reports: Iterable[ScoreReport]) -> tuple[ScoreReport, ...]:
+def ordered(reports: Iterable[R]) -> tuple[R, ...]:
     """Reports of one explanation in the order in which they are shown.
 
     Args:
-        reports: the newest first.
+        reports: the newest first; simulators' and judges' in one row.
     """
 
-    def order(report: ScoreReport) -> tuple[bool, bool, bool]:
-        known = any(headline.pooled.score is not None for headline in _headlines(report))
+    def order(report: AnyReport) -> tuple[bool, bool, bool]:
+        if isinstance(report, JudgeReport):
+            known = report.headline is not None and report.headline.value is not None
+        else:
+            known = any(headline.pooled.score is not None for headline in _headlines(report))
         return score_order(report.backend, independent=report.independent, known=known)
 
     return tuple(sorted(reports, key=order))

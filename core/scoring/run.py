@@ -11,7 +11,9 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook
+from vlmscope.core.notebook.values import SavedScore
 from vlmscope.core.scoring.candidates import concept_explanation
+from vlmscope.core.scoring.judge_report import AnyReport
 from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
@@ -70,21 +72,24 @@ def _identity(one: Explanation) -> tuple[object, ...]:
     return one.text, one.source, one.model, one.visual_phrases, one.text_cue
 
 
-def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
-    """The newest score of this explanation by this backend that the notebook has.
+def known_scores(notebook: Notebook, neuron: Neuron, explanation: Explanation, backend: str) -> list[SavedScore]:
+    """The scores of this explanation by this backend that the notebook has, the newest first.
 
     Raises:
-        NotebookError: if it cannot be read.
+        NotebookError: if the notebook cannot be read.
     """
     wanted = _identity(explanation)
     same = {saved.id for saved in notebook.explanations(neuron) if _identity(saved.explanation) == wanted}
-    for saved in notebook.scores(neuron):
-        if saved.backend == backend and saved.explanation_id in same:
-            return ScoreReport.from_json(saved.body)
-    return None
+    return [saved for saved in notebook.scores(neuron) if saved.backend == backend and saved.explanation_id in same]
 
 
-def keep_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, report: ScoreReport) -> None:
+def known_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, backend: str) -> ScoreReport | None:
+    """The newest of ``known_scores``. Raises NotebookError if it cannot be read."""
+    found = known_scores(notebook, neuron, explanation, backend)
+    return ScoreReport.from_json(found[0].body) if found else None
+
+
+def keep_score(notebook: Notebook, neuron: Neuron, explanation: Explanation, report: AnyReport) -> None:
     """Write a score into the notebook, and first the explanation, if it is not there.
 
     The explanation that leads still does, unless it is concept words and these are a person's.

@@ -22,7 +22,7 @@ from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.ablation import AblationView
 from vlmscope.tui.views.check import CheckView, check_view
 from vlmscope.tui.views.columns import Columns, Noted
-from vlmscope.tui.views.meaning import Meaning, reports_of
+from vlmscope.tui.views.meaning import Meaning, judged_of, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
@@ -330,6 +330,7 @@ class Session:
             published=self.published.get(neuron),
             entry=entry,
             scores={} if entry is None or not entry.scores else reports_of(entry),
+            judged={} if entry is None or not entry.scores else judged_of(entry),
             entry_problem=scene.entry_problem,
             promoted=self.promoted.get(neuron),
             promoted_note=self.promoted_notes.get(neuron, ""),

@@ -17,6 +17,7 @@ from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.check_words import about, effect_text, intervened, verdict
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry, Review
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, judged_words, read_report
 from vlmscope.core.scoring.preferred import ordered
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.core.store.example import Example
@@ -129,13 +130,18 @@ def _noted(one: Entry | Review) -> str:
 
 def _scores(entry: Entry, explanation: int) -> list[str]:
     """The scores of one explanation in the order of the rule; those of another version are left out."""
-    reports = []
+    reports: list[AnyReport] = []
     for saved in entry.scores:
         with suppress(NotebookError):
             if saved.explanation_id == explanation:
-                reports.append(ScoreReport.from_json(saved.body))
+                reports.append(read_report(saved.body))
     lines = []
     for report in ordered(reports):
+        if isinstance(report, JudgeReport):
+            lines.append(
+                f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {judged_words(report)}"
+            )
+            continue
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
         values = "  ".join(f"{kind.value} {score_words(pooled)}{_second(report, kind)}" for kind, pooled in found)
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")

@@ -75,7 +75,7 @@ def simulate(
     trust_images(store, neurons, trust, notes)
     agree_to_download(spec, scanned_model.download, notes)
     with open_notebook(store) as notebook:
-        wanted = None if explanation is None else _wanted(explanation, neurons, store, notebook, notes)
+        wanted = None if explanation is None else wanted_explanation(explanation, neurons, store, notebook, notes)
         if backend == ApiText.name:
             _agree(neurons, store, notebook, wanted, config, yes, notes)
         work = _run(neurons, store, spec, backend, notebook, wanted, again, notes, config)
@@ -83,7 +83,9 @@ def simulate(
     _report(end, labels, json, notes)
 
 
-def _wanted(said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, notes: Notes) -> Explanation:
+def wanted_explanation(
+    said: str, neurons: list[Neuron], store: ScanStore, notebook: Notebook, notes: Notes
+) -> Explanation:
     """What ``--explanation`` stands for."""
     said = said.strip()
     if not said:

@@ -28,7 +28,9 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
         if neuron.layer < store.layers and neuron.index < store.neurons
     }
     if not inside:
-        raise NotebookError("No explanation of this scan has a score yet.", "vlmscope simulate SCAN ADDRESS makes one.")
+        raise NotebookError(
+            "No explanation of this scan has a simulator's score yet.", "vlmscope simulate SCAN ADDRESS makes one."
+        )
     return score_statistics(inside, labels)
 
 

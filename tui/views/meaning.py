@@ -12,18 +12,30 @@ if TYPE_CHECKING:
     from vlmscope.core.analysis.published import Published
     from vlmscope.core.method.concepts import ConceptList
     from vlmscope.core.notebook.values import Entry
+    from vlmscope.core.scoring.judge_report import JudgeReport
     from vlmscope.core.scoring.report import ScoreReport
     from vlmscope.core.worker.messages import PromotedAnswer
 
 
 def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
-    """The scores of an entry by their explanation, newest first; those of another version are left out."""
+    """Simulators' scores of an entry by their explanation, newest first; those of another version are left out."""
     from vlmscope.core.scoring.report import ScoreReport
 
     found: dict[int, tuple[ScoreReport, ...]] = {}
     for saved in entry.scores:
         with contextlib.suppress(NotebookError):
             found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
+    return found
+
+
+def judged_of(entry: "Entry") -> "dict[int, tuple[JudgeReport, ...]]":
+    """The same of judges' scores."""
+    from vlmscope.core.scoring.judge_report import JudgeReport
+
+    found: dict[int, tuple[JudgeReport, ...]] = {}
+    for saved in entry.scores:
+        with contextlib.suppress(NotebookError):
+            found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), JudgeReport.from_json(saved.body))
     return found
 
 
@@ -36,7 +48,7 @@ class Meaning:
         whole: whether the scan is whole; a scan in progress has no concepts yet.
         published: the paper's text on it.
         entry: what the notebook holds; None while it is being read, or there is no notebook.
-        scores: those of ``entry`` that can be read, by the explanation's id, newest first.
+        scores: those of ``entry`` that can be read, by the explanation's id, newest first; judged: those of judges.
         entry_problem: why there is no notebook; empty if there is one.
         promoted: the tokens that it promotes; None while missing.
         promoted_note: why they are missing, or that the model is being asked.
@@ -50,6 +62,7 @@ class Meaning:
     published: "Published | None" = None
     entry: "Entry | None" = None
     scores: "Mapping[int, tuple[ScoreReport, ...]]" = field(default_factory=dict)
+    judged: "Mapping[int, tuple[JudgeReport, ...]]" = field(default_factory=dict)
     entry_problem: str = ""
     promoted: "PromotedAnswer | None" = None
     promoted_note: str = ""

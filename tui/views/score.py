@@ -12,7 +12,7 @@ from vlmscope.tui.views.meaning import reports_of
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry, SavedScore
-    from vlmscope.core.scoring.report import ScoreReport
+    from vlmscope.core.scoring.judge_report import AnyReport
     from vlmscope.core.scoring.simulation import Outcome, PredictedSample
 
 
@@ -31,7 +31,7 @@ class ScoreView:
     """
 
     neuron: Neuron
-    report: "ScoreReport | None"
+    report: "AnyReport | None"
     examples: "tuple[PredictedSample, ...] | None"
     at: int
     crop: bytes = b""
@@ -39,23 +39,23 @@ class ScoreView:
     leads: bool = True
     place: int = 0
     count: int = 1
-    others: "tuple[ScoreReport, ...]" = ()
+    others: "tuple[AnyReport, ...]" = ()
 
 
-def _in_order(entry: "Entry") -> "list[tuple[SavedScore, ScoreReport | NotebookError]]":
+def _in_order(entry: "Entry") -> "list[tuple[SavedScore, AnyReport | NotebookError]]":
     """All scores as they are shown: the leading explanation's first, of each explanation in the order of the rule.
 
     Those that cannot be read come last, with the reason.
     """
+    from vlmscope.core.scoring.judge_report import read_report
     from vlmscope.core.scoring.preferred import ordered
-    from vlmscope.core.scoring.report import ScoreReport
 
-    read: dict[int, list[ScoreReport]] = {saved.id: [] for saved in entry.explanations}
-    unread: list[tuple[SavedScore, ScoreReport | NotebookError]] = []
+    read: dict[int, list[AnyReport]] = {saved.id: [] for saved in entry.explanations}
+    unread: list[tuple[SavedScore, AnyReport | NotebookError]] = []
     saved_of: dict[int, SavedScore] = {}
     for saved in entry.scores:
         try:
-            report = ScoreReport.from_json(saved.body)
+            report = read_report(saved.body)
         except NotebookError as error:
             unread.append((saved, error))
         else:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,10 +13,12 @@ from tests.support.worded import concepts_of
 from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
+from vlmscope.core.method.judged import judged
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import SavedScore
-from vlmscope.core.scoring.report import ScoreReport
+from vlmscope.core.scoring.judge_report import JudgedSample, JudgeMethod, JudgeReport, Metric
+from vlmscope.core.scoring.report import Failure, ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -99,11 +102,19 @@ async def test_a_score_is_shown_with_its_pictures_and_kept(pictured: Path) -> No
         await on.until(lambda: "no score yet" in on.page)
 
 
+def notebook_of(scan: Path) -> Notebook:
+    scan_id = read_manifest(scan).scan_id
+    return Notebook.open(notebook_path(scan_id, scan, "data"), scan_id)
+
+
+def known_words() -> Explanation:
+    return Explanation("trains", Source.USER, "2026-01-01T00:00:00+00:00")
+
+
 def kept(scan: Path, neuron: Neuron, *scores: tuple[str, float]) -> None:
     """Put scores of one explanation into the notebook, the oldest first."""
-    scan_id = read_manifest(scan).scan_id
-    with Notebook.open(notebook_path(scan_id, scan, "data"), scan_id) as notebook:
-        said = notebook.add_explanation(neuron, Explanation("trains", Source.USER, "2026-01-01T00:00:00+00:00"))
+    with notebook_of(scan) as notebook:
+        said = notebook.add_explanation(neuron, known_words())
         for backend, value in scores:
             pools = {TokenKind.VISUAL: dict.fromkeys(ScoredGroup, Pooled(value, "", None, None, 20, 20, 9))}
             report = ScoreReport(backend, backend != "lens", "trains", ("train",), pools, (), (), "")
@@ -134,6 +145,36 @@ async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
         await on.settled()
         await on.until(lambda: "patches, top samples: 0.99" in on.page)
         assert "score 1 of" not in on.page
+
+
+async def test_a_judges_score_stands_beside_a_simulators(pictured: Path) -> None:
+    kept(pictured, Neuron(0, 0), ("lens", 0.14))
+    truth = np.repeat([True, False], 5)
+    found = judged(truth, truth.astype(np.float32), (5, 6), 1)
+    answers = tuple(JudgedSample(at, None, 0.5, 9.0, bool(yes), 9 * int(yes)) for at, yes in enumerate(truth))
+    lost = Failure(77, None, None, "refused: no")
+    report = JudgeReport(
+        JudgeMethod.DETECTION, "gpt-4o", True, "trains", "judge-1", {Metric.AUC: found}, answers, (lost,), ""
+    )
+    for neuron in (Neuron(0, 0), Neuron(0, 1)):
+        with notebook_of(pictured) as notebook:
+            known = notebook.explanations(neuron)
+            said = known[0].id if known else notebook.add_explanation(neuron, known_words())
+            notebook.add_score(said, report.backend, report.to_json(), "2026-01-01T00:00:00+00:00")
+    async with running(pictured) as on:
+        await on.until(lambda: "by lens (not independent):  patches 0.14  1 more: s" in on.page)
+        await on.press("s")
+        # The independent one leads.
+        for shown in ("score 1 of 2 · by detection/gpt-4o", "AUC: 1.00 (95% ", "activating samples, rated", "#4 9"):
+            assert shown in on.page
+        assert "1 samples failed: refused: no" in on.page and "by lens (not independent):  patches 0.14" in on.page
+        await on.press("J")
+        assert "score 2 of 2 · by lens" in on.page and "by detection/gpt-4o: AUC 1.00" in on.page
+        await on.press("e")
+        assert "score     by detection/gpt-4o: AUC 1.00" in on.page
+        await on.press("e", "j")
+        await on.settled()
+        await on.until(lambda: "score     by detection/gpt-4o: AUC 1.00" in on.page)
 
 
 async def test_the_score_that_was_just_made_is_shown_as_one_of_several(pictured: Path) -> None:

@@ -194,18 +194,23 @@ def explanation_lines(meaning: Meaning, palette: Palette, width: int, height: in
 def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     """The first score of each kind, of the leading explanation, or of another if that has none; no line without any."""
     entry = meaning.entry
-    if entry is None or not meaning.scores:
+    if entry is None or not (meaning.scores or meaning.judged):
         return []
-    from vlmscope.tui.widgets.page.score_words import first_scores
+    from vlmscope.core.scoring.preferred import ordered
+    from vlmscope.tui.widgets.page.score_words import first_judged, first_scores
 
     for saved in entry.explanations:
         reports = meaning.scores.get(saved.id, ())
         if reports:
-            total = sum(len(others) for others in meaning.scores.values())
+            total = sum(len(others) for found in (meaning.scores, meaning.judged) for others in found.values())
             hint = f"  {total} more: {meaning.score_key}"
             text, shown = first_scores(reports, width - HEAD - (len(hint) if total > 1 else 0))
             note = f"  {total - shown} more: {meaning.score_key}" if total > shown else ""
             return [row([subject("score", palette), (text, palette.text), (note, palette.muted)], width)]
+    for saved in entry.explanations:
+        for judgement in ordered(meaning.judged.get(saved.id, ())):
+            text = first_judged(judgement, width - HEAD)
+            return [row([subject("score", palette), (text, palette.text)], width)]
     return []
 
 

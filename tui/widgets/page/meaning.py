@@ -102,11 +102,13 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
 
 
 def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
+    from vlmscope.core.scoring.judge_report import AnyReport
     from vlmscope.core.scoring.preferred import ordered
     from vlmscope.tui.widgets.page.score_words import score_text
 
     lines = []
-    for report in ordered(meaning.scores.get(explanation, ())):
+    reports: list[AnyReport] = [*meaning.scores.get(explanation, ()), *meaning.judged.get(explanation, ())]
+    for report in ordered(reports):
         for at, line in enumerate(wrapped(score_text(report), width - HEAD)):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines

@@ -12,6 +12,7 @@ from vlmscope.core.base.errors import StoreError
 from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, figure_words
 from vlmscope.core.scoring.report import ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
@@ -37,6 +38,8 @@ def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[
     if score.report is None:
         unread = row([(f"{_place(score)}its score cannot be read: {score.problem}", palette.warning)], width)
         return [unread, *_others(score, palette, width)]
+    if isinstance(score.report, JudgeReport):
+        return _judged(score, score.report, palette, width)[:height]
     lines = _numbers(score, score.report, palette, width)
     if not score.examples:
         note = (
@@ -48,7 +51,7 @@ def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[
     return [*lines, *_example(scene, score, score.examples[score.at], width, height - len(lines), palette)][:height]
 
 
-def note_of(report: ScoreReport) -> str:
+def note_of(report: AnyReport) -> str:
     """The limits of a score, in one line."""
     own = "independent of the inspected model" if report.independent else ""
     return "; ".join(filter(None, [own, report.note]))
@@ -97,6 +100,29 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     return [*lines, *_others(score, palette, width)]
 
 
+def _judged(score: ScoreView, report: JudgeReport, palette: Palette, width: int) -> list[Strip]:
+    """A judge's score: its metrics, then its answers on each sample."""
+    said = textwrap.shorten(report.explanation, max(width - 4, 20), placeholder=" …")
+    lines = [
+        row([(f"“{said}” ", palette.strong)], width),
+        row([(_place(score), palette.muted), (f"by {report.backend}", palette.text)], width),
+        row([(note_of(report), palette.muted)], width),
+    ]
+    for metric, found in report.figures.items():
+        lines += [
+            row([(line, palette.text)], width) for line in wrapped(f"{metric}: {figure_words(found)}", width, "  ")
+        ]
+    for activates, head in ((True, "activating"), (False, "silent")):
+        ratings = [f"#{one.sample} {one.rating}" for one in report.samples if one.activates is activates]
+        text = f"{head} samples, rated 0 to 10: {', '.join(ratings)}"
+        lines += [row([(line, palette.muted)], width) for line in wrapped(text, width, "  ")]
+    if report.failures:
+        reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+        text = f"{len(report.failures)} samples failed: {'; '.join(reasons)}"
+        lines += [row([(line, palette.warning)], width) for line in wrapped(text, width, "  ")]
+    return [*lines, *_others(score, palette, width)]
+
+
 def _example(
     scene: Scene, score: ScoreView, example: "PredictedSample", width: int, height: int, palette: Palette
 ) -> list[Strip]:
@@ -106,7 +132,8 @@ def _example(
         (f"example {score.at + 1} of {len(score.examples or ())}", palette.strong),
         (f" · {rank} · #{sample.sample}", palette.muted),
     ]
-    own = next((one for one in (score.report.samples if score.report else ()) if one.sample == sample.sample), None)
+    scored = score.report.samples if isinstance(score.report, ScoreReport) else ()
+    own = next((one for one in scored if one.sample == sample.sample), None)
     for kind, value in (own.values if own is not None else {}).items():
         shown = f"{value.value:.2f}" if value.value is not None else f"n/a ({value.reason})"
         parts.append((f" · {KINDS[kind]} {shown}", palette.text))

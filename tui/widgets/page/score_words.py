@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, judged_words
 from vlmscope.core.scoring.preferred import Headline, first_of_each_kind
 from vlmscope.core.scoring.report import ScoreReport, score_words
 
@@ -14,13 +15,15 @@ GROUPS = {
 }
 
 
-def name_of(report: ScoreReport) -> str:
-    """The simulator, and whether it asks the inspected model about itself."""
+def name_of(report: AnyReport) -> str:
+    """The simulator or the judge, and whether it asks the inspected model about itself."""
     return f"by {report.backend}{'' if report.independent else ' (not independent)'}"
 
 
-def score_text(report: ScoreReport) -> str:
-    """The backend, then the headline of each kind, in the order in which they matter."""
+def score_text(report: AnyReport) -> str:
+    """The backend, then the headline of each kind, in the order in which they matter; of a judge its metrics."""
+    if isinstance(report, JudgeReport):
+        return f"{name_of(report)}: {judged_words(report)}"
     found = ((kind, report.headline(kind)) for kind in report.pooled)
     return _text(report, [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None])
 
@@ -39,6 +42,15 @@ def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
     if len(text) > room and all(one.pooled.score is not None for found in by_report.values() for one in found):
         text = "  ".join(_brief(found) for found in by_report.values())
     return text, len(by_report)
+
+
+def first_judged(report: JudgeReport, room: int) -> str:
+    """A judge's score; where ``room`` characters are too few, its first metric alone."""
+    text = score_text(report)
+    first = next(iter(report.figures.items()), None)
+    if len(text) <= room or first is None or first[1].value is None:
+        return text
+    return f"{name_of(report)}: {first[0]} {first[1].value:.2f}"
 
 
 def _brief(headlines: list[Headline]) -> str:
