@@ -98,8 +98,17 @@ class ShowEffects:
     word: str
 
 
+@dataclass(frozen=True)
+class CompareGroups:
+    """List the neurons that two groups of samples activate most differently; as typed."""
+
+    a: str
+    b: str
+
+
 Intervening = SetAblating | Check | ShowEffects
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | ShowShares | Intervening | Do
+Looking = ShowShares | CompareGroups
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Looking | Intervening | Do
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -265,6 +274,12 @@ def _effects(words: list[str], _state: State, usage: str) -> Command:
     return ShowEffects(_one(words, usage))
 
 
+def _contrast(words: list[str], _state: State, usage: str) -> Command:
+    if len(words) not in (1, 2):
+        raise UsageError(f"{len(words)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
+    return CompareGroups(words[0], words[1] if len(words) == 2 else "rest")
+
+
 def _do(action: str) -> Reader:
     def read(words: list[str], _state: State, usage: str) -> Command:
         if words:
@@ -291,6 +306,7 @@ VERBS: dict[str, Verb] = {
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
         Verb("check [WORD]", "check a word's change against matched neurons", _check),
         Verb("effects WORD", "list the neurons that the word rests on", _effects),
+        Verb("contrast GROUP [GROUP]", "neurons that two groups of samples tell apart: word:zebra, rest", _contrast),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),

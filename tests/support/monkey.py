@@ -39,6 +39,7 @@ LINES = (
     *(":image /etc/passwd\r", ':image "\r', ":restart\r", ":unload\r", ":published\r", ":sort clearest\r", ":zz\r"),
     *(":ablate x3\r", ":ablate at answer\r", ":ablate concept apple\r", ":ablate kept\r", ":ablate caption\r"),
     *(":ablate off\r", ":ablate xnan\r", ":check\r", ":check apple\r", ":check zz\r", ":effects image\r", "P\r"),
+    *(":contrast word:train\r", ":contrast samples:0-5 rest\r", ":contrast x\r"),
     *(":label visual\r", ":label all\r", ":theme nord\r", ":theme x\r", "/train\r", "/L3/N17\r", "/[bold]\r", "/(((\r"),
     *("/visual\r", "ta,b\r", "ihello\x13", ":" + "a" * 3000 + "\r", "/" + "漢" * 500 + "\r", "ob", "fv", "Sl"),
 )

@@ -1,4 +1,4 @@
-"""Lists of neurons: related ones, those that fire where the user points, those that a word rests on.
+"""Lists of neurons: related ones, those that fire at a place, that a word rests on, that two groups tell apart.
 
 Each list opens at once, and is filled when it is there. Leaving it stops what is still being asked for it.
 """
@@ -199,6 +199,41 @@ class PointControl:
         async def find() -> NeuronTable:
             return related_table(await asyncio.to_thread(related, session.store, neuron, labels))
 
+        opened.fill(find())
+        return opened.question
+
+    # -- two groups of samples -----------------------------------------------------------------------------------
+
+    def contrast(self, a: str, b: str) -> AskNeurons:
+        """The neurons that two groups of samples activate most differently, by the top samples or by the panel.
+
+        Raises:
+            UsageError: if a group is not written as one.
+        """
+        from vlmscope.core.analysis.contrast import Answer, contrast
+        from vlmscope.core.analysis.groups import Group, two_groups
+        from vlmscope.tui.dialogs.tables import ANSWERS, contrast_table
+
+        groups = Group.parse(a), Group.parse(b)
+        store, columns, by = self.session.store, self.session.scene.columns, Answer.TOP
+
+        def compare() -> NeuronTable:
+            found = contrast(store, *two_groups(store, *groups), by, LIMIT)
+            return contrast_table(found, groups, columns.labels, columns.concepts)
+
+        async def find() -> NeuronTable:
+            return await asyncio.to_thread(compare)
+
+        def choose() -> AskChoice:
+            choices = [Choice(letter, text, answer is by) for letter, (answer, text) in ANSWERS.items()]
+            return AskChoice("ranked by", choices, chosen)
+
+        def chosen(letter: str) -> None:
+            nonlocal by
+            by = ANSWERS[letter][0]
+            opened.fill(find())
+
+        opened = _List(self, f"{groups[0]} against {groups[1]}", choose)
         opened.fill(find())
         return opened.question
 

@@ -1,18 +1,17 @@
 """``vlmscope contrast``: the neurons that two groups of samples activate most differently."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from vlmscope.core.analysis.contrast import FEW, FOUND_AT, Answer, Contrast, Contrasted, Difference, contrast
+from vlmscope.core.analysis.contrast import FOUND_AT, Answer, Contrast, Contrasted, Difference, contrast
+from vlmscope.core.analysis.contrast_words import caveats, found_words, group_words, odds_text, p_text
 from vlmscope.core.analysis.control import find_control
 from vlmscope.core.analysis.groups import Group, Members, counted, two_groups
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels
-from vlmscope.core.method.rank_sum import least_p
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.concepts import as_entry, as_words
 from vlmscope.tui.commands.shared import output
@@ -63,7 +62,7 @@ def contrast_(
         output.write_json(_as_json(found, groups, beside, store))
     else:
         output.write_lines(_as_table(found, groups, beside, store))
-    for text in _notes(found, groups):
+    for text in caveats(found, groups):
         note(text)
 
 
@@ -81,22 +80,6 @@ def _control(store: ScanStore, members: tuple[Members, Members], by: Answer) -> 
     except VlmscopeError as error:
         note(f"without the control: {error.message}")
         return None
-
-
-def _notes(found: Contrast, groups: tuple[Group, Group]) -> Iterator[str]:
-    """What the panel cannot show."""
-    if found.in_panel is None:
-        yield "The scan has no panel of random samples: there is enrichment in the top samples alone."
-        return
-    for group, size in zip(groups, found.in_panel, strict=True):
-        if not size:
-            yield f"No sample of {group} is in the panel: there is enrichment in the top samples alone."
-        elif size < FEW:
-            yield f"Only {size} samples of {group} are in the panel: its differences rest on few."
-    if found.has_panel:
-        least = least_p(*found.in_panel) * found.neurons
-        if least > FOUND_AT:
-            yield f"The panel has so few that no difference can reach q {FOUND_AT:g}; the least is {min(least, 1):.2g}."
 
 
 def _as_json(
@@ -146,10 +129,7 @@ def _as_table(
     found: Contrast, groups: tuple[Group, Group], control: tuple[int, Contrast] | None, store: ScanStore
 ) -> list[Text]:
     """The groups, aligned columns, and how many neurons are found."""
-    lines = []
-    for which, (name, group) in enumerate(zip("ab", groups, strict=True)):
-        panel = "" if found.in_panel is None else f", {found.in_panel[which]:,} in the panel"
-        lines.append(output.row(f"{name}: {group}, {found.samples[which]:,} samples{panel}"))
+    lines = [output.row(line) for line in group_words(found, groups)]
     labels = store.stored_labels()
     width = max(len("neuron"), *(len(str(one.neuron)) for one in found.ranked))
     head = f"{'neuron':<{width}}  {'label':<17}  {'top: of a':>9}{'chance':>8}{'odds':>9}{'p':>9}{'q':>9}"
@@ -160,38 +140,20 @@ def _as_table(
         top, at = one.top, (one.neuron.layer, one.neuron.index)
         line = output.row(f"{one.neuron!s:<{width}}  ")
         output.append_label(line, labels.of(one.neuron), bool(labels.high_confidence[at]))
-        line.append(f"  {f'{top.of_a}/{top.samples}':>9}{top.by_chance:>8.1f}{_odds(top.odds_ratio):>9}")
-        line.append(f"{_p(top.p):>9}{_p(top.q):>9}")
+        line.append(f"  {f'{top.of_a}/{top.samples}':>9}{top.by_chance:>8.1f}{odds_text(top.odds_ratio):>9}")
+        line.append(f"{p_text(top.p):>9}{p_text(top.q):>9}")
         if one.panel is not None:
             line.append(f"  {_panel(one.panel)}")
         if store.concepts is not None:
             line.append(f"  {as_words(store.concepts.of(one.neuron))}")
         line.rstrip()
         lines.append(line)
-    lines += [output.row(), output.row(f"q of {FOUND_AT:.0%} or less: {_found(found)}")]
+    lines += [output.row(), output.row(f"q of {FOUND_AT:.0%} or less: {found_words(found)}")]
     if control is not None:
-        lines.append(output.row(f"control (seed {control[0]}): {_found(control[1])}"))
+        lines.append(output.row(f"control (seed {control[0]}): {found_words(control[1])}"))
     return lines
 
 
 def _panel(one: Difference) -> str:
-    low, high = one.interval
-    return f"{f'{one.auc:.2f} ({low:.2f} to {high:.2f})':<19}{one.difference:>+6.2f}{_p(one.p):>9}{_p(one.q):>9}"
-
-
-def _found(found: Contrast) -> str:
-    """How many neurons of all."""
-    text = f"{found.enriched:,} of {found.neurons:,} neurons have more of a among their top samples, "
-    text += f"{found.depleted:,} fewer"
-    if found.has_panel:
-        text += f"; on the panel {found.different:,} of the first {found.looked_at:,} differ"
-    return text
-
-
-def _odds(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
-
-
-def _p(p: float) -> str:
-    """Two digits, or below what a float64 holds."""
-    return f"{p:.2g}" if p > 0 else "<1e-300"
+    (low, high), p, q = one.interval, p_text(one.p), p_text(one.q)
+    return f"{f'{one.auc:.2f} ({low:.2f} to {high:.2f})':<19}{one.difference:>+6.2f}{p:>9}{q:>9}"

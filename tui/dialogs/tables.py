@@ -1,16 +1,22 @@
-"""Tables of neurons: related ones, those that fire at a place, those that a word rests on."""
+"""Tables of neurons: related ones, those that fire at a place, that a word rests on, that two groups tell apart."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vlmscope.core.analysis.contrast import FOUND_AT, Answer
+from vlmscope.core.analysis.contrast_words import caveats, found_words, group_words, odds_text, p_text
 from vlmscope.core.analysis.pointing import Rule
 from vlmscope.core.notebook.check_words import signed
 from vlmscope.tui.views.neurons import NeuronRow, NeuronTable
 from vlmscope.tui.widgets.numbers import activation
 
 if TYPE_CHECKING:
+    from vlmscope.core.analysis.contrast import Contrast
+    from vlmscope.core.analysis.groups import Group
     from vlmscope.core.analysis.pointing import Pointed, PointedNeuron
     from vlmscope.core.analysis.related import RelatedNeurons
+    from vlmscope.core.method.concepts import Concepts
+    from vlmscope.core.method.labels import Labels
 
 _SAMPLES = 4  #: shared samples that a row names
 
@@ -67,6 +73,31 @@ def pointed_table(found: "Pointed", top: int) -> NeuronTable:
     heads = [*(("exact", "estimate") if exact else (found.rule.value,)), "activation", "rank", "label", "concept"]
     rows = tuple(NeuronRow(one.neuron, _texts(found, one, exact)) for one in found.neurons)
     return _filled(NeuronTable(f"neurons at {found.place.name}", _lines(found, top), tuple(heads), rows))
+
+
+#: What ranks the neurons that two groups tell apart, by letter.
+ANSWERS = {
+    "t": (Answer.TOP, "the top samples: how many are of a, against chance"),
+    "p": (Answer.PANEL, "the panel: the chance that a activates it more (AUC)"),
+}
+
+
+def contrast_table(
+    found: "Contrast", groups: "tuple[Group, Group]", labels: "Labels", concepts: "Concepts | None"
+) -> NeuronTable:
+    """The neurons that two groups of samples activate most differently: both answers side by side."""
+    rows = []
+    for one in found.ranked:
+        top, panel, at = one.top, one.panel, (one.neuron.layer, one.neuron.index)
+        beside = ("", "", "") if panel is None else (f"{panel.auc:.2f}", f"{panel.difference:+.1f}", p_text(panel.q))
+        of_top = (f"{top.of_a}/{top.samples}", f"{top.by_chance:.1f}", odds_text(top.odds_ratio), p_text(top.q))
+        concept = "" if concepts is None else concepts.leading(*at)
+        rows.append(NeuronRow(one.neuron, (*of_top, *beside, labels.of(one.neuron).letter, concept)))
+    found_at = f"q of {FOUND_AT:.0%} or less: {found_words(found)}."
+    ranked = next(text for answer, text in ANSWERS.values() if answer is found.by)
+    lines = (*group_words(found, groups), f"Ranked by {ranked}.", found_at, *caveats(found, groups))
+    heads = ("of a", "chance", "odds", "q", "AUC", "a - b", "q", "label", "concept")
+    return _filled(NeuronTable(f"{groups[0]} against {groups[1]}", lines, heads, tuple(rows)))
 
 
 def _filled(table: NeuronTable) -> NeuronTable:
