@@ -57,6 +57,16 @@ def test_wrong_use_is_told(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_detection_needs_a_panel(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ScanStore, "panel", None)
+    assert main(["score", "demo", "L3/N96", "--method", "detection", "--yes"]) == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert "Detection needs a panel of random samples" in err and "Scan again" in err
+    assert server.bodies == []
+
+
 def test_a_judge_asks_before_it_costs(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "demo", "L3/N96", "--method", "detection"]) == 2
     err = " ".join(capsys.readouterr().err.split())
