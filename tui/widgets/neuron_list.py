@@ -68,7 +68,10 @@ class NeuronList(ScrollView, can_focus=False):
             if (old.cursor, old.listed) != (view.cursor, view.listed):
                 touched = {at for at in (old.cursor, view.cursor) if at is not None}
             if old.noted is not view.noted:
-                touched |= {at for at in self._rows if _sign(old, at) != _sign(view, at)}
+                # A resize forgets rows that stand on the screen.
+                top = self.scroll_offset.y
+                shown = range(top, min(top + self.page_rows, len(view.selection.rows)))
+                touched |= {at for at in {*self._rows, *shown} if _sign(old, at) != _sign(view, at)}
         for position in touched:
             self._rows.pop(position, None)
         before = self.scroll_offset.y

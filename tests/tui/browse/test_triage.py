@@ -52,6 +52,15 @@ async def burst(on: Driver, *keys: str) -> None:
     await on.pilot.pause()
 
 
+async def test_a_mark_is_painted_after_a_resize_whose_paint_came_first(scan: Path) -> None:
+    async with running(scan, (140, 40)) as on:
+        await on.press("1")
+        await on.until(lambda: "▸    0✓ " in on.screen)
+        on.list.on_resize()  # the event comes when the rows stand on the screen already
+        await on.press("b")
+        await on.until(lambda: "▸    0✓b" in on.screen)
+
+
 async def test_verdicts_have_their_marks_and_are_on_the_disk(scan: Path) -> None:
     async with running(scan) as on:
         await on.press("1", "j", "2", "j", "3", "j", "1", "4")
