@@ -4,39 +4,36 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import load_config
-from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
+from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.method.labels import COLOURS, Label, Labels
+from vlmscope.core.method.labels import Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.judge import Judge
 from vlmscope.core.scoring.judge_report import JudgeMethod, JudgeReport, judged_words
 from vlmscope.core.scoring.judge_run import JudgeResult, estimate_judging, run_judge
-from vlmscope.core.scoring.run import ScoreStatus
 from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
-from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
 from vlmscope.tui.commands.shared.neuron_run import (
     RunBar,
     agree,
     agree_to_download,
-    counts_text,
     run_and_keep,
     trust_images,
 )
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
+from vlmscope.tui.commands.shared.scored import write_scores
 from vlmscope.tui.commands.simulate import simulate, wanted_explanation
 
 
@@ -178,42 +175,9 @@ async def _run(
 
 def _report(end: BatchEnd[JudgeResult], labels: Labels, as_json: bool, notes: Notes) -> None:
     """Write a run's results."""
-    if as_json:
-        output.write_json([_as_json(result, labels.of(result.neuron)) for result in end.results])
-    else:
-        output.write_lines(
-            [_line(one.neuron, one.report, labels.of(one.neuron)) for one in end.results if one.report is not None]
-        )
-    for note in dict.fromkeys(one.report.note for one in end.results if one.report is not None):
-        if note:
-            notes.write(note)
-    for result in end.results:
-        if result.report is None:
-            notes.write(f"{result.neuron} {result.status.value}: {result.reason}")
-        elif result.report.failures and result.status is ScoreStatus.SCORED:
-            reasons = list(dict.fromkeys(failure.reason for failure in result.report.failures))
-            more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-            notes.write(f"{result.neuron}: {len(result.report.failures)} samples left out: {reasons[0]}{more}")
-    notes.write(counts_text((result.status for result in end.results), ScoreStatus))
-    if end.stopped is not None:
-        raise end.stopped
-    if all(result.report is None for result in end.results):
-        raise VlmscopeError("No neuron was scored.", "The reasons are listed above.")
+    results = [(one, "" if one.report is None else _words(one.report)) for one in end.results]
+    write_scores(results, end.stopped, labels, as_json, notes)
 
 
-def _as_json(result: JudgeResult, label: Label) -> dict[str, object]:
-    return {
-        "neuron": str(result.neuron),
-        "label": label.word,
-        "status": result.status.value,
-        "explanation": None if result.explanation is None else result.explanation.text,
-        "reason": result.reason,
-        "report": None if result.report is None else result.report.to_json(),
-    }
-
-
-def _line(neuron: Neuron, report: JudgeReport, label: Label) -> Text:
-    line = output.row(f"{neuron!s:<12}")
-    line.append(f"{label.word:<11}", style=COLOURS[label])
-    line.append(f"{report.backend}: {judged_words(report)}  {report.explanation}")
-    return line
+def _words(report: JudgeReport) -> str:
+    return f"{report.backend}: {judged_words(report)}  {report.explanation}"

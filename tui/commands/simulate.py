@@ -3,42 +3,40 @@
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.config import Config, load_config
-from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
+from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm.access import key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
-from vlmscope.core.method.labels import COLOURS, Label, Labels
+from vlmscope.core.method.labels import Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, own_explanation
 from vlmscope.core.scoring.held_out import held_out
 from vlmscope.core.scoring.protocol import Simulator
 from vlmscope.core.scoring.report import ScoreReport, score_words
-from vlmscope.core.scoring.run import ScoreResult, ScoreStatus, pick_explanation, run
+from vlmscope.core.scoring.run import ScoreResult, pick_explanation, run
 from vlmscope.core.scoring.simulators.api_text import ApiText, estimate_samples
 from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, Tools, make_simulator
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
-from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_options import NeuronOptions
 from vlmscope.tui.commands.shared.neuron_run import (
     RunBar,
     agree,
     agree_to_download,
-    counts_text,
     run_and_keep,
     trust_images,
 )
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
+from vlmscope.tui.commands.shared.scored import write_scores
 
 
 def simulate(
@@ -181,30 +179,9 @@ async def _run(
 
 def _report(end: BatchEnd[ScoreResult], labels: Labels, as_json: bool, notes: Notes) -> None:
     """Write a run's results."""
-    if as_json:
-        output.write_json([_as_json(result, labels.of(result.neuron)) for result in end.results])
-    else:
-        output.write_lines(
-            [_line(one.neuron, one.report, labels.of(one.neuron)) for one in end.results if one.report is not None]
-        )
-    for note in dict.fromkeys(result.report.note for result in end.results if result.report is not None):
-        if note:
-            notes.write(note)
-    for result in end.results:
-        if result.report is None:
-            notes.write(f"{result.neuron} {result.status.value}: {result.reason}")
-        elif result.report.failures and result.status is ScoreStatus.SCORED:
-            missing = len({failure.sample for failure in result.report.failures})
-            reasons = list(dict.fromkeys(failure.reason for failure in result.report.failures))
-            more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-            notes.write(f"{result.neuron}: {missing} samples left out: {reasons[0]}{more}")
-    without = sum(result.report is not None and _undefined(result.report) for result in end.results)
-    counts = counts_text((result.status for result in end.results), ScoreStatus)
-    notes.write(counts + (f" ({without} of them n/a)" if without else ""))
-    if end.stopped is not None:
-        raise end.stopped
-    if all(result.report is None for result in end.results):
-        raise VlmscopeError("No neuron was scored.", "The reasons are listed above.")
+    results = [(one, "" if one.report is None else _words(one.report)) for one in end.results]
+    undefined = sum(one.report is not None and _undefined(one.report) for one in end.results)
+    write_scores(results, end.stopped, labels, as_json, notes, undefined)
 
 
 def _undefined(report: ScoreReport) -> bool:
@@ -213,25 +190,13 @@ def _undefined(report: ScoreReport) -> bool:
     return all(pooled is None or pooled.score is None for pooled in found)
 
 
-def _as_json(result: ScoreResult, label: Label) -> dict[str, object]:
-    return {
-        "neuron": str(result.neuron),
-        "label": label.word,
-        "status": result.status.value,
-        "explanation": None if result.explanation is None else result.explanation.text,
-        "reason": result.reason,
-        "report": None if result.report is None else result.report.to_json(),
-    }
-
-
-def _line(neuron: Neuron, report: ScoreReport, label: Label) -> Text:
-    line = output.row(f"{neuron!s:<12}")
-    line.append(f"{label.word:<11}", style=COLOURS[label])
+def _words(report: ScoreReport) -> str:
+    """All scores of a report, and what they are of."""
+    found: list[str] = []
     for kind in report.pooled:
-        found = report.headline(kind)
-        if found is not None:
-            line.append(f"{kind.value} {score_words(found)}  ")
+        headline = report.headline(kind)
+        if headline is not None:
+            found.append(f"{kind.value} {score_words(headline)}")
         if (second := report.with_concept(kind)) is not None:
-            line.append(f"with the concept {score_words(second)}  ")
-    line.append(report.explanation)
-    return line
+            found.append(f"with the concept {score_words(second)}")
+    return "  ".join([*found, report.explanation])
