@@ -48,6 +48,24 @@ class Against(StrEnum):
 bench = typer.Typer(help="Measure vlmscope on this machine.", no_args_is_help=True)
 
 
+BenchedModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A vision-language model: a hub name, a folder, or 'demo'; default: demo.",
+        rich_help_panel=MODEL,
+    ),
+]
+ModelConfigOption = Annotated[
+    Architecture | None,
+    typer.Option(
+        "--model-config",
+        help="Instead: this architecture with random weights, made on the device.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
 @bench.command("screen")
 def screen(
     *,
@@ -66,22 +84,8 @@ def screen(
 @bench.command("scan")
 def scan(
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A vision-language model: a hub name, a folder, or 'demo'; default: demo.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    model_config: Annotated[
-        Architecture | None,
-        typer.Option(
-            "--model-config",
-            help="Instead: this architecture with random weights, made on the device.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    model: BenchedModelOption = None,
+    model_config: ModelConfigOption = None,
     images: Annotated[
         str | None,
         typer.Option(
@@ -181,22 +185,8 @@ def contrast(
 @bench.command("ablate")
 def ablate(
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A vision-language model: a hub name, a folder, or 'demo'; default: demo.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    model_config: Annotated[
-        Architecture | None,
-        typer.Option(
-            "--model-config",
-            help="Instead: this architecture with random weights, made on the device.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
+    model: BenchedModelOption = None,
+    model_config: ModelConfigOption = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often, after one to warm up.")] = 3,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",

@@ -33,7 +33,7 @@ from vlmscope.tui.commands.shared.neuron_run import (
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
-from vlmscope.tui.commands.shared.scored import write_scores
+from vlmscope.tui.commands.shared.scored import ScoredAgainOption, ScoredWordsOption, write_scores
 from vlmscope.tui.commands.simulate import simulate, wanted_explanation
 
 
@@ -64,15 +64,8 @@ def score(
         str | None, typer.Option("--backend", help=f"Who predicts, for simulation: {', '.join(BACKENDS)}.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Who judges, such as gpt-4o.")] = None,
-    explanation: Annotated[
-        str | None,
-        typer.Option(
-            "--explanation",
-            metavar="TEXT|ID|ADDRESS",
-            help="Words to score, an explanation's number in the notebook, or another neuron's address.",
-        ),
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
+    explanation: ScoredWordsOption = None,
+    again: ScoredAgainOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Pay for an API without asking.")] = False,
     trust: TrustImagesOption = False,
     json: JsonOption = False,

@@ -36,7 +36,7 @@ from vlmscope.tui.commands.shared.neuron_run import (
 from vlmscope.tui.commands.shared.notes import Notes
 from vlmscope.tui.commands.shared.open_arg import open_notebook, opened
 from vlmscope.tui.commands.shared.options import JsonOption, ScanArgument, ScannedModelOptions, TrustImagesOption
-from vlmscope.tui.commands.shared.scored import write_scores
+from vlmscope.tui.commands.shared.scored import ScoredAgainOption, ScoredWordsOption, write_scores
 
 
 def simulate(
@@ -44,15 +44,8 @@ def simulate(
     scan: ScanArgument,
     which: NeuronOptions,
     backend: Annotated[str, typer.Option("--backend", help=f"Who predicts: {', '.join(BACKENDS)}.")] = DEFAULT,
-    explanation: Annotated[
-        str | None,
-        typer.Option(
-            "--explanation",
-            metavar="TEXT|ID|ADDRESS",
-            help="Words to score, an explanation's number in the notebook, or another neuron's address.",
-        ),
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")] = False,
+    explanation: ScoredWordsOption = None,
+    again: ScoredAgainOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Pay for api-text without asking.")] = False,
     trust: TrustImagesOption = False,
     json: JsonOption = False,

@@ -1,7 +1,9 @@
-"""What a run of scores writes at its end: a line or an object of each neuron, and why others have no score."""
+"""What commands that score share: options, and the results: a line or an object of each neuron, or why it has none."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from vlmscope.core.base.errors import VlmscopeError
@@ -11,6 +13,16 @@ from vlmscope.core.scoring.run import ScoreResult, ScoreStatus
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.neuron_run import counts_text
 from vlmscope.tui.commands.shared.notes import Notes
+
+ScoredWordsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--explanation",
+        metavar="TEXT|ID|ADDRESS",
+        help="Words to score, an explanation's number in the notebook, or another neuron's address.",
+    ),
+]
+ScoredAgainOption = Annotated[bool, typer.Option("--again", help="Score what has a score already, too.")]
 
 
 def write_scores(
