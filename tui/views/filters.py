@@ -157,20 +157,16 @@ def read_filter(text: str) -> Filter:
     Raises:
         UsageError: if a term cannot be read.
     """
-    found: dict[str, Any] = {"all_layers": True}
-    words: list[str] = []
-    many: dict[str, list[Any]] = {"tags": [], "notes": [], "ranges": []}
+    found: dict[str, Any] = {"all_layers": True, "words": "", "tags": (), "notes": (), "ranges": ()}
     for term in _TERM.findall(text):
         name, value = _read_term(term)
         if name == "words":
-            words += value.split()
-        elif name in many:
-            many[name].append(value)
+            found["words"] = " ".join([*found["words"].split(), *value.split()])
         elif name == "layers":
             found |= {"layers": value, "all_layers": False}
         else:
-            found[name] = value
-    return Filter(**found, words=" ".join(words), **{name: tuple(values) for name, values in many.items()})
+            found[name] = (*found[name], value) if isinstance(found.get(name), tuple) else value
+    return Filter(**found)
 
 
 def _read_term(term: str) -> tuple[str, Any]:
