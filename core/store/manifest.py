@@ -26,8 +26,8 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel, 5 both poles. A manifest takes no fields but its own, so that an earlier vlmscope would call one
-#: with a later field damaged; it refuses another version by its number.
+#: 4 has the panel; 5 has both poles, and the ``data_id`` of a control's scan. A manifest takes no fields but its own,
+#: so an earlier vlmscope would call one with more fields damaged; it refuses another version by its number.
 SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
@@ -146,6 +146,9 @@ class ControlInfo(Frozen):
 
     scan_id: str  #: of the scan whose samples, prompt and architecture it has
     seed: int = Field(ge=0)
+    #: The scan's ``data_id``, which draws its panel. The control's own differs where the model wrote descriptions: to
+    #: the control they came with the images. None in controls of earlier versions, whose panel their own drew.
+    data_id: str | None = None
 
     def __str__(self) -> str:
         return f"of {self.scan_id[:16]}, seed {self.seed}"
@@ -263,6 +266,12 @@ class Manifest(Frozen):
     def panel_drawn(self) -> int:
         """P, samples drawn for the panel: all, if the scan has fewer than were asked for; 0 where there is no panel."""
         return min(self.panel or 0, self.samples)
+
+    @property
+    def panel_data_id(self) -> str:
+        """The ``data_id`` that draws the panel's samples: a control has the panel of its scan."""
+        own = None if self.control is None else self.control.data_id
+        return own or self.data_id
 
     @property
     def is_done(self) -> bool:
