@@ -122,8 +122,8 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case command_line.ShowShares(scans):
                 await screen.show_shares(scans)
-            case command_line.CompareGroups(a, b):
-                await screen.ask(controllers.point.contrast(a, b))
+            case command_line.CompareGroups(a, b, drop_shared):
+                await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case command_line.SetAblating() | command_line.Check() | command_line.ShowEffects():
                 await self._intervene(command)
             case command_line.Do(action):
