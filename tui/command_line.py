@@ -28,6 +28,7 @@ from vlmscope.tui.command_values import (
 )
 from vlmscope.tui.views.state import Ablating, Decided, Filter, Order, SetKind, State
 
+DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -194,9 +195,11 @@ def _effects(words: list[str], _state: State, usage: str) -> Command:
 
 
 def _contrast(words: list[str], _state: State, usage: str) -> Command:
-    if len(words) not in (1, 2):
-        raise UsageError(f"{len(words)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
-    return CompareGroups(words[0], words[1] if len(words) == 2 else "rest")
+    drop_shared = words[-1:] == [DROP_SHARED]
+    groups = words[:-1] if drop_shared else words
+    if len(groups) not in (1, 2):
+        raise UsageError(f"{len(groups)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
+    return CompareGroups(groups[0], groups[1] if len(groups) == 2 else "rest", drop_shared)
 
 
 def _do(action: str) -> Reader:
@@ -225,7 +228,7 @@ VERBS: dict[str, Verb] = {
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
         Verb("check [WORD]", "check a word's change against matched neurons", _check),
         Verb("effects WORD", "list the neurons that the word rests on", _effects),
-        Verb("contrast GROUP [GROUP]", "neurons that two groups of samples tell apart: word:zebra, rest", _contrast),
+        Verb("contrast GROUP [GROUP]", "neurons that two groups tell apart: word:zebra, field:a=b, rest", _contrast),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import MOST, NAME_LENGTH
 from vlmscope.core.base.files import read_json
 from vlmscope.core.base.neuron import HookPoint, Numbering, Poles
 from vlmscope.core.base.text import plain
@@ -26,8 +27,9 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel; 5 has both poles, and the ``data_id`` of a control's scan. A manifest takes no fields but its own,
-#: so an earlier vlmscope would call one with more fields damaged; it refuses another version by its number.
+#: 4 has the panel; 5 has both poles, the listing's fields, and of a control the ``data_id`` of its scan. A manifest
+#: takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses another version
+#: by its number.
 SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
@@ -48,6 +50,7 @@ VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
 Side = Annotated[int, Field(gt=0, le=SCALE)]  #: rows or columns of visual tokens
 
 
+FieldNames = Annotated[tuple[Annotated[str, Field(max_length=NAME_LENGTH)], ...], Field(max_length=MOST)]
 Options = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=50)]
 
 _ADDED = ("weights", "processor")  #: fields of ``ModelInfo`` that earlier versions did not store
@@ -215,6 +218,8 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    #: Names of the fields that the samples' lines have (core/base/fields.py); None in scans of earlier versions.
+    fields: FieldNames | None = None
     panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all

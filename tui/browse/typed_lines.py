@@ -124,8 +124,8 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case values.ShowShares(scans):
                 await screen.show_shares(scans)
-            case values.CompareGroups(a, b):
-                await screen.ask(controllers.point.contrast(a, b))
+            case values.CompareGroups(a, b, drop_shared):
+                await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
             case values.Do(action):
