@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import MOST, NAME_LENGTH
 from vlmscope.core.base.files import read_json
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.base.text import plain
@@ -26,9 +27,10 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel. A manifest takes no fields but its own, so that an earlier vlmscope would call one with a panel
-#: damaged; it refuses another version by its number.
-SCHEMA: Literal[4] = 4
+#: 4 has the panel; 5 has the listing's fields, and of a control the ``data_id`` of its scan. A manifest takes
+#: no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses another version by
+#: its number.
+SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
 MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
@@ -48,6 +50,7 @@ VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
 Side = Annotated[int, Field(gt=0, le=SCALE)]  #: rows or columns of visual tokens
 
 
+FieldNames = Annotated[tuple[Annotated[str, Field(max_length=NAME_LENGTH)], ...], Field(max_length=MOST)]
 Options = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=50)]
 
 _ADDED = ("weights", "processor")  #: fields of ``ModelInfo`` that earlier versions did not store
@@ -146,6 +149,9 @@ class ControlInfo(Frozen):
 
     scan_id: str  #: of the scan whose samples, prompt and architecture it has
     seed: int = Field(ge=0)
+    #: The scan's ``data_id``, which draws its panel. The control's own differs where the model wrote descriptions: to
+    #: the control they came with the images. None in controls of earlier versions, whose panel their own drew.
+    data_id: str | None = None
 
     def __str__(self) -> str:
         return f"of {self.scan_id[:16]}, seed {self.seed}"
@@ -190,7 +196,7 @@ class Manifest(Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V values of a map."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[5] = SCHEMA
     scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
@@ -211,6 +217,8 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    #: Names of the fields that the samples' lines have (core/base/fields.py); None in scans of earlier versions.
+    fields: FieldNames | None = None
     panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all
@@ -252,6 +260,12 @@ class Manifest(Frozen):
         return min(self.panel or 0, self.samples)
 
     @property
+    def panel_data_id(self) -> str:
+        """The ``data_id`` that draws the panel's samples: a control has the panel of its scan."""
+        own = None if self.control is None else self.control.data_id
+        return own or self.data_id
+
+    @property
     def is_done(self) -> bool:
         """Whether it will not grow any more: a whole scan, or a shard that has processed all its samples."""
         progress = self.progress
@@ -275,13 +289,13 @@ def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, dat
 
 
 def _parsed(text: str) -> Manifest:
-    """The manifest of this JSON, of schema 2 to 4. Raises ValidationError, a ValueError."""
+    """The manifest of this JSON, of schema 2 to 5. Raises ValidationError, a ValueError."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         version = first["input"]
-        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3):
+        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3, 4):
             raise
     content = from_json(text)
     return Manifest.model_validate(_from_schema_2(content) if version == 2 else {**content, "schema_version": SCHEMA})

@@ -31,6 +31,7 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
 import json
+import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -190,6 +191,7 @@ class ScanStore:
             sha256=record.sha256,
             within=None if self.images_trusted else self._own_pictures,
             seen=record.seen,
+            fields=record.fields,
             read_layout=partial(self.layout, index),
         )
 
@@ -329,6 +331,8 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
             raise ValueError(f"it has {len(record.tokens):,} tokens; the manifest promises {tokens_max:,} at most")
         if record.seen is not None and not (record.seen[0] < record.seen[2] and record.seen[1] < record.seen[3]):
             raise ValueError("the part of its picture that the model sees is empty")
+        if not all(math.isfinite(value) for value in record.fields.values() if isinstance(value, float)):
+            raise ValueError("a field is a number that is not finite")
         return record
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error

@@ -127,7 +127,7 @@ def scan(
             thresholds=thresholds.of(store),
             question=scanned.question,
             prompt_template=scanned.prompt,
-            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0),
+            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0, data_id=scanned.panel_data_id),
         ),
         long.resume,
     )

@@ -19,7 +19,8 @@ from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.interventions import CaptionRequest, InterventionAnswer, InterventionRequest
 from vlmscope.tui.browse.pace import Pace
-from vlmscope.tui.command_line import SetAblating, read_command
+from vlmscope.tui.command_line import read_command
+from vlmscope.tui.command_values import SetAblating
 from vlmscope.tui.views.state import Ablating, Mode, Pane, SetKind, State
 
 NEURON = Neuron(0, 2)  #: the stand-in changes every token by -1 without it

@@ -17,7 +17,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels, Thresholds, bar_cells
 from vlmscope.core.notebook.values import VERDICTS, Mark
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui import command_line
+from vlmscope.tui import command_values
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.selection import Selection, select
@@ -226,19 +226,19 @@ def test_rows_are_cut_with_an_ellipsis_or_filled() -> None:
 
 
 def test_commands_become_values() -> None:
-    def read(line: str) -> command_line.Command:
+    def read(line: str) -> command_values.Command:
         return read_command(line, STATE, 4, 32)
 
-    assert read("3.7") == command_line.GoTo(Neuron(3, 7))
-    assert read("Tv 2.5") == command_line.SetThresholds(Thresholds(T_v=2.5))
+    assert read("3.7") == command_values.GoTo(Neuron(3, 7))
+    assert read("Tv 2.5") == command_values.SetThresholds(Thresholds(T_v=2.5))
     assert read("tv 2.5") == read("Tv 2.5")
-    assert read("nv 8") == command_line.SetThresholds(Thresholds(n_v=8))
-    assert read("label text") == command_line.SetFilter(Filter(Label.TEXT))
-    assert read("sort max") == command_line.SetOrder(Order.MAXIMUM)
-    assert read("image 'my cat.png' What is it?") == command_line.ShowImage("my cat.png", "What is it?")
-    assert read("image cat.png") == command_line.ShowImage("cat.png", None)
-    assert read("theme nord") == command_line.SetTheme("nord")
-    assert read("q") == command_line.Do("app.quit")
+    assert read("nv 8") == command_values.SetThresholds(Thresholds(n_v=8))
+    assert read("label text") == command_values.SetFilter(Filter(Label.TEXT))
+    assert read("sort max") == command_values.SetOrder(Order.MAXIMUM)
+    assert read("image 'my cat.png' What is it?") == command_values.ShowImage("my cat.png", "What is it?")
+    assert read("image cat.png") == command_values.ShowImage("cat.png", None)
+    assert read("theme nord") == command_values.SetTheme("nord")
+    assert read("q") == command_values.Do("app.quit")
 
 
 @given(st.text())
