@@ -271,7 +271,7 @@ def _result(
     notes = [*notes, *_limits(job, len(measured), controls, own)]
     enough = len(controls) >= LEAST_CONTROLS and len(measured) >= LEAST_PICTURES
     differences = [one.change - (one.picture.baseline or 0.0) for one in measured] if controls else []
-    interval = mean_interval(differences, job.settings.seed)
+    interval = mean_interval(differences)
     return CausalCheck(
         neurons=job.neurons,
         name=name,
