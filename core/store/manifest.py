@@ -28,8 +28,8 @@ from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
 #: 4 has the panel; 5 has both poles, the listing's fields, and of a control the ``data_id`` of its scan. A manifest
-#: takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses another version
-#: by its number.
+#: takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses another
+#: version by its number.
 SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
