@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS
@@ -43,6 +44,7 @@ def write_synthetic_scan(
     image: int = 168,
     seed: int = 0,
     panel: int | None = None,
+    fields: Sequence[Fields] = (),
 ) -> None:
     """Write a scan of random numbers: sparse in memory and quick, because each layer repeats the first one's maps.
 
@@ -53,6 +55,7 @@ def write_synthetic_scan(
         image: longer side of the made-up crops in pixels.
         panel: samples of the panel; None for a scan without one. On top samples the panel's activations are theirs, on
             others they are less.
+        fields: of the samples, in turn.
     """
     layouts = layouts or [VisualLayout.plain(*grid)]
     rng = np.random.default_rng(seed)
@@ -96,6 +99,7 @@ def write_synthetic_scan(
         visual_tokens_max=most,
         layouts=layout_infos(distinct(layouts)),
         text_tokens_max=text_tokens,
+        fields=tuple(dict.fromkeys(name for own in fields for name in own)),
         panel=panel,
         visual_tokens=sum(map(len, of_samples)),
         text_tokens=samples * text_tokens,
@@ -112,7 +116,13 @@ def write_synthetic_scan(
             Image.fromarray(noise).resize(size).save(buffer, "JPEG", quality=85)
             words = [" " + str(word) for word in rng.choice(WORDS, text_tokens)]
             writer.add_sample(
-                f"image_{index:04}.jpg", "".join(words).strip(), words, buffer.getvalue(), layout=own, seen=WHOLE
+                f"image_{index:04}.jpg",
+                "".join(words).strip(),
+                words,
+                buffer.getvalue(),
+                layout=own,
+                seen=WHOLE,
+                fields=fields[index % len(fields)] if fields else None,
             )
         writer.finish(
             manifest,
@@ -147,7 +157,7 @@ def _panel_arrays(
         return {}
     rng = np.random.default_rng([seed, 1])  # of its own: the other arrays stay as they are without a panel
     samples = np.array(draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
-    rank = np.full((manifest.model.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
+    rank = np.full((manifest.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
     np.put_along_axis(rank, top_sample[0, :, : manifest.valid], np.arange(manifest.valid, dtype=np.int16)[None], axis=1)
     rank = rank[:, samples]
     found: dict[str, NDArray[Any]] = {"panel_sample": samples}

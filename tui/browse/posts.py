@@ -3,6 +3,8 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from textual.widgets._toast import ToastRack
+
 from vlmscope.core.base.text import plain
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming
@@ -108,6 +110,8 @@ class Posts:
         shown = len(app._notifications) > 0  # Textual 8.2 has no other way to ask
         if shown:
             app.clear_notifications()
+            for rack in (child for child in app.screen.children if isinstance(child, ToastRack)):
+                rack.remove_children()  # Textual would leave an empty line for each
         return shown
 
     def open(self, question: Ask) -> Awaitable[None]:

@@ -100,7 +100,7 @@ class TypedLines:
             case _:
                 line = f"image {text}" if prompt == "picture" else text
                 state = replace(session.state, thresholds=session.wanted)
-                await self._run(read_command(line, state, session.store.layers, session.store.neurons))
+                await self._run(read_command(line, state, session.store.numbering))
 
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
@@ -124,8 +124,8 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case values.ShowShares(scans):
                 await screen.show_shares(scans)
-            case values.CompareGroups(a, b):
-                await screen.ask(controllers.point.contrast(a, b))
+            case values.CompareGroups(a, b, drop_shared):
+                await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
             case values.Do(action):
