@@ -75,6 +75,7 @@ class Example:
         text_map: float32 (tokens,), read from 8 bits too.
         read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
         cover: the one cover of the crop that the visual values are of, from 0; None for all.
+        small: the maps are small ones: pooled to few cells, in 16 levels, the words as far as they are kept.
         exact: maps and crop are not the scan's, but the model's own answer, float32 and a lossless PNG.
     """
 
@@ -91,6 +92,7 @@ class Example:
     map_layout: VisualLayout
     text_map: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
+    small: bool = False
     exact: bool = False
     cover: int | None = None
 

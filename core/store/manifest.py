@@ -171,6 +171,15 @@ class ShardInfo(Frozen):
         return sample % self.of == self.number - 1
 
 
+class SmallMaps(Frozen):
+    """Maps of more top samples than those whose maps are kept whole: pooled, and in 4 bits (core/method/packed.py)."""
+
+    samples: Maps  #: the best so many, those with whole maps too; 0 where none were asked for
+    cells: Annotated[int, Field(gt=0, le=255)]  #: rows and columns that they are pooled to, at most
+    values: int = Field(ge=0, le=VISUAL_TOKENS)  #: of the largest of them over visual tokens
+    words: int = Field(ge=0, le=TOKENS)  #: of a description, from its beginning, that they cover at most
+
+
 class Progress(Frozen):
     """The progress of a scan that is not whole: one in progress, an interrupted one, or a shard.
 
@@ -211,6 +220,7 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    small: SmallMaps | None = None  #: None in scans of earlier versions
     panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all
@@ -250,6 +260,11 @@ class Manifest(Frozen):
     def panel_drawn(self) -> int:
         """P, samples drawn for the panel: all, if the scan has fewer than were asked for; 0 where there is no panel."""
         return min(self.panel or 0, self.samples)
+
+    @property
+    def small_kept(self) -> int:
+        """K, top samples whose small maps are kept."""
+        return 0 if self.small is None else self.small.samples
 
     @property
     def is_done(self) -> bool:
