@@ -22,7 +22,8 @@ def packed(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bytes of maps as levels, the first of two in the lower bits: uint8 (..., n) to (..., (n + 1) // 2)."""
     even = np.zeros((*values.shape[:-1], 2 * packed_size(values.shape[-1])), dtype=np.uint16)
     even[..., : values.shape[-1]] = (values.astype(np.uint16) + HALF) // STEP
-    return (even[..., 0::2] | even[..., 1::2] << 4).astype(np.uint8)
+    found: NDArray[np.uint16] = even[..., 0::2] | even[..., 1::2] << 4
+    return found.astype(np.uint8)
 
 
 def unpacked(levels: NDArray[np.uint8], values: int) -> NDArray[np.uint8]:

@@ -91,7 +91,7 @@ class PanelOfBatch:
 
 def panel_samples(manifest: Manifest) -> tuple[int, ...]:
     """The samples of a scan's panel, ascending; none where it has no panel."""
-    return draw_panel(manifest.data_id, manifest.samples, manifest.panel_drawn)
+    return draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn)
 
 
 def check_panel(store: ScanStore) -> None:

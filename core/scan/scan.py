@@ -126,9 +126,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
                 raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
-            if saved is not None and saved.small is not None:
-                if largest_map([one.layout], saved.small.cells) > saved.small.values:
-                    raise SamplesError("the shape of its picture has changed since the scan was begun")
+            small = None if saved is None else saved.small
+            if small is not None and largest_map([one.layout], small.cells) > small.values:
+                raise SamplesError("the shape of its picture has changed since the scan was begun")
             encoded[index], sizes[index] = one, size
         except SamplesError as error:
             unusable[index] = error.message

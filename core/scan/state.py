@@ -53,9 +53,9 @@ class ScanState:
         self.top = TopSamples.empty(*size, manifest.top_n, device)
         values = (manifest.visual_tokens_max, manifest.text_tokens_max)
         self.maps = TopMaps.empty(*size, manifest.maps, *values, device)
-        small = layer_shapes(manifest)
-        widths = (small[name][1][-1] if name in small else 0 for name in (SMALL_VISUAL, SMALL_TEXT))
-        self.small = TopMaps.empty(*size, manifest.small_kept, *widths, device)
+        shapes = layer_shapes(manifest)
+        cells, words = (shapes[name][1][-1] if name in shapes else 0 for name in (SMALL_VISUAL, SMALL_TEXT))
+        self.small = TopMaps.empty(*size, manifest.small_kept, cells, words, device)
         self.totals = Totals(
             torch.full(size, -torch.inf, device=device),
             torch.full(size, -torch.inf, device=device),

@@ -115,8 +115,12 @@ class Example:
 
     @property
     def peak_place(self) -> tuple[int, int] | None:
-        """Row and column, on ``grid``, of the visual token with the largest activation."""
-        return None if self.peak_patch is None else self.sample.layout.place(self.peak_patch, *self.grid)
+        """Row and column of the visual token with the largest activation: on ``grid``, of a small map on its layout's.
+
+        So all top samples of a scan have the peak on the same grid.
+        """
+        grid = self.sample.layout.grid if self.small else self.grid
+        return None if self.peak_patch is None else self.sample.layout.place(self.peak_patch, *grid)
 
     @cached_property
     def visual_norms(self) -> NDArray[np.float32] | None:

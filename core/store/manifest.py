@@ -26,9 +26,9 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel. A manifest takes no fields but its own, so that an earlier vlmscope would call one with a panel
-#: damaged; it refuses another version by its number.
-SCHEMA: Literal[4] = 4
+#: 4 has the panel; 5 has the ``data_id`` of a control's scan, and small maps. A manifest takes no fields but its own,
+#: so an earlier vlmscope would call one with more fields damaged; it refuses another version by its number.
+SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
 MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
@@ -146,6 +146,9 @@ class ControlInfo(Frozen):
 
     scan_id: str  #: of the scan whose samples, prompt and architecture it has
     seed: int = Field(ge=0)
+    #: The scan's ``data_id``, which draws its panel. The control's own differs where the model wrote descriptions: to
+    #: the control they came with the images. None in controls of earlier versions, whose panel their own drew.
+    data_id: str | None = None
 
     def __str__(self) -> str:
         return f"of {self.scan_id[:16]}, seed {self.seed}"
@@ -199,7 +202,7 @@ class Manifest(Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V values of a map."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[5] = SCHEMA
     scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
@@ -267,6 +270,12 @@ class Manifest(Frozen):
         return 0 if self.small is None else self.small.samples
 
     @property
+    def panel_data_id(self) -> str:
+        """The ``data_id`` that draws the panel's samples: a control has the panel of its scan."""
+        own = None if self.control is None else self.control.data_id
+        return own or self.data_id
+
+    @property
     def is_done(self) -> bool:
         """Whether it will not grow any more: a whole scan, or a shard that has processed all its samples."""
         progress = self.progress
@@ -290,13 +299,13 @@ def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, dat
 
 
 def _parsed(text: str) -> Manifest:
-    """The manifest of this JSON, of schema 2 to 4. Raises ValidationError, a ValueError."""
+    """The manifest of this JSON, of schema 2 to 5. Raises ValidationError, a ValueError."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         version = first["input"]
-        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3):
+        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3, 4):
             raise
     content = from_json(text)
     return Manifest.model_validate(_from_schema_2(content) if version == 2 else {**content, "schema_version": SCHEMA})

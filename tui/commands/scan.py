@@ -17,7 +17,7 @@ from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.hub import would_download
 from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.settings import PANEL, QUESTION, ScanOptions
+from vlmscope.core.store.settings import PANEL, QUESTION, SMALL_MAPS, ScanOptions
 from vlmscope.core.store.shards import parse_shard
 from vlmscope.tui.commands.scan_options import (
     ControlOptions,
@@ -72,6 +72,7 @@ def scan(
         hook=reading.hook or HookPoint.GATE,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
+        small_maps=SMALL_MAPS if reading.small_maps is None else reading.small_maps,
         map_cells=reading.map_cells,
         panel=PANEL if reading.panel is None else reading.panel,
         batch=reading.batch,
@@ -123,11 +124,12 @@ def scan(
             hook=scanned.hook,
             top_n=scanned.top_n,
             maps=reading.maps or 0,
+            small_maps=reading.small_maps or 0,
             panel=scanned.panel if reading.panel is None and scanned.panel is not None else options.panel,
             thresholds=thresholds.of(store),
             question=scanned.question,
             prompt_template=scanned.prompt,
-            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0),
+            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0, data_id=scanned.panel_data_id),
         ),
         long.resume,
     )

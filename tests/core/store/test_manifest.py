@@ -123,7 +123,7 @@ def test_a_file_is_no_scan(tmp_path: Path) -> None:
     assert "is not a scan" in refusal(file).message
 
 
-@pytest.mark.parametrize("version", [0, 1, 5, "1.0", None])
+@pytest.mark.parametrize("version", [0, 1, 6, "1.0", None])
 def test_another_schema_version_says_which(scan_copy: Path, version: object) -> None:
     change(scan_copy, lambda content: content.update(schema_version=version))
     error = refusal(scan_copy)
