@@ -74,7 +74,7 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
     logs = [store.manifest.progress for store in stores]
     check_free(out, arrays_bytes(merged) + sum(log.samples_bytes + log.crops_bytes for log in logs if log is not None))
     with StoreWriter(out, merged.samples) as writer:
-        descriptions, digest = _copy_samples(stores, writer, progress)
+        descriptions, digest = _copy_samples(stores, writer, progress, with_fields=bool(merged.fields))
         merged = merged.model_copy(update={"data_sha256": digest})
         layers = merged.model.layers
         with LayerArrays(writer.folder / merged.arrays, merged) as arrays:
@@ -105,6 +105,7 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
             "visual_tokens_max": max(shard.visual_tokens_max for shard in shards),
             "layouts": tuple(layout for _, layout in sorted(layouts.items())),
             "small": _small(shards),
+            "fields": None if any(shard.fields is None for shard in shards) else first.fields,
             "panel": None if any(shard.panel is None for shard in shards) else first.panel,
             "text_tokens_max": max(shard.text_tokens_max for shard in shards),
             "visual_tokens": sum(shard.visual_tokens for shard in shards),
@@ -182,8 +183,17 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
     return torch.where(sample < 0, EMPTY, order_key(torch.from_numpy(score), sample))
 
 
-def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
-    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data."""
+def _copy_samples(
+    stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress, *, with_fields: bool
+) -> tuple[list[str], str]:
+    """Copy every sample from the shard that processed it.
+
+    Args:
+        with_fields: whether all shards have the fields of the listing.
+
+    Returns:
+        all descriptions, and the SHA-256 over the data.
+    """
     samples = stores[0].manifest.samples
     descriptions, digest = [], DataDigest()
     for index in range(samples):
@@ -199,6 +209,7 @@ def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: On
             record.sha256,
             store.layout(index).id if record.tokens else None,
             record.seen,
+            record.fields if with_fields else None,
         )
         digest.add(record.image, record.sha256, record.description)
         descriptions.append(record.description)

@@ -219,6 +219,7 @@ class ScanRun:
                 None if image is None else image.sha256,
                 None if encoded is None else encoded.layout.id,
                 None if encoded is None else encoded.seen,
+                source.fields,
             )
         self.sha256[processed.index] = None if image is None else image.sha256
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
+from vlmscope.core.base.fields import Fields, value_text
+from vlmscope.core.base.text import plain
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
@@ -85,7 +87,7 @@ def scan(
                 store = None
             else:  # samples that were scanned keep their description
                 store = folder.resume()
-                data = data.described({i: store.record(i).description for i in mine if store.processed(i)})
+                data = _as_scanned(data, store, [i for i in mine if store.processed(i)])
             # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
             batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
             data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
@@ -100,6 +102,32 @@ def scan(
             elif run is not None and isinstance(error, Exception) and not isinstance(error, StoreError):
                 run.keep()  # but after a disk error or a second Ctrl-C the last checkpoint stays
             raise
+
+
+def _as_scanned(data: Data, store: ScanStore, processed: list[int]) -> Data:
+    """The data with the descriptions of the samples that a scan in progress has processed.
+
+    A scan that was begun without fields continues without them.
+
+    Raises:
+        StoreError: if the listing's fields are now others.
+    """
+    if store.manifest.fields is None:
+        data = data.without_fields()
+    for index in processed:
+        before, now_ = store.record(index).fields, data.sources[index].fields
+        if before != now_:
+            name = next(name for name in (*before, *now_) if before.get(name) != now_.get(name))
+            raise StoreError(
+                f"{store.folder} was begun with other fields: {plain(name)} of {plain(data.sources[index].image)} was "
+                f"{_field_words(before, name)}, now {_field_words(now_, name)}.",
+                "Give the listing it was begun with, or name another folder with --out.",
+            )
+    return data.described({index: store.record(index).description for index in processed})
+
+
+def _field_words(fields: Fields, name: str) -> str:
+    return plain(value_text(fields[name])) if name in fields else "missing"
 
 
 def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStore | None) -> Prepared:
@@ -172,6 +200,7 @@ def _header(
         layouts=(),
         map_cells=options.map_cells,
         text_tokens_max=DESCRIPTION_TOKENS,
+        fields=data.fields,
         panel=options.panel,
         small=options.small(0),
         visual_tokens=0,

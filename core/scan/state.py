@@ -49,7 +49,7 @@ class ScanState:
             pending: samples gathered before each merge into the top N; at least one batch.
             layers: how many; None for all.
         """
-        size = (manifest.model.layers if layers is None else layers, manifest.model.neurons)
+        size = (manifest.model.layers if layers is None else layers, manifest.neurons)
         self.top = TopSamples.empty(*size, manifest.top_n, device)
         values = (manifest.visual_tokens_max, manifest.text_tokens_max)
         self.maps = TopMaps.empty(*size, manifest.maps, *values, device)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.method.labels import Label
 from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.method.norm import norm
@@ -29,6 +30,7 @@ class Sample:
     #: The folder whose pictures are used without a digest; None for any folder, once the user has agreed.
     within: Path | None = field(default=Path(), compare=False)
     seen: Box | None = None  #: the part of the picture that the model sees, as shares; None where the scan has none
+    fields: Fields = field(default_factory=dict, compare=False)  #: what the listing has on it beside
     read_layout: Callable[[], VisualLayout] | None = field(default=None, compare=False, repr=False)  #: the scan's
 
     @cached_property

@@ -4,7 +4,9 @@
       manifest.json            what was computed from what; replaced last, so what it names is whole
       samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples
+      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples.
+                               With both poles F is twice the units: row 2i is the positive pole of unit i, 2i + 1 its
+                               negative one, whose activations are the unit's times -1
         sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
@@ -33,6 +35,7 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
 import json
+import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -45,7 +48,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.demo import DEMO, demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
 from vlmscope.core.method.layout import VisualLayout
@@ -112,8 +115,13 @@ class ScanStore:
 
     @property
     def neurons(self) -> int:
-        """FFN units of one layer."""
-        return self.manifest.model.neurons
+        """F: FFN units of one layer, or their poles, twice as many."""
+        return self.numbering.neurons
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """How rows of the arrays are neurons: an address, the neuron of a row."""
+        return self.manifest.numbering
 
     @property
     def maximum(self) -> NDArray[np.float32]:
@@ -193,6 +201,7 @@ class ScanStore:
             sha256=record.sha256,
             within=None if self.images_trusted else self._own_pictures,
             seen=record.seen,
+            fields=record.fields,
             read_layout=partial(self.layout, index),
         )
 
@@ -353,6 +362,8 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
             raise ValueError(f"it has {len(record.tokens):,} tokens; the manifest promises {tokens_max:,} at most")
         if record.seen is not None and not (record.seen[0] < record.seen[2] and record.seen[1] < record.seen[3]):
             raise ValueError("the part of its picture that the model sees is empty")
+        if not all(math.isfinite(value) for value in record.fields.values() if isinstance(value, float)):
+            raise ValueError("a field is a number that is not finite")
         return record
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error

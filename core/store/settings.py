@@ -1,6 +1,6 @@
 """The settings of a scan, and whether an existing scan was made with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class ScanOptions:
 
 
 WEIGHTS = "the model's weights"
+FIELDS = "the fields of the listing"
 PROCESSOR = "what the model's processor makes of a picture"
 SHOWN = 16  #: digits of both digests that are shown and compared
 #: The settings that decide a scan's numbers, by the option that sets them, as a manifest has them.
@@ -87,11 +88,19 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--batch": lambda m: m.batch,
     "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
     "--control": lambda m: None if m.control is None else str(m.control),
+    FIELDS: lambda m: None if m.fields is None else fields_text(m.fields),
     "the number of samples": lambda m: m.samples,
     "the thresholds": lambda m: str(m.thresholds),
 }
 #: Not compared where one of two scans has none: it was made before vlmscope stored it, or there is nothing to compare.
-OPTIONAL = (WEIGHTS, PROCESSOR, "--panel", "--small-maps")
+OPTIONAL = (WEIGHTS, PROCESSOR, FIELDS, "--panel", "--small-maps")
+
+
+def fields_text(names: Sequence[str]) -> str:
+    """The fields' names as a setting."""
+    return ", ".join(names) or "none"
+
+
 OTHER_IMAGES = "--images: other names or descriptions"  #: their digests mean nothing to a reader
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS
@@ -45,6 +46,7 @@ def write_synthetic_scan(
     seed: int = 0,
     panel: int | None = None,
     small_maps: int = 0,
+    fields: Sequence[Fields] = (),
 ) -> None:
     """Write a scan of random numbers: sparse in memory and quick, because each layer repeats the first one's maps.
 
@@ -56,6 +58,7 @@ def write_synthetic_scan(
         panel: samples of the panel; None for a scan without one. On top samples the panel's activations are theirs, on
             others they are less.
         small_maps: top samples that have small maps.
+        fields: of the samples, in turn.
     """
     layouts = layouts or [VisualLayout.plain(*grid)]
     rng = np.random.default_rng(seed)
@@ -99,6 +102,7 @@ def write_synthetic_scan(
         visual_tokens_max=most,
         layouts=layout_infos(distinct(layouts)),
         text_tokens_max=text_tokens,
+        fields=tuple(dict.fromkeys(name for own in fields for name in own)),
         panel=panel,
         small=SmallMaps(samples=small_maps, cells=SMALL_CELLS, values=small, words=SMALL_WORDS),
         visual_tokens=sum(map(len, of_samples)),
@@ -116,7 +120,13 @@ def write_synthetic_scan(
             Image.fromarray(noise).resize(size).save(buffer, "JPEG", quality=85)
             words = [" " + str(word) for word in rng.choice(WORDS, text_tokens)]
             writer.add_sample(
-                f"image_{index:04}.jpg", "".join(words).strip(), words, buffer.getvalue(), layout=own, seen=WHOLE
+                f"image_{index:04}.jpg",
+                "".join(words).strip(),
+                words,
+                buffer.getvalue(),
+                layout=own,
+                seen=WHOLE,
+                fields=fields[index % len(fields)] if fields else None,
             )
         writer.finish(
             manifest,
@@ -161,7 +171,7 @@ def _panel_arrays(
         return {}
     rng = np.random.default_rng([seed, 1])  # of its own: the other arrays stay as they are without a panel
     samples = np.array(draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
-    rank = np.full((manifest.model.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
+    rank = np.full((manifest.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
     np.put_along_axis(rank, top_sample[0, :, : manifest.valid], np.arange(manifest.valid, dtype=np.int16)[None], axis=1)
     rank = rank[:, samples]
     found: dict[str, NDArray[Any]] = {"panel_sample": samples}

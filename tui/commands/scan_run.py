@@ -16,7 +16,7 @@ from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
-from vlmscope.core.store.settings import SHOWN, WEIGHTS, ScanOptions, check_resumable
+from vlmscope.core.store.settings import FIELDS, SHOWN, WEIGHTS, ScanOptions, check_resumable, fields_text
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 from vlmscope.core.store.writer import check_out
 from vlmscope.core.worker.messages import ModelSpec
@@ -53,6 +53,8 @@ def check_job(job: Job) -> Manifest | None:
         return saved
     if saved.panel is None:
         note("It was begun by an earlier vlmscope, and continues without a panel.")
+    if saved.fields is None and job.data.fields:
+        note("It was begun by an earlier vlmscope, and continues without the fields of the listing.")
     return None
 
 
@@ -196,6 +198,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--chat-option": ", ".join(job.model.chat_given) or None,
         "--shard": None if options.shard is None else str(options.shard),
         "--control": None if options.control is None else str(options.control),
+        FIELDS: fields_text(job.data.fields),
         "the number of samples": len(job.data.sources),
         "the thresholds": str(ThresholdsInfo.of(options.thresholds)),
     }

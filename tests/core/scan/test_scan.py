@@ -106,7 +106,13 @@ def test_batches_and_padding_change_no_more_than_rounding(vlm: Vlm, data: Path, 
 def test_maps_peaks_and_distributions_are_the_activations(
     vlm: Vlm, data: Path, tmp_path: Path, hook: HookPoint
 ) -> None:
-    scan(vlm, read_data(str(data)), tmp_path / "scan", ScanOptions(hook=hook, top_n=12, batch=5, maps=3, small_maps=5), silent)
+    scan(
+        vlm,
+        read_data(str(data)),
+        tmp_path / "scan",
+        ScanOptions(hook=hook, top_n=12, batch=5, maps=3, small_maps=5),
+        silent,
+    )
     store = ScanStore(tmp_path / "scan")
     samples = prepared(vlm, data)
     activations = [all_activations(vlm, hook, inputs) for _, inputs in samples]
