@@ -288,6 +288,11 @@ class Manifest(Frozen):
         return 0 if self.small is None else self.small.samples
 
     @property
+    def mapped(self) -> int:
+        """How many top samples have a map of either kind."""
+        return max(self.maps, self.small_kept)
+
+    @property
     def panel_data_id(self) -> str:
         """The ``data_id`` that draws the panel's samples: a control has the panel of its scan."""
         own = None if self.control is None else self.control.data_id
