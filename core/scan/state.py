@@ -65,6 +65,7 @@ class ScanState:
         self.panel = PanelState(manifest, size[0], device)
         self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
+        self.poles = manifest.poles  #: BOTH: activations come once for each unit, and count twice
         self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
         self.small_cells = None if manifest.small is None else manifest.small.cells  #: the same of small maps
 
