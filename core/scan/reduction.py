@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
@@ -111,6 +112,8 @@ class BatchReduction:
 
     def _reduce(self, layer: int, activation: Tensor) -> None:
         activation = activation.to(self.samples.device)  # there already, unless the layer's weights are kept elsewhere
+        if self.state.poles is Poles.BOTH:
+            activation = both_poles(activation)
         if self.fused:
             self._reduce_fused(layer, activation)
         else:
@@ -187,6 +190,12 @@ class BatchReduction:
                 top, peak = largest(columns(a[at], places[at], neuron), kept.shape[2])
                 kept[layer, self.places.start + at, :, neuron] = top.T
                 pending.peak[layer, self.places.start + at, kind, neuron] = peak
+
+
+def both_poles(activation: Tensor) -> Tensor:
+    """The activations of both poles of each unit: (B, T, F) to (B, T, 2F), positive and negative in turn."""
+    # 0 - a, not -a: a negative pole has no -0.0, of which devices choose differently as the largest of equal zeros.
+    return torch.stack((activation, 0 - activation), dim=-1).flatten(start_dim=-2)
 
 
 def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:

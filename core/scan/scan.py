@@ -6,6 +6,7 @@ stopped it, continues from its last checkpoint.
 
 import contextlib
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def scan(
     resume: bool = False,
     stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
+    announce: Callable[[Manifest], None] = lambda _planned: None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
@@ -60,6 +62,8 @@ def scan(
         resume: continue from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
         cache: where descriptions that the model writes are kept; None for the user's own.
+        announce: called before the work of a new scan with its manifest as planned; the longest description is not
+            known yet, so that its arrays may become smaller.
 
     Raises:
         StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
@@ -77,7 +81,9 @@ def scan(
         if not (resume and is_begun(out)):
             check_out(out)
         largest = largest_map(_layouts_of_sizes(vlm, data, mine, prompt, progress, stopped), options.map_cells)
-        check_space(out, header.model_copy(update={"visual_tokens_max": largest}))
+        planned = header.model_copy(update={"visual_tokens_max": largest})
+        check_space(out, planned)
+        announce(planned)
     elif check_resumable(out, saved, settings_of(header)):
         return saved
     run = None
@@ -179,10 +185,11 @@ def _header(
     batch = options.batch or (BATCH if saved is None else saved.batch)
     created = now()
     return Manifest(
-        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity),
+        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity, options.poles),
         created=created,
         model=info,
         hook=options.hook,
+        poles=options.poles,
         question=options.question,
         prompt=prompt,
         data=data.name,

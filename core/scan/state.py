@@ -49,7 +49,7 @@ class ScanState:
             pending: samples gathered before each merge into the top N; at least one batch.
             layers: how many; None for all.
         """
-        size = (manifest.model.layers if layers is None else layers, manifest.model.neurons)
+        size = (manifest.model.layers if layers is None else layers, manifest.neurons)
         self.top = TopSamples.empty(*size, manifest.top_n, device)
         values = (manifest.visual_tokens_max, manifest.text_tokens_max)
         self.maps = TopMaps.empty(*size, manifest.maps, *values, device)
@@ -62,6 +62,7 @@ class ScanState:
         self.panel = PanelState(manifest, size[0], device)
         self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
+        self.poles = manifest.poles  #: BOTH: activations come once for each unit, and count twice
         self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
 
     @classmethod

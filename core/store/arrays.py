@@ -36,7 +36,7 @@ Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]  #: dtype and shape
 
 def array_shapes(manifest: Manifest) -> Shapes:
     """Name, dtype and shape of every array of a scan."""
-    layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
+    layers, neurons, n, m = manifest.model.layers, manifest.neurons, manifest.top_n, manifest.maps
     shapes: Shapes = {
         "sample_lines": (np.int64, (manifest.samples, 2)),
         "top_sample": (np.int32, (layers, neurons, n)),

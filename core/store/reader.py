@@ -4,7 +4,9 @@
       manifest.json            what was computed from what; replaced last, so what it names is whole
       samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples
+      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples.
+                               With both poles F is twice the units: row 2i is the positive pole of unit i, 2i + 1 its
+                               negative one, whose activations are the unit's times -1
         sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
@@ -44,7 +46,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.demo import DEMO, demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
 from vlmscope.core.method.layout import VisualLayout
@@ -110,8 +112,13 @@ class ScanStore:
 
     @property
     def neurons(self) -> int:
-        """FFN units of one layer."""
-        return self.manifest.model.neurons
+        """F: FFN units of one layer, or their poles, twice as many."""
+        return self.numbering.neurons
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """How rows of the arrays are neurons: an address, the neuron of a row."""
+        return self.manifest.numbering
 
     @property
     def maximum(self) -> NDArray[np.float32]:

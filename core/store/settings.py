@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.manifest import ControlInfo, Manifest, ShardInfo
 
@@ -33,6 +33,7 @@ class ScanOptions:
         save_samples: samples from a checkpoint to the next, at most; None for time alone.
         map_cells: rows and columns that maps are pooled to, at most; None to keep each visual token's value.
         panel: samples drawn at random on which every neuron's largest activations are kept; 0 for none.
+        poles: BOTH keeps each sign of an activation as a neuron of its own: twice the arrays.
     """
 
     hook: HookPoint = HookPoint.GATE
@@ -48,6 +49,16 @@ class ScanOptions:
     save_samples: int | None = None
     map_cells: int | None = None
     panel: int = PANEL
+    poles: Poles = Poles.ONE
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for both poles where an activation has no two meanings."""
+        if self.poles is Poles.BOTH and self.hook is not HookPoint.GATE_UP:
+            raise UsageError(
+                f"--poles both needs the hook point {HookPoint.GATE_UP}: at {self.hook} an activation below 0 is only "
+                "the little that the activation function lets through.",
+                "Add --hook gate_up, or leave --poles out.",
+            )
 
     @property
     def maps_kept(self) -> int:
@@ -69,6 +80,7 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--chat-option": lambda m: ", ".join(m.model.chat_options) or None,
     "--dtype": lambda m: m.model.dtype,
     "--hook": lambda m: str(m.hook),
+    "--poles": lambda m: str(m.poles),
     "--question": lambda m: m.question,
     "--prompt-template": lambda m: m.prompt,
     "--images": lambda m: m.data_id,

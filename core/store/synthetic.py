@@ -157,7 +157,7 @@ def _panel_arrays(
         return {}
     rng = np.random.default_rng([seed, 1])  # of its own: the other arrays stay as they are without a panel
     samples = np.array(draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
-    rank = np.full((manifest.model.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
+    rank = np.full((manifest.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
     np.put_along_axis(rank, top_sample[0, :, : manifest.valid], np.arange(manifest.valid, dtype=np.int16)[None], axis=1)
     rank = rank[:, samples]
     found: dict[str, NDArray[Any]] = {"panel_sample": samples}

@@ -10,7 +10,7 @@ import typer
 from vlmscope.core.analysis.control import control_data, new_control_folder
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scan.torchrun import Ranks
@@ -70,6 +70,7 @@ def scan(
         )
     options = ScanOptions(
         hook=reading.hook or HookPoint.GATE,
+        poles=reading.poles or Poles.ONE,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
         map_cells=reading.map_cells,
@@ -121,6 +122,7 @@ def scan(
         replace(
             options,
             hook=scanned.hook,
+            poles=scanned.poles,
             top_n=scanned.top_n,
             maps=reading.maps or 0,
             panel=scanned.panel if reading.panel is None and scanned.panel is not None else options.panel,
@@ -144,6 +146,7 @@ def _check_control(
     """Raises UsageError for an option that a control takes from its scan."""
     of_the_scan = {
         "--hook": reading.hook,
+        "--poles": reading.poles,
         "--top-n": reading.top_n,
         "--question": reading.question,
         "--prompt-template": model.prompt_template,

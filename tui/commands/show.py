@@ -77,7 +77,7 @@ def show(
     """
     neuron = Neuron.parse(address)
     store = opened(scan)
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     if across and not json:
         store.panel_for("--range")
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
@@ -119,7 +119,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
     result: dict[str, object] = {
         "neuron": str(page.neuron),
         "layer": page.neuron.layer,
-        "index": page.neuron.index,
+        "index": page.neuron.unit,
         "label": page.label.word,
         "high_confidence": page.high_confidence,
         "p": page.fractions,
