@@ -50,6 +50,7 @@ class Card:
     """
 
     manifest: Manifest
+    neuron: Neuron
     part: NeuronPart
     examples: tuple[Example, ...]
     thresholds: Thresholds
@@ -65,7 +66,7 @@ def card_bytes(card: Card, form: FigureFormat) -> bytes:
     title = f"{card.part.neuron}: {card.part.label} neuron of {card.manifest.model.name}"
     about = {"Title": title, "Subject": _method(card), "Description": _method(card)}
     if form is FigureFormat.PNG and card.examples:
-        best = facts(card.manifest, _neuron(card), card.examples[0], card.colour_map)
+        best = facts(card.manifest, card.neuron, card.examples[0], card.colour_map)
         about = {"Title": title, **best, "Label": card.part.label}
     return file_bytes(lambda: draw_card(card), form, about)
 
@@ -293,10 +294,6 @@ def _texts(card: Card) -> list[_Lines]:
 def _method(card: Card) -> str:
     scan = ScanPart.model_validate(card.manifest)
     return f"{method_line(scan, ThresholdsInfo.of(card.thresholds))} Scan {scan.scan_id[:16]}."
-
-
-def _neuron(card: Card) -> Neuron:
-    return Neuron(card.part.layer, card.part.index)
 
 
 def _number(value: float | None, how: str = ".2f") -> str:

@@ -38,7 +38,7 @@ def neuron_card(page: ShownNeuron, colour_map: ColourMap, form: FigureFormat) ->
     if not page.samples:
         raise PictureError(f"{page.neuron}: it has no top samples.", "Choose another neuron.")
     part = collect(page.store, page.entry, page.thresholds, 0)
-    card = Card(page.store.manifest, part, page.samples[:SAMPLES], page.thresholds, colour_map)
+    card = Card(page.store.manifest, page.neuron, part, page.samples[:SAMPLES], page.thresholds, colour_map)
     return card_bytes(card, form)
 
 

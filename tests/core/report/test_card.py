@@ -28,7 +28,7 @@ def card(scan: Path) -> Card:
     with open_notebook(store) as notebook:
         triage(notebook, "trains $x_1$ \x1b[31m")
         part = collect(store, notebook.entry(NEURON), AT, 0)
-    return Card(store.manifest, part, tuple(store.example(NEURON, rank, AT) for rank in range(6)), AT)
+    return Card(store.manifest, NEURON, part, tuple(store.example(NEURON, rank, AT) for rank in range(6)), AT)
 
 
 def silent(card: Card) -> Card:
