@@ -148,6 +148,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
         result["sample"] = {
             **_sample_json(picked),
             "layout": _layout_json(picked),
+            "small_maps": picked.small,
             "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
