@@ -309,6 +309,6 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
         found.append(FAR)
     layers = {neuron.layer for neuron in job.neurons}
     sizes = {layer: sum(neuron.layer == layer for neuron in job.neurons) for layer in layers}
-    if any(size > LARGE * job.store.neurons for size in sizes.values()) and len(job.neurons) > 1:
+    if any(size > LARGE * job.store.numbering.units for size in sizes.values()) and len(job.neurons) > 1:
         found.append("the set has more than a tenth of a layer: neurons that match it run short")
     return found

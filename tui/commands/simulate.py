@@ -93,7 +93,7 @@ def wanted_explanation(
         other = Neuron.parse(said)
     except UsageError:
         return own_explanation(said, store, now())
-    found = pick_explanation(store, notebook, other.check_within(store.layers, store.neurons))
+    found = pick_explanation(store, notebook, store.numbering.checked(other))
     if found is None:
         raise UsageError(f"{other} has no explanation and no concept words.", "Name another neuron, or write words.")
     return borrowed(found, other)
