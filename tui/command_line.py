@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.tui.command_values import (
     Check,
@@ -29,6 +29,7 @@ from vlmscope.tui.command_values import (
 from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, nearest, read_filter
 from vlmscope.tui.views.state import Ablating, Order, SetKind, State
 
+DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -195,9 +196,11 @@ def _effects(words: list[str], _state: State, usage: str) -> Command:
 
 
 def _contrast(words: list[str], _state: State, usage: str) -> Command:
-    if len(words) not in (1, 2):
-        raise UsageError(f"{len(words)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
-    return CompareGroups(words[0], words[1] if len(words) == 2 else "rest")
+    drop_shared = words[-1:] == [DROP_SHARED]
+    groups = words[:-1] if drop_shared else words
+    if len(groups) not in (1, 2):
+        raise UsageError(f"{len(groups)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
+    return CompareGroups(groups[0], groups[1] if len(groups) == 2 else "rest", drop_shared)
 
 
 def _do(action: str) -> Reader:
@@ -227,7 +230,7 @@ VERBS: dict[str, Verb] = {
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
         Verb("check [WORD]", "check a word's change against matched neurons", _check),
         Verb("effects WORD", "list the neurons that the word rests on", _effects),
-        Verb("contrast GROUP [GROUP]", "neurons that two groups of samples tell apart: word:zebra, rest", _contrast),
+        Verb("contrast GROUP [GROUP]", "neurons that two groups tell apart: word:zebra, field:a=b, rest", _contrast),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),
@@ -241,21 +244,23 @@ VERBS: dict[str, Verb] = {
 _BY_LOWER = {name.lower(): name for name in VERBS} | {"q": "quit", "firm": "high-confidence"}
 
 
-def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
+def read_command(text: str, state: State, numbering: Numbering) -> Command:
     """What was typed after ``:``.
 
     Args:
         state: the screen's, for commands that change a part of it.
-        layers, neurons: the model's size.
+        numbering: of the scan's neurons.
 
     Raises:
         UsageError: if it is not a command, or its values are wrong; the hint lists the commands.
     """
     try:
-        return GoTo(Neuron.parse(text).check_within(layers, neurons))
-    except UsageError as error:
-        if text.strip()[:1].isdigit() or "outside" in error.message:
+        named = Neuron.parse(text)
+    except UsageError:
+        if text.strip()[:1].isdigit():
             raise
+    else:
+        return GoTo(numbering.checked(named))
     begin, _, rest = text.strip().partition(" ")
     verb = VERBS.get(_BY_LOWER.get(begin.lower(), ""))
     if verb is not None and verb.line:
@@ -272,20 +277,24 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
     return VERBS[name].read(words[1:], state, VERBS[name].usage)
 
 
-def read_search(text: str, layer: int, layers: int, neurons: int) -> Neuron | Filter:
+_INDEX = re.compile(r"[0-9]{1,9}[+-]?")  #: of the layer on the page, perhaps a pole of it
+
+
+def read_search(text: str, layer: int, numbering: Numbering) -> Neuron | Filter:
     """What was typed after ``/``: an address, an index of this layer, or else which neurons are meant.
 
     Raises:
-        UsageError: if an address is outside the model, nothing was typed, or a term cannot be read.
+        UsageError: if an address is outside the model or lacks its pole, nothing was typed, or a term cannot be read.
     """
     stripped = text.strip()
-    if stripped.isdecimal() and stripped.isascii() and len(stripped) < 10:
-        return Neuron(layer, int(stripped)).check_within(layers, neurons)
+    if _INDEX.fullmatch(stripped):
+        return numbering.parse(f"{layer}.{stripped}")
     try:
-        return Neuron.parse(stripped).check_within(layers, neurons)
-    except UsageError as error:
-        if "outside" in error.message:
-            raise
+        named = Neuron.parse(stripped)
+    except UsageError:
+        pass
+    else:
+        return numbering.checked(named)
     if not stripped:
         raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (visual).")
     return read_filter(stripped)

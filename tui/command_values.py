@@ -95,10 +95,15 @@ class ShowEffects:
 
 @dataclass(frozen=True)
 class CompareGroups:
-    """List the neurons that two groups of samples activate most differently; as typed."""
+    """List the neurons that two groups of samples activate most differently; as typed.
+
+    Attributes:
+        drop_shared: whether samples of both groups are left out.
+    """
 
     a: str
     b: str
+    drop_shared: bool = False
 
 
 Intervening = SetAblating | Check | ShowEffects

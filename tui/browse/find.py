@@ -199,7 +199,7 @@ class FindControl:
         if prompt == "filter":
             asked: Neuron | Filter = read_filter(text)
         else:
-            asked = read_search(text, now.neuron.layer, session.store.layers, session.store.neurons)
+            asked = read_search(text, now.neuron.layer, session.store.numbering)
         if isinstance(asked, Neuron):
             return asked
         if prompt == "filter":

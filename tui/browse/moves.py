@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.views.pointer import at_peak
 from vlmscope.tui.views.scene import Changed
@@ -24,7 +23,7 @@ def to_layer(session: Session, layer: int) -> Moved:
         return Changed.NOTHING, ""
     if not session.state.filter.whole:
         near = abs(layer - session.state.neuron.layer) == 1
-        return session.go(Neuron(layer, session.state.neuron.index), step=near), ""
+        return session.go(replace(session.state.neuron, layer=layer), step=near), ""
     inside = np.flatnonzero(session.scene.selection.rows // session.store.neurons == layer)
     if not len(inside):
         return Changed.NOTHING, f"No neuron of layer {layer} is in this list."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vlmscope.core.base.errors import StoreError, UsageError, VlmscopeError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
@@ -37,13 +37,13 @@ class PlaceControl:
         place = await self.notebook.read(lambda notebook: notebook.resume(), None)
         if place is None:
             return
-        history, left = read_places(place.places, session.store.layers, session.store.neurons)
+        history, left = read_places(place.places, session.store.numbering)
         if session.history == History():
             session.history = history
         if session.started_at is not None or session.state.neuron != Neuron(0, 0) or session.state.filter != Filter():
             return
         neuron, filter_ = place.neuron, filter_from(place.filter)
-        if neuron.layer < session.store.layers and neuron.index < session.store.neurons:
+        if session.store.numbering.has(neuron):
             order = Order(place.order) if place.order in list(Order) else Order.INDEX
             self._kept = place
             state = replace(session.state, neuron=neuron, rank=0, filter=filter_, order=order, left=left)
@@ -113,17 +113,14 @@ def written_places(history: History, left: Listed | None) -> str:
     return json.dumps({"back": places(history.back), "ahead": places(history.ahead), "left": listed(left)})
 
 
-def read_places(text: str, layers: int, neurons: int) -> tuple[History, Listed | None]:
-    """What ``written_places`` has written, for a model of this size; nothing where it cannot be read."""
+def read_places(text: str, numbering: Numbering) -> tuple[History, Listed | None]:
+    """What ``written_places`` has written, for a scan of these neurons; nothing where it cannot be read."""
 
     def listed(words: list[str]) -> Listed | None:
         return Listed(read_filter(words[0]), Order(words[1])) if words else None
 
     def places(many: list[list[str]]) -> tuple[Place, ...]:
-        return tuple(
-            Place(Neuron.parse(one[0]).check_within(layers, neurons), listed(one[1:3]) or Listed(), listed(one[3:]))
-            for one in many
-        )
+        return tuple(Place(numbering.parse(one[0]), listed(one[1:3]) or Listed(), listed(one[3:])) for one in many)
 
     try:
         found: Any = json.loads(text)

@@ -19,6 +19,7 @@ from vlmscope.core.analysis.published import published
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.values import MarkBit
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
@@ -118,7 +119,7 @@ class Session:
         labels = store.stored_labels()
         self.wanted = labels.thresholds  #: asked for last; their labels may still be computed
         state = State(
-            neuron=start or Neuron(0, 0),
+            neuron=start or store.numbering.at(0, 0),
             thresholds=labels.thresholds,
             colour_map=colour_map,
             pane=Pane.LIST if start is None else Pane.PAGE,
@@ -180,6 +181,8 @@ class Session:
             self.history = self.history.leave(place_of(old))
         if old.neuron != state.neuron:
             state = replace(state, score=0, check=0)  # another neuron's are shown from the first one on
+            if self._lacks_page(state):
+                state = replace(state, mode=Mode.PICTURES)
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
             selection, cursor = self.select(state) if found is None else found, None
@@ -200,6 +203,15 @@ class Session:
         changed = self.change(**changes)
         return changed | self.refresh_ablation() if Mode.ABLATION in (old.mode, state.mode) else changed
 
+    def _lacks_page(self, state: State) -> bool:
+        """Whether the state's page has nothing of its neuron: a step leaves it then, for the pictures."""
+        noted, neuron = self.scene.noted, state.neuron
+        if not self.notebook_read or any(at == neuron for _, at in self.scene.doing):
+            return False
+        if state.mode is Mode.SCORE:
+            return not noted.bits_of(neuron) & MarkBit.SCORED
+        return state.mode is Mode.CHECK and not state.set_check and neuron not in noted.checked
+
     def change_state(self, **changes: Any) -> Changed:
         """``set_state`` with the state as it is but for ``changes``."""
         return self.set_state(replace(self.state, **changes))
@@ -214,8 +226,7 @@ class Session:
         if not len(selection.rows):
             return Changed.NOTHING
         position = min(max(position, 0), len(selection.rows) - 1)
-        layer, index = divmod(int(selection.rows[position]), selection.neurons)
-        return self.set_state(replace(self.state, neuron=Neuron(layer, index), rank=0), position, step=step)
+        return self.set_state(replace(self.state, neuron=selection.at(position), rank=0), position, step=step)
 
     def step(self, by: int) -> Changed:
         """Go ``by`` rows further, from the row nearest to the page's neuron if the list does not hold it."""
@@ -375,7 +386,7 @@ class Session:
         model = self.store.manifest.model
         if self._kept_promoted is None:
             self._kept_promoted = kept_promoted(model, PROMOTED)
-        found = load_promoted(model, neuron, PROMOTED) if neuron in self._kept_promoted else None
+        found = load_promoted(model, neuron, PROMOTED) if neuron.whole in self._kept_promoted else None
         if found is not None:
             self.promoted[neuron] = found
 

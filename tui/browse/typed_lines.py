@@ -120,7 +120,7 @@ class TypedLines:
             case _:
                 line = f"image {text}" if prompt == "picture" else text
                 state = replace(session.state, thresholds=session.wanted)
-                await self._run(read_command(line, state, session.store.layers, session.store.neurons))
+                await self._run(read_command(line, state, session.store.numbering))
 
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
@@ -147,8 +147,8 @@ class TypedLines:
                 controllers.score.score_own_words(text)
             case values.ShowShares(scans):
                 await screen.show_shares(scans)
-            case values.CompareGroups(a, b):
-                await screen.ask(controllers.point.contrast(a, b))
+            case values.CompareGroups(a, b, drop_shared):
+                await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
             case values.Do(action):
@@ -160,6 +160,6 @@ class TypedLines:
             case values.SetAblating(ablating):
                 screen.show(controllers.ablate.set(ablating))
             case values.Check(word):
-                controllers.check.begin(word)
+                screen.show(controllers.check.begin(word))
             case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))

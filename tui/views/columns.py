@@ -155,7 +155,14 @@ class Columns:
 
     @cached_property
     def strength(self) -> NDArray[np.float32]:
-        """Strength of the leading concept; 0 without one."""
+        """``vlmscope.core.analysis.clearness.concept_strength``."""
+        from vlmscope.core.analysis.clearness import concept_strength
+
+        return concept_strength(self.store, self.labels).ravel()
+
+    @cached_property
+    def z_score(self) -> NDArray[np.float32]:
+        """The z-score of the leading concept, as the page shows it; 0 without one."""
         if self.concepts is None:
             return np.zeros(self.labels.label.size, dtype=np.float32)
         return self.concepts.strength[..., 0].astype(np.float32).ravel()
@@ -222,7 +229,7 @@ def value(columns: Columns, noted: Noted, which: Value) -> NDArray[Any]:
     makers: dict[Value, Callable[[], NDArray[Any]]] = {
         Value.MAXIMUM: columns.store.maximum.ravel,
         Value.PURITY: lambda: columns.purity,
-        Value.STRENGTH: lambda: columns.strength,
+        Value.STRENGTH: lambda: columns.z_score,
         Value.SCORE: lambda: noted.score,
         Value.MARGIN: lambda: columns.margin,
         Value.CLEARNESS: lambda: columns.clearness,
@@ -234,6 +241,8 @@ def compute(columns: Columns, filter_: Filter, order: Order) -> None:
     """Have the columns that a filter or an order reads computed: for a thread."""
     if order is Order.CLEAREST or any(one.value is Value.CLEARNESS for one in filter_.ranges):
         _ = columns.clearness
+    if order is Order.CONCEPT:
+        _ = columns.strength
     if order is Order.FRAGILE or filter_.fragile:
         _ = columns.fragile
     if order is Order.PREFERENCE or filter_.preference is not None:

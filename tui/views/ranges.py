@@ -18,7 +18,7 @@ class Value(StrEnum):
 
     MAXIMUM = "max"
     PURITY = "purity"  #: share of the first top samples that have the leading concept
-    STRENGTH = "strength"  #: of the leading concept
+    STRENGTH = "strength"  #: of the leading concept, as the page shows it
     SCORE = "score"  #: of its explanation
     MARGIN = "margin"  #: of the leading fraction
     CLEARNESS = "clearness"

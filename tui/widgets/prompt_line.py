@@ -95,6 +95,7 @@ class PromptLine(Horizontal):
         box.value = value
         box.cursor_position = len(value)
         self.display = True
+        self.screen.add_class("-typing")
         self.screen.set_focus(box)
 
     def show_count(self, text: str) -> None:
@@ -121,6 +122,7 @@ class PromptLine(Horizontal):
     def close(self) -> None:
         """Hide the line."""
         self.display = False
+        self.screen.remove_class("-typing")
         self.screen.set_focus(None)
 
     def recall(self, by: int) -> None:

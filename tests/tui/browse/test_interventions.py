@@ -10,7 +10,7 @@ from tests.support.screen_app import Driver, FakeModel, running
 from tests.support.worded import concepts_of
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
@@ -210,7 +210,7 @@ async def test_a_scan_without_pictures_says_so_without_loading_a_model(scan: Pat
 )
 def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
     state = State(Neuron(0, 0), Thresholds())
-    assert read_command(f"ablate {line}", state, 4, 32) == SetAblating(expected)
+    assert read_command(f"ablate {line}", state, Numbering(4, 32)) == SetAblating(expected)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
 )
 def test_lines_that_are_not_ablations(line: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), 4, 32)
+        read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), Numbering(4, 32))
     assert "clamp5" in caught.value.hint
 
 
@@ -241,8 +241,9 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         assert len(entry.checks) == 1, "a neuron with a check is not checked again"
         await on.press("j")
         await on.settled()
-        assert "no causal check yet: C compares it" in on.page
+        assert "vote " in on.page, "a neuron without a check has no such page to step to"
         await on.press("C")
+        assert "no causal check yet: C compares it" in on.page
         await on.until(lambda: "L0/N3 has no leading concept" in on.notes)
         await on.press("k")
         await on.settled()

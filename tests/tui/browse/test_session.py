@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.growing import Growing
 from tests.support.worded import concepts_of
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
@@ -211,7 +211,7 @@ def test_sorting(session: Session, order: Order) -> None:
 
 def found_by(session: Session, text: str) -> Selection:
     """The neurons of this layer that a search means."""
-    asked = read_search(text, session.state.neuron.layer, session.store.layers, session.store.neurons)
+    asked = read_search(text, session.state.neuron.layer, session.store.numbering)
     assert isinstance(asked, Filter)
     order = Order.MATCH if asked.words else Order.INDEX
     return session.select(replace(session.state, filter=asked.among(session.state.filter), order=order))
@@ -229,8 +229,8 @@ def test_a_label_search_steps_through_its_matches(session: Session) -> None:
 
 @pytest.mark.parametrize("text", ["L2/N5", "2.5", "2:5", "2 5"])
 def test_an_address_in_any_spelling_is_found(text: str) -> None:
-    assert read_search(text, 1, 4, 32) == Neuron(2, 5)
-    assert read_search("30", 1, 4, 32) == Neuron(1, 30)
+    assert read_search(text, 1, Numbering(4, 32)) == Neuron(2, 5)
+    assert read_search("30", 1, Numbering(4, 32)) == Neuron(1, 30)
 
 
 def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Path) -> None:
@@ -304,9 +304,9 @@ def test_places_are_gone_back_and_forward_to(session: Session) -> None:
         history = history.leave(Place(Neuron(layer, 0), Listed(Filter(words="a b", layers=(1, 2)), Order.MATCH)))
     assert len(history.back) == PLACES
     kept = written_places(history, Listed(Filter(label=Label.TEXT)))
-    assert read_places(kept, 300, 1) == (history, Listed(Filter(label=Label.TEXT)))
-    assert read_places(kept, 299, 1) == (History(), None), "of another model"
-    assert read_places("[]", 4, 32) == (History(), None)
+    assert read_places(kept, Numbering(300, 1)) == (history, Listed(Filter(label=Label.TEXT)))
+    assert read_places(kept, Numbering(299, 1)) == (History(), None), "of another model"
+    assert read_places("[]", Numbering(4, 32)) == (History(), None)
 
 
 # -- labels and checkpoints --------------------------------------------------------------------------------------------
@@ -557,7 +557,7 @@ def test_work_on_a_neuron_shows_in_footer_and_words(session: Session) -> None:
 
 
 def test_a_command_is_read_against_the_state(session: Session) -> None:
-    command = read_command("label visual", session.state, 4, 32)
+    command = read_command("label visual", session.state, Numbering(4, 32))
     assert dataclasses.asdict(command)["filter"]["label"] is Label.VISUAL
 
 
