@@ -25,7 +25,7 @@ from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.layouts import check_layout, largest_map
+from vlmscope.core.store.layouts import check_layout, largest_map, sized
 from vlmscope.core.store.manifest import (
     LAYOUTS,
     MANIFEST,
@@ -80,8 +80,7 @@ def scan(
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
-        largest = largest_map(_layouts_of_sizes(vlm, data, mine, prompt, progress, stopped), options.map_cells)
-        planned = header.model_copy(update={"visual_tokens_max": largest})
+        planned = sized(header, _layouts_of_sizes(vlm, data, mine, prompt, progress, stopped))
         check_space(out, planned)
         announce(planned)
     elif check_resumable(out, saved, settings_of(header)):
@@ -161,6 +160,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
                 raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
+            small = None if saved is None else saved.small
+            if small is not None and largest_map([one.layout], small.cells) > small.values:
+                raise SamplesError("the shape of its picture has changed since the scan was begun")
             encoded[index], sizes[index] = one, size
         except SamplesError as error:
             unusable[index] = error.message
@@ -207,6 +209,7 @@ def _header(
         text_tokens_max=DESCRIPTION_TOKENS,
         fields=data.fields,
         panel=options.panel,
+        small=options.small(0),
         visual_tokens=0,
         text_tokens=0,
         thresholds=ThresholdsInfo.of(options.thresholds),

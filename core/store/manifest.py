@@ -27,9 +27,9 @@ from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel; 5 has both poles, the listing's fields, and of a control the ``data_id`` of its scan. A manifest
-#: takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses another
-#: version by its number.
+#: 4 has the panel; 5 has both poles, the listing's fields, small maps, and of a control the ``data_id`` of its scan. A
+#: manifest takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses
+#: another version by its number.
 SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
@@ -177,6 +177,15 @@ class ShardInfo(Frozen):
         return sample % self.of == self.number - 1
 
 
+class SmallMaps(Frozen):
+    """Maps of more top samples than those whose maps are kept whole: pooled, and in 4 bits (core/method/packed.py)."""
+
+    samples: Maps  #: the best so many, those with whole maps too; 0 where none were asked for
+    cells: Annotated[int, Field(gt=0, le=255)]  #: rows and columns that they are pooled to, at most
+    values: int = Field(ge=0, le=VISUAL_TOKENS)  #: of the largest of them over visual tokens
+    words: int = Field(ge=0, le=TOKENS)  #: of a description, from its beginning, that they cover at most
+
+
 class Progress(Frozen):
     """The progress of a scan that is not whole: one in progress, an interrupted one, or a shard.
 
@@ -218,6 +227,7 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    small: SmallMaps | None = None  #: None in scans of earlier versions
     #: Names of the fields that the samples' lines have (core/base/fields.py); None in scans of earlier versions.
     fields: FieldNames | None = None
     panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
@@ -276,6 +286,16 @@ class Manifest(Frozen):
     def panel_drawn(self) -> int:
         """P, samples drawn for the panel: all, if the scan has fewer than were asked for; 0 where there is no panel."""
         return min(self.panel or 0, self.samples)
+
+    @property
+    def small_kept(self) -> int:
+        """K, top samples whose small maps are kept."""
+        return 0 if self.small is None else self.small.samples
+
+    @property
+    def mapped(self) -> int:
+        """How many top samples have a map of either kind."""
+        return max(self.maps, self.small_kept)
 
     @property
     def panel_data_id(self) -> str:

@@ -17,7 +17,7 @@ from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.hub import would_download
 from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.settings import PANEL, QUESTION, ScanOptions
+from vlmscope.core.store.settings import PANEL, QUESTION, SMALL_MAPS, ScanOptions
 from vlmscope.core.store.shards import parse_shard
 from vlmscope.tui.commands.scan_options import (
     ControlOptions,
@@ -73,6 +73,7 @@ def scan(
         poles=reading.poles or Poles.ONE,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
+        small_maps=SMALL_MAPS if reading.small_maps is None else reading.small_maps,
         map_cells=reading.map_cells,
         panel=PANEL if reading.panel is None else reading.panel,
         batch=reading.batch,
@@ -125,6 +126,7 @@ def scan(
             poles=scanned.poles,
             top_n=scanned.top_n,
             maps=reading.maps or 0,
+            small_maps=reading.small_maps or 0,
             panel=scanned.panel if reading.panel is None and scanned.panel is not None else options.panel,
             thresholds=thresholds.of(store),
             question=scanned.question,

@@ -8,7 +8,7 @@ import typer
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.base.options import read_options, written_options
-from vlmscope.core.store.settings import PANEL, QUESTION, SAVE_SECONDS
+from vlmscope.core.store.settings import PANEL, QUESTION, SAVE_SECONDS, SMALL_MAPS
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
@@ -146,6 +146,16 @@ class ReadingOptions:
     ] = None
     maps: Annotated[
         int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
+    ] = None
+    small_maps: Annotated[
+        int | None,
+        typer.Option(
+            "--small-maps",
+            min=0,
+            max=255,
+            metavar="N",
+            help=f"Of how many the maps are kept small, for the contact sheet; default: {SMALL_MAPS}.",
+        ),
     ] = None
     map_cells: Annotated[
         int | None,

@@ -213,6 +213,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--images": job.data.identity,
         "--top-n": options.top_n,
         "--maps": options.maps_kept,
+        "--small-maps": options.small(0).samples,
         "--map-cells": options.map_cells,
         "--panel": options.panel,
         "--image-option": ", ".join(job.model.images_given) or None,
