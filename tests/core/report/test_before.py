@@ -138,7 +138,7 @@ def _without_added(text: bytes) -> bytes:
     """A JSON report without the fields that came later, in which there is nothing."""
     report = json.loads(text)
     assert report.pop("sets") == []
-    for name in ("checks", "reviews"):
+    for name in ("checks", "reviews", "own_scores"):
         assert [neuron.pop(name) for neuron in report["neurons"]] == [[]] * len(NEURONS)
     return (json.dumps(report, indent=1) + "\n").encode()
 
