@@ -71,7 +71,7 @@ class BrowseScreen(DelegatedActions):
         self._up = up
         self.config = config
         self.pace = pace
-        ids = ("explain", "writes", "choose", "score", "check")
+        ids = ("explain", "writes", "choose", "score", "check", "exact_map")
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
         self.session = Session(store, start, name, colour_map, asks)
@@ -167,6 +167,7 @@ class BrowseScreen(DelegatedActions):
         if ablates or self._ablates:  # what a page that was left still asks for is stopped
             self.controllers.ablate.want()
         self._ablates = ablates
+        self.controllers.sheet.want()
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -181,8 +182,9 @@ class BrowseScreen(DelegatedActions):
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
             picture, points = scene.picture, self.session.state.mode is Mode.POINT
-            if picture is not None and (picture.visual is None or points):
+            if picture is not None and (picture.visual is None or picture.small or points):
                 controllers.model.want_map()
+            controllers.sheet.want()
             if scene.entry is None:
                 controllers.read_entry()
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
@@ -198,7 +200,7 @@ class BrowseScreen(DelegatedActions):
                     self.query_one(widget).present(scene, palette)
         if Changed.KEYS in changed:
             self.set_class(scene.state.pane is Pane.PAGE, "-page")
-            self.set_class(scene.state.mode is Mode.ZOOM, "-zoom")
+            self.set_class(scene.state.mode in (Mode.ZOOM, Mode.SHEET), "-zoom")
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
 
     def on_resize(self) -> None:
@@ -245,6 +247,8 @@ class BrowseScreen(DelegatedActions):
     def action_step(self, by: int) -> None:
         if self._points:
             self._move_pointer(by, 0)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by * self.query_one(Page).sheet_columns))
         else:
             self.show(self.session.step(by))
 
@@ -260,6 +264,8 @@ class BrowseScreen(DelegatedActions):
     def action_sample(self, by: int) -> None:
         if self._points:
             self._move_pointer(0, by)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by))
         else:
             self._moved(moves.to_sample(self.session, by))
 
@@ -296,8 +302,13 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_cover(self.session))
 
     def action_mode(self, name: str) -> None:
-        after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
+        state = self.session.state
+        wanted = Mode(name)
+        if wanted is Mode.SHEET and state.own is not None:
+            wanted = Mode.ZOOM  # the user's picture is one
+        after = Mode.PICTURES if state.mode is wanted else wanted
+        from_sheet = after is Mode.ZOOM and state.mode is Mode.SHEET
+        self.show(self.session.change_state(mode=after, from_sheet=from_sheet, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self.show_shares(())
@@ -315,6 +326,8 @@ class BrowseScreen(DelegatedActions):
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
             self.show(moves.to_check(self.session, by))
+        elif self._in_sheet:
+            self.show(self.session.step(by))
         else:
             self.query_one(Page).scroll_words(by)
 
@@ -328,6 +341,8 @@ class BrowseScreen(DelegatedActions):
     async def action_page(self) -> None:
         if self._points:
             await self.ask(self.controllers.point.here())
+        elif self._in_sheet:
+            self.action_mode("zoom")
         else:
             self.show(self.session.change_state(pane=Pane.PAGE))
 
@@ -343,6 +358,8 @@ class BrowseScreen(DelegatedActions):
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
         elif state.own is not None and not state.mode.asks:
             self.show(self.controllers.model.leave_image())
+        elif state.mode is Mode.ZOOM and state.from_sheet:
+            self.show(self.session.change_state(mode=Mode.SHEET, from_sheet=False))
         elif state.mode is not Mode.PICTURES:
             self.show(self.session.change_state(mode=Mode.PICTURES))
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
@@ -360,6 +377,10 @@ class BrowseScreen(DelegatedActions):
     @property
     def _points(self) -> bool:
         return self.session.state.mode is Mode.POINT
+
+    @property
+    def _in_sheet(self) -> bool:
+        return self.session.state.mode is Mode.SHEET
 
     def _move_pointer(self, down: int, right: int) -> None:
         if down and self.session.state.pointer.on_words:

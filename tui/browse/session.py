@@ -67,6 +67,7 @@ class AskKeys:
     choose: str = "c"
     score: str = "s"
     check: str = "C"
+    exact_map: str = "X"
 
 
 def _across(store: ScanStore, neuron: Neuron) -> int:
@@ -129,6 +130,7 @@ class Session:
             listed=len(selection.rows) > 0,
             noted=noted,
             published=self.published.keys(),
+            map_key=keys.exact_map,
         )
         self.take_store(store)
 
