@@ -87,7 +87,7 @@ class ModelControl:
             return True
         if self.session.state.mode is Mode.POINT and phase in (Phase.READY, Phase.BUSY):
             return True
-        return picture.visual is None and phase not in (Phase.OFF, Phase.FAILED)
+        return picture.visual is None and phase is not Phase.OFF
 
     async def _ask_when_rested(self, key: MapKey) -> None:
         await asyncio.sleep(self.ask_after_s)

@@ -167,7 +167,8 @@ class BrowseScreen(DelegatedActions):
         if ablates or self._ablates:  # what a page that was left still asks for is stopped
             self.controllers.ablate.want()
         self._ablates = ablates
-        self.controllers.sheet.want()
+        if self._in_sheet:
+            self.controllers.sheet.want()
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -184,7 +185,6 @@ class BrowseScreen(DelegatedActions):
             picture, points = scene.picture, self.session.state.mode is Mode.POINT
             if picture is not None and (picture.visual is None or picture.small or points):
                 controllers.model.want_map()
-            controllers.sheet.want()
             if scene.entry is None:
                 controllers.read_entry()
             if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
