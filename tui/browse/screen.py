@@ -28,7 +28,7 @@ from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
-from vlmscope.tui.messages import Ask, LayerChosen, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -272,8 +272,11 @@ class BrowseScreen(DelegatedActions):
     def action_next_untriaged(self) -> None:
         self._moved(moves.to_untriaged(self.session))
 
-    def action_match(self, by: int) -> None:
-        self.show(self.controllers.find.next_match(by))
+    async def action_match(self, by: int) -> None:
+        await self.controllers.find.next_match(by)
+
+    async def action_places(self, by: int) -> None:
+        await self.controllers.find.go_back(by)
 
     def _moved(self, moved: moves.Moved) -> None:
         changed, note = moved
@@ -351,20 +354,25 @@ class BrowseScreen(DelegatedActions):
         self.posts.notify(Notice(f"{self.session.state.neuron} is sent to the clipboard."))
 
     def action_back(self) -> None:
-        """One step back: leave the own picture, the zoom, the statistics, the page; after these, stop the work."""
+        """Close messages, and leave the innermost view: a page, the own picture, the pane; after these, stop the work.
+
+        Where a message was closed, nothing is stopped: the key may have been meant for the message alone.
+        """
+        closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
-        if state.own is not None and not state.own.described and not scene.doing:
+        if state.mode is not Mode.PICTURES:
+            opened_by = Mode.SHEET if state.mode is Mode.ZOOM and state.from_sheet else Mode.PICTURES
+            self.show(self.session.change_state(mode=opened_by, from_sheet=False))
+        elif state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
-        elif state.own is not None and not state.mode.asks:
+        elif state.own is not None:
             self.show(self.controllers.model.leave_image())
-        elif state.mode is Mode.ZOOM and state.from_sheet:
-            self.show(self.session.change_state(mode=Mode.SHEET, from_sheet=False))
-        elif state.mode is not Mode.PICTURES:
-            self.show(self.session.change_state(mode=Mode.PICTURES))
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
-        else:
+        elif state.left is not None:
+            self.controllers.tasks.run_task(self.controllers.find.leave())
+        elif not closed:
             self.controllers.stop()
 
     async def action_help(self) -> None:
@@ -402,7 +410,11 @@ class BrowseScreen(DelegatedActions):
 
     @on(LineLeft)
     def _line_left(self) -> None:
-        self.typed_lines.ended()
+        self.typed_lines.left()
+
+    @on(LineChanged)
+    def _line_changed(self, message: LineChanged) -> None:
+        self.typed_lines.changed(message.prompt, message.text)
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:

@@ -27,7 +27,8 @@ from vlmscope.core.analysis.statistics import (
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
-from vlmscope.core.report.figure import FigureFormat, figure_bytes
+from vlmscope.core.report.drawing import FigureFormat
+from vlmscope.core.report.figure import figure_bytes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text
@@ -300,7 +301,7 @@ def as_text(scans: Sequence[ScanStatistics], checked: Sequence[Sequence[CheckCou
 
 def _layers(scan: ScanStatistics) -> list[Text]:
     control = scan.control
-    about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.hook.value, f"{scan.samples} samples"]
+    about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.read_at, f"{scan.samples} samples"]
     letters = "".join(f"{which.letter:>7}" for which in Label)
     head = f"layer{letters}{'high':>7}{'frag':>7}"
     lines = [

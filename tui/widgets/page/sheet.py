@@ -168,7 +168,9 @@ def _peaks(picture: PictureView) -> Iterator[tuple[str, float | None]]:
         if picture.peak_token is not None and (picture.text_norm or 0) > 0:
             yield word_at(picture.tokens, picture.peak_token)[0], None
         return
-    order = [at for at in (-picture.words).argsort(kind="stable").tolist()[: 2 * WORDS] if picture.words[at] >= LEAST_NORM]
+    order = [
+        at for at in (-picture.words).argsort(kind="stable").tolist()[: 2 * WORDS] if picture.words[at] >= LEAST_NORM
+    ]
     pairs = [(word_at(picture.tokens, at)[0], float(picture.words[at])) for at in order]
     seen: dict[str, float] = {}
     for word, norm in pairs:
