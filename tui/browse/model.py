@@ -66,18 +66,22 @@ class ModelControl:
             self.tasks.run_task(self._ask_when_rested(picture.key))
 
     def ask_exact(self) -> None:
-        """Ask for the exact map of the page's picture, even if that has failed before."""
-        scene = self.session.scene
-        picture = scene.picture
-        if scene.stale or picture is None:
-            self.post(Notice("There is no picture yet.", None))
+        """Ask for the exact map of the page's picture once it is there, even if that has failed before."""
+        self.tasks.run_task(self._ask_exact())
+
+    async def _ask_exact(self) -> None:
+        while self.session.scene.stale:  # a key is held
+            await asyncio.sleep(self.ask_after_s)
+        picture = self.session.scene.picture
+        if picture is None:
+            self.post(Notice("There is no picture to ask for.", None))
         elif picture.exact:
             self.post(Notice("This map is exact already.", None))
         else:
             self._wanted.add(picture.key)
             if self.session.problems.pop(picture.key, None) is not None:
                 self.post(Repaint(self.session.refresh_picture()))
-            self.tasks.run_task(self._ask_if_lacking(picture.key))
+            await self._ask_if_lacking(picture.key)
 
     def _lacks(self, picture: "PictureView") -> bool:
         if picture.exact:

@@ -119,7 +119,7 @@ class Page(Lines[Scene]):
         elif mode is Mode.SHEET:
             from vlmscope.tui.widgets.page.sheet import sheet_page
 
-            lines[1] = _picture_line(view, palette, width)
+            lines[1] = _chosen_line(view, palette, width)
             lines += sheet_page(view, width, height - len(lines), palette, partial(self._small, view, palette))
         elif mode is Mode.ABLATION:
             lines.append(_picture_line(view, palette, width))
@@ -331,6 +331,17 @@ def _picture_line(view: Scene, palette: Palette, width: int) -> Strip:
     if view.picture is None or view.stale:
         return row([("…", palette.muted)], width)
     return sample_line(view.picture, view.columns.labels.valid, palette, width, view.map_key)
+
+
+def _chosen_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """``sample_line`` of the picture that is chosen on the contact sheet."""
+    sheet = view.sheet
+    picture = None
+    if sheet is not None and sheet.cells and sheet.key.neuron == view.state.neuron:
+        picture = sheet.cells[sheet.place(view.state.rank)].picture
+    if picture is None:
+        return row([("…", palette.muted)], width)
+    return sample_line(picture, view.columns.labels.valid, palette, width, view.map_key)
 
 
 def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int, map_key: str = "X") -> Strip:
