@@ -182,7 +182,7 @@ class State:
     rank: int = 0
     order: Order = Order.INDEX
     filter: Filter = Filter()
-    colour_map: ColourMap = ColourMap.FADE
+    colour_map: ColourMap | None = None  #: None: the theme's
     cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES
     pane: Pane = Pane.LIST
