@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.tui.command_values import (
     Check,
@@ -241,21 +241,23 @@ VERBS: dict[str, Verb] = {
 _BY_LOWER = {name.lower(): name for name in VERBS} | {"q": "quit", "firm": "high-confidence"}
 
 
-def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
+def read_command(text: str, state: State, numbering: Numbering) -> Command:
     """What was typed after ``:``.
 
     Args:
         state: the screen's, for commands that change a part of it.
-        layers, neurons: the model's size.
+        numbering: of the scan's neurons.
 
     Raises:
         UsageError: if it is not a command, or its values are wrong; the hint lists the commands.
     """
     try:
-        return GoTo(Neuron.parse(text).check_within(layers, neurons))
-    except UsageError as error:
-        if text.strip()[:1].isdigit() or "outside" in error.message:
+        named = Neuron.parse(text)
+    except UsageError:
+        if text.strip()[:1].isdigit():
             raise
+    else:
+        return GoTo(numbering.checked(named))
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -265,6 +267,9 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
         wrong = f"{words[0]!r} is not a command." if words else "Nothing was typed."
         raise UsageError(wrong, f"Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
     return VERBS[name].read(words[1:], state, VERBS[name].usage)
+
+
+_INDEX = re.compile(r"[0-9]{1,9}[+-]?")  #: of the layer on the page, perhaps a pole of it
 
 
 @dataclass(frozen=True)
@@ -277,20 +282,21 @@ class Search:
     word: str = ""
 
 
-def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
+def read_search(text: str, layer: int, numbering: Numbering) -> Search:
     """What was typed after ``/``: an address, an index of this layer, label words, or else words of concepts.
 
     Raises:
-        UsageError: if an address is outside the model, or nothing was typed.
+        UsageError: if an address is outside the model or lacks its pole, or nothing was typed.
     """
     stripped = text.strip()
-    if stripped.isdecimal() and stripped.isascii() and len(stripped) < 10:
-        return Search(Neuron(layer, int(stripped)).check_within(layers, neurons))
+    if _INDEX.fullmatch(stripped):
+        return Search(numbering.parse(f"{layer}.{stripped}"))
     try:
-        return Search(Neuron.parse(stripped).check_within(layers, neurons))
-    except UsageError as error:
-        if "outside" in error.message:
-            raise
+        named = Neuron.parse(stripped)
+    except UsageError:
+        pass
+    else:
+        return Search(numbering.checked(named))
     if not stripped:
         raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (visual).")
     labels: list[Label] = []

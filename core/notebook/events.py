@@ -63,7 +63,7 @@ _NEWEST = "SELECT id, layer, idx, kind, after, before FROM events WHERE undoable
 _LAST_UNDONE = "SELECT id, layer, idx, kind, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id"
 
 
-def step(db: sqlite3.Connection, *, back: bool) -> tuple[Change, bool] | None:
+def step(db: sqlite3.Connection, *, back: bool, poled: bool = False) -> tuple[Change, bool] | None:
     """Undo the newest change, or redo the last one that was undone; None if there is none.
 
     False beside the change: it cannot be made, since the neuron is not as the event left it; the event is skipped from
@@ -75,7 +75,7 @@ def step(db: sqlite3.Connection, *, back: bool) -> tuple[Change, bool] | None:
     event, layer, index, kind_name, there_json, wanted_json = row
     if kind_name not in list(Kind):
         raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
-    neuron, kind = Neuron(layer, index), Kind(kind_name)
+    neuron, kind = Neuron(layer, index, poled), Kind(kind_name)
     there, wanted = _value(kind, there_json), _value(kind, wanted_json)
     fits = _current(db, neuron, kind, event) == there
     if fits:

@@ -32,7 +32,7 @@ class PanelState:
         """Make an empty panel of so many layers of a scan."""
         samples = panel_samples(manifest)
         self._column = {sample: column for column, sample in enumerate(samples)}
-        shape = (2, layers, len(samples), manifest.model.neurons)
+        shape = (2, layers, len(samples), manifest.neurons)
         self.values = torch.full(shape, -torch.inf, dtype=torch.bfloat16, device=device)
 
     def read(self, store: ScanStore, layers: range) -> None:

@@ -6,6 +6,7 @@ stopped it, continues from its last checkpoint.
 
 import contextlib
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.layouts import check_layout, largest_map
+from vlmscope.core.store.layouts import check_layout, largest_map, sized
 from vlmscope.core.store.manifest import (
     LAYOUTS,
     MANIFEST,
@@ -49,6 +50,7 @@ def scan(
     resume: bool = False,
     stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
+    announce: Callable[[Manifest], None] = lambda _planned: None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
@@ -60,6 +62,8 @@ def scan(
         resume: continue from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
         cache: where descriptions that the model writes are kept; None for the user's own.
+        announce: called before the work of a new scan with its manifest as planned; the longest description is not
+            known yet, so that its arrays may become smaller.
 
     Raises:
         StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
@@ -76,8 +80,9 @@ def scan(
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
-        largest = largest_map(_layouts_of_sizes(vlm, data, mine, prompt, progress, stopped), options.map_cells)
-        check_space(out, header.model_copy(update={"visual_tokens_max": largest}))
+        planned = sized(header, _layouts_of_sizes(vlm, data, mine, prompt, progress, stopped))
+        check_space(out, planned)
+        announce(planned)
     elif check_resumable(out, saved, settings_of(header)):
         return saved
     run = None
@@ -155,6 +160,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
                 raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
+            small = None if saved is None else saved.small
+            if small is not None and largest_map([one.layout], small.cells) > small.values:
+                raise SamplesError("the shape of its picture has changed since the scan was begun")
             encoded[index], sizes[index] = one, size
         except SamplesError as error:
             unusable[index] = error.message
@@ -179,10 +187,11 @@ def _header(
     batch = options.batch or (BATCH if saved is None else saved.batch)
     created = now()
     return Manifest(
-        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity),
+        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity, options.poles),
         created=created,
         model=info,
         hook=options.hook,
+        poles=options.poles,
         question=options.question,
         prompt=prompt,
         data=data.name,
@@ -200,6 +209,7 @@ def _header(
         text_tokens_max=DESCRIPTION_TOKENS,
         fields=data.fields,
         panel=options.panel,
+        small=options.small(0),
         visual_tokens=0,
         text_tokens=0,
         thresholds=ThresholdsInfo.of(options.thresholds),

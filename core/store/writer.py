@@ -47,8 +47,8 @@ def check_space(out: Path, manifest: Manifest) -> None:
         out,
         2 * arrays_bytes(manifest) + samples * SAMPLE_BYTES,
         " while the scan runs",
-        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --map-cells, --top-n, "
-        "--panel.",
+        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --small-maps, "
+        "--map-cells, --top-n, --panel.",
     )
 
 

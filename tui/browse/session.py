@@ -110,7 +110,7 @@ class Session:
         labels = store.stored_labels()
         self.wanted = labels.thresholds  #: asked for last; their labels may still be computed
         state = State(
-            neuron=start or Neuron(0, 0),
+            neuron=start or store.numbering.at(0, 0),
             thresholds=labels.thresholds,
             colour_map=colour_map,
             pane=Pane.LIST if start is None else Pane.PAGE,
@@ -200,8 +200,7 @@ class Session:
         if not len(selection.rows):
             return Changed.NOTHING
         position = min(max(position, 0), len(selection.rows) - 1)
-        layer, index = divmod(int(selection.rows[position]), selection.neurons)
-        return self.set_state(replace(self.state, neuron=Neuron(layer, index), rank=0), position)
+        return self.set_state(replace(self.state, neuron=selection.at(position), rank=0), position)
 
     def step(self, by: int) -> Changed:
         """Go ``by`` rows further, from the row nearest to the page's neuron if the list does not hold it."""
@@ -313,7 +312,7 @@ class Session:
         model = self.store.manifest.model
         if self._kept_promoted is None:
             self._kept_promoted = kept_promoted(model, PROMOTED)
-        found = load_promoted(model, neuron, PROMOTED) if neuron in self._kept_promoted else None
+        found = load_promoted(model, neuron, PROMOTED) if neuron.whole in self._kept_promoted else None
         if found is not None:
             self.promoted[neuron] = found
 

@@ -100,7 +100,7 @@ class TypedLines:
             case _:
                 line = f"image {text}" if prompt == "picture" else text
                 state = replace(session.state, thresholds=session.wanted)
-                await self._run(read_command(line, state, session.store.layers, session.store.neurons))
+                await self._run(read_command(line, state, session.store.numbering))
 
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers

@@ -64,7 +64,7 @@ def show(
     """Show one neuron: its label, its top samples, where it activates."""
     neuron = Neuron.parse(address)
     store = opened(scan)
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     if across and not json:
         store.panel_for("--range")
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
@@ -96,7 +96,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
     result: dict[str, object] = {
         "neuron": str(page.neuron),
         "layer": page.neuron.layer,
-        "index": page.neuron.index,
+        "index": page.neuron.unit,
         "label": page.label.word,
         "high_confidence": page.high_confidence,
         "p": page.fractions,
@@ -125,6 +125,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
         result["sample"] = {
             **_sample_json(picked),
             "layout": _layout_json(picked),
+            "small_maps": picked.small,
             "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
