@@ -52,18 +52,10 @@ class Palette:
     shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
     falls: tuple[Style, ...] = ()  #: of a word that becomes less likely, in the same steps
     rises: tuple[Style, ...] = ()  #: of a word that becomes more likely
-    bars: tuple[Style, ...] = ()  #: of labels in bars, by ``Label``; empty: as in text
+    bars: tuple[Style, ...] = ()  #: of labels in bars, by ``Label``
+    colour_map: ColourMap = ColourMap.FADE  #: of heatmaps, where the user has not chosen
     blocks: Blocks = Blocks.HALF  #: what pictures are drawn with
     few_colours: bool = False  #: whether the terminal has 256 colours, not 16 million
-
-    @property
-    def colour_map(self) -> ColourMap:
-        """How heatmaps are drawn where the user has not chosen: on a dark screen white would look like light."""
-        return ColourMap.DIM if self.dark else ColourMap.FADE
-
-    def bar(self, label: int) -> Style:
-        """The style of a label's part of a bar."""
-        return (self.bars or self.labels)[label]
 
 
 @lru_cache(maxsize=4096)
@@ -153,6 +145,7 @@ def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # no
             background=(0, 0, 0),
             foreground=(255, 255, 255),
             labels=(bold, bold, bold, Style(dim=True)),
+            bars=(bold, bold, bold, Style(dim=True)),
             base=plain,
             text=plain,
             strong=bold,
@@ -184,7 +177,8 @@ def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # no
         shades=_tones(background, GREEN, _LIGHT_GREEN, drawing, dark=dark),
         falls=_tones(background, _FALL, mix(_FALL, (255, 255, 255), 0.4), drawing, dark=dark),
         rises=_tones(background, _RISE, mix(_RISE, (255, 255, 255), 0.4), drawing, dark=dark),
-        bars=() if dark else tuple(map(style, _LIGHT_BARS)),
+        bars=labels if dark else tuple(map(style, _LIGHT_BARS)),
+        colour_map=ColourMap.DIM if dark else ColourMap.FADE,  # on a dark screen white would look like light
         blocks=drawing.blocks,
         few_colours=drawing.few_colours,
     )

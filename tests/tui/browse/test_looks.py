@@ -188,13 +188,13 @@ async def test_the_labels_of_bars_differ_in_light_themes(scan: Path, theme: str)
         on.app.theme = theme
         await on.pilot.pause()
         palette = on.browse.palette
-        bars = [_rgb(palette.bar(label)) for label in Label if label is not Label.UNKNOWN]
+        bars = [_rgb(palette.bars[label]) for label in Label if label is not Label.UNKNOWN]
         for one, other in combinations(bars, 2):
             assert contrast(one, other) > 1.6, "readable in grey"
         assert all(contrast(bar, palette.background) > 2 for bar in bars)
         lines = on.browse.query_one(LayerStrip).lines
         drawn = {segment.style.color for strip in lines for segment in strip if segment.style is not None}
-        assert drawn & {palette.bar(label).color for label in Label}
+        assert drawn & {palette.bars[label].color for label in Label}
 
 
 @pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "nord", "gruvbox"])
