@@ -136,6 +136,7 @@ def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
 def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # noqa: B008 (frozen)
     """The palette of the app's theme, for what the terminal can draw."""
     dark = app.current_theme.dark
+    colour_map = ColourMap.DIM if dark else ColourMap.FADE  # on a dark screen white would look like light
     if app.no_color:
         plain = Style()
         bold = Style(bold=True)
@@ -153,6 +154,7 @@ def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # no
             accent=bold,
             cursor=Style(reverse=True),
             warning=bold,
+            colour_map=colour_map,
             blocks=drawing.blocks,
         )
     background = _theme_colour(app, "background", (0, 0, 0) if dark else (255, 255, 255))
@@ -178,7 +180,7 @@ def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # no
         falls=_tones(background, _FALL, mix(_FALL, (255, 255, 255), 0.4), drawing, dark=dark),
         rises=_tones(background, _RISE, mix(_RISE, (255, 255, 255), 0.4), drawing, dark=dark),
         bars=labels if dark else tuple(map(style, _LIGHT_BARS)),
-        colour_map=ColourMap.DIM if dark else ColourMap.FADE,  # on a dark screen white would look like light
+        colour_map=colour_map,
         blocks=drawing.blocks,
         few_colours=drawing.few_colours,
     )
