@@ -172,19 +172,6 @@ def outlined(
     return Image.fromarray(pixels)
 
 
-def scale_strip(
-    width: int, height: int, colour_map: ColourMap, threshold: float | None = None, background: RGB = BLACK
-) -> "Image.Image":
-    """The colours of the norms from 10 at the top to 0: RGB, for picture files; a line where ``threshold`` is."""
-    from PIL import Image
-
-    levels = np.linspace(TOP, 0, height, dtype=np.float32)
-    pixels = np.repeat(colours(levels, colour_map, background)[:, None], width, axis=1)
-    if threshold is not None and 0 <= threshold <= TOP:
-        pixels[round((height - 1) * (1 - threshold / TOP))] = outline_colour(colour_map, background)
-    return Image.fromarray(pixels)
-
-
 def open_crop(data: bytes) -> "Image.Image":
     """Decode a crop: RGB.
 

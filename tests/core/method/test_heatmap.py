@@ -77,11 +77,6 @@ def test_the_scale_has_the_colours_that_are_drawn(colour_map: ColourMap, backgro
     drawn = np.asarray(overlay(crop, levels[None], colour_map, background))[0]
     scale = colours(levels, colour_map, background)
     assert np.abs(drawn.astype(int) - scale.astype(int)).max() <= 1
-    strip = np.asarray(heatmap.scale_strip(3, 11, colour_map, None, background))
-    assert strip.shape == (11, 3, 3)
-    np.testing.assert_array_equal(strip[::-1, 1], scale)
-    marked = np.asarray(heatmap.scale_strip(3, 11, colour_map, 2.0, background))
-    assert np.flatnonzero((marked != strip).any(axis=(1, 2))).tolist() == [8], "the line is where the norm is 2"
 
 
 @given(
