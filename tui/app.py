@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -37,6 +38,7 @@ from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
 DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
+MESSAGES = 200  #: that ``:messages`` shows
 ANSWER_S = 1.0  #: after a key, for a message that answers it: it takes the lines that it needs
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
@@ -93,9 +95,12 @@ class VlmscopeApp(App[None]):
         self._dropping: Timer | None = None  # until the user is told
         self._dropped = 0
         self._early: list[Key] | None = []
+        self.messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)  #: the time of day and the text, oldest first
         self._last_key = 0.0
         self._answered: Screen[object] | None = None  # on which a message has more than one line
-        self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
+        self.browse = BrowseScreen(
+            store, config, start, name, model_factory, pace, self.take_keys, lambda: self.messages
+        )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [self._plain, *super().get_line_filters()]
@@ -169,6 +174,7 @@ class VlmscopeApp(App[None]):
         markup: bool = True,
     ) -> None:
         """Show a message, in one line: an answer to a key in all that it needs, until the next key."""
+        self.messages.append((time.strftime("%H:%M:%S"), f"{title}: {message}" if title else message))
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
         if time.monotonic() - self._last_key < ANSWER_S and self.screen_stack:
             self._answered = self.screen

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -65,10 +65,12 @@ class BrowseScreen(DelegatedActions):
         factory: ClientFactory,
         pace: Pace,
         up: Callable[[], None],
+        messages: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
-        """``up`` is called when the screen can take keys."""
+        """``up`` is called when the screen can take keys; ``messages``: those of this session, the oldest first."""
         super().__init__()
         self._up = up
+        self.messages = messages
         self.config = config
         self.pace = pace
         ids = ("explain", "writes", "choose", "score", "check")
@@ -357,7 +359,14 @@ class BrowseScreen(DelegatedActions):
     async def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
 
-        await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+        await self.app.push_screen(HelpScreen(self.config.keys, self.palette, self))
+
+    async def action_messages(self) -> None:
+        from vlmscope.tui.dialogs.reading import Entry, ReadScreen, Section
+
+        entries = tuple(Entry(*message) for message in reversed(self.messages()))
+        sections = [Section("The newest first", entries or (Entry("none yet", ""),))]
+        await self.app.push_screen(ReadScreen("messages of this session", sections, self.palette))
 
     # -- pointing and intervening --------------------------------------------------------------------------------
 
