@@ -65,11 +65,18 @@ class BrowseScreen(DelegatedActions):
         factory: ClientFactory,
         pace: Pace,
         up: Callable[[], None],
+        begun: Callable[[], None],
         messages: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
-        """``up`` is called when the screen can take keys; ``messages``: those of this session, the oldest first."""
+        """Nothing is read yet.
+
+        Args:
+            up: called when the screen can take keys. begun: called when it has read what it begins with.
+            messages: those of this session, the oldest first.
+        """
         super().__init__()
         self._up = up
+        self._begun = begun
         self.messages = messages
         self.config = config
         self.pace = pace
@@ -122,6 +129,7 @@ class BrowseScreen(DelegatedActions):
     def _begin_reading(self) -> None:
         with self.guard():
             self.show(incoming.take_concepts(self.session))
+            self._begun()
         controllers = self.controllers
         controllers.read_notebook()
         controllers.tasks.run_task(controllers.follow.find_control())
