@@ -72,7 +72,7 @@ class TitleBar(Lines[Scene]):
 def _idents(scene: Scene) -> list[str]:
     """Which scan this is, the longest text first."""
     manifest = scene.columns.store.manifest
-    name, model, hook = short(scene.scan_name, 24), short(manifest.model.name, 36), manifest.hook
+    name, model, hook = short(scene.scan_name, 24), short(manifest.model.name, 36), manifest.read_at
     count, last = f"{manifest.scanned} samples", name
     skipped = f" (skipped {len(manifest.skipped)})" if manifest.skipped else ""
     shorter = [f"{name} · {hook} · {manifest.scanned}{skipped and f' +{len(manifest.skipped)}'} · N {manifest.top_n}"]
