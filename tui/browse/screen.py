@@ -23,6 +23,7 @@ from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.controllers import Controllers
+from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.posts import Posts
@@ -84,6 +85,7 @@ class BrowseScreen(Screen[None]):
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
         )
+        self.count = Count(self.session, self.show, self.controllers.triage.undecide, pace.count_s)
         self._typed_lines = TypedLines(self)
         self._place: tuple[Neuron, int, OwnPicture | None] | None = None
         self._last_move = 0.0
@@ -248,7 +250,15 @@ class BrowseScreen(Screen[None]):
 
     # -- moving --------------------------------------------------------------------------------------------------
 
+    def action_digit(self, number: int) -> None:
+        self.count.digit(number)
+
+    def action_count(self) -> None:
+        """Of the palette, which types no digit."""
+        self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
+
     def action_step(self, by: int) -> None:
+        by *= self.count.take()
         if self._points:
             self._move_pointer(by, 0)
         else:
@@ -258,12 +268,16 @@ class BrowseScreen(Screen[None]):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self.count.take() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
-        self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
+        layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
+        wanted = min(max(layer + by * self.count.take(), 0), last)
+        if wanted != layer:
+            self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
+        by *= self.count.take()
         if self._points:
             self._move_pointer(0, by)
         else:
@@ -273,7 +287,7 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_untriaged(self.session))
 
     def action_match(self, by: int) -> None:
-        self.show(self.controllers.find.next_match(by))
+        self.show(self.controllers.find.next_match(by * self.count.take()))
 
     def _moved(self, moved: moves.Moved) -> None:
         changed, note = moved
@@ -317,6 +331,7 @@ class BrowseScreen(Screen[None]):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
+        by *= self.count.take()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
@@ -344,6 +359,8 @@ class BrowseScreen(Screen[None]):
     def action_back(self) -> None:
         """One step back: leave the own picture, the zoom, the statistics, the page; after these, stop the work."""
         state, scene = self.session.state, self.session.scene
+        if self.count.drop():
+            return
         if state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
@@ -427,7 +444,8 @@ class BrowseScreen(Screen[None]):
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def action_verdict(self, number: int) -> None:
-        self.controllers.triage.decide(number)
+        if self.count.is_verdict(number):
+            self.controllers.triage.decide(number)
 
     def action_bookmark(self) -> None:
         self.controllers.triage.switch_bookmark()
