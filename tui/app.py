@@ -152,7 +152,7 @@ class VlmscopeApp(App[None]):
     ) -> bool:
         with self.browse.guard():
             if self.screen is self.browse:
-                self.browse.count.before(action if isinstance(action, str) else action[1])
+                self.browse.before_action(action if isinstance(action, str) else action[1])
             return await super().run_action(action, default_namespace, namespaces)
         return True
 

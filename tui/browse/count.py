@@ -23,25 +23,26 @@ class Count:
         show: paints what has changed.
         undecide: takes the last verdict back, as if its key had not been pressed.
         within_s: how long that is possible.
+        decided: the digit of the verdict that was given last, and when; None if another key came after it.
     """
 
     session: Session
     show: Callable[[Changed], None]
     undecide: Callable[[], None]
     within_s: float
-    _decided: tuple[int, float] | None = None  # the verdict's digit, and when it was typed
+    decided: tuple[int, float] | None = None
 
     def before(self, action: str) -> None:
         """Another action is about to run: a count that it does not take is dropped."""
         name = action.partition("(")[0].rpartition(".")[2]
         if name not in ("verdict", "digit"):
-            self._decided = None
+            self.decided = None
         if name not in _TAKES:
             self._set(0)
 
     def digit(self, number: int) -> None:
         """A digit was typed that is not a verdict."""
-        decided, self._decided = self._decided, None
+        decided, self.decided = self.decided, None
         begun = self.session.scene.count
         if not begun and number == 0:
             if decided is None or time.monotonic() - decided[1] > self.within_s:
@@ -55,14 +56,14 @@ class Count:
         if self.session.scene.count:
             self.digit(number)
             return False
-        self._decided = number, time.monotonic()
+        self.decided = number, time.monotonic()
         return True
 
     def take(self) -> int:
-        """How often a move is made: once without a count."""
+        """How often a move is made."""
         count = self.session.scene.count
         self._set(0)
-        return max(count, 1)
+        return count
 
     def drop(self) -> bool:
         """Forget the count; False if there is none."""

@@ -250,6 +250,15 @@ class BrowseScreen(Screen[None]):
 
     # -- moving --------------------------------------------------------------------------------------------------
 
+    def before_action(self, action: str) -> None:
+        """An action is about to run, as Textual writes it."""
+        if self.session.scene.count or self.count.decided is not None:
+            self.count.before(action)
+
+    def _times(self) -> int:
+        """How often a move is made."""
+        return self.count.take() if self.session.scene.count else 1
+
     def action_digit(self, number: int) -> None:
         self.count.digit(number)
 
@@ -258,7 +267,7 @@ class BrowseScreen(Screen[None]):
         self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
 
     def action_step(self, by: int) -> None:
-        by *= self.count.take()
+        by *= self._times()
         if self._points:
             self._move_pointer(by, 0)
         else:
@@ -268,16 +277,16 @@ class BrowseScreen(Screen[None]):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * self.count.take() * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self._times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
         layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
-        wanted = min(max(layer + by * self.count.take(), 0), last)
+        wanted = min(max(layer + by * self._times(), 0), last)
         if wanted != layer:
             self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
-        by *= self.count.take()
+        by *= self._times()
         if self._points:
             self._move_pointer(0, by)
         else:
@@ -287,7 +296,7 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_untriaged(self.session))
 
     def action_match(self, by: int) -> None:
-        self.show(self.controllers.find.next_match(by * self.count.take()))
+        self.show(self.controllers.find.next_match(by * self._times()))
 
     def _moved(self, moved: moves.Moved) -> None:
         changed, note = moved
@@ -331,7 +340,7 @@ class BrowseScreen(Screen[None]):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        by *= self.count.take()
+        by *= self._times()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
