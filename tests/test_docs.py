@@ -18,7 +18,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.bench.scan import ScanFigures
 from vlmscope.core.scoring.simulators.registry import BACKENDS
 from vlmscope.core.store.arrays import array_shapes
-from vlmscope.core.store.manifest import LayoutInfo, Manifest, Progress
+from vlmscope.core.store.manifest import LayoutInfo, Manifest, Progress, SmallMaps
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.log import worker_log
 from vlmscope.tui.__main__ import main
@@ -207,7 +207,9 @@ def test_every_array_of_a_scan_is_listed_with_its_dtype(scan: Path) -> None:
     listed = {array: dtype for names, dtype, _ in tables for array in quoted(names)}
     tiled = LayoutInfo(id="0" * 16, tokens=2, grid=(1, 1), plain=False)
     unfinished = Progress(done=0, of=0, batch=1, shard=None, samples_bytes=0, crops_bytes=0, updated="")
-    shapes = array_shapes(manifest.model_copy(update={"layouts": (tiled,), "progress": unfinished, "panel": 1}))
+    small = SmallMaps(samples=1, cells=1, values=1, words=1)
+    optional = {"layouts": (tiled,), "progress": unfinished, "panel": 1, "small": small}
+    shapes = array_shapes(manifest.model_copy(update=optional))
     assert set(listed) == set(shapes)
     for name, (dtype, _) in shapes.items():
         assert listed[name].startswith(dtype.__name__), name

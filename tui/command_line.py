@@ -8,107 +8,27 @@ from typing import Any
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.tui.command_values import (
+    Check,
+    Command,
+    CompareGroups,
+    Do,
+    GoTo,
+    OwnWords,
+    SetAblating,
+    SetFilter,
+    SetOrder,
+    SetTheme,
+    SetThresholds,
+    ShowEffects,
+    ShowImage,
+    ShowShares,
+)
 from vlmscope.tui.views.state import Ablating, Decided, Filter, Order, SetKind, State
 
-
-@dataclass(frozen=True)
-class GoTo:
-    """Go to a neuron."""
-
-    neuron: Neuron
-
-
-@dataclass(frozen=True)
-class SetThresholds:
-    """Label all neurons again, at these thresholds."""
-
-    thresholds: Thresholds
-
-
-@dataclass(frozen=True)
-class SetFilter:
-    """Keep other neurons in the list."""
-
-    filter: Filter
-
-
-@dataclass(frozen=True)
-class SetOrder:
-    """Sort the list by another value."""
-
-    order: Order
-
-
-@dataclass(frozen=True)
-class ShowImage:
-    """Put the user's own picture under the neuron."""
-
-    path: str
-    question: str | None
-
-
-@dataclass(frozen=True)
-class SetTheme:
-    """Change the theme."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class OwnWords:
-    """Score the user's own words."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ShowShares:
-    """Show the label shares, and those of other scans beside."""
-
-    scans: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Do:
-    """Run an action that has no values of its own."""
-
-    action: str
-
-
-@dataclass(frozen=True)
-class SetAblating:
-    """Show the page of ablation with these choices; None leaves it."""
-
-    ablating: Ablating | None
-
-
-@dataclass(frozen=True)
-class Check:
-    """Check the neuron's effect on a word; empty: its leading concept."""
-
-    word: str
-
-
-@dataclass(frozen=True)
-class ShowEffects:
-    """List the neurons that a word of the description rests on."""
-
-    word: str
-
-
-@dataclass(frozen=True)
-class CompareGroups:
-    """List the neurons that two groups of samples activate most differently; as typed."""
-
-    a: str
-    b: str
-
-
-Intervening = SetAblating | Check | ShowEffects
-Looking = ShowShares | CompareGroups
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Looking | Intervening | Do
+DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
 
 
@@ -275,9 +195,11 @@ def _effects(words: list[str], _state: State, usage: str) -> Command:
 
 
 def _contrast(words: list[str], _state: State, usage: str) -> Command:
-    if len(words) not in (1, 2):
-        raise UsageError(f"{len(words)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
-    return CompareGroups(words[0], words[1] if len(words) == 2 else "rest")
+    drop_shared = words[-1:] == [DROP_SHARED]
+    groups = words[:-1] if drop_shared else words
+    if len(groups) not in (1, 2):
+        raise UsageError(f"{len(groups)} groups, not one or two.", f"Write :{usage}; quote a group that has blanks.")
+    return CompareGroups(groups[0], groups[1] if len(groups) == 2 else "rest", drop_shared)
 
 
 def _do(action: str) -> Reader:
@@ -306,7 +228,7 @@ VERBS: dict[str, Verb] = {
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
         Verb("check [WORD]", "check a word's change against matched neurons", _check),
         Verb("effects WORD", "list the neurons that the word rests on", _effects),
-        Verb("contrast GROUP [GROUP]", "neurons that two groups of samples tell apart: word:zebra, rest", _contrast),
+        Verb("contrast GROUP [GROUP]", "neurons that two groups tell apart: word:zebra, field:a=b, rest", _contrast),
         Verb("published", "the paper's neurons (LLaVA-1.5-7B)", _do("published")),
         Verb("stats [SCAN ...]", "label shares by layer; other scans' beside", _stats),
         Verb("restart", "start the model process again", _do("restart_model")),
@@ -319,21 +241,23 @@ VERBS: dict[str, Verb] = {
 _BY_LOWER = {name.lower(): name for name in VERBS} | {"q": "quit", "firm": "high-confidence"}
 
 
-def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
+def read_command(text: str, state: State, numbering: Numbering) -> Command:
     """What was typed after ``:``.
 
     Args:
         state: the screen's, for commands that change a part of it.
-        layers, neurons: the model's size.
+        numbering: of the scan's neurons.
 
     Raises:
         UsageError: if it is not a command, or its values are wrong; the hint lists the commands.
     """
     try:
-        return GoTo(Neuron.parse(text).check_within(layers, neurons))
-    except UsageError as error:
-        if text.strip()[:1].isdigit() or "outside" in error.message:
+        named = Neuron.parse(text)
+    except UsageError:
+        if text.strip()[:1].isdigit():
             raise
+    else:
+        return GoTo(numbering.checked(named))
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -343,6 +267,9 @@ def read_command(text: str, state: State, layers: int, neurons: int) -> Command:
         wrong = f"{words[0]!r} is not a command." if words else "Nothing was typed."
         raise UsageError(wrong, f"Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
     return VERBS[name].read(words[1:], state, VERBS[name].usage)
+
+
+_INDEX = re.compile(r"[0-9]{1,9}[+-]?")  #: of the layer on the page, perhaps a pole of it
 
 
 @dataclass(frozen=True)
@@ -355,20 +282,21 @@ class Search:
     word: str = ""
 
 
-def read_search(text: str, layer: int, layers: int, neurons: int) -> Search:
+def read_search(text: str, layer: int, numbering: Numbering) -> Search:
     """What was typed after ``/``: an address, an index of this layer, label words, or else words of concepts.
 
     Raises:
-        UsageError: if an address is outside the model, or nothing was typed.
+        UsageError: if an address is outside the model or lacks its pole, or nothing was typed.
     """
     stripped = text.strip()
-    if stripped.isdecimal() and stripped.isascii() and len(stripped) < 10:
-        return Search(Neuron(layer, int(stripped)).check_within(layers, neurons))
+    if _INDEX.fullmatch(stripped):
+        return Search(numbering.parse(f"{layer}.{stripped}"))
     try:
-        return Search(Neuron.parse(stripped).check_within(layers, neurons))
-    except UsageError as error:
-        if "outside" in error.message:
-            raise
+        named = Neuron.parse(stripped)
+    except UsageError:
+        pass
+    else:
+        return Search(numbering.checked(named))
     if not stripped:
         raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (visual).")
     labels: list[Label] = []

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from vlmscope.core.analysis.statistics import Counts, labels_at
 from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.base.neuron import Numbering, Poles
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.store.arrays import COPY_AGAIN
 from vlmscope.core.store.reader import ScanStore
 
 Picture = tuple[str, str | None]  #: the name of a sample's image, and its SHA-256
+
+
+_POLES = {Poles.ONE: "one pole of each neuron", Poles.BOTH: "both poles"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,7 @@ class Comparison:
         shared: uint16 (L, F), pictures that are among the top samples in both scans.
         top: how many top samples each neuron has, in the first scan and in the second.
         pictures: different ones of all samples, in the first scan, in the second, and in both.
+        numbering: of the neurons of both.
         by_content: whether pictures are the same by name and SHA-256; by name alone where a scan stores no SHA-256.
     """
 
@@ -36,6 +41,7 @@ class Comparison:
     shared: NDArray[np.uint16]
     top: tuple[int, int]
     pictures: tuple[int, int, int]
+    numbering: Numbering
     by_content: bool
 
     @property
@@ -63,9 +69,16 @@ def compare(
         thresholds: of the first scan's labels and of the second's.
 
     Raises:
-        UsageError: if the scans have other numbers of layers or neurons.
+        UsageError: if the scans have other numbers of layers or neurons, or other poles.
         StoreError: if one of them is damaged.
     """
+    one, other = (store.manifest.poles for store in (before, after))
+    if one is not other:
+        raise UsageError(
+            f"The scans cannot be compared neuron by neuron: {before.folder} has {_POLES[one]}, {after.folder} "
+            f"{_POLES[other]}.",
+            "Name two scans with the same --poles; without --neurons, label shares of any scans are compared.",
+        )
     shapes = [(store.layers, store.neurons) for store in (before, after)]
     if shapes[0] != shapes[1]:
         (layers, neurons), (others, other_neurons) = shapes
@@ -97,6 +110,7 @@ def compare(
         shared=shared,
         top=(before.valid, after.valid),
         pictures=(different[0], different[1], in_both),
+        numbering=before.numbering,
         by_content=by_content,
     )
 

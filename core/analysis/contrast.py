@@ -157,7 +157,7 @@ def contrast(store: ScanStore, a: Members, b: Members, by: Answer, limit: int) -
         leading, differences = leading[order], differences.at(order)
     ranked = tuple(
         Contrasted(
-            Neuron(*divmod(int(at), store.neurons)),
+            store.numbering.of_flat(at),
             top.of(int(at)),
             None if differences is None else differences.one(row),
         )

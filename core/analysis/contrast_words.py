@@ -23,11 +23,12 @@ def caveats(found: Contrast, groups: tuple[Group, Group]) -> Iterator[str]:
             yield f"The panel has so few that no difference can reach q {FOUND_AT:g}; the least is {min(least, 1):.2g}."
 
 
-def group_words(found: Contrast, groups: tuple[Group, Group]) -> list[str]:
-    """Both groups with how many samples each has."""
+def group_words(found: Contrast, groups: tuple[Group, Group], shared: int = 0) -> list[str]:
+    """Both groups with how many samples each has, and how many ``shared`` ones are left out."""
     panels = ("", "") if found.in_panel is None else tuple(f", {size:,} in the panel" for size in found.in_panel)
     rows = zip("ab", groups, found.samples, panels, strict=True)
-    return [f"{name}: {group}, {samples:,} samples{panel}" for name, group, samples, panel in rows]
+    lines = [f"{name}: {group}, {samples:,} samples{panel}" for name, group, samples, panel in rows]
+    return [*lines, f"left out, as both have them: {shared:,} samples"] if shared else lines
 
 
 def found_words(found: Contrast) -> str:

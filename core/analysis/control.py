@@ -123,5 +123,7 @@ def control_data(store: ScanStore, images: str | None = None, limit: int | None 
             )
     # A skipped sample keeps its place, so that the others keep their numbers.
     return Data(
-        name, root, tuple(ListedImage(s.image, s.description, trouble=skipped.get(s.index, "")) for s in samples)
+        name,
+        root,
+        tuple(ListedImage(s.image, s.description, trouble=skipped.get(s.index, ""), fields=s.fields) for s in samples),
     )

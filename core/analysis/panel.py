@@ -90,7 +90,7 @@ def neuron_panel(store: ScanStore, panel: Panel, neuron: Neuron) -> NeuronPanel:
         UsageError: if the neuron is outside the model.
         StoreError: if its top samples are damaged.
     """
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     at = (neuron.layer, neuron.index)
     listed = np.isin(panel.samples, store.top_samples(neuron))
     return NeuronPanel(neuron, panel.samples, panel.visual(at), panel.text(at), listed)

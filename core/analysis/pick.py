@@ -19,16 +19,16 @@ def clearest_of_layers(store: ScanStore, labels: Labels, count: int) -> list[Neu
     for layer in range(store.layers):
         wanted = np.zeros_like(labels.high_confidence)
         wanted[layer] = labels.label[layer] != Label.UNKNOWN
-        found += _clearest(clear, wanted, count)
+        found += _clearest(store, clear, wanted, count)
     return found
 
 
 def clearest_of_label(store: ScanStore, labels: Labels, label: Label, count: int) -> list[Neuron]:
     """The ``count`` clearest neurons of a label over all layers. Raises as ``clearest_of_layers``."""
-    return _clearest(clearness(store, labels), labels.label == label, count)
+    return _clearest(store, clearness(store, labels), labels.label == label, count)
 
 
-def _clearest(clear: NDArray[np.float32], wanted: NDArray[np.bool_], count: int) -> list[Neuron]:
+def _clearest(store: ScanStore, clear: NDArray[np.float32], wanted: NDArray[np.bool_], count: int) -> list[Neuron]:
     at = np.flatnonzero(wanted)
     order = at[np.argsort(-clear.ravel()[at], kind="stable")][:count]
-    return [Neuron(*divmod(int(flat), clear.shape[1])) for flat in order]
+    return [store.numbering.of_flat(flat) for flat in order]

@@ -265,12 +265,12 @@ def _pointed(
         rank = ranks.get(flat)
         found.append(
             PointedNeuron(
-                neuron=Neuron(layer, index),
+                neuron=store.numbering.at(layer, index),
                 value=float(firing.value[at]),
                 activation=None if firing.activation is None else float(firing.activation[at]),
                 written=None if firing.written is None else float(firing.written[at]),
                 rank=None if rank is None else rank + 1,
-                label=labels.of(Neuron(layer, index)),
+                label=labels.of(store.numbering.at(layer, index)),
                 high_confidence=bool(labels.high_confidence[layer, index]),
                 concept="" if concepts is None else concepts.leading(layer, index),
             )

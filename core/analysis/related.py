@@ -133,7 +133,7 @@ def related(store: ScanStore, neuron: Neuron, labels: Labels, limit: int = LIMIT
         UsageError: if the neuron is outside the model.
         StoreError: if the scan or its concepts are damaged.
     """
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     own = store.top_samples(neuron)
     counts = shared_counts(store, own)
     counts[neuron.layer, neuron.index] = 0
@@ -143,7 +143,7 @@ def related(store: ScanStore, neuron: Neuron, labels: Labels, limit: int = LIMIT
     first = enough[np.argsort(-flat[enough].astype(np.int32), kind="stable")][:limit]
     return RelatedNeurons(
         neuron=neuron,
-        found=tuple(_entry(store, neuron, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
+        found=tuple(_entry(store, neuron, store.numbering.of_flat(at), own, labels) for at in first),
         total=len(enough),
         top=store.valid,
         by_chance=chance,
@@ -159,16 +159,16 @@ def coactive(store: ScanStore, panel: Panel, neuron: Neuron, labels: Labels, lim
 
     Raises: as ``related``.
     """
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     own = store.top_samples(neuron)
     found = correlations(store, panel, neuron).ravel()
-    found[neuron.layer * store.neurons + neuron.index] = np.nan
+    found[store.numbering.flat(neuron)] = np.nan
     total, samples = int(np.isfinite(found).sum()), int((~np.isin(panel.samples, own)).sum())
     first = np.argsort(-np.nan_to_num(found, nan=-2), kind="stable")[: min(limit, total)]
     z = NormalDist().inv_cdf(1 - 1 / total) / math.sqrt(samples - 3) if total > 1 and samples > 3 else 0.0
     return CoactiveNeurons(
         neuron=neuron,
-        found=tuple(_entry(store, neuron, Neuron(*divmod(int(at), store.neurons)), own, labels) for at in first),
+        found=tuple(_entry(store, neuron, store.numbering.of_flat(at), own, labels) for at in first),
         total=total,
         samples=samples,
         by_chance=math.tanh(z),

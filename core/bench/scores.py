@@ -146,7 +146,7 @@ def choose_neurons(store: ScanStore, objects: Collection[str], count: int) -> li
         for at in zip(layers.tolist(), indices.tolist(), strict=True)
         if concepts.leading(*at) in objects
     ]
-    return [Neuron(*at) for _, _, at in sorted(found)[:count]]
+    return [store.numbering.at(*at) for _, _, at in sorted(found)[:count]]
 
 
 def named_in(store: ScanStore, oracle: Oracle, samples: Sequence[int]) -> frozenset[str]:

@@ -176,7 +176,7 @@ async def is_silent(
     """Whether the neurons' written sizes sum to less than ``SILENT`` on every picture. Raises as ``Asks.ask``."""
     for picture in pictures:
         size = (await model.ask(WrittenRequest(picture.ref, at), lane)).size
-        if sum(float(size[neuron.layer, neuron.index]) for neuron in neurons) >= SILENT:
+        if sum(float(size[neuron.layer, neuron.unit]) for neuron in neurons) >= SILENT:
             return False
     return True
 

@@ -271,7 +271,7 @@ def _result(
     notes = [*notes, *_limits(job, len(measured), controls, own)]
     enough = len(controls) >= LEAST_CONTROLS and len(measured) >= LEAST_PICTURES
     differences = [one.change - (one.picture.baseline or 0.0) for one in measured] if controls else []
-    interval = mean_interval(differences, job.settings.seed)
+    interval = mean_interval(differences)
     return CausalCheck(
         neurons=job.neurons,
         name=name,
@@ -309,6 +309,6 @@ def _limits(job: _Job, pictures: int, controls: Sequence[MatchedNeurons], own: f
         found.append(FAR)
     layers = {neuron.layer for neuron in job.neurons}
     sizes = {layer: sum(neuron.layer == layer for neuron in job.neurons) for layer in layers}
-    if any(size > LARGE * job.store.neurons for size in sizes.values()) and len(job.neurons) > 1:
+    if any(size > LARGE * job.store.numbering.units for size in sizes.values()) and len(job.neurons) > 1:
         found.append("the set has more than a tenth of a layer: neurons that match it run short")
     return found

@@ -26,7 +26,8 @@ def edit(store: ScanStore, intervention: Intervention, neuron: Neuron, peak: flo
         case InterventionKind.SCALE:
             return Edit(neuron, factor=intervention.amount)
         case InterventionKind.MEAN:
-            visual, text = (float(store.arrays["moments"][kind, 0, neuron.layer, neuron.index]) for kind in (0, 1))
+            row = store.numbering.row(neuron)
+            visual, text = (float(store.arrays["moments"][kind, 0, row.layer, row.index]) for kind in (0, 1))
             return Edit(neuron, visual=visual, text=text, times_up=store.manifest.hook is HookPoint.GATE)
         case InterventionKind.CLAMP:
             if peak is None:
@@ -52,7 +53,7 @@ def matched_edit(
     if peak is None:
         return edit(store, intervention, other)
     size = abs(peak * written.ratio(one, other))
-    return edit(store, intervention, other, size * float(written.sign[other.layer, other.index]))
+    return edit(store, intervention, other, size * float(written.sign[other.layer, other.unit]))
 
 
 def direction_edit(
@@ -69,7 +70,7 @@ def direction_edit(
         factor=1.0,
         visual=ratio * own.visual,
         text=ratio * own.text,
-        source=one.index,
+        source=one.unit,
         source_factor=ratio * (own.factor - 1),
     )
 

@@ -20,19 +20,24 @@ Allowed = NDArray[np.bool_]
 
 
 def candidates(written: Written, concepts: Concepts | None, neurons: Sequence[Neuron], word: str) -> Allowed:
-    """Which neurons may stand for these: not they themselves, without ``word`` among their concepts; bool (L, F)."""
+    """Which neurons may stand for these: not they themselves, without ``word`` among their concepts; bool (L, F).
+
+    F are units here, as in ``written``: what a model runs has no poles, and a matched neuron is a whole unit.
+    """
     allowed = written.column > 0
     if concepts is not None and word in concepts.words:
-        allowed &= ~(concepts.word == concepts.words.index(word)).any(axis=-1)
+        # Of both poles of a unit each has its words.
+        of_units = concepts.word.reshape(*allowed.shape, -1)
+        allowed &= ~(of_units == concepts.words.index(word)).any(axis=-1)
     for neuron in neurons:
-        allowed[neuron.layer, neuron.index] = False
+        allowed[neuron.layer, neuron.unit] = False
     return allowed
 
 
 def matched_neurons(written: Written, allowed: Allowed, neuron: Neuron, count: int) -> list[tuple[Neuron, ...]]:
     """The ``count`` neurons of the layer that write most nearly as much as ``neuron``, the nearest first."""
     layer = neuron.layer
-    wanted = float(written.size[layer, neuron.index])
+    wanted = float(written.size[layer, neuron.unit])
     found = nearest_in_ratio(written.size[layer], wanted, allowed[layer], count)
     return [(Neuron(layer, index),) for index in found.tolist()]
 
@@ -87,5 +92,5 @@ def _near(written: Written, allowed: Allowed, neurons: Sequence[Neuron], member:
     """The nearest of a member: 64, and as many more as the set has members in the layer, as others may take them."""
     layer = member.layer
     count = FARTHEST + sum(other.layer == layer for other in neurons)
-    wanted = max(float(written.size[layer, member.index]), LEAST)
+    wanted = max(float(written.size[layer, member.unit]), LEAST)
     return nearest_in_ratio(written.size[layer], wanted, allowed[layer], count)

@@ -33,8 +33,8 @@ class NeuronSet:
 
 
 def of_addresses(neurons: Sequence[Neuron]) -> NeuronSet:
-    """These neurons, each once; one is not a set."""
-    found = tuple(dict.fromkeys(neurons))
+    """These neurons, each FFN unit once; one is not a set."""
+    found = _units(neurons)
     if len(found) == 1:
         return NeuronSet("", found)
     more = " ..." if len(found) > NAMED else ""
@@ -61,8 +61,8 @@ def of_concept(store: ScanStore, typed: str, limit: int | None = None) -> Neuron
         similar = [one for one in concepts.similar(word) if concepts.find(one).any()]
         hint = f"Similar words: {', '.join(similar)}." if similar else "vlmscope search finds words that neurons have."
         raise UsageError(f"No neuron has {plain(word, TAG_LENGTH)!r} among its concepts.", hint)
-    order = np.argsort(-strength[tuple(found.T)], kind="stable")[:limit]
-    return NeuronSet(f"concept {word}", tuple(Neuron(*at) for at in found[order].tolist()), word)
+    order = np.argsort(-strength[tuple(found.T)], kind="stable")
+    return NeuronSet(f"concept {word}", _units(store.numbering.at(*at) for at in found[order].tolist())[:limit], word)
 
 
 def of_kept(store: ScanStore, notebook: Notebook | None) -> NeuronSet:
@@ -104,4 +104,9 @@ def of_tag(store: ScanStore, notebook: Notebook | None, tag: str) -> NeuronSet:
 
 
 def _within(store: ScanStore, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
-    return tuple(sorted(one for one in neurons if one.layer < store.layers and one.index < store.neurons))
+    return _units(sorted(one for one in neurons if store.numbering.has(one)))
+
+
+def _units(neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
+    """Each FFN unit once, by the first of its poles: an intervention is on whole units."""
+    return tuple({neuron.whole: neuron for neuron in reversed(list(neurons))}.values())[::-1]

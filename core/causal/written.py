@@ -18,7 +18,7 @@ KEPT = 16  #: pictures whose answers are kept: 4 MB each at 352,256 neurons
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """Means over pictures; L: layers, F: neurons of a layer.
+    """Means over pictures; L: layers, F: FFN units of a layer.
 
     Attributes:
         size: float32 (L, F), mean of ``sqrt(mean_t z(t)^2) * norm(d)``.
@@ -39,11 +39,11 @@ class Written:
 
     def total(self, neurons: Sequence[Neuron]) -> float:
         """The sum of these neurons' sizes."""
-        return sum(float(self.size[one.layer, one.index]) for one in neurons)
+        return sum(float(self.size[one.layer, one.unit]) for one in neurons)
 
     def ratio(self, one: Neuron, other: Neuron) -> float:
         """What a z of ``one`` becomes where ``other`` is to write as much, in the sign in which ``other`` writes."""
-        a, b = (one.layer, one.index), (other.layer, other.index)
+        a, b = (one.layer, one.unit), (other.layer, other.unit)
         return float(self.column[a] / self.column[b] * self.sign[a] * self.sign[b])
 
 

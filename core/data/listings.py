@@ -7,13 +7,15 @@ method reads the model's own.
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from vlmscope.core.base.errors import SamplesError
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.base.text import plain
+from vlmscope.core.data.fields import kept_fields
 
 LONGEST_PATH = 4096  #: bytes, as Linux has it (PATH_MAX)
 _ADDRESS = re.compile(r"\s*(?:(data):|https?://|s3://|gs://|file://)", re.IGNORECASE)
@@ -34,6 +36,8 @@ class ListedImage:
     image: str  #: path relative to the data's root
     description: str | None
     place: str = field(default="", compare=False)  #: where it is listed: "samples.jsonl, line 7"; "" in a folder
+    #: What else a record has on it, within the bounds of core/base/fields.py: not part of the data's identity.
+    fields: Fields = field(default_factory=dict, compare=False)
     trouble: str = field(default="", compare=False)  #: why it is left out without being read; "" if it is not
 
 
@@ -44,10 +48,12 @@ class Listing:
     Attributes:
         images: in its order.
         text_only: the places of LLaVA's records without an image, which are left out.
+        notes: on fields of records that are not kept.
     """
 
     images: list[ListedImage]
     text_only: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_file(path: Path, captions: Captions | None = None) -> Listing:
@@ -103,12 +109,13 @@ def _whole(path: Path, content: Any, captions: Captions | None) -> Listing:
 
 def _records(path: Path, records: list[tuple[str, Any]], captions: Captions | None) -> Listing:
     """Records with their places."""
-    listing = Listing([])
-    for place, record in records:
+    fields, notes = kept_fields([record if isinstance(record, dict) else {} for _, record in records])
+    listing = Listing([], notes=notes)
+    for (place, record), own in zip(records, fields, strict=True):
         if isinstance(record, dict) and "conversations" in record and record.get("image") in (None, "", []):
             listing.text_only.append(place)
         else:
-            listing.images.append(_record(path, place, record, captions))
+            listing.images.append(replace(_record(path, place, record, captions), fields=own))
     return listing
 
 

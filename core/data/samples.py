@@ -47,6 +47,15 @@ class Data:
             digest.update(json.dumps([source.image, source.description]).encode("ascii") + b"\n")
         return digest.hexdigest()
 
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the samples' fields, in the order in which the listing has them."""
+        return tuple(dict.fromkeys(name for source in self.sources for name in source.fields))
+
+    def without_fields(self) -> "Data":
+        """The same data without the samples' fields."""
+        return replace(self, sources=tuple(replace(source, fields={}) for source in self.sources))
+
     def described(self, descriptions: dict[int, str]) -> "Data":
         """The same data with these descriptions, by index."""
         put = {i: replace(self.sources[i], description=text) for i, text in descriptions.items()}
@@ -87,6 +96,7 @@ def read_data(
         if not sources:
             why = f": its {len(without)} records are text alone" if without else ""
             raise SamplesError(f"{name} holds no images{why}.", f"List some, one a line: {RECORD}")
+        notes += listing.notes
         if without:
             of = len(without) + len(listing.images)
             notes.insert(

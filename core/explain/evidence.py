@@ -86,7 +86,7 @@ async def complete(evidence: Evidence, store: ScanStore, model: Asks | None) -> 
                 raise
             except WorkerError as error:
                 failure = failure or plain(error.message, REASON_LENGTH)
-        if one.visual_map is not None:
+        if one.visual_map is not None and not one.small:
             found.append(one)
     if not found:
         raise _nothing(evidence, store, failure)

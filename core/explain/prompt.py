@@ -48,7 +48,7 @@ most: each is a picture and the description of it that the model was reading. Sa
 responds to: what its active parts have in common across the samples and the inactive parts lack."""
 _PICTURES = """\
 Of each sample you see two images: first the picture as the model sees it, then the same picture with the neuron's \
-activation on it: every square patch keeps its colours in proportion to the activation and fades to white where the \
+activation on it: every {patch} keeps its colours in proportion to the activation and fades to white where the \
 neuron is inactive. What is still visible there is what it responds to."""
 _NO_PICTURES = "The pictures are not shown: this neuron responds to the description's words alone."
 _CAPTION = "The description is given for context only: this neuron does not respond to its words."
@@ -102,9 +102,15 @@ def prompt_version(evidence: Evidence) -> str:
     return CONTRAST_VERSION if evidence.silent else PROMPT_VERSION
 
 
-def system_prompt(label: Label, contrast: bool = False) -> str:
-    """The instructions for a neuron of this label, ``contrast`` with those for silent samples."""
-    parts = [_TASK, _PICTURES if has_images(label) else _NO_PICTURES]
+def system_prompt(label: Label, contrast: bool = False, square: bool = True) -> str:
+    """The instructions for a neuron of this label.
+
+    Args:
+        contrast: with those for silent samples.
+        square: whether all patches are square; others are not called so.
+    """
+    pictures = _PICTURES.format(patch="square patch" if square else "patch")
+    parts = [_TASK, pictures if has_images(label) else _NO_PICTURES]
     parts.append(_TOKENS if has_tokens(label) else _CAPTION)
     if contrast:
         shown = "the picture and the description" if has_images(label) else "the description"
@@ -119,12 +125,15 @@ def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
         StoreError: if a crop cannot be read or decoded.
     """
     parts: list[TextPart | ImagePart] = []
+    square = True
     for number, sample in enumerate(evidence.samples, 1):
         assert sample.visual_norms is not None
         assert sample.text_map is not None
         parts.append(TextPart(_heading(evidence, number)))
         if has_images(evidence.label):
-            parts += _pictures(number, sample, sample.visual_norms)
+            crop = _sized(open_crop(sample.read_crop()))
+            square = square and _is_square(crop, sample.visual_norms)
+            parts += _pictures(number, crop, sample.visual_norms)
         parts.append(TextPart(_words(evidence.label, sample, integer_acts(sample.text_map, sample.maximum))))
     for number, silent in enumerate(evidence.silent, 1):
         parts.append(TextPart(_silent_heading(evidence, number)))
@@ -134,7 +143,7 @@ def build_request(evidence: Evidence, settings: Api) -> ChatRequest:
         parts.append(TextPart(_description(silent.sample)))
     return ChatRequest(
         model=settings.model,
-        system=system_prompt(evidence.label, bool(evidence.silent)),
+        system=system_prompt(evidence.label, bool(evidence.silent), square),
         parts=tuple(parts),
         schema_name=SCHEMA_NAME,
         schema=SCHEMA,
@@ -177,8 +186,13 @@ def _words(label: Label, sample: Example, acts: Sequence[int]) -> str:
     return token_lines(sample.sample.tokens, acts)
 
 
-def _pictures(number: int, sample: Example, norms: NDArray[np.float32]) -> list[TextPart | ImagePart]:
-    crop = _sized(open_crop(sample.read_crop()))
+def _is_square(crop: "Image.Image", norms: NDArray[np.float32]) -> bool:
+    """Whether a map's patches are square on the crop, which is rounded to whole pixels."""
+    rows, columns = norms.shape
+    return abs(crop.width / columns - crop.height / rows) < 1
+
+
+def _pictures(number: int, crop: "Image.Image", norms: NDArray[np.float32]) -> list[TextPart | ImagePart]:
     return [
         _image(f"sample_{number}_picture.png", crop),
         _image(f"sample_{number}_activation.png", overlay(crop, norms, ColourMap.FADE)),

@@ -46,7 +46,8 @@ class IntervalKind(StrEnum):
     """How an interval was made."""
 
     JACKKNIFE = "jackknife"  #: 95 % of the pooled score, by leaving out one sample at a time
-    BOOTSTRAP = "bootstrap"  #: by resampling samples, as scores were stored before the jackknife, and as checks have it
+    STUDENT = "t"  #: Student's, of a mean over pictures, as checks have it
+    BOOTSTRAP = "bootstrap"  #: by resampling, as earlier versions stored scores and checks
     RANGE = "range"  #: the least and the largest value of single samples: they are too few for another kind
 
     @property

@@ -1,5 +1,6 @@
 """A value's rank among others that are like it but for one thing: p, q, an interval, and which others are nearest."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.method.correlation import COVERAGE, IntervalKind
+from vlmscope.core.method.t_quantile import t_quantile
 
 INTERVAL_FROM = 3  #: values that an interval needs
-REPLICATES = 2000  #: of a bootstrap
-BOOTSTRAP_FROM = 6  #: values that a bootstrap needs; below, the interval is their range
+STUDENT_FROM = 6  #: values that Student's interval needs; below, the interval is their range
 
 
 def two_sided_p(value: float, others: Sequence[float]) -> float:
@@ -75,8 +76,12 @@ class Interval:
     kind: IntervalKind
 
 
-def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
-    """A 95 % interval of the mean of ``values``: their percentile bootstrap, below six of them their range.
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """A 95 % interval of the mean of ``values``: Student's t, below six of them their range.
+
+    Of normal values it covers 95 % whatever their number. A percentile bootstrap of six values covers 86 %.
+
+    Source: Student 1908, "The probable error of a mean".
 
     Returns:
         None below three values. Equal values have an interval of no width.
@@ -84,11 +89,11 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
     found = np.asarray(values, dtype=np.float64)
     if found.size < INTERVAL_FROM:
         return None
-    if found.size < BOOTSTRAP_FROM:
+    if found.size < STUDENT_FROM:
         return Interval(float(found.min()), float(found.max()), IntervalKind.RANGE)
-    drawn = np.random.default_rng(seed).integers(0, found.size, (REPLICATES, found.size))
-    low, high = np.quantile(found[drawn].mean(axis=1), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Interval(float(low), float(high), IntervalKind.BOOTSTRAP)
+    mean = float(found.mean())
+    half = t_quantile(COVERAGE, found.size - 1) * float(found.std(ddof=1)) / math.sqrt(found.size)
+    return Interval(mean - half, mean + half, IntervalKind.STUDENT)
 
 
 def nearest_in_ratio(

@@ -127,16 +127,16 @@ class Entries:
             ValueError: if a row has a neuron twice.
         """
         found = [(at, edit) for at, row in enumerate(rows) for edit in row if edit.neuron.layer == layer]
-        if len({(at, edit.neuron.index) for at, edit in found}) < len(found):
+        if len({(at, edit.neuron.unit) for at, edit in found}) < len(found):
             raise ValueError("a row of edits has a neuron twice")
         edits = [edit for _, edit in found]
         self.row = torch.tensor([at for at, _ in found], dtype=torch.int64)
-        self.index = torch.tensor([edit.neuron.index for edit in edits], dtype=torch.int64)
+        self.index = torch.tensor([edit.neuron.unit for edit in edits], dtype=torch.int64)
         self.factor = torch.tensor([[edit.factor] for edit in edits], dtype=torch.float32)
         self.visual = torch.tensor([[edit.visual] for edit in edits], dtype=torch.float32)
         self.text = torch.tensor([[edit.text] for edit in edits], dtype=torch.float32)
         self.times_up = torch.tensor([[edit.times_up] for edit in edits], dtype=torch.bool)
-        sources = [edit.neuron.index if edit.source is None else edit.source for edit in edits]
+        sources = [edit.neuron.unit if edit.source is None else edit.source for edit in edits]
         self.source = torch.tensor(sources, dtype=torch.int64)
         factors = [[0.0 if edit.source is None else edit.source_factor] for edit in edits]
         self.source_factor = torch.tensor(factors, dtype=torch.float32)

@@ -179,7 +179,7 @@ class VlmEngine:
         visual, text = (() if place is None else (place,) for place in (request.visual, request.text))
         position = place_positions(sample.encoded, visual, text, before=False)[0]
         z = sample.clean.written(self.vlm.ffns[neuron.layer], neuron.layer).z
-        return PeakAnswer(float(z[0, position, neuron.index]))
+        return PeakAnswer(float(z[0, position, neuron.unit]))
 
     def _sample(self, sample: SampleRef, stopped: Stopped) -> "Sample":
         from vlmscope.core.model.clean import Samples

@@ -29,7 +29,7 @@ def neuron_maps(
     taken: list[Tensor] = []
 
     def take(activation: Tensor) -> None:
-        taken.append(activation[0, :, neuron.index].float().cpu())
+        taken.append(neuron.sign * activation[0, :, neuron.unit].float().cpu())
         raise _Done
 
     with vlm.stoppable(stopped, f"The pass for {neuron} was stopped."), suppress(_Done):

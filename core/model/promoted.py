@@ -17,9 +17,9 @@ def promoted(vlm: Vlm, neuron: Neuron, count: int) -> PromotedAnswer:
     """The ``count`` most promoted and most suppressed tokens; of equal ones the lower token comes first.
 
     Tokens that are not text (special ones, rows that only pad the head) are left out; there may be fewer than
-    ``count``.
+    ``count``. A negative pole writes the opposite of its unit's column.
     """
-    logits = vlm.logits.effect(neuron.layer, neuron.index).cpu()
+    logits = vlm.logits.effect(neuron.layer, neuron.unit).cpu()
     order = torch.argsort(logits, descending=True, stable=True).tolist()
     rising = torch.argsort(logits, stable=True).tolist()
     sides = []
@@ -28,4 +28,4 @@ def promoted(vlm: Vlm, neuron: Neuron, count: int) -> PromotedAnswer:
         found = list(islice(spelled, count))
         sides.append((tuple(word for word, _ in found), logits[[token for _, token in found]].numpy()))
     (top, top_logits), (bottom, bottom_logits) = sides
-    return PromotedAnswer(neuron, top, top_logits, bottom, bottom_logits)
+    return PromotedAnswer(neuron.whole, top, top_logits, bottom, bottom_logits).of_pole(neuron)

@@ -109,9 +109,9 @@ class CausalCheck:
         effect: mean change over the pictures; None without pictures.
         p: two-sided, ``min(1, 2 * min((1 + #{D_j <= D}) / (K + 1), (1 + #{D_j >= D}) / (K + 1)))``; None below 19
             controls or 3 pictures, or where the neuron is silent.
-        low, high: 95 % bootstrap interval over pictures of the change less its controls' mean; below 6 pictures the
-            range of these values; None below 3.
-        interval: ``bootstrap`` or ``range``; empty without one.
+        low, high: 95 % interval over pictures of the change less its controls' mean; below 6 pictures the range of
+            these values; None below 3.
+        interval: ``t`` or ``range``; ``bootstrap`` in checks that an earlier vlmscope stored; empty without one.
         match: median of the controls' ``written``; None without controls.
         note: why there is no p, or what limits it; empty if there is nothing to say.
     """

@@ -65,7 +65,8 @@ def interval_text(check: CausalCheck) -> str:
     if check.low is None or check.high is None:
         return ""
     ends = f"{signed(check.low)} to {signed(check.high)}"
-    ends = f"95 % {ends}" if check.interval == "bootstrap" else f"{ends} over the pictures"
+    level = {"t": "95 %", "bootstrap": "95 % bootstrap"}.get(check.interval)
+    ends = f"{ends} over the pictures" if level is None else f"{level} {ends}"
     return f"less the controls' mean: {ends}"
 
 

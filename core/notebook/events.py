@@ -104,7 +104,7 @@ _NEWEST = f"{_COLUMNS}, after, before FROM events WHERE undoable AND undone = 0 
 _LAST_UNDONE = f"{_COLUMNS}, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id LIMIT 1"
 
 
-def step(db: sqlite3.Connection, *, back: bool) -> list[tuple[Change, bool]]:
+def step(db: sqlite3.Connection, *, back: bool, poled: bool = False) -> list[tuple[Change, bool]]:
     """Undo the newest change, or redo the last one that was undone, with those that were made together with it.
 
     False beside a change: it cannot be made, since the neuron is not as the event left it; the event is skipped from
@@ -115,17 +115,17 @@ def step(db: sqlite3.Connection, *, back: bool) -> list[tuple[Change, bool]]:
         together = row[1] == _WITH_PREVIOUS
         if not back and done and not together:
             break  # the first one after what was made together
-        done.append(_step_one(db, row, back=back))
+        done.append(_step_one(db, row, back=back, poled=poled))
         if back and not together:
             break
     return done
 
 
-def _step_one(db: sqlite3.Connection, row: tuple[Any, ...], *, back: bool) -> tuple[Change, bool]:
+def _step_one(db: sqlite3.Connection, row: tuple[Any, ...], *, back: bool, poled: bool) -> tuple[Change, bool]:
     event, _, layer, index, kind_name, there_json, wanted_json = row
     if kind_name not in list(Kind):
         raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
-    neuron, kind = Neuron(layer, index), Kind(kind_name)
+    neuron, kind = Neuron(layer, index, poled), Kind(kind_name)
     there, wanted = _value(kind, there_json), _value(kind, wanted_json)
     fits = _current(db, neuron, kind, event) == there
     if fits:

@@ -90,30 +90,31 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
     holds it. Nothing of the call is written then.
     """
 
-    def __init__(self, file: NotebookFile) -> None:
-        super().__init__(file)
+    def __init__(self, file: NotebookFile, poled: bool = False) -> None:
+        super().__init__(file, poled)
         self._seen = file.data_version()
 
     @classmethod
-    def open(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS) -> Self:
+    def open(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS, *, poled: bool = False) -> Self:
         """Open a scan's notebook; make it, and its folder, where there is none; bring an older one up to date.
 
         Args:
             timeout: seconds to wait for another vlmscope's lock.
+            poled: whether the scan's neurons are poles (``Numbering.poled``).
 
         Raises:
             NotebookError: also if it is another scan's, of a newer vlmscope, or no notebook at all.
         """
-        return cls(NotebookFile(path, scan_id, timeout))
+        return cls(NotebookFile(path, scan_id, timeout), poled)
 
     @classmethod
-    def open_copy(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS) -> Self:
+    def open_copy(cls, path: Path, scan_id: str, timeout: float = BUSY_SECONDS, *, poled: bool = False) -> Self:
         """Open a copy of another person's notebook of this scan in memory: the file stays as it is.
 
         Raises:
             NotebookError: as ``open``, and if there is no such file.
         """
-        return cls(NotebookFile(path, scan_id, timeout, copy=True))
+        return cls(NotebookFile(path, scan_id, timeout, copy=True), poled)
 
     @property
     def path(self) -> Path:
@@ -198,7 +199,7 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
 
     def _step(self, *, back: bool) -> Change | None:
         with self._file.writing() as db:
-            found = events.step(db, back=back)
+            found = events.step(db, back=back, poled=self._poled)
         if not found:
             return None
         change, done = next((one for one in reversed(found) if one[1]), found[-1])

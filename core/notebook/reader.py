@@ -77,18 +77,23 @@ _REVIEWS = (
 )
 
 
-def _review(row: tuple[Any, ...]) -> tuple[Neuron, Review]:
+def _review(row: tuple[Any, ...]) -> tuple[tuple[int, int], Review]:
     layer, index, person, verdict, note, tags, bookmark = row
     text = "" if note is None else unpacked(note)
     review = Review(unpacked(person), verdict_from(verdict), text, tags_from(tags), bool(bookmark))
-    return Neuron(layer, index), review
+    return (layer, index), review
 
 
 class NotebookReader:
     """The reading half of ``Notebook``: each call sees one moment of the file."""
 
-    def __init__(self, file: NotebookFile) -> None:
+    def __init__(self, file: NotebookFile, poled: bool = False) -> None:
+        """``poled``: whether the scan's neurons are poles; the tables have the rows of its arrays."""
         self._file = file
+        self._poled = poled
+
+    def _neuron(self, layer: int, index: int) -> Neuron:
+        return Neuron(layer, index, self._poled)
 
     def entry(self, neuron: Neuron) -> Entry:
         """Everything on one neuron."""
@@ -152,7 +157,7 @@ class NotebookReader:
         query = "SELECT id, layer, idx, body FROM checks WHERE layer IS NOT NULL ORDER BY layer, idx, id DESC"
         with self._file.reading() as db:
             for event, layer, index, body in db.execute(query):
-                check = check_from(body, Neuron(layer, index))
+                check = check_from(body, self._neuron(layer, index))
                 found.setdefault((check.neurons[0], check.word), SavedCheck(event, check))
         return tuple(found.values())
 
@@ -160,7 +165,7 @@ class NotebookReader:
         """The neurons that have a causal check by themselves, by layer and index."""
         query = "SELECT DISTINCT layer, idx FROM checks WHERE layer IS NOT NULL ORDER BY layer, idx"
         with self._file.reading() as db:
-            return [Neuron(*row) for row in db.execute(query)]
+            return [self._neuron(*row) for row in db.execute(query)]
 
     def colleagues(self) -> tuple[Colleague, ...]:
         """The other people whose verdicts and notes were taken in, by name."""
@@ -173,7 +178,8 @@ class NotebookReader:
         """What another person's notebook held when it was taken in, by neuron."""
         query = f"{_REVIEWS} AND person = ? ORDER BY layer, idx"
         with self._file.reading() as db:
-            return dict(map(_review, db.execute(query, (packed(person),))))
+            found = map(_review, db.execute(query, (packed(person),)))
+            return {self._neuron(*at): review for at, review in found}
 
     def own_reviews(self, person: str) -> dict[Neuron, Review]:
         """The notebook's own verdicts, notes, tags and bookmarks in the same form, under the name ``person``."""
@@ -189,7 +195,7 @@ class NotebookReader:
         """The neurons that another person's notebook has something on."""
         query = f"SELECT DISTINCT layer, idx FROM reviews WHERE merged IN ({_CURRENT})"  # noqa: S608
         with self._file.reading() as db:
-            return frozenset(Neuron(*row) for row in db.execute(query))
+            return frozenset(self._neuron(*row) for row in db.execute(query))
 
     def _reviews(self, neuron: Neuron) -> tuple[Review, ...]:
         query = f"{_REVIEWS} AND layer = ? AND idx = ?"
@@ -209,7 +215,7 @@ class NotebookReader:
         query = "SELECT layer, idx FROM explanations WHERE id = ? AND NOT removed"
         with self._file.reading() as db:
             row = db.execute(query, (explanation_id,)).fetchone()
-        return Neuron(*row) if row else None
+        return self._neuron(*row) if row else None
 
     def marks(self) -> dict[Neuron, Mark]:
         """The mark of every neuron that has an entry."""
@@ -218,7 +224,7 @@ class NotebookReader:
             for bits, source in _BIT_SOURCES:
                 for key, value in db.execute(f"SELECT DISTINCT layer << 32 | idx, {bits} AS bits {source} AND bits"):
                     found[key] = found.get(key, 0) | value
-        return {Neuron(key >> 32, key & 0xFFFFFFFF): Mark.of_bits(bits) for key, bits in found.items()}
+        return {self._neuron(key >> 32, key & 0xFFFFFFFF): Mark.of_bits(bits) for key, bits in found.items()}
 
     def mark_bits(self, layers: int, neurons: int) -> NDArray[np.uint8]:
         """``Mark.bits`` of every neuron of a model of this size, for lists of all of them; others are left out.
@@ -270,7 +276,7 @@ class NotebookReader:
             " WHERE NOT removed ORDER BY layer, idx"
         )
         with self._file.reading() as db:
-            return [Neuron(*row) for row in db.execute(query)]
+            return [self._neuron(*row) for row in db.execute(query)]
 
     def each_text(self) -> Generator[tuple[int, int, str]]:
         """Layer, index and text of every note, tag and explanation. Writers are locked out until the last is taken."""

@@ -53,7 +53,7 @@ def report_of(
     Args:
         sets: checks of sets, of which those that share a neuron with ``neurons`` are reported.
     """
-    reported = {Neuron(one.layer, one.index) for one in neurons}
+    reported = {Neuron.parse(one.neuron) for one in neurons}
     return Report(
         created=created,
         vlmscope=version(APP),
@@ -70,7 +70,7 @@ def noted(entry: Entry) -> NotedPart:
     return NotedPart(
         neuron=str(neuron),
         layer=neuron.layer,
-        index=neuron.index,
+        index=neuron.unit,
         verdict=entry.verdict,
         bookmark=entry.bookmark,
         tags=entry.tags,
@@ -89,7 +89,7 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
         UsageError: if the neuron is none of this scan.
         StoreError: if the scan is damaged.
     """
-    neuron = entry.neuron.check_within(store.layers, store.neurons)
+    neuron = store.numbering.checked(entry.neuron)
     labels = store.labels_of(neuron, thresholds)
     valid = store.manifest.valid
     votes = {which.word: int(labels.votes[0, which]) for which in Label}
@@ -133,7 +133,7 @@ def published_part(said: Published) -> PublishedPart:
 
 def _sample(neuron: Neuron, example: Example, thresholds: Thresholds) -> SamplePart:
     sample, norms = example.sample, example.text_norms
-    picture = f"{IMAGES}/L{neuron.layer}-N{neuron.index}-{example.rank + 1}.png"
+    picture = f"{IMAGES}/L{neuron.layer}-N{neuron.name}-{example.rank + 1}.png"
     return SamplePart(
         rank=example.rank + 1,
         sample=sample.index,

@@ -44,7 +44,7 @@ def chosen(
     checked = set() if notebook is None else set(notebook.checked_neurons())
     found = []
     for neuron in sorted({*marks, *checked} if named is None else set(named)):
-        neuron.check_within(store.layers, store.neurons)
+        store.numbering.checked(neuron)
         if choice.checked and neuron not in checked:
             continue
         if not _marked(marks.get(neuron, Mark()), choice):

@@ -24,7 +24,9 @@ from vlmscope.core.scan.spread import SpreadReduction, SpreadState
 BATCH = 8  #: on the CPU: a larger batch is not faster there, and memory hardly limits it
 LARGEST = 32  #: limit of --batch auto: with LLaVA's 700 tokens per sample, 22,000 tokens at once; more delays Ctrl-C
 PENDING = 64  #: samples gathered before a merge into the top N; one batch if that is larger
-MEMORY_HINT = "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --map-cells, --top-n, --panel."
+MEMORY_HINT = (
+    "Free the GPU, use --dtype bfloat16 or float16, or keep fewer: --maps, --small-maps, --map-cells, --top-n, --panel."
+)
 THREADS = min(8, max(2, os.cpu_count() or 2))  #: threads that decode images
 #: Batches that are packed ahead, each by a thread. A batch of 32 pictures in 13 tiles each takes half a GB.
 AHEAD = min(4, THREADS)

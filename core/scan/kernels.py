@@ -21,6 +21,7 @@ from torch import Tensor
 from vlmscope.core.base.text import first_line
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
+from vlmscope.core.method.packed import HALF, STEP
 from vlmscope.core.scan.positions import Positions, columns
 from vlmscope.core.scan.top_samples import EMPTY, LayerMaps, order_key
 
@@ -132,7 +133,14 @@ def reduce_fused(activation: Tensor, positions: Positions, out: Reduced) -> None
 
 
 def insert_maps_torch(
-    activation: Tensor, positions: Positions, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
+    activation: Tensor,
+    positions: Positions,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    maps: LayerMaps,
+    *,
+    packed: bool = False,
 ) -> None:
     """Replace worse maps of each neuron by those of a batch's samples, in plain torch.
 
@@ -148,11 +156,14 @@ def insert_maps_torch(
         maps: written to, three tensors. int64 (F, M), ``order_key`` of the kept samples, in any order; M may be 0.
             uint8 (F, M, C), of patches, 0 where ``cells`` has none. uint8 (F, M, T'), of words, 0 after the
             description; words from T' on are left out.
+        packed: the maps are small ones, two values to a byte (core/method/packed.py): C and T' are then half as many,
+            and ``positions.cells`` has 2 C.
     """
     key, visual, text = maps
     entries, width = text.shape[1:]
     if not entries:
         return
+    values = 2 if packed else 1  # of a byte
     new = order_key(score, sample[:, None]).where(finite[:, None], EMPTY).T  # (F, B)
     # Keys other than EMPTY are distinct: the M-th largest of old and new keys decides which enter and which leave.
     last = torch.cat([key, new], dim=1).topk(entries, dim=1).values[:, -1:]
@@ -173,8 +184,9 @@ def insert_maps_torch(
             for places in (positions.visual[at], positions.text[at])
         )
         slots = positions.slots[at]
-        visual[where] = _padded(patches if slots is None else _pooled(patches, slots), visual.shape[-1])
-        text[where] = _padded(words[:, :width], width)
+        cells = _padded(patches if slots is None else _pooled(patches, slots), values * visual.shape[-1])
+        tokens = _padded(words[:, : values * width], values * width)
+        visual[where], text[where] = (_packed(cells), _packed(tokens)) if packed else (cells, tokens)
 
 
 def _pooled(patches: Tensor, slots: Tensor) -> Tensor:
@@ -185,12 +197,25 @@ def _pooled(patches: Tensor, slots: Tensor) -> Tensor:
     return found
 
 
+def _packed(bytes_: Tensor) -> Tensor:
+    """``core/method/packed.py`` in torch: uint8 (k, 2 n) to uint8 (k, n)."""
+    levels = bytes_.to(torch.int16).add_(HALF).floor_divide_(STEP).to(torch.uint8)
+    return levels[:, 0::2] | levels[:, 1::2] << 4
+
+
 def _padded(bytes_: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(bytes_, (0, width - bytes_.shape[1]))
 
 
 def insert_maps_fused(
-    activation: Tensor, positions: Positions, score: Tensor, sample: Tensor, finite: Tensor, maps: LayerMaps
+    activation: Tensor,
+    positions: Positions,
+    score: Tensor,
+    sample: Tensor,
+    finite: Tensor,
+    maps: LayerMaps,
+    *,
+    packed: bool = False,
 ) -> None:
     """``insert_maps_torch`` in one launch. Arguments as there; the last axis of each must be contiguous.
 
@@ -222,6 +247,7 @@ def insert_maps_fused(
             neurons,
             entries,
             *positions.cells.shape[1:],
+            visual.shape[-1],
             width,
             positions.order.stride(0),
             *activation.stride()[:2],
@@ -231,6 +257,7 @@ def insert_maps_fused(
             *text.stride()[:2],
             BLOCK=_INSERT_BLOCK,
             TOKENS=_INSERT_TOKENS,
+            VALUES=2 if packed else 1,
             num_warps=_INSERT_WARPS,
             enable_fp_fusion=False,  # a product and a sum are two roundings, as in the plain version
         )

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
+from vlmscope.core.method.packed import HALF, STEP
 
 SPILL = tl.constexpr(252)  # tokens that a counter of 8 bits certainly holds; a multiple of PACK
 PACK = tl.constexpr(12)  # tokens that a counter of 4 bits certainly holds; a multiple of the 4 taken at once
@@ -20,6 +21,8 @@ OFFSET = tl.constexpr(BITS_OFFSET)
 LAST = tl.constexpr(BINS - 1)
 INFINITY = tl.constexpr(float("inf"))
 LARGEST = tl.constexpr(3.4028234663852886e38)  # of float32
+LEVEL = tl.constexpr(STEP)  # bytes from a level of a small map to the next
+HALF_LEVEL = tl.constexpr(HALF)
 
 
 @triton.jit
@@ -270,7 +273,7 @@ def _threshold_key(keys: tl.tensor, lane: tl.tensor, entries: tl.tensor) -> tupl
 
 @triton.jit
 def _byte(x: tl.tensor, scale: tl.tensor) -> tl.tensor:
-    return (tl.maximum(x.to(tl.float32), 0.0) * scale[:, None] + 0.5).to(tl.int32).to(tl.uint8)
+    return (tl.maximum(x.to(tl.float32), 0.0) * scale[:, None] + 0.5).to(tl.int32)
 
 
 @triton.jit
@@ -289,6 +292,7 @@ def insert_kernel(
     neurons: tl.tensor,
     entries: tl.tensor,
     cells_deep: tl.tensor,
+    cells_count: tl.tensor,
     visual_count: tl.tensor,
     text_count: tl.tensor,
     order_sample: tl.tensor,
@@ -302,10 +306,12 @@ def insert_kernel(
     text_entry: tl.tensor,
     BLOCK: tl.constexpr,
     TOKENS: tl.constexpr,
+    VALUES: tl.constexpr,
 ) -> None:
     """One program: BLOCK neurons, the samples in turn, so that an entry has one writer and no race.
 
-    A map is read along the neurons and written along the tokens, as each is in memory, TOKENS tokens at a time.
+    A map is read along the neurons and written along the tokens, as each is in memory, TOKENS bytes at a time. VALUES
+    is 2 where the maps are small ones, of which a byte has two values, else 1.
     """
     neuron = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     lane = neuron < neurons
@@ -324,26 +330,36 @@ def insert_kernel(
             # At most the largest float32: 0 times infinity would be NaN.
             scale = tl.where(score > 0, tl.minimum(tl.div_rn(255.0, tl.where(score > 0, score, 1.0)), LARGEST), 0.0)
             to = visual + wide * visual_neuron + place.to(tl.int64) * visual_entry
-            tokens = cells + sample * cells_deep * visual_count
+            tokens = cells + sample * cells_deep * cells_count
             for start in range(0, visual_count, TOKENS):
-                token = start + tl.arange(0, TOKENS)
-                mask = better[:, None] & (token < visual_count)[None, :]
-                x = tl.full((BLOCK, TOKENS), 0.0, tl.float32)
-                for deep in range(cells_deep):
-                    at = tl.load(tokens + deep * visual_count + token, mask=token < visual_count, other=-1)
-                    one = base[:, None] + (at * activation_token)[None, :]
-                    x = tl.maximum(x, tl.load(one, mask=mask & (at >= 0)[None, :], other=0.0).to(tl.float32))
-                tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
+                byte = start + tl.arange(0, TOKENS)
+                mask = better[:, None] & (byte < visual_count)[None, :]
+                out = tl.full((BLOCK, TOKENS), 0, tl.int32)
+                for half in tl.static_range(VALUES):
+                    token = byte * VALUES + half
+                    x = tl.full((BLOCK, TOKENS), 0.0, tl.float32)
+                    for deep in range(cells_deep):
+                        at = tl.load(tokens + deep * cells_count + token, mask=token < cells_count, other=-1)
+                        one = base[:, None] + (at * activation_token)[None, :]
+                        x = tl.maximum(x, tl.load(one, mask=mask & (at >= 0)[None, :], other=0.0).to(tl.float32))
+                    found = _byte(x, scale)
+                    out += found if VALUES == 1 else ((found + HALF_LEVEL) // LEVEL) << (4 * half)
+                tl.store(to[:, None] + byte[None, :], out.to(tl.uint8), mask=mask)
             to = text + wide * text_neuron + place.to(tl.int64) * text_entry
             visual_end = tl.load(ends + sample * 3)
             words = tl.load(ends + sample * 3 + 1) - visual_end
             places = order + sample * order_sample + visual_end
             for start in range(0, text_count, TOKENS):
-                token = start + tl.arange(0, TOKENS)
-                mask = better[:, None] & (token < text_count)[None, :]
-                at = tl.load(places + token, mask=token < words, other=0) * activation_token
-                x = tl.load(base[:, None] + at[None, :], mask=mask & (token < words)[None, :], other=0.0)
-                tl.store(to[:, None] + token[None, :], _byte(x, scale), mask=mask)
+                byte = start + tl.arange(0, TOKENS)
+                mask = better[:, None] & (byte < text_count)[None, :]
+                out = tl.full((BLOCK, TOKENS), 0, tl.int32)
+                for half in tl.static_range(VALUES):
+                    token = byte * VALUES + half
+                    at = tl.load(places + token, mask=token < words, other=0) * activation_token
+                    x = tl.load(base[:, None] + at[None, :], mask=mask & (token < words)[None, :], other=0.0)
+                    found = _byte(x, scale)
+                    out += found if VALUES == 1 else ((found + HALF_LEVEL) // LEVEL) << (4 * half)
+                tl.store(to[:, None] + byte[None, :], out.to(tl.uint8), mask=mask)
             # Other threads read a key than write it: the barriers order all reads before and after the write.
             tl.debug_barrier()
             tl.store(rows + place, key, mask=better)

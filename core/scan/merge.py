@@ -23,6 +23,8 @@ from vlmscope.core.scan.state import check_scanned, finished
 from vlmscope.core.scan.top_samples import EMPTY, key_sample, order_key
 from vlmscope.core.store.arrays import (
     NO_PEAK,
+    SMALL_TEXT,
+    SMALL_VISUAL,
     LayerArrays,
     array_shapes,
     layer_shapes,
@@ -31,14 +33,14 @@ from vlmscope.core.store.arrays import (
 )
 from vlmscope.core.store.digest import DataDigest
 from vlmscope.core.store.layouts import layout_arrays
-from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.manifest import Manifest, SmallMaps
 from vlmscope.core.store.panel import PANEL_TEXT, PANEL_VISUAL
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.shards import check_shards
 from vlmscope.core.store.writer import StoreWriter, arrays_bytes, check_free, check_out
 
 _OF_SAMPLES = ("top_visual", "top_text", "peak_visual", "peak_text")
-_MAPS = ("maps_visual", "maps_text")
+_MAPS, _SMALL = ("maps_visual", "maps_text"), (SMALL_VISUAL, SMALL_TEXT)
 #: Fills entries without a sample.
 _EMPTY: dict[str, float] = {
     "top_visual": -np.inf,
@@ -47,6 +49,8 @@ _EMPTY: dict[str, float] = {
     "peak_text": NO_PEAK,
     "maps_visual": 0,
     "maps_text": 0,
+    SMALL_VISUAL: 0,
+    SMALL_TEXT: 0,
 }
 
 
@@ -70,7 +74,7 @@ def merge_scans(folders: Sequence[Path], out: Path, progress: OnProgress) -> Man
     logs = [store.manifest.progress for store in stores]
     check_free(out, arrays_bytes(merged) + sum(log.samples_bytes + log.crops_bytes for log in logs if log is not None))
     with StoreWriter(out, merged.samples) as writer:
-        descriptions, digest = _copy_samples(stores, writer, progress)
+        descriptions, digest = _copy_samples(stores, writer, progress, with_fields=bool(merged.fields))
         merged = merged.model_copy(update={"data_sha256": digest})
         layers = merged.model.layers
         with LayerArrays(writer.folder / merged.arrays, merged) as arrays:
@@ -100,6 +104,8 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
             ),
             "visual_tokens_max": max(shard.visual_tokens_max for shard in shards),
             "layouts": tuple(layout for _, layout in sorted(layouts.items())),
+            "small": _small(shards),
+            "fields": None if any(shard.fields is None for shard in shards) else first.fields,
             "panel": None if any(shard.panel is None for shard in shards) else first.panel,
             "text_tokens_max": max(shard.text_tokens_max for shard in shards),
             "visual_tokens": sum(shard.visual_tokens for shard in shards),
@@ -108,6 +114,14 @@ def merged_manifest(shards: Sequence[Manifest]) -> Manifest:
             "progress": None,
         }
     )
+
+
+def _small(shards: Sequence[Manifest]) -> SmallMaps | None:
+    """The small maps of the whole scan: none where a shard, made by an earlier version, has none."""
+    of_shards = [shard.small for shard in shards if shard.small is not None]
+    if len(of_shards) < len(shards):
+        return None
+    return of_shards[0].model_copy(update={"values": max(small.values for small in of_shards)})
 
 
 def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> dict[str, NDArray[Any]]:
@@ -120,6 +134,8 @@ def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> di
     shapes = layer_shapes(merged)
     found: dict[str, NDArray[Any]] = {"top_sample": key_sample(key)[None].to(torch.int32).numpy()}
     for name, empty in _EMPTY.items():
+        if name not in shapes:
+            continue
         dtype, shape = shapes[name]
         found[name] = np.full(shape, empty, dtype=dtype)
     for number, store in enumerate(stores):
@@ -129,11 +145,12 @@ def merge_layer(stores: Sequence[ScanStore], merged: Manifest, layer: int) -> di
         for name in _OF_SAMPLES:
             found[name][..., 0, neuron, place] = of_layer(name, store.arrays[name], layer)[..., 0, neuron, source]
         # One of the best M of all is one of the best M of its shard, so its maps are stored there.
-        best = place < merged.maps
-        neuron, place, source = neuron[best], place[best], source[best]
-        for name in _MAPS:
-            maps = of_layer(name, store.arrays[name], layer)
-            found[name][0, neuron, place, : maps.shape[-1]] = maps[0, neuron, source]
+        for names, kept in ((_MAPS, merged.maps), (_SMALL, merged.small_kept)):
+            best = place < kept
+            to, row, from_ = place[best], neuron[best], source[best]
+            for name in names if kept else ():
+                maps = of_layer(name, store.arrays[name], layer)
+                found[name][0, row, to, : maps.shape[-1]] = maps[0, row, from_]
     for names, together in ((("maximum", "content_maximum"), np.maximum), (("sums", "histogram"), np.add)):
         for name in names:
             found[name] = reduce(together, (of_layer(name, store.arrays[name], layer) for store in stores))
@@ -166,8 +183,17 @@ def _keys(store: ScanStore, layer: int) -> torch.Tensor:
     return torch.where(sample < 0, EMPTY, order_key(torch.from_numpy(score), sample))
 
 
-def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress) -> tuple[list[str], str]:
-    """Copy every sample from the shard that processed it; returns all descriptions, and the SHA-256 over the data."""
+def _copy_samples(
+    stores: Sequence[ScanStore], writer: StoreWriter, progress: OnProgress, *, with_fields: bool
+) -> tuple[list[str], str]:
+    """Copy every sample from the shard that processed it.
+
+    Args:
+        with_fields: whether all shards have the fields of the listing.
+
+    Returns:
+        all descriptions, and the SHA-256 over the data.
+    """
     samples = stores[0].manifest.samples
     descriptions, digest = [], DataDigest()
     for index in range(samples):
@@ -183,6 +209,7 @@ def _copy_samples(stores: Sequence[ScanStore], writer: StoreWriter, progress: On
             record.sha256,
             store.layout(index).id if record.tokens else None,
             record.seen,
+            record.fields if with_fields else None,
         )
         digest.add(record.image, record.sha256, record.description)
         descriptions.append(record.description)

@@ -32,7 +32,7 @@ class PanelState:
         """Make an empty panel of so many layers of a scan."""
         samples = panel_samples(manifest)
         self._column = {sample: column for column, sample in enumerate(samples)}
-        shape = (2, layers, len(samples), manifest.model.neurons)
+        shape = (2, layers, len(samples), manifest.neurons)
         self.values = torch.full(shape, -torch.inf, dtype=torch.bfloat16, device=device)
 
     def read(self, store: ScanStore, layers: range) -> None:
@@ -91,7 +91,7 @@ class PanelOfBatch:
 
 def panel_samples(manifest: Manifest) -> tuple[int, ...]:
     """The samples of a scan's panel, ascending; none where it has no panel."""
-    return draw_panel(manifest.data_id, manifest.samples, manifest.panel_drawn)
+    return draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn)
 
 
 def check_panel(store: ScanStore) -> None:

@@ -4,7 +4,7 @@ Samples of a batch may differ in everything: how many visual tokens they have, w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -60,30 +60,50 @@ class Positions:
             slots: of each sample, as ``map_slots`` makes them. values: C, of the largest map.
         """
         size = len(lengths)
+        cells, by_torch = _cells(visual, slots, values, device)
         order = np.zeros((size, max(lengths) + SLACK), dtype=np.int32)
         ends = np.zeros((size, 3), dtype=np.int32)
-        deepest = max(1 if own is None else len(own) for own in slots)
-        cells = np.full((size, deepest, values), -1, dtype=np.int32)
         template = []
-        for at, (patches, words, length, own) in enumerate(zip(visual, text, lengths, slots, strict=True)):
+        for at, (patches, words, length) in enumerate(zip(visual, text, lengths, strict=True)):
             rest = np.ones(length, dtype=np.bool_)
             rest[patches] = rest[words] = False
             template.append(np.flatnonzero(rest))
             ends[at] = np.cumsum([len(patches), len(words), len(template[-1])])
             order[at, :length] = np.concatenate([patches, words, template[-1]])
-            if own is None:
-                cells[at, 0, : len(patches)] = patches
-            else:
-                cells[at, : len(own), : own.shape[1]] = np.where(own < 0, -1, patches[own])
         return cls(
             order=torch.from_numpy(order).to(device),
             ends=torch.from_numpy(ends).to(device),
-            cells=torch.from_numpy(cells).to(device),
+            cells=cells,
             visual=tuple(_places(part, device) for part in visual),
             text=tuple(_places(part, device) for part in text),
             template=tuple(_runs(part, device) for part in template),
-            slots=tuple(None if own is None else torch.from_numpy(own).to(device) for own in slots),
+            slots=by_torch,
         )
+
+    def pooled(
+        self, visual: Sequence[NDArray[np.integer]], slots: Sequence[NDArray[np.integer] | None], values: int
+    ) -> Self:
+        """The same positions with other visual maps; arguments as of ``of``."""
+        cells, by_torch = _cells(visual, slots, values, self.order.device)
+        return replace(self, cells=cells, slots=by_torch)
+
+
+def _cells(
+    visual: Sequence[NDArray[np.integer]],
+    slots: Sequence[NDArray[np.integer] | None],
+    values: int,
+    device: torch.device | str,
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """``Positions.cells`` and ``Positions.slots``."""
+    deepest = max(1 if own is None else len(own) for own in slots)
+    cells = np.full((len(slots), deepest, values), -1, dtype=np.int32)
+    for row, patches, own in zip(cells, visual, slots, strict=True):
+        if own is None:
+            row[0, : len(patches)] = patches
+        else:
+            row[: len(own), : own.shape[1]] = np.where(own < 0, -1, patches[own])
+    by_torch = tuple(None if own is None else torch.from_numpy(own).to(device) for own in slots)
+    return torch.from_numpy(cells).to(device), by_torch
 
 
 @lru_cache(maxsize=1024)

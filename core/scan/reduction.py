@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.method.distribution import BINS, BITS_OFFSET, BITS_SHIFT
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.kernels import Reduced, insert_maps_fused, insert_maps_torch, reduce_fused
@@ -56,16 +57,21 @@ class BatchReduction:
         layers, pending, neurons = state.pending.key.shape
         if state.waiting + self.size > pending:
             state.flush()
-        state.maps.snapshot()
+        state.snapshot_maps()
         self.places = slice(state.waiting, state.waiting + self.size)
+        visual = [e.visual for e in batch.encoded]
         self.positions = Positions.of(
-            [e.visual for e in batch.encoded],
+            visual,
             [np.arange(e.text.start, e.text.stop) for e in batch.encoded],
             [len(e.input_ids) for e in batch.encoded],
             [map_slots(e.layout, state.map_cells) for e in batch.encoded],
             state.maps.visual.shape[-1],
             device,
         )
+        values = 2 * state.small.visual.shape[-1]
+        slots = [map_slots(e.layout, state.small_cells) for e in batch.encoded] if values else []
+        #: The same with the cells of small maps; None where the scan keeps none.
+        self.small = self.positions.pooled(visual, slots, values) if values else None
         self.tokens = (
             sum(len(e.visual) for e in batch.encoded),
             sum(e.text.stop - e.text.start for e in batch.encoded),
@@ -107,10 +113,12 @@ class BatchReduction:
 
     def rollback(self) -> None:
         """Leave the state as it was before the batch."""
-        self.state.maps.restore()
+        self.state.restore_maps()
 
     def _reduce(self, layer: int, activation: Tensor) -> None:
         activation = activation.to(self.samples.device)  # there already, unless the layer's weights are kept elsewhere
+        if self.state.poles is Poles.BOTH:
+            activation = both_poles(activation)
         if self.fused:
             self._reduce_fused(layer, activation)
         else:
@@ -131,7 +139,10 @@ class BatchReduction:
         self.maximum[layer] = self.highest.amax(dim=0)
         self.content_maximum[layer] = content.amax(dim=0)
         self.sums[:, :, layer] = self.sums_of.double().sum(dim=0)
-        insert_maps_fused(activation, self.positions, content, self.samples, self.finite, maps.of_layer(layer))
+        of_samples = (content, self.samples, self.finite)
+        insert_maps_fused(activation, self.positions, *of_samples, maps.of_layer(layer))
+        if self.small is not None:
+            insert_maps_fused(activation, self.small, *of_samples, self.state.small.of_layer(layer), packed=True)
 
     def _reduce_torch(self, layer: int, activation: Tensor) -> None:
         """Sample by sample, each kind of token by itself: padding is not read."""
@@ -170,7 +181,10 @@ class BatchReduction:
         self.sums[:, :, layer] = sums
         self.content_maximum[layer] = content.amax(dim=0)
         self._find(layer, a, content)
-        insert_maps_torch(a, self.positions, content, self.samples, self.finite, self.state.maps.of_layer(layer))
+        of_samples = (content, self.samples, self.finite)
+        insert_maps_torch(a, self.positions, *of_samples, self.state.maps.of_layer(layer))
+        if self.small is not None:
+            insert_maps_torch(a, self.small, *of_samples, self.state.small.of_layer(layer), packed=True)
 
     def _find(self, layer: int, a: Tensor, content: Tensor) -> None:
         """Order statistics of the candidates: of ``a``, float32 (B, T, F), with the scores ``content``, (B, F)."""
@@ -187,6 +201,12 @@ class BatchReduction:
                 top, peak = largest(columns(a[at], places[at], neuron), kept.shape[2])
                 kept[layer, self.places.start + at, :, neuron] = top.T
                 pending.peak[layer, self.places.start + at, kind, neuron] = peak
+
+
+def both_poles(activation: Tensor) -> Tensor:
+    """The activations of both poles of each unit: (B, T, F) to (B, T, 2F), positive and negative in turn."""
+    # 0 - a, not -a: a negative pole has no -0.0, of which devices choose differently as the largest of equal zeros.
+    return torch.stack((activation, 0 - activation), dim=-1).flatten(start_dim=-2)
 
 
 def largest(rows: Tensor, keep: int) -> tuple[Tensor, Tensor]:

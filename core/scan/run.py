@@ -30,7 +30,7 @@ from vlmscope.core.scan.spread import SpreadState
 from vlmscope.core.scan.state import check_scanned
 from vlmscope.core.store.checkpoints import ScanFolder
 from vlmscope.core.store.digest import DataDigest
-from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
+from vlmscope.core.store.layouts import distinct, layout_arrays, layout_infos, sized
 from vlmscope.core.store.manifest import Manifest, Skipped
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import LONGEST_SECONDS, SAVE_SHARE, ScanOptions
@@ -91,8 +91,7 @@ class ScanRun:
         self.layouts = prepared.layouts
         manifest = header
         if store is None:
-            largest = largest_map(self.layouts, header.map_cells)
-            manifest = header.model_copy(update={"text_tokens_max": prepared.longest, "visual_tokens_max": largest})
+            manifest = sized(header, self.layouts).model_copy(update={"text_tokens_max": prepared.longest})
         else:
             manifest = store.manifest
             self.layouts = distinct((*self.layouts, *(store.layouts.get(info.id) for info in manifest.layouts)))
@@ -220,6 +219,7 @@ class ScanRun:
                 None if image is None else image.sha256,
                 None if encoded is None else encoded.layout.id,
                 None if encoded is None else encoded.seen,
+                source.fields,
             )
         self.sha256[processed.index] = None if image is None else image.sha256
 

@@ -6,12 +6,15 @@ stopped it, continues from its last checkpoint.
 
 import contextlib
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
+from vlmscope.core.base.fields import Fields, value_text
+from vlmscope.core.base.text import plain
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
@@ -22,7 +25,7 @@ from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.run import Prepared, ScanRun
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
-from vlmscope.core.store.layouts import check_layout, largest_map
+from vlmscope.core.store.layouts import check_layout, largest_map, sized
 from vlmscope.core.store.manifest import (
     LAYOUTS,
     MANIFEST,
@@ -47,6 +50,7 @@ def scan(
     resume: bool = False,
     stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
+    announce: Callable[[Manifest], None] = lambda _planned: None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
 
@@ -58,6 +62,8 @@ def scan(
         resume: continue from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
         cache: where descriptions that the model writes are kept; None for the user's own.
+        announce: called before the work of a new scan with its manifest as planned; the longest description is not
+            known yet, so that its arrays may become smaller.
 
     Raises:
         StoreError: if ``out`` exists and is not to be resumed, was made with other settings, or cannot be written.
@@ -74,8 +80,9 @@ def scan(
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
-        largest = largest_map(_layouts_of_sizes(vlm, data, mine, prompt, progress, stopped), options.map_cells)
-        check_space(out, header.model_copy(update={"visual_tokens_max": largest}))
+        planned = sized(header, _layouts_of_sizes(vlm, data, mine, prompt, progress, stopped))
+        check_space(out, planned)
+        announce(planned)
     elif check_resumable(out, saved, settings_of(header)):
         return saved
     run = None
@@ -86,7 +93,7 @@ def scan(
                 store = None
             else:  # samples that were scanned keep their description
                 store = folder.resume()
-                data = data.described({i: store.record(i).description for i in mine if store.processed(i)})
+                data = _as_scanned(data, store, [i for i in mine if store.processed(i)])
             # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
             batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
             data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
@@ -101,6 +108,32 @@ def scan(
             elif run is not None and isinstance(error, Exception) and not isinstance(error, StoreError):
                 run.keep()  # but after a disk error or a second Ctrl-C the last checkpoint stays
             raise
+
+
+def _as_scanned(data: Data, store: ScanStore, processed: list[int]) -> Data:
+    """The data with the descriptions of the samples that a scan in progress has processed.
+
+    A scan that was begun without fields continues without them.
+
+    Raises:
+        StoreError: if the listing's fields are now others.
+    """
+    if store.manifest.fields is None:
+        data = data.without_fields()
+    for index in processed:
+        before, now_ = store.record(index).fields, data.sources[index].fields
+        if before != now_:
+            name = next(name for name in (*before, *now_) if before.get(name) != now_.get(name))
+            raise StoreError(
+                f"{store.folder} was begun with other fields: {plain(name)} of {plain(data.sources[index].image)} was "
+                f"{_field_words(before, name)}, now {_field_words(now_, name)}.",
+                "Give the listing it was begun with, or name another folder with --out.",
+            )
+    return data.described({index: store.record(index).description for index in processed})
+
+
+def _field_words(fields: Fields, name: str) -> str:
+    return plain(value_text(fields[name])) if name in fields else "missing"
 
 
 def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStore | None) -> Prepared:
@@ -127,6 +160,9 @@ def _prepare(vlm: Vlm, data: Data, mine: list[int], prompt: str, store: ScanStor
                 raise SamplesError(f"its description has grown since the scan was begun, to {len(one.tokens)} tokens")
             if saved is not None and largest_map([one.layout], saved.map_cells) > saved.visual_tokens_max:
                 raise SamplesError(f"its picture has grown since the scan was begun, to {len(one.visual)} tokens")
+            small = None if saved is None else saved.small
+            if small is not None and largest_map([one.layout], small.cells) > small.values:
+                raise SamplesError("the shape of its picture has changed since the scan was begun")
             encoded[index], sizes[index] = one, size
         except SamplesError as error:
             unusable[index] = error.message
@@ -151,10 +187,11 @@ def _header(
     batch = options.batch or (BATCH if saved is None else saved.batch)
     created = now()
     return Manifest(
-        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity),
+        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity, options.poles),
         created=created,
         model=info,
         hook=options.hook,
+        poles=options.poles,
         question=options.question,
         prompt=prompt,
         data=data.name,
@@ -170,7 +207,9 @@ def _header(
         layouts=(),
         map_cells=options.map_cells,
         text_tokens_max=DESCRIPTION_TOKENS,
+        fields=data.fields,
         panel=options.panel,
+        small=options.small(0),
         visual_tokens=0,
         text_tokens=0,
         thresholds=ThresholdsInfo.of(options.thresholds),

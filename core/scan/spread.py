@@ -57,7 +57,7 @@ class SpreadState:
     def restore_maps(self) -> None:
         """Return to the maps' last snapshot, if there is one."""
         for part in self.parts:
-            part.maps.restore()
+            part.restore_maps()
 
     def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
         """The arrays of a store with this manifest, without those that have no layers."""

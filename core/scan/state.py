@@ -14,7 +14,7 @@ from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import label_neurons
 from vlmscope.core.scan.panel import PanelState
 from vlmscope.core.scan.top_samples import EMPTY, Pending, TopMaps, TopSamples, key_sample, merge_pending, order_key
-from vlmscope.core.store.arrays import NO_PEAK, layers_of
+from vlmscope.core.store.arrays import NO_PEAK, SMALL_TEXT, SMALL_VISUAL, layer_shapes, layers_of
 from vlmscope.core.store.manifest import Manifest
 from vlmscope.core.store.reader import ScanStore
 
@@ -49,10 +49,13 @@ class ScanState:
             pending: samples gathered before each merge into the top N; at least one batch.
             layers: how many; None for all.
         """
-        size = (manifest.model.layers if layers is None else layers, manifest.model.neurons)
+        size = (manifest.model.layers if layers is None else layers, manifest.neurons)
         self.top = TopSamples.empty(*size, manifest.top_n, device)
         values = (manifest.visual_tokens_max, manifest.text_tokens_max)
         self.maps = TopMaps.empty(*size, manifest.maps, *values, device)
+        shapes = layer_shapes(manifest)
+        cells, words = (shapes[name][1][-1] if name in shapes else 0 for name in (SMALL_VISUAL, SMALL_TEXT))
+        self.small = TopMaps.empty(*size, manifest.small_kept, cells, words, device)
         self.totals = Totals(
             torch.full(size, -torch.inf, device=device),
             torch.full(size, -torch.inf, device=device),
@@ -62,7 +65,9 @@ class ScanState:
         self.panel = PanelState(manifest, size[0], device)
         self.pending = Pending.empty(size[0], pending, size[1], device)
         self.waiting = 0
+        self.poles = manifest.poles  #: BOTH: activations come once for each unit, and count twice
         self.map_cells = manifest.map_cells  #: rows and columns that maps are pooled to, or None
+        self.small_cells = None if manifest.small is None else manifest.small.cells  #: the same of small maps
 
     @classmethod
     def of_layers(
@@ -91,9 +96,10 @@ class ScanState:
             peak = tensor(name).to(torch.int32)
             self.top.peak[..., kind] = torch.where(peak == NO_PEAK, -1, peak)
         # The maps are those of the best M, and the entries are ordered best first.
-        self.maps.key[:] = self.top.key[..., : manifest.maps]
-        self.maps.visual[:] = tensor("maps_visual")
-        self.maps.text[:] = tensor("maps_text")
+        for maps, names in ((self.maps, ("maps_visual", "maps_text")), (self.small, (SMALL_VISUAL, SMALL_TEXT))):
+            if kept := maps.key.shape[-1]:
+                maps.key[:] = self.top.key[..., :kept]
+                maps.visual[:], maps.text[:] = (tensor(name) for name in names)
         self.panel.read(store, layers)
         totals = self.totals
         totals.maximum[:] = tensor("maximum")
@@ -101,6 +107,16 @@ class ScanState:
         totals.sums[:] = tensor("sums")
         totals.histogram[:] = tensor("histogram").to(torch.int64)
         totals.tokens = [manifest.visual_tokens, manifest.text_tokens]
+
+    def snapshot_maps(self) -> None:
+        """Copy all maps, for ``restore_maps``."""
+        for maps in (self.maps, self.small):
+            maps.snapshot()
+
+    def restore_maps(self) -> None:
+        """Return to the maps' last snapshot, if there is one."""
+        for maps in (self.maps, self.small):
+            maps.restore()
 
     def threshold_key(self, layer: int) -> Tensor:
         """The key that a sample must exceed to be among the top N as of the last merge: int64 (F,)."""
@@ -115,7 +131,9 @@ class ScanState:
     def arrays(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
         """The arrays of a store with this manifest (``core/store/reader.py``), without those that have no layers."""
         self.flush()
-        self.maps.sort()
+        for maps in (self.maps, self.small):
+            maps.sort()
+        small = {SMALL_VISUAL: self.small.visual, SMALL_TEXT: self.small.text} if self.small.key.shape[-1] else {}
         # Transposed on the host: the device's memory may be full.
         visual = self.top.visual.cpu().permute(3, 0, 1, 2).contiguous().numpy()  # (8, L, F, N)
         text = self.top.text.cpu().permute(3, 0, 1, 2).contiguous().numpy()
@@ -132,6 +150,7 @@ class ScanState:
                 "peak_text": np.ascontiguousarray(peaks[..., 1]),
                 "maps_visual": self.maps.visual.cpu().numpy(),
                 "maps_text": self.maps.text.cpu().numpy(),
+                **{name: maps.cpu().numpy() for name, maps in small.items()},
                 "maximum": totals.maximum.cpu().numpy(),
                 "content_maximum": totals.content_maximum.cpu().numpy(),
                 "sums": totals.sums.cpu().numpy(),

@@ -68,7 +68,7 @@ async def marked(store: ScanStore, neuron: Neuron, samples: Collection[HeldOut],
         shown = ShownSample(sample.sample, sample.rank, None, float(own.max()), activates=True)
         theirs: Question | None = None
         for at in rng.permutation(len(others))[:TRIES].tolist():
-            other = Neuron(neuron.layer, others[at])
+            other = store.numbering.at(neuron.layer, others[at])
             found = await _map(store, other, sample, model)
             if isinstance(found, str) or found.max() <= 0:
                 continue

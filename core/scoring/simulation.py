@@ -187,7 +187,7 @@ def baseline_explanations(
     drawn = np.random.default_rng(seed_of(store.manifest.scan_id, neuron, "baseline")).permutation(total)
     found: list[Explanation] = []
     for flat in drawn[:CANDIDATES].tolist():
-        other = Neuron(*divmod(flat, store.neurons))
+        other = store.numbering.of_flat(flat)
         candidate = None if other == neuron else said(other) or concept_explanation(store, other, explanation.created)
         if candidate is None or not simulator.search_phrases(candidate):
             continue

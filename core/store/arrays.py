@@ -16,9 +16,11 @@ from vlmscope.core.base.files import open_regular
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
+from vlmscope.core.method.packed import packed_size
 from vlmscope.core.store.manifest import Manifest
 
 COPY_AGAIN = "Copy the scan again from where it was made."
+SMALL_VISUAL, SMALL_TEXT = "small_visual", "small_text"
 NO_PEAK = 0xFFFF  #: peak of an entry that has no token of that kind
 
 #: Arrays without layers.
@@ -36,7 +38,7 @@ Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]  #: dtype and shape
 
 def array_shapes(manifest: Manifest) -> Shapes:
     """Name, dtype and shape of every array of a scan."""
-    layers, neurons, n, m = manifest.model.layers, manifest.model.neurons, manifest.top_n, manifest.maps
+    layers, neurons, n, m = manifest.model.layers, manifest.neurons, manifest.top_n, manifest.maps
     shapes: Shapes = {
         "sample_lines": (np.int64, (manifest.samples, 2)),
         "top_sample": (np.int32, (layers, neurons, n)),
@@ -46,6 +48,7 @@ def array_shapes(manifest: Manifest) -> Shapes:
         "peak_text": (np.uint16, (layers, neurons, n)),
         "maps_visual": (np.uint8, (layers, neurons, m, manifest.visual_tokens_max)),
         "maps_text": (np.uint8, (layers, neurons, m, manifest.text_tokens_max)),
+        **_small_maps(manifest),
         "maximum": (np.float32, (layers, neurons)),
         "content_maximum": (np.float32, (layers, neurons)),
         "moments": (np.float32, (2, 2, layers, neurons)),
@@ -62,6 +65,18 @@ def array_shapes(manifest: Manifest) -> Shapes:
         shapes["layout_edges"] = (np.uint16, (boxes, 4))
         shapes["layout_cover"] = (np.uint8, (boxes,))
     return shapes
+
+
+def _small_maps(manifest: Manifest) -> Shapes:
+    small = manifest.small
+    if small is None or not small.samples:
+        return {}
+    shape = (manifest.model.layers, manifest.neurons, small.samples)
+    words = min(small.words, manifest.text_tokens_max)
+    return {
+        SMALL_VISUAL: (np.uint8, (*shape, packed_size(small.values))),
+        SMALL_TEXT: (np.uint8, (*shape, packed_size(words))),
+    }
 
 
 def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...], hint: str = COPY_AGAIN) -> NDArray[Any]:

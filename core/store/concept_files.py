@@ -78,7 +78,7 @@ def read_concepts(scan: Path, manifest: Manifest) -> Concepts | None:
     if not folder.exists():
         return None
     words = _read_words(folder / WORDS, manifest)
-    shape = (manifest.model.layers, manifest.model.neurons)
+    shape = (manifest.model.layers, manifest.neurons)
     word = open_array(folder / "word.npy", np.uint16, (*shape, KEPT), AGAIN)
     if ((word >= len(words.words)) & (word != NO_WORD)).any():
         raise StoreError(f"{folder / 'word.npy'} is damaged: it names words that {WORDS} lacks.", AGAIN)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.demo import image_path
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.method.labels import Label
 from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.method.norm import norm
@@ -29,6 +30,7 @@ class Sample:
     #: The folder whose pictures are used without a digest; None for any folder, once the user has agreed.
     within: Path | None = field(default=Path(), compare=False)
     seen: Box | None = None  #: the part of the picture that the model sees, as shares; None where the scan has none
+    fields: Fields = field(default_factory=dict, compare=False)  #: what the listing has on it beside
     read_layout: Callable[[], VisualLayout] | None = field(default=None, compare=False, repr=False)  #: the scan's
 
     @cached_property
@@ -75,6 +77,7 @@ class Example:
         text_map: float32 (tokens,), read from 8 bits too.
         read_crop: reads the crop that the model saw, a small JPEG; raises ``StoreError`` if it cannot.
         cover: the one cover of the crop that the visual values are of, from 0; None for all.
+        small: the maps are small ones: pooled to few cells, in 16 levels, the words as far as they are kept.
         exact: maps and crop are not the scan's, but the model's own answer, float32 and a lossless PNG.
     """
 
@@ -91,6 +94,7 @@ class Example:
     map_layout: VisualLayout
     text_map: NDArray[np.float32] | None
     read_crop: Callable[[], bytes]
+    small: bool = False
     exact: bool = False
     cover: int | None = None
 
@@ -113,8 +117,12 @@ class Example:
 
     @property
     def peak_place(self) -> tuple[int, int] | None:
-        """Row and column, on ``grid``, of the visual token with the largest activation."""
-        return None if self.peak_patch is None else self.sample.layout.place(self.peak_patch, *self.grid)
+        """Row and column of the visual token with the largest activation: on ``grid``, of a small map on its layout's.
+
+        So all top samples of a scan have the peak on the same grid.
+        """
+        grid = self.sample.layout.grid if self.small else self.grid
+        return None if self.peak_patch is None else self.sample.layout.place(self.peak_patch, *grid)
 
     @cached_property
     def visual_norms(self) -> NDArray[np.float32] | None:

@@ -1,6 +1,6 @@
 """The layouts of a scan on disk: those that are not plain grids are two arrays, all others follow from the manifest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.errors import SamplesError, StoreError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.layout import SCALE, VisualLayout
-from vlmscope.core.store.manifest import VISUAL_TOKENS, LayoutInfo
+from vlmscope.core.store.manifest import VISUAL_TOKENS, LayoutInfo, Manifest
 
 EDGES, COVER = "layout_edges", "layout_cover"
 
@@ -63,6 +63,15 @@ def map_layout(layout: VisualLayout, cells: int | None) -> VisualLayout:
 def largest_map(layouts: Iterable[VisualLayout], cells: int | None) -> int:
     """Values of the largest map of samples with these layouts; 0 where there are none."""
     return max((len(map_layout(layout, cells)) for layout in layouts), default=0)
+
+
+def sized(manifest: Manifest, layouts: Collection[VisualLayout]) -> Manifest:
+    """The manifest with the sizes of the maps that samples with these layouts have."""
+    small = manifest.small
+    if small is not None:
+        small = small.model_copy(update={"values": largest_map(layouts, small.cells)})
+    largest = largest_map(layouts, manifest.map_cells)
+    return manifest.model_copy(update={"visual_tokens_max": largest, "small": small})
 
 
 class StoredLayouts:

@@ -18,17 +18,19 @@ from pydantic import (
 from pydantic_core import from_json
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import MOST, NAME_LENGTH
 from vlmscope.core.base.files import read_json
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Numbering, Poles
 from vlmscope.core.base.text import plain
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
 from vlmscope.core.method.layout import SCALE, VisualLayout
 
 FORMAT: Literal["vlmscope-scan"] = "vlmscope-scan"
-#: 4 has the panel. A manifest takes no fields but its own, so that an earlier vlmscope would call one with a panel
-#: damaged; it refuses another version by its number.
-SCHEMA: Literal[4] = 4
+#: 4 has the panel; 5 has both poles, the listing's fields, small maps, and of a control the ``data_id`` of its scan. A
+#: manifest takes no keys but its own, so an earlier vlmscope would call one with more of them damaged; it refuses
+#: another version by its number.
+SCHEMA: Literal[5] = 5
 MANIFEST = "manifest.json"
 #: What is read, at most: 100,000 skipped samples, each with its reason, take less.
 MANIFEST_BYTES, MANIFEST_VALUES = 32 * 1024 * 1024, 600_000
@@ -48,6 +50,7 @@ VISUAL_TOKENS = TOKENS - 1  #: of a sample, at most
 Side = Annotated[int, Field(gt=0, le=SCALE)]  #: rows or columns of visual tokens
 
 
+FieldNames = Annotated[tuple[Annotated[str, Field(max_length=NAME_LENGTH)], ...], Field(max_length=MOST)]
 Options = Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=50)]
 
 _ADDED = ("weights", "processor")  #: fields of ``ModelInfo`` that earlier versions did not store
@@ -146,6 +149,9 @@ class ControlInfo(Frozen):
 
     scan_id: str  #: of the scan whose samples, prompt and architecture it has
     seed: int = Field(ge=0)
+    #: The scan's ``data_id``, which draws its panel. The control's own differs where the model wrote descriptions: to
+    #: the control they came with the images. None in controls of earlier versions, whose panel their own drew.
+    data_id: str | None = None
 
     def __str__(self) -> str:
         return f"of {self.scan_id[:16]}, seed {self.seed}"
@@ -171,6 +177,15 @@ class ShardInfo(Frozen):
         return sample % self.of == self.number - 1
 
 
+class SmallMaps(Frozen):
+    """Maps of more top samples than those whose maps are kept whole: pooled, and in 4 bits (core/method/packed.py)."""
+
+    samples: Maps  #: the best so many, those with whole maps too; 0 where none were asked for
+    cells: Annotated[int, Field(gt=0, le=255)]  #: rows and columns that they are pooled to, at most
+    values: int = Field(ge=0, le=VISUAL_TOKENS)  #: of the largest of them over visual tokens
+    words: int = Field(ge=0, le=TOKENS)  #: of a description, from its beginning, that they cover at most
+
+
 class Progress(Frozen):
     """The progress of a scan that is not whole: one in progress, an interrupted one, or a shard.
 
@@ -190,11 +205,12 @@ class Manifest(Frozen):
     """Everything about a scan but its arrays. Shapes: L layers, F neurons, N top samples, M maps, V values of a map."""
 
     format: Literal["vlmscope-scan"] = FORMAT
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[5] = SCHEMA
     scan_id: str  #: of ``make_scan_id``; the same scan made again has the same
     created: str  #: ISO 8601, UTC
     model: ModelInfo
     hook: HookPoint
+    poles: Poles = Poles.ONE  #: BOTH: each FFN unit has two rows in the arrays, 2 * unit for +, the next one for -
     question: str
     prompt: str  #: the exact text before the description, the image token unexpanded
     data: str  #: where the samples came from, as named by the user
@@ -211,6 +227,9 @@ class Manifest(Frozen):
     layouts: Annotated[tuple[LayoutInfo, ...], FailFast(), Field(max_length=LAYOUTS)]  #: of the samples, by id
     map_cells: Annotated[int, Field(gt=0, le=255)] | None = None  #: rows and columns that maps are pooled to, at most
     text_tokens_max: int = Field(ge=0, le=TOKENS)  #: tokens of the longest description
+    small: SmallMaps | None = None  #: None in scans of earlier versions
+    #: Names of the fields that the samples' lines have (core/base/fields.py); None in scans of earlier versions.
+    fields: FieldNames | None = None
     panel: PanelSamples | None = None  #: samples of the panel that were asked for; None in scans of earlier versions
     visual_tokens: Count  #: visual tokens seen in all
     text_tokens: Count  #: text tokens seen in all
@@ -226,8 +245,10 @@ class Manifest(Frozen):
             raise ValueError(f"a layout of more visual tokens than the {self.visual_tokens_max:,} of the largest map")
         if len({layout.id for layout in self.layouts}) < len(self.layouts):
             raise ValueError("two layouts of the same id")
-        if self.model.layers * self.model.neurons > NEURONS:
-            raise ValueError(f"{self.model.layers:,} layers of {self.model.neurons:,} neurons; at most {NEURONS:,} fit")
+        if self.poles is Poles.BOTH and self.hook is not HookPoint.GATE_UP:
+            raise ValueError(f"both poles at the hook point {self.hook}; only {HookPoint.GATE_UP} has them")
+        if self.model.layers * self.neurons > NEURONS:
+            raise ValueError(f"{self.model.layers:,} layers of {self.neurons:,} neurons; at most {NEURONS:,} fit")
         if self.scanned > self.samples:
             raise ValueError(f"{self.scanned:,} samples scanned of {self.samples:,}")
         return self
@@ -238,8 +259,18 @@ class Manifest(Frozen):
         return (
             self.scan_id
             if model == self.model
-            else make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id)
+            else make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id, self.poles)
         )
+
+    @property
+    def neurons(self) -> int:
+        """F, rows of one layer in the arrays: the model's FFN units, or twice as many where both poles are kept."""
+        return self.model.neurons * (2 if self.poles is Poles.BOTH else 1)
+
+    @property
+    def numbering(self) -> Numbering:
+        """How rows of the arrays are neurons."""
+        return Numbering(self.model.layers, self.neurons, self.poles)
 
     @property
     def stored_boxes(self) -> int:
@@ -250,6 +281,22 @@ class Manifest(Frozen):
     def panel_drawn(self) -> int:
         """P, samples drawn for the panel: all, if the scan has fewer than were asked for; 0 where there is no panel."""
         return min(self.panel or 0, self.samples)
+
+    @property
+    def small_kept(self) -> int:
+        """K, top samples whose small maps are kept."""
+        return 0 if self.small is None else self.small.samples
+
+    @property
+    def mapped(self) -> int:
+        """How many top samples have a map of either kind."""
+        return max(self.maps, self.small_kept)
+
+    @property
+    def panel_data_id(self) -> str:
+        """The ``data_id`` that draws the panel's samples: a control has the panel of its scan."""
+        own = None if self.control is None else self.control.data_id
+        return own or self.data_id
 
     @property
     def is_done(self) -> bool:
@@ -268,20 +315,23 @@ class Manifest(Frozen):
         return min(self.top_n, self.scanned)
 
 
-def make_scan_id(model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, data_id: str) -> str:
-    """SHA-256 over model, hook point, prompt, N and ``data_id``."""
-    identity = json.dumps([model.model_dump(), hook, prompt, top_n, data_id], sort_keys=True)
+def make_scan_id(
+    model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, data_id: str, poles: Poles = Poles.ONE
+) -> str:
+    """SHA-256 over model, hook point, prompt, N and ``data_id``; over the poles too, where both are kept."""
+    both = [] if poles is Poles.ONE else [poles]
+    identity = json.dumps([model.model_dump(), hook, prompt, top_n, data_id, *both], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def _parsed(text: str) -> Manifest:
-    """The manifest of this JSON, of schema 2 to 4. Raises ValidationError, a ValueError."""
+    """The manifest of this JSON, of schema 2 to 5. Raises ValidationError, a ValueError."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         version = first["input"]
-        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3):
+        if first["loc"] != ("schema_version",) or type(version) is not int or version not in (2, 3, 4):
             raise
     content = from_json(text)
     return Manifest.model_validate(_from_schema_2(content) if version == 2 else {**content, "schema_version": SCHEMA})

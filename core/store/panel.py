@@ -89,7 +89,7 @@ def draw_panel(data_id: str, samples: int, panel: int) -> tuple[int, ...]:
     same. A smaller panel is part of a larger one.
 
     Args:
-        data_id: the manifest's.
+        data_id: the manifest's ``panel_data_id``.
     """
     if panel >= samples:
         return tuple(range(samples))

@@ -4,7 +4,9 @@
       manifest.json            what was computed from what; replaced last, so what it names is whole
       samples.jsonl            one line a sample, as processed: image, its SHA-256, description, tokens, its crop
       crops.bin                JPEGs, one after another: the crop that the model saw, small
-      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples
+      arrays-.../              L layers, F neurons, N top samples, M maps, V and T values at most, S and P samples.
+                               With both poles F is twice the units: row 2i is the positive pole of unit i, 2i + 1 its
+                               negative one, whose activations are the unit's times -1
         sample_lines.npy       int64   (S, 2)         where each sample's line begins and ends; zeros: not processed
         top_sample.npy         int32   (L, F, N)      best first; -1 where there are fewer than N samples
         top_visual.npy         float32 (8, L, F, N)   k-th largest activation over visual tokens; -inf where none
@@ -13,6 +15,8 @@
         peak_text.npy          uint16  (L, F, N)      the description token of the largest text activation
         maps_visual.npy        uint8   (L, F, M, V)   activation / score * 255, negatives 0; 0 after the sample's own
         maps_text.npy          uint8   (L, F, M, T)
+        small_visual.npy       uint8   (L, F, K, ..)  small maps of K top samples: pooled, two levels of 0 to 15 a byte
+        small_text.npy         uint8   (L, F, K, ..)  (core/method/packed.py); neither in scans of earlier versions
         maximum.npy            float32 (L, F)         over all token positions: gmax
         content_maximum.npy    float32 (L, F)         over visual and text tokens
         moments.npy            float32 (2, 2, L, F)   by kind (visual, text): mean, mean square
@@ -31,6 +35,7 @@ largest visual or text activation: max(top_visual[0], top_text[0]).
 """
 
 import json
+import math
 import stat
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -43,11 +48,12 @@ from numpy.typing import NDArray
 from vlmscope.core.base.demo import DEMO, demo_folder, scan_folder
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.files import PartReader
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.distribution import Distribution
 from vlmscope.core.method.labels import Label, Labels, Thresholds, label_neurons, sample_votes
 from vlmscope.core.method.layout import VisualLayout
-from vlmscope.core.store.arrays import COPY_AGAIN, NO_PEAK, array_shapes, open_array
+from vlmscope.core.method.packed import LEVELS, unpacked
+from vlmscope.core.store.arrays import COPY_AGAIN, NO_PEAK, SMALL_TEXT, SMALL_VISUAL, array_shapes, open_array
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.layouts import COVER, EDGES, StoredLayouts, map_layout
 from vlmscope.core.store.lock import being_scanned
@@ -109,8 +115,13 @@ class ScanStore:
 
     @property
     def neurons(self) -> int:
-        """FFN units of one layer."""
-        return self.manifest.model.neurons
+        """F: FFN units of one layer, or their poles, twice as many."""
+        return self.numbering.neurons
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """How rows of the arrays are neurons: an address, the neuron of a row."""
+        return self.manifest.numbering
 
     @property
     def maximum(self) -> NDArray[np.float32]:
@@ -190,6 +201,7 @@ class ScanStore:
             sha256=record.sha256,
             within=None if self.images_trusted else self._own_pictures,
             seen=record.seen,
+            fields=record.fields,
             read_layout=partial(self.layout, index),
         )
 
@@ -252,19 +264,8 @@ class ScanStore:
         visual = np.array(self.arrays["top_visual"][:, layer, index, rank])
         text = np.array(self.arrays["top_text"][:, layer, index, rank])
         activation, maximum = float(max(visual[0], text[0])), float(self.maximum[layer, index])
-        own, cells = self.layout(sample.index), self.manifest.map_cells
-        layout = own if cells is None else map_layout(own, cells)
-        visual_values = text_map = None
-        if rank < self.manifest.maps:
-            scale = np.float32(max(activation, 0.0) / 255)
-            visual_values = self.arrays["maps_visual"][layer, index, rank, : len(layout)] * scale
-            if len(visual_values) < len(layout):
-                raise StoreError(
-                    f"{self.folder} is damaged: sample {sample.index} has a map of {len(layout)} values; the manifest "
-                    f"promises {self.manifest.visual_tokens_max} at most.",
-                    COPY_AGAIN,
-                )
-            text_map = self.arrays["maps_text"][layer, index, rank, : len(sample.tokens)] * scale
+        own, small = self.layout(sample.index), rank >= self.manifest.maps
+        maps = self._maps(neuron, rank, own, len(sample.tokens), np.float32(max(activation, 0.0)))
         peak_patch, peak_token = (int(self.arrays[name][layer, index, rank]) for name in ("peak_visual", "peak_text"))
         for peak, size in ((peak_patch, len(own)), (peak_token, len(sample.tokens))):
             if peak != NO_PEAK and peak >= size:
@@ -282,11 +283,43 @@ class ScanStore:
             vote=Label(int(self.votes(neuron, thresholds or self.manifest.thresholds.value())[rank])),
             peak_patch=None if peak_patch == NO_PEAK else peak_patch,
             peak_token=None if peak_token == NO_PEAK else peak_token,
-            visual_values=visual_values,
-            map_layout=layout,
-            text_map=text_map,
+            visual_values=None if maps is None else maps[0],
+            map_layout=own if maps is None else maps[1],
+            text_map=None if maps is None else maps[2],
+            small=small and maps is not None,
             read_crop=partial(self.crop, sample.index),
         )
+
+    def _maps(
+        self, neuron: Neuron, rank: int, own: VisualLayout, words: int, score: np.float32
+    ) -> tuple[NDArray[np.float32], VisualLayout, NDArray[np.float32]] | None:
+        """The maps of a top sample over patches and words, and where the first looks; None where none are kept.
+
+        Raises:
+            StoreError: if the map is larger than the manifest promises.
+        """
+        manifest, at = self.manifest, (neuron.layer, neuron.index, rank)
+        if rank < manifest.maps:
+            layout, promised = map_layout(own, manifest.map_cells), manifest.visual_tokens_max
+            scale = score / 255
+            visual = self.arrays["maps_visual"][at][: len(layout)] * scale
+            text = self.arrays["maps_text"][at][:words] * scale
+        elif manifest.small is not None and rank < manifest.small.samples:
+            layout, promised = map_layout(own, manifest.small.cells), manifest.small.values
+            scale = score / LEVELS
+            visual = unpacked(self.arrays[SMALL_VISUAL][at], promised)[: len(layout)] * scale
+            text = np.zeros(words, dtype=np.float32)
+            kept = unpacked(self.arrays[SMALL_TEXT][at], min(manifest.small.words, manifest.text_tokens_max))[:words]
+            text[: len(kept)] = kept * scale
+        else:
+            return None
+        if len(visual) < len(layout):
+            raise StoreError(
+                f"{self.folder} is damaged: a map of {neuron} has {len(layout)} values; the manifest promises "
+                f"{promised} at most.",
+                COPY_AGAIN,
+            )
+        return visual, layout, text
 
     def peak_tokens(self, neuron: Neuron) -> list[tuple[str, int]]:
         """The words at the neuron's positive text peaks over its top samples, most frequent first, with their counts.
@@ -329,6 +362,8 @@ def _read_record(lines: NDArray[np.int64], samples: PartReader, tokens_max: int,
             raise ValueError(f"it has {len(record.tokens):,} tokens; the manifest promises {tokens_max:,} at most")
         if record.seen is not None and not (record.seen[0] < record.seen[2] and record.seen[1] < record.seen[3]):
             raise ValueError("the part of its picture that the model sees is empty")
+        if not all(math.isfinite(value) for value in record.fields.values() if isinstance(value, float)):
+            raise ValueError("a field is a number that is not finite")
         return record
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{samples.path}, sample {index}, is damaged: {error}.", COPY_AGAIN) from error

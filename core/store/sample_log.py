@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from vlmscope.core.base.fields import MOST, NAME_LENGTH, VALUE_LENGTH, Fields
 from vlmscope.core.method.layout import Box
 
 SAMPLES = "samples.jsonl"
@@ -24,6 +25,8 @@ LINE_BYTES = 2 * 1024 * 1024  #: of a line, at most: a description of 32,768 tok
 CROP_BYTES = 4 * 1024 * 1024  #: of a crop, at most: a JPEG of 168 pixels takes some 10 KB
 _FILE_BYTES = 2**53  #: no file is larger
 Share = Annotated[float, Meta(ge=0, le=1)]
+_Name = Annotated[str, Meta(max_length=NAME_LENGTH)]
+_Text = Annotated[str, Meta(max_length=VALUE_LENGTH)]
 
 
 class SampleRecord(msgspec.Struct, frozen=True):
@@ -34,6 +37,7 @@ class SampleRecord(msgspec.Struct, frozen=True):
         sha256: of the image file; None if it was not read.
         layout: the id of its layout; None for a skipped sample, and in scans of schema 2, which have one layout.
         seen: the part of the picture that the model sees, as shares; None as for ``layout``.
+        fields: what the listing has on it beside, by name.
     """
 
     image: str
@@ -43,6 +47,7 @@ class SampleRecord(msgspec.Struct, frozen=True):
     sha256: str | None = None
     layout: str | None = None
     seen: tuple[Share, Share, Share, Share] | None = None
+    fields: Annotated[dict[_Name, _Text | int | float | bool], Meta(max_length=MOST)] = {}
 
 
 class SampleLog:
@@ -72,14 +77,16 @@ class SampleLog:
         sha256: str | None,
         layout: str | None,
         seen: Box | None,
+        fields: Fields | None = None,
     ) -> None:
         """Append one sample; a skipped one has no tokens, an empty crop, and None for ``layout`` and ``seen``.
 
         Args:
             sha256: of the image file; None if it could not be read.
             layout: the id of its layout. seen: the part of the picture that the model sees, as shares.
+            fields: what the listing has on it beside.
         """
-        record = {
+        record: dict[str, object] = {
             "image": image,
             "description": description,
             "tokens": list(tokens),
@@ -88,6 +95,8 @@ class SampleLog:
             "layout": layout,
             "seen": seen,
         }
+        if fields:
+            record["fields"] = dict(fields)
         # ASCII only: a lone surrogate from a file name must survive the round trip.
         line = json.dumps(record).encode("ascii") + b"\n"
         self._samples.write(line)

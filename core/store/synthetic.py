@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.base.neuron import HookPoint
 from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds, label_neurons
 from vlmscope.core.method.layout import WHOLE, VisualLayout
+from vlmscope.core.store.arrays import SMALL_TEXT, SMALL_VISUAL, array_shapes
 from vlmscope.core.store.layouts import distinct, largest_map, layout_arrays, layout_infos
-from vlmscope.core.store.manifest import Manifest, ModelInfo, ThresholdsInfo
+from vlmscope.core.store.manifest import Manifest, ModelInfo, SmallMaps, ThresholdsInfo
 from vlmscope.core.store.panel import draw_panel
-from vlmscope.core.store.settings import QUESTION
+from vlmscope.core.store.settings import QUESTION, SMALL_CELLS, SMALL_WORDS
 from vlmscope.core.store.writer import StoreWriter
 
 WORDS = ("a", "the", "red", "blue", "train", "dog", "cake", "on", "left", "corner", "river", "two", "small", "plane")
@@ -43,6 +45,8 @@ def write_synthetic_scan(
     image: int = 168,
     seed: int = 0,
     panel: int | None = None,
+    small_maps: int = 0,
+    fields: Sequence[Fields] = (),
 ) -> None:
     """Write a scan of random numbers: sparse in memory and quick, because each layer repeats the first one's maps.
 
@@ -53,11 +57,13 @@ def write_synthetic_scan(
         image: longer side of the made-up crops in pixels.
         panel: samples of the panel; None for a scan without one. On top samples the panel's activations are theirs, on
             others they are less.
+        small_maps: top samples that have small maps.
+        fields: of the samples, in turn.
     """
     layouts = layouts or [VisualLayout.plain(*grid)]
     rng = np.random.default_rng(seed)
     shape = (layers, neurons, top_n)
-    text_tokens, most = 40, largest_map(layouts, None)
+    text_tokens, most, small = 40, largest_map(layouts, None), largest_map(layouts, SMALL_CELLS)
     # Orders of magnitude as in a real scan: falling scores over the ranks, thresholds near the middle.
     base = (rng.random((layers, neurons, 1), dtype=np.float32) + 0.2) * np.linspace(1, 0.5, top_n, dtype=np.float32)
     lean = rng.random((layers, neurons, 1), dtype=np.float32)
@@ -96,7 +102,9 @@ def write_synthetic_scan(
         visual_tokens_max=most,
         layouts=layout_infos(distinct(layouts)),
         text_tokens_max=text_tokens,
+        fields=tuple(dict.fromkeys(name for own in fields for name in own)),
         panel=panel,
+        small=SmallMaps(samples=small_maps, cells=SMALL_CELLS, values=small, words=SMALL_WORDS),
         visual_tokens=sum(map(len, of_samples)),
         text_tokens=samples * text_tokens,
         thresholds=ThresholdsInfo.of(thresholds),
@@ -112,7 +120,13 @@ def write_synthetic_scan(
             Image.fromarray(noise).resize(size).save(buffer, "JPEG", quality=85)
             words = [" " + str(word) for word in rng.choice(WORDS, text_tokens)]
             writer.add_sample(
-                f"image_{index:04}.jpg", "".join(words).strip(), words, buffer.getvalue(), layout=own, seen=WHOLE
+                f"image_{index:04}.jpg",
+                "".join(words).strip(),
+                words,
+                buffer.getvalue(),
+                layout=own,
+                seen=WHOLE,
+                fields=fields[index % len(fields)] if fields else None,
             )
         writer.finish(
             manifest,
@@ -124,6 +138,7 @@ def write_synthetic_scan(
                 "peak_text": rng.integers(0, text_tokens, shape, dtype=np.uint16),
                 "maps_visual": maps_visual,
                 "maps_text": maps_text,
+                **_small_arrays(manifest, np.random.default_rng([seed, 2])),
                 "maximum": maximum,
                 "content_maximum": maximum,
                 "moments": rng.random((2, 2, layers, neurons), dtype=np.float32),
@@ -133,6 +148,15 @@ def write_synthetic_scan(
                 **layout_arrays(distinct(layouts)),
             },
         )
+
+
+def _small_arrays(manifest: Manifest, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """The arrays of small maps; as the other maps, each layer's are the first one's."""
+    return {
+        name: np.broadcast_to(rng.integers(0, 256, shape[1:], dtype=np.uint8), shape)
+        for name, (_, shape) in array_shapes(manifest).items()
+        if name in (SMALL_VISUAL, SMALL_TEXT)
+    }
 
 
 def _panel_arrays(
@@ -146,8 +170,8 @@ def _panel_arrays(
     if not manifest.panel_drawn:
         return {}
     rng = np.random.default_rng([seed, 1])  # of its own: the other arrays stay as they are without a panel
-    samples = np.array(draw_panel(manifest.data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
-    rank = np.full((manifest.model.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
+    samples = np.array(draw_panel(manifest.panel_data_id, manifest.samples, manifest.panel_drawn), dtype=np.int32)
+    rank = np.full((manifest.neurons, manifest.samples), -1, dtype=np.int16)  # of every layer: see top_sample
     np.put_along_axis(rank, top_sample[0, :, : manifest.valid], np.arange(manifest.valid, dtype=np.int16)[None], axis=1)
     rank = rank[:, samples]
     found: dict[str, NDArray[Any]] = {"panel_sample": samples}

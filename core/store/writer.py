@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.base.files import beside, write_whole
 from vlmscope.core.method.concepts import Concepts
 from vlmscope.core.method.layout import Box
@@ -46,8 +47,8 @@ def check_space(out: Path, manifest: Manifest) -> None:
         out,
         2 * arrays_bytes(manifest) + samples * SAMPLE_BYTES,
         " while the scan runs",
-        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --map-cells, --top-n, "
-        "--panel.",
+        "Free some space, name a folder on another disk with --out, or keep fewer: --maps, --small-maps, "
+        "--map-cells, --top-n, --panel.",
     )
 
 
@@ -146,9 +147,10 @@ class StoreWriter:
         sha256: str | None = None,
         layout: str | None = None,
         seen: Box | None = None,
+        fields: Fields | None = None,
     ) -> None:
         """Append one sample, as ``SampleLog.add``. Where ``layout`` is None, the manifest's only one is meant."""
-        self._log.add(self._added, image, description, tokens, crop, sha256, layout, seen)
+        self._log.add(self._added, image, description, tokens, crop, sha256, layout, seen, fields)
         self._added += 1
 
     def finish(

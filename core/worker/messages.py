@@ -183,6 +183,12 @@ class PromotedAnswer(Message, frozen=True):
     bottom: tuple[str, ...]
     bottom_logits: NDArray[np.float32]
 
+    def of_pole(self, neuron: Neuron) -> "PromotedAnswer":
+        """What was found for a whole unit, for one of its poles; or the other way round."""
+        if self.neuron.sign == neuron.sign:
+            return PromotedAnswer(neuron, self.top, self.top_logits, self.bottom, self.bottom_logits)
+        return PromotedAnswer(neuron, self.bottom, -self.bottom_logits, self.top, -self.top_logits)
+
 
 class PromotedRequest(Request[PromotedAnswer], frozen=True):
     """Which tokens a neuron writes: a first-order reading of its output weights."""

@@ -22,12 +22,18 @@ def _files(model: ModelInfo, count: int) -> FileCache:
 
 
 def _key(neuron: Neuron) -> str:
-    return f"{neuron.layer}-{neuron.index}"
+    """Units are kept: a model's are the same in scans of one pole and of both."""
+    return f"{neuron.layer}-{neuron.unit}"
+
+
+def _unit(key: str) -> Neuron:
+    layer, unit = map(int, key.split("-"))
+    return Neuron(layer, unit)
 
 
 def kept_promoted(model: ModelInfo, count: int) -> frozenset[Neuron]:
-    """The neurons of which something was kept."""
-    return frozenset(Neuron(*map(int, key.split("-"))) for key in _files(model, count).kept() if _KEY.fullmatch(key))
+    """The units of which something was kept (``Neuron.whole``)."""
+    return frozenset(_unit(key) for key in _files(model, count).kept() if _KEY.fullmatch(key))
 
 
 def load_promoted(model: ModelInfo, neuron: Neuron, count: int) -> PromotedAnswer | None:
@@ -39,13 +45,14 @@ def load_promoted(model: ModelInfo, neuron: Neuron, count: int) -> PromotedAnswe
             (tuple(str(word) for word, _ in side), np.array([value for _, value in side], dtype=np.float32))
             for side in (sides["top"], sides["bottom"])
         )
-        return PromotedAnswer(neuron, top, top_logits, bottom, bottom_logits)
+        return PromotedAnswer(neuron.whole, top, top_logits, bottom, bottom_logits).of_pole(neuron)
 
     return _files(model, count).read(_key(neuron), parse)
 
 
 def save_promoted(model: ModelInfo, answer: PromotedAnswer, count: int) -> None:
     """Keep ``answer``; where that is not possible (a full disk, a read-only home) it is only asked for again."""
+    answer = answer.of_pole(answer.neuron.whole)
     sides = {
         "top": list(zip(answer.top, answer.top_logits.tolist(), strict=True)),
         "bottom": list(zip(answer.bottom, answer.bottom_logits.tolist(), strict=True)),

@@ -49,7 +49,7 @@ def check(*neurons: Neuron, **fields: Any) -> CausalCheck:
         p=0.05,
         low=-4.2,
         high=-1.9,
-        interval="bootstrap",
+        interval="t",
         match=0.98,
     )
     return replace(made, **fields)

@@ -24,8 +24,7 @@ async def chosen_neurons(store: ScanStore, link: NotebookLink, choice: Ablating,
     if neuron is not None:
         return of_addresses([neuron])
     if choice.kind is SetKind.NEURONS:
-        named = [Neuron.parse(address) for address in choice.name.split()]
-        return of_addresses([one.check_within(store.layers, store.neurons) for one in named])
+        return of_addresses([store.numbering.parse(address) for address in choice.name.split()])
     if choice.kind is SetKind.CONCEPT:
         word, _, most = choice.name.rpartition(" ")
         if word and most.isdecimal() and int(most):

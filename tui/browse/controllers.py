@@ -59,7 +59,9 @@ class Controllers:
         self.tasks = tasks = Tasks(guard)
         self.requests = Tasks(guard)
         self.model_link = ModelLink(store.manifest, config, factory, allow)
-        self.notebook_link = book = NotebookLink(store.manifest.scan_id, store.folder, config.notebooks)
+        self.notebook_link = book = NotebookLink(
+            store.manifest.scan_id, store.folder, config.notebooks, poled=store.numbering.poled
+        )
         self.api_link = ApiLink(config.api)
         model = (session, self.model_link, post, self.requests, pace.ask_after_s)
         asked = (session, post, self.requests, self.api_link)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.command_line import Search, read_search
 from vlmscope.tui.views.pointer import at_peak
@@ -25,7 +24,7 @@ def to_layer(session: Session, layer: int) -> Moved:
     if not 0 <= layer < session.store.layers:
         return Changed.NOTHING, ""
     if not session.state.filter.whole:
-        return session.go(Neuron(layer, session.state.neuron.index)), ""
+        return session.go(replace(session.state.neuron, layer=layer)), ""
     inside = np.flatnonzero(session.scene.selection.rows // session.store.neurons == layer)
     if not len(inside):
         return Changed.NOTHING, f"No neuron of layer {layer} is in this list."
@@ -97,7 +96,7 @@ def search_of(session: Session, text: str) -> Search:
     Raises:
         UsageError: if it cannot be read.
     """
-    return read_search(text, session.state.neuron.layer, session.store.layers, session.store.neurons)
+    return read_search(text, session.state.neuron.layer, session.store.numbering)
 
 
 def to_label(session: Session, found: Search, by: int) -> Moved:
@@ -133,11 +132,11 @@ def to_word(session: Session, found: Search, in_text: NDArray[np.int64], by: int
     ranked = _with_word(session, found, in_text)
     if not len(ranked):
         return Changed.NOTHING, _nothing(session, found)
-    neurons, neuron = session.store.neurons, session.state.neuron
-    at = np.flatnonzero(ranked == neuron.layer * neurons + neuron.index)
+    numbering = session.store.numbering
+    at = np.flatnonzero(ranked == numbering.flat(session.state.neuron))
     place = (int(at[0]) + by) % len(ranked) if len(at) else 0
     note = f"{found.word[:40]}: {place + 1} of {len(ranked)}, strongest first."
-    return session.go(Neuron(*divmod(int(ranked[place]), neurons))), note
+    return session.go(numbering.of_flat(ranked[place])), note
 
 
 def _with_word(session: Session, found: Search, in_text: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,9 +15,10 @@ _Read = TypeVar("_Read")
 class NotebookLink:
     """One notebook; its calls run one after the other. It is opened, and made, when it is first needed."""
 
-    def __init__(self, scan_id: str, scan_folder: Path, setting: str) -> None:
-        """Nothing is opened yet; ``setting`` is the user's ``notebooks``."""
+    def __init__(self, scan_id: str, scan_folder: Path, setting: str, *, poled: bool = False) -> None:
+        """Nothing is opened yet; ``setting`` is the user's ``notebooks``, ``poled`` as ``Notebook.open``."""
         self._scan_id = scan_id
+        self._poled = poled
         self._scan_folder = scan_folder
         self._setting = setting
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook")
@@ -48,7 +49,7 @@ class NotebookLink:
         """
         from vlmscope.core.notebook.notebook import Notebook
 
-        return Notebook.open(self._path(), self._scan_id)
+        return Notebook.open(self._path(), self._scan_id, poled=self._poled)
 
     def _path(self) -> Path:
         from vlmscope.core.notebook.notebook import notebook_path

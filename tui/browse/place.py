@@ -37,7 +37,7 @@ class PlaceControl:
         if place is None or session.state.neuron != Neuron(0, 0) or session.state.filter != Filter():
             return
         neuron, filter_ = place.neuron, filter_from(place.filter)
-        if neuron.layer < session.store.layers and neuron.index < session.store.neurons:
+        if session.store.numbering.has(neuron):
             order = Order(place.order) if place.order in list(Order) else Order.INDEX
             self._kept = place
             await asyncio.to_thread(compute, session.scene.columns, filter_, order)

@@ -204,22 +204,23 @@ class PointControl:
 
     # -- two groups of samples -----------------------------------------------------------------------------------
 
-    def contrast(self, a: str, b: str) -> AskNeurons:
+    def contrast(self, a: str, b: str, *, drop_shared: bool = False) -> AskNeurons:
         """The neurons that two groups of samples activate most differently, by the top samples or by the panel.
 
         Raises:
             UsageError: if a group is not written as one.
         """
         from vlmscope.core.analysis.contrast import Answer, contrast
-        from vlmscope.core.analysis.groups import Group, two_groups
+        from vlmscope.core.analysis.groups import Group, groups_apart, two_groups
         from vlmscope.tui.dialogs.tables import ANSWERS, contrast_table
 
         groups = Group.parse(a), Group.parse(b)
         store, columns, by = self.session.store, self.session.scene.columns, Answer.TOP
 
         def compare() -> NeuronTable:
-            found = contrast(store, *two_groups(store, *groups), by, LIMIT)
-            return contrast_table(found, groups, columns.labels, columns.concepts)
+            first, second, shared = groups_apart(store, *groups) if drop_shared else (*two_groups(store, *groups), 0)
+            found = contrast(store, first, second, by, LIMIT)
+            return contrast_table(found, groups, columns.labels, columns.concepts, shared)
 
         async def find() -> NeuronTable:
             return await asyncio.to_thread(compare)

@@ -4,24 +4,23 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.screen import Screen
 from textual.timer import Timer
 
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import NotebookError, StoreError, UsageError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.base.text import written
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
 from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.model_link import ClientFactory
@@ -31,7 +30,6 @@ from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
 from vlmscope.tui.messages import Ask, LayerChosen, LineEntered, LineLeft, Notice, RowChosen
-from vlmscope.tui.terminal import NOTE_MOST
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -40,9 +38,6 @@ from vlmscope.tui.widgets.lines import Lines
 from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.palette import make_palette
-
-if TYPE_CHECKING:
-    from vlmscope.tui.dialogs.note import NoteScreen
 
 FOLDED = 110  #: cells from which list and page are side by side
 
@@ -55,7 +50,7 @@ _PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
 }
 
 
-class BrowseScreen(Screen[None]):
+class BrowseScreen(DelegatedActions):
     """Browse a scan."""
 
     AUTO_FOCUS = ""  # else a closed help would focus the hidden prompt line, and keys would be letters
@@ -86,12 +81,11 @@ class BrowseScreen(Screen[None]):
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
         )
         self.count = Count(self.session, self.show, self.controllers.triage.undecide, pace.count_s)
-        self._typed_lines = TypedLines(self)
+        self.typed_lines = TypedLines(self)
         self._place: tuple[Neuron, int, OwnPicture | None] | None = None
         self._last_move = 0.0
         self._rest: Timer | None = None
         self._looks: Timer | None = None
-        self._note: NoteScreen | None = None
         self._ablates = False
         self.lends_terminal = False  #: to an editor
 
@@ -152,9 +146,9 @@ class BrowseScreen(Screen[None]):
 
     def keep_typed_now(self) -> None:
         """``keep_typed``, without the last keys."""
-        if self._note is not None and self._note.is_current:
-            self._note.keep_draft()
-        self._typed_lines.keep_draft()
+        if self.note is not None and self.note.is_current:
+            self.note.keep_draft()
+        self.typed_lines.keep_draft()
 
     # -- painting ------------------------------------------------------------------------------------------------
 
@@ -403,112 +397,23 @@ class BrowseScreen(Screen[None]):
         self._moved(moves.to_pointing(self.session))
         self.controllers.model.want_map()
 
-    def action_check(self) -> None:
-        self.show(self.controllers.check.show())
-        self.controllers.check.begin_first()
-
-    async def action_related(self) -> None:
-        await self.ask(self.controllers.point.related())
-
-    # -- finding -------------------------------------------------------------------------------------------------
-
-    async def action_filter(self) -> None:
-        await self.ask(self.controllers.find.choose_filter())
-
-    async def action_sort(self) -> None:
-        await self.ask(self.controllers.find.choose_order())
-
-    async def action_published(self) -> None:
-        await self.ask(self.controllers.find.choose_published())
-
-    async def action_search(self) -> None:
-        await self._typed_lines.search()
-
-    # -- the model and the API -----------------------------------------------------------------------------------
-
-    async def action_explain(self) -> None:
-        await self.ask(self.controllers.explain.explain())
-
-    async def action_simulate(self) -> None:
-        await self.ask(self.controllers.score.choose_backend())
-
-    async def action_choose(self) -> None:
-        await self.ask(self.controllers.notebook.choose_explanation())
-
-    async def action_allow(self) -> None:
-        await self.ask(self.controllers.consent.ask())
-
-    def action_writes(self) -> None:
-        self.controllers.promoted.ask()
-
-    def action_restart_model(self) -> None:
-        self.controllers.requests.run_task(self.controllers.model_link.restart())
-
-    def action_unload_model(self) -> None:
-        self.controllers.requests.run_task(self.controllers.model.unload())
-
-    async def action_own_picture(self) -> None:
-        await self._typed_lines.picture()
-
-    # -- deciding ------------------------------------------------------------------------------------------------
-
-    def action_verdict(self, number: int) -> None:
-        if self.count.is_verdict(number):
-            self.controllers.triage.decide(number)
-
-    def action_bookmark(self) -> None:
-        self.controllers.triage.switch_bookmark()
-
-    def action_undo(self) -> None:
-        self.controllers.tasks.run_task(self.controllers.triage.undo())
-
-    def action_redo(self) -> None:
-        self.controllers.tasks.run_task(self.controllers.triage.redo())
-
-    async def action_tags(self) -> None:
-        await self._typed_lines.tags()
-
-    async def action_note(self) -> None:
-        from vlmscope.tui.dialogs.note import NoteScreen
-
-        neuron, text, draft = await self.controllers.triage.note_to_edit()
-        if len(text) > NOTE_MOST:
-            editor = keys.keys_of("note.editor", self.config.keys)[0]
-            self.posts.notify(Notice(f"This note is too long for here: {editor} opens an editor."))
-            return
-
-        def keep(new: str) -> None:
-            self.controllers.tasks.run_task(self.controllers.triage.keep_note(neuron, written(new), draft))
-
-        self._note = NoteScreen(f"note on {neuron}", text, draft, keep)
-        await self.app.push_screen(self._note)
-
-    def action_note_editor(self) -> None:
-        self.controllers.tasks.run_task(self.controllers.triage.edit_note())
-
-    def action_copy_markdown(self) -> None:
-        self.controllers.tasks.run_task(self.controllers.triage.copy_markdown())
-
-    async def action_export(self) -> None:
-        await self._typed_lines.export()
-
     # -- lines that are typed ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 (Textual's)
         return self.focused is None or action not in keys.CALLS
 
     async def action_command(self) -> None:
-        await self._typed_lines.command()
+        await self.typed_lines.command()
 
     @on(LineLeft)
     def _line_left(self) -> None:
-        self._typed_lines.ended()
+        self.typed_lines.ended()
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
-        self._typed_lines.ended()
+        self.typed_lines.ended()
         with self.guard():
-            await self._typed_lines.entered(message.prompt, message.text)
+            await self.typed_lines.entered(message.prompt, message.text)
 
 
 def _place_of(state: State) -> tuple[Neuron, int, OwnPicture | None]:

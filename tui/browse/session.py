@@ -22,6 +22,7 @@ from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.ablation import AblationView
 from vlmscope.tui.views.check import CheckView, check_view
 from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.depends import changed_parts
 from vlmscope.tui.views.meaning import Meaning, judged_of, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
@@ -109,7 +110,7 @@ class Session:
         labels = store.stored_labels()
         self.wanted = labels.thresholds  #: asked for last; their labels may still be computed
         state = State(
-            neuron=start or Neuron(0, 0),
+            neuron=start or store.numbering.at(0, 0),
             thresholds=labels.thresholds,
             colour_map=colour_map,
             pane=Pane.LIST if start is None else Pane.PAGE,
@@ -151,11 +152,7 @@ class Session:
         """Show the scene with other values of these fields."""
         old = self.scene
         self.scene = replace(old, **changes)
-        changed = Changed.NOTHING
-        for part, depends in _DEPENDS.items():
-            if depends(old) != depends(self.scene):
-                changed |= part
-        return changed
+        return changed_parts(old, self.scene)
 
     # -- the state -----------------------------------------------------------------------------------------------
 
@@ -203,8 +200,7 @@ class Session:
         if not len(selection.rows):
             return Changed.NOTHING
         position = min(max(position, 0), len(selection.rows) - 1)
-        layer, index = divmod(int(selection.rows[position]), selection.neurons)
-        return self.set_state(replace(self.state, neuron=Neuron(layer, index), rank=0), position)
+        return self.set_state(replace(self.state, neuron=selection.at(position), rank=0), position)
 
     def step(self, by: int) -> Changed:
         """Go ``by`` rows further, from the row nearest to the page's neuron if the list does not hold it."""
@@ -316,7 +312,7 @@ class Session:
         model = self.store.manifest.model
         if self._kept_promoted is None:
             self._kept_promoted = kept_promoted(model, PROMOTED)
-        found = load_promoted(model, neuron, PROMOTED) if neuron in self._kept_promoted else None
+        found = load_promoted(model, neuron, PROMOTED) if neuron.whole in self._kept_promoted else None
         if found is not None:
             self.promoted[neuron] = found
 
@@ -367,73 +363,3 @@ def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
     position = selection.position(neuron)
     listed = position is not None
     return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}
-
-
-# What each part of the screen shows. A value that holds arrays is compared by identity: comparing its contents would
-# cost more than painting.
-_DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
-    Changed.TITLE: lambda scene: (
-        id(scene.columns.store),
-        scene.counts,
-        scene.control,
-        scene.state.thresholds,
-        scene.status,
-        scene.spent,
-        scene.scanning,
-    ),
-    Changed.LAYERS: lambda scene: (
-        id(scene.columns.store),
-        scene.counts,
-        scene.control,
-        scene.state.thresholds,
-        scene.state.neuron.layer,
-        scene.noted.triaged,
-        scene.scanning,
-    ),
-    Changed.LIST: lambda scene: (
-        id(scene.columns.store),
-        id(scene.columns.labels),
-        id(scene.columns.concepts),
-        scene.has_concepts,
-        id(scene.selection),
-        scene.cursor,
-        scene.listed,
-        id(scene.noted),
-        scene.state.filter,
-        scene.state.order,
-        scene.state.neuron.layer,
-    ),
-    Changed.PAGE: lambda scene: (
-        id(scene.columns.store),
-        id(scene.columns.labels),
-        scene.listed,
-        scene.stale,
-        id(scene.picture),
-        scene.problem,
-        scene.firmness,
-        id(scene.facts),
-        id(scene.meaning),
-        id(scene.score),
-        id(scene.ablation),
-        id(scene.check),
-        # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
-        scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
-        scene.state.neuron,
-        scene.state.rank,
-        scene.state.own is None,
-        scene.state.mode,
-        scene.state.colour_map,
-        scene.state.cover,
-        scene.state.pointer,
-        scene.state.ablating,
-    ),
-    Changed.KEYS: lambda scene: (
-        scene.working,
-        scene.count,
-        scene.state.own,
-        scene.state.pane,
-        scene.state.mode,
-        scene.state.pointer.on_words,
-        scene.picture is not None and scene.picture.covers > 1,
-    ),
-}

@@ -231,7 +231,7 @@ class TriageControl:
 
         verdict = self.session.scene.noted.verdict
         flat = np.flatnonzero(verdict == VERDICTS.index(Verdict.KEEP)).tolist()
-        kept = [Neuron(*divmod(at, self.session.store.neurons)) for at in flat]
+        kept = [self.session.store.numbering.of_flat(at) for at in flat]
         if not kept:
             raise UsageError(
                 "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.method.labels import Label
 from vlmscope.tui import command_line, keys
-from vlmscope.tui.command_line import Command, read_command
+from vlmscope.tui import command_values as values
+from vlmscope.tui.command_line import read_command
+from vlmscope.tui.command_values import Command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
 from vlmscope.tui.views.state import Order
@@ -98,43 +100,43 @@ class TypedLines:
             case _:
                 line = f"image {text}" if prompt == "picture" else text
                 state = replace(session.state, thresholds=session.wanted)
-                await self._run(read_command(line, state, session.store.layers, session.store.neurons))
+                await self._run(read_command(line, state, session.store.numbering))
 
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
-            case command_line.GoTo(neuron):
+            case values.GoTo(neuron):
                 screen.show(screen.session.go(neuron))
-            case command_line.SetThresholds(thresholds):
+            case values.SetThresholds(thresholds):
                 controllers.find.relabel(thresholds)
-            case command_line.SetFilter(filter_):
+            case values.SetFilter(filter_):
                 await controllers.find.set_filter(filter_)
-            case command_line.SetOrder(order):
+            case values.SetOrder(order):
                 await controllers.find.set_order(order)
-            case command_line.ShowImage(path, question):
+            case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
-            case command_line.SetTheme(name):
+            case values.SetTheme(name):
                 themes = screen.app.available_themes
                 if name not in themes:
                     raise UsageError(f"{name!r} is not a theme.", f"Themes: {', '.join(sorted(themes))}.")
                 screen.app.theme = name
-            case command_line.OwnWords(text):
+            case values.OwnWords(text):
                 controllers.score.score_own_words(text)
-            case command_line.ShowShares(scans):
+            case values.ShowShares(scans):
                 await screen.show_shares(scans)
-            case command_line.CompareGroups(a, b):
-                await screen.ask(controllers.point.contrast(a, b))
-            case command_line.SetAblating() | command_line.Check() | command_line.ShowEffects():
+            case values.CompareGroups(a, b, drop_shared):
+                await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
+            case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
-            case command_line.Do(action):
+            case values.Do(action):
                 await screen.run_action(action)
 
-    async def _intervene(self, command: command_line.Intervening) -> None:
+    async def _intervene(self, command: values.Intervening) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
-            case command_line.SetAblating(ablating):
+            case values.SetAblating(ablating):
                 screen.show(controllers.ablate.set(ablating))
-            case command_line.Check(word):
+            case values.Check(word):
                 controllers.check.begin(word)
-            case command_line.ShowEffects(word):
+            case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))

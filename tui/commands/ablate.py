@@ -11,7 +11,6 @@ import typer
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
-from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.ablation import Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
 from vlmscope.core.causal.ablation_words import notes_on
@@ -86,7 +85,7 @@ class SetOptions:
         if self.concept is not None:
             return of_concept(store, self.concept, self.limit)
         if self.addresses:
-            named = [Neuron.parse(address).check_within(store.layers, store.neurons) for address in self.addresses]
+            named = [store.numbering.parse(address) for address in self.addresses]
             return of_addresses(named)
         with kept_notebook(store) as notebook:
             return of_kept(store, notebook) if self.tag is None else of_tag(store, notebook, self.tag)

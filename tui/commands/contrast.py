@@ -9,7 +9,7 @@ from rich.text import Text
 from vlmscope.core.analysis.contrast import FOUND_AT, Answer, Contrast, Contrasted, Difference, contrast
 from vlmscope.core.analysis.contrast_words import caveats, found_words, group_words, odds_text, p_text
 from vlmscope.core.analysis.control import find_control
-from vlmscope.core.analysis.groups import Group, Members, counted, two_groups
+from vlmscope.core.analysis.groups import Group, Members, counted, groups_apart, two_groups
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.method.labels import Labels
 from vlmscope.core.store.reader import ScanStore
@@ -30,7 +30,7 @@ def contrast_(
         typer.Option(
             "--a",
             metavar="GROUP",
-            help="The first group of samples: word:zebra, samples:0,4,10-19, file:LIST.txt, or rest.",
+            help="The first group of samples: word:zebra, field:NAME=VALUE, samples:0,4,10-19, file:LIST.txt, rest.",
             show_default=False,
         ),
     ],
@@ -41,6 +41,9 @@ def contrast_(
     by: Annotated[
         Answer, typer.Option("--by", help="What ranks: the top samples of each neuron, or the panel's samples.")
     ] = Answer.TOP,
+    drop_shared: Annotated[
+        bool, typer.Option("--drop-shared", help="Leave out samples that both groups have, in place of refusing.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="List no more neurons than this.")] = SHOWN,
     json: JsonOption = False,
 ) -> None:
@@ -55,13 +58,14 @@ def contrast_(
     """
     groups = Group.parse(a), Group.parse(b)
     store = opened(scan)
-    members = two_groups(store, *groups)
-    found = contrast(store, *members, by, limit)
+    first, second, shared = groups_apart(store, *groups) if drop_shared else (*two_groups(store, *groups), 0)
+    members = first, second
+    found = contrast(store, first, second, by, limit)
     beside = _control(store, members, by)
     if json:
-        output.write_json(_as_json(found, groups, beside, store))
+        output.write_json(_as_json(found, groups, shared, beside, store))
     else:
-        output.write_lines(_as_table(found, groups, beside, store))
+        output.write_lines(_as_table(found, groups, shared, beside, store))
     for text in caveats(found, groups):
         note(text)
 
@@ -83,7 +87,7 @@ def _control(store: ScanStore, members: tuple[Members, Members], by: Answer) -> 
 
 
 def _as_json(
-    found: Contrast, groups: tuple[Group, Group], control: tuple[int, Contrast] | None, store: ScanStore
+    found: Contrast, groups: tuple[Group, Group], shared: int, control: tuple[int, Contrast] | None, store: ScanStore
 ) -> dict[str, object]:
     labels = store.stored_labels()
     sides = {
@@ -96,6 +100,7 @@ def _as_json(
     }
     return {
         **sides,
+        "shared_dropped": shared,
         "by": found.by.value,
         **_summary(found),
         "control": None if control is None else {"seed": control[0], **_summary(control[1])},
@@ -126,10 +131,10 @@ def _one_json(one: Contrasted, labels: Labels, store: ScanStore) -> dict[str, ob
 
 
 def _as_table(
-    found: Contrast, groups: tuple[Group, Group], control: tuple[int, Contrast] | None, store: ScanStore
+    found: Contrast, groups: tuple[Group, Group], shared: int, control: tuple[int, Contrast] | None, store: ScanStore
 ) -> list[Text]:
     """The groups, aligned columns, and how many neurons are found."""
-    lines = [output.row(line) for line in group_words(found, groups)]
+    lines = [output.row(line) for line in group_words(found, groups, shared)]
     labels = store.stored_labels()
     width = max(len("neuron"), *(len(str(one.neuron)) for one in found.ranked))
     head = f"{'neuron':<{width}}  {'label':<17}  {'top: of a':>9}{'chance':>8}{'odds':>9}{'p':>9}{'q':>9}"

@@ -10,6 +10,7 @@ from rich.text import Text
 from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, UsageError, VlmscopeError
+from vlmscope.core.base.text import counted
 from vlmscope.core.explain.evidence import Evidence
 from vlmscope.core.explain.prompt import build_request
 from vlmscope.core.explain.run import ExplainResult, ExplainStatus
@@ -140,7 +141,8 @@ class DryRun:
             raise ApiError("There is no request to write.", "The reasons are listed above.")
         offer = CostOffer(total(self._estimates), self._settings)
         cost = offer.cost
-        notes.write(f"{cost.requests} requests, {cost.images} pictures: {offer.short}; nothing was sent")
+        sent = f"{counted(cost.requests, 'request')}, {counted(cost.images, 'picture')}"
+        notes.write(f"{sent}: {offer.short}; nothing was sent")
 
 
 def body_with_names(request: ChatRequest) -> Json:

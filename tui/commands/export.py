@@ -53,7 +53,12 @@ def export(
     ] = False,
     neurons: Annotated[
         list[str] | None,
-        typer.Option("--neuron", metavar="ADDRESS", help="Such as L3/N17; may be repeated.", rich_help_panel=WHICH),
+        typer.Option(
+            "--neuron",
+            metavar="ADDRESS",
+            help="Such as L3/N17; may be repeated. Where a scan has both poles, L3/N17 is both.",
+            rich_help_panel=WHICH,
+        ),
     ] = None,
     samples: Annotated[
         int | None,
@@ -94,7 +99,8 @@ def export(
     at = thresholds.of(store)
     check_report_folder(out)
     with kept_notebook(store) as notebook, ExitStack() as bars:
-        found = chosen(store, notebook, at, choice, named)
+        each = None if named is None else [one for neuron in named for one in store.numbering.each(neuron)]
+        found = chosen(store, notebook, at, choice, each)
         if not found:
             raise _nothing(scan, choice, named, notebook)
         notes = Notes()

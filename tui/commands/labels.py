@@ -14,7 +14,7 @@ from vlmscope.core.analysis.firmness import Firmness, NeuronFirmness, firmness, 
 from vlmscope.core.analysis.preference import NORM, Preference, Preferences, preferences
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, labels_at, of_layer, scan_statistics
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.preference import (
@@ -198,9 +198,9 @@ def _list(store: ScanStore, labels: Labels, only: _Wanted, limit: int | None, js
     listed = addresses[:limit]
     if json:
         form = ENTRY if preferred is None else {**ENTRY, "preference": PREFERENCE_ENTRY}
-        output.write_json_list(form, _entries(labels, firm, preferred, listed))
+        output.write_json_list(form, _entries(store.numbering, labels, firm, preferred, listed))
     elif len(listed):
-        output.write_lines(_entry_lines(labels, firm, preferred, [Neuron(*at) for at in listed.tolist()]))
+        output.write_lines(_entry_lines(labels, firm, preferred, [store.numbering.at(*at) for at in listed.tolist()]))
     left = len(addresses) - len(listed)
     if left:
         note(f"and {left} more: --limit {len(addresses)}")
@@ -209,7 +209,11 @@ def _list(store: ScanStore, labels: Labels, only: _Wanted, limit: int | None, js
 
 
 def _entries(
-    labels: Labels, firm: Firmness, preferred: Preferences | None, addresses: NDArray[np.int64]
+    numbering: Numbering,
+    labels: Labels,
+    firm: Firmness,
+    preferred: Preferences | None,
+    addresses: NDArray[np.int64],
 ) -> Iterator[tuple[object, ...]]:
     """The values of ``ENTRY`` for each address of (n, 2), in its order; a part at a time becomes Python objects.
 
@@ -225,7 +229,8 @@ def _entries(
         for layer, index, label, (high, shares, *rest), more in zip(
             layers.tolist(), indices.tolist(), which, rows, sides, strict=True
         ):
-            yield f"L{layer}/N{index}", names[label], high, *(shares if labels.valid else (None,) * 4), *rest, *more
+            address = str(numbering.at(layer, index))
+            yield address, names[label], high, *(shares if labels.valid else (None,) * 4), *rest, *more
 
 
 def firmness_json(firm: NeuronFirmness) -> dict[str, object]:

@@ -47,9 +47,9 @@ def merge_notes(
     if path.exists() and own_path.exists() and path.samefile(own_path):
         raise UsageError(f"{path} is your own notebook of this scan.", "Name the notebook of another person.")
     name = clean_person(_name(path, own_path) if person is None else person)
-    with Notebook.open_copy(path, store.manifest.scan_id) as theirs:
+    with Notebook.open_copy(path, store.manifest.scan_id, poled=store.numbering.poled) as theirs:
         found = theirs.own_reviews(name)
-    reviews = {at: one for at, one in found.items() if at.layer < store.layers and at.index < store.neurons}
+    reviews = {at: one for at, one in found.items() if store.numbering.has(at)}
     with open_notebook(store) as own:
         taken = own.take_in(name, reviews, str(path))
         agreement = next(one for one in agreements(own) if one.colleague.person == name)

@@ -30,7 +30,7 @@ def open_screen(
         the screen's exit code; 128 and the number of the signal, if one has ended it.
 
     Raises:
-        UsageError: if the address is none, or lies outside the model.
+        UsageError: if the address is none, lies outside the model, or lacks a pole.
         StoreError: if the scan cannot be read.
         NoTerminalError: if there is nothing to draw on.
     """
@@ -42,7 +42,7 @@ def open_screen(
 
         store = open_scan(scan)
         if start is not None:
-            start.check_within(store.layers, store.neurons)
+            store.numbering.checked(start)
         given = {"device": device, "dtype": dtype}
         config = load_config().model_copy(update={name: value for name, value in given.items() if value is not None})
         _check_terminal(scan)

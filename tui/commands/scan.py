@@ -10,14 +10,14 @@ import typer
 from vlmscope.core.analysis.control import control_data, new_control_folder
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.hub import would_download
 from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.core.store.settings import PANEL, QUESTION, ScanOptions
+from vlmscope.core.store.settings import PANEL, QUESTION, SMALL_MAPS, ScanOptions
 from vlmscope.core.store.shards import parse_shard
 from vlmscope.tui.commands.scan_options import (
     ControlOptions,
@@ -70,8 +70,10 @@ def scan(
         )
     options = ScanOptions(
         hook=reading.hook or HookPoint.GATE,
+        poles=reading.poles or Poles.ONE,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
+        small_maps=SMALL_MAPS if reading.small_maps is None else reading.small_maps,
         map_cells=reading.map_cells,
         panel=PANEL if reading.panel is None else reading.panel,
         batch=reading.batch,
@@ -121,13 +123,15 @@ def scan(
         replace(
             options,
             hook=scanned.hook,
+            poles=scanned.poles,
             top_n=scanned.top_n,
             maps=reading.maps or 0,
+            small_maps=reading.small_maps or 0,
             panel=scanned.panel if reading.panel is None and scanned.panel is not None else options.panel,
             thresholds=thresholds.of(store),
             question=scanned.question,
             prompt_template=scanned.prompt,
-            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0),
+            control=ControlInfo(scan_id=scanned.scan_id, seed=control.seed or 0, data_id=scanned.panel_data_id),
         ),
         long.resume,
     )
@@ -144,6 +148,7 @@ def _check_control(
     """Raises UsageError for an option that a control takes from its scan."""
     of_the_scan = {
         "--hook": reading.hook,
+        "--poles": reading.poles,
         "--top-n": reading.top_n,
         "--question": reading.question,
         "--prompt-template": model.prompt_template,

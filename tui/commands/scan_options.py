@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.base.options import read_options, written_options
-from vlmscope.core.store.settings import PANEL, QUESTION, SAVE_SECONDS
+from vlmscope.core.store.settings import PANEL, QUESTION, SAVE_SECONDS, SMALL_MAPS
 from vlmscope.tui.commands.shared.options import (
     IMAGES,
     MODEL,
@@ -133,11 +133,29 @@ class ReadingOptions:
     hook: Annotated[
         HookPoint | None, typer.Option("--hook", help="Where activations are read; default: 'gate', the paper's.")
     ] = None
+    poles: Annotated[
+        Poles | None,
+        typer.Option(
+            "--poles",
+            help="'both' keeps each sign of an activation as a neuron of its own, L3/N17+ and L3/N17-, with --hook "
+            "gate_up: twice the size; default: one.",
+        ),
+    ] = None
     top_n: Annotated[
         int | None, typer.Option("--top-n", min=1, max=10_000, help="Top samples of each neuron; default: 50.")
     ] = None
     maps: Annotated[
         int | None, typer.Option("--maps", min=0, max=255, help="Of how many the maps are kept; default: 4.")
+    ] = None
+    small_maps: Annotated[
+        int | None,
+        typer.Option(
+            "--small-maps",
+            min=0,
+            max=255,
+            metavar="N",
+            help=f"Of how many the maps are kept small, for the contact sheet; default: {SMALL_MAPS}.",
+        ),
     ] = None
     map_cells: Annotated[
         int | None,

@@ -10,15 +10,16 @@ import typer
 
 from vlmscope.core.base.callbacks import OnProgress
 from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.base.signals import Ending, exit_code
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
 from vlmscope.core.store.checkpoints import is_begun
 from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped, ThresholdsInfo, read_manifest
-from vlmscope.core.store.settings import SHOWN, WEIGHTS, ScanOptions, check_resumable
+from vlmscope.core.store.settings import FIELDS, SHOWN, WEIGHTS, ScanOptions, check_resumable, fields_text
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
-from vlmscope.core.store.writer import check_out
+from vlmscope.core.store.writer import arrays_bytes, check_out
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
 from vlmscope.tui.commands.scanned import NAMED, PROGRAM, note_skipped, write_labels
@@ -53,6 +54,8 @@ def check_job(job: Job) -> Manifest | None:
         return saved
     if saved.panel is None:
         note("It was begun by an earlier vlmscope, and continues without a panel.")
+    if saved.fields is None and job.data.fields:
+        note("It was begun by an earlier vlmscope, and continues without the fields of the listing.")
     return None
 
 
@@ -91,7 +94,17 @@ def run_job(job: Job) -> Manifest:
     stop = Ending(Ending.release)
     try:
         with stop, progress(notes, who=job.who) as report:
-            return scan(vlm, job.data, job.out, options, report, resume=job.resume, stopped=stop.is_asked, cache=cache)
+            return scan(
+                vlm,
+                job.data,
+                job.out,
+                options,
+                report,
+                resume=job.resume,
+                stopped=stop.is_asked,
+                cache=cache,
+                announce=lambda planned: _announce(planned, notes),
+            )
     except Cancelled as stopped:
         if job.who:
             note(f"{job.who}{stopped.message}")
@@ -104,6 +117,16 @@ def run_job(job: Job) -> Manifest:
     finally:
         if cache.trouble is not None:
             notes.write(cache.trouble)
+
+
+def _announce(planned: Manifest, notes: Notes) -> None:
+    """The size of a scan of both poles, before its work begins."""
+    if planned.poles is Poles.BOTH:
+        size, units = arrays_bytes(planned), planned.model.layers * planned.model.neurons
+        notes.write(
+            f"both poles: {2 * units:,} neurons of {units:,} units, whose arrays take {size / 1e6:,.1f} MB at most, on "
+            "the disk and beside the model: twice those of one pole"
+        )
 
 
 def run_by_ranks(job: Job, ranks: Ranks) -> Manifest | None:
@@ -185,16 +208,19 @@ def _known_settings(job: Job) -> dict[str, object]:
     options = job.options
     known: dict[str, object] = {
         "--hook": str(options.hook),
+        "--poles": str(options.poles),
         "--question": options.question,
         "--images": job.data.identity,
         "--top-n": options.top_n,
         "--maps": options.maps_kept,
+        "--small-maps": options.small(0).samples,
         "--map-cells": options.map_cells,
         "--panel": options.panel,
         "--image-option": ", ".join(job.model.images_given) or None,
         "--chat-option": ", ".join(job.model.chat_given) or None,
         "--shard": None if options.shard is None else str(options.shard),
         "--control": None if options.control is None else str(options.control),
+        FIELDS: fields_text(job.data.fields),
         "the number of samples": len(job.data.sources),
         "the thresholds": str(ThresholdsInfo.of(options.thresholds)),
     }

@@ -9,6 +9,7 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import counted
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars
 from vlmscope.core.llm.client import Chat
@@ -119,7 +120,7 @@ def score(
             if problem:
                 raise ApiError(problem, f"The simulator {DEFAULT} needs no server.")
             offer = CostOffer(cost, settings)
-            what = f"{cost.requests} requests to {settings.model} at {host(settings)}: {offer.short}"
+            what = f"{counted(cost.requests, 'request')} to {settings.model} at {host(settings)}: {offer.short}"
             agree(offer, what, "judged", notes, yes)
         judge = Judge(Chat(settings), Ledger(settings.budget_usd))
         work = _run(neurons, store, labels, judge, notebook, wanted, again, notes, judged_by, spec)
@@ -159,7 +160,7 @@ async def _run(
     finally:
         ledger = judge.ledger
         if ledger.spent_usd or ledger.unpriced:
-            unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""
+            unpriced = f" and {counted(ledger.unpriced, 'request')} of unknown price" if ledger.unpriced else ""
             notes.write(f"billed: {dollars(ledger.spent_usd)}{unpriced}")
         await judge.chat.close()
         if model is not None:

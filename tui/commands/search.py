@@ -60,7 +60,7 @@ def search(
     strength = concepts.find(query)  # of several words the weakest
     found = np.argwhere((strength > 0) if label is None else (strength > 0) & (labels.label == label))
     order = np.argsort(-strength[tuple(found.T)], kind="stable")[:limit]  # of equal ones the lower address first
-    neurons = [Neuron(*at) for at in found[order].tolist()]
+    neurons = [store.numbering.at(*at) for at in found[order].tolist()]
     if json:
         output.write_json([_as_json(neuron, labels, concepts) for neuron in neurons])
     elif neurons:

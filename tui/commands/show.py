@@ -13,7 +13,7 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import noted, published_part
-from vlmscope.core.store.example import Example
+from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.concepts import as_entry
 from vlmscope.tui.commands.labels import firmness_json
@@ -64,7 +64,7 @@ def show(
     """Show one neuron: its label, its top samples, where it activates."""
     neuron = Neuron.parse(address)
     store = opened(scan)
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     if across and not json:
         store.panel_for("--range")
     page = ShownNeuron.of(store, neuron, thresholds.of(store), _entry(store, neuron))
@@ -96,7 +96,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
     result: dict[str, object] = {
         "neuron": str(page.neuron),
         "layer": page.neuron.layer,
-        "index": page.neuron.index,
+        "index": page.neuron.unit,
         "label": page.label.word,
         "high_confidence": page.high_confidence,
         "p": page.fractions,
@@ -125,6 +125,7 @@ def as_json(page: ShownNeuron, picked: Example | None) -> dict[str, object]:
         result["sample"] = {
             **_sample_json(picked),
             "layout": _layout_json(picked),
+            "small_maps": picked.small,
             "tokens": picked.sample.tokens,
             "visual_map": None if visual is None else visual.tolist(),
             "text_map": None if text is None else text.tolist(),
@@ -145,6 +146,7 @@ def _sample_json(example: Example) -> dict[str, object]:
         "text": example.text.tolist(),
         "peak_patch": None if place is None else list(place),
         "peak_token": example.peak_token,
+        **fields_json(sample),
     }
 
 
@@ -161,7 +163,13 @@ def _range_json(one: RangeSample, store: ScanStore) -> dict[str, object]:
         "place": one.place,
         "drawn": one.drawn.value,
         "quantile": one.quantile,
+        **fields_json(sample),
     }
+
+
+def fields_json(sample: Sample) -> dict[str, object]:
+    """What the listing has on a sample; no key where it has nothing, as in scans of earlier versions."""
+    return {"fields": dict(sample.fields)} if sample.fields else {}
 
 
 def _layout_json(example: Example) -> dict[str, object]:

@@ -29,7 +29,7 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
     Raises:
         PictureError: if there is no top sample, no map of it, or the neuron does not activate on it.
     """
-    kept = page.store.manifest.maps
+    kept = page.store.manifest.mapped
     norms = None if picked is None else picked.visual_norms
     if picked is None or norms is None:
         which = "it has no top samples" if picked is None else f"the map of sample {picked.rank + 1} is not stored"

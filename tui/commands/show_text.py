@@ -184,7 +184,7 @@ def _norm(activation: float, maximum: float) -> str:
 def _heatmap(page: ShownNeuron, top: Example, colour_map: ColourMap, target: Console) -> list[Text]:
     norms = top.visual_norms
     if norms is None:
-        return [row(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.maps}"), Text()]
+        return [row(f"no heatmap: maps are stored for samples 1 to {page.store.manifest.mapped}"), Text()]
     crop = open_crop(top.read_crop())
     if not output.has_colours(target):
         width, height = _glyphs(norms.shape, crop)

@@ -9,6 +9,7 @@ from vlmscope.core.base.clock import now
 from vlmscope.core.base.config import Config, load_config
 from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import counted
 from vlmscope.core.llm.access import key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars, total
 from vlmscope.core.llm.client import Chat
@@ -92,7 +93,7 @@ def wanted_explanation(
         other = Neuron.parse(said)
     except UsageError:
         return own_explanation(said, store, now())
-    found = pick_explanation(store, notebook, other.check_within(store.layers, store.neurons))
+    found = pick_explanation(store, notebook, store.numbering.checked(other))
     if found is None:
         raise UsageError(f"{other} has no explanation and no concept words.", "Name another neuron, or write words.")
     return borrowed(found, other)
@@ -117,7 +118,8 @@ def _agree(
         if said is not None and said.pattern_found:
             costs.append(estimate_samples(said, held_out(store, neuron, said.samples, paid=True), config.api))
     offer = CostOffer(total(costs), config.api)
-    what = f"{len(costs)} neurons to score with {config.api.model}, {offer.cost.requests} requests: {offer.short}"
+    who = f"{counted(len(costs), 'neuron')} to score with {config.api.model}"
+    what = f"{who}, {counted(offer.cost.requests, 'request')}: {offer.short}"
     agree(offer, what, "scored", notes, yes)
 
 
@@ -164,7 +166,7 @@ async def _run(
             )
     finally:
         if ledger.spent_usd or ledger.unpriced:
-            unpriced = f" and {ledger.unpriced} requests of unknown price" if ledger.unpriced else ""
+            unpriced = f" and {counted(ledger.unpriced, 'request')} of unknown price" if ledger.unpriced else ""
             notes.write(f"billed: {dollars(ledger.spent_usd)}{unpriced}")
         await chat.close()
         await model.close()

@@ -14,7 +14,7 @@ from vlmscope.core.analysis.agreement import Agreement
 from vlmscope.core.analysis.check_counts import CheckCounts
 from vlmscope.core.analysis.compare import compare
 from vlmscope.core.analysis.firmness import fragile
-from vlmscope.core.analysis.preference import NORM
+from vlmscope.core.analysis.preference import NORM, Preference
 from vlmscope.core.analysis.statistics import (
     NO_CONTROL,
     ScanStatistics,
@@ -31,7 +31,7 @@ from vlmscope.core.report.figure import FigureFormat, figure_bytes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text
-from vlmscope.tui.commands.preference import NormOption, counts_json, counts_lines, preference_counts
+from vlmscope.tui.commands.preference import NormOption, PreferenceCounts, counts_json, counts_lines, preference_counts
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import Notes, progress
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
@@ -65,6 +65,8 @@ CSV_HEAD = (
     "high_confidence_share",
     "fragile",
 )
+#: Of a scan with a panel: the layer's neurons by modality preference, the same in the lines of all four labels.
+PREFERENCE_HEAD = tuple(f"preference_{which.word}" for which in Preference)
 
 
 def stats(
@@ -138,7 +140,7 @@ def stats(
         labels = labels_at(store, thresholds.of(store))
         found.append(scan_statistics(store, labels, fragile(store, labels)))
         checked.append(checks_in_all(store))
-        preferred.append(preference_counts(store, norm) if not (as_csv or pictures) or json else ())
+        preferred.append(preference_counts(store, norm) if json or as_csv or not pictures else ())
     found = named_apart(found, scans)
     for path, written in pictures:
         output.write_picture(path, figure_bytes(found, written))
@@ -148,7 +150,8 @@ def stats(
             [as_json(scan) | _notebook_json(own, others) | counts_json(sides) for scan, own, others, sides in rows]
         )
     elif as_csv:
-        output.write_csv(CSV_HEAD, _csv_rows(found))
+        head = (*CSV_HEAD, *PREFERENCE_HEAD) if any(preferred) else CSV_HEAD
+        output.write_csv(head, _csv_rows(found, preferred))
     elif not pictures:
         lines = [*as_text(found, checked), *chain.from_iterable(map(agreement_lines, agreed))]
         output.write_lines([*lines, *counts_lines([plain(scan.name, NAME_WIDTH) for scan in found], preferred)])
@@ -249,10 +252,16 @@ def _row_json(scan: ScanStatistics, layer: int | None) -> dict[str, object]:
     return row
 
 
-def _csv_rows(scans: Sequence[ScanStatistics]) -> Iterator[list[object]]:
-    """Lines of ``CSV_HEAD``; a control carries its scan's name and its seed, a scan has no seed. Shares as in JSON."""
-    for scan in scans:
+def _csv_rows(
+    scans: Sequence[ScanStatistics], preferred: Sequence[tuple[PreferenceCounts, ...]]
+) -> Iterator[list[object]]:
+    """Lines of ``CSV_HEAD``; a control carries its scan's name and its seed, a scan has no seed. Shares as in JSON.
+
+    Where any scan has a panel, the values of ``PREFERENCE_HEAD`` follow, empty where one has none.
+    """
+    for scan, sides in zip(scans, preferred, strict=True):
         for row in scan.both:
+            own = next((one.counts for one in sides if one.seed == row.seed), None)
             about = [scan.name, row.model, row.hook.value, row.samples, row.seed]
             part, high = shares(row.counts), shares(row.high_confidence)
             for layer, which in np.ndindex(row.counts.shape):
@@ -260,7 +269,10 @@ def _csv_rows(scans: Sequence[ScanStatistics]) -> Iterator[list[object]]:
                 counts = [int(row.counts[place]), _number(float(part[place]))]
                 firm = [int(row.high_confidence[place]), _number(float(high[place]))]
                 fragile = None if row.fragile is None else int(row.fragile[place])
-                yield [*about, layer, row.neurons, Label(which).word, *counts, *firm, fragile]
+                numbers = [*counts, *firm, fragile]
+                if any(preferred):
+                    numbers += [None] * len(PREFERENCE_HEAD) if own is None else own[layer].tolist()
+                yield [*about, layer, row.neurons, Label(which).word, *numbers]
 
 
 def _number(value: float) -> str:

@@ -33,13 +33,14 @@ def write_json(found: Comparison, sides: tuple[Side, Side], limit: int | None) -
         "total": _summary(found, None),
         "layers": [{"layer": layer, **_summary(found, layer)} for layer in range(len(found.before))],
     }
-    rows = ((str(Neuron(layer, index)), *rest) for layer, index, *rest in islice(_rows(found), limit))
+    rows = ((str(neuron), *rest) for neuron, *rest in islice(_rows(found), limit))
     output.write_json_list(ENTRY, rows, within=(head, "neurons"))
 
 
 def write_csv(found: Comparison, limit: int | None) -> None:
     """Write a line for each neuron by address, or for the first ``limit``."""
-    output.write_csv(HEAD, islice(_rows(found), limit))
+    rows = ((neuron.layer, neuron.name, *rest) for neuron, *rest in islice(_rows(found), limit))
+    output.write_csv(HEAD, rows)
 
 
 def as_text(found: Comparison, sides: tuple[Side, Side], limit: int | None) -> list[Text]:
@@ -87,12 +88,12 @@ def _mean(found: Comparison, layer: int | None) -> float:
     return float((found.shared if layer is None else found.shared[layer]).mean())
 
 
-def _rows(found: Comparison) -> Iterator[tuple[int, int, str, str, int]]:
-    """The values of ``HEAD``, neuron by neuron; a layer at a time becomes Python objects."""
+def _rows(found: Comparison) -> Iterator[tuple[Neuron, str, str, int]]:
+    """Each neuron, its labels and the samples that it shares; a layer at a time becomes Python objects."""
     words = [which.word for which in Label]
     for layer, columns in enumerate(zip(found.before, found.after, found.shared, strict=True)):
         for index, (before, after, shared) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-            yield layer, index, words[before], words[after], shared
+            yield found.numbering.at(layer, index), words[before], words[after], shared
 
 
 def _matrix(found: Comparison) -> list[Text]:
@@ -128,10 +129,10 @@ def _changed(found: Comparison, limit: int | None) -> list[Text]:
     if not len(changed):
         return [output.row("Every neuron has the label that it had.")]
     listed = changed[: LISTED if limit is None else limit].tolist()
-    width = max(len("changed"), *(len(str(Neuron(*at))) for at in listed))
+    width = max(len("changed"), *(len(str(found.numbering.at(*at))) for at in listed))
     lines = [output.row(f"{'changed':<{width}}  before        after         shared")]
     for at in map(tuple, listed):
-        line = output.row(f"{Neuron(*at)!s:<{width}}  ")
+        line = output.row(f"{found.numbering.at(*at)!s:<{width}}  ")
         for labels in (found.before, found.after):
             which = Label(int(labels[at]))
             line.append(f"{which.letter} {which.word:<12}", style=COLOURS[which])

@@ -22,11 +22,7 @@ def scores_of(store: ScanStore, labels: Labels) -> tuple[Scores, ...]:
     """
     with kept_notebook(store) as notebook:
         found = {} if notebook is None else newest_scores(notebook)
-    inside = {
-        neuron: reports
-        for neuron, reports in found.items()
-        if neuron.layer < store.layers and neuron.index < store.neurons
-    }
+    inside = {neuron: reports for neuron, reports in found.items() if store.numbering.has(neuron)}
     if not inside:
         raise NotebookError(
             "No explanation of this scan has a simulator's score yet.", "vlmscope simulate SCAN ADDRESS makes one."

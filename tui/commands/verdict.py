@@ -44,7 +44,7 @@ def verdict(
         raise UsageError(f"{word!r} is not a verdict.", f"Verdicts: {', '.join(WORDS)}.")
     neuron = Neuron.parse(address)
     store = opened(scan)
-    neuron.check_within(store.layers, store.neurons)
+    store.numbering.checked(neuron)
     added = clean_tags(
         [part for tag in tags or [] for part in tag.split(",") if part.strip()]
     )  # before anything is written: one may not be a tag

@@ -83,9 +83,13 @@ ANSWERS = {
 
 
 def contrast_table(
-    found: "Contrast", groups: "tuple[Group, Group]", labels: "Labels", concepts: "Concepts | None"
+    found: "Contrast", groups: "tuple[Group, Group]", labels: "Labels", concepts: "Concepts | None", shared: int = 0
 ) -> NeuronTable:
-    """The neurons that two groups of samples activate most differently: both answers side by side."""
+    """The neurons that two groups of samples activate most differently: both answers side by side.
+
+    Args:
+        shared: samples of both groups that are left out.
+    """
     rows = []
     for one in found.ranked:
         top, panel, at = one.top, one.panel, (one.neuron.layer, one.neuron.index)
@@ -95,7 +99,7 @@ def contrast_table(
         rows.append(NeuronRow(one.neuron, (*of_top, *beside, labels.of(one.neuron).letter, concept)))
     found_at = f"q of {FOUND_AT:.0%} or less: {found_words(found)}."
     ranked = next(text for answer, text in ANSWERS.values() if answer is found.by)
-    lines = (*group_words(found, groups), f"Ranked by {ranked}.", found_at, *caveats(found, groups))
+    lines = (*group_words(found, groups, shared), f"Ranked by {ranked}.", found_at, *caveats(found, groups))
     heads = ("of a", "chance", "odds", "q", "AUC", "a - b", "q", "label", "concept")
     return _filled(NeuronTable(f"{groups[0]} against {groups[1]}", lines, heads, tuple(rows)))
 

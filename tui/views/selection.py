@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.notebook.values import VERDICTS, MarkBit, Verdict
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.state import Decided, Filter, Order
@@ -21,25 +21,24 @@ class Selection:
     """The list's rows: flat neuron numbers in display order, int64 (rows,)."""
 
     rows: NDArray[np.int64]
-    neurons: int  #: FFN units of one layer
+    numbering: Numbering  #: of the scan's neurons
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def at(self, position: int) -> Neuron:
-        layer, index = divmod(int(self.rows[position]), self.neurons)
-        return Neuron(layer, index)
+        return self.numbering.of_flat(self.rows[position])
 
     def position(self, neuron: Neuron) -> int | None:
         """The row of ``neuron``, or None if the list does not hold it."""
-        found = np.flatnonzero(self.rows == neuron.layer * self.neurons + neuron.index)
+        found = np.flatnonzero(self.rows == self.numbering.flat(neuron))
         return int(found[0]) if len(found) else None
 
     def nearest(self, neuron: Neuron, direction: int = 1) -> int | None:
         """The row whose address is nearest to ``neuron``; on equal distance, the one in ``direction``."""
         if not len(self.rows):
             return None
-        away = self.rows - (neuron.layer * self.neurons + neuron.index)
+        away = self.rows - self.numbering.flat(neuron)
         return int(np.argmin(2 * np.abs(away) - (np.sign(away) == direction)))
 
 
@@ -76,7 +75,7 @@ def select(columns: Columns, noted: Noted, filter_: Filter, order: Order, layer:
     if order is not Order.INDEX:
         keys = [-np.nan_to_num(column[rows].astype(np.float64), nan=-np.inf) for column in _by(columns, noted, order)]
         rows = rows[np.lexsort(keys[::-1])]
-    return Selection(rows, neurons)
+    return Selection(rows, columns.store.numbering)
 
 
 def _decided(verdict: NDArray[np.uint8], wanted: Decided) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlmscope.core.base.text import plain
+from vlmscope.tui.widgets.blocks import DRAWN
 from vlmscope.tui.widgets.palette import Palette
 
 View = TypeVar("View")
@@ -172,14 +173,14 @@ class PlainLines(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 (Textual's)
         """The same segments where all can be printed, as nearly always; the width in cells never changes."""
-        if all(segment.text.isprintable() for segment in segments):
+        if all(segment.text.isprintable() or DRAWN.issuperset(segment.text) for segment in segments):
             return segments
         return [Segment(_of_same_width(segment.text), segment.style, segment.control) for segment in segments]
 
 
 def _of_same_width(text: str) -> str:
     clean = plain(text)  # a character for each
-    if clean == text:
+    if clean == text or DRAWN.issuperset(text):
         return text
     return "".join(new if new == old else new * cell_len(old) for old, new in zip(text, clean, strict=True))
 

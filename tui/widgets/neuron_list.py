@@ -209,14 +209,14 @@ class NeuronList(ScrollView, can_focus=False):
         view, palette = self.view, self._palette
         assert view is not None and palette is not None
         labels, concepts = view.columns.labels, view.columns.concepts
-        at = divmod(int(view.selection.rows[position]), view.selection.neurons)
-        neuron = Neuron(*at)
+        neuron = view.selection.at(position)
+        at = neuron.layer, neuron.index
         label = Label(int(labels.label[at]))
         counts = [int(count) for count in labels.votes[at]]
         chosen = position == view.cursor
         look = palette.strong if chosen else palette.text
         pointer = "▸" if chosen and view.listed else "›" if chosen else " "
-        address = f" {neuron!s:<10}" if view.state.filter.whole else f"{neuron.index:>5}"
+        address = f" {neuron!s:<10}" if view.state.filter.whole else f"{neuron.name:>5}"
         high = "high" if labels.high_confidence[at] else ""
         columns = self._columns(width)
         parts: list[Span] = [

@@ -15,6 +15,7 @@ from textual.app import App
 from vlmscope.core.method.heatmap import GREEN, RGB, shade
 from vlmscope.core.method.labels import COLOURS
 from vlmscope.core.method.norm import TOP
+from vlmscope.tui.widgets.blocks import Blocks
 
 SHADES = 4  #: of a word's background for a norm of 1: the eye distinguishes no more
 _LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
@@ -25,7 +26,7 @@ CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
 @dataclass(frozen=True)
 class Palette:
-    """Styles by their meaning."""
+    """Styles by their meaning, and the characters that the terminal draws pictures with."""
 
     dark: bool
     colourless: bool
@@ -42,6 +43,7 @@ class Palette:
     shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
     falls: tuple[Style, ...] = ()  #: of a word that becomes less likely, in the same steps
     rises: tuple[Style, ...] = ()  #: of a word that becomes more likely
+    blocks: Blocks = Blocks.HALF  #: what pictures are drawn with
 
 
 @lru_cache(maxsize=4096)

@@ -69,7 +69,7 @@ def obvious(before: ScanStore, after: ScanStore, by_content: bool = True) -> Com
                 mine[layer, index] = store.labels_of(neuron, at).label[0]
     pictures = [{picture(store, one) for one in range(store.manifest.samples)} for store in (before, after)]
     counts = (len(pictures[0]), len(pictures[1]), len(pictures[0] & pictures[1]))
-    return Comparison(labels[0], labels[1], shared, (before.valid, after.valid), counts, by_content)
+    return Comparison(labels[0], labels[1], shared, (before.valid, after.valid), counts, before.numbering, by_content)
 
 
 def assert_same(found: Comparison, expected: Comparison) -> None:

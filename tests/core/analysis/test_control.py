@@ -19,6 +19,7 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.model.load import load
 from vlmscope.core.store.arrays import array_shapes
 from vlmscope.core.store.manifest import MANIFEST, Manifest, read_manifest
+from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.__main__ import main
@@ -26,10 +27,13 @@ from vlmscope.tui.__main__ import main
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """A scan of 12 samples at settings of its own, one of them skipped; its model and its data."""
+    """A scan of 12 samples at settings of its own; one is skipped, one described by the model. Its model and data."""
     model = make_model(tmp_path_factory.mktemp("model"))
     data = make_images(tmp_path_factory.mktemp("data"), 12)
     (data.parent / "004.png").write_bytes(b"no picture")
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    del lines[7]["description"]
+    data.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     scan = tmp_path_factory.mktemp("scans") / "scan"
     settings = ["--hook", "gate_up", "--top-n", "7", "--Tt", "1.5", "--question", "What is this?", "--panel", "9"]
     assert main(["scan", "--model", str(model), "--images", str(data), "--out", str(scan), *settings]) == 0
@@ -62,7 +66,10 @@ def test_a_control_has_everything_of_its_scan_but_the_weights(scan: Path) -> Non
     assert its.scan_id != own.scan_id
     for name in ("hook", "question", "prompt", "data", "image_root", "samples", "scanned", "skipped", "top_n"):
         assert getattr(its, name) == getattr(own, name), name
-    assert own.panel == 9 and its.data_id == own.data_id
+    assert own.panel == 9
+    # The model's description came with the images to the control: its own identity would draw another panel.
+    assert its.data_id != own.data_id and its.panel_data_id == its.control.data_id == own.data_id
+    assert draw_panel(its.data_id, 12, 9) != draw_panel(own.data_id, 12, 9)
     assert store.panel is not None and found.panel is not None
     assert found.panel.samples.tolist() == store.panel.samples.tolist()  # neuron by neuron they can be compared
     for name in ("layouts", "text_tokens", "visual_tokens", "thresholds", "panel"):

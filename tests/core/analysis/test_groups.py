@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from vlmscope.core.analysis.groups import Group, GroupKind, counted, two_groups
-from vlmscope.core.base.errors import SamplesError, UsageError, VlmscopeError
+from vlmscope.core.analysis.groups import Group, GroupKind, counted, groups_apart, two_groups
+from vlmscope.core.base.errors import SamplesError, StoreError, UsageError, VlmscopeError
+from vlmscope.core.base.fields import Fields
 from vlmscope.core.method.word_place import has_word
 from vlmscope.core.store.manifest import MANIFEST, Skipped, read_manifest
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.synthetic import write_synthetic_scan
+from vlmscope.core.store.writer import write_manifest
 
 
 def members(scan: Path, a: str, b: str = "rest") -> tuple[list[int], list[int]]:
@@ -111,3 +114,42 @@ def test_skipped_samples_are_in_no_group(scan_copy: Path) -> None:
     with pytest.raises(UsageError, match=r"No sample of .* is in samples:2"):
         members(scan_copy, "samples:2")
     assert str(Group(GroupKind.WORD, "a\x1b[31m")) == "word:a [31m"
+
+
+def test_a_field_of_the_listing_is_a_group(tmp_path: Path) -> None:
+    fields: list[Fields] = [
+        {"culture": "South Korean", "year": 1990},
+        {"culture": "Thai", "year": 0.5, "indoor": True},
+        {},
+    ]
+    scan = tmp_path / "scan"
+    write_synthetic_scan(scan, layers=1, neurons=2, samples=7, top_n=2, maps=0, grid=(1, 1), image=8, fields=fields)
+    assert read_manifest(scan).fields == ("culture", "year", "indoor")
+    assert members(scan, "field:culture=South Korean") == ([0, 3, 6], [1, 2, 4, 5])
+    assert members(scan, "field: culture = Thai", "field:year=1990.0") == ([1, 4], [0, 3, 6])
+    assert members(scan, "field:indoor=true")[0] == members(scan, "field:year=.5")[0] == [1, 4]
+    for typed, words, hint in (
+        ("field:city=Seoul", "No sample of .* has the field 'city'", "Fields: culture, year, indoor."),
+        ("field:culture=korean", "is in field:culture=korean", "Values of culture: South Korean, Thai."),
+        ("field:year=x", "is in field:year=x", "Values of year: 1990, 0.5."),
+        ("field:culture", "'culture' is not a field and its value", "Write field:NAME=VALUE."),
+        ("field:=Thai", "'=Thai' is not a field and its value", "Write field:NAME=VALUE."),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            members(scan, typed)
+        assert caught.value.hint == hint
+    write_manifest(scan, read_manifest(scan).model_copy(update={"fields": ()}))
+    with pytest.raises(UsageError, match="has the field 'culture'") as caught:
+        members(scan, "field:culture=Thai")
+    assert "Its listing has none" in (caught.value.hint or "")
+    write_manifest(scan, read_manifest(scan).model_copy(update={"fields": None}))
+    with pytest.raises(StoreError, match="made by an earlier vlmscope, and has no fields"):
+        members(scan, "field:culture=Thai")
+
+
+def test_samples_of_both_groups_can_be_left_out(scan: Path) -> None:
+    store = ScanStore(scan)
+    a, b, shared = groups_apart(store, Group.parse("samples:1-5"), Group.parse("samples:4-8"))
+    assert (a.nonzero()[0].tolist(), b.nonzero()[0].tolist(), shared) == ([1, 2, 3], [6, 7, 8], 2)
+    with pytest.raises(UsageError, match="All samples of samples:4,5 are in the other group"):
+        groups_apart(store, Group.parse("samples:4,5"), Group.parse("samples:4-8"))

@@ -131,8 +131,8 @@ def test_shares_of_a_known_chip_are_work_done_in_time(vlm: Vlm, data: Data, monk
 @pytest.mark.parametrize("bad", ["empty description", "no picture"])
 def test_data_that_cannot_be_scanned_whole_is_refused(vlm: Vlm, data: Data, bad: str) -> None:
     sources = list(data.sources[:4])
-    wrong = {"description": " "} if bad.startswith("empty") else {"image": "gone.png"}
-    sources[2] = replace(sources[2], **wrong)
+    empty = bad.startswith("empty")
+    sources[2] = replace(sources[2], description=" ") if empty else replace(sources[2], image="gone.png")
     expected = f"1 of the 4 samples of .* cannot be scanned, the first, {sources[2].image}: "
     with pytest.raises(SamplesError, match=expected):
         figures(vlm, replace(data, sources=tuple(sources)))

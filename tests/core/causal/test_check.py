@@ -70,7 +70,7 @@ def test_a_planted_effect_is_beyond_all_matched_neurons(store: ScanStore) -> Non
             [-model.weight[1, c.neurons[0].index] * model.z[1, c.neurons[0].index] for c in found.matched]
         )
         assert picture.baseline == pytest.approx(baseline * each, rel=1e-4)
-    assert found.interval == "bootstrap"
+    assert found.interval == "t"
     assert found.low is not None and found.high is not None and found.effect is not None
     assert min(expected) < found.low < found.effect < found.high < max(expected) + 0.1
     assert found.match == pytest.approx(np.median([control.written for control in found.matched]))

@@ -69,6 +69,9 @@ def test_a_crop_keeps_its_shape(size: tuple[int, int], sent: tuple[int, int]) ->
     assert [one.size for one in pictures] == [sent, sent]
     request = build_request(found, Api())
     assert [(image.width, image.height) for image in request.images] == [sent, sent]
+    rows, columns = grid = found.samples[0].visual_norms.shape if found.samples[0].visual_norms is not None else (1, 1)
+    square = abs(sent[0] / columns - sent[1] / rows) < 1
+    assert ("every square patch" in request.system) is square and "every" in request.system, grid
 
 
 def test_a_patch_of_a_24_by_24_grid_is_21_pixels() -> None:

@@ -42,6 +42,8 @@ def test_the_lines_of_a_check() -> None:
     assert words.about(one) == "7 pictures, 39 matched neurons of L4"
     assert words.effect_text(one) == "log-odds -2.96, controls -0.0005, lowest -0.020"
     assert words.interval_text(one) == "less the controls' mean: 95 % -4.20 to -1.90"
+    earlier = replace(one, interval="bootstrap")  # as earlier versions stored it
+    assert words.interval_text(earlier) == "less the controls' mean: 95 % bootstrap -4.20 to -1.90"
     assert words.pictures_text(one) == "pictures -6.60 -3.60 -3.30 -2.50 -2.10 -1.40 -1.20"
     assert words.pictures_text(one, 2) == "pictures -6.60 -3.60 and 5 more"
     assert words.match_text(one) == "controls write 0.98x as much"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from tests.support.reference_reduction import Kinds, reduce_torch
 from vlmscope.core.method.distribution import BINS, EDGES
+from vlmscope.core.method.packed import packed, unpacked
 from vlmscope.core.scan.kernels import (
     Reduced,
     fused_works,
@@ -332,6 +333,25 @@ def test_pooled_maps_have_the_largest_of_each_values_tokens(insert: Callable[...
     assert min(compared) > 20
 
 
+@pytest.mark.parametrize("insert", [insert_maps_torch, pytest.param(insert_maps_fused, marks=fused)])
+def test_small_maps_are_the_others_in_sixteen_levels(insert: Callable[..., None]) -> None:
+    """Pooled ones of three values, an odd number; of the words the first four alone are kept."""
+    where = SAME.positions(DEVICE, [POOLED] * 3, values=4)
+    whole, small = empty_maps(9), [part[..., :size] for part, size in zip(empty_maps(9), (9, 2, 2), strict=True)]
+    small = [part.contiguous() for part in small]
+    for batch in map_batches(1):
+        insert_maps_torch(batch[0], where, *batch[1:], whole)
+        insert(batch[0], where, *batch[1:], small, packed=True)
+    (key, visual, text), (same_key, levels, words) = best_first(*whole), best_first(*small)
+    assert torch.equal(key, same_key)
+    there = key != EMPTY
+    for bytes_, found, size in ((visual[..., :4], levels, 4), (text[..., :4], words, 4)):
+        expected = packed(bytes_.cpu().numpy())
+        assert np.array_equal(found[there].cpu().numpy(), expected[there.cpu().numpy()])
+        near = unpacked(expected, size).astype(float) * 17 - bytes_.cpu().numpy()
+        assert np.abs(near).max() <= 8 < np.unique(unpacked(expected, size)).size
+
+
 def test_the_shade_of_half_is_up() -> None:
     key, visual, text = (
         torch.full(shape, EMPTY if n == 0 else 0, dtype=dtype, device=DEVICE)
@@ -384,9 +404,11 @@ pointers = {
     "finite": "*u8", "scores": "*fp32", "samples": "*i64", "keys": "*i64", "maximum": "*fp32", "sums": "*fp32",
 }
 reduced, maps = {"visual": "*fp32", "text": "*fp32"}, {"visual": "*u8", "text": "*u8"}
+plain = {"num_warps": 4, "enable_fp_fusion": False}
 for kernel, more, constants, options in (
     (kernels_triton.reduce_kernel, reduced, {"BLOCK": 64}, {"num_warps": 2, "enable_fp_fusion": True}),
-    (kernels_triton.insert_kernel, maps, {"BLOCK": 32, "TOKENS": 32}, {"num_warps": 4, "enable_fp_fusion": False}),
+    (kernels_triton.insert_kernel, maps, {"BLOCK": 32, "TOKENS": 32, "VALUES": 1}, plain),
+    (kernels_triton.insert_kernel, maps, {"BLOCK": 32, "TOKENS": 32, "VALUES": 2}, plain),
 ):
     names = kernel.arg_names
     signature = {n: "constexpr" if n in constants else {**pointers, **more}.get(n, "i32") for n in names}
@@ -406,9 +428,9 @@ def test_both_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COMPILE]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    reduced_80, reduced_90, inserted_80, inserted_90 = (json.loads(line) for line in done.stdout.splitlines())
-    assert reduced_80["bytes"] and reduced_90["bytes"]
-    for inserted in (inserted_80, inserted_90):
+    reduced_80, reduced_90, *of_maps = (json.loads(line) for line in done.stdout.splitlines())
+    assert reduced_80["bytes"] and reduced_90["bytes"] and len(of_maps) == 4
+    for inserted in of_maps:
         assert inserted["bytes"]
         assert not inserted["fused"]  # a map's byte is rounded twice, as torch rounds it
 

@@ -50,6 +50,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     (folder / "005.png").write_bytes(b"no picture")
     (folder / "006.png").unlink()
     lines[9]["description"] = " "
+    for index, line in enumerate(lines[:18]):  # the last two have no field
+        line |= {"culture": ("Korean", "Thai")[index % 2], "year": index}
     path.write_text("\n".join(json.dumps(line) for line in lines))
     return read_data(str(path))
 

@@ -12,17 +12,19 @@ from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS, EDGES
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT
 from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.method.packed import unpacked
 from vlmscope.core.model.vlm import Encoded
 from vlmscope.core.scan.positions import Positions, map_slots
 from vlmscope.core.scan.reduction import Batch, BatchReduction
 from vlmscope.core.scan.state import ScanState
 from vlmscope.core.store.arrays import NO_PEAK
 from vlmscope.core.store.layouts import largest_map, map_layout
-from vlmscope.core.store.manifest import Manifest
+from vlmscope.core.store.manifest import Manifest, SmallMaps
 from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.synthetic import tiled_layout
 
 LAYERS, NEURONS, SAMPLES, TOP, MAPS = 2, 40, 14, 6, 3
+SMALL, SMALL_WORDS = 5, 4
 LAYOUTS = (tiled_layout((2, 2), (3, 4)), VisualLayout.plain(2, 3), tiled_layout((1, 2), (5, 3)))
 
 
@@ -60,6 +62,7 @@ def manifest(cells: int | None) -> Manifest:
         "text_tokens_max": 6,
         "map_cells": cells,
         "panel": 6,
+        "small": SmallMaps(samples=SMALL, cells=2, values=largest_map(LAYOUTS, 2), words=SMALL_WORDS),
     }
     return manifest_of(np.zeros((LAYERS, NEURONS, 1), np.int32), SAMPLES, ()).model_copy(update=sizes)
 
@@ -153,6 +156,25 @@ def test_samples_of_different_layouts(
                         assert not stored[len(true) :].any()
                         shades = true / score * 255 if score > 0 else np.zeros(len(true))
                         assert np.abs(stored[: len(true)] - shades).max() <= 0.51
+                if rank < SMALL:
+                    check_small(found, at, samples[index], max(visual[0], text[0]))
+
+
+def check_small(
+    found: dict[str, NDArray[np.generic]],
+    at: tuple[int, int, int],
+    sample: tuple[Encoded, NDArray[np.float32]],
+    score: float,
+) -> None:
+    """The small maps of one entry, against the activations of its sample."""
+    one, a = sample
+    a = a[at[0], :, at[1]].clip(0)
+    pooled = one.layout.cells(a[one.visual], *map_layout(one.layout, 2).grid).ravel()
+    for name, true in (("small_visual", pooled), ("small_text", a[one.text][:SMALL_WORDS])):
+        levels = unpacked(np.asarray(found[name][at], dtype=np.uint8), 4).astype(float)
+        assert not levels[len(true) :].any()
+        # Rounded twice, to 255 and to 15 steps.
+        assert np.abs(levels[: len(true)] - (true / score * 15 if score > 0 else 0)).max() <= 0.5 + 0.5 / 17 + 0.01
 
 
 def test_positions_are_lists_of_each_kind() -> None:

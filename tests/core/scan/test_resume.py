@@ -241,7 +241,7 @@ def test_a_full_disk_is_explained_and_nothing_is_lost(
     def full(fd: int) -> None:
         nonlocal calls
         calls += 1
-        if calls > 40:  # in the midst of the third checkpoint's arrays
+        if calls > 46:  # in the midst of the third checkpoint's arrays
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(fd)
 

@@ -106,7 +106,13 @@ def test_batches_and_padding_change_no_more_than_rounding(vlm: Vlm, data: Path, 
 def test_maps_peaks_and_distributions_are_the_activations(
     vlm: Vlm, data: Path, tmp_path: Path, hook: HookPoint
 ) -> None:
-    scan(vlm, read_data(str(data)), tmp_path / "scan", ScanOptions(hook=hook, top_n=12, batch=5, maps=3), silent)
+    scan(
+        vlm,
+        read_data(str(data)),
+        tmp_path / "scan",
+        ScanOptions(hook=hook, top_n=12, batch=5, maps=3, small_maps=5),
+        silent,
+    )
     store = ScanStore(tmp_path / "scan")
     samples = prepared(vlm, data)
     activations = [all_activations(vlm, hook, inputs) for _, inputs in samples]
@@ -124,11 +130,12 @@ def test_maps_peaks_and_distributions_are_the_activations(
             assert np.isneginf(top.text[len(kept) :]).all()
             assert top.peak_patch is not None and visual[top.peak_patch] >= visual.max() - 1e-5 * scale
             assert top.peak_token is not None and text[top.peak_token] >= text.max() - 1e-5 * scale
-            if rank < 3:
+            assert top.small == (3 <= rank < 5)
+            if rank < 5:
                 assert top.visual_map is not None and top.text_map is not None
-                step = max(top.activation, 0) / 255
-                assert np.allclose(top.visual_map.ravel(), visual.clip(0), atol=0.51 * step + 1e-5 * scale)
-                assert np.allclose(top.text_map, text.clip(0), atol=0.51 * step + 1e-5 * scale)
+                step = max(top.activation, 0) / (15 if top.small else 255)
+                assert np.allclose(top.visual_map.ravel(), visual.clip(0), atol=0.54 * step + 1e-5 * scale)
+                assert np.allclose(top.text_map, text.clip(0), atol=0.54 * step + 1e-5 * scale)
             else:
                 assert top.visual_map is None and top.text_map is None
         for kind, part in ((Label.VISUAL, "visual"), (Label.TEXT, "text")):

@@ -67,11 +67,16 @@ async def test_what_cannot_be_compared(store: ScanStore, tmp_path: Path) -> None
             ("samples:0-9 samples:5-19", "overlap: samples in both: 5"),
             ("rest", "Both groups are the rest"),
             ("samples:0,99", "There is no sample 99"),
+            ("field:culture=Thai", "has the field 'culture'"),
         ):
             await on.type(f":contrast {typed}")
             found = await listed(on)
             assert line in found.lines[0] and not found.rows
             await on.press("escape")
+        await on.type(":contrast samples:0-9 samples:5-19 drop-shared")
+        found = await listed(on)
+        assert "a: samples:0-9, 5 samples" in found.lines[0] and "b: samples:5-19, 10 samples" in found.lines[1]
+        assert found.lines[2] == "left out, as both have them: 5 samples" and found.rows
     bare = silent_scan(tmp_path / "bare", panel=None)
     async with running(bare.folder) as on:
         await on.type(":contrast samples:0-19")

@@ -16,7 +16,8 @@ from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.tui.views.evidence import PictureView, stored_evidence
-from vlmscope.tui.widgets.page.pictures import activation_box, fit, origin_box
+from vlmscope.tui.widgets.blocks import Blocks, fit
+from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
 TILED, PLAIN_GRID, THIN = tiled_layout(), VisualLayout.plain(6, 6), VisualLayout.plain(16, 2)
 NEURON = Neuron(1, 3)
@@ -134,12 +135,15 @@ def test_the_cells_are_those_of_the_tokens_boxes(tiled: Path) -> None:
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (100, 800), (800, 100), (168, 168)])
 def test_a_picture_keeps_its_shape(size: tuple[int, int]) -> None:
-    """A cell is two pixels high: rounding to whole cells aside, width and height are those of the picture."""
-    small = fit(Image.new("RGB", size), 48, 24)
+    """A cell is twice as high as wide: rounding to whole cells aside, width and height are those of the picture."""
     scale = min(48 / size[0], 48 / size[1])
-    assert small.width <= 48 and small.height <= 48
-    assert abs(small.width - size[0] * scale) <= 0.5 and abs(small.height - size[1] * scale) <= 1
-    assert max(small.width, small.height) >= 47
+    for blocks in Blocks:
+        small = fit(Image.new("RGB", size), 48, 24, blocks)
+        across, down = blocks.pixels
+        wide, high = small.width / across, 2 * small.height / down  # in widths of a cell
+        assert wide <= 48 and high <= 48
+        assert abs(wide - size[0] * scale) <= 0.5 and abs(high - size[1] * scale) <= 1
+        assert max(wide, high) >= 47
 
 
 @pytest.mark.parametrize("layout", [TILED, PLAIN_GRID, THIN], ids=["tiled", "plain", "thin"])

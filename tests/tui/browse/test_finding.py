@@ -94,7 +94,7 @@ async def test_a_threshold_relabels_everything_at_once(scan: Path) -> None:
     labels = store.labels(wanted)
     changed = np.argwhere(labels.label != store.stored_labels().label)
     assert len(changed)
-    neuron = Neuron(*(int(part) for part in changed[0]))
+    neuron = store.numbering.at(*changed[0].tolist())
     async with running(scan, start=neuron) as on:
         title = on.title
         before = on.page.splitlines()[0]

@@ -10,7 +10,7 @@ from tests.support.screen_app import Driver, FakeModel, running
 from tests.support.worded import concepts_of
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, InterventionKind, Positions
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
@@ -19,7 +19,8 @@ from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.interventions import CaptionRequest, InterventionAnswer, InterventionRequest
 from vlmscope.tui.browse.pace import Pace
-from vlmscope.tui.command_line import SetAblating, read_command
+from vlmscope.tui.command_line import read_command
+from vlmscope.tui.command_values import SetAblating
 from vlmscope.tui.views.state import Ablating, Mode, Pane, SetKind, State
 
 NEURON = Neuron(0, 2)  #: the stand-in changes every token by -1 without it
@@ -209,7 +210,7 @@ async def test_a_scan_without_pictures_says_so_without_loading_a_model(scan: Pat
 )
 def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
     state = State(Neuron(0, 0), Thresholds())
-    assert read_command(f"ablate {line}", state, 4, 32) == SetAblating(expected)
+    assert read_command(f"ablate {line}", state, Numbering(4, 32)) == SetAblating(expected)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_lines_of_ablation(line: str, expected: Ablating | None) -> None:
 )
 def test_lines_that_are_not_ablations(line: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), 4, 32)
+        read_command(f"ablate {line}", State(Neuron(0, 0), Thresholds()), Numbering(4, 32))
     assert "clamp5" in caught.value.hint
 
 

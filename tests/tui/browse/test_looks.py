@@ -14,7 +14,6 @@ from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.page.frame import frame
 from vlmscope.tui.widgets.page.page import Page, sample_line
-from vlmscope.tui.widgets.page.pictures import half_blocks
 from vlmscope.tui.widgets.palette import contrast, readable, rgb
 
 
@@ -226,20 +225,3 @@ async def test_a_damaged_line_is_told_and_the_screen_lives(scan_copy: Path) -> N
         await on.until(lambda: "damaged" in on.notes)
         await on.press("j", "]")
         assert on.neuron == Neuron(1, 1)
-
-
-def test_half_blocks_join_equal_neighbours_and_keep_colours_near() -> None:
-    import numpy as np
-    from PIL import Image
-
-    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
-    pixels[:2, :3] = (250, 0, 0)
-    pixels[2:, :] = (0, 120, 250)
-    lines = half_blocks(Image.fromarray(pixels))
-    assert [line.cell_length for line in lines] == [6, 6]
-    assert [len(list(line)) for line in lines] == [2, 1]
-    first = next(iter(lines[0])).style
-    assert first is not None
-    assert first.bgcolor is not None
-    assert first.bgcolor.triplet is not None
-    assert max(abs(a - b) for a, b in zip(first.bgcolor.triplet, (250, 0, 0), strict=True)) <= 12

@@ -26,7 +26,8 @@ from vlmscope.tui.dialogs.neurons import NeuronsScreen
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.pointer import Pointer, reading
 from vlmscope.tui.views.state import Mode, Pane
-from vlmscope.tui.widgets.page.pictures import activation_box, with_pointer
+from vlmscope.tui.widgets.blocks import Blocks
+from vlmscope.tui.widgets.page.pictures import activation_box
 
 
 @pytest.fixture
@@ -324,8 +325,9 @@ def test_the_frame_changes_no_width(rows: int, columns: int, width: int, height:
     values = np.zeros(rows * columns, dtype=np.float32)
     picture = PictureView(Neuron(0, 0), Thresholds(), 0, 0, "x", layout=layout, own_layout=layout, visual=values)
     size = width, height
-    for palette in (PLAIN, replace(PLAIN, colourless=False)):
+    coloured = replace(PLAIN, colourless=False)
+    for palette in (PLAIN, *(replace(coloured, blocks=blocks) for blocks in Blocks)):
         box = activation_box(picture, size, ColourMap.VIRIDIS, palette, stale=False, waiting="")
-        marked = with_pointer(box, picture, size, at, palette)
+        marked = activation_box(picture, size, ColourMap.VIRIDIS, palette, stale=False, waiting="", pointed=at)
         assert [line.cell_length for line in marked] == [line.cell_length for line in box]
         assert sum(one != other for one, other in zip(box, marked, strict=True)) >= 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.growing import Growing
 from tests.support.worded import concepts_of
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
@@ -216,7 +216,7 @@ def test_a_label_search_steps_through_its_matches(session: Session) -> None:
 @pytest.mark.parametrize("text", ["L2/N5", "2.5", "2:5", "2 5"])
 def test_an_address_in_any_spelling_is_found(session: Session, text: str) -> None:
     assert moves.search_of(session, text).neuron == Neuron(2, 5)
-    assert read_search("30", 1, 4, 32).neuron == Neuron(1, 30)
+    assert read_search("30", 1, Numbering(4, 32)).neuron == Neuron(1, 30)
 
 
 NOTHING = np.zeros(0, dtype=np.int64)  #: found in the notebook
@@ -489,7 +489,7 @@ def test_work_on_a_neuron_shows_in_footer_and_words(session: Session) -> None:
 
 
 def test_a_command_is_read_against_the_state(session: Session) -> None:
-    command = read_command("label visual", session.state, 4, 32)
+    command = read_command("label visual", session.state, Numbering(4, 32))
     assert dataclasses.asdict(command)["filter"]["label"] is Label.VISUAL
 
 

@@ -60,7 +60,7 @@ def test_a_neuron_is_checked_and_kept(capsys: Capture, store: ScanStore, model: 
     assert len(found["controls"]) == 20 and len(found["values"]) == len(found["pictures"]) == 6
     assert found["p"] == found["q"] == two_sided_p(found["effect"], found["controls"]) == pytest.approx(2 / 21)
     assert found["low"] < found["effect"] < found["high"]
-    assert (found["interval"], found["intervention"], found["at"]) == ("bootstrap", "zero", "all")
+    assert (found["interval"], found["intervention"], found["at"]) == ("t", "zero", "all")
     assert found["verdict"] == "Beyond all 20 matched neurons (p 0.095, the least there can be)."
     assert found["pictures"][0].keys() >= {"sample", "change", "p", "p_after", "first", "others", "kl", "baseline"}
     assert found["matched"][0].keys() == {"neurons", "effect", "written"}

@@ -40,6 +40,24 @@ def test_json_has_both_answers(paneled: Path, capsys: pytest.CaptureFixture[str]
     assert one["top"]["samples"] == 8
 
 
+def test_groups_by_field_and_without_shared_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = [{"culture": "Korean"}, {"culture": "Thai"}, {}]
+    out = tmp_path / "scan"
+    write_synthetic_scan(out, layers=1, neurons=4, samples=9, top_n=3, maps=0, grid=(1, 1), image=8, fields=fields)
+    of = ["--a", "field:culture=Thai", "--b", "samples:0-4"]
+    assert "overlap: samples in both: 2" in refused(capsys, 2, "contrast", str(out), *of)
+    found = run_json(capsys, "contrast", str(out), *of, "--drop-shared")
+    assert (found["a"]["samples"], found["b"]["samples"], found["shared_dropped"]) == (1, 3, 2)
+    assert main(["contrast", str(out), *of, "--drop-shared"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == "left out, as both have them: 2 samples"
+    assert run_json(capsys, "contrast", str(out), "--a", "field:culture=Thai")["shared_dropped"] == 0
+    assert "Fields: culture." in refused(capsys, 2, "contrast", str(out), "--a", "field:year=1990")
+    shown = run_json(capsys, "show", str(out), "L0/N1")
+    assert [one.get("fields", {}) for one in shown["samples"]] == [
+        fields[one["sample"] % 3] for one in shown["samples"]
+    ]
+
+
 def test_text_has_groups_columns_and_counts(paneled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["contrast", str(paneled), "--a", "samples:0-29", "--limit", "2"]) == 0
     captured = capsys.readouterr()

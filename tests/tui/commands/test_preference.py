@@ -1,5 +1,7 @@
 """Modality preference in ``vlmscope labels --neurons`` and ``vlmscope stats``."""
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.tui.commands.test_search import refused
-from vlmscope.core.analysis.preference import Preferences, preferences
+from vlmscope.core.analysis.preference import Preference, Preferences, preferences
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
@@ -81,6 +83,20 @@ def test_stats_have_the_scans_and_the_controls(paneled: Path, capsys: pytest.Cap
     own = next(at for at, line in enumerate(lines) if line.startswith("modality preference"))
     assert lines[own + 1].startswith("scan ") and lines[own + 1].endswith("on 40 samples")
     assert lines[own + 2].startswith("  control, seed 9 ") and lines[own + 2].endswith("on 30 samples")
+
+
+def test_stats_as_csv_have_them(paneled: Path, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(paneled), str(scan), "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    names = [f"preference_{which.word}" for which in Preference]
+    counts = {"": of(paneled).counts(), "9": of(paneled.with_name("scan.control")).counts()}
+    assert [name for name in rows[0] if name.startswith("preference")] == names
+    for row in rows:
+        expected = counts[row["control_seed"]][int(row["layer"])].tolist() if row["scan"] == rows[0]["scan"] else ""
+        assert [row[name] for name in names] == (list(map(str, expected)) if expected else [""] * 4)
+    assert len(rows) == 2 * 2 * 4 + 4 * 4
+    assert main(["stats", str(scan), "--csv"]) == 0
+    assert "preference" not in capsys.readouterr().out
 
 
 def test_the_norm_can_be_moved(paneled: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,11 @@ from rich.style import Style
 from textual.strip import Strip
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Labels, Thresholds, bar_cells
 from vlmscope.core.notebook.values import VERDICTS, Mark
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui import command_line
+from vlmscope.tui import command_values
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.selection import Selection, select
@@ -113,7 +113,7 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
     rng = np.random.default_rng(3)
     labels = labels_of(rng.integers(0, 3, (3, 20)).tolist())
     maximum = rng.integers(0, 5, (3, 20)).astype(np.float32)
-    columns = Columns(cast(ScanStore, SimpleNamespace(maximum=maximum)), labels, None)
+    columns = Columns(cast(ScanStore, SimpleNamespace(maximum=maximum, numbering=Numbering(3, 20))), labels, None)
     # What is computed from a whole scan elsewhere, put in by hand.
     clear, strength = (rng.integers(0, 4, 60).astype(np.float32) for _ in range(2))
     fragile = rng.integers(0, 2, 60).astype(np.bool_)
@@ -167,11 +167,11 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
 
 
 def test_the_nearest_row_lies_in_the_direction_of_the_step() -> None:
-    rows = Selection(np.array([2, 6, 9]), 20)
+    rows = Selection(np.array([2, 6, 9]), Numbering(1, 20))
     assert rows.nearest(Neuron(0, 4), 1) == 1
     assert rows.nearest(Neuron(0, 4), -1) == 0
     assert rows.nearest(Neuron(0, 8), -1) == 2
-    assert Selection(np.array([], dtype=np.int64), 20).nearest(Neuron(0, 4)) is None
+    assert Selection(np.array([], dtype=np.int64), Numbering(1, 20)).nearest(Neuron(0, 4)) is None
 
 
 def text_of(shown: Words) -> list[str]:
@@ -226,24 +226,24 @@ def test_rows_are_cut_with_an_ellipsis_or_filled() -> None:
 
 
 def test_commands_become_values() -> None:
-    def read(line: str) -> command_line.Command:
-        return read_command(line, STATE, 4, 32)
+    def read(line: str) -> command_values.Command:
+        return read_command(line, STATE, Numbering(4, 32))
 
-    assert read("3.7") == command_line.GoTo(Neuron(3, 7))
-    assert read("Tv 2.5") == command_line.SetThresholds(Thresholds(T_v=2.5))
+    assert read("3.7") == command_values.GoTo(Neuron(3, 7))
+    assert read("Tv 2.5") == command_values.SetThresholds(Thresholds(T_v=2.5))
     assert read("tv 2.5") == read("Tv 2.5")
-    assert read("nv 8") == command_line.SetThresholds(Thresholds(n_v=8))
-    assert read("label text") == command_line.SetFilter(Filter(Label.TEXT))
-    assert read("sort max") == command_line.SetOrder(Order.MAXIMUM)
-    assert read("image 'my cat.png' What is it?") == command_line.ShowImage("my cat.png", "What is it?")
-    assert read("image cat.png") == command_line.ShowImage("cat.png", None)
-    assert read("theme nord") == command_line.SetTheme("nord")
-    assert read("q") == command_line.Do("app.quit")
+    assert read("nv 8") == command_values.SetThresholds(Thresholds(n_v=8))
+    assert read("label text") == command_values.SetFilter(Filter(Label.TEXT))
+    assert read("sort max") == command_values.SetOrder(Order.MAXIMUM)
+    assert read("image 'my cat.png' What is it?") == command_values.ShowImage("my cat.png", "What is it?")
+    assert read("image cat.png") == command_values.ShowImage("cat.png", None)
+    assert read("theme nord") == command_values.SetTheme("nord")
+    assert read("q") == command_values.Do("app.quit")
 
 
 @given(st.text())
 def test_no_line_is_worse_than_a_wrong_use(line: str) -> None:
-    for read in (lambda: read_command(line, STATE, 4, 32), lambda: read_search(line, 0, 4, 32)):
+    for read in (lambda: read_command(line, STATE, Numbering(4, 32)), lambda: read_search(line, 0, Numbering(4, 32))):
         try:
             read()
         except UsageError as error:
@@ -251,11 +251,11 @@ def test_no_line_is_worse_than_a_wrong_use(line: str) -> None:
 
 
 def test_searches() -> None:
-    assert read_search("17", 2, 4, 32).neuron == Neuron(2, 17)
-    assert read_search("L3/N1", 2, 4, 32).neuron == Neuron(3, 1)
-    found = read_search("high-confidence visual", 2, 4, 32)
+    assert read_search("17", 2, Numbering(4, 32)).neuron == Neuron(2, 17)
+    assert read_search("L3/N1", 2, Numbering(4, 32)).neuron == Neuron(3, 1)
+    found = read_search("high-confidence visual", 2, Numbering(4, 32))
     assert (found.label, found.high_confidence, found.neuron) == (Label.VISUAL, True, None)
-    found = read_search(" firm visual red Train ", 2, 4, 32)
+    found = read_search(" firm visual red Train ", 2, Numbering(4, 32))
     assert (found.label, found.high_confidence, found.word) == (Label.VISUAL, True, "red Train")
     with pytest.raises(UsageError, match="Nothing was typed"):
-        read_search("  ", 2, 4, 32)
+        read_search("  ", 2, Numbering(4, 32))

@@ -49,5 +49,5 @@ class NeuronOptions:
             return clearest_of_layers(store, labels, self.top_k)
         if self.label is not None:
             return clearest_of_label(store, labels, self.label, LIMIT if self.limit is None else self.limit)
-        found = [Neuron.parse(address).check_within(store.layers, store.neurons) for address in self.addresses or []]
+        found = [store.numbering.parse(address) for address in self.addresses or []]
         return list(dict.fromkeys(found))

@@ -39,7 +39,7 @@ def open_notebook(store: ScanStore) -> Notebook:
     which = note_on_path(store.manifest.scan_id, store.folder, load_config().notebooks)
     if which:
         note(which)
-    return Notebook.open(path_of_notebook(store), store.manifest.scan_id)
+    return Notebook.open(path_of_notebook(store), store.manifest.scan_id, poled=store.numbering.poled)
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ class Page(Lines[Scene]):
 
     def _sample(self, view: Scene, picture: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.
-        from vlmscope.tui.widgets.page.pictures import captions, scale, with_pointer
+        from vlmscope.tui.widgets.page.pictures import captions, scale
 
         width, colour_map = room.width, view.state.colour_map
         valid = view.columns.labels.valid
@@ -138,15 +138,11 @@ class Page(Lines[Scene]):
             lines = blank(width, 2)
         left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
         cells = room.picture[0]
-        boxes = [self._box(which, view, picture, room, palette) for which in ("origin", "activation")]
+        pointed = None
         if view.state.mode is Mode.POINT and not view.state.pointer.on_words and not view.stale:
             pointer = view.state.pointer.within(picture)
-            at = pointer.row, pointer.column
-            drawn = (picture.crop is not None, picture.visual is not None)
-            boxes = [
-                with_pointer(box, picture, room.picture, at, palette) if there else box
-                for box, there in zip(boxes, drawn, strict=True)
-            ]
+            pointed = pointer.row, pointer.column
+        boxes = [self._box(which, view, picture, room, palette, pointed) for which in ("origin", "activation")]
         blocks = [
             (boxes[0], cells),
             (boxes[1], cells),
@@ -166,7 +162,15 @@ class Page(Lines[Scene]):
             lines += facts_below(facts, meaning, width, room.facts, palette)
         return [line.adjust_cell_length(width) for line in lines]
 
-    def _box(self, which: str, view: Scene, picture: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
+    def _box(
+        self,
+        which: str,
+        view: Scene,
+        picture: "PictureView",
+        room: PageFrame,
+        palette: Palette,
+        pointed: tuple[int, int] | None,
+    ) -> list[Strip]:
         """A picture's strips, cached: the same for the same neuron, sample, size and map."""
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
@@ -176,13 +180,20 @@ class Page(Lines[Scene]):
         cover = picture.cover(view.state.cover)
         of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover)
         of_crop = (picture.sample, picture.image, picture.crop is None)
-        key = (which, of_crop if which == "origin" else of_map, room.picture, stale)
+        key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed)
         strips = self._pictures.pop(key, None)
         if strips is None and which == "origin":
-            strips = origin_box(picture, room.picture, palette, stale=stale)
+            strips = origin_box(picture, room.picture, palette, stale=stale, pointed=pointed)
         elif strips is None:
             strips = activation_box(
-                picture, room.picture, colour_map, palette, stale=stale, waiting=reason, cover=cover
+                picture,
+                room.picture,
+                colour_map,
+                palette,
+                stale=stale,
+                waiting=reason,
+                cover=cover,
+                pointed=pointed,
             )
         self._pictures[key] = strips
         if len(self._pictures) > _CACHED:

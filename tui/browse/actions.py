@@ -1,0 +1,129 @@
+"""Actions of the main screen that a controller, a dialog or a typed line does alone."""
+
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from vlmscope.core.base.config import Config
+from vlmscope.core.base.text import written
+from vlmscope.tui import keys
+from vlmscope.tui.browse.controllers import Controllers
+from vlmscope.tui.browse.count import Count
+from vlmscope.tui.browse.posts import Posts
+from vlmscope.tui.messages import Ask, Notice
+from vlmscope.tui.terminal import NOTE_MOST
+from vlmscope.tui.views.scene import Changed
+
+if TYPE_CHECKING:
+    from vlmscope.tui.browse.typed_lines import TypedLines
+    from vlmscope.tui.dialogs.note import NoteScreen
+
+
+class DelegatedActions(Screen[None]):
+    """The screen has what these need."""
+
+    config: Config
+    controllers: Controllers
+    posts: Posts
+    typed_lines: "TypedLines"
+    count: Count
+    note: "NoteScreen | None" = None  #: the last one that was opened
+
+    def show(self, changed: Changed) -> None:
+        """Paint parts of the screen."""
+        raise NotImplementedError
+
+    async def ask(self, question: Ask | None) -> None:
+        """Open a question's dialog."""
+        raise NotImplementedError
+
+    # -- intervening ---------------------------------------------------------------------------------------------
+
+    def action_check(self) -> None:
+        self.show(self.controllers.check.show())
+        self.controllers.check.begin_first()
+
+    async def action_related(self) -> None:
+        await self.ask(self.controllers.point.related())
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    async def action_filter(self) -> None:
+        await self.ask(self.controllers.find.choose_filter())
+
+    async def action_sort(self) -> None:
+        await self.ask(self.controllers.find.choose_order())
+
+    async def action_published(self) -> None:
+        await self.ask(self.controllers.find.choose_published())
+
+    async def action_search(self) -> None:
+        await self.typed_lines.search()
+
+    # -- the model and the API -----------------------------------------------------------------------------------
+
+    async def action_explain(self) -> None:
+        await self.ask(self.controllers.explain.explain())
+
+    async def action_simulate(self) -> None:
+        await self.ask(self.controllers.score.choose_backend())
+
+    async def action_choose(self) -> None:
+        await self.ask(self.controllers.notebook.choose_explanation())
+
+    async def action_allow(self) -> None:
+        await self.ask(self.controllers.consent.ask())
+
+    def action_writes(self) -> None:
+        self.controllers.promoted.ask()
+
+    def action_restart_model(self) -> None:
+        self.controllers.requests.run_task(self.controllers.model_link.restart())
+
+    def action_unload_model(self) -> None:
+        self.controllers.requests.run_task(self.controllers.model.unload())
+
+    async def action_own_picture(self) -> None:
+        await self.typed_lines.picture()
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def action_verdict(self, number: int) -> None:
+        if self.count.is_verdict(number):
+            self.controllers.triage.decide(number)
+
+    def action_bookmark(self) -> None:
+        self.controllers.triage.switch_bookmark()
+
+    def action_undo(self) -> None:
+        self.controllers.tasks.run_task(self.controllers.triage.undo())
+
+    def action_redo(self) -> None:
+        self.controllers.tasks.run_task(self.controllers.triage.redo())
+
+    async def action_tags(self) -> None:
+        await self.typed_lines.tags()
+
+    async def action_note(self) -> None:
+        from vlmscope.tui.dialogs.note import NoteScreen
+
+        neuron, text, draft = await self.controllers.triage.note_to_edit()
+        if len(text) > NOTE_MOST:
+            editor = keys.keys_of("note.editor", self.config.keys)[0]
+            self.posts.notify(Notice(f"This note is too long for here: {editor} opens an editor."))
+            return
+
+        def keep(new: str) -> None:
+            self.controllers.tasks.run_task(self.controllers.triage.keep_note(neuron, written(new), draft))
+
+        self.note = NoteScreen(f"note on {neuron}", text, draft, keep)
+        await self.app.push_screen(self.note)
+
+    def action_note_editor(self) -> None:
+        self.controllers.tasks.run_task(self.controllers.triage.edit_note())
+
+    def action_copy_markdown(self) -> None:
+        self.controllers.tasks.run_task(self.controllers.triage.copy_markdown())
+
+    async def action_export(self) -> None:
+        await self.typed_lines.export()

@@ -1,0 +1,263 @@
+"""Pixels in, cells out: a picture as block characters, of which each cell shows 2, 4, 6 or 8 pixels.
+
+``fit`` makes the picture as large as a box of cells takes it, ``draw`` turns its pixels into lines. Half blocks are
+rich-pixels'. All finer blocks have two colours for more than two pixels: each cell gets the two colours, and the
+pixels of each, that are nearest to its own.
+"""
+
+from enum import StrEnum
+from functools import lru_cache
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from vlmscope.core.method.heatmap import RGB
+
+if TYPE_CHECKING:
+    from PIL import Image  # imported late: the screen's first paint needs no picture
+
+
+class Blocks(StrEnum):
+    """Which characters pictures are drawn with, from coarse to fine."""
+
+    HALF = "half"
+    QUADRANT = "quadrant"
+    SEXTANT = "sextant"
+    OCTANT = "octant"
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """How many columns and rows of pixels a cell shows."""
+        return {Blocks.HALF: (1, 2), Blocks.QUADRANT: (2, 2), Blocks.SEXTANT: (2, 3), Blocks.OCTANT: (2, 4)}[self]
+
+    @property
+    def glyphs(self) -> str:
+        """A character for each set of pixels that have the foreground's colour.
+
+        Pixel i, from left to right and from top to bottom, is bit i of the character's place.
+        """
+        return _GLYPHS[self]
+
+
+def _sextants() -> str:
+    """U+1FB00 to U+1FB3B in order; the left and the right half are older characters."""
+    older = {0: " ", 21: "▌", 42: "▐", 63: "█"}
+    return _with_older(older, 64, 0x1FB00)
+
+
+def _octants() -> str:
+    """U+1CD00 to U+1CDE5 in order (Unicode 16); what quarters, quadrants and halves have is not among them."""
+    older = {0: " ", 1: "\U0001cea8", 2: "\U0001ceab", 3: "\U0001fb82", 5: "▘", 10: "▝", 15: "▀", 20: "\U0001fbe6"}
+    older |= {40: "\U0001fbe7", 63: "\U0001fb85", 64: "\U0001cea3", 80: "▖", 85: "▌", 90: "▞", 95: "▛"}
+    older |= {128: "\U0001cea0", 160: "▗", 165: "▚", 170: "▐", 175: "▜", 192: "▂", 240: "▄", 245: "▙", 250: "▟"}
+    older |= {252: "▆", 255: "█"}
+    return _with_older(older, 256, 0x1CD00)
+
+
+def _with_older(older: dict[int, str], count: int, first: int) -> str:
+    new = (chr(code) for code in range(first, first + count))
+    return "".join(older[at] if at in older else next(new) for at in range(count))
+
+
+_GLYPHS = {
+    Blocks.HALF: " ▀▄█",
+    Blocks.QUADRANT: " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█",
+    Blocks.SEXTANT: _sextants(),
+    Blocks.OCTANT: _octants(),
+}
+#: All characters that pictures are made of. Python 3.11 does not know octants, and takes them for unprintable.
+DRAWN = frozenset("".join(_GLYPHS.values()))
+
+NEAR = 12  #: colours whose channels differ by no more than this are shown as one
+#: A cell keeps the colours of the cell before it where they are off by no more, as the root mean square. The first
+#: that leaves as many runs as ``RUNS`` allows, or the last, is taken.
+SPARE = (8, 12, 18, 27, 40)
+RUNS = 0.5  #: of the cells: 24x12 of them take 7 KiB then, and the two pictures of a page with all else under 20
+COLOURS = 96  #: of one picture of half blocks: enough for the eye, and few enough that styles are reused
+
+
+def fit(image: "Image.Image", width: int, height: int, blocks: Blocks) -> "Image.Image":
+    """``image`` as large as ``width`` x ``height`` cells take it, its shape kept: whole cells of pixels.
+
+    A cell is taken to be twice as high as wide.
+    """
+    from PIL import Image
+
+    across, down = blocks.pixels
+    scale = min(width / image.width, 2 * height / image.height)
+    columns = max(1, min(width, round(image.width * scale)))
+    rows = max(1, min(height, round(image.height * scale / 2)))
+    return image.resize((columns * across, rows * down), resample=Image.Resampling.BOX)
+
+
+def cells_of(image: "Image.Image", blocks: Blocks) -> tuple[int, int]:
+    """How many columns and rows of cells a picture of ``fit`` takes."""
+    across, down = blocks.pixels
+    return image.width // across, image.height // down
+
+
+def draw(image: "Image.Image", blocks: Blocks) -> list[Strip]:
+    """A line for each row of cells.
+
+    Args:
+        image: whole cells of pixels, as ``fit`` makes it.
+    """
+    if blocks is Blocks.HALF:
+        return _half_blocks(image)
+    pixels = _by_cell(np.asarray(image.convert("RGB"), dtype=np.float32), blocks)
+    best = _two_colours(pixels)
+    for spare in SPARE:
+        back, fore, begins = _joined(pixels, *best, spare)
+        if begins.mean() <= RUNS:
+            break
+    ink = _off(pixels, fore) < _off(pixels, back)
+    bits = (1 << np.arange(pixels.shape[2], dtype=np.uint16)).astype(np.uint16)
+    glyphs = blocks.glyphs
+    lines = (ink * bits).sum(axis=2, dtype=np.uint16).tolist()
+    pairs = np.rint(np.concatenate([back, fore], axis=2)).astype(np.uint8).tolist()
+    strips: list[Strip] = []
+    for line, colours, starts in zip(lines, pairs, begins.tolist(), strict=True):
+        edges = [*(at for at, is_first in enumerate(starts) if is_first), len(line)]
+        segments = []
+        for start, end in pairwise(edges):
+            text = "".join(glyphs[value] for value in line[start:end])
+            red, green, blue, *ink_colour = colours[start]
+            segments.append(Segment(text, _style((red, green, blue), _inked(text, ink_colour))))
+        strips.append(Strip(segments, len(line)))
+    return strips
+
+
+def _inked(text: str, colour: list[int]) -> RGB | None:
+    """The foreground of a run, which blanks do not need."""
+    return None if text.isspace() else (colour[0], colour[1], colour[2])
+
+
+@lru_cache(maxsize=4096)
+def _colour(value: RGB) -> Color:
+    return Color.from_rgb(*value)
+
+
+@lru_cache(maxsize=16384)
+def _style(back: RGB, fore: RGB | None) -> Style:
+    return Style.from_color(None if fore is None else _colour(fore), _colour(back))
+
+
+def _by_cell(pixels: NDArray[np.float32], blocks: Blocks) -> NDArray[np.float32]:
+    """float32 (rows, columns, pixels of a cell, 3)."""
+    across, down = blocks.pixels
+    rows, columns = pixels.shape[0] // down, pixels.shape[1] // across
+    cells = pixels.reshape(rows, down, columns, across, 3).swapaxes(1, 2)
+    return cells.reshape(rows, columns, down * across, 3)
+
+
+@lru_cache(maxsize=4)
+def _halves(count: int) -> NDArray[np.float32]:
+    """Every way to divide the pixels of a cell in two: float32 (2^(count-1), count), the last pixel always 0."""
+    numbers = np.arange(1 << (count - 1))
+    return ((numbers[:, None] >> np.arange(count)) & 1).astype(np.float32)
+
+
+def _two_colours(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each cell the two colours that leave the least squared error, by trying all ways to divide its pixels.
+
+    The error of a division is least where each part has its mean. What it is less by than with one colour is
+    ``|S1|^2 / n1 + |S0|^2 / n0``, for the sums S and the counts n of the parts.
+
+    Returns:
+        Background and foreground, float32 (rows, columns, 3) each; the same where the two are near.
+    """
+    count = pixels.shape[2]
+    masks = _halves(count)
+    ones = masks.sum(axis=1)
+    one = masks @ pixels  # (rows, columns, divisions, 3)
+    rest = pixels.sum(axis=2, keepdims=True) - one
+    gain = np.square(one).sum(axis=3) / np.maximum(ones, 1) + np.square(rest).sum(axis=3) / (count - ones)
+    best = gain.argmax(axis=2)[..., None]
+    chosen = ones[best]
+    back = np.take_along_axis(rest, best[..., None], axis=2)[:, :, 0] / (count - chosen)
+    fore = np.take_along_axis(one, best[..., None], axis=2)[:, :, 0] / np.maximum(chosen, 1)
+    flat = (chosen == 0) | (np.abs(back - fore).max(axis=2, keepdims=True) <= NEAR)
+    mean = pixels.mean(axis=2)
+    return np.where(flat, mean, back), np.where(flat, mean, fore)
+
+
+def _off(pixels: NDArray[np.float32], colour: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared distance of each pixel from a colour: (..., pixels)."""
+    off: NDArray[np.float32] = np.square(pixels - colour[..., None, :]).sum(axis=-1)
+    return off
+
+
+def _joined(
+    pixels: NDArray[np.float32], back: NDArray[np.float32], fore: NDArray[np.float32], spare: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """The colours with fewer changes along a line: a change of colours takes some 40 bytes, a character 3 or 4.
+
+    Returns:
+        Both colours again, and where a run of the same two begins: bool (rows, columns).
+    """
+    rows, columns, count, _ = pixels.shape
+    own = np.minimum(_off(pixels, back), _off(pixels, fore)).sum(axis=2)
+    most = own + 3 * count * spare**2
+    back, fore = back.copy(), fore.copy()
+    begins = np.ones((rows, columns), dtype=np.bool_)
+    for at in range(1, columns):
+        here, before = pixels[:, at], at - 1
+        off = np.minimum(_off(here, back[:, before]), _off(here, fore[:, before])).sum(axis=1)
+        kept = off <= most[:, at]
+        back[kept, at], fore[kept, at] = back[kept, before], fore[kept, before]
+        begins[kept, at] = False
+    return back, fore, begins
+
+
+# -- half blocks -------------------------------------------------------------------------------------------------------
+
+
+def _join_near(image: "Image.Image") -> tuple[list[RGB], NDArray[np.uint16]]:
+    """The palette of a picture in palette mode, and its pixels, each as the most frequent colour that is near its own.
+
+    JPEG scatters a flat area over a dozen colours that look the same; joined, they are one run of cells.
+    """
+    indices = np.asarray(image)
+    flat: NDArray[np.int16] = np.array(image.getpalette() or [0, 0, 0], dtype=np.int16).reshape(-1, 3)
+    counts = np.bincount(indices.ravel(), minlength=len(flat))
+    kept: list[int] = [int(np.argmax(counts))]
+    table = np.arange(len(flat), dtype=np.uint16)
+    for colour in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
+        away: NDArray[np.int16] = np.abs(flat[kept] - flat[colour])
+        near = np.flatnonzero(away.max(axis=1) <= NEAR)
+        if len(near):
+            table[colour] = kept[near[0]]
+        else:
+            kept.append(colour)
+    palette: list[RGB] = [(r, g, b) for r, g, b in flat.tolist()]
+    return palette, table[indices]
+
+
+def _half_blocks(image: "Image.Image") -> list[Strip]:
+    """rich-pixels' half cells, with equal neighbours joined and few colours.
+
+    rich-pixels' own cells are one segment each, whose style is spelled and parsed: at 24x12 cells that takes several
+    times the bytes and the time.
+    """
+    from PIL import Image
+
+    few = image.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette, indices = _join_near(few)
+    strips: list[Strip] = []
+    for line in (indices[0::2] * 256 + indices[1::2]).tolist():
+        segments: list[Segment] = []
+        for pair, run in groupby(line):
+            upper, lower = divmod(pair, 256)
+            length = len(list(run))
+            if upper == lower:
+                segments.append(Segment(" " * length, _style(palette[upper], None)))
+            else:
+                segments.append(Segment("▄" * length, _style(palette[upper], palette[lower])))
+        strips.append(Strip(segments, image.width))
+    return strips
