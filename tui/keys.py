@@ -43,6 +43,8 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("layer.previous", "[", "layer(-1)", "previous layer", "Go to the previous layer, same index"),
         Action("sample.next", "l,right", "sample(1)", "next sample", "Show the neuron's next top sample"),
         Action("sample.previous", "h,left", "sample(-1)", "previous sample", "Show the previous top sample"),
+        Action("place.back", "ctrl+o,backspace", "places(-1)", "back", "Go back to the place before the last jump"),
+        Action("place.forward", "ctrl+n,ctrl+i", "places(1)", "forward", "Go forward to the place that was left"),
         Action("list.first", "g,home", "end(-1)", "first neuron", "Go to the list's first neuron"),
         Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron"),
         Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down"),
@@ -50,10 +52,11 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("count", "5,6,7,8,9,0", "count", "count", "Begin a count: 5j, 60]; a 0 after 1 to 4 does, too: 10j"),
     ),
     "Find": (
-        Action("search", "/", "search", "search", "Find words (of concepts, notes ...), an address, a label"),
+        Action("search", "/", "search", "search", "List neurons as you type: words, labels, purity>.5 ..."),
         Action("match.next", "n", "match(1)", "next match", "Go to the next neuron that the search means"),
         Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match"),
         Action("filter", "f", "filter", "filter", "Keep neurons by label, verdict, high-confidence ...; all layers"),
+        Action("filter.line", "F", "filter_line", "filter as a line", "Edit the list's whole filter in one line"),
         Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ..."),
     ),
     "Look": (
