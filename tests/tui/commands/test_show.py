@@ -224,8 +224,8 @@ def test_one_cover_is_shown_alone(
         width, height = factor * crop.width, factor * crop.height
         right = picture.convert("RGB").crop((width + 12, 0, 2 * width + 12, height))
     whole = crop.resize((width, height), Image.Resampling.NEAREST)
-    drawn = outlined(overlay(whole, norms, ColourMap.GREY), norms, 2.0, outline_colour(ColourMap.GREY), 2)
-    assert np.array_equal(np.asarray(right), np.asarray(drawn))
+    marked = outlined(overlay(whole, norms, ColourMap.GREY), norms, 2.0, outline_colour(ColourMap.GREY), 2)
+    assert np.array_equal(np.asarray(right), np.asarray(marked))
 
 
 @pytest.mark.parametrize(
