@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Click, Event, Key, Mount, Paste
 from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 from textual.timer import Timer
@@ -35,6 +37,7 @@ from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
 DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
+ANSWER_S = 1.0  #: after a key, for a message that answers it: it takes the lines that it needs
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
 
@@ -90,6 +93,8 @@ class VlmscopeApp(App[None]):
         self._dropping: Timer | None = None  # until the user is told
         self._dropped = 0
         self._early: list[Key] | None = []
+        self._last_key = 0.0
+        self._answered: Screen[object] | None = None  # on which a message has more than one line
         self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -154,7 +159,31 @@ class VlmscopeApp(App[None]):
             return await super().run_action(action, default_namespace, namespaces)
         return True
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a message, in one line: an answer to a key in all that it needs, until the next key."""
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+        if time.monotonic() - self._last_key < ANSWER_S and self.screen_stack:
+            self._answered = self.screen
+            self._answered.add_class("-tall")
+
+    def _take_key_time(self) -> None:
+        """Where a message has more than one line, it gives the others back: the user reads what is below."""
+        self._last_key = time.monotonic()
+        if self._answered is not None:
+            self._answered.remove_class("-tall")
+            self._answered = None
+
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key):
+            self._take_key_time()
         if isinstance(event, Key) and isinstance(self._driver, TerminalDriver):
             self._driver.key_taken()
         if isinstance(event, Paste) and not event.is_forwarded:

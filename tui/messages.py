@@ -54,10 +54,11 @@ class Repaint:
 
 @dataclass(frozen=True)
 class PageReady:
-    """A page's content is ready: ``text`` is for a toast; the page is shown if the user is still at ``asked_at``.
+    """A page's content is ready: ``text`` is for a toast, which names the key of the page; no page is changed.
 
     Attributes:
-        mode: the page; the action that shows it later has the same id.
+        asked_at: where the user was. A user who is still there, on that page, sees what is ready.
+        mode: the page; the action that shows it has the same id.
         score: of the page of scores, the place of the one that is ready. set_check: whether a check is of a set.
     """
 

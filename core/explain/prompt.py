@@ -189,7 +189,7 @@ def _words(label: Label, sample: Example, acts: Sequence[int]) -> str:
 def _is_square(crop: "Image.Image", norms: NDArray[np.float32]) -> bool:
     """Whether a map's patches are square on the crop, which is rounded to whole pixels."""
     rows, columns = norms.shape
-    return abs(crop.width / columns - crop.height / rows) < 1
+    return bool(abs(crop.width / columns - crop.height / rows) < 1)
 
 
 def _pictures(number: int, crop: "Image.Image", norms: NDArray[np.float32]) -> list[TextPart | ImagePart]:

@@ -21,6 +21,7 @@ LONGEST_WORD = 40  #: letters; anything longer is not a word
 RUNNING_WORDS = 300  #: words of one description that count
 TEMPLATE_SHARE = 0.5  #: a word of more descriptions than this share is part of their template
 
+_ASCII = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _IRREGULAR = {"men": "man", "women": "woman", "children": "child"}
 _NO_PLURALS = frozenset({"news"})
 _SINGULARS = (  # endings: of the plural, of the singular, and what must stand before them
@@ -52,7 +53,8 @@ class WordCounts:
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in their order, without stop words, plurals as they stand."""
     found = []
-    for match in word_pattern().finditer(unicodedata.normalize("NFC", text).lower().replace("’", "'")):
+    pattern = _ASCII if text.isascii() else word_pattern()  # the same words, in a twentieth of the time
+    for match in pattern.finditer(unicodedata.normalize("NFC", text).lower().replace("’", "'")):
         word = match[0].removesuffix("'s") if match[0] not in STOP_WORDS else ""
         if 1 < len(word) <= LONGEST_WORD and word not in STOP_WORDS:
             found.append(word)

@@ -10,21 +10,17 @@ a share rests on few neurons. They say nothing about other data or another train
 The same statistics give the same bytes, with the same matplotlib.
 """
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vlmscope.core.analysis.statistics import Counts, ScanStatistics, share_intervals, shares
-from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import COLOURS, Label
+from vlmscope.core.report.drawing import INK, SOFT, FigureFormat, file_bytes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -35,11 +31,10 @@ if TYPE_CHECKING:
 WIDTH = 7.2  #: inches: two columns of most journals
 ROW = 2.35  #: inches of a row of panels
 FOOT = 0.75  #: inches of the legend
-DPI = 200  #: of a PNG
 NAME_WIDTH = 60  #: characters of a name or model
 MARKERS = 16  #: on a line, at most
 SIDE_BY_SIDE = 2  #: scans from which on they are compared
-INK, SOFT, GRID = "#222222", "#555555", "#DDDDDD"
+GRID = "#DDDDDD"
 
 _MARKER = {Label.VISUAL: "o", Label.TEXT: "s", Label.MULTIMODAL: "^", Label.UNKNOWN: "x"}
 _Dash = Literal["solid", "none"] | tuple[float, tuple[float, ...]]
@@ -53,48 +48,9 @@ _SCAN_MARKERS = "osD^vP*X<>"
 _SCAN_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9")
 
 
-class FigureFormat(StrEnum):
-    """What a figure is written as."""
-
-    PDF = "pdf"
-    SVG = "svg"
-    PNG = "png"
-
-    @classmethod
-    def of(cls, path: Path) -> "FigureFormat":
-        """By the name's ending. Raises UsageError if it is none of these."""
-        ending = path.suffix.lower().lstrip(".")
-        if ending not in list(cls):
-            raise UsageError(f"{path} ends with none of .pdf, .svg and .png.", "Write --figure shares.pdf.")
-        return cls(ending)
-
-
 def figure_bytes(scans: Sequence[ScanStatistics], form: FigureFormat) -> bytes:
     """The figure of these scans and their controls as a file's content."""
-    import matplotlib as mpl
-
-    dates = {FigureFormat.PDF: "CreationDate", FigureFormat.SVG: "Date"}  # the only thing that would change
-    metadata = {dates[form]: None} if form in dates else None
-    buffer = io.BytesIO()
-    settings = mpl.rc_context(
-        {
-            "font.size": 8,
-            "axes.titlesize": 8,
-            "axes.edgecolor": SOFT,
-            "axes.linewidth": 0.6,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
-            "legend.frameon": False,
-            "pdf.fonttype": 42,  # text stays text, as most journals ask
-            "svg.fonttype": "none",
-            "svg.hashsalt": "vlmscope",  # ids that do not change from run to run
-        }
-    )
-    with settings, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-        draw_figure(scans).savefig(buffer, format=form.value, dpi=DPI, metadata=metadata)
-    return buffer.getvalue()
+    return file_bytes(lambda: draw_figure(scans), form)
 
 
 def draw_figure(scans: Sequence[ScanStatistics]) -> "Figure":

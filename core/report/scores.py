@@ -37,6 +37,23 @@ def leading_figures(scores: tuple[ScorePart, ...]) -> tuple[tuple[ScorePart, Fig
     return tuple(first.values())
 
 
+def metric(score: ScorePart, figure: FigurePart) -> str:
+    """What kind of number it is: a judge's figure is named by it, a simulator's is a correlation."""
+    return figure.name.split(", ")[-1] if "method" in score.body else "Pearson"
+
+
+def score_text(score: ScorePart, figure: FigurePart) -> str:
+    """A number with what it is of, its interval and its backend, as plain text."""
+    of, kind = figure.name, metric(score, figure)
+    if "method" in score.body:
+        of = figure.name.split(", ")[0]
+    value = "n/a" if figure.pooled is None else f"{figure.pooled:.2f}"
+    if figure.interval is not None:
+        value += f" [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"
+    own = " (not independent)" if score.body.get("independent") is False else ""
+    return f"{of}: {kind} {value} by {score.backend}{own}"
+
+
 def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:
     """By simulator, the newest first."""
     found: dict[str, ScorePart] = {}

@@ -276,8 +276,9 @@ async def running(
     name: str = "small",
     pace: Pace | None = None,
     model: type[FakeModel] = FakeModel,
+    toasts: bool = False,
 ) -> AsyncIterator[Driver]:
-    """The app on ``scan``, with a stand-in for its model."""
+    """The app on ``scan``, with a stand-in for its model; without ``toasts`` messages are in ``notes`` alone."""
     models: list[FakeModel] = []
 
     def factory(spec: ModelSpec, on_status: Callable[[ModelStatus], None], idle_unload_s: float) -> FakeModel:
@@ -285,7 +286,7 @@ async def running(
         return models[-1]
 
     app = VlmscopeApp(ScanStore(scan), config or Config(), start, name, factory, pace or Pace())
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=toasts) as pilot:
         driver = Driver(app, pilot)
         driver.models = models
         await driver.settled()

@@ -54,8 +54,8 @@ class CheckControl:
         elif state.mode is Mode.CHECK and self._may_begin:
             self._begin("", of_set=False)
 
-    def begin(self, word: str) -> None:
-        """Check the page's neuron on ``word``; empty: on its leading concept.
+    def begin(self, word: str) -> Changed:
+        """Check the page's neuron on ``word``, on the page of checks; empty: on its leading concept.
 
         On the page of ablation the check does what that page does, to the same neurons; elsewhere it sets the page's
         neuron to zero.
@@ -64,7 +64,9 @@ class CheckControl:
             UsageError: if something is being checked already, or ``word`` is not a word.
         """
         state = self.session.state
-        self._begin(word, of_set=self._ablates_set or (state.mode is Mode.CHECK and state.set_check))
+        of_set = self._ablates_set or (state.mode is Mode.CHECK and state.set_check)
+        self._begin(word, of_set=of_set)
+        return self.session.change_state(mode=Mode.CHECK, pane=Pane.PAGE, check=0, set_check=of_set)
 
     @property
     def _ablates_set(self) -> bool:

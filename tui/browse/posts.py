@@ -3,6 +3,8 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from textual.widgets._toast import ToastRack
+
 from vlmscope.core.base.text import plain
 from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming
@@ -21,7 +23,7 @@ from vlmscope.tui.messages import (
 )
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Pane, place_asked_at
+from vlmscope.tui.views.state import place_asked_at
 from vlmscope.tui.widgets.neuron_list import NeuronList
 
 if TYPE_CHECKING:
@@ -77,17 +79,17 @@ class Posts:
             neurons.put_cursor_on(line)
 
     def _take_page(self, ready: PageReady) -> None:
-        """Change the page only under a user who waits for that: not elsewhere, nor in a dialog or while typing."""
+        """Tell which key shows what is ready. A user who waits for it on that very page sees it; no page is changed."""
         screen = self._screen
         session = screen.session
-        there = (
-            place_asked_at(session.state) == ready.asked_at and screen.app.screen is screen and screen.focused is None
-        )
+        there = session.state.neuron == ready.asked_at[0]
+        shown = session.state.mode is ready.mode and place_asked_at(session.state) == ready.asked_at
         key = keys.keys_of(ready.mode, screen.config.keys)[0]
-        self.notify(Notice(ready.text if there else f"{ready.text} {key} shows it there.", None))
-        if there:
-            after = {"score": ready.score, "example": 0, "check": 0, "set_check": ready.set_check, "pane": Pane.PAGE}
-            screen.show(session.change_state(mode=ready.mode, **after))
+        how = "" if shown else f" {key} shows it." if there else f" {key} shows it there."
+        self.notify(Notice(f"{ready.text}{how}", None))
+        if shown:
+            after = {"score": ready.score, "example": 0, "check": 0, "set_check": ready.set_check}
+            screen.show(session.change_state(**after))
 
     def _show_neurons(self, question: AskNeurons) -> None:
         from vlmscope.tui.dialogs.neurons import NeuronsScreen
@@ -98,10 +100,19 @@ class Posts:
 
     def notify(self, notice: Notice) -> None:
         """Show a message; text from outside becomes harmless."""
-        lines = "\n".join(plain(line) for line in notice.text.splitlines())
-        self._screen.app.notify(
-            lines, title=notice.title, severity=notice.severity, timeout=notice.timeout, markup=False
-        )
+        text = f"{notice.title}: {notice.text}" if notice.title else notice.text
+        lines = " ".join(plain(line) for line in text.splitlines())
+        self._screen.app.notify(lines, severity=notice.severity, timeout=notice.timeout, markup=False)
+
+    def close_messages(self) -> bool:
+        """Close all messages that are shown; False where none is."""
+        app = self._screen.app
+        shown = len(app._notifications) > 0  # Textual 8.2 has no other way to ask
+        if shown:
+            app.clear_notifications()
+            for rack in (child for child in app.screen.children if isinstance(child, ToastRack)):
+                rack.remove_children()  # Textual would leave an empty line for each
+        return shown
 
     def open(self, question: Ask) -> Awaitable[None]:
         """Open the dialog of a question; awaited, until the dialog takes the keys."""

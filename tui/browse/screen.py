@@ -336,18 +336,22 @@ class BrowseScreen(DelegatedActions):
         self.posts.notify(Notice(f"{self.session.state.neuron} is sent to the clipboard."))
 
     def action_back(self) -> None:
-        """One step back: leave the own picture, the zoom, the statistics, the page; after these, stop the work."""
+        """Close messages, and leave the innermost view: a page, the own picture, the pane; after these, stop the work.
+
+        Where a message was closed, nothing is stopped: the key may have been meant for the message alone.
+        """
+        closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
-        if state.own is not None and not state.own.described and not scene.doing:
+        if state.mode is not Mode.PICTURES:
+            self.show(self.session.change_state(mode=Mode.PICTURES))
+        elif state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
-        elif state.own is not None and not state.mode.asks:
+        elif state.own is not None:
             self.show(self.controllers.model.leave_image())
-        elif state.mode is not Mode.PICTURES:
-            self.show(self.session.change_state(mode=Mode.PICTURES))
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
-        else:
+        elif not closed:
             self.controllers.stop()
 
     async def action_help(self) -> None:

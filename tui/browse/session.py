@@ -16,6 +16,7 @@ from vlmscope.core.analysis.published import published
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.values import MarkBit
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
@@ -166,6 +167,8 @@ class Session:
         old, selection = scene.state, scene.selection
         if old.neuron != state.neuron:
             state = replace(state, score=0, check=0)  # another neuron's are shown from the first one on
+            if self._lacks_page(state):
+                state = replace(state, mode=Mode.PICTURES)
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
             selection, cursor = self.select(state), None
@@ -185,6 +188,15 @@ class Session:
             changes["check"] = self._check(state, scene.meaning)
         changed = self.change(**changes)
         return changed | self.refresh_ablation() if Mode.ABLATION in (old.mode, state.mode) else changed
+
+    def _lacks_page(self, state: State) -> bool:
+        """Whether the state's page has nothing of its neuron: a step leaves it then, for the pictures."""
+        noted, neuron = self.scene.noted, state.neuron
+        if not self.notebook_read or any(at == neuron for _, at in self.scene.doing):
+            return False
+        if state.mode is Mode.SCORE:
+            return not noted.bits_of(neuron) & MarkBit.SCORED
+        return state.mode is Mode.CHECK and not state.set_check and neuron not in noted.checked
 
     def change_state(self, **changes: Any) -> Changed:
         """``set_state`` with the state as it is but for ``changes``."""

@@ -137,6 +137,6 @@ class TypedLines:
             case values.SetAblating(ablating):
                 screen.show(controllers.ablate.set(ablating))
             case values.Check(word):
-                controllers.check.begin(word)
+                screen.show(controllers.check.begin(word))
             case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))

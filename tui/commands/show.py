@@ -13,6 +13,7 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import noted, published_part
+from vlmscope.core.report.drawing import FigureFormat
 from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.concepts import as_entry
@@ -22,7 +23,7 @@ from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened, progress_json
 from vlmscope.tui.commands.shared.options import AddressArgument, JsonOption, LabelThresholds, ScanArgument, number
 from vlmscope.tui.commands.show_page import ShownNeuron
-from vlmscope.tui.commands.show_png import neuron_png
+from vlmscope.tui.commands.show_png import neuron_card, neuron_png
 from vlmscope.tui.commands.show_text import as_lines
 
 
@@ -56,12 +57,24 @@ def show(
     json: JsonOption = False,
     png: Annotated[
         Path | None,
-        typer.Option("--png", metavar="FILE", help="Write origin and activation as a PNG, the words below."),
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="Write the neuron's card as a PNG; with --sample or --cover that sample's picture and map in pixels.",
+        ),
     ] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write its card as an SVG.")] = None,
+    pdf: Annotated[Path | None, typer.Option("--pdf", metavar="FILE", help="Write its card as a PDF.")] = None,
     colour_map: Annotated[ColourMap, typer.Option("--colour-map", help="How the heatmap is drawn.")] = ColourMap.FADE,
     thresholds: LabelThresholds,
 ) -> None:
-    """Show one neuron: its label, its top samples, where it activates."""
+    """Show one neuron: its label, its top samples, where it activates.
+
+    A card is a figure for papers and slides: label and votes, the best four
+    samples with their maps, the scale, the words, concepts, explanation and
+    score. It is two columns wide and readable in grey; of a text neuron the
+    words are the picture.
+    """
     neuron = Neuron.parse(address)
     store = opened(scan)
     store.numbering.checked(neuron)
@@ -71,11 +84,21 @@ def show(
     picked = _pick(page, rank)
     if picked is not None and cover is not None:
         picked = _one_cover(picked, cover)
-    if png is not None:
+    one_sample = rank is not None or cover is not None
+    if one_sample and (svg is not None or pdf is not None):
+        raise UsageError(
+            "A card has the best samples: --sample and --cover do not go with --svg and --pdf.",
+            "Leave them out, or write that sample's picture: --png FILE",
+        )
+    cards = {FigureFormat.PNG: None if one_sample else png, FigureFormat.SVG: svg, FigureFormat.PDF: pdf}
+    for form, file in cards.items():
+        if file is not None:
+            output.write_picture(file, neuron_card(page, colour_map, form))
+    if one_sample and png is not None:
         output.write_picture(png, neuron_png(page, picked, colour_map))
     if json:
-        output.write_json(as_json(page, picked if rank is not None or cover is not None else None))
-    elif png is None:
+        output.write_json(as_json(page, picked if one_sample else None))
+    elif png is svg is pdf is None:
         target = output.console()
         output.write_lines(as_lines(page, picked, top, colour_map, target, across=across), target)
 

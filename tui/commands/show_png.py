@@ -1,14 +1,19 @@
-"""The picture that ``show --png`` writes: origin and activation side by side, the description below.
+"""The pictures that ``show`` writes: a neuron's card, and in pixels one sample's origin and activation side by side.
 
-The description is drawn where one of its tokens is above Tt, each token on its shade of green, as on the screen:
-otherwise the picture of a text neuron is blank.
+Below the latter are its address, activation and scale, and the description where one of its tokens is above Tt, each
+token on its shade of green, as on the screen. Where no patch is above Tv, the words stand in the place of the map: it
+would be a blank square.
 """
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.data.images import png
-from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, overlay, shade
+from vlmscope.core.report.card import SAMPLES, Card, card_bytes
+from vlmscope.core.report.collect import collect
+from vlmscope.core.report.drawing import FigureFormat
 from vlmscope.core.report.pictures import facts
 from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.shared.output import PictureError
@@ -18,9 +23,23 @@ SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
 GAP = 12  #: white pixels between origin and activation, and above the description
 FONT = 16  #: pixels
 LEAST_WIDTH = 400  #: pixels of a description's lines, below the pictures of a thin crop
+STRIP = 160  #: pixels of the scale
 LINE = 24  #: pixels from line to line
 LINES = 40  #: of the description at most, so that a damaged scan makes no endless picture
 TOKEN = 40  #: characters of a token at most; real ones are shorter
+
+
+def neuron_card(page: ShownNeuron, colour_map: ColourMap, form: FigureFormat) -> bytes:
+    """The card of a neuron.
+
+    Raises:
+        PictureError: if it has no top sample.
+    """
+    if not page.samples:
+        raise PictureError(f"{page.neuron}: it has no top samples.", "Choose another neuron.")
+    part = collect(page.store, page.entry, page.thresholds, 0)
+    card = Card(page.store.manifest, page.neuron, part, page.samples[:SAMPLES], page.thresholds, colour_map)
+    return card_bytes(card, form)
 
 
 def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap) -> bytes:
@@ -49,40 +68,79 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
     crop = open_crop(picked.read_crop())
     factor = max(1, round(SIDE / max(crop.size)))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
-    activation = overlay(origin, norms, colour_map)
-    both = Image.new("RGB", (2 * origin.width + GAP, origin.height), "white")
+    at = page.thresholds
+    has_words = any(norm > at.T_t for _, norm in tokens)
+    if has_words and not (norms > at.T_v).any():
+        # A map without a patch above Tv is a blank square: the words are the picture.
+        words = words_picture(tokens, max(origin.width, LEAST_WIDTH))
+        both = Image.new("RGB", (origin.width + GAP + words.width, max(origin.height, words.height)), "white")
+        both.paste(words, (origin.width + GAP, 0))
+    else:
+        both = Image.new("RGB", (2 * origin.width + GAP, origin.height), "white")
+        both.paste(overlay(origin, norms, colour_map), (origin.width + GAP, 0))
     both.paste(origin, (0, 0))
-    both.paste(activation, (origin.width + GAP, 0))
-    if any(norm > page.thresholds.T_t for _, norm in tokens):
+    both = with_scale(both, page, picked, colour_map)
+    if has_words and (norms > at.T_v).any():
         both = with_tokens(both, tokens)
     return png(both, facts(page.store.manifest, page.neuron, picked, colour_map) | {"Label": page.label.word})
 
 
+def with_scale(picture: Image.Image, page: ShownNeuron, picked: Example, colour_map: ColourMap) -> Image.Image:
+    """``picture`` with a line below it: address, rank, activation, and the map's colours from norm 0 to 10."""
+    font = ImageFont.load_default(FONT)
+    said = f"{page.neuron}  {picked.rank + 1}  activation {picked.activation:.4g}"
+    ends = "0", f"10 = {page.maximum:.4g}"
+    width = max(picture.width, LEAST_WIDTH)
+    beside = font.getlength(said) + 4 * GAP + STRIP + sum(map(font.getlength, ends)) <= width
+    out = Image.new("RGB", (width, picture.height + GAP + (1 if beside else 2) * LINE), "white")
+    out.paste(picture, (0, 0))
+    draw, top = ImageDraw.Draw(out), picture.height + GAP
+    draw.text((0, top), said, fill="black", font=font)
+    top += 0 if beside else LINE
+    right = out.width - round(font.getlength(ends[1]))
+    draw.text((right, top), ends[1], fill="black", font=font)
+    left = right - GAP // 2 - STRIP
+    ramp = colours(np.linspace(0, 10, STRIP, dtype=np.float32), colour_map)
+    out.paste(Image.fromarray(np.repeat(ramp[None], LINE - 8, axis=0)), (left, top + 2))
+    draw.rectangle((left - 1, top + 1, left + STRIP, top + LINE - 6), outline="grey")
+    tick = left + round(page.thresholds.T_v / 10 * (STRIP - 1))
+    draw.line((tick, top - 2, tick, top + LINE - 3), fill="black", width=2)
+    draw.text((left - GAP // 2 - font.getlength(ends[0]), top), ends[0], fill="black", font=font)
+    return out
+
+
 def with_tokens(picture: Image.Image, tokens: list[tuple[str, float]]) -> Image.Image:
     """``picture`` with the description below it; ``tokens`` have their norms."""
+    words = words_picture(tokens, max(picture.width, LEAST_WIDTH))
+    page = Image.new("RGB", (words.width, picture.height + GAP + words.height), "white")
+    page.paste(picture, (0, 0))
+    page.paste(words, (0, picture.height + GAP))
+    return page
+
+
+def words_picture(tokens: list[tuple[str, float]], width: int) -> Image.Image:
+    """A description in lines of ``width`` pixels, each token on its shade; ``tokens`` have their norms."""
     font = ImageFont.load_default(FONT)
-    page_width = max(picture.width, LEAST_WIDTH)
     lines: list[list[tuple[int, int, str, float]]] = [[]]  # each token's place and width in pixels
     x = 0
     for token, norm in tokens:
         word = plain(token, TOKEN)
-        width = round(font.getlength(word))
-        if x + width > page_width and lines[-1]:
+        size = round(font.getlength(word))
+        if x + size > width and lines[-1]:
             lines.append([])
             x = 0
-        lines[-1].append((x, width, word, norm))
-        x += width
+        lines[-1].append((x, size, word, norm))
+        x += size
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], [(0, 0, "…", 0.0)]]
-    page = Image.new("RGB", (page_width, picture.height + GAP + LINE * len(lines)), "white")
-    page.paste(picture, (0, 0))
+    page = Image.new("RGB", (width, LINE * len(lines)), "white")
     draw = ImageDraw.Draw(page)
     for i, line in enumerate(lines):
-        y = picture.height + GAP + LINE * i
-        for x, width, word, norm in line:
+        y = LINE * i
+        for x, size, word, norm in line:
             # The space before a word stays white; a token of spaces alone is shaded itself.
             blank = len(word) - len(word.lstrip()) if word.strip() else 0
             start = x + round(font.getlength(word[:blank]))
-            draw.rectangle((start, y, max(x + width - 1, start), y + LINE - 4), fill=shade(norm))
+            draw.rectangle((start, y, max(x + size - 1, start), y + LINE - 4), fill=shade(norm))
             draw.text((x, y + 1), word, fill="black", font=font)
     return page

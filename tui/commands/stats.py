@@ -27,7 +27,8 @@ from vlmscope.core.analysis.statistics import (
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
-from vlmscope.core.report.figure import FigureFormat, figure_bytes
+from vlmscope.core.report.drawing import FigureFormat
+from vlmscope.core.report.figure import figure_bytes
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands import stats_neurons
 from vlmscope.tui.commands.labels import by_label, thresholds_text

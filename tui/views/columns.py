@@ -136,10 +136,10 @@ class Columns:
 
     @cached_property
     def strength(self) -> NDArray[np.float32]:
-        """Strength of the leading concept; 0 without one."""
-        if self.concepts is None:
-            return np.zeros(self.labels.label.size, dtype=np.float32)
-        return self.concepts.strength[..., 0].astype(np.float32).ravel()
+        """``vlmscope.core.analysis.clearness.concept_strength``."""
+        from vlmscope.core.analysis.clearness import concept_strength
+
+        return concept_strength(self.store, self.labels).ravel()
 
     @cached_property
     def clearness(self) -> NDArray[np.float32]:
@@ -160,5 +160,7 @@ def compute(columns: Columns, filter_: Filter, order: Order) -> None:
     """Have the columns that a filter or an order reads computed: for a thread."""
     if order is Order.CLEAREST:
         _ = columns.clearness
+    if order is Order.CONCEPT:
+        _ = columns.strength
     if order is Order.FRAGILE or filter_.fragile:
         _ = columns.fragile

@@ -93,6 +93,7 @@ class PromptLine(Horizontal):
         box.value = value
         box.cursor_position = len(value)
         self.display = True
+        self.screen.add_class("-typing")
         self.screen.set_focus(box)
 
     @property
@@ -110,6 +111,7 @@ class PromptLine(Horizontal):
     def close(self) -> None:
         """Hide the line."""
         self.display = False
+        self.screen.remove_class("-typing")
         self.screen.set_focus(None)
 
     def recall(self, by: int) -> None:

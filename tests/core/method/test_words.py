@@ -41,6 +41,11 @@ def test_the_words_of_a_text(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 
+@given(st.text(st.characters(codec="ascii")))
+def test_ascii_has_the_same_words_by_its_own_pattern(text: str) -> None:
+    assert words_of(text) == words_of(f"{text} é")
+
+
 @given(st.text())
 def test_a_word_is_harmless_whatever_the_text(text: str) -> None:
     for word in words_of(text):

@@ -14,7 +14,8 @@ from tests.support.made_statistics import made_up
 from vlmscope.core.analysis.statistics import ScanStatistics, share_intervals, shares
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.method.labels import Label
-from vlmscope.core.report.figure import FigureFormat, draw_figure, figure_bytes
+from vlmscope.core.report.drawing import FigureFormat
+from vlmscope.core.report.figure import draw_figure, figure_bytes
 
 COUNTS = [[50, 30, 15, 5], [10, 20, 30, 40]]
 SCAN = made_up(COUNTS, fragile=np.array([[9, 0, 0, 1], [0, 5, 0, 0]]))

@@ -241,8 +241,9 @@ async def test_a_first_check_is_made_shown_and_kept(pictured: Path) -> None:
         assert len(entry.checks) == 1, "a neuron with a check is not checked again"
         await on.press("j")
         await on.settled()
-        assert "no causal check yet: C compares it" in on.page
+        assert "vote " in on.page, "a neuron without a check has no such page to step to"
         await on.press("C")
+        assert "no causal check yet: C compares it" in on.page
         await on.until(lambda: "L0/N3 has no leading concept" in on.notes)
         await on.press("k")
         await on.settled()

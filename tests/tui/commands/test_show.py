@@ -31,7 +31,7 @@ from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show_page import ShownNeuron
-from vlmscope.tui.commands.show_png import LINE, with_tokens
+from vlmscope.tui.commands.show_png import GAP, LINE, with_tokens
 from vlmscope.tui.commands.show_text import _glyphs, as_lines
 
 NEURON = Neuron(3, 17)
@@ -262,8 +262,7 @@ def test_pictures_keep_the_shape_of_the_crop(tiled: Path, tmp_path: Path) -> Non
         with Image.open(tmp_path / "a.png") as picture:
             factor = round(336 / max(crop.size))
             both = (2 * factor * crop.width + 12, factor * crop.height)
-            words_below = picture.height > both[1]
-            assert picture.width == (max(both[0], 400) if words_below else both[0])
+            assert picture.width == max(both[0], 400) and picture.height > both[1]
     assert crop.width != crop.height
 
 
@@ -433,6 +432,18 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
     assert np.array_equal(np.asarray(right.resize(crop.size, Image.Resampling.NEAREST)), np.asarray(small))
 
 
+def test_cards_are_written_in_three_formats(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {ending: str(tmp_path / f"card.{ending}") for ending in ("png", "svg", "pdf")}
+    options = [word for ending, file in files.items() for word in (f"--{ending}", file)]
+    assert main(["show", str(scan), "L3/N17", *options]) == 0
+    assert capsys.readouterr().out == ""
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for ending, file in files.items():
+        assert Path(file).read_bytes().startswith(begins[ending])
+    assert main(["show", str(scan), "L3/N17", "--sample", "2", "--svg", files["svg"]]) == 2
+    assert "do not go with --svg and --pdf" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_picture_is_talked_about_on_stderr(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "out.png"
     assert main(["show", str(scan), "L3/N17", "--png", str(file)]) == 0
@@ -518,9 +529,10 @@ def shades(picture: Image.Image) -> set[tuple[int, ...]]:
 def test_the_picture_of_a_text_neuron_has_its_words(scan: Path, tmp_path: Path, colour_map: ColourMap) -> None:
     write_one_map(tmp_path / "text", scan, visual=0, text=[0, 255, 128, 0])
     file = tmp_path / "out.png"
-    assert main(["show", str(tmp_path / "text"), "L0/N0", "--png", str(file), "--colour-map", colour_map]) == 0
+    line = ["show", str(tmp_path / "text"), "L0/N0", "--sample", "1", "--png", str(file), "--colour-map", colour_map]
+    assert main(line) == 0
     with Image.open(file) as picture:
-        words = picture.convert("RGB").crop((0, 330, picture.width, picture.height))
+        words = picture.convert("RGB").crop((340, 0, picture.width, 330))  # in the place of the map, which is blank
     top = ScanStore(tmp_path / "text").example(Neuron(0, 0), 0, Thresholds())
     assert top.text_norms is not None
     assert {shade(float(norm)) for norm in top.text_norms[1:3]} <= shades(words)
@@ -528,11 +540,12 @@ def test_the_picture_of_a_text_neuron_has_its_words(scan: Path, tmp_path: Path, 
 
 
 def test_a_long_description_is_wrapped_and_ends(scan: Path, tmp_path: Path) -> None:
-    write_one_map(tmp_path / "one", scan, visual=0, text=[255], words="dog")
-    write_one_map(tmp_path / "many", scan, visual=0, text=[255] * 40, words="elephant " * 40)
+    write_one_map(tmp_path / "one", scan, visual=255, text=[255], words="dog")
+    write_one_map(tmp_path / "many", scan, visual=255, text=[255] * 40, words="elephant " * 40)
     sizes = []
     for name in ("one", "many"):
-        assert main(["show", str(tmp_path / name), "L0/N0", "--png", str(tmp_path / f"{name}.png")]) == 0
+        line = ["show", str(tmp_path / name), "L0/N0", "--sample", "1", "--png", str(tmp_path / f"{name}.png")]
+        assert main(line) == 0
         with Image.open(tmp_path / f"{name}.png") as picture:
             sizes.append(picture.size)
     assert sizes[0][0] == sizes[1][0] and sizes[0][1] + 3 * LINE <= sizes[1][1]
@@ -548,16 +561,20 @@ def test_a_token_of_blanks_is_shaded_itself(blank: str) -> None:
 
 def test_the_picture_of_a_visual_neuron_has_no_words(scan: Path, tmp_path: Path) -> None:
     write_one_map(tmp_path / "visual", scan, visual=255, text=[0, 0, 0, 0])
-    assert main(["show", str(tmp_path / "visual"), "L0/N0", "--png", str(tmp_path / "out.png")]) == 0
+    line = ["show", str(tmp_path / "visual"), "L0/N0", "--sample", "1", "--png", str(tmp_path / "out.png")]
+    assert main(line) == 0
     with Image.open(tmp_path / "out.png") as picture:
-        assert picture.height < picture.width / 2
+        assert picture.height == 32 * round(336 / 32) + GAP + LINE  # the scale alone is below
+        scale = picture.convert("RGB").crop((0, picture.height - LINE, picture.width, picture.height))
+    row = np.asarray(scale)[6]
+    assert (row.min(), row.max()) == (0, 255) and len(np.unique(row, axis=0)) > 100  # fading, as the map does
 
 
 def test_where_nothing_activates_no_blank_picture_is_written(
     scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_one_map(tmp_path / "none", scan, visual=0, text=[0, 0, 0, 0])
-    assert main(["show", str(tmp_path / "none"), "L0/N0", "--png", str(tmp_path / "out.png")]) == 1
+    assert main(["show", str(tmp_path / "none"), "L0/N0", "--sample", "1", "--png", str(tmp_path / "out.png")]) == 1
     said = capsys.readouterr().err
     assert "L0/N0 does not activate on sample 1" in said and "--sample" in said
     assert not (tmp_path / "out.png").exists()
