@@ -286,7 +286,7 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
 
     def set_resume(self, place: Resume) -> None:
         """Remember where the session is. It is not an event."""
-        value = to_json({"neuron": str(place.neuron), "filter": place.filter, "order": place.order})
+        value = to_json(asdict(place) | {"neuron": str(place.neuron)})
         with self._file.writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('resume', ?)", (value,))
 

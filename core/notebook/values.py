@@ -167,8 +167,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Resume:
-    """Where the session was left: the neuron, and the filter and order in the screen's own spelling."""
+    """Where the session was left: the neuron, and filter, order and earlier places in the screen's own spelling."""
 
     neuron: Neuron
     filter: str = ""
     order: str = ""
+    places: str = ""

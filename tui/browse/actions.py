@@ -58,6 +58,12 @@ class DelegatedActions(Screen[None]):
     async def action_search(self) -> None:
         await self.typed_lines.search()
 
+    async def action_reset(self) -> None:
+        await self.controllers.find.reset()
+
+    async def action_filter_line(self) -> None:
+        await self.typed_lines.filter()
+
     # -- the model and the API -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:

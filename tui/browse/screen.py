@@ -28,7 +28,7 @@ from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
-from vlmscope.tui.messages import Ask, LayerChosen, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -266,8 +266,11 @@ class BrowseScreen(DelegatedActions):
     def action_next_untriaged(self) -> None:
         self._moved(moves.to_untriaged(self.session))
 
-    def action_match(self, by: int) -> None:
-        self.show(self.controllers.find.next_match(by))
+    async def action_match(self, by: int) -> None:
+        await self.controllers.find.next_match(by)
+
+    async def action_places(self, by: int) -> None:
+        await self.controllers.find.go_back(by)
 
     def _moved(self, moved: moves.Moved) -> None:
         changed, note = moved
@@ -351,6 +354,8 @@ class BrowseScreen(DelegatedActions):
             self.show(self.controllers.model.leave_image())
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
+        elif state.left is not None:
+            self.controllers.tasks.run_task(self.controllers.find.leave())
         elif not closed:
             self.controllers.stop()
 
@@ -385,7 +390,11 @@ class BrowseScreen(DelegatedActions):
 
     @on(LineLeft)
     def _line_left(self) -> None:
-        self.typed_lines.ended()
+        self.typed_lines.left()
+
+    @on(LineChanged)
+    def _line_changed(self, message: LineChanged) -> None:
+        self.typed_lines.changed(message.prompt, message.text)
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:
