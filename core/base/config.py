@@ -61,6 +61,10 @@ class Api(Frozen):
     prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 
+class GivenServer(Api):
+    """A server that the command line names: the environment does not put another in its place."""
+
+
 class Simulate(Frozen):
     """The models of the backend ``grounded-sam2``: hub names or folders. The thresholds are Grounding DINO's own."""
 
