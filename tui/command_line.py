@@ -26,7 +26,8 @@ from vlmscope.tui.command_values import (
     ShowImage,
     ShowShares,
 )
-from vlmscope.tui.views.state import Ablating, Decided, Filter, Order, SetKind, State
+from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, nearest, read_filter
+from vlmscope.tui.views.state import Ablating, Order, SetKind, State
 
 DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
@@ -39,6 +40,7 @@ class Verb:
     usage: str
     help: str
     read: Reader
+    line: bool = False  #: what follows is read as one line, with its quotes
 
 
 def _one(words: list[str], usage: str) -> str:
@@ -63,17 +65,6 @@ def _threshold(field: str) -> Reader:
     return read
 
 
-#: What the filter and the search take for labels.
-LABEL_WORDS: dict[str, Label] = {label.word: label for label in Label} | {
-    "v": Label.VISUAL,
-    "t": Label.TEXT,
-    "m": Label.MULTIMODAL,
-    "u": Label.UNKNOWN,
-    "·": Label.UNKNOWN,
-}
-HIGH_WORDS = ("high-confidence", "high", "firm")  #: the first one is shown; the others may be typed
-
-
 def _label(words: list[str], state: State, usage: str) -> Command:
     word = _one(words, usage).lower()
     if word == "all":
@@ -82,11 +73,13 @@ def _label(words: list[str], state: State, usage: str) -> Command:
         return SetFilter(replace(state.filter, high_confidence=not state.filter.high_confidence))
     if word not in LABEL_WORDS:
         labels = ", ".join(label.word for label in Label)
-        raise UsageError(f"{word!r} is not a label.", f"Labels: {labels}; also {HIGH_WORDS[0]} and all.")
+        raise UsageError(
+            f"{word!r} is not a label.", f"{nearest(word, LABEL_WORDS)}Labels: {labels}; also {HIGH_WORDS[0]} and all."
+        )
     return SetFilter(replace(state.filter, label=LABEL_WORDS[word]))
 
 
-_ONLY = ("explained", "scored", "checked", "bookmarked", "fragile")
+_ONLY = tuple(word for word, name in SWITCHES.items() if word == name)
 
 
 def _only(words: list[str], state: State, usage: str) -> Command:
@@ -98,7 +91,10 @@ def _only(words: list[str], state: State, usage: str) -> Command:
         return SetFilter(replace(state.filter, **only))
     if word in list(Decided):
         return SetFilter(replace(state.filter, verdict=Decided(word)))
-    raise UsageError(f"{word!r} is not a filter.", f"Filters: {', '.join((*Decided, *_ONLY))}; all lifts them.")
+    known = (*Decided, *_ONLY)
+    raise UsageError(
+        f"{word!r} is not a filter.", f"{nearest(word, known)}Filters: {', '.join(known)}; all lifts them."
+    )
 
 
 _RANGE = re.compile(r"(\d{1,5})(?:(?:-|\.\.)(\d{1,5}))?")
@@ -122,8 +118,13 @@ def _sort(words: list[str], _state: State, usage: str) -> Command:
     word = _one(words, usage).lower()
     found = [order for order in Order if order.value.startswith(word)]
     if len(found) != 1:
-        raise UsageError(f"{word!r} is not an order.", f"Orders: {', '.join(Order)}.")
+        raise UsageError(f"{word!r} is not an order.", f"{nearest(word, Order)}Orders: {', '.join(Order)}.")
     return SetOrder(found[0])
+
+
+def _filter(words: list[str], _state: State, _usage: str) -> Command:
+    (line,) = words
+    return SetFilter(read_filter(line)) if line else Do("filter_line")
 
 
 def _image(words: list[str], _state: State, usage: str) -> Command:
@@ -221,6 +222,7 @@ VERBS: dict[str, Verb] = {
         Verb("high-confidence 0.8", "share of votes above which a label is that", _threshold("high_confidence")),
         Verb("label visual", "keep one label; also high-confidence, all", _label),
         Verb("only untriaged", f"keep by verdict; also {', '.join(_ONLY)}; all lifts it", _only),
+        Verb("filter [LINE]", "the list's filter as one line: apple visual purity>.5", _filter, line=True),
         Verb("layers 3-7", "list a range of layers, all, or this", _layers),
         Verb("sort maximum", "order the list", _sort),
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
@@ -234,6 +236,8 @@ VERBS: dict[str, Verb] = {
         Verb("restart", "start the model process again", _do("restart_model")),
         Verb("unload", "free the model's memory", _do("unload_model")),
         Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("messages", "list the messages of this session", _do("messages")),
+        Verb("reset", "the scan's thresholds, no filter, by index", _do("reset")),
         Verb("help", "list all keys and commands", _do("help")),
         Verb("quit", "quit vlmscope", _do("app.quit")),
     )
@@ -258,6 +262,10 @@ def read_command(text: str, state: State, numbering: Numbering) -> Command:
             raise
     else:
         return GoTo(numbering.checked(named))
+    begin, _, rest = text.strip().partition(" ")
+    verb = VERBS.get(_BY_LOWER.get(begin.lower(), ""))
+    if verb is not None and verb.line:
+        return verb.read([rest.strip()], state, verb.usage)
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -265,47 +273,29 @@ def read_command(text: str, state: State, numbering: Numbering) -> Command:
     name = _BY_LOWER.get(words[0].lower()) if words else None
     if name is None:
         wrong = f"{words[0]!r} is not a command." if words else "Nothing was typed."
-        raise UsageError(wrong, f"Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
+        meant = nearest(words[0], _BY_LOWER) if words else ""
+        raise UsageError(wrong, f"{meant}Commands: {', '.join(VERBS)}; or an address such as 27.3900.")
     return VERBS[name].read(words[1:], state, VERBS[name].usage)
 
 
 _INDEX = re.compile(r"[0-9]{1,9}[+-]?")  #: of the layer on the page, perhaps a pole of it
 
 
-@dataclass(frozen=True)
-class Search:
-    """What ``/`` looks for: a neuron to go to, neurons of a kind, or a word of their concepts."""
-
-    neuron: Neuron | None = None
-    label: Label | None = None
-    high_confidence: bool = False
-    word: str = ""
-
-
-def read_search(text: str, layer: int, numbering: Numbering) -> Search:
-    """What was typed after ``/``: an address, an index of this layer, label words, or else words of concepts.
+def read_search(text: str, layer: int, numbering: Numbering) -> Neuron | Filter:
+    """What was typed after ``/``: an address, an index of this layer, or else which neurons are meant.
 
     Raises:
-        UsageError: if an address is outside the model or lacks its pole, or nothing was typed.
+        UsageError: if an address is outside the model or lacks its pole, nothing was typed, or a term cannot be read.
     """
     stripped = text.strip()
     if _INDEX.fullmatch(stripped):
-        return Search(numbering.parse(f"{layer}.{stripped}"))
+        return numbering.parse(f"{layer}.{stripped}")
     try:
         named = Neuron.parse(stripped)
     except UsageError:
         pass
     else:
-        return Search(numbering.checked(named))
+        return numbering.checked(named)
     if not stripped:
         raise UsageError("Nothing was typed.", "Search for a word, an address (27.3900), or a label (visual).")
-    labels: list[Label] = []
-    high, rest = False, []
-    for word in stripped.split():
-        if word.lower() in HIGH_WORDS:
-            high = True
-        elif word.lower() in LABEL_WORDS and not labels:
-            labels.append(LABEL_WORDS[word.lower()])
-        else:
-            rest.append(word)
-    return Search(label=labels[0] if labels else None, high_confidence=high, word=" ".join(rest))
+    return read_filter(stripped)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
-from vlmscope.tui.views.state import Ablating, Filter, Order
+from vlmscope.tui.views.filters import Filter
+from vlmscope.tui.views.state import Ablating, Order
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ class LineEntered(Message):
     text: str
 
 
+@dataclass
+class LineChanged(Message):
+    """The user has typed at a prompt, and not entered it yet."""
+
+    prompt: str
+    text: str
+
+
 class LineLeft(Message):
     """The user left a prompt without entering anything."""
 

@@ -5,7 +5,8 @@ demo_model.md). Shares of labels mean something only beside the shares of such a
 
 A control is an ordinary scan. Its manifest names the scan that it belongs to, by ``scan_id``, and the seed of its
 weights. It is beside its scan, as ``<SCAN>.control``. Where the user may not write there, as in the demo, it is in the
-user's data folder, as ``controls/<the first 16 digits of scan_id>``. ``find_control`` tries both, in that order.
+user's data folder, as ``controls/<the first 16 digits of scan_id>``. ``find_control`` tries both, in that order; the
+demo comes with a control, which one of the user's own replaces.
 This module does not load a model; ``core.model.load`` makes the weights.
 """
 
@@ -26,16 +27,21 @@ PUT_BACK = "Put the images back, or name the folder that their paths are relativ
 
 
 def control_places(store: ScanStore) -> tuple[Path, Path]:
-    """Where a scan's control may be: beside it, or in the user's data folder."""
+    """Where a scan's control may be: beside it, or in the user's data folder; of the demo there first."""
     folder = store.folder.resolve()
-    return folder.with_name(f"{folder.name}.control"), data_folder() / "controls" / store.manifest.scan_id[:16]
+    beside, kept = folder.with_name(f"{folder.name}.control"), data_folder() / "controls" / store.manifest.scan_id[:16]
+    return (kept, beside) if _is_shipped(beside) else (beside, kept)
 
 
 def new_control_folder(store: ScanStore) -> Path:
     """Where a scan's control is written unless the user names a folder."""
-    beside, kept = control_places(store)
-    is_demo = demo_folder().resolve() in beside.parents
-    return kept if is_demo or not os.access(beside.parent, os.W_OK | os.X_OK) else beside
+    first, second = control_places(store)
+    return first if _is_shipped(second) or os.access(first.parent, os.W_OK | os.X_OK) else second
+
+
+def _is_shipped(folder: Path) -> bool:
+    """Whether a folder is one of the demo's, which nothing is written to."""
+    return demo_folder().resolve() in folder.parents
 
 
 def is_control_of(manifest: Manifest, scan: Manifest) -> bool:

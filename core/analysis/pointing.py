@@ -194,6 +194,8 @@ def point_at_all(
     else:
         value = _values(store, rule, given.ravel(), neurons, "text" if place.text else "visual")
         fires = value > 0
+        if rule is Rule.WRITTEN and store.numbering.poled and activation is not None:
+            fires &= activation.ravel() > 0  # both poles of a unit write as much; one of them is active
     flat = [None if one is None else one.ravel() for one in (activation, written)]
     ranks = {} if sample is None else dict(zip(*(part.tolist() for part in own_ranks(store, sample)), strict=True))
     return _pointed(store, labels, place, rule, limit, _Firing(neurons, value, *flat).where(fires), ranks)

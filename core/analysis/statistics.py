@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.analysis.control import find_control
 from vlmscope.core.base.demo import DEMO, demo_folder
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Poles, read_at
 from vlmscope.core.method.labels import BoolArray, Label, Labels, Thresholds
 from vlmscope.core.store.manifest import Progress
 from vlmscope.core.store.reader import ScanStore
@@ -54,10 +54,16 @@ class ScanStatistics:
     seed: int | None
     control: "ScanStatistics | None"
     progress: Progress | None = None
+    poles: Poles = Poles.ONE
 
     @property
     def layers(self) -> int:
         return len(self.counts)
+
+    @property
+    def read_at(self) -> str:
+        """Where activations are read, in words."""
+        return read_at(self.hook, self.poles)
 
     @property
     def both(self) -> "tuple[ScanStatistics, ...]":
@@ -86,6 +92,7 @@ def own_statistics(store: ScanStore, labels: Labels, fragile: BoolArray | None =
         name=DEMO if folder == (demo_folder() / "scan").resolve() else folder.name,
         model=manifest.model.name,
         hook=manifest.hook,
+        poles=manifest.poles,
         samples=manifest.scanned,
         neurons=store.neurons,
         thresholds=labels.thresholds,

@@ -31,6 +31,11 @@ class Poles(StrEnum):
     BOTH = "both"
 
 
+def read_at(hook: HookPoint, poles: Poles) -> str:
+    """The hook point, and whether both poles are kept, in words."""
+    return f"{hook}, both poles" if poles is Poles.BOTH else str(hook)
+
+
 @dataclass(frozen=True, order=True)
 class Neuron:
     """One FFN unit, written ``L27/N3900``, or one of its two poles, ``L27/N3900+`` and ``L27/N3900-``.

@@ -234,7 +234,7 @@ def object_neurons(store: ScanStore, objects: Collection[str], layer: int | None
         return []
     pure = concepts.purity() >= np.float32(LEAST_PURITY)
     layers = range(store.layers) if layer is None else (layer,)
-    every = [Neuron(at, index) for at in layers for index in np.flatnonzero(pure[at]).tolist()]
+    every = [store.numbering.at(at, index) for at in layers for index in np.flatnonzero(pure[at]).tolist()]
     return [one for one in every if concepts.leading(one.layer, one.index) in objects]
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.bench.changed_predictions import Changed, Constant, everywhere, rolled
+from vlmscope.core.bench.clearest import Clearest, bench_clearest
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label, label_neurons
@@ -85,6 +86,7 @@ class BenchScores:
 
     neurons: int
     backends: dict[str, BackendScores]
+    clearest: Clearest
 
 
 @dataclass
@@ -241,7 +243,8 @@ async def bench_scores(
             one.rolled.extend(await scores(Changed("rolled", simulator, rolled), [explanation]))
         constant += await scores(Constant(), [explanation])
         on_neuron(done, len(right))
-    return BenchScores(len(right), {name: summary(one, mean(constant)) for name, one in found.items()})
+    figures = {name: summary(one, mean(constant)) for name, one in found.items()}
+    return BenchScores(len(right), figures, bench_clearest(store, oracle.names))
 
 
 def summary(found: Found, constant: float | None) -> BackendScores:

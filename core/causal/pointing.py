@@ -7,6 +7,9 @@ samples: ``core/analysis/pointing.py``.
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlmscope.core.analysis.pointing import LIMIT, Pointed, Rule, point_at_all
 from vlmscope.core.base.errors import UsageError, WorkerError
 from vlmscope.core.base.intervention import Edit, Positions
@@ -61,12 +64,26 @@ async def point(
     activation = written = effects = None
     if rule is Rule.EFFECT:
         check_word(place, "--by effect")
-        effects = (await model.ask(AttributionRequest(ref, place.text[0]), lane)).effects
+        effects = _of_rows(store, (await model.ask(AttributionRequest(ref, place.text[0]), lane)).effects)
     else:
         text = place.text[:1] if place.before else place.text
         answer = await model.ask(FiringRequest(ref, place.visual, text, place.before), lane)
-        activation, written = answer.activation, answer.written
+        activation = _of_rows(store, answer.activation, -answer.lowest)
+        written = _of_rows(store, answer.written)
     return point_at_all(store, labels, ref.sample, place, rule, activation, written, effects, limit)
+
+
+def _of_rows(
+    store: ScanStore, units: NDArray[np.float32], negative: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """The model's numbers for the rows of the scan: float32 (L, F).
+
+    Args:
+        units: float32 (L, units), one number for each. negative: of the negative poles, where theirs are others.
+    """
+    if not store.numbering.poled:
+        return units
+    return np.stack((units, units if negative is None else negative), axis=-1).reshape(len(units), -1)
 
 
 async def ablate_first(

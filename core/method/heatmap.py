@@ -103,10 +103,14 @@ def open_crop(data: bytes) -> "Image.Image":
     """Decode a crop: RGB.
 
     Raises:
-        StoreError: if it is not a JPEG or PNG, is damaged, or is too large to be a crop.
+        StoreError: if none was kept, it is not a JPEG or PNG, is damaged, or is too large to be a crop.
     """
     from PIL import Image
 
+    if not data:  # of a skipped sample, and in the control that comes with the demo
+        raise StoreError(
+            "A crop cannot be decoded: the scan keeps none of this sample.", "Look at the scan that it is a control of."
+        )
     hint = "Copy the scan again from where it was made."
     try:
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.

@@ -35,20 +35,20 @@ def place_positions(encoded: Encoded, visual: tuple[int, ...], text: tuple[int, 
 
 def firing(
     vlm: Vlm, hook: HookPoint, clean: CleanPass, positions: list[int], stopped: Stopped = not_cancelled
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """All neurons at some positions, the largest value over them: each layer's FFN runs on these positions alone.
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """All neurons at some positions: each layer's FFN runs on these positions alone.
 
     Args:
         clean: of the sample. positions: in its sequence, at least one.
 
     Returns:
-        float32 (L, F), the activation at the hook point; float32 (L, F), the written size ``abs(z) * norm(d)``: what
-        the neuron adds to the residual stream has this length.
+        float32 (L, F) each, over the positions: the largest activation at the hook point, the smallest one, and the
+        largest written size ``abs(z) * norm(d)``: what the neuron adds to the residual stream has this length.
 
     Raises:
         Cancelled: when ``stopped`` turns true, which is read before every layer.
     """
-    activation, written = np.zeros((2, vlm.layers, vlm.neurons), dtype=np.float32)
+    activation, lowest, written = np.zeros((3, vlm.layers, vlm.neurons), dtype=np.float32)
     for layer, ffn in enumerate(vlm.ffns):
         check(stopped, STOPPED)
         taken: list[Tensor] = []
@@ -56,5 +56,6 @@ def firing(
             ffn.block(clean.entered[layer][:, positions])
         active, z = (part[0].float().cpu() for part in taken)  # the hooks are called in this order, at one point too
         activation[layer] = active.amax(dim=0).numpy()
+        lowest[layer] = active.amin(dim=0).numpy()
         written[layer] = z.abs().amax(dim=0).numpy()
-    return activation, written * vlm.column_norms
+    return activation, lowest, written * vlm.column_norms

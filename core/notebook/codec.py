@@ -150,7 +150,7 @@ def resume_from(value: object) -> Resume:
     """The place of the last session from its column."""
     try:
         found = dict(from_json(value))
-        words = found["filter"], found["order"]
+        words = found["filter"], found["order"], found.get("places", "")  # which earlier versions did not keep
         if not all(isinstance(word, str) for word in words):
             raise BadRecord("the place to resume at holds no texts")
         return Resume(Neuron.parse(found["neuron"]), *words)

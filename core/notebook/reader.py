@@ -24,7 +24,7 @@ from vlmscope.core.notebook.codec import (
 )
 from vlmscope.core.notebook.explanation import FailedExplanation
 from vlmscope.core.notebook.file import NotebookFile
-from vlmscope.core.notebook.texts import FOLDED_CHARACTERS, FoldedTexts
+from vlmscope.core.notebook.texts import FOLDED_CHARACTERS, FoldedTexts, TextKind
 from vlmscope.core.notebook.values import (
     Colleague,
     Entry,
@@ -62,11 +62,11 @@ _BIT_SOURCES = (
     ),
     (f"{MarkBit.FAILED:d}", "FROM failures WHERE 1"),
 )
-_TEXTS = (
-    "SELECT layer, idx, note FROM neurons WHERE note IS NOT NULL",
-    "SELECT layer, idx, tag FROM tags",
-    "SELECT layer, idx, text FROM explanations WHERE NOT removed",
-)
+_TEXTS = {
+    TextKind.NOTE: "SELECT layer, idx, note FROM neurons WHERE note IS NOT NULL",
+    TextKind.TAG: "SELECT layer, idx, tag FROM tags",
+    TextKind.EXPLANATION: "SELECT layer, idx, text FROM explanations WHERE NOT removed",
+}
 
 
 # Of each person the newest notes that are not undone.
@@ -251,22 +251,24 @@ class NotebookReader:
         """
         found = FoldedTexts(neurons)
         with closing(self.each_text()) as texts:
-            for layer, index, text in texts:
+            for kind, layer, index, text in texts:
                 if layer < layers and index < neurons:
-                    found.add(layer * neurons + index, text)
+                    found.add(layer * neurons + index, kind, text)
                     if found.characters > most:
                         return None
         return found
 
-    def with_text(self, words: str, layers: int, neurons: int) -> NDArray[np.int64]:
+    def with_text(self, words: str, layers: int, neurons: int, kind: TextKind | None = None) -> NDArray[np.int64]:
         """The neurons, by their flat number ``layer * F + index``, whose texts have ``words``: as ``texts`` finds them.
 
         Slow: everything is read, but no more than one text is held.
         """
-        wanted, found = words.casefold(), set()
-        for layer, index, text in self.each_text():
-            if layer < layers and index < neurons and wanted in text.casefold():
-                found.add(layer * neurons + index)
+        found = set()
+        for of, layer, index, text in self.each_text():
+            if layer < layers and index < neurons and kind in (None, of):
+                one = FoldedTexts(neurons)
+                one.add(layer * neurons + index, of, text)
+                found |= set(one.find(words, kind).tolist())
         return np.array(sorted(found), dtype=np.int64)
 
     def scored(self) -> list[Neuron]:
@@ -278,12 +280,15 @@ class NotebookReader:
         with self._file.reading() as db:
             return [self._neuron(*row) for row in db.execute(query)]
 
-    def each_text(self) -> Generator[tuple[int, int, str]]:
-        """Layer, index and text of every note, tag and explanation. Writers are locked out until the last is taken."""
+    def each_text(self) -> Generator[tuple[TextKind, int, int, str]]:
+        """Kind, layer, index and text of every note, tag and explanation.
+
+        Writers are locked out until the last is taken.
+        """
         with self._file.reading() as db:
-            for query in _TEXTS:
+            for kind, query in _TEXTS.items():
                 for layer, index, text in db.execute(query):
-                    yield layer, index, unpacked(text)
+                    yield kind, layer, index, unpacked(text)
 
     def resume(self) -> Resume | None:
         """The place of the last session."""

@@ -1,5 +1,7 @@
 """The notebook's notes, tags and explanations, folded once to be searched often."""
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,14 @@ from vlmscope.core.notebook.values import Entry
 FOLDED_CHARACTERS = 64 * 1024 * 1024
 
 
+class TextKind(StrEnum):
+    """What a text in the notebook is."""
+
+    NOTE = "note"
+    TAG = "tag"
+    EXPLANATION = "explanation"
+
+
 class FoldedTexts:
     """The texts of every neuron that has any, by its flat number ``layer * F + index``."""
 
@@ -17,28 +27,39 @@ class FoldedTexts:
         """No texts yet; ``neurons`` is F."""
         self.characters = 0
         self._neurons = neurons
-        self._by_neuron: dict[int, str] = {}
+        self._by_kind: dict[TextKind, dict[int, str]] = {kind: {} for kind in TextKind}
 
-    def add(self, at: int, text: str) -> None:
+    def add(self, at: int, kind: TextKind, text: str) -> None:
         """Add a text of the neuron ``at``."""
-        known = self._by_neuron.get(at)
+        texts = self._by_kind[kind]
+        known = texts.get(at)
         both = text.casefold() if known is None else f"{known}\n{text.casefold()}"
         self.characters += len(both) - len(known or "")
-        self._by_neuron[at] = both
+        texts[at] = both
 
     def put(self, entry: Entry) -> None:
         """Replace the texts of a neuron by those of ``entry``."""
         at = entry.neuron.layer * self._neurons + entry.neuron.index
-        self.characters -= len(self._by_neuron.pop(at, ""))
-        said = (saved.explanation.text for saved in entry.explanations)
-        for text in (*([entry.note] if entry.note else ()), *entry.tags, *said):
-            self.add(at, text)
+        for texts in self._by_kind.values():
+            self.characters -= len(texts.pop(at, ""))
+        if entry.note:
+            self.add(at, TextKind.NOTE, entry.note)
+        for tag in entry.tags:
+            self.add(at, TextKind.TAG, tag)
+        for saved in entry.explanations:
+            self.add(at, TextKind.EXPLANATION, saved.explanation.text)
 
-    def find(self, words: str) -> NDArray[np.int64]:
+    def find(self, words: str, kind: TextKind | None = None) -> NDArray[np.int64]:
         """The flat numbers of the neurons with ``words`` in one of their texts, ignoring case.
 
         Args:
             words: on one line, as line breaks divide the texts of a neuron.
+            kind: of the texts; None: of any kind. A tag of the kind TAG is ``words``; other texts hold them.
         """
         wanted = words.casefold()
-        return np.array(sorted(at for at, text in self._by_neuron.items() if wanted in text), dtype=np.int64)
+        if kind is TextKind.TAG:
+            found = (at for at, text in self._by_kind[kind].items() if wanted in text.split("\n"))
+        else:
+            kinds = list(TextKind) if kind is None else [kind]
+            found = (at for one in kinds for at, text in self._by_kind[one].items() if wanted in text)
+        return np.array(sorted(set(found)), dtype=np.int64)

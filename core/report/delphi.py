@@ -108,7 +108,7 @@ def _config(manifest: Manifest, layers: list[int], explainers: list[str], name: 
         "name": name,
         "constructor_cfg": {"min_examples": manifest.valid},
         "cache_cfg": {"dataset_repo": manifest.data},
-        "vlmscope": {"version": version(APP), "scan": manifest.scan_id, "hook": manifest.hook.value}
+        "vlmscope": {"version": version(APP), "scan": manifest.scan_id, "hook": manifest.read_at}
         | {"samples": manifest.scanned},
     }
 

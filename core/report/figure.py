@@ -216,7 +216,7 @@ def _legend(part: "Figure", handles: "Iterator[Artist]", columns: int) -> None:
 def _title(scan: ScanStatistics) -> str:
     at = scan.thresholds
     settings = f"Tv {at.T_v:g}, nv {at.n_v}, Tt {at.T_t:g}, nt {at.n_t}"
-    return f"{_name(scan.name)}: {_name(scan.model)}, {scan.hook}, {scan.samples:,} samples; {settings}"
+    return f"{_name(scan.name)}: {_name(scan.model)}, {scan.read_at}, {scan.samples:,} samples; {settings}"
 
 
 def _name(text: str) -> str:

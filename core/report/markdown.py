@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.method.correlation import IntervalKind
 from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
@@ -95,7 +96,7 @@ def _origin(report: Report) -> list[str]:
     lines = [
         f"- Model: {inline(model.name, NAME)}{revision}, {inline(model.architecture)}, {inline(model.dtype)},"
         f" {model.layers} layers of {model.neurons:,} neurons",
-        f"- Hook point: {inline(scan.hook)}",
+        f"- Hook point: {inline(scan.hook)}{', both poles' if scan.poles is Poles.BOTH else ''}",
         f"- Scan: {inline(scan.scan_id)}, made {inline(scan.created)}",
         f"- Data: {inline(scan.data, NAME)}, {_samples(scan)}; the top {scan.top_n} of each neuron are kept",
         f"- Labels: Tv {at.T_v:g}, nv {at.n_v}, Tt {at.T_t:g}, nt {at.n_t}, high-confidence above"
@@ -111,6 +112,11 @@ def _samples(scan: ScanPart) -> str:
     return f"{scan.scanned:,} of {scan.samples:,} samples{left_out}"
 
 
+def _anchor(address: str) -> str:
+    """What GitHub and others make of a heading: small letters, digits and hyphens; a plus is left out, too."""
+    return address.lower().replace("/", "").replace("+", "")
+
+
 def _summary(report: Report) -> str:
     checked = any(one.checks for one in report.neurons)
     rows = [
@@ -120,7 +126,7 @@ def _summary(report: Report) -> str:
     for one in report.neurons:
         lead = one.explanations[0] if one.explanations else None
         cells = [
-            f"[{one.neuron}](#{one.neuron.lower().replace('/', '')})",
+            f"[{one.neuron}](#{_anchor(one.neuron)})",
             f"{_LETTER[one.label]} {one.label}{' !' if one.high_confidence else ''}",
             _number(vars(one.fractions)[one.label]),
             _leading(one.concepts),

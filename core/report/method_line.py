@@ -1,5 +1,6 @@
 """How the numbers of a report or a card came about, in one sentence or two."""
 
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.base.text import plain
 from vlmscope.core.report.schema import ScanPart
 from vlmscope.core.store.manifest import ThresholdsInfo
@@ -12,8 +13,9 @@ def method_line(scan: ScanPart, at: ThresholdsInfo) -> str:
     """Model, data, hook point, norm and label rule: plain text, from outside in part."""
     model = scan.model
     valid = min(scan.top_n, scan.scanned)
+    both = ", each sign a neuron of its own," if scan.poles is Poles.BOTH else ""
     return (
-        f"Activations at the hook point {plain(scan.hook)} of the {model.layers} x {model.neurons:,} FFN neurons of "
+        f"Activations at the hook point {plain(scan.hook)}{both} of the {model.layers} x {model.neurons:,} FFN neurons of "
         f"{plain(model.name, NAME)}, over {scan.scanned:,} images with descriptions. A norm is 10 x activation / the "
         f"neuron's maximum. Each of a neuron's top {valid} samples votes: visual from {at.n_v} patches above norm "
         f"{at.T_v:g} on, text from {at.n_t} words above {at.T_t:g} on, multimodal if both. The most frequent vote is "

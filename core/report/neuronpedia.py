@@ -107,9 +107,10 @@ class Export:
         manifest = self.store.manifest
         return (
             f"FFN neurons of {manifest.model.name} by vlmscope {version(APP)}: activations at the hook point"
-            f" {manifest.hook}, {manifest.scanned:,} samples of {manifest.data}, scan {manifest.scan_id}. A token"
+            f" {manifest.read_at}, {manifest.scanned:,} samples of {manifest.data}, scan {manifest.scan_id}. A token"
             " <image row,column> is a patch of the picture; dataIndex names the picture. Activations are read off maps"
             " of 8 bits; negative ones are 0."
+            f"{' Index 2i is the positive pole of unit i, 2i + 1 its negative one.' * self.store.numbering.poled}"
         )
 
     def feature(self, neuron: Neuron, part: NeuronPart) -> Line:

@@ -8,9 +8,17 @@ import math
 from numbers import Real
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from vlmscope.core.base.intervention import Positions
+from vlmscope.core.base.neuron import Poles
 from vlmscope.core.base.validation import Frozen
 from vlmscope.core.method.labels import LabelWord
 from vlmscope.core.notebook.explanation import Confidence, Source
@@ -59,6 +67,7 @@ class ScanPart(Part):
     created: str
     model: ModelInfo
     hook: str
+    poles: Poles = Poles.ONE  #: BOTH: a unit is two neurons, such as L3/N17+ and L3/N17-
     question: str
     data: str
     data_sha256: str
@@ -69,6 +78,12 @@ class ScanPart(Part):
     maps: int
     thresholds: ThresholdsInfo  #: the scan's own
     versions: dict[str, str]  #: of vlmscope and of libraries, when it was scanned
+
+    @model_serializer(mode="wrap")
+    def _without_one_pole(self, fields: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out one pole: reports on such scans stay what they were."""
+        made: dict[str, object] = fields(self)
+        return {name: value for name, value in made.items() if name != "poles" or self.poles is Poles.BOTH}
 
 
 class Shares(Part):

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.fields import MOST, NAME_LENGTH
 from vlmscope.core.base.files import read_json
-from vlmscope.core.base.neuron import HookPoint, Numbering, Poles
+from vlmscope.core.base.neuron import HookPoint, Numbering, Poles, read_at
 from vlmscope.core.base.text import plain
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
@@ -266,6 +266,11 @@ class Manifest(Frozen):
     def neurons(self) -> int:
         """F, rows of one layer in the arrays: the model's FFN units, or twice as many where both poles are kept."""
         return self.model.neurons * (2 if self.poles is Poles.BOTH else 1)
+
+    @property
+    def read_at(self) -> str:
+        """Where activations are read, in words: ``gate``; ``gate_up, both poles``."""
+        return read_at(self.hook, self.poles)
 
     @property
     def numbering(self) -> Numbering:

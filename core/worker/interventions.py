@@ -176,10 +176,12 @@ class FiringAnswer(Message, frozen=True):
 
     Attributes:
         activation: float32 (L, F), at the scan's hook point; the largest where the place has several tokens.
-        written: float32 (L, F), ``abs(z) * norm(d)``, the largest as well.
+        lowest: float32 (L, F), the smallest of them: a negative pole's largest is this times -1.
+        written: float32 (L, F), ``abs(z) * norm(d)``, the largest.
     """
 
     activation: NDArray[np.float32]
+    lowest: NDArray[np.float32]
     written: NDArray[np.float32]
 
 

@@ -73,4 +73,5 @@ def attributed(shape: tuple[int, int] = SHAPE) -> AttributionAnswer:
 def firing(shape: tuple[int, int] = SHAPE) -> FiringAnswer:
     """Activations that grow with the layer."""
     layer, index = np.arange(shape[0])[:, None], _indices(shape)
-    return FiringAnswer(((layer + 1) * (index % 7)).astype(np.float32), (index % 5).astype(np.float32))
+    activation = ((layer + 1) * (index % 7)).astype(np.float32)
+    return FiringAnswer(activation, activation, (index % 5).astype(np.float32))

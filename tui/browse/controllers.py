@@ -76,8 +76,8 @@ class Controllers:
         self.point = PointControl(session, self.model_link, post, self.requests)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
-        self.triage = TriageControl(session, book, post, tasks, terminal, keep)
-        self.place = PlaceControl(session, book, post)
+        self.triage = TriageControl(session, book, post, tasks, terminal, keep, self.notebook)
+        self.place = PlaceControl(session, book, post, self.find.select)
         self.follow = FollowControl(session, post, tasks)
 
     def read_notebook(self) -> None:
@@ -86,6 +86,7 @@ class Controllers:
         async def read() -> None:
             await self.place.resume()
             await self.notebook.read_marks()
+            await self.find.refresh()
 
         self.tasks.run_task(self.notebook.reported_once(read()))
 
@@ -94,6 +95,7 @@ class Controllers:
 
         async def look() -> None:
             await self.notebook.look()
+            await self.find.refresh()
             await self.place.keep()
 
         self.tasks.run_task(self.notebook.reported_once(look()))

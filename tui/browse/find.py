@@ -1,39 +1,44 @@
-"""Finding neurons: by a word of their concepts or texts, by label; the list's filter and order."""
+"""Finding neurons: by a line that is typed and filters at once; the list's filter and order; back and forward."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.errors import StoreError, UsageError
+from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.session import Session
+from vlmscope.tui.browse.session import Session, place_in, place_of
 from vlmscope.tui.browse.tasks import Tasks
-from vlmscope.tui.command_line import Search
+from vlmscope.tui.command_line import read_search
 from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.columns import Columns, Noted, compute
+from vlmscope.tui.views.columns import Columns, Noted, compute, text_terms
+from vlmscope.tui.views.filters import Filter, read_filter
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Filter, Order
+from vlmscope.tui.views.selection import Selection
+from vlmscope.tui.views.state import Listed, Order, State
 
 if TYPE_CHECKING:
-    from vlmscope.core.notebook.notebook import Notebook
-    from vlmscope.core.notebook.texts import FoldedTexts
+    from vlmscope.core.notebook.texts import FoldedTexts, TextKind
 
 
 @dataclass(eq=False)
 class FindControl:
-    """Search, filter, order, thresholds; for more neurons than ``small``, in a thread."""
+    """Search, filter, order, thresholds, places; for more neurons than ``small``, in a thread."""
 
     session: Session
     notebook: NotebookLink
     post: Post
     tasks: Tasks
     small: int
-    _found: tuple[Noted, str, NDArray[np.int64]] | None = None  # the last search of texts that are not kept
+    _too_many: Noted | None = None  # the notebook's columns for which its texts were more than are kept
+    _turn: int = 0  # of the lines that were typed: an answer to an earlier one is dropped
+    _previewing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def _large(self) -> bool:
@@ -61,17 +66,49 @@ class FindControl:
 
     async def set_filter(self, filter_: Filter) -> None:
         """List other neurons, after the columns that this needs are computed."""
-        await self._compute(filter_, self.session.state.order)
-        self.post(Repaint(self.session.set_filter(filter_)))
+        await self._list(replace(self.session.state, filter=filter_))
 
     async def set_order(self, order: Order) -> None:
         """Sort the list, after the columns that this needs are computed."""
-        await self._compute(self.session.state.filter, order)
-        self.post(Repaint(self.session.change_state(order=order)))
+        state = replace(self.session.state, order=order)
+        selection = await self.select(state)
+        self.post(Repaint(self.session.set_state(replace(self.session.state, order=order), selection=selection)))
 
-    async def _compute(self, filter_: Filter, order: Order) -> None:
-        if self._large:
-            await asyncio.to_thread(compute, self.session.scene.columns, filter_, order)
+    async def leave(self) -> None:
+        """Leave the result of a search or a view: list what was listed before."""
+        left = self.session.state.left
+        if left is not None:
+            await self._list(replace(self.session.state, filter=left.filter, order=left.order, left=None))
+
+    async def _list(self, state: State) -> None:
+        """Take the filter and the order of ``state``."""
+        selection = await self.select(state)
+        now = replace(self.session.state, filter=state.filter, order=state.order, left=state.left)
+        self.post(Repaint(self.session.set_list(now, selection)))
+
+    async def select(self, state: State) -> Selection | None:
+        """The rows of a state, after all that they need is read and computed; None where they are found in no time.
+
+        Raises:
+            StoreError: if the scan lacks what the filter or the order asks for.
+            NotebookError: if the notebook cannot be read.
+        """
+        session = self.session
+        check_there(session, state)
+        await self._read_texts(state.filter)
+        if not self._large:
+            return None
+
+        def work() -> Selection:
+            compute(session.scene.columns, state.filter, state.order)
+            return session.select(state)
+
+        return await asyncio.to_thread(work)
+
+    async def reset(self) -> None:
+        """Go back to the scan's own thresholds, and to the list of a layer by index."""
+        self.relabel(self.session.store.manifest.thresholds.value())
+        await self._list(replace(self.session.state, filter=Filter(), order=Order.INDEX, left=None))
 
     def relabel(self, thresholds: Thresholds) -> None:
         """Label all neurons again; the thresholds asked for last win."""
@@ -93,64 +130,160 @@ class FindControl:
 
     # -- search --------------------------------------------------------------------------------------------------
 
-    def search(self, text: str) -> Changed:
-        """Go to the neuron that ``text`` names, or to the next match.
+    async def preview(self, prompt: str, text: str) -> str:
+        """List what a line asks for while it is typed.
+
+        Returns:
+            how many neurons that is, or why none; empty where nothing was typed, or more was typed meanwhile.
+        """
+        self._turn = turn = self._turn + 1
+        session = self.session
+        async with self._previewing:
+            if turn != self._turn:
+                return ""
+            try:
+                asked = self._asked(prompt, text) if text.strip() else None
+                if not isinstance(asked, Listed):
+                    self.post(Repaint(session.end_preview()))
+                    return "" if asked is None else f"enter goes to {asked}"
+                state = replace(session.state, filter=asked.filter, order=asked.order)
+                selection = await self.select(state)
+            except (UsageError, StoreError) as error:
+                return error.message
+            if turn != self._turn:
+                return ""
+            self.post(Repaint(session.preview(asked, selection if selection is not None else session.select(state))))
+            count = len(session.scene.selection)
+            return counted(count) if count else f"no neuron{_similar(session, asked.filter)}"
+
+    def end(self) -> Changed:
+        """The line is typed no more: what it has listed goes."""
+        self._turn += 1
+        return self.session.end_preview()
+
+    async def enter(self, prompt: str, text: str) -> Changed:
+        """Go to the neuron that a line names, or keep the neurons that it asks for as the list, the strongest first.
 
         Raises:
-            UsageError: if it cannot be read.
+            UsageError: if the line cannot be read. StoreError, NotebookError: as ``select``.
         """
-        found = moves.search_of(self.session, text)
-        if found.neuron is not None:
-            return self.session.go(found.neuron)
-        return self.session.change_state(search=text) | self.next_match(1)
-
-    def next_match(self, by: int) -> Changed:
-        """Go to the next neuron, or the one before, that was searched for."""
-        if not self.session.state.search:
-            self.post(Notice("There is no search yet: / searches."))
-            return Changed.NOTHING
-        found = moves.search_of(self.session, self.session.state.search)
-        if found.word:
-            self.tasks.run_task(self._next_with_word(found, by))
-            return Changed.NOTHING
-        return self._moved(moves.to_label(self.session, found, by))
-
-    async def _next_with_word(self, found: Search, by: int) -> None:
-        in_text = await self._with_text(found.word)
-        self.post(Repaint(self._moved(moves.to_word(self.session, found, in_text, by))))
-
-    def _moved(self, moved: moves.Moved) -> Changed:
-        changed, note = moved
-        if note:
-            self.post(Notice(note))
+        session = self.session
+        changed = self.end()
+        try:
+            asked = self._asked(prompt, text)
+            if isinstance(asked, Neuron):
+                return changed | session.go(asked)
+            now = session.state
+            left = now.left or Listed(now.filter, now.order)
+            state = replace(now, filter=asked.filter, order=asked.order, search=text, left=left)
+            if prompt == "filter":
+                state = replace(state, left=now.left, search=now.search)
+            selection = await self.select(state)
+        except BaseException:
+            self.post(Repaint(changed))
+            raise
+        if selection is None:
+            selection = session.select(state)
+        if not len(selection) and prompt == "search":
+            self.post(Notice(nothing(session, asked.filter)))
+            return changed
+        changed |= session.set_list(state, selection)
+        if prompt == "search" and asked.order is Order.MATCH:
+            changed |= session.go_row(0, step=True)
         return changed
 
-    async def _with_text(self, words: str) -> NDArray[np.int64]:
-        """Flat numbers of neurons with ``words`` in a note, a tag, an explanation, or in the paper's text on them."""
-        wanted, session = words.casefold(), self.session
-        neurons = session.store.neurons
-        paper = (neuron for neuron, known in session.published.items() if wanted in known.text.casefold())
-        flat = np.array([neuron.layer * neurons + neuron.index for neuron in paper], dtype=np.int64)
-        return np.union1d(flat, await self._noted_with(words))
+    def _asked(self, prompt: str, text: str) -> Neuron | Listed:
+        """What a line asks for: a search is within the list that was there before the last search."""
+        session = self.session
+        now = session.kept_state
+        if prompt == "filter":
+            asked: Neuron | Filter = read_filter(text)
+        else:
+            asked = read_search(text, now.neuron.layer, session.store.numbering)
+        if isinstance(asked, Neuron):
+            return asked
+        if prompt == "filter":
+            order = Order.INDEX if now.order is Order.MATCH else now.order
+            return Listed(asked, Order.MATCH if asked.words and order is Order.INDEX else order)
+        base = now.left or Listed(now.filter, now.order)
+        return Listed(asked.among(base.filter), Order.MATCH if asked.words else base.order)
 
-    async def _noted_with(self, words: str) -> NDArray[np.int64]:
-        """The same of the notebook. Its texts are read once, and kept where they are not too many."""
+    async def next_match(self, by: int) -> None:
+        """Go to the next neuron, or the one before, that was searched for."""
+        session = self.session
+        text = session.state.search
+        if not text:
+            self.post(Notice("There is no search yet: / searches."))
+            return
+        asked = self._asked("search", text)
+        if not isinstance(asked, Listed):
+            return
+        now = session.state
+        if (now.filter, now.order) == (asked.filter, asked.order):
+            selection = session.scene.selection
+        else:
+            state = replace(now, filter=asked.filter, order=asked.order)
+            found = await self.select(state)
+            selection = session.select(state) if found is None else found
+        changed, note = moves.to_match(session, text, selection, by, strongest=asked.order is Order.MATCH)
+        self.post(Repaint(changed))
+        self.post(Notice(note))
+
+    async def refresh(self) -> None:
+        """List again what depends on the notebook's texts, after another vlmscope has changed them."""
+        session = self.session
+        if session.texts is None and text_terms(session.state.filter):
+            await self._read_texts(session.state.filter)
+            selection = session.select(session.state)
+            self.post(Repaint(session.change(selection=selection, **place_in(selection, session.state.neuron))))
+
+    async def _read_texts(self, filter_: Filter) -> None:
+        """Read the notebook's texts, if a filter asks for any: once, and kept where they are not too many."""
+        session, terms = self.session, text_terms(filter_)
+        if not terms or session.texts is not None:
+            return
+        async with self._reading:
+            if session.texts is None:
+                await self._keep_texts()
+            for term in terms if session.texts is None else ():
+                if term not in session.text_hits:
+                    session.text_hits[term] = await self._read_hits(*term)
+
+    async def _keep_texts(self) -> None:
         session, noted = self.session, self.session.scene.noted
         layers, neurons = session.store.layers, session.store.neurons
+        if self._too_many is noted:
+            return
+        session.text_hits.clear()
+        none: FoldedTexts | None = None
+        texts = await self.notebook.read(lambda notebook: notebook.texts(layers, neurons), none)
+        if texts is None:
+            self._too_many = noted
+        elif session.scene.noted is noted:  # nothing was written meanwhile
+            session.texts = texts
 
-        def search(notebook: "Notebook") -> "tuple[FoldedTexts | None, NDArray[np.int64]]":
-            texts = notebook.texts(layers, neurons)
-            return texts, texts.find(words) if texts is not None else notebook.with_text(words, layers, neurons)
+    async def _read_hits(self, kind: "TextKind | None", words: str) -> NDArray[np.int64]:
+        """The neurons that have ``words`` in the notebook, whose texts are searched where they are."""
+        layers, neurons = self.session.store.layers, self.session.store.neurons
+        none = np.zeros(0, dtype=np.int64)
+        return await self.notebook.read(lambda notebook: notebook.with_text(words, layers, neurons, kind), none)
 
-        if session.texts is not None:
-            return session.texts.find(words)
-        if self._found is None or self._found[0] is not noted or self._found[1] != words:
-            nothing: tuple[FoldedTexts | None, NDArray[np.int64]] = None, np.zeros(0, dtype=np.int64)
-            texts, found = await self.notebook.read(search, nothing)
-            if session.scene.noted is noted:  # nothing was written meanwhile
-                session.texts = texts
-            self._found = (noted, words, found)
-        return self._found[2]
+    # -- places --------------------------------------------------------------------------------------------------
+
+    async def go_back(self, by: int) -> None:
+        """Go to the place before the one that is shown (-1), or to the one after it (1)."""
+        session = self.session
+        found = session.history.step(by, place_of(session.state))
+        if found is None:
+            self.post(Notice(f"There is no place to go {'back' if by < 0 else 'forward'} to."))
+            return
+        place, history = found
+        state = replace(
+            session.state, neuron=place.neuron, rank=0, filter=place.listed.filter, order=place.listed.order
+        )
+        selection = await self.select(replace(state, left=place.left))
+        session.history = history
+        self.post(Repaint(session.set_state(replace(state, left=place.left), selection=selection, step=True)))
 
     def choose_published(self) -> AskChoice:
         """Ask which of the paper's neurons to go to.
@@ -175,3 +308,43 @@ class FindControl:
             self.post(Repaint(self.session.go(known[LETTERS.index(letter)].neuron)))
 
         return AskChoice("the paper's neurons", choices, chosen)
+
+
+def check_there(session: Session, state: State) -> None:
+    """Check that the scan has what a state's filter and order need.
+
+    Raises:
+        StoreError: if it lacks words to search, or a panel.
+    """
+    filter_, store = state.filter, session.store
+    if filter_.preference is not None or state.order is Order.PREFERENCE:
+        store.panel_for("A modality preference")
+    no_words = session.scene.columns.concepts is None and not session.published and not session.scene.noted.anything
+    if filter_.words and no_words:
+        whole = store.manifest.progress is None
+        raise StoreError(
+            "This scan has no concepts: there are no words to search.",
+            "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
+        )
+
+
+def counted(count: int) -> str:
+    """How many neurons that is."""
+    return "1 neuron" if count == 1 else f"{count:,} neurons"
+
+
+def nothing(session: Session, filter_: Filter) -> str:
+    """Why a search finds no neuron, and which words are spelled alike."""
+    which = str(replace(filter_, words=""))
+    if not filter_.words:
+        return f"No neuron is {which}."
+    kind = "" if which == "all" else f" {which}"
+    words = filter_.words[:100]
+    return f"No{kind} neuron has {words!r} among its concepts or in its texts.{_similar(session, filter_, ' Similar')}"
+
+
+def _similar(session: Session, filter_: Filter, begin: str = "; similar") -> str:
+    concepts = session.scene.columns.concepts
+    similar = concepts.similar(filter_.words) if concepts is not None else ()
+    end = "." if begin[0] == " " else ""
+    return f"{begin} words: {', '.join(similar)}{end}" if similar else ""

@@ -112,7 +112,7 @@ def take_set_checks(session: Session, checks: "tuple[SavedCheck, ...]") -> Chang
 def take_noted(session: Session, noted: Noted) -> Changed:
     """The notebook was read as a whole."""
     session.notebook_read = True
-    session.texts = None
+    session.texts, session.text_hits = None, {}
     return _refresh_list(session, noted)
 
 
@@ -134,9 +134,7 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
 
 def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
-    filter_ = session.state.filter
-    by_notebook = filter_.verdict or filter_.explained or filter_.scored or filter_.checked or filter_.bookmarked
-    if not by_notebook and session.state.order is not Order.SCORE:
+    if not session.state.filter.of_notebook and session.state.order is not Order.SCORE:
         return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)
     return session.change(noted=noted, selection=selection, **place_in(selection, session.state.neuron))

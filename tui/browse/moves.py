@@ -6,15 +6,13 @@ Each returns the parts to be painted, and a message for the user, which may be e
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.tui.browse.session import Session
-from vlmscope.tui.command_line import Search, read_search
 from vlmscope.tui.views.pointer import at_peak
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.selection import select
-from vlmscope.tui.views.state import Mode, Order, Pane
+from vlmscope.tui.views.selection import Selection
+from vlmscope.tui.views.state import Mode, Pane
 
 Moved = tuple[Changed, str]
 
@@ -24,7 +22,8 @@ def to_layer(session: Session, layer: int) -> Moved:
     if not 0 <= layer < session.store.layers:
         return Changed.NOTHING, ""
     if not session.state.filter.whole:
-        return session.go(replace(session.state.neuron, layer=layer)), ""
+        near = abs(layer - session.state.neuron.layer) == 1
+        return session.go(replace(session.state.neuron, layer=layer), step=near), ""
     inside = np.flatnonzero(session.scene.selection.rows // session.store.neurons == layer)
     if not len(inside):
         return Changed.NOTHING, f"No neuron of layer {layer} is in this list."
@@ -90,91 +89,26 @@ def to_untriaged(session: Session) -> Moved:
     return session.go_row(int(later[0] if len(later) else without[0])), note
 
 
-def search_of(session: Session, text: str) -> Search:
-    """What ``text`` searches for, from the session's layer.
-
-    Raises:
-        UsageError: if it cannot be read.
-    """
-    return read_search(text, session.state.neuron.layer, session.store.numbering)
-
-
-def to_label(session: Session, found: Search, by: int) -> Moved:
-    """Go to the list's next neuron of the label that was searched for."""
-    scene = session.scene
-    rows, labels = scene.selection.rows, scene.columns.labels
-    hits = np.ones(len(rows), dtype=np.bool_)
-    if found.label is not None:
-        hits &= labels.label.ravel()[rows] == found.label
-    if found.high_confidence:
-        hits &= labels.high_confidence.ravel()[rows]
-    positions = np.flatnonzero(hits)
-    if not len(positions):
-        return Changed.NOTHING, f"No neuron of this list is {session.state.search}."
-    at = scene.cursor if scene.cursor is not None else 0
-    later = positions[positions > at] if by > 0 else positions[positions < at][::-1]
-    note = ""
-    if not len(later):
-        note = "From the list's other end." if len(positions) > 1 else "That is the only match."
-    return session.go_row(int(later[0] if len(later) else positions[0 if by > 0 else -1])), note
-
-
-def to_word(session: Session, found: Search, in_text: NDArray[np.int64], by: int) -> Moved:
-    """Go to the neuron of any layer that has the word most strongly, from there to the next one in strength.
+def to_match(session: Session, text: str, found: Selection, by: int, *, strongest: bool) -> Moved:
+    """Go to the next neuron that a search means, from a neuron that it does not mean to the first one.
 
     Args:
-        in_text: flat numbers of the neurons that have the word in the notebook, or in the paper's text on them: these
-            come first.
-
-    Raises:
-        StoreError: if there are no words to search.
+        text: that was searched for.
+        found: the neurons, in their order. strongest: the strongest first, not as a list is sorted.
     """
-    ranked = _with_word(session, found, in_text)
-    if not len(ranked):
-        return Changed.NOTHING, _nothing(session, found)
-    numbering = session.store.numbering
-    at = np.flatnonzero(ranked == numbering.flat(session.state.neuron))
-    place = (int(at[0]) + by) % len(ranked) if len(at) else 0
-    note = f"{found.word[:40]}: {place + 1} of {len(ranked)}, strongest first."
-    return session.go(numbering.of_flat(ranked[place])), note
-
-
-def _with_word(session: Session, found: Search, in_text: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The neurons that have a word in their texts or among their concepts, and pass the filter.
-
-    Returns:
-        int64, flat numbers, the strongest first, of equals the lower address.
-    """
-    scene, store = session.scene, session.store
-    concepts = scene.columns.concepts
-    if concepts is None and not session.published and not scene.noted.anything:
-        whole = store.manifest.progress is None
-        raise StoreError(
-            "This scan has no concepts: there are no words to search.",
-            "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
-        )
-    strength = np.zeros(store.layers * store.neurons, np.float32)
-    if concepts is not None:
-        strength = concepts.find(found.word).ravel()
-    strength[in_text] = np.inf
-    filter_ = session.state.filter
-    both = filter_.with_label(found.label, found.high_confidence)
-    rows = select(scene.columns, scene.noted, both, Order.INDEX, 0).rows
-    rows = rows[strength[rows] > 0]
-    return rows[np.argsort(-strength[rows], kind="stable")]
-
-
-def _nothing(session: Session, found: Search) -> str:
-    concepts = session.scene.columns.concepts
-    similar = concepts.similar(found.word) if concepts is not None else ()
-    item = f" Similar words: {', '.join(similar)}." if similar else ""
-    kinds = (
-        found.label.word if found.label is not None else "",
-        "high-confidence" if found.high_confidence else "",
-        str(session.state.filter),
-    )
-    which = "".join(f" {kind}" for kind in kinds if kind not in ("", "all"))
-    return f"No{which} neuron has {found.word[:100]!r} among its concepts or in its texts.{item}"
+    count = len(found)
+    if not count:
+        return Changed.NOTHING, f"No neuron is {text}."
+    at = found.position(session.state.neuron)
+    if at is not None:
+        to = at + by
+    elif strongest:
+        to = 0
+    else:
+        to = found.nearest(session.state.neuron, by) or 0
+    order = ", strongest first" if strongest else ""
+    end = "" if 0 <= to < count else " That is the only match." if count == 1 else " From the list's other end."
+    return session.go(found.at(to % count)), f"{text[:40]}: {to % count + 1:,} of {count:,}{order}.{end}"
 
 
 def to_check(session: Session, by: int) -> Changed:

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -22,13 +22,14 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
+from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
-from vlmscope.tui.messages import Ask, LayerChosen, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -65,10 +66,19 @@ class BrowseScreen(DelegatedActions):
         factory: ClientFactory,
         pace: Pace,
         up: Callable[[], None],
+        begun: Callable[[], None],
+        messages: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
-        """``up`` is called when the screen can take keys."""
+        """Nothing is read yet.
+
+        Args:
+            up: called when the screen can take keys. begun: called when it has read what it begins with.
+            messages: those of this session, the oldest first.
+        """
         super().__init__()
         self._up = up
+        self._begun = begun
+        self.messages = messages
         self.config = config
         self.pace = pace
         ids = ("explain", "writes", "choose", "score", "check")
@@ -79,6 +89,7 @@ class BrowseScreen(DelegatedActions):
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
         )
+        self.count = Count(self.session, self.show, self.controllers.triage.undecide, pace.count_s)
         self.typed_lines = TypedLines(self)
         self._place: tuple[Neuron, int, OwnPicture | None] | None = None
         self._last_move = 0.0
@@ -120,6 +131,7 @@ class BrowseScreen(DelegatedActions):
     def _begin_reading(self) -> None:
         with self.guard():
             self.show(incoming.take_concepts(self.session))
+            self._begun()
         controllers = self.controllers
         controllers.read_notebook()
         controllers.tasks.run_task(controllers.follow.find_control())
@@ -242,7 +254,24 @@ class BrowseScreen(DelegatedActions):
 
     # -- moving --------------------------------------------------------------------------------------------------
 
+    def before_action(self, action: str) -> None:
+        """An action is about to run, as Textual writes it."""
+        if self.session.scene.count or self.count.decided is not None:
+            self.count.before(action)
+
+    def _times(self) -> int:
+        """How often a move is made."""
+        return self.count.take() if self.session.scene.count else 1
+
+    def action_digit(self, number: int) -> None:
+        self.count.digit(number)
+
+    def action_count(self) -> None:
+        """Of the palette, which types no digit."""
+        self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
+
     def action_step(self, by: int) -> None:
+        by *= self._times()
         if self._points:
             self._move_pointer(by, 0)
         else:
@@ -252,12 +281,16 @@ class BrowseScreen(DelegatedActions):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self._times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
-        self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
+        layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
+        wanted = min(max(layer + by * self._times(), 0), last)
+        if wanted != layer:
+            self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
+        by *= self._times()
         if self._points:
             self._move_pointer(0, by)
         else:
@@ -266,8 +299,11 @@ class BrowseScreen(DelegatedActions):
     def action_next_untriaged(self) -> None:
         self._moved(moves.to_untriaged(self.session))
 
-    def action_match(self, by: int) -> None:
-        self.show(self.controllers.find.next_match(by))
+    async def action_match(self, by: int) -> None:
+        await self.controllers.find.next_match(by * self._times())
+
+    async def action_places(self, by: int) -> None:
+        await self.controllers.find.go_back(by)
 
     def _moved(self, moved: moves.Moved) -> None:
         changed, note = moved
@@ -311,6 +347,7 @@ class BrowseScreen(DelegatedActions):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
+        by *= self._times()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
@@ -340,6 +377,8 @@ class BrowseScreen(DelegatedActions):
 
         Where a message was closed, nothing is stopped: the key may have been meant for the message alone.
         """
+        if self.count.drop():
+            return
         closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
         if state.mode is not Mode.PICTURES:
@@ -351,13 +390,22 @@ class BrowseScreen(DelegatedActions):
             self.show(self.controllers.model.leave_image())
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
+        elif state.left is not None:
+            self.controllers.tasks.run_task(self.controllers.find.leave())
         elif not closed:
             self.controllers.stop()
 
     async def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
 
-        await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+        await self.app.push_screen(HelpScreen(self.config.keys, self.palette, self))
+
+    async def action_messages(self) -> None:
+        from vlmscope.tui.dialogs.reading import Entry, ReadScreen, Section
+
+        entries = tuple(Entry(*message) for message in reversed(self.messages()))
+        sections = [Section("The newest first", entries or (Entry("none yet", ""),))]
+        await self.app.push_screen(ReadScreen("messages of this session", sections, self.palette))
 
     # -- pointing and intervening --------------------------------------------------------------------------------
 
@@ -385,7 +433,11 @@ class BrowseScreen(DelegatedActions):
 
     @on(LineLeft)
     def _line_left(self) -> None:
-        self.typed_lines.ended()
+        self.typed_lines.left()
+
+    @on(LineChanged)
+    def _line_changed(self, message: LineChanged) -> None:
+        self.typed_lines.changed(message.prompt, message.text)
 
     @on(LineEntered)
     async def _line_entered(self, message: LineEntered) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.analysis.published import published
 from vlmscope.core.base.neuron import Neuron
@@ -22,13 +25,15 @@ from vlmscope.core.worker.messages import MapAnswer, PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted
 from vlmscope.tui.views.ablation import AblationView
 from vlmscope.tui.views.check import CheckView, check_view
-from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.columns import Columns, Noted, TextHits, TextTerm, text_terms
 from vlmscope.tui.views.depends import changed_parts
+from vlmscope.tui.views.filters import Filter
+from vlmscope.tui.views.history import History, Place
 from vlmscope.tui.views.meaning import Meaning, judged_of, reports_of
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
-from vlmscope.tui.views.state import Ablating, Filter, Mode, Pane, SetKind, State
+from vlmscope.tui.views.state import Ablating, Listed, Mode, Pane, SetKind, State
 
 if TYPE_CHECKING:
     from vlmscope.core.causal.ablation import Ablation
@@ -97,6 +102,9 @@ class Session:
         self.published = published(store.manifest)
         self.notebook_read = False
         self.texts: FoldedTexts | None = None  #: the notebook's, as they are now; None if they are not read
+        self.text_hits: dict[TextTerm, NDArray[np.int64]] = {}  #: found in texts that are too many to be kept
+        self.before: State | None = None  #: from before a line that is being typed has filtered the list
+        self.history = History()
         self.answers: OrderedDict[MapKey, MapAnswer] = OrderedDict()
         self.problems: dict[MapKey, str] = {}  #: why there is no map
         self.ablations: OrderedDict[AblationKey, Ablation] = OrderedDict()
@@ -157,21 +165,27 @@ class Session:
 
     # -- the state -----------------------------------------------------------------------------------------------
 
-    def set_state(self, state: State, cursor: int | None = None) -> Changed:
+    def set_state(
+        self, state: State, cursor: int | None = None, *, selection: Selection | None = None, step: bool = False
+    ) -> Changed:
         """Take a new state, and find its rows.
 
         Args:
             cursor: the row of the state's neuron, where it is known.
+            selection: the state's rows, where they are known.
+            step: it is a step to a neighbour; after others the place that was left can be gone back to.
         """
         scene = self.scene
-        old, selection = scene.state, scene.selection
+        old, found, selection = scene.state, selection, scene.selection
+        if not step and place_of(old) != place_of(state):
+            self.history = self.history.leave(place_of(old))
         if old.neuron != state.neuron:
             state = replace(state, score=0, check=0)  # another neuron's are shown from the first one on
             if self._lacks_page(state):
                 state = replace(state, mode=Mode.PICTURES)
         other_layer = old.neuron.layer != state.neuron.layer and not state.filter.whole
         if other_layer or (old.filter, old.order) != (state.filter, state.order):
-            selection, cursor = self.select(state), None
+            selection, cursor = self.select(state) if found is None else found, None
         changes: dict[str, Any] = {"state": state, "selection": selection}
         if cursor is not None:
             changes |= {"cursor": cursor, "listed": True}
@@ -202,17 +216,17 @@ class Session:
         """``set_state`` with the state as it is but for ``changes``."""
         return self.set_state(replace(self.state, **changes))
 
-    def go(self, neuron: Neuron) -> Changed:
+    def go(self, neuron: Neuron, *, step: bool = False) -> Changed:
         """Go to any neuron of the model; its first top sample, or the user's picture, comes with it."""
-        return self.change_state(neuron=neuron, rank=0)
+        return self.set_state(replace(self.state, neuron=neuron, rank=0), step=step)
 
-    def go_row(self, position: int) -> Changed:
+    def go_row(self, position: int, *, step: bool = False) -> Changed:
         """Go to a row of the list, the first or the last one for a number outside the list."""
         selection = self.scene.selection
         if not len(selection.rows):
             return Changed.NOTHING
         position = min(max(position, 0), len(selection.rows) - 1)
-        return self.set_state(replace(self.state, neuron=selection.at(position), rank=0), position)
+        return self.set_state(replace(self.state, neuron=selection.at(position), rank=0), position, step=step)
 
     def step(self, by: int) -> Changed:
         """Go ``by`` rows further, from the row nearest to the page's neuron if the list does not hold it."""
@@ -220,19 +234,67 @@ class Session:
         if scene.cursor is None:
             return Changed.NOTHING
         if scene.listed:
-            return self.go_row(scene.cursor + by)
+            return self.go_row(scene.cursor + by, step=True)
         nearest = scene.selection.nearest(scene.state.neuron, by)
-        return Changed.NOTHING if nearest is None else self.go_row(nearest)
+        return Changed.NOTHING if nearest is None else self.go_row(nearest, step=True)
 
     def set_filter(self, filter_: Filter) -> Changed:
         """List other neurons; the one on the page stays if it is among them, else the nearest one is shown."""
-        changed = self.change_state(filter=filter_)
+        return self.set_list(replace(self.state, filter=filter_))
+
+    def set_list(self, state: State, selection: Selection | None = None) -> Changed:
+        """``set_filter`` with all of a new state; ``selection``: its rows, where they are known."""
+        changed = self.set_state(state, selection=selection)
         cursor = self.scene.cursor
-        return changed if self.scene.listed or cursor is None else changed | self.go_row(cursor)
+        return changed if self.scene.listed or cursor is None else changed | self.go_row(cursor, step=True)
+
+    def preview(self, listed: Listed, selection: Selection) -> Changed:
+        """List what a line that is being typed asks for; the page stays as it is.
+
+        ``before`` becomes the state that ``end_preview`` goes back to.
+        """
+        if self.before is None:
+            self.before = self.state
+        state = replace(self.state, filter=listed.filter, order=listed.order, pane=Pane.LIST)
+        position = selection.position(state.neuron)
+        cursor = position if position is not None else 0 if len(selection) else None
+        return self.change(state=state, selection=selection, cursor=cursor, listed=position is not None)
+
+    def end_preview(self) -> Changed:
+        """List again what was listed before a line was typed."""
+        before, self.before = self.before, None
+        if before is None:
+            return Changed.NOTHING
+        state = replace(self.state, filter=before.filter, order=before.order, pane=before.pane)
+        selection = self.select(state)
+        return self.change(state=state, selection=selection, **place_in(selection, state.neuron))
+
+    @property
+    def kept_state(self) -> State:
+        """What the next session continues with: a line that is still being typed does not count."""
+        if self.before is None:
+            return self.state
+        return replace(self.state, filter=self.before.filter, order=self.before.order)
+
+    def hits(self, filter_: Filter) -> TextHits:
+        """Which neurons' texts have what a filter asks for, as far as the notebook's texts are read."""
+        return {term: self._hits_of(term) for term in text_terms(filter_)}
+
+    def _hits_of(self, term: TextTerm) -> NDArray[np.int64]:
+        kind, words = term
+        if self.texts is not None:
+            found = self.texts.find(words, kind)
+        else:
+            found = self.text_hits.get(term, np.zeros(0, dtype=np.int64))
+        if kind is not None:
+            return found
+        wanted, neurons = words.casefold(), self.store.neurons
+        paper = [neuron for neuron, known in self.published.items() if wanted in known.text.casefold()]
+        return np.union1d(found, np.array([one.layer * neurons + one.index for one in paper], dtype=np.int64))
 
     def select(self, state: State, columns: Columns | None = None, noted: Noted | None = None) -> Selection:
         columns, noted = columns or self.scene.columns, noted or self.scene.noted
-        return select(columns, noted, state.filter, state.order, state.neuron.layer)
+        return select(columns, noted, state.filter, state.order, state.neuron.layer, self.hits(state.filter))
 
     # -- the page ------------------------------------------------------------------------------------------------
 
@@ -368,6 +430,11 @@ class Session:
             return None
         saved = self.set_checks if state.set_check else () if meaning.entry is None else meaning.entry.checks
         return check_view(saved, state.check, meaning.asking, self._keys.check)
+
+
+def place_of(state: State) -> Place:
+    """Where the user is, to be gone back to."""
+    return Place(state.neuron, Listed(state.filter, state.order), state.left)
 
 
 def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:

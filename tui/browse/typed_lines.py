@@ -12,6 +12,7 @@ from vlmscope.tui.command_line import read_command
 from vlmscope.tui.command_values import Command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
+from vlmscope.tui.views import filters
 from vlmscope.tui.views.state import Order
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ class TypedLines:
         self._draft = Path()
 
     async def search(self) -> None:
-        placeholder = "a word of the concepts, 27.3900, an index of this layer, or a label: high-confidence visual"
-        await self._open("search", "/", placeholder)
+        await self._open("search", "/", f"27.3900, an index of this layer, or which neurons: {filters.EXAMPLES}")
+
+    async def filter(self) -> None:
+        """The list's filter, to be edited."""
+        line = self._screen.session.state.filter.line
+        await self._open("filter", "filter ", filters.EXAMPLES, value=f"{line} " if line else "")
 
     async def picture(self) -> None:
         placeholder = f"PATH [PROMPT] · {keys.keys_of('back', self._screen.config.keys)[0]} leaves"
@@ -46,7 +51,7 @@ class TypedLines:
     async def command(self) -> None:
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
-        names += [f"label {word}" for word in (*(label.word for label in Label), command_line.HIGH_WORDS[0], "all")]
+        names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
         await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
@@ -78,6 +83,21 @@ class TypedLines:
         if self._line is not None and self._line.typed:
             drafts.keep(self._draft, self._line.typed)
 
+    def changed(self, prompt: str, text: str) -> None:
+        """A line is being typed: a search, or a filter, lists at once what it asks for."""
+        if prompt in ("search", "filter"):
+            self._screen.controllers.tasks.run_task(self._preview(prompt, text))
+
+    async def _preview(self, prompt: str, text: str) -> None:
+        count = await self._screen.controllers.find.preview(prompt, text)
+        if self._line is not None and self._line.display:
+            self._line.show_count(count)
+
+    def left(self) -> None:
+        """The line was left without being entered."""
+        self.ended()
+        self._screen.show(self._screen.controllers.find.end())
+
     def ended(self) -> None:
         """The line was entered or left: its draft goes, and the key bar is back."""
         self._screen.query_one("#keys").display = True
@@ -91,8 +111,8 @@ class TypedLines:
         """
         session, controllers = self._screen.session, self._screen.controllers
         match prompt:
-            case "search":
-                self._screen.show(controllers.find.search(text))
+            case "search" | "filter":
+                self._screen.show(await controllers.find.enter(prompt, text))
             case "export":
                 controllers.tasks.run_task(controllers.triage.export(text))
             case "tags":
@@ -118,7 +138,10 @@ class TypedLines:
             case values.SetTheme(name):
                 themes = screen.app.available_themes
                 if name not in themes:
-                    raise UsageError(f"{name!r} is not a theme.", f"Themes: {', '.join(sorted(themes))}.")
+                    raise UsageError(
+                        f"{name!r} is not a theme.",
+                        f"{filters.nearest(name, themes)}Themes: {', '.join(sorted(themes))}.",
+                    )
                 screen.app.theme = name
             case values.OwnWords(text):
                 controllers.score.score_own_words(text)

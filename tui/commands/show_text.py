@@ -88,7 +88,7 @@ def _firmness(page: ShownNeuron) -> Text:
 def _source(page: ShownNeuron) -> Text:
     manifest, at = page.store.manifest, page.thresholds
     return row(
-        f"{manifest.model.name} · {manifest.hook} · {manifest.scanned} samples, top {manifest.valid}"
+        f"{manifest.model.name} · {manifest.read_at} · {manifest.scanned} samples, top {manifest.valid}"
         f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
     )
 

@@ -301,7 +301,7 @@ def as_text(scans: Sequence[ScanStatistics], checked: Sequence[Sequence[CheckCou
 
 def _layers(scan: ScanStatistics) -> list[Text]:
     control = scan.control
-    about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.hook.value, f"{scan.samples} samples"]
+    about = [plain(scan.name, NAME_WIDTH), plain(scan.model, NAME_WIDTH), scan.read_at, f"{scan.samples} samples"]
     letters = "".join(f"{which.letter:>7}" for which in Label)
     head = f"layer{letters}{'high':>7}{'frag':>7}"
     lines = [

@@ -55,7 +55,7 @@ def as_text(found: Comparison, sides: tuple[Side, Side], limit: int | None) -> l
 
 def _about(name: str, store: ScanStore, at: Thresholds) -> str:
     manifest = store.manifest
-    parts = [plain(name, NAME_WIDTH), plain(manifest.model.name, NAME_WIDTH), manifest.hook.value]
+    parts = [plain(name, NAME_WIDTH), plain(manifest.model.name, NAME_WIDTH), manifest.read_at]
     parts += [f"{manifest.scanned:,} samples", f"Tv {at.T_v:g}  nv {at.n_v}  Tt {at.T_t:g}  nt {at.n_t}"]
     return "  ·  ".join(parts)
 

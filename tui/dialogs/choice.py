@@ -14,7 +14,8 @@ from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.dialogs.ending import end, taken
 from vlmscope.tui.messages import AskChoice, Choice
-from vlmscope.tui.views.state import Decided, Filter, Order
+from vlmscope.tui.views.filters import Decided, Filter
+from vlmscope.tui.views.state import Order
 
 #: For entries that have no letter of their own: all but those that move (j, k) and leave (q).
 LETTERS = "abcdefghilmnoprstuvwxyz"
@@ -49,6 +50,8 @@ ORDERS = {
     "g": Order.MARGIN,
     "c": Order.CONCEPT,
     "s": Order.SCORE,
+    "p": Order.PREFERENCE,
+    "w": Order.MATCH,
 } | {letter: Order(label.word) for letter, label in _LABELS.items()}
 
 

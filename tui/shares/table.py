@@ -232,4 +232,4 @@ def names_of(found: ScanStatistics) -> tuple[str, ...]:
     if found.seed is not None:
         return f"control, random weights, seed {found.seed} · {samples}", f"control, seed {found.seed} · {samples}"
     name = found.name
-    return f"{name} · {found.model} · {found.hook} · {samples}", f"{name} · {found.hook} · {samples}", name
+    return f"{name} · {found.model} · {found.read_at} · {samples}", f"{name} · {found.read_at} · {samples}", name

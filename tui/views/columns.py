@@ -3,22 +3,41 @@
 Everything is indexed by a neuron's flat number, ``layer * F + index``; costly columns are made when first needed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.analysis.preference import Preference
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Labels
+from vlmscope.core.notebook.texts import TextKind
 from vlmscope.core.notebook.values import VERDICTS, Mark, MarkBit
 from vlmscope.core.store.reader import ScanStore
-from vlmscope.tui.views.state import Filter, Order
+from vlmscope.tui.views.filters import Filter
+from vlmscope.tui.views.ranges import Value
+from vlmscope.tui.views.state import Order
 
 if TYPE_CHECKING:
     from vlmscope.core.method.concepts import Concepts
+
+
+#: A text of the notebook that a filter asks for; of no kind: of any, or the paper's text on the neuron.
+TextTerm = tuple[TextKind | None, str]
+#: The flat numbers of the neurons that have each: int64, sorted.
+TextHits = Mapping[TextTerm, NDArray[np.int64]]
+
+
+def text_terms(filter_: Filter) -> tuple[TextTerm, ...]:
+    """What a filter asks for in the notebook's texts."""
+    return (
+        *([(None, filter_.words)] if filter_.words else ()),
+        *((TextKind.TAG, tag) for tag in filter_.tags),
+        *((TextKind.NOTE, words) for words in filter_.notes),
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,52 @@ class Columns:
         return concept_strength(self.store, self.labels).ravel()
 
     @cached_property
+    def z_score(self) -> NDArray[np.float32]:
+        """The z-score of the leading concept, as the page shows it; 0 without one."""
+        if self.concepts is None:
+            return np.zeros(self.labels.label.size, dtype=np.float32)
+        return self.concepts.strength[..., 0].astype(np.float32).ravel()
+
+    @cached_property
+    def purity(self) -> NDArray[np.float32]:
+        """Purity of the leading concept; 0 without one."""
+        if self.concepts is None:
+            return np.zeros(self.labels.label.size, dtype=np.float32)
+        return self.concepts.purity().ravel()
+
+    @cached_property
+    def strength_of(self) -> "Callable[[str], NDArray[np.float32]]":
+        """How strongly each neuron has some words among its concepts, by a function that keeps a few answers."""
+
+        def find(words: str) -> NDArray[np.float32]:
+            if self.concepts is None:
+                return np.zeros(self.labels.label.size, dtype=np.float32)
+            return self.concepts.find(words).ravel()
+
+        return lru_cache(maxsize=4)(find)
+
+    @cached_property
+    def preference(self) -> NDArray[np.uint8]:
+        """Each neuron's ``Preference``; all of them undecided where the scan has no panel."""
+        return self._preferences[0]
+
+    @cached_property
+    def passes(self) -> NDArray[np.int32]:
+        """On how many samples of the panel a side of each neuron passes the norm of the preference."""
+        return self._preferences[1]
+
+    @cached_property
+    def _preferences(self) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        from vlmscope.core.analysis.preference import preferences
+
+        panel = self.store.panel
+        if panel is None:
+            size = self.labels.label.size
+            return np.full(size, Preference.UNDECIDED, dtype=np.uint8), np.zeros(size, dtype=np.int32)
+        found = preferences(self.store, panel)
+        return found.preference.ravel(), (found.visual_only + found.text_only + found.both).ravel()
+
+    @cached_property
     def clearness(self) -> NDArray[np.float32]:
         """``vlmscope.core.analysis.clearness``."""
         from vlmscope.core.analysis.clearness import clearness
@@ -156,11 +221,31 @@ class Columns:
         return fragile(self.store, self.labels).ravel()
 
 
+def value(columns: Columns, noted: Noted, which: Value) -> NDArray[Any]:
+    """A number of each neuron, (L * F,); nan where a neuron lacks it."""
+    labels = columns.labels
+    if which.label is not None:
+        return labels.votes.reshape(-1, 4)[:, which.label] / np.float32(max(labels.valid, 1))
+    makers: dict[Value, Callable[[], NDArray[Any]]] = {
+        Value.MAXIMUM: columns.store.maximum.ravel,
+        Value.PURITY: lambda: columns.purity,
+        Value.STRENGTH: lambda: columns.z_score,
+        Value.SCORE: lambda: noted.score,
+        Value.MARGIN: lambda: columns.margin,
+        Value.CLEARNESS: lambda: columns.clearness,
+    }
+    return makers[which]()
+
+
 def compute(columns: Columns, filter_: Filter, order: Order) -> None:
     """Have the columns that a filter or an order reads computed: for a thread."""
-    if order is Order.CLEAREST:
+    if order is Order.CLEAREST or any(one.value is Value.CLEARNESS for one in filter_.ranges):
         _ = columns.clearness
     if order is Order.CONCEPT:
         _ = columns.strength
     if order is Order.FRAGILE or filter_.fragile:
         _ = columns.fragile
+    if order is Order.PREFERENCE or filter_.preference is not None:
+        _ = columns.preference
+    if filter_.words:
+        columns.strength_of(filter_.words)

@@ -3,8 +3,9 @@
 A neuron's flat number is ``layer * F + index``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.notebook.values import VERDICTS, MarkBit, Verdict
-from vlmscope.tui.views.columns import Columns, Noted
-from vlmscope.tui.views.state import Decided, Filter, Order
+from vlmscope.tui.views.columns import Columns, Noted, TextHits, text_terms, value
+from vlmscope.tui.views.filters import Decided, Filter
+from vlmscope.tui.views.state import Order
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,39 +44,29 @@ class Selection:
         return int(np.argmin(2 * np.abs(away) - (np.sign(away) == direction)))
 
 
-def select(columns: Columns, noted: Noted, filter_: Filter, order: Order, layer: int) -> Selection:
+def select(
+    columns: Columns, noted: Noted, filter_: Filter, order: Order, layer: int, hits: TextHits = MappingProxyType({})
+) -> Selection:
     """The rows for a filter and an order; equal neurons stay in the order of their addresses.
 
     Args:
         layer: the layer to list, unless the filter takes more.
+        hits: of the texts that the filter asks for; where one is missing, no text has it.
     """
     labels = columns.labels
     layers, neurons = labels.label.shape
     first, last = filter_.layers or ((0, layers - 1) if filter_.all_layers else (layer, layer))
     chosen = slice(min(first, layers) * neurons, min(last + 1, layers) * neurons)
     mask = np.ones(max(chosen.stop - chosen.start, 0), dtype=np.bool_)
-    if filter_.label is not None:
-        mask &= labels.label.ravel()[chosen] == filter_.label
-    if filter_.high_confidence:
-        mask &= labels.high_confidence.ravel()[chosen]
-    if filter_.verdict is not None:
-        mask &= _decided(noted.verdict[chosen], filter_.verdict)
-    for wanted, bit in (
-        (filter_.explained, MarkBit.EXPLAINED),
-        (filter_.scored, MarkBit.SCORED),
-        (filter_.bookmarked, MarkBit.BOOKMARK),
-    ):
-        if wanted:
-            mask &= noted.has(bit)[chosen]
-    if filter_.checked:
-        flat = [neuron.layer * neurons + neuron.index for neuron in noted.checked]
-        mask &= np.isin(np.arange(chosen.start, chosen.start + len(mask)), flat)
-    if filter_.fragile:
-        mask &= columns.fragile[chosen]
+    for condition in _conditions(columns, noted, filter_, hits, chosen):
+        mask &= condition
     rows = np.flatnonzero(mask).astype(np.int64) + chosen.start
     if order is not Order.INDEX:
-        keys = [-np.nan_to_num(column[rows].astype(np.float64), nan=-np.inf) for column in _by(columns, noted, order)]
-        rows = rows[np.lexsort(keys[::-1])]
+        keys = [
+            -np.nan_to_num(column[rows].astype(np.float64), nan=-np.inf)
+            for column in _by(columns, noted, filter_, order, hits)
+        ]
+        rows = rows[np.lexsort(keys[::-1])] if keys else rows
     return Selection(rows, columns.store.numbering)
 
 
@@ -86,7 +78,58 @@ def _decided(verdict: NDArray[np.uint8], wanted: Decided) -> NDArray[np.bool_]:
     return same
 
 
-def _by(columns: Columns, noted: Noted, order: Order) -> list[NDArray[Any]]:
+def _conditions(
+    columns: Columns, noted: Noted, filter_: Filter, hits: TextHits, chosen: slice
+) -> Iterator[NDArray[np.bool_]]:
+    """What must hold, each as bool for the neurons ``chosen``."""
+    labels = columns.labels
+    if filter_.label is not None:
+        yield labels.label.ravel()[chosen] == filter_.label
+    if filter_.high_confidence:
+        yield labels.high_confidence.ravel()[chosen]
+    if filter_.verdict is not None:
+        yield _decided(noted.verdict[chosen], filter_.verdict)
+    for wanted, bit in (
+        (filter_.explained, MarkBit.EXPLAINED),
+        (filter_.scored, MarkBit.SCORED),
+        (filter_.bookmarked, MarkBit.BOOKMARK),
+    ):
+        if wanted:
+            yield noted.has(bit)[chosen]
+    if filter_.checked:
+        flat = [neuron.layer * noted.neurons + neuron.index for neuron in noted.checked]
+        yield _among(np.array(flat, dtype=np.int64), chosen)
+    if filter_.fragile:
+        yield columns.fragile[chosen]
+    if filter_.preference is not None:
+        yield columns.preference[chosen] == filter_.preference
+    for one in filter_.ranges:
+        yield one.holds(value(columns, noted, one.value)[chosen])
+    if filter_.words:
+        yield match(columns, filter_, hits)[chosen] > 0
+    for term in text_terms(filter_):
+        if term[0] is not None:
+            yield _among(hits.get(term, np.zeros(0, dtype=np.int64)), chosen)
+
+
+def _among(flat: NDArray[np.int64], chosen: slice) -> NDArray[np.bool_]:
+    """Which of the neurons ``chosen`` are among these."""
+    found = np.zeros(max(chosen.stop - chosen.start, 0), dtype=np.bool_)
+    found[flat[(flat >= chosen.start) & (flat < chosen.stop)] - chosen.start] = True
+    return found
+
+
+def match(columns: Columns, filter_: Filter, hits: TextHits) -> NDArray[np.float32]:
+    """How strongly each neuron has the words of a filter: infinitely where a text of the notebook has them."""
+    strength = columns.strength_of(filter_.words)
+    in_text = hits.get((None, filter_.words))
+    if in_text is not None and len(in_text):
+        strength = strength.copy()
+        strength[in_text] = np.inf
+    return strength
+
+
+def _by(columns: Columns, noted: Noted, filter_: Filter, order: Order, hits: TextHits) -> list[NDArray[Any]]:
     """The columns that sort, the first one first; each (L * F,), the larger the earlier."""
     labels = columns.labels
     if order.label is not None:
@@ -98,5 +141,7 @@ def _by(columns: Columns, noted: Noted, order: Order) -> list[NDArray[Any]]:
         Order.SCORE: lambda: [noted.independent, noted.score],
         Order.CLEAREST: lambda: [labels.high_confidence.ravel(), columns.clearness],
         Order.FRAGILE: lambda: [columns.fragile, -columns.margin],
+        Order.PREFERENCE: lambda: [-columns.preference.astype(np.int8), columns.passes],
+        Order.MATCH: lambda: [match(columns, filter_, hits)] if filter_.words else [],
     }
     return makers[order]()

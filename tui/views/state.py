@@ -1,13 +1,13 @@
 """What the user chose to see, as one frozen value that actions replace."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 
 from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.pointer import Pointer
 
 
@@ -25,6 +25,8 @@ class Order(StrEnum):
     SCORE = "score"
     CLEAREST = "clearest"
     FRAGILE = "fragile"
+    PREFERENCE = "preference"  #: visual, text, multimodal, undecided; in each, those that fire most often first
+    MATCH = "match"  #: how strongly a neuron has the words that the filter asks for
 
     @property
     def label(self) -> Label | None:
@@ -41,60 +43,9 @@ class Order(StrEnum):
             Order.CONCEPT: "strength of the concept",
             Order.CLEAREST: "clearest first",
             Order.FRAGILE: "fragile labels first",
+            Order.PREFERENCE: "modality preference",
+            Order.MATCH: "strongest match first",
         }.get(self, str(self))
-
-
-class Decided(StrEnum):
-    """Which verdicts the list holds."""
-
-    KEEP = "keep"
-    REJECT = "reject"
-    UNSURE = "unsure"
-    NONE = "untriaged"
-    ANY = "triaged"
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which neurons the list holds.
-
-    ``layers``: first and last layer of a range, which is listed whole; None for the layer of the neuron on the page, or
-    all of them if ``all_layers``.
-    """
-
-    label: Label | None = None
-    high_confidence: bool = False
-    all_layers: bool = False
-    verdict: Decided | None = None
-    explained: bool = False
-    scored: bool = False
-    checked: bool = False
-    bookmarked: bool = False
-    fragile: bool = False
-    layers: tuple[int, int] | None = None
-
-    @cached_property
-    def whole(self) -> bool:
-        """Whether the list is the same whichever layer is on the page."""
-        return self.all_layers or self.layers is not None
-
-    def with_label(self, label: Label | None, high_confidence: bool) -> "Filter":
-        """The same over all layers, unless it has a range of them, with what is given of a label."""
-        return replace(
-            self,
-            label=self.label if label is None else label,
-            high_confidence=self.high_confidence or high_confidence,
-            all_layers=self.layers is None,
-        )
-
-    def __str__(self) -> str:
-        words = [
-            self.label.word if self.label is not None else "",
-            "high-confidence" if self.high_confidence else "",
-            self.verdict or "",
-            *(name for name in ("explained", "scored", "checked", "bookmarked", "fragile") if getattr(self, name)),
-        ]
-        return " ".join(word for word in words if word) or "all"
 
 
 class Mode(StrEnum):
@@ -174,6 +125,14 @@ PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a list holds, and in which order."""
+
+    filter: Filter = Filter()  # noqa: RUF009 (frozen)
+    order: Order = Order.INDEX
+
+
+@dataclass(frozen=True)
 class State:
     """All that decides what is on the screen, besides the scan itself and the model's answers."""
 
@@ -181,7 +140,8 @@ class State:
     thresholds: Thresholds
     rank: int = 0
     order: Order = Order.INDEX
-    filter: Filter = Filter()
+    filter: Filter = Filter()  # noqa: RUF009 (frozen)
+    left: Listed | None = None  #: the list that a search or a saved view has replaced, and that ``esc`` goes back to
     colour_map: ColourMap = ColourMap.FADE
     cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from rich.style import Style
 from textual.strip import Strip
 
-from vlmscope.core.method.labels import Label
+from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
 from vlmscope.tui.views.scene import LayerCounts, Scene
@@ -44,7 +44,7 @@ class TitleBar(Lines[Scene]):
             beside = short_shares(in_all(view.control_counts), palette)
             control = [("control ", palette.muted), *beside, ("  ", palette.text)]
         t = view.state.thresholds
-        limits: list[Span] = [(f"Tv {t.T_v:g} nv {t.n_v} Tt {t.T_t:g} nt {t.n_t}  ", palette.text)]
+        limits = [*thresholds(t, view.columns.store.manifest.thresholds.value(), palette), (" ", palette.text)]
         spent: list[Span] = [(f"{view.spent}  ", palette.warning)] if view.spent else []
         failed = view.status.phase is Phase.FAILED
         model: list[Span] = [("model: ", palette.muted)]
@@ -69,10 +69,21 @@ class TitleBar(Lines[Scene]):
         return [row([(" ", palette.text), *shares, *usual], width)]
 
 
+def thresholds(now: Thresholds, own: Thresholds, palette: Palette) -> list[Span]:
+    """The thresholds; those that are not the scan's ``own`` are marked."""
+    named = {"Tv": "T_v", "nv": "n_v", "Tt": "T_t", "nt": "n_t", "high": "high_confidence"}
+    spans: list[Span] = []
+    for name, field in named.items():
+        value, changed = getattr(now, field), getattr(now, field) != getattr(own, field)
+        if changed or name != "high":  # which is not shown where it is the scan's
+            spans.append((f"{name} {value:g}{'*' if changed else ''} ", palette.warning if changed else palette.text))
+    return spans
+
+
 def _idents(scene: Scene) -> list[str]:
     """Which scan this is, the longest text first."""
     manifest = scene.columns.store.manifest
-    name, model, hook = short(scene.scan_name, 24), short(manifest.model.name, 36), manifest.hook
+    name, model, hook = short(scene.scan_name, 24), short(manifest.model.name, 36), manifest.read_at
     count, last = f"{manifest.scanned} samples", name
     skipped = f" (skipped {len(manifest.skipped)})" if manifest.skipped else ""
     shorter = [f"{name} · {hook} · {manifest.scanned}{skipped and f' +{len(manifest.skipped)}'} · N {manifest.top_n}"]
@@ -88,7 +99,7 @@ COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
-    first: list[FooterItem] = []
+    first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
     state = scene.state
     if state.mode.asks:
         first += _asking(state)
@@ -119,12 +130,15 @@ def _asking(state: State) -> list[FooterItem]:
 
 
 def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:
-    """Keys, each with its word and what a click runs: as many as fit, the first ones first."""
+    """Keys, each with its word and what a click runs: as many as fit, the first ones first. No call: a word alone."""
     parts: list[Span] = []
     for spelled, word, call in entries:
         width -= len(spelled) + len(word) + 3
         if width < 0:
             break
+        if not call:
+            parts.append((f"{word}  ", palette.strong))
+            continue
         click = Style.from_meta({"@click": call if "." in call else f"screen.{call}"})
         parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
     return parts
@@ -147,6 +161,8 @@ class KeyBar(Lines[tuple[FooterItem, ...]]):
 
     def _entry(self, item: FooterItem) -> tuple[str, str, str]:
         ids, word = item
+        if not ids:
+            return "", word, ""
         # The last of a pair goes forward, which is what a click most often wants.
         action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
         return footer_keys(ids, self._remapped), word, action.call

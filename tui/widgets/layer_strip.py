@@ -133,6 +133,6 @@ def _notes(scene: Scene) -> list[str]:
     """How far the triage is; which model and data these are, the longest text first."""
     manifest, progress = scene.columns.store.manifest, scene.scan_progress
     count = progress[0] if progress else f"{manifest.scanned} samples"
-    what = f"{manifest.hook} · {count} · N {manifest.top_n}"
-    notes = [scene.noted.progress, f"{manifest.model.name[:30]} · {what}", what, *progress, str(manifest.hook)]
+    what = f"{manifest.read_at} · {count} · N {manifest.top_n}"
+    notes = [scene.noted.progress, f"{manifest.model.name[:30]} · {what}", what, *progress, manifest.read_at]
     return [note for note in notes if note]

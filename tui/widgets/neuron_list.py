@@ -14,9 +14,10 @@ from textual.strip import Strip
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.messages import RowChosen
+from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.marks import sign_of
 from vlmscope.tui.views.scene import Scene
-from vlmscope.tui.views.state import Filter, Order
+from vlmscope.tui.views.state import Order
 from vlmscope.tui.widgets.lines import Span, dressed, row, short
 from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
 from vlmscope.tui.widgets.palette import Palette
@@ -84,7 +85,7 @@ class NeuronList(ScrollView, can_focus=False):
         """Write into the border what the list holds, as far as it fits."""
         # Textual repaints the whole list for another title, if only from the rows that are kept.
         state, width = view.state, max(self.size.width - _CORNERS, 0)
-        title = short(list_title(state.filter, state.order, state.neuron.layer, len(view.selection.rows)), width)
+        title = list_title(state.filter, state.order, state.neuron.layer, len(view.selection.rows), width)
         if self.border_title != title:
             self.border_title = title
         progress = short(view.noted.progress, width)
@@ -246,17 +247,27 @@ def _same_rows(old: Scene, new: Scene) -> bool:
 
 
 @lru_cache(maxsize=16)
-def list_title(filter_: Filter, order: Order, layer: int, rows: int) -> str:
-    """What the list holds."""
+def list_title(filter_: Filter, order: Order, layer: int, rows: int, width: int) -> str:
+    """What the list holds and how it is sorted, in the longest words that fit; then as much of the filter as fits."""
     where = "all layers" if filter_.all_layers else f"L{layer}"
     if filter_.layers is not None:
         where = "L{}-{}".format(*filter_.layers)
-    by = order.means if order in (Order.CLEAREST, Order.FRAGILE) else f"by {order}"
+    by = order.means if order in (Order.CLEAREST, Order.FRAGILE, Order.MATCH) else f"by {order}"
     if order is Order.SCORE:
         by += ", independent first"
-    elif order not in (Order.INDEX, Order.CLEAREST, Order.FRAGILE):
+    elif order is Order.PREFERENCE:
+        by += ", visual first"
+    elif order is not Order.INDEX and by != order.means:
         by += ", largest first"
-    return f"{where} · {rows:,} neurons · {filter_} · {by}"
+    for begin in (f"{where} · {rows:,} neurons", f"{where} · {rows:,}"):
+        for end in dict.fromkeys((by, f"by {order}")):
+            title = f"{begin} · {filter_} · {end}"
+            if len(title) <= width:
+                return title
+    room = width - len(f"{where} · {rows:,} ·  · by {order}")
+    if room < 1:
+        return short(f"{where} · {rows:,} · by {order}", width)
+    return f"{where} · {rows:,} · {short(str(filter_), room)} · by {order}"
 
 
 def sign_at(view: Scene, neuron: Neuron) -> str:

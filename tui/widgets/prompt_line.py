@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from vlmscope.core.base.text import plain
-from vlmscope.tui.messages import LineEntered, LineLeft
+from vlmscope.tui.messages import LineChanged, LineEntered, LineLeft
 
 DRAIN_S = 5.0  #: how long a key waits at most for what was typed before it: a busy machine may take seconds
 
@@ -79,6 +79,7 @@ class PromptLine(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static("", id="prompt-word", markup=False)
         yield PromptInput(id="prompt-input", compact=True, select_on_focus=False)
+        yield Static("", id="prompt-count", markup=False)
 
     def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
         """Show the line with ``word`` in front, ``value`` to begin with, and the cursor in it."""
@@ -87,6 +88,7 @@ class PromptLine(Horizontal):
         self._given = value
         self._at = len(self._history.get(prompt, []))
         self.query_one("#prompt-word", Static).update(word)
+        self.show_count("")
         box = self.query_one(PromptInput)
         box.suggester = SuggestFromList(suggestions) if suggestions else None
         box.placeholder = placeholder
@@ -95,6 +97,15 @@ class PromptLine(Horizontal):
         self.display = True
         self.screen.add_class("-typing")
         self.screen.set_focus(box)
+
+    def show_count(self, text: str) -> None:
+        """Show at the line's end what it would find."""
+        self.query_one("#prompt-count", Static).update(plain(text))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.display:
+            self.screen.post_message(LineChanged(self._prompt, event.value))
 
     @property
     def typed(self) -> str:

@@ -64,7 +64,7 @@ class StandIn:
         if isinstance(request, AttributionRequest):
             return cast(A, AttributionAnswer(-flat))
         assert isinstance(request, FiringRequest)
-        return cast(A, FiringAnswer(flat * 100, flat))
+        return cast(A, FiringAnswer(flat * 100, flat * 100, flat))
 
     def intervened(self, request: InterventionRequest) -> InterventionAnswer:
         picture = InterventionRequest(request.sample, (), request.at, request.tokens)

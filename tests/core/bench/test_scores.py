@@ -6,6 +6,7 @@ import pytest
 from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.bench.changed_predictions import Changed, Constant, everywhere, rolled
+from vlmscope.core.bench.clearest import bench_clearest
 from vlmscope.core.bench.scores import (
     LEAST_PURITY,
     Found,
@@ -115,3 +116,9 @@ async def test_a_constant_prediction_is_constant_and_changed_ones_are_moved_or_w
     np.testing.assert_array_equal(moved[rows // 2 :, columns // 2 :], true[: -(rows // 2), : -(columns // 2)])
     np.testing.assert_array_equal(rolled(moved), true)  # twice half the sides
     np.testing.assert_array_equal(there, np.full_like(true, true.max()))
+
+
+def test_the_clearest_are_of_objects_and_a_control_has_none(store: ScanStore) -> None:
+    found = bench_clearest(store, Oracle.of_demo(store.manifest).names)
+    assert (found.first, found.objects) == (20, 20)
+    assert found.control is not None and found.control < 0.002 < 0.02 < found.mean

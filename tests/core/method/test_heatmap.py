@@ -114,3 +114,8 @@ def test_glyphs_get_heavier() -> None:
 
 def test_glyph_rows_spread_patches_over_cells() -> None:
     assert glyph_rows(np.array([[0.0, 10.0], [5.0, 0.0]], dtype=np.float32), 4, 2) == ["  @@", "++  "]
+
+
+def test_a_crop_that_was_not_kept_is_named() -> None:
+    with pytest.raises(StoreError, match="the scan keeps none"):
+        open_crop(b"")

@@ -102,14 +102,15 @@ def state(vlm: Vlm) -> list[tuple[int, int, bool]]:
 @pytest.mark.parametrize("hook", HookPoint)
 def test_all_neurons_at_a_place_are_what_their_maps_show(demo: Demo, hook: HookPoint) -> None:
     patches, words = (3, 40, 41), (TOKEN,)
-    visual, visual_written = firing(demo.vlm, hook, *one_place(demo, patches, ()))
-    text, _ = firing(demo.vlm, hook, *one_place(demo, (), words))
-    before, _ = firing(demo.vlm, hook, *one_place(demo, (), words, before=True))
+    visual, lowest, visual_written = firing(demo.vlm, hook, *one_place(demo, patches, ()))
+    text, _, _ = firing(demo.vlm, hook, *one_place(demo, (), words))
+    before, _, _ = firing(demo.vlm, hook, *one_place(demo, (), words, before=True))
     for neuron in (Neuron(0, 3), Neuron(3, 96), Neuron(5, 757)):
         on_patches, on_words = neuron_maps(demo.vlm, hook, neuron, demo.encoded, demo.inputs)
         z, _ = neuron_maps(demo.vlm, HookPoint.GATE_UP, neuron, demo.encoded, demo.inputs)
         at = (neuron.layer, neuron.index)
         assert visual[at] == pytest.approx(on_patches[list(patches)].max(), rel=1e-4, abs=1e-5)
+        assert lowest[at] == pytest.approx(on_patches[list(patches)].min(), rel=1e-4, abs=1e-5)
         assert text[at] == pytest.approx(on_words[TOKEN], rel=1e-4, abs=1e-5)
         assert before[at] == pytest.approx(on_words[TOKEN - 1], rel=1e-4, abs=1e-5)
         length = np.linalg.norm(demo.vlm.ffns[neuron.layer].down_column(neuron.index).numpy())
@@ -139,8 +140,9 @@ def test_the_engine_answers_both_requests(demo: Demo) -> None:
     told = engine.attribution(AttributionRequest(demo.sample, TOKEN), not_cancelled)
     assert np.array_equal(told.effects, attribution(demo.vlm, demo.encoded, demo.clean, TOKEN))
     at = engine.firing(FiringRequest(demo.sample, (), (TOKEN,), before=True), not_cancelled)
-    activation, written = firing(demo.vlm, HookPoint.GATE, *one_place(demo, (), (TOKEN,), before=True))
+    activation, lowest, written = firing(demo.vlm, HookPoint.GATE, *one_place(demo, (), (TOKEN,), before=True))
     assert np.array_equal(at.activation, activation) and np.array_equal(at.written, written)
+    assert np.array_equal(at.lowest, lowest)
 
 
 def test_tokens_that_there_are_not(demo: Demo) -> None:

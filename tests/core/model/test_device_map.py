@@ -95,7 +95,7 @@ def intervened(
 
 
 def measured(vlm: Vlm, encoded: Encoded, inputs: Inputs) -> NDArray[np.float32]:
-    """The effects of all neurons on a token, and their activations and written sizes at two positions: (3, L, F)."""
+    """Of all neurons the effects on a token; the most, the least and the written size at two positions: (4, L, F)."""
     clean = clean_pass(vlm, inputs)
     return np.stack([attribution(vlm, encoded, clean, 1), *firing(vlm, HookPoint.GATE, clean, [3, 7])])
 

@@ -42,7 +42,7 @@ def test_all_neurons_at_a_place_are_the_activations_there(family: TinyFamily, ho
     vlm, encoded, inputs = family.vlm, family.encoded[0], family.inputs[0]
     positions = place_positions(encoded, (0, 2), (1,), before=False)
     assert positions == [*encoded.visual[[0, 2]].tolist(), encoded.text.start + 1]
-    activation, written = firing(vlm, hook, clean_pass(vlm, inputs), positions)
+    activation, _, written = firing(vlm, hook, clean_pass(vlm, inputs), positions)
     for layer, ffn in enumerate(vlm.ffns):
         there, z = (taken(family, layer, point)[positions] for point in (hook, HookPoint.GATE_UP))
         lengths = torch.stack([ffn.down_column(index).norm() for index in range(NEURONS)])

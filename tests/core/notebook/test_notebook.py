@@ -31,7 +31,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook import notebook as module
 from vlmscope.core.notebook.events import NOTE_LIMIT, clean_tags
 from vlmscope.core.notebook.notebook import Notebook, note_on_path, notebook_path
-from vlmscope.core.notebook.texts import FoldedTexts
+from vlmscope.core.notebook.texts import FoldedTexts, TextKind
 from vlmscope.core.notebook.values import Change, Entry, Kind, Mark, Resume, Verdict
 
 A, B, C = NEURONS
@@ -288,11 +288,11 @@ def test_texts_are_those_that_are_there(notebook: Notebook) -> None:
     notebook.add_explanation(B, own(6))
     notebook.undo()
     assert set(notebook.each_text()) == {
-        (*at(A), "note"),
-        (*at(C), "t1"),
-        (*at(C), "t2"),
-        (*at(B), "cars 4"),
-        (*at(B), "mine 5"),
+        ("note", *at(A), "note"),
+        ("tag", *at(C), "t1"),
+        ("tag", *at(C), "t2"),
+        ("explanation", *at(B), "cars 4"),
+        ("explanation", *at(B), "mine 5"),
     }
 
 
@@ -300,12 +300,12 @@ def at(neuron: Neuron) -> tuple[int, int]:
     return neuron.layer, neuron.index
 
 
-def found_in(notebook: Notebook, words: str) -> list[int]:
+def found_in(notebook: Notebook, words: str, kind: TextKind | None = None) -> list[int]:
     """What a search finds, by both ways."""
     texts = notebook.texts(*SIZE)
     assert texts is not None
-    found: list[int] = texts.find(words).tolist()
-    assert notebook.with_text(words, *SIZE).tolist() == found
+    found: list[int] = texts.find(words, kind).tolist()
+    assert notebook.with_text(words, *SIZE, kind).tolist() == found
     return found
 
 
@@ -320,6 +320,9 @@ def test_a_search_ignores_case_and_keeps_to_the_model(notebook: Notebook) -> Non
     assert found_in(notebook, "strasse") == [first]
     assert found_in(notebook, "trainsrail") == [], "two texts are not one"
     assert found_in(notebook, "another") == []
+    assert found_in(notebook, "rail", TextKind.NOTE) == [second]
+    assert found_in(notebook, "Rail", TextKind.TAG) == [first]
+    assert found_in(notebook, "rai", TextKind.TAG) == [], "a tag is meant as a whole"
 
 
 def test_more_texts_than_are_kept_are_searched_where_they_are(notebook: Notebook) -> None:

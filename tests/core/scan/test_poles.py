@@ -29,8 +29,12 @@ from vlmscope.core.worker.messages import ModelSpec
 ONE = ScanOptions(hook=HookPoint.GATE_UP, top_n=4, maps=2, batch=1, panel=6)
 BOTH = replace(ONE, poles=Poles.BOTH)
 #: The axis of an array that has neurons; the others have no layers.
-AXIS = {"top_visual": 2, "top_text": 2, "histogram": 2, "moments": 3} | dict.fromkeys(
-    ("top_sample", "peak_visual", "peak_text", "maps_visual", "maps_text", "maximum", "content_maximum", "votes"), 1
+AXIS = (
+    {"top_visual": 2, "top_text": 2, "histogram": 2, "moments": 3}
+    | dict.fromkeys(
+        ("top_sample", "peak_visual", "peak_text", "maps_visual", "maps_text", "small_visual", "small_text"), 1
+    )
+    | dict.fromkeys(("maximum", "content_maximum", "votes"), 1)
 )
 PANEL = dict.fromkeys(("panel_visual", "panel_text"), 1)
 

@@ -7,12 +7,15 @@ import pytest
 from textual.widgets import Input
 
 from tests.support.screen_app import running
+from tests.support.worded import concepts_of
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.choice import ORDERS
 from vlmscope.tui.views.columns import Columns
+from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.state import Order
 
 
@@ -32,17 +35,15 @@ async def test_a_number_is_an_index_of_this_layer(scan: Path) -> None:
 
 
 async def test_a_label_search_steps_through_its_matches(scan: Path) -> None:
-    store = ScanStore(scan)
-    hits = np.flatnonzero(store.stored_labels().label[0] == Label.TEXT)
+    hits = np.flatnonzero(ScanStore(scan).stored_labels().label[0] == Label.TEXT).tolist()
     assert len(hits) > 2
-    after = [int(hit) for hit in hits if hit > 0]
     async with running(scan) as on:
-        await on.type("/text")
-        assert on.neuron.index == after[0]
+        await on.type("/here text")
+        assert on.neuron.index == hits[0]
         await on.press("n")
-        assert on.neuron.index == after[1]
+        assert on.neuron.index == hits[1]
         await on.press("N")
-        assert on.neuron.index == after[0]
+        assert on.neuron.index == hits[0]
 
 
 async def test_an_address_outside_the_model_is_refused(scan: Path) -> None:
@@ -102,7 +103,7 @@ async def test_a_threshold_relabels_everything_at_once(scan: Path) -> None:
         await on.until(lambda: on.scene.columns.labels.thresholds == wanted)
         await on.pilot.pause()
         label = Label(int(labels.label[neuron.layer, neuron.index]))
-        assert "Tv 9.5 " in on.title
+        assert "Tv 9.5* " in on.title
         assert on.title != title
         assert on.page.splitlines()[0] != before
         assert f"{label.letter} {label.word}" in on.page.splitlines()[0]
@@ -110,6 +111,9 @@ async def test_a_threshold_relabels_everything_at_once(scan: Path) -> None:
         assert f" {label.letter} " in on.list.line_text(neuron.index)
         vote = Label(int(store.votes(neuron, wanted)[0]))
         assert f"vote {vote.letter} {vote.word}" in on.page
+        await on.type(":reset")
+        await on.until(lambda: "Tv 2 " in on.title)
+        assert "*" not in on.title
 
 
 async def test_each_threshold_has_its_command(scan: Path) -> None:
@@ -192,6 +196,8 @@ async def test_sorting(scan: Path, order: Order) -> None:
         Order.SCORE: np.zeros(32),
         Order.CLEAREST: columns.clearness[:32] + 10.0 * labels.high_confidence[0],
         Order.FRAGILE: 10.0 * columns.fragile[:32] - columns.margin[:32],
+        Order.PREFERENCE: np.zeros(32),
+        Order.MATCH: np.zeros(32),
     } | {Order(label.word): labels.votes[0, :, label] for label in Label}
     async with running(scan) as on:
         await on.press("o")
@@ -235,3 +241,67 @@ async def test_keys_that_open_a_line_are_letters_in_it(scan: Path) -> None:
         assert box.value == "p/:j"
         await on.press("escape")
         assert on.neuron == Neuron(0, 0)
+
+
+async def test_a_search_lists_while_it_is_typed_and_esc_leaves_its_result(scan_copy: Path) -> None:
+    store = ScanStore(scan_copy)
+    placed = {(0, 3): (("train", 9.0),), (2, 7): (("train", 12.5),), (3, 1): (("dog", 7.0), ("train", 2.5))}
+    replace_concepts(scan_copy, concepts_of(store, placed), store.manifest)
+    async with running(scan_copy) as on:
+
+        def rows() -> list[Neuron]:
+            return [on.scene.selection.at(row) for row in range(len(on.scene.selection))]
+
+        await on.press("slash", *"trai")
+        await on.until(lambda: "3 neurons" in on.screen)
+        assert rows() == [Neuron(2, 7), Neuron(0, 3), Neuron(3, 1)]
+        assert on.neuron == Neuron(0, 0), "the page stays"
+        await on.press(*"nx")
+        await on.until(lambda: "no neuron; similar words: train" in on.screen)
+        await on.press("escape")
+        await on.until(lambda: len(on.scene.selection) == 32)
+        assert (on.neuron, on.state.filter, on.state.order) == (Neuron(0, 0), Filter(), Order.INDEX)
+        await on.type("/train max>0")
+        assert on.neuron == Neuron(2, 7)
+        assert "all layers · 3 · train max>0 · by match" in on.screen
+        await on.press("n", "n")
+        assert (on.neuron, "3 of 3, strongest first" in on.notes) == (Neuron(3, 1), True)
+        await on.type("/L0 train")
+        assert rows() == [Neuron(0, 3)]
+        await on.press("F")
+        box = on.app.focused
+        assert isinstance(box, Input)
+        assert box.value == "L0 train "
+        box.value = "train L2-3"
+        await on.until(lambda: "2 neurons" in on.screen)
+        await on.press("enter")
+        assert on.state.filter == Filter(words="train", layers=(2, 3))
+        await on.press("escape")
+        await on.until(lambda: on.state.filter == Filter())
+        assert on.neuron.layer > 0, "the neuron stays"
+        await on.press("ctrl+o")
+        await on.until(lambda: on.state.filter == Filter(words="train", layers=(2, 3)))
+        await on.press("ctrl+n")
+        await on.until(lambda: on.state.filter == Filter())
+        await on.type("/purty>.5")
+        await on.until(lambda: "Did you mean purity?" in on.notes)
+        assert on.state.filter == Filter()
+        on.forget_notes()
+        await on.press("slash", *"27.", "enter", "backspace")
+        await on.until(lambda: on.state.filter == Filter(words="train", layers=(2, 3)))
+
+
+async def test_places_are_kept_for_the_next_session(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.type(":2.5")
+        await on.type(":1.3")
+        await on.pilot.press("q")
+        await on.until(lambda: on.app._exit)
+    async with running(scan, start=Neuron(3, 0)) as on:
+        await on.until(lambda: on.session.notebook_read)
+        await on.press("ctrl+o")
+        assert on.neuron == Neuron(2, 5)
+        await on.press("backspace")
+        assert on.neuron == Neuron(0, 0)
+        await on.press("ctrl+n", "ctrl+n")
+        assert on.neuron == Neuron(3, 0)

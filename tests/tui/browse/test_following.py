@@ -22,7 +22,8 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.note import NoteScreen
 from vlmscope.tui.shares.screen import SharesScreen
-from vlmscope.tui.views.state import Filter, Mode, Order, Pane
+from vlmscope.tui.views.filters import Filter
+from vlmscope.tui.views.state import Mode, Order, Pane
 from vlmscope.tui.widgets.layer_strip import FoldedStrip
 from vlmscope.tui.widgets.neuron_list import sign_at
 from vlmscope.tui.widgets.page.page import Page
@@ -239,7 +240,7 @@ async def test_what_covers_the_page_stays(growing: Growing) -> None:
         await caught_up(driver, 6)
         assert driver.state.mode is Mode.STATISTICS
         assert driver.state.pane is Pane.PAGE
-        await driver.press("V")
+        await driver.press("L")
         await driver.until(lambda: isinstance(driver.app.screen, SharesScreen))
         growing.save(8)
         await caught_up(driver, 8)

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,25 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.notebook.explanation import Explanation, Source
-from vlmscope.core.notebook.values import Entry, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.texts import FoldedTexts, TextKind
+from vlmscope.core.notebook.values import Entry, Mark, SavedExplanation, SavedScore, Verdict
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import MapAnswer, MapRequest, ModelStatus, Phase, PromotedAnswer
 from vlmscope.tui.browse import incoming, moves
-from vlmscope.tui.browse.session import PROMOTED, Session
+from vlmscope.tui.browse.find import nothing
+from vlmscope.tui.browse.place import read_places, written_places
+from vlmscope.tui.browse.session import PROMOTED, Session, place_of
 from vlmscope.tui.command_line import read_command, read_search
-from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.columns import Columns, ListScore, Noted
+from vlmscope.tui.views.filters import Decided, Filter, read_filter
+from vlmscope.tui.views.history import PLACES, History, Place
 from vlmscope.tui.views.scene import Changed, ControlCounts, Scene
 from vlmscope.tui.views.score import place_of_newest
-from vlmscope.tui.views.state import Decided, Filter, Mode, Order, OwnPicture, Pane
+from vlmscope.tui.views.selection import Selection
+from vlmscope.tui.views.state import Listed, Mode, Order, OwnPicture, Pane
 from vlmscope.tui.widgets.bars import footer, in_all
 from vlmscope.tui.widgets.neuron_list import list_title, sign_at
 from vlmscope.tui.widgets.page.page import waiting
@@ -192,6 +199,8 @@ def test_sorting(session: Session, order: Order) -> None:
         Order.SCORE: np.zeros(32),
         Order.CLEAREST: columns.clearness[:32] + 10.0 * labels.high_confidence[0],
         Order.FRAGILE: 10.0 * columns.fragile[:32] - columns.margin[:32],
+        Order.PREFERENCE: np.zeros(32),
+        Order.MATCH: np.zeros(32),
     } | {Order(label.word): labels.votes[0, :, label] for label in Label}
     session.change_state(order=order)
     values = [float(by[order][session.scene.selection.at(row).index]) for row in range(32)]
@@ -200,26 +209,28 @@ def test_sorting(session: Session, order: Order) -> None:
     assert session.state.neuron == session.scene.selection.at(0)
 
 
+def found_by(session: Session, text: str) -> Selection:
+    """The neurons of this layer that a search means."""
+    asked = read_search(text, session.state.neuron.layer, session.store.numbering)
+    assert isinstance(asked, Filter)
+    order = Order.MATCH if asked.words else Order.INDEX
+    return session.select(replace(session.state, filter=asked.among(session.state.filter), order=order))
+
+
 def test_a_label_search_steps_through_its_matches(session: Session) -> None:
     after = [int(hit) for hit in np.flatnonzero(session.scene.columns.labels.label[0] == Label.TEXT) if hit > 0]
-    found = moves.search_of(session, "text")
-    moves.to_label(session, found, 1)
-    assert session.state.neuron.index == after[0]
-    moves.to_label(session, found, 1)
-    assert session.state.neuron.index == after[1]
-    moves.to_label(session, found, -1)
-    assert session.state.neuron.index == after[0]
+    found = found_by(session, "here text")
+    for by, at in ((1, after[0]), (1, after[1]), (-1, after[0])):
+        moves.to_match(session, "text", found, by, strongest=False)
+        assert session.state.neuron.index == at
     session.go_row(after[-1])
-    assert "other end" in moves.to_label(session, found, 1)[1]
+    assert "other end" in moves.to_match(session, "text", found, 1, strongest=False)[1]
 
 
 @pytest.mark.parametrize("text", ["L2/N5", "2.5", "2:5", "2 5"])
-def test_an_address_in_any_spelling_is_found(session: Session, text: str) -> None:
-    assert moves.search_of(session, text).neuron == Neuron(2, 5)
-    assert read_search("30", 1, Numbering(4, 32)).neuron == Neuron(1, 30)
-
-
-NOTHING = np.zeros(0, dtype=np.int64)  #: found in the notebook
+def test_an_address_in_any_spelling_is_found(text: str) -> None:
+    assert read_search(text, 1, Numbering(4, 32)) == Neuron(2, 5)
+    assert read_search("30", 1, Numbering(4, 32)) == Neuron(1, 30)
 
 
 def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Path) -> None:
@@ -228,17 +239,74 @@ def test_words_are_searched_strongest_first_and_within_the_filter(scan_copy: Pat
     replace_concepts(scan_copy, concepts_of(store, placed), store.manifest)
     session = Session(ScanStore(scan_copy))
     assert incoming.take_concepts(session) == LIST
-    found = moves.search_of(session, "trains")
+    found = found_by(session, "trains")
     for by, neuron, place in ((1, Neuron(2, 7), 1), (1, Neuron(0, 3), 2), (1, Neuron(3, 1), 3), (1, Neuron(2, 7), 1)):
-        _, note = moves.to_word(session, found, NOTHING, by)
+        _, note = moves.to_match(session, "trains", found, by, strongest=True)
         assert session.state.neuron == neuron
-        assert note == f"trains: {place} of 3, strongest first."
-    moves.to_word(session, found, np.array([33]), -1)
-    assert session.state.neuron == Neuron(1, 1), "the user's own words come first"
+        assert note.startswith(f"trains: {place} of 3, strongest first.")
+    session.text_hits[None, "trains"] = np.array([33])
+    assert found_by(session, "trains").at(0) == Neuron(1, 1), "the user's own words come first"
     session.set_filter(Filter(layers=(3, 3)))
-    moves.to_word(session, found, NOTHING, 1)
-    assert session.state.neuron == Neuron(3, 1)
-    assert "Similar words: train" in moves.to_word(session, moves.search_of(session, "traim"), NOTHING, 1)[1]
+    found = found_by(session, "trains")
+    assert [found.at(row) for row in range(len(found))] == [Neuron(3, 1)]
+    assert "Similar words: train" in nothing(session, Filter(words="traim"))
+
+
+def test_a_filter_keeps_what_all_its_terms_hold_for(scan_copy: Path) -> None:
+    store = ScanStore(scan_copy)
+    placed = {(0, 3): (("train", 9.0),), (2, 7): (("train", 12.5),), (3, 1): (("dog", 7.0), ("train", 2.5))}
+    replace_concepts(scan_copy, concepts_of(store, placed), store.manifest)
+    session = Session(ScanStore(scan_copy))
+    incoming.take_concepts(session)
+    texts = FoldedTexts(32)
+    for flat, kind, text in ((3, TextKind.TAG, "Yard"), (71, TextKind.TAG, "yard 2"), (97, TextKind.NOTE, "in a yard")):
+        texts.add(flat, kind, text)
+    session.texts = texts
+    marked = Mark(verdict=Verdict.KEEP)
+    score = ListScore(0.4, independent=True)
+    session.scene = replace(session.scene, noted=session.scene.noted.with_mark(Neuron(2, 7), marked, score))
+    maximum = session.store.maximum.ravel()
+    margin = session.scene.columns.margin
+    for line, expected in {
+        "train": [71, 3, 97],
+        "train tag:yard": [3],
+        "note:YARD": [97],
+        'tag:"yard 2" keep': [71],
+        "score>=.4 train": [71],
+        "score<.4": [],
+        "L0-2 train": [71, 3],
+        "train L3": [97],
+        "max>3": np.flatnonzero(maximum > 3).tolist(),
+        "max>3 margin<=.5": np.flatnonzero((maximum > 3) & (margin <= 0.5)).tolist(),
+        "strength=12.5": [71],
+        "prefers:visual": [],
+    }.items():
+        filter_ = read_filter(line)
+        order = Order.MATCH if filter_.words else Order.INDEX
+        assert session.select(replace(session.state, filter=filter_, order=order)).rows.tolist() == expected, line
+
+
+def test_places_are_gone_back_and_forward_to(session: Session) -> None:
+    session.step(3)
+    session.go(Neuron(2, 5))
+    session.step(1)
+    session.set_filter(Filter(label=Label.TEXT, all_layers=True))
+    here = place_of(session.state)
+    history = session.history
+    assert [place.neuron for place in history.back] == [Neuron(0, 3), Neuron(2, 6)], "a step is not a jump"
+    found = history.step(-1, here)
+    assert found is not None
+    place, back = found
+    assert (place.neuron, place.listed) == (Neuron(2, 6), Listed())
+    assert back.step(1, place) == (here, history)
+    assert History().step(-1, here) is None
+    for layer in range(300):
+        history = history.leave(Place(Neuron(layer, 0), Listed(Filter(words="a b", layers=(1, 2)), Order.MATCH)))
+    assert len(history.back) == PLACES
+    kept = written_places(history, Listed(Filter(label=Label.TEXT)))
+    assert read_places(kept, Numbering(300, 1)) == (history, Listed(Filter(label=Label.TEXT)))
+    assert read_places(kept, Numbering(299, 1)) == (History(), None), "of another model"
+    assert read_places("[]", Numbering(4, 32)) == (History(), None)
 
 
 # -- labels and checkpoints --------------------------------------------------------------------------------------------
@@ -368,7 +436,7 @@ def test_independent_scores_sort_the_list_before_others(session: Session) -> Non
     incoming.take_entry(session, entry_of(Neuron(0, 8), score(3, 1, "oracle", 0.4)))
     incoming.take_entry(session, entry_of(Neuron(0, 3), score(3, 1, "oracle", None)))
     assert [session.scene.selection.at(row).index for row in range(4)] == [8, 7, 9, 0]
-    assert list_title(session.state.filter, session.state.order, 0, 32).endswith("by score, independent first")
+    assert list_title(session.state.filter, session.state.order, 0, 32, 80).endswith("by score, independent first")
 
 
 def test_another_explanation_that_leads_brings_its_own_score(session: Session) -> None:
@@ -524,7 +592,7 @@ STEPS: st.SearchStrategy[Callable[[Session], Changed]] = st.one_of(
     st.sampled_from([-1, 1]).map(lambda by: lambda session: moves.to_sample(session, by)[0]),
     st.just(lambda session: moves.to_untriaged(session)[0]),
     st.sampled_from([-1, 1]).map(
-        lambda by: lambda session: moves.to_label(session, moves.search_of(session, "high-confidence text"), by)[0]
+        lambda by: lambda session: moves.to_match(session, "", found_by(session, "high text"), by, strongest=False)[0]
     ),
     NEURONS.map(lambda neuron: lambda session: session.go(neuron)),
     FILTERS.map(lambda filter_: lambda session: session.set_filter(filter_)),
@@ -545,7 +613,7 @@ STEPS: st.SearchStrategy[Callable[[Session], Changed]] = st.one_of(
 
 def title_of(scene: Scene) -> str:
     state = scene.state
-    return list_title(state.filter, state.order, state.neuron.layer, len(scene.selection))
+    return list_title(state.filter, state.order, state.neuron.layer, len(scene.selection), 200)
 
 
 def rank_of(scene: Scene) -> int | None:

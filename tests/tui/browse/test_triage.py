@@ -20,7 +20,8 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.dialogs.note import NoteScreen
-from vlmscope.tui.views.state import Decided, Filter, Order
+from vlmscope.tui.views.filters import Decided, Filter
+from vlmscope.tui.views.state import Order
 
 
 def draft_of(scan: Path) -> Path:
@@ -208,11 +209,16 @@ async def test_notes_tags_and_explanations_are_searched(scan: Path) -> None:
         kept.set_note(Neuron(3, 5), "boats")
     async with running(scan, start=Neuron(0, 1)) as on:
         await on.until(lambda: on.session.notebook_read)
+        await on.type("/train")
         for expected in (Neuron(1, 4), Neuron(2, 9), Neuron(3, 3), Neuron(1, 4)):
-            await on.type("/train")
-            await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
+            assert on.neuron == expected
+            await on.press("n")
+        await on.type("/train")
+        assert on.neuron == Neuron(1, 4), "a fresh search starts at the strongest match"
         await on.press("N")
-        await on.until(lambda: on.neuron == Neuron(3, 3))
+        assert on.neuron == Neuron(3, 3)
+        await on.type('/tag:"Train Yard"')
+        assert on.neuron == Neuron(2, 9)
         await on.type("/nowhere")
         await on.until(lambda: "or in its texts" in on.notes)
 
@@ -260,9 +266,10 @@ async def test_more_texts_than_are_kept_are_found(scan: Path, monkeypatch: pytes
     monkeypatch.setattr(Notebook, "texts", lambda *_: None)
     async with running(scan, start=Neuron(0, 1)) as on:
         await on.until(lambda: on.session.notebook_read)
+        await on.type("/train")
         for expected in (Neuron(1, 4), Neuron(2, 5), Neuron(1, 4)):
-            await on.type("/train")
-            await on.until(lambda expected=expected: on.neuron == expected)  # type: ignore[misc]
+            assert on.neuron == expected
+            await on.press("n")
 
 
 async def test_a_session_goes_on_where_the_last_one_ended(scan: Path) -> None:

@@ -1,6 +1,7 @@
 """The parts that the screen is made of, without a screen."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,6 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from vlmscope.core.analysis.preference import Preference
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.method.labels import Label, Labels, Thresholds, bar_cells
@@ -20,8 +22,10 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import command_values
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, Noted
+from vlmscope.tui.views.filters import Decided, Filter
+from vlmscope.tui.views.ranges import Range, Value
 from vlmscope.tui.views.selection import Selection, select
-from vlmscope.tui.views.state import Decided, Filter, Order, State
+from vlmscope.tui.views.state import Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row
 from vlmscope.tui.widgets.numbers import activation, against, fraction, nats, ordinal, percent, probability, spark
 from vlmscope.tui.widgets.page.words import Words, window, words
@@ -104,6 +108,8 @@ KEPT = [
     Filter(scored=True),
     Filter(fragile=True, all_layers=True),
     Filter(layers=(7, 9)),
+    Filter(words="apple", ranges=(Range(Value.MAXIMUM, ">=", 2.0), Range(Value.SCORE, "<", 2.0)), all_layers=True),
+    Filter(preference=Preference.TEXT, all_layers=True),
 ]
 
 
@@ -117,7 +123,9 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
     # What is computed from a whole scan elsewhere, put in by hand.
     clear, strength = (rng.integers(0, 4, 60).astype(np.float32) for _ in range(2))
     fragile = rng.integers(0, 2, 60).astype(np.bool_)
-    vars(columns).update(clearness=clear, strength=strength, fragile=fragile)
+    preference, passes, word = (rng.integers(0, 4, 60).astype(kind) for kind in (np.uint8, np.int32, np.float32))
+    vars(columns).update(clearness=clear, strength=strength, fragile=fragile, preference=preference, passes=passes)
+    vars(columns).update(strength_of=lambda _: word)
     score = np.where(rng.integers(0, 2, 60) == 0, np.nan, rng.integers(-3, 3, 60)).astype(np.float32)
     marks = [
         Mark(VERDICTS[rng.integers(0, 4)], bookmarked, has_note, False, explained, scored, has_note)
@@ -141,6 +149,8 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
             and (not kept.scored or mark.scored)
             and (not kept.bookmarked or mark.bookmark)
             and (not kept.fragile or bool(fragile[flat]))
+            and (kept.preference is None or preference[flat] == kept.preference)
+            and (not kept.words or (word[flat] > 0 and maximum[at] >= 2 and score[flat] < 2))
         )
 
     def value(at: tuple[int, int]) -> tuple[float, ...]:
@@ -157,6 +167,8 @@ def test_selections_agree_with_a_slow_and_simple_one(order: Order, kept: Filter)
             Order.SCORE: (-float(independent[flat]), math.inf if math.isnan(score[flat]) else -float(score[flat])),
             Order.CLEAREST: (-float(labels.high_confidence[at]), -float(clear[flat])),
             Order.FRAGILE: (-float(fragile[flat]), float(margin)),
+            Order.PREFERENCE: (float(preference[flat]), -float(passes[flat])),
+            Order.MATCH: (-float(word[flat]) if kept.words else 0.0,),
         }[order]
 
     expected = [(layer, index) for layer in range(3) for index in range(20) if holds((layer, index))]
@@ -251,11 +263,10 @@ def test_no_line_is_worse_than_a_wrong_use(line: str) -> None:
 
 
 def test_searches() -> None:
-    assert read_search("17", 2, Numbering(4, 32)).neuron == Neuron(2, 17)
-    assert read_search("L3/N1", 2, Numbering(4, 32)).neuron == Neuron(3, 1)
-    found = read_search("high-confidence visual", 2, Numbering(4, 32))
-    assert (found.label, found.high_confidence, found.neuron) == (Label.VISUAL, True, None)
-    found = read_search(" firm visual red Train ", 2, Numbering(4, 32))
-    assert (found.label, found.high_confidence, found.word) == (Label.VISUAL, True, "red Train")
+    assert read_search("17", 2, Numbering(4, 32)) == Neuron(2, 17)
+    assert read_search("L3/N1", 2, Numbering(4, 32)) == Neuron(3, 1)
+    high = Filter(label=Label.VISUAL, high_confidence=True, all_layers=True)
+    assert read_search("high-confidence visual", 2, Numbering(4, 32)) == high
+    assert read_search(" firm visual red Train ", 2, Numbering(4, 32)) == replace(high, words="red Train")
     with pytest.raises(UsageError, match="Nothing was typed"):
         read_search("  ", 2, Numbering(4, 32))

@@ -26,8 +26,9 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.session import Session, count
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
+from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.scene import ControlCounts, Scene
-from vlmscope.tui.views.state import Filter, Mode, Order
+from vlmscope.tui.views.state import Mode, Order
 from vlmscope.tui.widgets.bars import TitleBar
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
 from vlmscope.tui.widgets.lines import NUMBER as LONGEST
@@ -241,8 +242,8 @@ def test_the_list_shows_whole_numbers(scenes: list[Scene], palette: Palette, mon
             for at in rows:
                 whole = neurons._row(at, 300).text
                 check({width: neurons._row(at, width).text}, whole)
-            title = list_title(scene.state.filter, scene.state.order, 3, 352256)
-            check({width: short(title, width)}, title)
+            title = list_title(scene.state.filter, scene.state.order, 3, 352256, 300)
+            check({width: list_title(scene.state.filter, scene.state.order, 3, 352256, width)}, title)
 
 
 def test_the_table_of_shares_shows_whole_numbers(
