@@ -21,6 +21,7 @@ GAP = 8  #: white pixels between them
 FONT, STRIP = 12, 96  #: pixels of a font, and of a scale
 FRAME = (200, 200, 200)
 PALETTE = 128  #: colours
+GREYS = 63  #: steps from black to white, of a scale
 
 
 def facts(
@@ -120,9 +121,15 @@ def picture(
     both = Image.new("RGB", (2 * framed[0].width + GAP, framed[0].height), "white")
     both.paste(framed[0], (0, 0))
     both.paste(framed[1], (framed[0].width + GAP, 0))
-    if scale is not None:
-        both = with_scale(both, scale, 2 * SIDE + GAP, FONT, STRIP)
     small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if scale is not None:
+        # The scale has greys of its own, that those of the picture do not change.
+        whole = with_scale(small.convert("RGB"), scale, 2 * SIDE + GAP, FONT, STRIP)
+        below = whole.crop((0, both.height, whole.width, whole.height))
+        whole.paste(
+            below.point([round(round(v * GREYS / 255) * 255 / GREYS) for v in range(256)] * 3), (0, both.height)
+        )
+        small = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return png(small, about, optimize=True)
 
 
