@@ -35,9 +35,9 @@ SHORT = 80  #: characters of an explanation in the summary
 NAME = 120  #: characters of a model's or a picture's name
 
 _PICTURES = (
-    "A picture has what the model saw, and beside it the same fading to white where the neuron does not activate. Below"
-    " is the scale: norm 0 is white, norm 10, the neuron's maximum, is the picture itself; the tick is Tv. In"
-    " descriptions, words above Tt are bold."
+    "A picture has what the model saw, and beside it the same fading to white where the neuron does not activate;"
+    " patches above Tv are outlined. Below is the scale: norm 0 is white, norm 10, the neuron's maximum, is the picture"
+    " itself; the tick is Tv. In descriptions, words above Tt are bold."
 )
 _FRAGILE = "*fragile*: the label is another if Tv or Tt moves by 10 %, or two labels have as many votes."
 _SCORES = (

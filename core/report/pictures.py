@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay
 from vlmscope.core.method.norm import norm
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import Manifest
@@ -105,7 +105,7 @@ def picture(
         activation: float32 (rows, columns).
         maximum: gmax of the neuron, the norm of which is 10.
         about: becomes the picture's text chunks (``facts``).
-        scale: drawn below, if there is one.
+        scale: drawn below, if there is one; patches above its ``T_v`` are outlined then.
 
     Raises:
         StoreError: if ``crop`` cannot be decoded.
@@ -115,7 +115,11 @@ def picture(
     from vlmscope.core.data.images import png
 
     origin = _fitted(open_crop(crop))
-    shown = (origin, overlay(origin, norm(activation, maximum), ColourMap.FADE))
+    norms = norm(activation, maximum)
+    heatmap = overlay(origin, norms, ColourMap.FADE)
+    if scale is not None:
+        heatmap = outlined(heatmap, norms, scale.T_v, outline_colour(ColourMap.FADE))
+    shown = (origin, heatmap)
     # On a white page nothing else would say where a faded picture ends.
     framed = [ImageOps.expand(one, border=1, fill=FRAME) for one in shown]
     both = Image.new("RGB", (2 * framed[0].width + GAP, framed[0].height), "white")
