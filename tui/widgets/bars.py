@@ -97,9 +97,18 @@ def _idents(scene: Scene) -> list[str]:
 COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 
 
+_SHEET: tuple[FooterItem, ...] = (
+    (("sample.previous", "neuron.next", "neuron.previous", "sample.next"), "choose"),
+    (("page",), "zoom"),
+    (("text.down", "text.up"), "neuron"),
+    (("layer.previous", "layer.next"), "layer"),
+    (("back",), "back"),
+)
+
+
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
-    first: list[FooterItem] = []
+    first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
     state = scene.state
     if state.mode.asks:
         first += _asking(state)
@@ -108,6 +117,8 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    if state.mode is Mode.SHEET:
+        return _SHEET
     if state.mode is Mode.POINT:
         return tuple(first)
     if narrow:
@@ -130,12 +141,15 @@ def _asking(state: State) -> list[FooterItem]:
 
 
 def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:
-    """Keys, each with its word and what a click runs: as many as fit, the first ones first."""
+    """Keys, each with its word and what a click runs: as many as fit, the first ones first. No call: a word alone."""
     parts: list[Span] = []
     for spelled, word, call in entries:
         width -= len(spelled) + len(word) + 3
         if width < 0:
             break
+        if not call:
+            parts.append((f"{word}  ", palette.strong))
+            continue
         click = Style.from_meta({"@click": call if "." in call else f"screen.{call}"})
         parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
     return parts
@@ -158,6 +172,8 @@ class KeyBar(Lines[tuple[FooterItem, ...]]):
 
     def _entry(self, item: FooterItem) -> tuple[str, str, str]:
         ids, word = item
+        if not ids:
+            return "", word, ""
         # The last of a pair goes forward, which is what a click most often wants.
         action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
         return footer_keys(ids, self._remapped), word, action.call
