@@ -245,6 +245,7 @@ VERBS: dict[str, Verb] = {
         Verb("restart", "start the model process again", _do("restart_model")),
         Verb("unload", "free the model's memory", _do("unload_model")),
         Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("messages", "list the messages of this session", _do("messages")),
         Verb("reset", "the scan's thresholds, no filter, by index", _do("reset")),
         Verb("help", "list all keys and commands", _do("help")),
         Verb("quit", "quit vlmscope", _do("app.quit")),

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
@@ -79,15 +79,24 @@ class BrowseScreen(DelegatedActions):
         factory: ClientFactory,
         pace: Pace,
         up: Callable[[], None],
+        begun: Callable[[], None],
+        messages: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
-        """``up`` is called when the screen can take keys."""
+        """Nothing is read yet.
+
+        Args:
+            up: called when the screen can take keys. begun: called when it has read what it begins with.
+            messages: those of this session, the oldest first.
+        """
         super().__init__()
         self._up = up
+        self._begun = begun
+        self.messages = messages
         self.config = config
         self.pace = pace
         ids = ("explain", "writes", "choose", "score", "check")
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
-        colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
+        colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
         self.posts = Posts(self)
         self.controllers = Controllers(
@@ -135,6 +144,7 @@ class BrowseScreen(DelegatedActions):
     def _begin_reading(self) -> None:
         with self.guard():
             self.show(incoming.take_concepts(self.session))
+            self._begun()
         controllers = self.controllers
         controllers.read_notebook()
         controllers.tasks.run_task(controllers.follow.find_control())
@@ -349,7 +359,8 @@ class BrowseScreen(DelegatedActions):
 
     def action_colour_map(self) -> None:
         maps = list(ColourMap)
-        after = maps[(maps.index(self.session.state.colour_map) + 1) % len(maps)]
+        shown = self.session.state.colour_map or self.palette.colour_map
+        after = maps[(maps.index(shown) + 1) % len(maps)]
         self.show(self.session.change_state(colour_map=after))
 
     def action_cover(self) -> None:
@@ -427,7 +438,14 @@ class BrowseScreen(DelegatedActions):
     async def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
 
-        await self.app.push_screen(HelpScreen(self.config.keys, self.palette))
+        await self.app.push_screen(HelpScreen(self.config.keys, self.palette, self))
+
+    async def action_messages(self) -> None:
+        from vlmscope.tui.dialogs.reading import Entry, ReadScreen, Section
+
+        entries = tuple(Entry(*message) for message in reversed(self.messages()))
+        sections = [Section("The newest first", entries or (Entry("none yet", ""),))]
+        await self.app.push_screen(ReadScreen("messages of this session", sections, self.palette))
 
     # -- pointing and intervening --------------------------------------------------------------------------------
 
