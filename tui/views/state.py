@@ -7,6 +7,7 @@ from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import WHOLE, Box
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.pointer import Pointer
 
@@ -77,7 +78,11 @@ class Pane(StrEnum):
 class OwnPicture:
     """The user's own picture with the model's words for it; stepping neurons stays on it.
 
-    ``prompt`` is empty until the model has described the picture.
+    Attributes:
+        question: what the model is asked.
+        prompt: the whole text before its answer; empty until the model has described the picture.
+        whole: the picture as a JPEG, made smaller; empty until it is read. crop: the part that the model sees.
+        seen: where that part is in the picture.
     """
 
     image: str
@@ -86,6 +91,8 @@ class OwnPicture:
     description: str = ""
     tokens: tuple[str, ...] = ()
     crop: bytes = b""
+    whole: bytes = b""
+    seen: Box = WHOLE
 
     @property
     def described(self) -> bool:
