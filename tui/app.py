@@ -124,7 +124,7 @@ class VlmscopeApp(App[None]):
             self.notify(
                 f"The settings map keys of unknown actions: {', '.join(unknown)}.", severity="warning", markup=False
             )
-        if self._config.colour_map not in list(ColourMap):
+        if self._config.colour_map not in ["auto", *ColourMap]:
             self.notify(
                 f"The settings name an unknown colour map: {self._config.colour_map}.", severity="warning", markup=False
             )

@@ -60,7 +60,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ..."),
     ),
     "Look": (
-        Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey"),
+        Action("map", "m", "colour_map", "colour map", "Draw heatmaps as dim, fade, viridis or grey"),
         Action("cover", "M", "cover", "thumbnail or tiles", "Draw all covers of the picture, or each alone"),
         Action("statistics", "v", "mode('statistics')", "statistics", "Show the activation's distribution by kind"),
         Action("shares", "L", "shares", "label shares", "Show label shares by layer, the control's beside"),

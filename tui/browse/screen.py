@@ -83,7 +83,7 @@ class BrowseScreen(DelegatedActions):
         self.pace = pace
         ids = ("explain", "writes", "choose", "score", "check")
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
-        colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else ColourMap.FADE
+        colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
         self.posts = Posts(self)
         self.controllers = Controllers(
@@ -325,7 +325,8 @@ class BrowseScreen(DelegatedActions):
 
     def action_colour_map(self) -> None:
         maps = list(ColourMap)
-        after = maps[(maps.index(self.session.state.colour_map) + 1) % len(maps)]
+        shown = self.session.state.colour_map or self.palette.colour_map
+        after = maps[(maps.index(shown) + 1) % len(maps)]
         self.show(self.session.change_state(colour_map=after))
 
     def action_cover(self) -> None:

@@ -94,7 +94,7 @@ class Session:
         store: ScanStore,
         start: Neuron | None = None,
         name: str = "demo",
-        colour_map: ColourMap = ColourMap.FADE,
+        colour_map: ColourMap | None = None,
         keys: AskKeys = AskKeys(),
     ) -> None:
         """Begin on ``store``, which the title calls ``name``, with the neuron ``start`` if there is one."""

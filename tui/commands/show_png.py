@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.data.images import png
-from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay, shade
 from vlmscope.core.report.card import SAMPLES, Card, card_bytes
 from vlmscope.core.report.collect import collect
 from vlmscope.core.report.drawing import FigureFormat
@@ -23,6 +23,7 @@ SIDE = 336  #: a small crop is enlarged by a whole factor to about this height
 GAP = 12  #: white pixels between origin and activation, and above the description
 FONT = 16  #: pixels
 LEAST_WIDTH = 400  #: pixels of a description's lines, below the pictures of a thin crop
+OUTLINE = 2  #: pixels of the line around the patches above Tv
 STRIP = 160  #: pixels of the scale
 LINE = 24  #: pixels from line to line
 LINES = 40  #: of the description at most, so that a damaged scan makes no endless picture
@@ -77,7 +78,8 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
         both.paste(words, (origin.width + GAP, 0))
     else:
         both = Image.new("RGB", (2 * origin.width + GAP, origin.height), "white")
-        both.paste(overlay(origin, norms, colour_map), (origin.width + GAP, 0))
+        drawn = overlay(origin, norms, colour_map)
+        both.paste(outlined(drawn, norms, at.T_v, outline_colour(colour_map), OUTLINE), (origin.width + GAP, 0))
     both.paste(origin, (0, 0))
     both = with_scale(both, page, picked, colour_map)
     if has_words and (norms > at.T_v).any():

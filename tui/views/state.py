@@ -149,7 +149,7 @@ class State:
     order: Order = Order.INDEX
     filter: Filter = Filter()  # noqa: RUF009 (frozen)
     left: Listed | None = None  #: the list that a search or a saved view has replaced, and that ``esc`` goes back to
-    colour_map: ColourMap = ColourMap.FADE
+    colour_map: ColourMap | None = None  #: None: the theme's
     cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES
     pane: Pane = Pane.LIST

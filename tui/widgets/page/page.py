@@ -126,9 +126,9 @@ class Page(Lines[Scene]):
 
     def _sample(self, view: Scene, picture: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.
-        from vlmscope.tui.widgets.page.pictures import captions, scale
+        from vlmscope.tui.widgets.page.pictures import captions, drawn_map, scale
 
-        width, colour_map = room.width, view.state.colour_map
+        width, colour_map = room.width, drawn_map(picture, view.state.colour_map, palette)
         valid = view.columns.labels.valid
         lines = [sample_line(picture, valid, palette, width), vote_line(picture, waiting(view), palette, width)]
         if view.state.mode is Mode.POINT:
@@ -146,7 +146,7 @@ class Page(Lines[Scene]):
         blocks = [
             (boxes[0], cells),
             (boxes[1], cells),
-            (scale(room.picture[1], colour_map, palette), SCALE),
+            (scale(room.picture[1], colour_map, palette, picture.thresholds.T_v), SCALE),
         ]
         heads: list[tuple[list[Strip], int]] = [([left], cells), ([right], cells), (blank(SCALE), SCALE)]
         facts, meaning = view.facts, view.meaning
@@ -178,7 +178,7 @@ class Page(Lines[Scene]):
         problem = (picture.map_problem, reason) if picture.visual is None else None
         # Norms are relative to the maximum, which grows during a scan.
         cover = picture.cover(view.state.cover)
-        of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover)
+        of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover, picture.thresholds.T_v)
         of_crop = (picture.sample, picture.image, picture.crop is None, id(picture.whole))
         key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed)
         strips = self._pictures.pop(key, None)
