@@ -24,6 +24,7 @@ from vlmscope.tui.browse.promoted import PromotedControl
 from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import Session
+from vlmscope.tui.browse.sheet import SheetControl
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.browse.triage import TriageControl, TriageKeys
 from vlmscope.tui.messages import Notice, Post
@@ -77,6 +78,7 @@ class Controllers:
         self.check = CheckControl(Running("check", "checking", *asked), session, post, book, self.model_link)
         self.batch = BatchControl(session, post, self.requests, self.explain, self.score, self.check)
         self.point = PointControl(session, self.model_link, post, self.requests)
+        self.sheet = SheetControl(session, post, tasks)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(

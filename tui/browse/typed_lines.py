@@ -18,6 +18,8 @@ from vlmscope.tui.views import filters
 from vlmscope.tui.views.state import AfterVerdict, Order
 
 if TYPE_CHECKING:
+    from textual.suggester import Suggester
+
     from vlmscope.tui.browse.screen import BrowseScreen
     from vlmscope.tui.widgets.prompt_line import PromptLine
 
@@ -41,8 +43,10 @@ class TypedLines:
         await self._open("filter", "filter ", filters.EXAMPLES, value=f"{line} " if line else "")
 
     async def picture(self) -> None:
+        from vlmscope.tui.widgets.path_suggester import PathSuggester
+
         placeholder = f"PATH [PROMPT] · {keys.keys_of('back', self._screen.config.keys)[0]} leaves"
-        await self._open("picture", "picture ", placeholder)
+        await self._open("picture", "picture ", placeholder, PathSuggester())
 
     async def tags(self) -> None:
         if self._screen.session.scene.picked is not None:
@@ -58,16 +62,20 @@ class TypedLines:
         await self._open("export", "export the kept neurons to ", "a folder to make", value="vlmscope-report")
 
     async def command(self) -> None:
+        from vlmscope.tui.widgets.path_suggester import PathSuggester
+
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
         names += [f"after {after}" for after in AfterVerdict]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
-        await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+        await self._open(
+            "command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", PathSuggester("image ", names)
+        )
 
     async def _open(
-        self, prompt: str, word: str, placeholder: str, suggestions: list[str] | None = None, value: str = ""
+        self, prompt: str, word: str, placeholder: str, suggester: "Suggester | None" = None, value: str = ""
     ) -> None:
         # Awaited by the key's own action: letters that are typed at once are for the line, not for the screen.
         from vlmscope.tui.widgets.prompt_line import PromptLine
@@ -86,7 +94,7 @@ class TypedLines:
         elif left is not None:
             line.remember(prompt, left)
             screen.posts.notify(Notice("↑ brings back a line that was never entered."))
-        line.open(prompt, word, placeholder, suggestions or [], value)
+        line.open(prompt, word, placeholder, suggester, value)
 
     def keep_draft(self) -> None:
         """Write what is being typed to its draft."""
