@@ -156,6 +156,8 @@ class VlmscopeApp(App[None]):
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         with self.browse.guard():
+            if self.screen is self.browse:
+                self.browse.before_action(action if isinstance(action, str) else action[1])
             return await super().run_action(action, default_namespace, namespaces)
         return True
 

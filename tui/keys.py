@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("list.last", "G,end", "end(1)", "last neuron", "Go to the list's last neuron"),
         Action("list.down", "ctrl+d,pagedown", "half_page(1)", "half page down", "Go half a page down"),
         Action("list.up", "ctrl+u,pageup", "half_page(-1)", "half page up", "Go half a page up"),
+        Action("count", "5,6,7,8,9,0", "count", "count", "Begin a count: 5j, 60]; a 0 after 1 to 4 does, too: 10j"),
     ),
     "Find": (
         Action("search", "/", "search", "search", "List neurons as you type: words, labels, purity>.5 ..."),
@@ -62,7 +63,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("map", "m", "colour_map", "colour map", "Draw heatmaps as fade, viridis or grey"),
         Action("cover", "M", "cover", "thumbnail or tiles", "Draw all covers of the picture, or each alone"),
         Action("statistics", "v", "mode('statistics')", "statistics", "Show the activation's distribution by kind"),
-        Action("shares", "V", "shares", "label shares", "Show label shares by layer, the control's beside"),
+        Action("shares", "L", "shares", "label shares", "Show label shares by layer, the control's beside"),
         Action("meaning", "e", "mode('meaning')", "meaning", "Show concepts, tokens and every explanation in full"),
         Action("zoom", "z", "mode('zoom')", "zoom", "Give the pictures the whole screen"),
         Action("text.down", "J,shift+down", "scroll_text(1)", "words down", "Scroll the description down"),
@@ -119,10 +120,14 @@ GROUPS: dict[str, tuple[Action, ...]] = {
 ACTIONS: tuple[Action, ...] = tuple(chain.from_iterable(GROUPS.values()))
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
+#: The digits of a count. They are bound one by one, and cannot be remapped.
+DIGITS = "0123456789"
+
 #: What all actions call: while a line is being typed, their keys are letters.
-CALLS: frozenset[str] = frozenset(action.call.split("(")[0] for action in ACTIONS)
+CALLS: frozenset[str] = frozenset(action.call.split("(")[0] for action in ACTIONS) | {"digit"}
 
 #: The footer, first things first: as many as fit are shown. Each entry: ids whose keys stand together, and a word.
+#: An entry without ids is its word alone, which cannot be clicked.
 FooterItem = tuple[tuple[str, ...], str]
 FOOTER: tuple[FooterItem, ...] = (
     (("neuron.next", "neuron.previous"), "neuron"),
@@ -172,8 +177,10 @@ _NAMES = {
 
 
 def bindings() -> list[Binding]:
-    """All actions as Textual takes them."""
-    return [action.binding() for action in ACTIONS]
+    """All actions as Textual takes them. Of a count each digit is bound by itself, but those that verdicts have."""
+    free = set(DIGITS) - {action.keys for action in GROUPS["Decide"]}
+    digits = [Binding(one, f"digit({one})", "count", show=False, priority=True) for one in sorted(free)]
+    return [*(action.binding() for action in ACTIONS if action.id != "count"), *digits]
 
 
 def keys_of(action_id: str, remapped: Mapping[str, str]) -> list[str]:

@@ -108,7 +108,9 @@ def open_crop(data: bytes) -> "Image.Image":
     from PIL import Image
 
     if not data:  # of a skipped sample, and in the control that comes with the demo
-        raise StoreError("A crop cannot be decoded: the scan keeps none of this sample.", "Look at the scan that it is a control of.")
+        raise StoreError(
+            "A crop cannot be decoded: the scan keeps none of this sample.", "Look at the scan that it is a control of."
+        )
     hint = "Copy the scan again from where it was made."
     try:
         # Naming the formats keeps Pillow from trying (and importing) its many other decoders on bytes from outside.

@@ -2,14 +2,15 @@
 
 import sqlite3
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from vlmscope.core.base.clock import now
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.notebook.codec import BadRecord, from_json, packed, to_json, unpacked, verdict_from
-from vlmscope.core.notebook.values import Change, Kind, Value
+from vlmscope.core.notebook.values import Change, Decision, Kind, Value
 
 TAG_LIMIT = 64  #: characters
 NOTE_LIMIT = 4 * 1024 * 1024  #: characters
@@ -37,21 +38,60 @@ _ADDED = {
 }
 
 
+_UNDOABLE, _WITH_PREVIOUS = 1, 2  # of ``events.undoable``: alone, or together with the one before it
+
+
 def change(db: sqlite3.Connection, neuron: Neuron, kind: Kind, after: Value) -> Change | None:
     """Set a value and record it; None if it was so already."""
-    before = _current(db, neuron, kind, 0)
-    if before == after:
-        return None
-    _put(db, neuron, kind, 0, after)
-    record(db, neuron, kind, before, after)
-    return Change(neuron, kind, before, after)
+    done = change_all(db, [(neuron, after)], kind).changes
+    return done[0] if done else None
 
 
-def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, after: Value) -> int:
-    """Append an event and return its id. One that can be undone ends the redo of what was undone before it."""
+def change_all(db: sqlite3.Connection, wanted: Iterable[tuple[Neuron, Value]], kind: Kind) -> Decision:
+    """Set the values of neurons and record them, as one step of undo; those that are so already stay out."""
+    redoable = tuple(event for (event,) in db.execute("SELECT id FROM events WHERE undoable AND undone = 1"))
+    changes: list[Change] = []
+    events: list[int] = []
+    for neuron, after in wanted:
+        before = _current(db, neuron, kind, 0)
+        if before != after:
+            _put(db, neuron, kind, 0, after)
+            events.append(record(db, neuron, kind, before, after, with_previous=bool(events)))
+            changes.append(Change(neuron, kind, before, after))
+    return Decision(tuple(changes), tuple(events), redoable)
+
+
+def withdraw(db: sqlite3.Connection, decision: Decision) -> tuple[Change, ...]:
+    """Make it as if ``decision`` had not been: no event of it is left, and what could be redone before can be again.
+
+    Returns:
+        what was changed back; nothing where a change that can be undone came after it.
+    """
+    newest = db.execute("SELECT max(id) FROM events WHERE undoable").fetchone()[0]
+    if not decision.events or newest != decision.events[-1]:
+        return ()
+    back: list[Change] = []
+    for event, done in zip(decision.events, decision.changes, strict=True):
+        if _current(db, done.neuron, done.kind, event) == done.after:
+            _put(db, done.neuron, done.kind, event, done.before)
+            back.append(Change(done.neuron, done.kind, done.after, done.before))
+        db.execute("DELETE FROM events WHERE id = ?", (event,))
+    db.executemany("UPDATE events SET undone = 1 WHERE id = ?", [(event,) for event in decision.redoable])
+    return tuple(back)
+
+
+def record(
+    db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, after: Value, *, with_previous: bool = False
+) -> int:
+    """Append an event and return its id. One that can be undone ends the redo of what was undone before it.
+
+    Args:
+        with_previous: it is undone and redone together with the event before it.
+    """
     if kind.undoable:
         db.execute("UPDATE events SET undone = 2 WHERE undoable AND undone = 1")
-    values = (now(), neuron.layer, neuron.index, kind, to_json(before), to_json(after), kind.undoable)
+    undoable = 0 if not kind.undoable else _WITH_PREVIOUS if with_previous else _UNDOABLE
+    values = (now(), neuron.layer, neuron.index, kind, to_json(before), to_json(after), undoable)
     # No RETURNING: clusters of today have an SQLite of 2018.
     db.execute(
         "INSERT INTO events (at, layer, idx, kind, before, after, undoable) VALUES (?, ?, ?, ?, ?, ?, ?)", values
@@ -59,20 +99,30 @@ def record(db: sqlite3.Connection, neuron: Neuron, kind: Kind, before: Value, af
     return int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
-_NEWEST = "SELECT id, layer, idx, kind, after, before FROM events WHERE undoable AND undone = 0 ORDER BY id DESC"
-_LAST_UNDONE = "SELECT id, layer, idx, kind, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id"
+_COLUMNS = "SELECT id, undoable, layer, idx, kind"
+_NEWEST = f"{_COLUMNS}, after, before FROM events WHERE undoable AND undone = 0 ORDER BY id DESC LIMIT 1"
+_LAST_UNDONE = f"{_COLUMNS}, before, after FROM events WHERE undoable AND undone = 1 ORDER BY id LIMIT 1"
 
 
-def step(db: sqlite3.Connection, *, back: bool, poled: bool = False) -> tuple[Change, bool] | None:
-    """Undo the newest change, or redo the last one that was undone; None if there is none.
+def step(db: sqlite3.Connection, *, back: bool, poled: bool = False) -> list[tuple[Change, bool]]:
+    """Undo the newest change, or redo the last one that was undone, with those that were made together with it.
 
-    False beside the change: it cannot be made, since the neuron is not as the event left it; the event is skipped from
+    False beside a change: it cannot be made, since the neuron is not as the event left it; the event is skipped from
     then on.
     """
-    row = db.execute(f"{_NEWEST if back else _LAST_UNDONE} LIMIT 1").fetchone()
-    if row is None:
-        return None
-    event, layer, index, kind_name, there_json, wanted_json = row
+    done: list[tuple[Change, bool]] = []
+    while (row := db.execute(_NEWEST if back else _LAST_UNDONE).fetchone()) is not None:
+        together = row[1] == _WITH_PREVIOUS
+        if not back and done and not together:
+            break  # the first one after what was made together
+        done.append(_step_one(db, row, back=back, poled=poled))
+        if back and not together:
+            break
+    return done
+
+
+def _step_one(db: sqlite3.Connection, row: tuple[Any, ...], *, back: bool, poled: bool) -> tuple[Change, bool]:
+    event, _, layer, index, kind_name, there_json, wanted_json = row
     if kind_name not in list(Kind):
         raise BadRecord(f"there is an event of kind {kind_name!r:.80}")
     neuron, kind = Neuron(layer, index, poled), Kind(kind_name)

@@ -1,8 +1,8 @@
 """The notebook's tables, version by version, and its file: opened, checked, migrated, locked, its errors explained.
 
 Version 2 added tags, version 3 causal checks, version 4 the notes of colleagues. The tables hold what is; ``events``
-holds every change, and is never shortened. What an event added (an explanation, a failure, a score, a check, a
-colleague's notes) has the event's id.
+holds every change, and is shortened by ``Notebook.withdraw`` alone. What an event added (an explanation, a failure, a
+score, a check, a colleague's notes) has the event's id.
 """
 
 import os
@@ -31,7 +31,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             kind TEXT NOT NULL,
             before NOT NULL,  -- JSON
             after NOT NULL,  -- JSON
-            undoable INTEGER NOT NULL,
+            undoable INTEGER NOT NULL,  -- 1: alone; 2: together with the event before it
             undone INTEGER NOT NULL DEFAULT 0  -- 1: can be redone; 2: not any more
         )""",
         "CREATE INDEX events_to_undo ON events (undone, id) WHERE undoable",

@@ -7,7 +7,7 @@ not undone: it cost money. Nor are causal checks: a result stays, whatever it is
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from vlmscope.core.notebook.codec import check_to_json, packed, to_json
 from vlmscope.core.notebook.explanation import Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.file import NotebookFile
 from vlmscope.core.notebook.reader import NotebookReader
-from vlmscope.core.notebook.values import Change, Kind, Resume, Review, Verdict
+from vlmscope.core.notebook.values import Change, Decision, Kind, Resume, Review, Verdict
 
 BUSY_SECONDS = 5.0
 
@@ -135,6 +135,23 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
         with self._file.writing() as db:
             return events.change(db, neuron, Kind.VERDICT, verdict)
 
+    def decide(self, neurons: Iterable[Neuron], verdict: Verdict | None) -> Decision:
+        """Decide on many neurons in one step of undo; None takes their decisions back."""
+        with self._file.writing() as db:
+            return events.change_all(db, ((neuron, verdict) for neuron in neurons), Kind.VERDICT)
+
+    def withdraw(self, decision: Decision) -> tuple[Change, ...]:
+        """Make it as if ``decision`` had not been; nothing where a change of the user came after it."""
+        with self._file.writing() as db:
+            return events.withdraw(db, decision)
+
+    def add_tags(self, neurons: Iterable[Neuron], tags: Collection[str]) -> Decision:
+        """Add tags to many neurons in one step of undo. UsageError as ``set_tags``."""
+        clean = events.clean_tags(tags)
+        with self._file.writing() as db:
+            wanted = ((neuron, events.clean_tags([*events.tags(db, neuron), *clean])) for neuron in neurons)
+            return events.change_all(db, wanted, Kind.TAGS)
+
     def set_note(self, neuron: Neuron, note: str) -> Change | None:
         """Replace the note; an empty one removes it. UsageError if it is longer than ``NOTE_LIMIT``."""
         if len(note) > events.NOTE_LIMIT:
@@ -165,6 +182,8 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
     def undo(self) -> Change | None:
         """Undo the user's newest change, of whichever session; None if there is none.
 
+        Changes that were made together are undone together; the last one is returned, and names the ``others``.
+
         Raises:
             NotebookError: if the neuron is not as that change left it; it is skipped from then on.
         """
@@ -181,16 +200,16 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
     def _step(self, *, back: bool) -> Change | None:
         with self._file.writing() as db:
             found = events.step(db, back=back, poled=self._poled)
-        if found is None:
+        if not found:
             return None
-        change, done = found
+        change, done = next((one for one in reversed(found) if one[1]), found[-1])
         if not done:
             raise NotebookError(
                 f"The last change of {change.neuron} ({change.kind}) cannot be {'undone' if back else 'redone'}:"
                 " it is not as that change left it.",
                 "Nothing was changed; this step is skipped next time.",
             )
-        return change
+        return replace(change, others=tuple(other.neuron for other, fits in found if fits and other is not change))
 
     # Explanations and their scores, by a person, a paper or an API.
 

@@ -46,12 +46,30 @@ Value = Verdict | str | tuple[str, ...] | bool | int | None
 
 @dataclass(frozen=True)
 class Change:
-    """What has just happened to a neuron: ``before`` was there, ``after`` is there now (after an undo too)."""
+    """What has just happened to a neuron: ``before`` was there, ``after`` is there now (after an undo too).
+
+    ``others``: neurons that were changed in the same step.
+    """
 
     neuron: Neuron
     kind: Kind
     before: Value
     after: Value
+    others: tuple[Neuron, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Changes of many neurons that were made together: one step of undo; it can be withdrawn while nothing follows it.
+
+    Attributes:
+        changes: one for each neuron that was not so already.
+        events: their ids. redoable: of the events that could be redone before.
+    """
+
+    changes: tuple[Change, ...]
+    events: tuple[int, ...] = ()
+    redoable: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

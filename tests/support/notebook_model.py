@@ -14,7 +14,16 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.check import CausalCheck
 from vlmscope.core.notebook.explanation import Confidence, Explanation, FailedExplanation, Source
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.notebook.values import Entry, Mark, Review, SavedCheck, SavedExplanation, SavedScore, Verdict
+from vlmscope.core.notebook.values import (
+    Decision,
+    Entry,
+    Mark,
+    Review,
+    SavedCheck,
+    SavedExplanation,
+    SavedScore,
+    Verdict,
+)
 
 SCAN = "5ca9" * 16
 DATE = "2026-03-01T12:00:00+00:00"
@@ -25,9 +34,9 @@ NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
 TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
 NAMES = (
     *("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "check", "colleague"),
-    *("undo", "redo"),
+    *("undo", "redo", "decide", "add_tags", "withdraw"),
 )
-WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 2, 6, 4)
+WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 2, 6, 4, 2, 1, 1)  # the last one is two steps
 PEOPLE = ("Ana", "Bo")
 
 Step = tuple[str, Neuron, int]  # what to do, to which neuron, and a number that decides the rest
@@ -47,6 +56,9 @@ class Book(Protocol):
     def add_check(self, check: CausalCheck) -> int: ...
     def take_in(self, person: str, reviews: Mapping[Neuron, Review], source: str) -> object: ...
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
+    def decide(self, neurons: Collection[Neuron], verdict: Verdict | None) -> Decision: ...
+    def withdraw(self, decision: Decision) -> object: ...
+    def add_tags(self, neurons: Collection[Neuron], tags: Collection[str]) -> object: ...
     def undo(self) -> object: ...
     def redo(self) -> object: ...
 
@@ -112,6 +124,20 @@ def take(book: Book, step: Step) -> None:
             book.undo()
         case "redo":
             book.redo()
+        case "decide":
+            book.decide(NEURONS[: number % 4], VERDICTS[number % len(VERDICTS)])
+        case "withdraw":
+            decision = book.decide(NEURONS[: number % 4], VERDICTS[number % len(VERDICTS)])
+            if number % 5 == 0:
+                book.set_bookmark(neuron, number % 2 == 0)
+            book.withdraw(decision)
+        case "add_tags":
+            book.add_tags(NEURONS[: number % 4], TAGS[number % len(TAGS)])
+
+
+def _clean(tags: Collection[str]) -> tuple[str, ...]:
+    clean = {tag.casefold(): tag for tag in sorted(tags, reverse=True) if tag.strip()}
+    return tuple(clean[key] for key in sorted(clean))
 
 
 class Model:
@@ -137,12 +163,37 @@ class Model:
     def set_verdict(self, neuron: Neuron, verdict: Verdict | None) -> None:
         self._set("verdict", neuron, verdict, None)
 
+    def decide(self, neurons: Collection[Neuron], verdict: Verdict | None) -> Decision:
+        before = (self.now, list(self.past), list(self.future))
+        self._set_all("verdict", dict.fromkeys(neurons, verdict), None)
+        self._decided = self.now, before
+        return Decision(())
+
+    def withdraw(self, decision: Decision) -> None:
+        now, before = self._decided
+        if self.now is now and now is not before[0]:
+            self.now, self.past, self.future = before
+
+    def add_tags(self, neurons: Collection[Neuron], tags: Collection[str]) -> None:
+        self._set_all(
+            "tags",
+            {neuron: _clean((*self.now.get(("tags", neuron), ()), *tags)) for neuron in neurons},  # type: ignore[misc]
+            (),
+        )
+
+    def _set_all(self, name: str, values: Mapping[Neuron, object], default: object) -> None:
+        """Together: one step of undo."""
+        before, past = self.now, list(self.past)
+        for neuron, value in values.items():
+            self._set(name, neuron, value, default)
+        if self.now is not before:
+            self.past = [*past, before]
+
     def set_note(self, neuron: Neuron, note: str) -> None:
         self._set("note", neuron, note, "")
 
     def set_tags(self, neuron: Neuron, tags: Collection[str]) -> None:
-        clean = {tag.casefold(): tag for tag in sorted(tags, reverse=True) if tag.strip()}
-        self._set("tags", neuron, tuple(clean[key] for key in sorted(clean)), ())
+        self._set("tags", neuron, _clean(tags), ())
 
     def set_bookmark(self, neuron: Neuron, bookmark: bool) -> None:
         self._set("bookmark", neuron, bookmark, False)
@@ -258,7 +309,7 @@ def differences(notebook: Notebook, model: Model) -> list[str]:
 def step_at(seed: int, number: int) -> Step:
     """A step of the scripted triage: the same in every process."""
     draw = random.Random(seed * 1_000_003 + number)
-    return draw.choices(NAMES, WEIGHTS)[0], draw.choice(NEURONS), draw.randrange(1000)
+    return draw.choices(NAMES[:-1], WEIGHTS[:-1])[0], draw.choice(NEURONS), draw.randrange(1000)
 
 
 def triage_until_killed(path: Path, seed: int, number: int, said: int) -> None:

@@ -62,7 +62,7 @@ class Case:
 
 
 async def _shares(on: Driver) -> None:
-    await opens("V", SharesScreen)(on)
+    await opens("L", SharesScreen)(on)
     await on.until(lambda: "…" not in on.screen)
 
 

@@ -8,6 +8,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.text import written
 from vlmscope.tui import keys
 from vlmscope.tui.browse.controllers import Controllers
+from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.messages import Ask, Notice
 from vlmscope.tui.terminal import NOTE_MOST
@@ -25,6 +26,7 @@ class DelegatedActions(Screen[None]):
     controllers: Controllers
     posts: Posts
     typed_lines: "TypedLines"
+    count: Count
     note: "NoteScreen | None" = None  #: the last one that was opened
 
     def show(self, changed: Changed) -> None:
@@ -93,7 +95,8 @@ class DelegatedActions(Screen[None]):
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def action_verdict(self, number: int) -> None:
-        self.controllers.triage.decide(number)
+        if self.count.is_verdict(number):
+            self.controllers.triage.decide(number)
 
     def action_bookmark(self) -> None:
         self.controllers.triage.switch_bookmark()

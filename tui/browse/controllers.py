@@ -76,7 +76,7 @@ class Controllers:
         self.point = PointControl(session, self.model_link, post, self.requests)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
-        self.triage = TriageControl(session, book, post, tasks, terminal, keep)
+        self.triage = TriageControl(session, book, post, tasks, terminal, keep, self.notebook)
         self.place = PlaceControl(session, book, post, self.find.select)
         self.follow = FollowControl(session, post, tasks)
 

@@ -1,7 +1,7 @@
 """The notebook's part: what it holds on all neurons for the list, and on the page's neuron for the page."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from vlmscope.tui.views.columns import ListScore, Noted
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
     from vlmscope.core.notebook.values import Entry
+
+FEW = 50  #: neurons whose entries are read one by one
 
 
 @dataclass(eq=False)
@@ -61,6 +63,16 @@ class NotebookControl:
         else:
             entry = await self.link.read(lambda notebook: notebook.entry(neuron), Entry(neuron))
         self.post(Repaint(incoming.show_entry(session, entry)))
+
+    async def show_entries(self, neurons: Sequence[Neuron]) -> None:
+        """Show what the notebook holds now on these neurons; of many all marks are read, which is faster."""
+        if len(neurons) > FEW:
+            await self.read_marks()
+        elif neurons:
+            none: list[Entry] = []
+            entries = await self.link.read(lambda notebook: [notebook.entry(neuron) for neuron in neurons], none)
+            for entry in entries:
+                self.post(Repaint(incoming.take_entry(self.session, entry)))
 
     def choose_explanation(self) -> AskChoice | None:
         """Ask which explanation leads."""

@@ -12,6 +12,7 @@ class Pace:
         ask_after_s: how long the cursor rests before the model is asked.
         look_s: how often others' changes to the notebook are looked for.
         follow_s: how often a scan in progress is looked at.
+        count_s: how long after a verdict's digit a 0 makes both a count.
         small: neurons that are labelled and sorted at once; more of them in a thread.
     """
 
@@ -19,4 +20,5 @@ class Pace:
     ask_after_s: float = 0.15
     look_s: float = 3.0
     follow_s: float = 2.0
+    count_s: float = 1.0
     small: int = 20_000

@@ -22,6 +22,7 @@ from vlmscope.tui import keys
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
+from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.posts import Posts
@@ -79,6 +80,7 @@ class BrowseScreen(DelegatedActions):
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
         )
+        self.count = Count(self.session, self.show, self.controllers.triage.undecide, pace.count_s)
         self.typed_lines = TypedLines(self)
         self._place: tuple[Neuron, int, OwnPicture | None] | None = None
         self._last_move = 0.0
@@ -242,7 +244,24 @@ class BrowseScreen(DelegatedActions):
 
     # -- moving --------------------------------------------------------------------------------------------------
 
+    def before_action(self, action: str) -> None:
+        """An action is about to run, as Textual writes it."""
+        if self.session.scene.count or self.count.decided is not None:
+            self.count.before(action)
+
+    def _times(self) -> int:
+        """How often a move is made."""
+        return self.count.take() if self.session.scene.count else 1
+
+    def action_digit(self, number: int) -> None:
+        self.count.digit(number)
+
+    def action_count(self) -> None:
+        """Of the palette, which types no digit."""
+        self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
+
     def action_step(self, by: int) -> None:
+        by *= self._times()
         if self._points:
             self._move_pointer(by, 0)
         else:
@@ -252,12 +271,16 @@ class BrowseScreen(DelegatedActions):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self._times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
-        self._moved(moves.to_layer(self.session, self.session.state.neuron.layer + by))
+        layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
+        wanted = min(max(layer + by * self._times(), 0), last)
+        if wanted != layer:
+            self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
+        by *= self._times()
         if self._points:
             self._move_pointer(0, by)
         else:
@@ -267,7 +290,7 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_untriaged(self.session))
 
     async def action_match(self, by: int) -> None:
-        await self.controllers.find.next_match(by)
+        await self.controllers.find.next_match(by * self._times())
 
     async def action_places(self, by: int) -> None:
         await self.controllers.find.go_back(by)
@@ -314,6 +337,7 @@ class BrowseScreen(DelegatedActions):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
+        by *= self._times()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
@@ -343,6 +367,8 @@ class BrowseScreen(DelegatedActions):
 
         Where a message was closed, nothing is stopped: the key may have been meant for the message alone.
         """
+        if self.count.drop():
+            return
         closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
         if state.mode is not Mode.PICTURES:

@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import written
 from vlmscope.core.notebook.values import VERDICTS, Verdict
 from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.notebook import NotebookControl
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
@@ -27,10 +28,11 @@ from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.messages import Copy, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
+from vlmscope.tui.views.state import State
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
-    from vlmscope.core.notebook.values import Change, Entry
+    from vlmscope.core.notebook.values import Change, Decision, Entry
     from vlmscope.core.report.write import Written
 
 VERDICT_KEYS = {1: "keep", 2: "reject", 3: "unsure", 4: None}
@@ -44,6 +46,7 @@ class TriageControl:
     Attributes:
         terminal: lends the terminal to an editor.
         keep_key: keeps a neuron, as the user has mapped it.
+        marks: shows what the notebook holds.
     """
 
     session: Session
@@ -52,6 +55,9 @@ class TriageControl:
     tasks: Tasks
     terminal: Callable[[], AbstractContextManager[None]]
     keep_key: str
+    marks: NotebookControl
+    _before: State | None = None  # the last verdict
+    _decision: "Decision | None" = None  # the last verdict, in the notebook's thread
 
     @property
     def drafts(self) -> Drafts:
@@ -72,9 +78,32 @@ class TriageControl:
 
     def decide(self, number: int) -> None:
         """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
-        neuron, word = self.session.state.neuron, VERDICT_KEYS[number]
+        word = VERDICT_KEYS[number]
         verdict = None if word is None else Verdict(word)
-        self._write_later(neuron, lambda notebook: notebook.set_verdict(neuron, verdict))
+        self._before = self.session.state
+        self.tasks.run_task(self._decide([self.session.state.neuron], verdict))
+
+    async def _decide(self, neurons: Sequence[Neuron], verdict: Verdict | None) -> None:
+        def decide(notebook: "Notebook") -> None:
+            self._decision = None
+            self._decision = notebook.decide(neurons, verdict)
+
+        await self.notebook.write(decide)
+        await self.marks.show_entries(neurons)
+
+    def undecide(self) -> None:
+        """Make it as if the last verdict had not been given, in the notebook too."""
+        if self._before is not None and self._before.neuron != self.session.state.neuron:
+            self.post(Repaint(self.session.change_state(neuron=self._before.neuron, rank=self._before.rank)))
+        self.tasks.run_task(self._undecide())
+
+    async def _undecide(self) -> None:
+        def withdraw(notebook: "Notebook") -> list[Neuron]:
+            # The notebook's calls run in their order: the verdict was written before this.
+            back = () if self._decision is None else notebook.withdraw(self._decision)
+            return [change.neuron for change in back]
+
+        await self.marks.show_entries(await self.notebook.read(withdraw, []))
 
     def switch_bookmark(self) -> None:
         """Set or remove the bookmark of the page's neuron."""
@@ -124,7 +153,9 @@ class TriageControl:
         if change.neuron != self.session.state.neuron:
             changed = self.session.go(change.neuron)
         self.post(Repaint(changed | incoming.take_entry(self.session, entry)))
-        self.post(Notice(f"{done}: {what_changed(change)}"))
+        await self.marks.show_entries(change.others)
+        more = f", and {len(change.others):,} more" if change.others else ""
+        self.post(Notice(f"{done}: {what_changed(change)}{more}"))
 
     # -- notes ---------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
     ),
     Changed.KEYS: lambda scene: (
         scene.working,
+        scene.count,
         scene.state.own,
         scene.state.pane,
         scene.state.mode,

@@ -71,6 +71,7 @@ class Scene:
         doing: work on neurons in the background, as text, by its kind and the neuron.
         spent: on requests to an API, in this session.
         scanning: whether a process is at work on a scan that is not whole.
+        count: typed before a move, which is made so many times; 0 where none is.
     """
 
     scan_name: str
@@ -101,6 +102,7 @@ class Scene:
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
+    count: int = 0
 
     @property
     def control_counts(self) -> LayerCounts | None:

@@ -99,7 +99,7 @@ COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
-    first: list[FooterItem] = []
+    first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
     state = scene.state
     if state.mode.asks:
         first += _asking(state)
@@ -130,12 +130,15 @@ def _asking(state: State) -> list[FooterItem]:
 
 
 def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:
-    """Keys, each with its word and what a click runs: as many as fit, the first ones first."""
+    """Keys, each with its word and what a click runs: as many as fit, the first ones first. No call: a word alone."""
     parts: list[Span] = []
     for spelled, word, call in entries:
         width -= len(spelled) + len(word) + 3
         if width < 0:
             break
+        if not call:
+            parts.append((f"{word}  ", palette.strong))
+            continue
         click = Style.from_meta({"@click": call if "." in call else f"screen.{call}"})
         parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
     return parts
@@ -158,6 +161,8 @@ class KeyBar(Lines[tuple[FooterItem, ...]]):
 
     def _entry(self, item: FooterItem) -> tuple[str, str, str]:
         ids, word = item
+        if not ids:
+            return "", word, ""
         # The last of a pair goes forward, which is what a click most often wants.
         action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
         return footer_keys(ids, self._remapped), word, action.call

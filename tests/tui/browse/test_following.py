@@ -240,7 +240,7 @@ async def test_what_covers_the_page_stays(growing: Growing) -> None:
         await caught_up(driver, 6)
         assert driver.state.mode is Mode.STATISTICS
         assert driver.state.pane is Pane.PAGE
-        await driver.press("V")
+        await driver.press("L")
         await driver.until(lambda: isinstance(driver.app.screen, SharesScreen))
         growing.save(8)
         await caught_up(driver, 8)

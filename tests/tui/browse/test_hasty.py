@@ -90,7 +90,7 @@ async def test_keys_after_a_choice_reach_the_screen_in_order(scan: Path, keys: s
 
 async def test_the_shares_and_the_help_are_left_once(scan: Path) -> None:
     async with running(scan) as on:
-        await burst(on, "V")
+        await burst(on, "L")
         assert isinstance(on.app.screen, SharesScreen)
         await burst(on, "\x1b\x1b")
         await on.until(lambda: on.app.screen is on.browse)
@@ -160,7 +160,7 @@ async def test_a_choice_in_a_terminal_of_no_size(scan: Path, size: tuple[int, in
         assert isinstance(on.app.screen, ChoiceScreen)
         await on.press("pagedown", "j", "k", "v")
         await on.until(lambda: on.state.filter.label is Label.VISUAL)
-        await on.press("question_mark", "escape", "V", "escape", "e", "s", "z", "j")
+        await on.press("question_mark", "escape", "L", "escape", "e", "s", "z", "j")
 
 
 async def test_a_failure_inside_an_action_is_told_and_the_screen_goes_on(

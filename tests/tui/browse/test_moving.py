@@ -147,3 +147,46 @@ async def test_a_step_opens_two_files_at_most(scan: Path) -> None:
             assert on.neuron == Neuron(0, step)
             assert len(opened) <= 2, opened
             opened.clear()
+
+
+async def test_a_count_before_a_move(scan: Path) -> None:
+    async with running(scan, pace=Pace(count_s=60)) as on:
+        for keys, expected in (
+            ("5 j", "L0/N5"),
+            ("1 0 j", "L0/N15"),
+            ("6 esc j", "L0/N16"),
+            ("9 m k", "L0/N15"),
+            ("6 1 k", "L0/N0"),
+            ("0 j", "L0/N1"),
+            ("2 0 0 ]", "L3/N1"),
+            ("9 [", "L0/N1"),
+        ):
+            await on.press(*keys.replace("esc", "escape").split())
+            await on.settled()
+            assert str(on.neuron) == expected, keys
+        await on.press("7")
+        assert "7 …" in on.keys
+        await on.press("l")
+        assert on.state.rank == 7
+        assert "7 …" not in on.keys
+        await on.until(lambda: on.idle)
+        assert not any(on.list._row(at, 60).text[6] != " " for at in range(32)), "no verdict is left"
+
+
+async def test_a_verdict_that_becomes_a_count_leaves_no_trace(scan: Path) -> None:
+    async with running(scan, pace=Pace(count_s=60)) as on:
+        await on.press("3", "j", "1", "u")
+        await on.until(lambda: "L0/N1 has no verdict" in on.notes)
+        await on.press("2")
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(0, 1)) > 0)
+        await on.press("0")
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(0, 1)) == 0)
+        await on.press("escape", "ctrl+r")
+        await on.until(lambda: "done again: L0/N1 is keep" in on.notes)
+        await on.press("2", "k", "0")
+        await on.until(lambda: on.idle)
+        assert on.scene.noted.bits_of(Neuron(0, 1)) == 2, "another key came between"
+    async with running(scan, start=Neuron(2, 4), pace=Pace(count_s=0)) as on:
+        await on.press("1", "0", "j")
+        assert on.neuron == Neuron(2, 5), "too late for a count"
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(2, 4)) == 1)

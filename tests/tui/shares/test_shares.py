@@ -55,7 +55,7 @@ def line_of(scan: ScanStatistics, layer: int | None, high_only: bool = False) ->
 
 async def opened(on: Driver, line: str = "") -> None:
     """Show the shares, and wait until all is counted."""
-    await (on.type(line) if line else on.press("V"))
+    await (on.type(line) if line else on.press("L"))
     assert isinstance(on.app.screen, SharesScreen)
     await on.until(lambda: not any("…" in text for text in table(on)[3:]))
 
@@ -138,7 +138,7 @@ async def test_what_is_being_counted_is_an_ellipsis(scan_copy: Path, monkeypatch
 
     monkeypatch.setattr("vlmscope.tui.shares.screen.control_statistics", slow)
     async with running(scan_copy) as on:
-        await on.press("V")
+        await on.press("L")
         own = line_of(expected(scan_copy), 0)
         assert line(on, 0) == [*own[:5], "…", "…", "…", "…", "…"]
         await on.press("f", "j")
@@ -150,14 +150,14 @@ async def test_what_is_being_counted_is_an_ellipsis(scan_copy: Path, monkeypatch
 
 async def test_leaving_while_it_counts_harms_nothing(scan: Path) -> None:
     async with running(scan) as on:
-        for key in ("V", "escape", "V", "q"):
+        for key in ("L", "escape", "L", "q"):
             await on.press(key)
         assert on.app.screen is on.browse
         await on.press("j")
         assert on.neuron.index == 1
 
 
-@pytest.mark.parametrize("key", ["V", "escape", "q"])
+@pytest.mark.parametrize("key", ["L", "escape", "q"])
 async def test_keys_that_lead_back(scan: Path, key: str) -> None:
     async with running(scan) as on:
         await opened(on)
@@ -169,7 +169,7 @@ async def test_keys_that_lead_back(scan: Path, key: str) -> None:
 async def test_remapped_keys_are_remapped_here_too(scan: Path) -> None:
     config = Config(keys={"shares": "a", "neuron.next": "w"})
     async with running(scan, config=config) as on:
-        await on.press("V")
+        await on.press("L")
         assert on.app.screen is on.browse
         await on.press("a")
         assert isinstance(on.app.screen, SharesScreen)
@@ -291,7 +291,7 @@ async def test_no_colour_bars_are_letters(scan_copy: Path, monkeypatch: pytest.M
 async def test_odd_sizes_break_nothing(scan_copy: Path, size: tuple[int, int]) -> None:
     make_control(scan_copy)
     async with running(scan_copy, size=size) as on:
-        await on.press("V")
+        await on.press("L")
         for key in ("j", "l", "f", "G"):
             await on.press(key)
         assert_fits(on, *size)

@@ -67,7 +67,7 @@ def test_no_escape_sequence_reaches_the_terminal(stranger: Path) -> None:
         ("c", "which explanation leads"),
         ("\x1b", "-which explanation leads"),
         ("u", "undone: "),
-        ("V", "esc back"),
+        ("L", "esc back"),
         ("\x1b", "-esc back"),
         (f":theme {ATTACK[1:6]}\r", "is not a theme"),
         ("p/nowhere\r", "There is no picture"),

@@ -60,7 +60,7 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_the_note_as_a_draft(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keys", ["", "?", "f", "V", "\x10", "jjj"])
+@pytest.mark.parametrize("keys", ["", "?", "f", "L", "\x10", "jjj"])
 def test_it_ends_wherever_the_user_is(terminal: Terminal, keys: str) -> None:
     before = terminal.screen
     if keys:
