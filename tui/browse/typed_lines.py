@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label
 from vlmscope.tui import command_line, keys
 from vlmscope.tui import command_values as values
@@ -48,13 +49,13 @@ class TypedLines:
     async def export(self) -> None:
         await self._open("export", "export the kept neurons to ", "a folder to make", value="vlmscope-report")
 
-    async def command(self) -> None:
+    async def command(self, value: str = "") -> None:
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
-        await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+        await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names, value)
 
     async def _open(
         self, prompt: str, word: str, placeholder: str, suggestions: list[str] | None = None, value: str = ""
@@ -125,14 +126,8 @@ class TypedLines:
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
-            case values.GoTo(neuron):
-                screen.show(screen.session.go(neuron))
-            case values.SetThresholds(thresholds):
-                controllers.find.relabel(thresholds)
-            case values.SetFilter(filter_):
-                await controllers.find.set_filter(filter_)
-            case values.SetOrder(order):
-                await controllers.find.set_order(order)
+            case values.GoTo() | values.SetThresholds() | values.SetFilter() | values.SetOrder():
+                await self._list(command)
             case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
             case values.SetTheme(name):
@@ -140,7 +135,7 @@ class TypedLines:
                 if name not in themes:
                     raise UsageError(
                         f"{name!r} is not a theme.",
-                        f"{filters.nearest(name, themes)}Themes: {', '.join(sorted(themes))}.",
+                        f"{nearest(name, themes)}Themes: {', '.join(sorted(themes))}.",
                     )
                 screen.app.theme = name
             case values.OwnWords(text):
@@ -151,8 +146,22 @@ class TypedLines:
                 await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
+            case values.ShowView() | values.SaveView() | values.DeleteView():
+                await self._view(command)
             case values.Do(action):
                 await screen.run_action(action)
+
+    async def _list(self, command: values.Listing) -> None:
+        screen, find = self._screen, self._screen.controllers.find
+        match command:
+            case values.GoTo(neuron):
+                screen.show(screen.session.go(neuron))
+            case values.SetThresholds(thresholds):
+                find.relabel(thresholds)
+            case values.SetFilter(filter_):
+                await find.set_filter(filter_)
+            case values.SetOrder(order):
+                await find.set_order(order)
 
     async def _intervene(self, command: values.Intervening) -> None:
         screen, controllers = self._screen, self._screen.controllers
@@ -163,3 +172,13 @@ class TypedLines:
                 screen.show(controllers.check.begin(word))
             case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))
+
+    async def _view(self, command: values.Viewing) -> None:
+        find = self._screen.controllers.find
+        match command:
+            case values.ShowView(name):
+                await find.show_view(name)
+            case values.SaveView(name):
+                find.save_view(name)
+            case values.DeleteView(name):
+                find.delete_view(name)

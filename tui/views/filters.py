@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmscope.core.analysis.preference import Preference
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.text import nearest
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.views.ranges import Range, Value, number_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.errors import UsageError
@@ -16,6 +16,7 @@ from vlmscope.core.base.spelling import nearest
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.manifest import ThresholdsInfo
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.filters import read_filter
 from vlmscope.tui.views.state import Listed, Order
 
@@ -35,7 +36,7 @@ class _Views(Frozen):
 
     format: Literal["vlmscope-views"] = "vlmscope-views"
     schema_version: Literal[1] = 1
-    views: dict[str, _View] = {}
+    views: dict[str, _View] = Field(default={})
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class SavedView:
 
     listed: Listed
     thresholds: Thresholds | None
+
+    def at(self, store: ScanStore) -> Thresholds:
+        """The thresholds for this scan."""
+        return self.thresholds or store.manifest.thresholds.value()
 
 
 def views_file() -> Path:
@@ -68,7 +73,7 @@ def saved_view(name: str) -> SavedView:
     """
     found = saved_views()
     if name not in found:
-        known = f"Views: {', '.join(found)}." if found else "There are none yet: :save-view NAME on the screen makes one."
+        known = f"Views: {', '.join(found)}." if found else ":save-view NAME on the screen makes one."
         raise UsageError(f"{name!r} is not a saved view.", f"{nearest(name, found)}{known}")
     return found[name]
 
@@ -129,4 +134,6 @@ def _write(views: _Views) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, views.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.", "Free some space, or allow writing.") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}.", "Free some space, or allow writing."
+        ) from error
