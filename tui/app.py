@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.actions import ActionParseResult
@@ -30,6 +32,7 @@ from vlmscope.core.base.signals import Stopped, asked, exit_code
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import keys
+from vlmscope.tui.browse.first_start import first_steps, is_first
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
@@ -41,6 +44,8 @@ from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
 DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
+MESSAGES = 200  #: that ``:messages`` shows
+SUGGEST_S = 60.0  #: how long a first start's suggestion stands, unless a key is pressed
 ANSWER_S = 1.0  #: after a key, for a message that answers it: it takes the lines that it needs
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
@@ -80,6 +85,7 @@ class VlmscopeApp(App[None]):
         name: str = "demo",
         model_factory: ClientFactory = start_process,
         pace: Pace = Pace(),  # noqa: B008 (frozen)
+        first_start: Path | None = None,
     ) -> None:
         """Show ``store``.
 
@@ -88,6 +94,7 @@ class VlmscopeApp(App[None]):
             name: what the title calls the scan.
             model_factory: makes the model process's client; tests have one of their own.
             pace: how long the screen waits for what.
+            first_start: the file whose absence makes this the first start, at which something is suggested.
         """
         # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -97,9 +104,14 @@ class VlmscopeApp(App[None]):
         self._dropping: Timer | None = None  # until the user is told
         self._dropped = 0
         self._early: list[Key] | None = []
+        self.messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)  #: the time of day and the text, oldest first
         self._last_key = 0.0
+        self._first_start = first_start
+        self._suggests = False  # until the first key
         self._answered: Screen[object] | None = None  # on which a message has more than one line
-        self.browse = BrowseScreen(store, config, start, name, model_factory, pace, self.take_keys)
+        self.browse = BrowseScreen(
+            store, config, start, name, model_factory, pace, self.take_keys, self._suggest, lambda: self.messages
+        )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [self._plain, *super().get_line_filters()]
@@ -116,7 +128,7 @@ class VlmscopeApp(App[None]):
             self.notify(
                 f"The settings map keys of unknown actions: {', '.join(unknown)}.", severity="warning", markup=False
             )
-        if self._config.colour_map not in list(ColourMap):
+        if self._config.colour_map not in ["auto", *ColourMap]:
             self.notify(
                 f"The settings name an unknown colour map: {self._config.colour_map}.", severity="warning", markup=False
             )
@@ -207,14 +219,28 @@ class VlmscopeApp(App[None]):
         markup: bool = True,
     ) -> None:
         """Show a message, in one line: an answer to a key in all that it needs, until the next key."""
+        self.messages.append((time.strftime("%H:%M:%S"), f"{title}: {message}" if title else message))
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
         if time.monotonic() - self._last_key < ANSWER_S and self.screen_stack:
             self._answered = self.screen
             self._answered.add_class("-tall")
 
+    def _suggest(self) -> None:
+        """At the first start, and at no later one: what to do first. The first key closes it."""
+        if self._first_start is not None and is_first(self._first_start):
+            self.notify(
+                first_steps(self.browse.session.scene.columns.concepts, self._config.keys),
+                timeout=SUGGEST_S,
+                markup=False,
+            )
+            self._suggests = True
+
     def _take_key_time(self) -> None:
         """Where a message has more than one line, it gives the others back: the user reads what is below."""
         self._last_key = time.monotonic()
+        if self._suggests:
+            self._suggests = False
+            self.clear_notifications()
         if self._answered is not None:
             self._answered.remove_class("-tall")
             self._answered = None

@@ -23,6 +23,7 @@ from vlmscope.tui.commands.bench import bench
 from vlmscope.tui.commands.check import check
 from vlmscope.tui.commands.concepts import concepts
 from vlmscope.tui.commands.contrast import contrast_
+from vlmscope.tui.commands.describe import describe
 from vlmscope.tui.commands.doctor import doctor
 from vlmscope.tui.commands.explain import explain
 from vlmscope.tui.commands.export import export
@@ -165,7 +166,7 @@ for panel, commands in {
         views,
         export,
     ),
-    MAKE: (scan, merge, concepts),
+    MAKE: (scan, describe, merge, concepts),
     HELP: (doctor,),
 }.items():
     for command in commands:

@@ -251,6 +251,7 @@ VERBS: dict[str, Verb] = {
         Verb("view [NAME]", "a saved view: its filter, order and thresholds", _view),
         Verb("save-view NAME", "save filter, order and thresholds under a name", _view_name(SaveView)),
         Verb("delete-view NAME", "forget a saved view", _view_name(DeleteView)),
+        Verb("messages", "list the messages of this session", _do("messages")),
         Verb("reset", "the scan's thresholds, no filter, by index", _do("reset")),
         Verb("help", "list all keys and commands", _do("help")),
         Verb("quit", "quit vlmscope", _do("app.quit")),

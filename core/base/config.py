@@ -62,6 +62,10 @@ class Api(Frozen):
     prices: dict[str, Price] = Field(default={})  #: by model; they go before the list of genai-prices
 
 
+class GivenServer(Api):
+    """A server that the command line names: the environment does not put another in its place."""
+
+
 class Simulate(Frozen):
     """The models of the backend ``grounded-sam2``: hub names or folders. The thresholds are Grounding DINO's own."""
 
@@ -80,7 +84,7 @@ class Config(Frozen):
     dtype: str = "auto"  #: auto, float32, bfloat16, float16
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme
-    colour_map: str = "fade"  #: of heatmaps: fade, viridis, grey
+    colour_map: str = "auto"  #: of heatmaps: dim, fade, viridis, grey; auto: dim on a dark theme, fade on a light one
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()

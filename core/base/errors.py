@@ -11,6 +11,7 @@
     |-- WorkerError          the model process failed or gave an invalid answer
     |   `-- Cancelled        it was stopped because the user asked for it
     `-- ApiError             a request to the server that explains failed
+        |-- NoResponse       it got no answer, in several tries: the same request may succeed later
         |-- StopRun          no further request would succeed: the key, its rights or its quota
         `-- BudgetReached    a further request would cost more than the session's budget
 
@@ -77,6 +78,10 @@ class Cancelled(WorkerError):  # noqa: N818  # it is not an error: the user aske
 
 class ApiError(VlmscopeError):
     title = "The request for an explanation failed"
+
+
+class NoResponse(ApiError):  # noqa: N818  # as StopRun
+    title = "The server does not answer"
 
 
 class StopRun(ApiError):  # noqa: N818  # named after its consequence

@@ -44,7 +44,16 @@ class DescriptionCache:
         """The descriptions by ``model`` after ``prompt``, of at most ``longest`` tokens; a context that closes them."""
         # Both digests are left out: ``_fingerprint`` below covers all files of the folder.
         about = {"model": model.model_dump(exclude={"weights", "processor"}), "prompt": prompt, "longest": longest}
-        identity = json.dumps([SCHEMA, about, _fingerprint(model.name)], sort_keys=True)
+        return self._open(about, _fingerprint(model.name))
+
+    def open_served(self, model: str, question: str, longest: int) -> "contextlib.closing[Descriptions]":
+        """The descriptions by the model that a server calls ``model``, whichever server it is; else as ``open``."""
+        return self._open({"served": model, "question": question, "longest": longest}, [])
+
+    def _open(
+        self, about: Mapping[str, object], files: list[tuple[str, int, int]]
+    ) -> "contextlib.closing[Descriptions]":
+        identity = json.dumps([SCHEMA, about, files], sort_keys=True)
         folder = self.folder / sha256(identity.encode()).hexdigest()[:24]
         return contextlib.closing(Descriptions(self, folder, about))
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,11 @@ class Data:
     def described(self, descriptions: dict[int, str]) -> "Data":
         """The same data with these descriptions, by index."""
         put = {i: replace(self.sources[i], description=text) for i, text in descriptions.items()}
+        return replace(self, sources=tuple(put.get(i, source) for i, source in enumerate(self.sources)))
+
+    def with_troubles(self, troubles: Mapping[int, str]) -> "Data":
+        """The same data, in which the samples of these indices are left out for these reasons."""
+        put = {i: replace(self.sources[i], trouble=reason) for i, reason in troubles.items()}
         return replace(self, sources=tuple(put.get(i, source) for i, source in enumerate(self.sources)))
 
 

@@ -3,7 +3,7 @@
 import os
 from urllib.parse import urlsplit
 
-from vlmscope.core.base.config import Api
+from vlmscope.core.base.config import Api, GivenServer
 from vlmscope.core.base.errors import UsageError
 
 OPENAI = "https://api.openai.com/v1"
@@ -16,12 +16,14 @@ SECRET_LENGTH = 12  #: shorter ones are placeholders such as "EMPTY" or "x": cut
 
 
 def base_url(settings: Api) -> str:
-    """Where requests go: ``OPENAI_BASE_URL``, else the settings' server, else OpenAI's.
+    """Where requests go: the server that the command line names, else ``OPENAI_BASE_URL``, else the settings' server,
+    else OpenAI's.
 
     Raises:
         UsageError: if that is not a URL.
     """
-    named = os.environ.get(BASE_URL, "").strip()
+    given = isinstance(settings, GivenServer)
+    named = "" if given else os.environ.get(BASE_URL, "").strip()
     url = named or settings.base_url.strip() or OPENAI
     try:
         parts = urlsplit(url)
@@ -29,7 +31,7 @@ def base_url(settings: Api) -> str:
     except ValueError:
         right = False
     if not right:
-        where = BASE_URL if named else "base_url in the settings"
+        where = "The server's address" if given else BASE_URL if named else "base_url in the settings"
         # Its value is not repeated: a key may have been put there by mistake.
         raise UsageError(f"{where} is not a URL.", f"Write it as {OPENAI}.")
     return url.rstrip("/")

@@ -2,7 +2,7 @@
 
 Notable:
 - The client's own retries are off: it would retry ``insufficient_quota`` and wait as long as a server says.
-- Neither ``temperature`` nor ``logprobs`` is sent: newer models refuse or restrict both.
+- ``temperature`` is sent for greedy answers alone, ``logprobs`` never: newer models refuse or restrict both.
 - The answer's JSON is read here, not by the client's ``parse``, which throws away text and usage on bad content.
 - Importing openai takes a second: it happens in a thread, at the first question.
 - A server that refuses a field is asked without it, and so from then on, for as long as this process lives.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from vlmscope.core.base.config import Api
-from vlmscope.core.base.errors import ApiError, StopRun
+from vlmscope.core.base.errors import ApiError, NoResponse, StopRun
 from vlmscope.core.base.text import plain
 from vlmscope.core.llm.access import (
     PLACEHOLDER,
@@ -84,7 +84,8 @@ class Chat:
 
         Raises:
             StopRun: if no further request would succeed.
-            ApiError: if there was no answer.
+            NoResponse: if there was no answer in four tries.
+            ApiError: if the server rejects this request.
         """
         problem = key_problem(self.settings)
         if problem:
@@ -107,7 +108,7 @@ class Chat:
                 raise ApiError(f"{outcome.reason}.", outcome.hint)
             tried += 1
             if tried == TRIES:
-                raise ApiError(f"No answer in {TRIES} tries: {outcome.reason}.", outcome.hint)
+                raise NoResponse(f"No answer in {TRIES} tries: {outcome.reason}.", outcome.hint)
             if tried == TRIES - 1:
                 dialect = outcome.dialect or dialect
             await self._sleep(wait_s(tried, outcome.wait_s, self._chance()))

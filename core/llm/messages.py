@@ -19,10 +19,12 @@ class Dialect:
     Attributes:
         step: how far ``response_format`` is stepped down, up to ``PLAIN_TEXT``.
         cap_field: the name of the field that has the cap of the answer.
+        greedy: whether a temperature may be sent, which newer models refuse.
     """
 
     step: int = 0
     cap_field: str = CAP
+    greedy: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,11 @@ class ChatRequest:
     """One question.
 
     Attributes:
-        system: the instructions.
+        system: the instructions; empty for none.
         parts: what the user's message holds, in order.
-        schema_name, schema: of the JSON that is wanted; a strict JSON schema.
+        schema_name, schema: of the JSON that is wanted; a strict JSON schema. None for an answer in plain words.
         max_output_tokens: the answer is cut there.
+        greedy: the most likely token each time: temperature 0, where the server takes one.
         wrong_answer, complaint: an earlier answer and what was wrong with it, when it is to be corrected; else empty.
     """
 
@@ -63,8 +66,9 @@ class ChatRequest:
     system: str
     parts: tuple[TextPart | ImagePart, ...]
     schema_name: str
-    schema: Json
+    schema: Json | None
     max_output_tokens: int
+    greedy: bool = False
     wrong_answer: str = ""
     complaint: str = ""
 
@@ -109,10 +113,8 @@ def request_key(request: ChatRequest, **more: object) -> str:
 
 def wire_body(request: ChatRequest, dialect: Dialect = Dialect()) -> Json:
     """The request as Chat Completions has it, pictures as data URLs."""
-    messages: list[Json] = [
-        {"role": "system", "content": request.system},
-        {"role": "user", "content": [_wire_part(part) for part in request.parts]},
-    ]
+    messages: list[Json] = [{"role": "system", "content": request.system}] if request.system else []
+    messages.append({"role": "user", "content": [_wire_part(part) for part in request.parts]})
     if request.complaint:
         messages.append({"role": "assistant", "content": request.wrong_answer})
         messages.append({"role": "user", "content": request.complaint})
@@ -121,6 +123,10 @@ def wire_body(request: ChatRequest, dialect: Dialect = Dialect()) -> Json:
         "messages": messages,
         dialect.cap_field: request.max_output_tokens,
     }
+    if request.greedy and dialect.greedy:
+        body["temperature"] = 0
+    if request.schema is None:
+        return body
     if dialect.step == 0:
         schema = {"name": request.schema_name, "strict": True, "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

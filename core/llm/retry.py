@@ -110,6 +110,8 @@ def _adapted(status: int, error: ServerError, dialect: Dialect) -> Dialect | Non
     for text in (f"{error.param} {error.words}".lower(), error.text.lower()):
         if CAP in text and dialect.cap_field == CAP:
             return replace(dialect, cap_field=OLD_CAP)
+        if "temperature" in text and dialect.greedy:
+            return replace(dialect, greedy=False)
         if dialect.step < PLAIN_TEXT and any(word in text for word in _FORMAT):
             return replace(dialect, step=dialect.step + 1)
     if status == 501 and dialect.step < PLAIN_TEXT:

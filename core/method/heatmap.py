@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 4_000_000  #: a crop is a few hundred pixels wide; anything near this is not a crop
 MAX_SIDE = 4096  #: pixels of its longer side: a thin picture would grow when it is fitted to a page
+FAINTEST = 0.5  #: the least norm that few colours show: below it a patch or a word is drawn as 0
 GLYPHS = " .:-=+*#%@"  #: one for each whole norm from 0 to 9; 10 counts as 9
 RGB = tuple[int, int, int]
 
 WHITE: RGB = (255, 255, 255)
+BLACK: RGB = (0, 0, 0)
 GREEN: RGB = (46, 160, 67)  #: background of a text token at norm 10
 
 # Eleven evenly spaced anchors of matplotlib's viridis (Smith and van der Walt, 2015; CC0):
@@ -45,27 +47,61 @@ _VIRIDIS = np.array(
 class ColourMap(StrEnum):
     """How a heatmap is drawn.
 
-    FADE: the paper's overlay, the picture fading to white where the neuron does not activate. VIRIDIS, GREY: the norm
-    alone, by a colour map whose luminance rises with it.
+    DIM: the picture fading to the background of the screen where the neuron does not activate. FADE: the paper's
+    overlay, the picture fading to white. VIRIDIS, GREY: the norm alone, by a colour map whose luminance rises with it.
     """
 
+    DIM = "dim"
     FADE = "fade"
     VIRIDIS = "viridis"
     GREY = "grey"
 
 
-def colours(norms: NDArray[np.float32], colour_map: ColourMap) -> NDArray[np.uint8]:
+def outline_colour(colour_map: ColourMap, background: RGB = BLACK) -> RGB:
+    """The colour of the line around the patches above T_v: it stands out from the patches that it is drawn on.
+
+    Args:
+        background: what DIM fades to.
+    """
+    if colour_map is ColourMap.DIM:
+        return (60, 60, 60) if is_light(background) else (200, 200, 200)
+    return {ColourMap.FADE: BLACK, ColourMap.VIRIDIS: WHITE, ColourMap.GREY: (230, 60, 40)}[colour_map]
+
+
+def is_light(colour: RGB) -> bool:
+    """Whether black ink reads better than white on ``colour`` (ITU-R BT.601 luma)."""
+    return 299 * colour[0] + 587 * colour[1] + 114 * colour[2] > 127_500
+
+
+def shares(norms: NDArray[np.float32], least: float = 0) -> NDArray[np.float32]:
+    """How much of the picture remains at each norm, 0 to 1: a tenth of the norm.
+
+    Args:
+        least: what remains at the smallest norm that is shown, ``FAINTEST``: few colours show no less.
+    """
+    share: NDArray[np.float32] = np.clip(norms / np.float32(TOP), 0, 1)
+    return share if not least else np.where(norms >= FAINTEST, least + (1 - least) * share, 0).astype(np.float32)
+
+
+def colours(
+    norms: NDArray[np.float32], colour_map: ColourMap, background: RGB = BLACK, least: float = 0
+) -> NDArray[np.uint8]:
     """The colour of each norm by itself: uint8 (..., 3).
 
-    FADE has no colours of its own; its scale is the share of the picture that remains, black fading to white.
+    DIM and FADE have no colours of their own: theirs are those of the part of a picture that the background hides
+    most, white on a dark one and black on a light one.
+
+    Args:
+        background, least: as ``overlay`` has them.
     """
-    share = np.clip(norms.astype(np.float64) / TOP, 0, 1)
+    share = shares(norms, least)
     if colour_map is ColourMap.VIRIDIS:
         at = np.linspace(0, 1, len(_VIRIDIS))
         channels = [np.interp(share, at, _VIRIDIS[:, channel]) for channel in range(3)]
     else:
-        grey = 255 * (share if colour_map is ColourMap.GREY else 1 - share)
-        channels = [grey, grey, grey]
+        towards = BLACK if colour_map is ColourMap.GREY else WHITE if colour_map is ColourMap.FADE else background
+        full = BLACK if is_light(towards) else WHITE
+        channels = [low + (high - low) * share.astype(np.float64) for low, high in zip(towards, full, strict=True)]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
@@ -77,14 +113,23 @@ def spread(norms: NDArray[np.float32], width: int, height: int) -> NDArray[np.fl
     return result
 
 
-def overlay(crop: "Image.Image", norms: NDArray[np.float32], colour_map: ColourMap) -> "Image.Image":
+def overlay(
+    crop: "Image.Image",
+    norms: NDArray[np.float32],
+    colour_map: ColourMap,
+    background: RGB = BLACK,
+    least: float = 0,
+) -> "Image.Image":
     """The heatmap of one sample.
 
-    FADE is the paper's ``pixel * (a / 10) + 255 * (1 - a / 10)`` for each patch; VIRIDIS and GREY show the map alone.
+    FADE is the paper's ``pixel * (a / 10) + 255 * (1 - a / 10)`` for each patch, DIM the same with the background's
+    colour for 255; VIRIDIS and GREY show the map alone.
 
     Args:
         crop: what the model saw, any size.
         norms: float32 (rows, columns), 0 to 10.
+        background: what DIM fades to.
+        least: as ``shares`` has it.
 
     Returns:
         An RGB picture of the crop's size.
@@ -92,11 +137,39 @@ def overlay(crop: "Image.Image", norms: NDArray[np.float32], colour_map: ColourM
     from PIL import Image
 
     spread_norms = spread(norms, crop.width, crop.height)
-    if colour_map is not ColourMap.FADE:
-        return Image.fromarray(colours(spread_norms, colour_map))
-    share = np.clip(spread_norms / np.float32(TOP), 0, 1)[..., None]
+    if colour_map in (ColourMap.VIRIDIS, ColourMap.GREY):
+        return Image.fromarray(colours(spread_norms, colour_map, least=least))
+    towards = np.array(WHITE if colour_map is ColourMap.FADE else background, dtype=np.float32)
+    share = shares(spread_norms, least)[..., None]
     pixels = np.asarray(crop.convert("RGB"), dtype=np.float32)
-    return Image.fromarray(np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8))
+    return Image.fromarray(np.rint(pixels * share + towards * (1 - share)).astype(np.uint8))
+
+
+def outlined(
+    image: "Image.Image", norms: NDArray[np.float32], threshold: float, colour: RGB, width: int = 1
+) -> "Image.Image":
+    """``image`` with a line around the patches whose norm is above ``threshold``: those that count for a visual vote.
+
+    The line is drawn on the patches that are not, so that it hides nothing of those that are.
+
+    Args:
+        image: RGB, any size. norms: float32 (rows, columns).
+        width: of the line, in pixels.
+    """
+    from PIL import Image
+
+    active = spread(norms, image.width, image.height) > threshold
+    near = active
+    for _ in range(width):
+        framed = np.pad(near, 1)
+        rows = framed[:-2] | framed[1:-1] | framed[2:]
+        near = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    line = near & ~active
+    if not line.any():
+        return image
+    pixels = np.array(image)
+    pixels[line] = colour
+    return Image.fromarray(pixels)
 
 
 def open_crop(data: bytes) -> "Image.Image":

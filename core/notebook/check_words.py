@@ -10,6 +10,7 @@ from vlmscope.core.notebook.check import LEVEL, CausalCheck
 
 PLACES = {Positions.ALL: "all tokens", Positions.ANSWER: "the answer", Positions.PICTURE: "the picture"}
 CLAMPED = "A clamp is far outside what the model meets."
+WHOLE_UNIT = "What is changed is the whole unit: both its poles."
 NEAR = (0.8, 1.25)  #: written sizes of controls over the neuron's own that are not worth a sentence
 
 
@@ -155,6 +156,8 @@ def _limits(check: CausalCheck) -> list[str]:
     intervention = _intervention(check)
     if intervention.kind is InterventionKind.CLAMP and abs(intervention.amount) > 1:
         found.append(CLAMPED)
+    if any(one.poled for one in check.neurons):
+        found.append(WHOLE_UNIT)
     if check.note and check.p is not None:
         found.append(_sentence(check.note))
     return found

@@ -194,7 +194,8 @@ class _Scale:
         ten = "" if part.maximum is None else f"; 10 is an activation of {part.maximum:.4g}"
         self._rows = []
         if any(one.has_map for one in drawn):
-            fades = "; at 0 the picture is white" if card.colour_map is ColourMap.FADE else ""
+            ends = {ColourMap.FADE: "white", ColourMap.DIM: "black"}.get(card.colour_map)
+            fades = f"; at 0 the picture is {ends}" if ends else ""
             said = f"norm of a patch{ten}{fades}; outlined: above Tv {at.T_v:g}"
             self._rows.append((colours(ramp, card.colour_map), at.T_v, said))
         if any(one.words is not None for one in drawn):

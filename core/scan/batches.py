@@ -64,6 +64,12 @@ class ProcessedSample:
     trouble: str | None
 
 
+def usual_batch(vlm: Vlm) -> int:
+    """Samples that go through the model together unless told otherwise."""
+    # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
+    return LARGEST if vlm.device.type == "cuda" else BATCH
+
+
 def is_fused(vlm: Vlm) -> bool:
     """Whether the fused kernels of core/scan/kernels.py do the reduction."""
     return all(device.type == "cuda" and fused_works(device) for device in set(vlm.layer_devices))

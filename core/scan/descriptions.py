@@ -4,7 +4,7 @@ Images are read and decoded by threads while the model writes. Each batch's desc
 begins, under the SHA-256 of the image file. So none is written twice, neither after a stop nor in a later scan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,6 +16,7 @@ from PIL import Image
 
 from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.errors import SamplesError
+from vlmscope.core.data.describing import undescribed
 from vlmscope.core.data.description_cache import DescriptionCache, Descriptions
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data
@@ -56,22 +57,15 @@ def describe_missing(
         Cancelled: when ``stopped`` turns true; what was written before is in the cache.
         ModelError: if not even one image fits into the GPU's memory.
     """
-    missing = [i for i in (range(len(data.sources)) if mine is None else mine) if data.sources[i].description is None]
+    missing = undescribed(data, mine)
     if not missing:
         return data
     paths = {i: data.root / data.sources[i].image for i in missing}
-    digests: dict[int, str] = {}  # by sample
     progress(DESCRIBING, 0, len(missing))
     opened = (DescriptionCache() if cache is None else cache).open(vlm.info, prompt, DESCRIPTION_TOKENS)
     with opened as kept:
-        if kept.texts:
-            # Before the model begins, so that the progress of a resumed scan does not start from 0.
-            with closing(prefetch(lambda i: _digest(paths[i]), missing, 16 * THREADS, THREADS)) as found:
-                for index, digest in found:
-                    check(stopped, *STOPPED)
-                    if digest is not None and digest in kept.texts:
-                        digests[index] = digest
-                        progress(DESCRIBING, len(digests), len(missing))
+        # Before the model begins, so that the progress of a resumed scan does not start from 0.
+        digests = written_before(paths, kept, progress, stopped)
         done = len(digests)
         todo = [i for i in missing if i not in digests]
         writer = _Writer(vlm, prompt, batch, kept, stopped)
@@ -95,6 +89,21 @@ def describe_missing(
             progress(DESCRIBING, done - len(writer.waiting), len(missing))
         progress(DESCRIBING, len(missing), len(missing))
         return data.described({index: kept.texts[digest] for index, digest in digests.items()})
+
+
+def written_before(
+    paths: Mapping[int, Path], kept: Descriptions, progress: OnProgress, stopped: Stopped
+) -> dict[int, str]:
+    """The digests of the image files that ``kept`` has a description of, by sample. Raises Cancelled."""
+    digests: dict[int, str] = {}
+    if kept.texts:
+        with closing(prefetch(lambda i: file_digest(paths[i]), paths, 16 * THREADS, THREADS)) as found:
+            for index, digest in found:
+                check(stopped, *STOPPED)
+                if digest is not None and digest in kept.texts:
+                    digests[index] = digest
+                    progress(DESCRIBING, len(digests), len(paths))
+    return digests
 
 
 @dataclass
@@ -133,7 +142,7 @@ class _Writer:
             del self.waiting[digest]
 
 
-def _digest(path: Path) -> str | None:
+def file_digest(path: Path) -> str | None:
     """SHA-256 of the file, or None where it cannot be read."""
     try:
         return sha256(path.read_bytes()).hexdigest()
@@ -143,7 +152,7 @@ def _digest(path: Path) -> str | None:
 
 def _picture(vlm: Vlm, prompt: str, path: Path, known: dict[str, str]) -> tuple[str, Image.Image | None] | None:
     """The file's SHA-256 and, unless that is ``known``, its image; None where it cannot be read or is not taken."""
-    digest = _digest(path)
+    digest = file_digest(path)
     if digest is None or digest in known:
         return None if digest is None else (digest, None)
     try:

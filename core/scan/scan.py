@@ -12,23 +12,27 @@ from pathlib import Path
 
 from vlmscope.core.base.callbacks import OnProgress, Stopped, check, not_cancelled
 from vlmscope.core.base.clock import now
+from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ModelError, SamplesError, StoreError
 from vlmscope.core.base.fields import Fields, value_text
 from vlmscope.core.base.text import plain
+from vlmscope.core.data.describing import described_by
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.images import image_size, load_image
 from vlmscope.core.data.samples import Data
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.model.vlm import DESCRIPTION_TOKENS, Encoded, Vlm
-from vlmscope.core.scan.batches import BATCH, LARGEST, THREADS, Size
+from vlmscope.core.scan.batches import BATCH, THREADS, Size, usual_batch
 from vlmscope.core.scan.descriptions import describe_missing
 from vlmscope.core.scan.prefetch import prefetch
 from vlmscope.core.scan.run import Prepared, ScanRun
+from vlmscope.core.scan.served import describe_by_server
 from vlmscope.core.store.checkpoints import ScanFolder, is_begun
 from vlmscope.core.store.layouts import check_layout, largest_map, sized
 from vlmscope.core.store.manifest import (
     LAYOUTS,
     MANIFEST,
+    DescribedBy,
     Manifest,
     Progress,
     ThresholdsInfo,
@@ -50,6 +54,7 @@ def scan(
     resume: bool = False,
     stopped: Stopped = not_cancelled,
     cache: DescriptionCache | None = None,
+    server: Api | None = None,
     announce: Callable[[Manifest], None] = lambda _planned: None,
 ) -> Manifest:
     """Scan ``data`` with ``vlm`` into the folder ``out``, and return its manifest.
@@ -61,7 +66,8 @@ def scan(
     Args:
         resume: continue from what is saved in ``out``; a finished scan is returned as it is.
         stopped: read after every batch.
-        cache: where descriptions that the model writes are kept; None for the user's own.
+        cache: where descriptions that are written are kept; None for the user's own.
+        server: writes the descriptions that the data lack; None to let ``vlm`` write them.
         announce: called before the work of a new scan with its manifest as planned; the longest description is not
             known yet, so that its arrays may become smaller.
 
@@ -70,13 +76,14 @@ def scan(
         SamplesError: if no sample is left.
         ModelError: if not even one sample fits into the memory.
         Cancelled: if ``stopped`` turned true.
+        ApiError: if the server gives no descriptions.
     """
     if vlm.device.type == "mps":
         raise ModelError("A scan adds up in float64, which MPS does not have.", "Use --device cpu, or a CUDA GPU.")
     prompt = vlm.prompt(options.question, options.prompt_template)
     saved = read_manifest(out) if resume and (out / MANIFEST).exists() else None
     mine = [i for i in range(len(data.sources)) if options.shard is None or options.shard.has(i)]
-    header = _header(vlm, data, len(mine), prompt, options, saved)
+    header = _header(vlm, data, len(mine), prompt, options, saved, described_by(server, data))
     if saved is None:
         if not (resume and is_begun(out)):
             check_out(out)
@@ -94,9 +101,11 @@ def scan(
             else:  # samples that were scanned keep their description
                 store = folder.resume()
                 data = _as_scanned(data, store, [i for i in mine if store.processed(i)])
-            # On the CPU a batch that is too large does not fail in time, and a stop loses all of a large batch.
-            batch = options.batch or (LARGEST if vlm.device.type == "cuda" else BATCH)
-            data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
+            batch = options.batch or usual_batch(vlm)
+            if server is None:
+                data = describe_missing(vlm, data, prompt, batch, progress, stopped, cache, mine)
+            else:
+                data = describe_by_server(server, data, options.question, progress, stopped, cache, mine).data
             run = ScanRun(vlm, _prepare(vlm, data, mine, prompt, store), options, folder, header, store, progress)
             if store is None:
                 run.begin()
@@ -181,13 +190,14 @@ def _header(
     prompt: str,
     options: ScanOptions,
     saved: Manifest | None,
+    described: DescribedBy | None,
 ) -> Manifest:
     """The manifest of a scan before its first sample; its layouts and its longest description are not known yet."""
     info = vlm.info
     batch = options.batch or (BATCH if saved is None else saved.batch)
     created = now()
     return Manifest(
-        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity, options.poles),
+        scan_id=make_scan_id(info, options.hook, prompt, options.top_n, data.identity, options.poles, described),
         created=created,
         model=info,
         hook=options.hook,
@@ -215,6 +225,7 @@ def _header(
         thresholds=ThresholdsInfo.of(options.thresholds),
         arrays="arrays-0",
         versions=_versions(),
+        described=described,
         control=options.control,
         progress=Progress(
             done=0,

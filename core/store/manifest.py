@@ -179,6 +179,13 @@ class ShardInfo(Frozen):
         return sample % self.of == self.number - 1
 
 
+class DescribedBy(Frozen):
+    """The server that wrote the descriptions that the data lack."""
+
+    model: str  #: as the server names it
+    server: str  #: its name and port
+
+
 class SmallMaps(Frozen):
     """Maps of more top samples than those whose maps are kept whole: pooled, and in 4 bits (core/method/packed.py)."""
 
@@ -238,6 +245,7 @@ class Manifest(Frozen):
     thresholds: ThresholdsInfo  #: those of the stored votes and labels
     arrays: str = Field(pattern=r"^\w[\w.-]*$")  #: name of the folder, in the scan's own, that holds the arrays
     versions: dict[str, str]
+    described: DescribedBy | None = None  #: None where the data have all descriptions, or the model wrote the others
     control: ControlInfo | None = None  #: None where the weights are the model's own
     progress: Progress | None = None  #: None where the scan is whole
 
@@ -261,7 +269,7 @@ class Manifest(Frozen):
         return (
             self.scan_id
             if model == self.model
-            else make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id, self.poles)
+            else make_scan_id(model, self.hook, self.prompt, self.top_n, self.data_id, self.poles, self.described)
         )
 
     @property
@@ -323,11 +331,21 @@ class Manifest(Frozen):
 
 
 def make_scan_id(
-    model: ModelInfo, hook: HookPoint, prompt: str, top_n: int, data_id: str, poles: Poles = Poles.ONE
+    model: ModelInfo,
+    hook: HookPoint,
+    prompt: str,
+    top_n: int,
+    data_id: str,
+    poles: Poles = Poles.ONE,
+    described: DescribedBy | None = None,
 ) -> str:
-    """SHA-256 over model, hook point, prompt, N and ``data_id``; over the poles too, where both are kept."""
-    both = [] if poles is Poles.ONE else [poles]
-    identity = json.dumps([model.model_dump(), hook, prompt, top_n, data_id, *both], sort_keys=True)
+    """SHA-256 over model, hook point, prompt, N and ``data_id``.
+
+    Over the poles too, where both are kept, and over the name of another model that wrote descriptions.
+    """
+    more: list[str] = [] if poles is Poles.ONE else [poles]
+    more += [] if described is None else [f"described by {described.model}"]
+    identity = json.dumps([model.model_dump(), hook, prompt, top_n, data_id, *more], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()
 
 

@@ -99,6 +99,7 @@ _SETTINGS: Mapping[str, Callable[[Manifest], object]] = {
     "--panel": lambda m: m.panel,
     "--batch": lambda m: m.batch,
     "--shard": lambda m: None if m.progress is None or m.progress.shard is None else str(m.progress.shard),
+    "--describe-model": lambda m: None if m.described is None else m.described.model,
     "--control": lambda m: None if m.control is None else str(m.control),
     FIELDS: lambda m: None if m.fields is None else fields_text(m.fields),
     "the number of samples": lambda m: m.samples,

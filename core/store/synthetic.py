@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmscope.core.base.fields import Fields
-from vlmscope.core.base.neuron import HookPoint
+from vlmscope.core.base.neuron import HookPoint, Poles
 from vlmscope.core.method.bfloat16 import encoded
 from vlmscope.core.method.distribution import BINS
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds, label_neurons
@@ -45,6 +45,7 @@ def write_synthetic_scan(
     image: int = 168,
     seed: int = 0,
     panel: int | None = None,
+    poles: Poles = Poles.ONE,
     small_maps: int = 0,
     fields: Sequence[Fields] = (),
 ) -> None:
@@ -57,6 +58,7 @@ def write_synthetic_scan(
         image: longer side of the made-up crops in pixels.
         panel: samples of the panel; None for a scan without one. On top samples the panel's activations are theirs, on
             others they are less.
+        poles: with both, ``neurons`` are the poles of half as many units.
         small_maps: top samples that have small maps.
         fields: of the samples, in turn.
     """
@@ -85,9 +87,15 @@ def write_synthetic_scan(
         scan_id=f"synthetic-{layers}x{neurons}-{seed}",
         created="2026-01-01T00:00:00+00:00",
         model=ModelInfo(
-            name="synthetic", revision=None, architecture="made up", dtype="float32", layers=layers, neurons=neurons
+            name="synthetic",
+            revision=None,
+            architecture="made up",
+            dtype="float32",
+            layers=layers,
+            neurons=neurons if poles is Poles.ONE else neurons // 2,
         ),
-        hook=HookPoint.GATE,
+        hook=HookPoint.GATE if poles is Poles.ONE else HookPoint.GATE_UP,
+        poles=poles,
         question=QUESTION,
         prompt=f"USER: <image>\n{QUESTION} ASSISTANT:",
         data="synthetic",

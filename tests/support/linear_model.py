@@ -29,7 +29,7 @@ class LinearModel:
     change's square.
 
     Attributes:
-        z, weight: float32 (L, F).
+        z, weight: float32 (L, F); F: FFN units.
         picture: by how much a sample's index multiplies the change.
         problem: why a sample cannot be measured; empty if it can.
     """
@@ -38,7 +38,7 @@ class LinearModel:
         self, store: ScanStore, picture: Callable[[int], float] = lambda _: 1.0, problem: dict[int, str] | None = None
     ) -> None:
         rng = np.random.default_rng(0)
-        shape = (store.layers, store.neurons)
+        shape = (store.layers, store.numbering.units)
         self.z: NDArray[np.float32] = (rng.random(shape) + 0.5).astype(np.float32)
         self.weight: NDArray[np.float32] = rng.normal(0, 0.01, shape).astype(np.float32)
         self.picture = picture
@@ -60,7 +60,7 @@ class LinearModel:
                 column = np.full_like(self.z, 2)
                 answer = WrittenAnswer(np.abs(self.z) * column, self.z, column)
             case PeakRequest():
-                answer = PeakAnswer(3 * float(self.z[request.neuron.layer, request.neuron.index]))
+                answer = PeakAnswer(3 * float(self.z[request.neuron.layer, request.neuron.unit]))
             case CaptionRequest():
                 answer = CaptionAnswer("A dog on a train." if not request.edits else "A cat on a train.")
             case _:
@@ -89,7 +89,7 @@ class LinearModel:
         )
 
     def _moved(self, edit: Edit) -> float:
-        at = (edit.neuron.layer, edit.neuron.index)
+        at = (edit.neuron.layer, edit.neuron.unit)
         after = edit.factor * self.z[at] + edit.visual
         if edit.source is not None:
             after += edit.source_factor * self.z[edit.neuron.layer, edit.source]

@@ -74,6 +74,7 @@ class AskKeys:
     choose: str = "c"
     score: str = "s"
     check: str = "C"
+    exact_map: str = "X"
 
 
 def _across(store: ScanStore, neuron: Neuron) -> int:
@@ -95,7 +96,7 @@ class Session:
         store: ScanStore,
         start: Neuron | None = None,
         name: str = "demo",
-        colour_map: ColourMap = ColourMap.FADE,
+        colour_map: ColourMap | None = None,
         keys: AskKeys = AskKeys(),
     ) -> None:
         """Begin on ``store``, which the title calls ``name``, with the neuron ``start`` if there is one."""
@@ -139,6 +140,7 @@ class Session:
             listed=len(selection.rows) > 0,
             noted=noted,
             published=self.published.keys(),
+            map_key=keys.exact_map,
         )
         self.take_store(store)
 

@@ -37,7 +37,7 @@ def open_screen(
     with _quick_imports():
         start = Neuron.parse(address) if address is not None else None
         # Everything that can fail is tried before the screen's libraries load.
-        from vlmscope.core.base.config import load_config
+        from vlmscope.core.base.config import data_folder, load_config
         from vlmscope.core.store.reader import open_scan
 
         store = open_scan(scan)
@@ -49,9 +49,8 @@ def open_screen(
 
         from vlmscope.tui.app import VlmscopeApp
 
-    app = VlmscopeApp(
-        store=store, config=config, start=start, name=DEMO if scan == DEMO else store.folder.resolve().name
-    )
+    name = DEMO if scan == DEMO else store.folder.resolve().name
+    app = VlmscopeApp(store, config, start, name, first_start=data_folder() / "started")
     with Ending(lambda ending: app.leave(ending.number)):
         app.run()
     return app.return_code or 0

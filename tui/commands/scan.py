@@ -19,6 +19,7 @@ from vlmscope.core.store.manifest import ControlInfo, ShardInfo
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.settings import PANEL, QUESTION, SMALL_MAPS, ScanOptions
 from vlmscope.core.store.shards import parse_shard
+from vlmscope.tui.commands.describe_options import ServerOptions
 from vlmscope.tui.commands.scan_options import (
     ControlOptions,
     ImageOptions,
@@ -27,7 +28,7 @@ from vlmscope.tui.commands.scan_options import (
     ReadingOptions,
 )
 from vlmscope.tui.commands.scan_run import Job, run_and_report
-from vlmscope.tui.commands.shared.notes import note
+from vlmscope.tui.commands.shared.notes import Notes, note
 from vlmscope.tui.commands.shared.options import LabelThresholds
 
 
@@ -39,12 +40,14 @@ def scan(
     reading: ReadingOptions,
     control: ControlOptions,
     long: LongScanOptions,
+    describing: ServerOptions,
     thresholds: LabelThresholds,
 ) -> None:
     """Scan a model over images: once, then every look at it is instant.
 
-    Descriptions that the data lacks are written by the model first; they are
-    kept, and later scans of the same images by the same model reuse them.
+    Descriptions that the data lacks are written by the model first, or with
+    --describe-with by a server; they are kept, and later scans of the same
+    images by the same model reuse them.
 
     The scan is saved as it goes on. It can be opened meanwhile; Ctrl-C ends
     it, and the same command with --resume goes on. Under torchrun every
@@ -94,9 +97,13 @@ def scan(
         if control.seed is not None:
             raise UsageError("--seed goes with --control: a model's own weights take none.", "Leave it out.")
         data = read_data(images.images, images.limit, images.image_root, images.captions)
-        run_and_report(Job(model, data, out, options, long.resume))
+        server = describing.server(model.name)
+        job = Job(model, data, out, options, long.resume, server)
+        if server is not None:
+            describing.agree(server, data, options.question, Notes())
+        run_and_report(job)
         return
-    _check_control(model, images, out, reading, shard)
+    _check_control(model, images, out, reading, describing, shard)
     store = ScanStore(scan_folder(control.control))
     store.images_trusted = control.trust
     scanned = store.manifest
@@ -143,7 +150,12 @@ def scan(
 
 
 def _check_control(
-    model: ModelOptions, images: ImageOptions, out: Path | None, reading: ReadingOptions, shard: ShardInfo | None
+    model: ModelOptions,
+    images: ImageOptions,
+    out: Path | None,
+    reading: ReadingOptions,
+    describing: ServerOptions,
+    shard: ShardInfo | None,
 ) -> None:
     """Raises UsageError for an option that a control takes from its scan."""
     of_the_scan = {
@@ -155,6 +167,7 @@ def _check_control(
         "--image-option": model.image_option,
         "--chat-option": model.chat_option,
         "--captions": images.captions,
+        "--describe-with": describing.url,
     }
     given = [name for name, value in of_the_scan.items() if value is not None]
     if given:

@@ -6,12 +6,10 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
-
 from vlmscope.core.base.callbacks import OnProgress
-from vlmscope.core.base.errors import Cancelled
+from vlmscope.core.base.config import Api
 from vlmscope.core.base.neuron import Poles
-from vlmscope.core.base.signals import Ending, exit_code
+from vlmscope.core.data.describing import described_by
 from vlmscope.core.data.description_cache import DescriptionCache
 from vlmscope.core.data.samples import Data
 from vlmscope.core.scan.torchrun import Ranks
@@ -20,9 +18,9 @@ from vlmscope.core.store.manifest import MANIFEST, Manifest, ShardInfo, Skipped,
 from vlmscope.core.store.settings import FIELDS, SHOWN, WEIGHTS, ScanOptions, check_resumable, fields_text
 from vlmscope.core.store.weights import is_model_folder, weights_fingerprint
 from vlmscope.core.store.writer import arrays_bytes, check_out
-from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.tui.commands.scan_options import ModelOptions
 from vlmscope.tui.commands.scanned import NAMED, PROGRAM, note_skipped, write_labels
+from vlmscope.tui.commands.shared.model_work import spec_of, stoppable
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 
 
@@ -35,6 +33,7 @@ class Job:
     out: Path
     options: ScanOptions
     resume: bool = False
+    server: Api | None = None  #: that writes descriptions
     who: str = ""  #: which of several processes this is, put before its messages
     quiet: bool = False  #: another process writes the messages
 
@@ -77,46 +76,23 @@ def run_job(job: Job) -> Manifest:
     from vlmscope.core.model.load import load
     from vlmscope.core.scan.scan import scan  # late: what follows imports torch
 
-    spec = ModelSpec(
-        model.name,
-        model.revision,
-        model.device,
-        model.dtype,
-        options.hook,
-        model.trust_remote_code,
-        device_map=model.device_map,
-        image_options=model.images_given,
-        chat_options=model.chat_given,
-    )
-    vlm = load(spec, seed=None if options.control is None else options.control.seed)
+    vlm = load(spec_of(model, options.hook), seed=None if options.control is None else options.control.seed)
     cache = DescriptionCache()
-    # The first signal ends the scan within a batch; the next one ends the program at once.
-    stop = Ending(Ending.release)
-    try:
-        with stop, progress(notes, who=job.who) as report:
-            return scan(
-                vlm,
-                job.data,
-                job.out,
-                options,
-                report,
-                resume=job.resume,
-                stopped=stop.is_asked,
-                cache=cache,
-                announce=lambda planned: _announce(planned, notes),
-            )
-    except Cancelled as stopped:
-        if job.who:
-            note(f"{job.who}{stopped.message}")
-            notes.write("Go on with: the same torchrun command with --resume")
-        else:
-            notes.write(stopped.message)
-            given = [argument for argument in sys.argv[1:] if argument != "--resume"]
-            notes.write(f"Go on with: {shlex.join([PROGRAM, *given, '--resume'])}")
-        raise typer.Exit(exit_code(stop.number)) from None
-    finally:
-        if cache.trouble is not None:
-            notes.write(cache.trouble)
+    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    again = "the same torchrun command with --resume" if job.who else shlex.join([PROGRAM, *given, "--resume"])
+    with stoppable(notes, cache, f"Go on with: {again}", job.who) as (report, stopped):
+        return scan(
+            vlm,
+            job.data,
+            job.out,
+            options,
+            report,
+            resume=job.resume,
+            stopped=stopped,
+            cache=cache,
+            server=job.server,
+            announce=lambda planned: _announce(planned, notes),
+        )
 
 
 def _announce(planned: Manifest, notes: Notes) -> None:
@@ -205,7 +181,7 @@ def _report(job: Job, manifest: Manifest) -> None:
 
 def _known_settings(job: Job) -> dict[str, object]:
     """The scan's settings, as far as they are known without the model."""
-    options = job.options
+    options, described = job.options, described_by(job.server, job.data)
     known: dict[str, object] = {
         "--hook": str(options.hook),
         "--poles": str(options.poles),
@@ -219,6 +195,7 @@ def _known_settings(job: Job) -> dict[str, object]:
         "--image-option": ", ".join(job.model.images_given) or None,
         "--chat-option": ", ".join(job.model.chat_given) or None,
         "--shard": None if options.shard is None else str(options.shard),
+        "--describe-model": None if described is None else described.model,
         "--control": None if options.control is None else str(options.control),
         FIELDS: fields_text(job.data.fields),
         "the number of samples": len(job.data.sources),

@@ -1,20 +1,18 @@
-"""All keys and commands, made from the registries, with the user's own keys."""
+"""The help: six words first, what is on the screen now, then all keys and commands, with the user's own keys."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
-from rich.text import Text
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.screen import Screen
 
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.command_line import VERBS
-from vlmscope.tui.dialogs.ending import end
+from vlmscope.tui.dialogs.reading import Entry, ReadScreen, Section
+from vlmscope.tui.dialogs.vocabulary import SIX, TERMS, Term
 from vlmscope.tui.keys import GROUPS, keys_of
 from vlmscope.tui.widgets.layer_strip import FOOT
+from vlmscope.tui.widgets.lines import Lines
+from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.palette import Palette
 
 _LABEL_HELP = {
@@ -25,72 +23,52 @@ _LABEL_HELP = {
 }
 
 
-def help_text(remapped: Mapping[str, str], palette: Palette) -> Text:
-    """The help, one entry a line."""
-    text = Text()
-
-    def line(left: str, right: str) -> None:
-        text.append(f"  {left:<16}", palette.accent)
-        text.append(f" {right}\n", palette.text)
-
-    def head(word: str) -> None:
-        text.append(f"\n{word}\n", palette.strong)
-
-    text.append(
-        "A sample votes by its norms, 0 to 10, where 10 is the neuron's maximum over all data.\n", palette.muted
-    )
-    for label in Label:
-        text.append(f"  {label.letter} ", palette.labels[label] + palette.strong)
-        text.append(f"{label.word:<14}", palette.labels[label])
-        text.append(f" {_LABEL_HELP[label]}\n", palette.text)
-    line("high-confidence", "more than 80 % of the top samples vote alike (:high-confidence changes that); short: high")
-    line("≈", "read from a stored 8-bit map; votes and activations are exact")
-    line("concepts", "words that co-occur in its top samples' descriptions; not an explanation by a model")
-    line("promotes", "tokens that its output weights promote: a first-order reading")
-    line(
-        "scanning, stopped",
-        "in the title: the scan is not whole; the screen shows its samples so far and follows it",
-    )
-    line(f"control, {FOOT}", "the same architecture with random weights (vlmscope scan --control), beside the shares")
-    line("✓ ✗ ? b * n t + e s !", "in the list: verdict; bookmark, one of the paper's; note, tags, both;")
-    line("", "explained, scored, a request for an explanation failed")
-    for group, actions in GROUPS.items():
-        head(group)
-        for action in actions:
-            line(" ".join(keys_of(action.id, remapped)), action.tip)
-    head("Commands, after :")
-    line("27.3900", "go to a neuron; L27/N3900, 27:3900 and '27 3900' too")
-    for verb in VERBS.values():
-        line(verb.usage, verb.help)
-    return text
+def shown_on(screen: Screen[Any]) -> str:
+    """The text of a screen's parts that are visible."""
+    texts = [widget.text for widget in screen.query(Lines) if widget.display and widget.size]
+    for rows in screen.query(NeuronList):
+        if rows.display and rows.size and rows.view is not None:
+            top = rows.scroll_offset.y
+            last = min(top + rows.page_rows, len(rows.view.selection.rows))
+            texts += [str(rows.border_title), *(rows.line_text(at) for at in range(top, last))]
+    return "\n".join(texts)
 
 
-class HelpScreen(ModalScreen[None]):
-    """The help, scrollable."""
+def help_sections(remapped: Mapping[str, str], palette: Palette, shown: str = "") -> list[Section]:
+    """The help.
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "leave", "Leave", show=False, priority=True),
-        *(
-            Binding(keys, f"scroll('{how}')", how.replace("_", " "), show=False)
-            for keys, how in {"j": "down", "k": "up", "ctrl+d,space": "page_down", "ctrl+u": "page_up"}.items()
-        ),
+    Args:
+        shown: the text of the screen; its words come before those that are not on it.
+    """
+    here = [term for term in TERMS if term.on(shown)]
+    labels = [
+        Entry(f"{label.letter} {label.word}", _LABEL_HELP[label], palette.labels[label] + palette.strong)
+        for label in Label
     ]
+    lines = [Section("Six words", _entries(SIX)), Section("Labels", tuple(labels))]
+    if here:
+        lines.append(Section("On this screen", _entries(here)))
+    for group, actions in GROUPS.items():
+        entries = [Entry(" ".join(keys_of(action.id, remapped)), action.tip) for action in actions]
+        lines.append(Section(group, tuple(entries)))
+    commands = [Entry("27.3900", "go to a neuron; L27/N3900, 27:3900 and '27 3900' too")]
+    commands += [Entry(verb.usage, verb.help) for verb in VERBS.values()]
+    lines.append(Section("Commands, after :", tuple(commands)))
+    more = [*(term for term in TERMS if term not in here)]
+    foot = Entry(FOOT, "in the layers: the control's shares, along the foot of a bar")
+    lines.append(Section("More words", (*_entries(more), foot)))
+    return lines
 
-    def __init__(self, remapped: Mapping[str, str], palette: Palette) -> None:
-        super().__init__()
-        self._text = help_text(remapped, palette)
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help") as box:
-            box.border_title = "vlmscope · keys and commands"
-            box.border_subtitle = "j k scroll · esc closes"
-            yield Static(self._text, markup=False)
+def _entries(terms: "tuple[Term, ...] | list[Term]") -> tuple[Entry, ...]:
+    return tuple(Entry(term.name, term.means) for term in terms)
 
-    def on_mount(self) -> None:
-        self.query_one("#help").focus()
 
-    def action_leave(self) -> None:
-        end(self)
+class HelpScreen(ReadScreen):
+    """The help on a screen."""
 
-    def action_scroll(self, how: str) -> None:
-        getattr(self.query_one("#help"), f"scroll_{how}")(animate=False)
+    def __init__(self, remapped: Mapping[str, str], palette: Palette, below: Screen[Any]) -> None:
+        """``below``: the screen that it explains."""
+        super().__init__(
+            "vlmscope · words, keys and commands", help_sections(remapped, palette, shown_on(below)), palette
+        )

@@ -209,7 +209,7 @@ class SharesScreen(Screen[None]):
     def action_help(self) -> None:
         from vlmscope.tui.dialogs.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self._config.keys, self._palette))
+        self.app.push_screen(HelpScreen(self._config.keys, self._palette, self))
 
     def action_leave(self) -> None:
         end(self)

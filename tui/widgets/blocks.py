@@ -5,6 +5,7 @@ rich-pixels'. All finer blocks have two colours for more than two pixels: each c
 pixels of each, that are nearest to its own.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby, pairwise
@@ -43,6 +44,18 @@ class Blocks(StrEnum):
         Pixel i, from left to right and from top to bottom, is bit i of the character's place.
         """
         return _GLYPHS[self]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the terminal can draw: found out before the screen takes it (``tui/drawing.py``).
+
+    Attributes:
+        few_colours: it has 256 colours, not 16 million.
+    """
+
+    blocks: Blocks = Blocks.HALF
+    few_colours: bool = False
 
 
 def _sextants() -> str:
@@ -102,14 +115,15 @@ def cells_of(image: "Image.Image", blocks: Blocks) -> tuple[int, int]:
     return image.width // across, image.height // down
 
 
-def draw(image: "Image.Image", blocks: Blocks) -> list[Strip]:
+def draw(image: "Image.Image", blocks: Blocks, *, few_colours: bool = False) -> list[Strip]:
     """A line for each row of cells.
 
     Args:
         image: whole cells of pixels, as ``fit`` makes it.
+        few_colours: take those of the 256-colour palette alone, which terminals without more show as they are.
     """
     if blocks is Blocks.HALF:
-        return _half_blocks(image)
+        return _half_blocks(image, few_colours=few_colours)
     pixels = _by_cell(np.asarray(image.convert("RGB"), dtype=np.float32), blocks)
     best = _two_colours(pixels)
     for spare in SPARE:
@@ -120,7 +134,10 @@ def draw(image: "Image.Image", blocks: Blocks) -> list[Strip]:
     bits = (1 << np.arange(pixels.shape[2], dtype=np.uint16)).astype(np.uint16)
     glyphs = blocks.glyphs
     lines = (ink * bits).sum(axis=2, dtype=np.uint16).tolist()
-    pairs = np.rint(np.concatenate([back, fore], axis=2)).astype(np.uint8).tolist()
+    both = np.rint(np.concatenate([back, fore], axis=2)).astype(np.uint8)
+    if few_colours:
+        both = snapped(both.reshape(*both.shape[:2], 2, 3)).reshape(both.shape)
+    pairs = both.tolist()
     strips: list[Strip] = []
     for line, colours, starts in zip(lines, pairs, begins.tolist(), strict=True):
         edges = [*(at for at, is_first in enumerate(starts) if is_first), len(line)]
@@ -215,6 +232,36 @@ def _joined(
     return back, fore, begins
 
 
+# -- 256 colours -------------------------------------------------------------------------------------------------------
+
+_LEVELS = (0, 95, 135, 175, 215, 255)  # of the channels of xterm's colours 16 to 231; 232 to 255 are greys
+_FINE = 8  # of a channel: colours that differ by less are snapped together
+
+
+@lru_cache(maxsize=1)
+def _nearest() -> NDArray[np.uint8]:
+    """The nearest of xterm's 240 fixed colours to each colour of a grid: uint8 (32, 32, 32, 3)."""
+    cube = [(r, g, b) for r in _LEVELS for g in _LEVELS for b in _LEVELS if not (r == g == b and 0 < r < 255)]
+    greys = [(level, level, level) for level in range(8, 248, 10)]
+    fixed: NDArray[np.int32] = np.array(cube + greys, dtype=np.int32)
+    at = np.arange(_FINE // 2, 256, _FINE, dtype=np.int32)
+    grid = np.stack(np.meshgrid(at, at, at, indexing="ij"), axis=-1).reshape(-1, 3)
+    # |a - b|^2 without |a|^2, which is the same for all fixed colours.
+    off = np.square(fixed).sum(axis=1) - 2 * (grid @ fixed.T)
+    table: NDArray[np.uint8] = fixed[off.argmin(axis=1)].astype(np.uint8).reshape(32, 32, 32, 3)
+    return table
+
+
+def snapped(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The nearest colour of the 256-colour palette to each: uint8 (..., 3).
+
+    Rich's own choice makes dark colours black: on a dark background a faint patch would be darker than none.
+    """
+    at = colours // _FINE
+    result: NDArray[np.uint8] = _nearest()[at[..., 0], at[..., 1], at[..., 2]]
+    return result
+
+
 # -- half blocks -------------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +286,7 @@ def _join_near(image: "Image.Image") -> tuple[list[RGB], NDArray[np.uint16]]:
     return palette, table[indices]
 
 
-def _half_blocks(image: "Image.Image") -> list[Strip]:
+def _half_blocks(image: "Image.Image", *, few_colours: bool) -> list[Strip]:
     """rich-pixels' half cells, with equal neighbours joined and few colours.
 
     rich-pixels' own cells are one segment each, whose style is spelled and parsed: at 24x12 cells that takes several
@@ -249,6 +296,8 @@ def _half_blocks(image: "Image.Image") -> list[Strip]:
 
     few = image.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette, indices = _join_near(few)
+    if few_colours:
+        palette = [(r, g, b) for r, g, b in snapped(np.array(palette, dtype=np.uint8)).tolist()]
     strips: list[Strip] = []
     for line in (indices[0::2] * 256 + indices[1::2]).tolist():
         segments: list[Segment] = []

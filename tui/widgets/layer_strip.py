@@ -66,8 +66,8 @@ def _bar(counts: Sequence[int], control: Sequence[int] | None, width: int, palet
     )
     parts: list[Span] = []
     for (above, below), same in groupby(zip(scan, foot, strict=True)):
-        background = Style(bgcolor=palette.labels[above].color)
-        parts.append((FOOT * len(list(same)), palette.labels[below] + background))
+        background = Style(bgcolor=palette.bars[above].color)
+        parts.append((FOOT * len(list(same)), palette.bars[below] + background))
     return parts
 
 

@@ -80,7 +80,7 @@ def label_bar(counts: Sequence[int], width: int, palette: Palette, glyphs: str =
     parts: list[Span] = []
     for label, cells in zip(Label, bar_cells(counts, width), strict=True):
         glyph = label.letter if palette.colourless else glyphs[label is Label.UNKNOWN]
-        parts.append((glyph * cells, palette.labels[label]))
+        parts.append((glyph * cells, palette.bars[label]))
     used = sum(len(text) for text, _ in parts)
     return [*parts, (" " * (width - used), palette.muted)]
 

@@ -12,15 +12,24 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from vlmscope.core.method.heatmap import GREEN, RGB, shade
+from vlmscope.core.method.heatmap import GREEN, RGB, ColourMap, shade
 from vlmscope.core.method.labels import COLOURS
 from vlmscope.core.method.norm import TOP
-from vlmscope.tui.widgets.blocks import Blocks
+from vlmscope.tui.widgets.blocks import Blocks, Drawing
 
 SHADES = 4  #: of a word's background for a norm of 1: the eye distinguishes no more
 _LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green
 _FALL: RGB = (213, 94, 0)  # vermillion and blue of Okabe and Ito: two hues that every eye tells apart
 _RISE: RGB = (0, 114, 178)
+#: The same in 256 colours, from weak to strong, on a dark and on a light theme. A blend with the background would be
+#: the background's colour, or black.
+_FEW: dict[RGB, tuple[tuple[RGB, RGB, RGB], tuple[RGB, RGB, RGB]]] = {
+    GREEN: (((0, 95, 0), (0, 135, 0), (0, 175, 0)), ((175, 215, 175), (135, 215, 135), (95, 215, 95))),
+    _FALL: (((95, 0, 0), (175, 95, 0), (215, 95, 0)), ((255, 215, 175), (255, 175, 135), (255, 135, 95))),
+    _RISE: (((0, 0, 95), (0, 95, 135), (0, 95, 215)), ((175, 215, 255), (135, 175, 255), (95, 175, 255))),
+}
+#: Of labels in bars on a light theme, by ``Label``. Colours dark enough for letters are all equally dark there.
+_LIGHT_BARS: tuple[RGB, ...] = ((0, 114, 178), (204, 133, 0), (0, 77, 56), (120, 120, 120))
 CONTRAST = 4.5  #: WCAG 2.2, level AA, for text
 
 
@@ -43,7 +52,10 @@ class Palette:
     shades: tuple[Style, ...] = ()  #: of a word by its norm: SHADES of them for a norm of 1
     falls: tuple[Style, ...] = ()  #: of a word that becomes less likely, in the same steps
     rises: tuple[Style, ...] = ()  #: of a word that becomes more likely
+    bars: tuple[Style, ...] = ()  #: of labels in bars, by ``Label``
+    colour_map: ColourMap = ColourMap.FADE  #: of heatmaps, where the user has not chosen
     blocks: Blocks = Blocks.HALF  #: what pictures are drawn with
+    few_colours: bool = False  #: whether the terminal has 256 colours, not 16 million
 
 
 @lru_cache(maxsize=4096)
@@ -95,9 +107,19 @@ def ink(background: RGB) -> RGB:
     return max(((0, 0, 0), (255, 255, 255)), key=lambda colour: contrast(colour, background))
 
 
-def _shades(background: RGB, full: RGB) -> tuple[Style, ...]:
-    colours = (shade(level / SHADES, background, full) for level in range(int(TOP) * SHADES + 1))
+def _shades(background: RGB, full: RGB, few: tuple[RGB, RGB, RGB] | None) -> tuple[Style, ...]:
+    """Of the norms 0 to 10 in steps of ``1 / SHADES``; ``few``: the colours to take where there are few."""
+    last = int(TOP) * SHADES
+    colours: list[RGB] = [shade(level / SHADES, background, full) for level in range(last + 1)]
+    if few is not None:
+        colours = [few[min(len(few) * level // last, len(few) - 1)] for level in range(last + 1)]
     return tuple(style(ink(colour), colour) for colour in colours)
+
+
+def _tones(background: RGB, colour: RGB, light: RGB, drawing: Drawing, *, dark: bool) -> tuple[Style, ...]:
+    """The shades of one colour on the theme's background; ``light``: the same colour on a light theme."""
+    few = _FEW[colour][0 if dark else 1] if drawing.few_colours else None
+    return _shades(background, colour if dark else light, few)
 
 
 def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
@@ -111,9 +133,10 @@ def _theme_colour(app: App[None], name: str, default: RGB) -> RGB:
     return default if colour.ansi is not None else colour.rgb
 
 
-def make_palette(app: App[None]) -> Palette:
-    """The palette of the app's theme."""
+def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # noqa: B008 (frozen)
+    """The palette of the app's theme, for what the terminal can draw."""
     dark = app.current_theme.dark
+    colour_map = ColourMap.DIM if dark else ColourMap.FADE  # on a dark screen white would look like light
     if app.no_color:
         plain = Style()
         bold = Style(bold=True)
@@ -123,6 +146,7 @@ def make_palette(app: App[None]) -> Palette:
             background=(0, 0, 0),
             foreground=(255, 255, 255),
             labels=(bold, bold, bold, Style(dim=True)),
+            bars=(bold, bold, bold, Style(dim=True)),
             base=plain,
             text=plain,
             strong=bold,
@@ -130,6 +154,8 @@ def make_palette(app: App[None]) -> Palette:
             accent=bold,
             cursor=Style(reverse=True),
             warning=bold,
+            colour_map=colour_map,
+            blocks=drawing.blocks,
         )
     background = _theme_colour(app, "background", (0, 0, 0) if dark else (255, 255, 255))
     foreground = _theme_colour(app, "foreground", (224, 224, 224) if dark else (31, 31, 31))
@@ -150,7 +176,11 @@ def make_palette(app: App[None]) -> Palette:
         accent=style(accent, bold=True),
         cursor=style(None, cursor),
         warning=style(readable(_theme_colour(app, "warning", (255, 166, 43)), background), bold=True),
-        shades=_shades(background, GREEN if dark else _LIGHT_GREEN),
-        falls=_shades(background, _FALL if dark else mix(_FALL, (255, 255, 255), 0.4)),
-        rises=_shades(background, _RISE if dark else mix(_RISE, (255, 255, 255), 0.4)),
+        shades=_tones(background, GREEN, _LIGHT_GREEN, drawing, dark=dark),
+        falls=_tones(background, _FALL, mix(_FALL, (255, 255, 255), 0.4), drawing, dark=dark),
+        rises=_tones(background, _RISE, mix(_RISE, (255, 255, 255), 0.4), drawing, dark=dark),
+        bars=labels if dark else tuple(map(style, _LIGHT_BARS)),
+        colour_map=colour_map,
+        blocks=drawing.blocks,
+        few_colours=drawing.few_colours,
     )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmscope.core.base.errors import UsageError
-from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.neuron import Neuron, Numbering, Poles
 
 NEURONS = st.builds(Neuron, st.integers(0, 999_999), st.integers(0, 999_999_999))
 SPELLINGS = (
@@ -24,6 +24,41 @@ SPELLINGS = (
 @given(NEURONS, st.sampled_from(SPELLINGS))
 def test_every_spelling_is_read(neuron: Neuron, spelling: str) -> None:
     assert Neuron.parse(spelling.format(neuron.layer, neuron.index)) == neuron
+
+
+@given(NEURONS, st.sampled_from(SPELLINGS), st.sampled_from(["+", "-"]))
+def test_a_pole_ends_any_spelling(neuron: Neuron, spelling: str, pole: str) -> None:
+    found = Neuron.parse(spelling.format(neuron.layer, neuron.index).rstrip() + pole)
+    assert (found.layer, found.unit, found.pole) == (neuron.layer, neuron.index, pole)
+    assert found.sign == {"+": 1, "-": -1}[pole]
+    assert found.poled and found.whole == neuron and found.index == 2 * neuron.index + (pole == "-")
+    assert Neuron.parse(str(found)) == found and str(found) == f"{neuron}{pole}"
+
+
+def test_rows_are_neurons_by_a_numbering() -> None:
+    one, both = Numbering(2, 4), Numbering(2, 8, Poles.BOTH)
+    assert [str(one.of_flat(flat)) for flat in (0, 5)] == ["L0/N0", "L1/N1"]
+    assert [str(both.of_flat(flat)) for flat in (0, 1, 15)] == ["L0/N0+", "L0/N0-", "L1/N3-"]
+    assert all(numbering.flat(numbering.of_flat(at)) == at for numbering in (one, both) for at in range(8))
+    assert (one.units, both.units) == (4, 4)
+    assert both.row(Neuron(1, 3)) == both.row(both.at(1, 7)) == both.at(1, 6) and one.row(Neuron(1, 3)) == Neuron(1, 3)
+    assert [str(pole) for pole in both.each(Neuron(1, 3))] == ["L1/N3+", "L1/N3-"]
+    assert one.each(Neuron(1, 3)) == (Neuron(1, 3),) and both.each(both.at(1, 7)) == (both.at(1, 7),)
+
+
+@pytest.mark.parametrize(
+    ("numbering", "address", "said"),
+    [
+        (Numbering(2, 4), "L0/N3+", "L0/N3+ names a pole"),
+        (Numbering(2, 8, Poles.BOTH), "L0/N3", "L0/N3 has two poles in this scan."),
+        (Numbering(2, 8, Poles.BOTH), "L0/N4+", "L0/N4+ lies outside the model: it has 2 layers of 4 neurons."),
+        (Numbering(2, 8, Poles.BOTH), "L2/N0-", "L2/N0- lies outside the model"),
+    ],
+)
+def test_an_address_that_a_scan_lacks_is_refused(numbering: Numbering, address: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        numbering.parse(address)
+    assert said in caught.value.message and caught.value.hint
 
 
 @given(NEURONS)

@@ -4,6 +4,9 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from vlmscope.core.base.errors import StoreError
@@ -47,6 +50,54 @@ def test_fade_is_the_papers_formula_patch_by_patch() -> None:
         for x in range(12):
             share = norms[y // 4, x // 4] / 10
             assert np.abs(result[y, x] - (pixels[y, x] * share + 255 * (1 - share))).max() <= 0.501
+
+
+def test_dim_is_the_same_formula_towards_the_background() -> None:
+    crop, background = picture(12, 8), (18, 30, 50)
+    norms = np.array([[0.0, 0.4, 10.0], [5.0, 7.5, 0.5]], dtype=np.float32)
+    for least in (0.0, 0.3):
+        result = np.asarray(overlay(crop, norms, ColourMap.DIM, background, least)).astype(float)
+        pixels = np.asarray(crop).astype(float)
+        for y in range(8):
+            for x in range(12):
+                share = norms[y // 4, x // 4] / 10
+                if least:
+                    share = least + (1 - least) * share if norms[y // 4, x // 4] >= 0.5 else 0
+                expected = pixels[y, x] * share + np.array(background) * (1 - share)
+                assert np.abs(result[y, x] - expected).max() <= 0.501
+
+
+@pytest.mark.parametrize("background", [(0, 0, 0), (18, 18, 18), (255, 255, 255), (253, 246, 227)])
+@pytest.mark.parametrize("colour_map", list(ColourMap))
+def test_the_scale_has_the_colours_that_are_drawn(colour_map: ColourMap, background: heatmap.RGB) -> None:
+    """A patch of the colour that the background hides most is drawn in the colours of the scale."""
+    levels = np.linspace(0, 10, 11, dtype=np.float32)
+    hidden = heatmap.WHITE if colour_map is ColourMap.FADE else background
+    crop = Image.new("RGB", (11, 1), heatmap.BLACK if heatmap.is_light(hidden) else heatmap.WHITE)
+    drawn = np.asarray(overlay(crop, levels[None], colour_map, background))[0]
+    scale = colours(levels, colour_map, background)
+    assert np.abs(drawn.astype(int) - scale.astype(int)).max() <= 1
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(0, 10, width=32)),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(1, 3),
+)
+def test_the_line_is_around_the_patches_above_the_threshold_and_hides_none(
+    norms: np.ndarray, width: int, height: int, line: int
+) -> None:
+    image = Image.new("RGB", (width, height), (1, 2, 3))
+    result = np.asarray(heatmap.outlined(image, norms, 2.0, (250, 251, 252), line))
+    active = heatmap.spread(norms, width, height) > 2
+    drawn = (result == (250, 251, 252)).all(axis=2)
+    rows, columns = np.nonzero(active)
+    for y in range(height):
+        for x in range(width):
+            near = bool(((np.abs(rows - y) <= line) & (np.abs(columns - x) <= line)).any())
+            assert drawn[y, x] == (near and not active[y, x])
+            assert drawn[y, x] or tuple(result[y, x]) == (1, 2, 3)
 
 
 @pytest.mark.parametrize("colour_map", list(ColourMap))

@@ -52,12 +52,12 @@ async def test_a_key_steps_through_the_covers(tiled: Path) -> None:
         assert picture.visual is not None
         peaks = [float(picture.visual[TILED.cover == cover].max()) for cover in (0, 1)]
         assert f"{peaks[0]:.1f}" != f"{peaks[1]:.1f}"
-        assert f"2 covers, 8 x 12 · fade peak ≈{max(peaks):.1f}" in on.page
+        assert f"2 covers, 8 x 12 · dim peak ≈{max(peaks):.1f}" in on.page
         assert on.keys.index("M covers") < on.keys.index("/ search")
         pages = [on.page]
         for words, peak in (("cover 1 of 2, 4 x 4", peaks[0]), ("cover 2 of 2, 8 x 12", peaks[1])):
             await on.press("M")
-            assert f"{words} · fade peak ≈{peak:.1f}" in on.page
+            assert f"{words} · dim peak ≈{peak:.1f}" in on.page
             pages.append(on.page)
         await on.press("M")
         assert on.page == pages[0] and on.state.cover is None
@@ -70,7 +70,7 @@ async def test_a_picture_that_is_covered_once_has_no_cover_to_choose(tiled: Path
         await on.press("M")
         await to_layout(on, PLAIN_GRID)
         assert "M covers" not in on.keys or on.keys.index("M covers") > on.keys.index("/ search")
-        assert "cover" not in on.page and "activation fade peak" in on.page
+        assert "cover" not in on.page and "activation dim peak" in on.page
         await on.press("M")
         await on.until(lambda: "cover this picture once" in on.notes)
         await to_layout(on, TILED)

@@ -1,6 +1,5 @@
 """The registry of keys: everything in it works, is explained, and can be remapped."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui import keys
 from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.command_line import VERBS
-from vlmscope.tui.dialogs.help import HelpScreen, help_text
+from vlmscope.tui.dialogs.help import HelpScreen, help_sections, shown_on
+from vlmscope.tui.dialogs.reading import Section
+from vlmscope.tui.dialogs.vocabulary import TERMS
 from vlmscope.tui.views.state import Order
 
 
@@ -37,17 +38,45 @@ def test_every_hint_names_an_action() -> None:
         assert set(ids) <= set(keys.BY_ID)
 
 
+def _text(sections: list[Section]) -> str:
+    return "\n".join(f"{one.name}: {one.means}" for section in sections for one in section.entries)
+
+
 async def test_help_lists_every_action_and_command(scan: Path) -> None:
     async with running(scan) as on:
         await on.press("question_mark")
         assert isinstance(on.app.screen, HelpScreen)
-        text = help_text({}, on.browse.palette).plain
+        text = _text(help_sections({}, on.browse.palette))
         for action in keys.ACTIONS:
             assert action.tip in text
         for verb in VERBS.values():
             assert verb.usage in text
         await on.press("escape")
         assert not isinstance(on.app.screen, HelpScreen)
+
+
+async def test_help_begins_with_six_words_explains_the_screen_and_is_filtered(scan: Path) -> None:
+    async with running(scan, (80, 24), start=Neuron(0, 0)) as on:
+        await on.press("question_mark")
+        shown = on.screen.index
+        assert shown(" vote ") < shown(" label ") < shown(" norm ") < shown(" thresholds ") < shown(" concept ")
+        assert shown(" concept ") < shown(" purity ") < shown("Labels")
+        sections = {section.head: section for section in help_sections({}, on.browse.palette, shown_on(on.browse))}
+        here = {one.name for one in sections["On this screen"].entries}
+        assert {"gate", "≈", "2.8 > 2", "max", "active", "high, high-confidence", "model: not loaded"} <= here
+        assert not {"KL", "sign test", "weaker"} & here
+        assert {"against", "weaker", "fragile", "promotes, writes", "N 50"} <= {one.name for one in TERMS}
+        await on.press(*"/NEURON last")
+        await on.until(lambda: "1 entry has it · esc lifts the filter" in on.screen)
+        assert "Go to the list's last neuron" in on.screen and "the class of one top sample" not in on.screen
+        await on.press("enter", "escape")
+        await on.until(lambda: "the class of one top sample" in on.screen)
+        await on.press("q")
+        await on.type(":messages")
+        await on.until(lambda: "none yet" in on.screen)
+        await on.press("escape", "y")
+        await on.type(":messages")
+        await on.until(lambda: "L0/N0 is sent to the clipboard." in on.screen)
 
 
 async def test_the_palette_lists_every_action(scan: Path) -> None:
@@ -83,7 +112,7 @@ async def test_remapped_keys_work_and_are_shown_and_the_old_ones_do_not(scan: Pa
         assert on.neuron == Neuron(0, 1)
         assert "w/k neuron" in on.keys
         assert "ctrl+f search" in on.keys
-        assert re.search(r"\n +w +Go to the next neuron", help_text(on.browse.config.keys, on.browse.palette).plain)
+        assert "\nw: Go to the next neuron" in _text(help_sections(on.browse.config.keys, on.browse.palette))
 
 
 async def test_an_unknown_id_in_the_settings_is_named(scan: Path) -> None:

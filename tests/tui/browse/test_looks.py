@@ -1,20 +1,31 @@
 """Sizes, themes, no colour, hostile text: what the screen looks like where it is hardest."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from rich.color import Color, ColorSystem
+from rich.style import Style
+from textual.strip import Strip
 
 import vlmscope.core.store.synthetic
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import COLOURS, Label
+from vlmscope.core.method.heatmap import RGB
+from vlmscope.core.method.labels import COLOURS, Label, Thresholds
+from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
+from vlmscope.tui.widgets.blocks import Drawing
+from vlmscope.tui.widgets.layer_strip import LayerStrip
 from vlmscope.tui.widgets.page.frame import frame
 from vlmscope.tui.widgets.page.page import Page, sample_line
-from vlmscope.tui.widgets.palette import contrast, readable, rgb
+from vlmscope.tui.widgets.page.pictures import activation_box
+from vlmscope.tui.widgets.palette import contrast, make_palette, readable, rgb
 
 
 def assert_fits(on: Driver, width: int, height: int) -> None:
@@ -97,7 +108,7 @@ async def test_a_resize_lays_everything_out_anew(scan: Path) -> None:
 async def test_zoom_gives_the_pictures_the_screen_and_back(scan: Path) -> None:
     async with running(scan) as on:
         before = on.page
-        await on.press("z")
+        await on.press("Z")
         await on.settled()
         assert "N     label" not in on.screen
         assert "origin" in on.screen
@@ -128,11 +139,11 @@ async def test_statistics_show_both_kinds_and_follow_the_neuron(scan: Path) -> N
 async def test_m_goes_through_the_colour_maps(scan: Path) -> None:
     async with running(scan) as on:
         seen = []
-        for _ in range(4):
-            seen.append(next(word for word in ("fade", "viridis", "grey") if f" {word} " in on.page))
+        for _ in range(5):
+            seen.append(next(word for word in ("dim", "fade", "viridis", "grey") if f" {word} " in on.page))
             await on.press("m")
             await on.settled()
-        assert seen == ["fade", "viridis", "grey", "fade"]
+        assert seen == ["dim", "fade", "viridis", "grey", "dim"], "the paper's fade is one key away"
 
 
 async def test_no_colour_is_readable_without_any(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +180,51 @@ def test_label_colours_are_kept_where_they_can_be_read() -> None:
     colours = [rgb(colour) for colour in COLOURS.values()]
     assert [readable(colour, (0, 0, 0)) for colour in colours] == colours
     assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in colours)
+
+
+@pytest.mark.parametrize("theme", ["textual-light", "solarized-light", "catppuccin-latte"])
+async def test_the_labels_of_bars_differ_in_light_themes(scan: Path, theme: str) -> None:
+    async with running(scan) as on:
+        on.app.theme = theme
+        await on.pilot.pause()
+        palette = on.browse.palette
+        bars = [_rgb(palette.bars[label]) for label in Label if label is not Label.UNKNOWN]
+        for one, other in combinations(bars, 2):
+            assert contrast(one, other) > 1.6, "readable in grey"
+        assert all(contrast(bar, palette.background) > 2 for bar in bars)
+        lines = on.browse.query_one(LayerStrip).lines
+        drawn = {segment.style.color for strip in lines for segment in strip if segment.style is not None}
+        assert drawn & {palette.bars[label].color for label in Label}
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "nord", "gruvbox"])
+async def test_256_colours_keep_weak_words_and_patches_visible(scan: Path, theme: str) -> None:
+    async with running(scan) as on:
+        on.app.theme = theme
+        await on.pilot.pause()
+        palette = make_palette(on.app, Drawing(few_colours=True))
+        system = ColorSystem.EIGHT_BIT
+        shown = [one.bgcolor.downgrade(system) for one in palette.shades if one.bgcolor is not None]
+        background = Color.from_rgb(*palette.background).downgrade(system)
+        assert len(shown) == len(palette.shades)
+        assert background not in shown, "a weak word's shade is not the background's"
+        assert len(set(shown)) == 3
+        crop = Image.new("RGB", (24, 24), (150, 120, 60) if palette.dark else (60, 90, 120))
+        layout, norms = VisualLayout.plain(2, 2), np.array([0.6, 0, 0, 10], dtype=np.float32)
+        picture = PictureView(Neuron(0, 0), Thresholds(), 0, 0, "x", crop=crop, visual=norms, layout=layout)
+        box = activation_box(picture, (4, 2), None, palette, stale=False, waiting="")
+        cells = [[cell.bgcolor.downgrade(system) for cell in _cells(strip) if cell.bgcolor] for strip in box]
+        assert cells[0][0] != cells[1][0], "a weak patch is not the background's colour"
+        assert cells[1][3] not in (cells[0][0], cells[1][0])
+
+
+def _rgb(look: Style) -> RGB:
+    assert look.color is not None and look.color.triplet is not None
+    return look.color.triplet.red, look.color.triplet.green, look.color.triplet.blue
+
+
+def _cells(strip: Strip) -> list[Style]:
+    return [segment.style or Style() for segment in strip for _ in segment.text]
 
 
 HOSTILE = ("[/bold]", "[red]x", "\x1b[31mESC", "\x07bell", "\u202egnp.exe", "שלום", "\ttab", "a\nb", "漢字")

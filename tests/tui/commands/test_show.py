@@ -18,7 +18,15 @@ from tests.support.checks import check
 from vlmscope.core.analysis.firmness import firmness
 from vlmscope.core.analysis.panel import across_range
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, glyph_rows, open_crop, overlay, shade
+from vlmscope.core.method.heatmap import (
+    ColourMap,
+    glyph_rows,
+    open_crop,
+    outline_colour,
+    outlined,
+    overlay,
+    shade,
+)
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.method.norm import norm
@@ -31,7 +39,7 @@ from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show_page import ShownNeuron
-from vlmscope.tui.commands.show_png import GAP, LINE, with_tokens
+from vlmscope.tui.commands.show_png import LINE, with_tokens
 from vlmscope.tui.commands.show_text import _glyphs, as_lines
 
 NEURON = Neuron(3, 17)
@@ -216,7 +224,8 @@ def test_one_cover_is_shown_alone(
         width, height = factor * crop.width, factor * crop.height
         right = picture.convert("RGB").crop((width + 12, 0, 2 * width + 12, height))
     whole = crop.resize((width, height), Image.Resampling.NEAREST)
-    assert np.array_equal(np.asarray(right), np.asarray(overlay(whole, norms, ColourMap.GREY)))
+    marked = outlined(overlay(whole, norms, ColourMap.GREY), norms, 2.0, outline_colour(ColourMap.GREY), 2)
+    assert np.array_equal(np.asarray(right), np.asarray(marked))
 
 
 @pytest.mark.parametrize(
@@ -420,7 +429,8 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
     top = store.example(NEURON, 2, Thresholds())
     crop = open_crop(top.read_crop())
     assert top.visual_map is not None
-    small = overlay(crop, norm(top.visual_map, float(store.maximum[3, 17])), colour_map)
+    norms = norm(top.visual_map, float(store.maximum[3, 17]))
+    assert 0 < (norms > 2).sum() < norms.size
     factor = picture.width // (2 * crop.width)
     assert factor > 1
     assert top.text_norms is not None and (top.text_norms > 3).any()
@@ -429,7 +439,10 @@ def test_the_picture_is_origin_and_activation(scan: Path, tmp_path: Path, colour
     left = picture.crop((0, 0, factor * crop.width, picture.height)).resize(crop.size, Image.Resampling.NEAREST)
     right = picture.crop((picture.width - factor * crop.width, 0, picture.width, picture.height))
     assert np.array_equal(np.asarray(left), np.asarray(crop))
-    assert np.array_equal(np.asarray(right.resize(crop.size, Image.Resampling.NEAREST)), np.asarray(small))
+    drawn = overlay(crop.resize(right.size, Image.Resampling.NEAREST), norms, colour_map)
+    marked = outlined(drawn, norms, 2.0, outline_colour(colour_map), 2)
+    assert marked.tobytes() != drawn.tobytes(), "a line is around the patches above Tv"
+    assert np.array_equal(np.asarray(right), np.asarray(marked))
 
 
 def test_cards_are_written_in_three_formats(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -564,9 +577,9 @@ def test_the_picture_of_a_visual_neuron_has_no_words(scan: Path, tmp_path: Path)
     line = ["show", str(tmp_path / "visual"), "L0/N0", "--sample", "1", "--png", str(tmp_path / "out.png")]
     assert main(line) == 0
     with Image.open(tmp_path / "out.png") as picture:
-        assert picture.height == 32 * round(336 / 32) + GAP + LINE  # the scale alone is below
-        scale = picture.convert("RGB").crop((0, picture.height - LINE, picture.width, picture.height))
-    row = np.asarray(scale)[6]
+        pictures = 32 * round(336 / 32)
+        assert pictures < picture.height < pictures + 2 * LINE  # the scale alone is below
+        row = np.asarray(picture.convert("RGB"))[picture.height - LINE // 2]
     assert (row.min(), row.max()) == (0, 255) and len(np.unique(row, axis=0)) > 100  # fading, as the map does
 
 

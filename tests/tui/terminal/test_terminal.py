@@ -18,9 +18,9 @@ def test_start_step_and_quit(scan: Path, columns: int, rows: int) -> None:
     try:
         terminal.until(lambda screen: "▸    0" in screen)
         terminal.until(lambda screen: "model: not loaded" in screen.split("\n")[0])
+        terminal.until(lambda screen: "Try o l: clearest first" in screen.split("\n")[-1])
+        terminal.send("\r")
         terminal.until(lambda screen: "q quit" in screen.split("\n")[-1])
-        if columns == 80:
-            terminal.send("\r")
         terminal.until(lambda screen: "sample 1 of 8" in screen and "▄▄▄" in screen)
         terminal.send("jj")
         sample = int(store.arrays["top_sample"][0, 2, 0])

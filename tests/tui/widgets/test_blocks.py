@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rich.cells import cell_len
+from rich.color import Color as RichColor
 from rich.console import Console
+from rich.style import Style
 from textual.color import Color
 from textual.strip import Strip
 
-from vlmscope.tui.widgets.blocks import NEAR, RUNS, Blocks, cells_of, draw, fit
+from vlmscope.tui.widgets.blocks import NEAR, RUNS, Blocks, cells_of, draw, fit, snapped
 from vlmscope.tui.widgets.lines import PlainLines
 
 FINE = [blocks for blocks in Blocks if blocks is not Blocks.HALF]
@@ -113,3 +115,27 @@ def test_even_noise_takes_no_more_bytes_than_a_step_has(blocks: Blocks) -> None:
     strips = draw(fit(noise, 24, 12, blocks), blocks)
     assert sum(len(list(strip)) for strip in strips) <= RUNS * 24 * 12
     assert sum(len(strip.render(CONSOLE).encode()) for strip in strips) < 7 * 1024
+
+
+@pytest.mark.parametrize("blocks", list(Blocks))
+def test_few_colours_are_those_that_the_terminal_has(blocks: Blocks) -> None:
+    """Rich takes each for itself: what it would make of others is not what a faint patch needs."""
+    noise = np.random.default_rng(2).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+    strips = draw(fit(Image.fromarray(noise), 12, 6, blocks), blocks, few_colours=True)
+    drawn = {colour.get_truecolor() for strip in strips for segment in strip for colour in _colours(segment.style)}
+    assert len(drawn) > 10
+    fixed = {RichColor.from_ansi(number).get_truecolor() for number in range(16, 256)}
+    assert drawn <= fixed
+
+
+def test_a_faint_patch_is_lighter_than_the_dark_it_stands_on_in_few_colours() -> None:
+    faint, background = snapped(np.array([[38, 31, 24], [18, 18, 18]], dtype=np.uint8)).astype(int)
+    assert faint.sum() > background.sum()
+    fixed = np.array([RichColor.from_ansi(number).get_truecolor() for number in range(16, 256)])
+    colours = np.random.default_rng(4).integers(0, 256, (500, 3)).astype(np.uint8)
+    off = np.abs(fixed[None] - colours[:, None].astype(int)).max(axis=2).min(axis=1)
+    assert (np.abs(snapped(colours).astype(int) - colours).max(axis=1) <= 2 * off + 8).all()
+
+
+def _colours(style: Style | None) -> list[RichColor]:
+    return [one for one in (style.color, style.bgcolor) if one is not None] if style is not None else []

@@ -1,5 +1,8 @@
 """Origin, activation and the scale between 0 and 10, side by side, as block characters."""
 
+from itertools import groupby
+from operator import itemgetter
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
@@ -7,13 +10,26 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from vlmscope.core.method.heatmap import GLYPHS, RGB, ColourMap, colours, glyph, glyph_rows, overlay
+from vlmscope.core.method.heatmap import (
+    GLYPHS,
+    RGB,
+    ColourMap,
+    colours,
+    glyph,
+    glyph_rows,
+    outline_colour,
+    outlined,
+    overlay,
+    spread,
+)
+from vlmscope.core.method.norm import TOP
 from vlmscope.tui.views.evidence import PictureView
-from vlmscope.tui.widgets.blocks import cells_of, draw, fit
+from vlmscope.tui.widgets.blocks import cells_of, draw, fit, snapped
 from vlmscope.tui.widgets.lines import Span, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import SCALE
 from vlmscope.tui.widgets.palette import Palette, style
 
+FAINT = 0.3  #: of a picture, where there are few colours: the least that is shown of it where the neuron activates
 STALE = 0.6  #: how far a picture that is out of date fades into the background
 POINTER: RGB = (255, 0, 170)  #: of the frame around a patch: no colour map has it
 
@@ -70,38 +86,63 @@ def origin_box(
     return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed), *size)
 
 
+def drawn_map(evidence: PictureView, chosen: ColourMap | None, palette: Palette) -> ColourMap:
+    """The colour map that a heatmap is drawn by: the chosen one, or the theme's; without a picture nothing can fade."""
+    colour_map = chosen or palette.colour_map
+    fades = colour_map in (ColourMap.DIM, ColourMap.FADE)
+    return ColourMap.VIRIDIS if fades and evidence.crop is None else colour_map
+
+
 def activation_box(
     evidence: PictureView,
     size: tuple[int, int],
-    colour_map: ColourMap,
+    chosen: ColourMap | None,
     palette: Palette,
     *,
     stale: bool,
     waiting: str,
     cover: int | None = None,
     pointed: Patch | None = None,
+    marked: bool = True,
 ) -> list[Strip]:
-    """Where in the picture the neuron fires, in a box of ``size`` cells.
+    """Where in the picture the neuron fires, in a box of ``size`` cells; a line is around the patches above T_v.
 
     Args:
+        chosen: the colour map; None for the theme's.
+        marked: whether there is that line.
         cover: draw the visual tokens of this cover alone.
         pointed: the patch with a frame around it.
     """
     norms = evidence.cells(cover)
     if norms is None:
         return message_box(no_map(evidence, waiting), *size, palette)
-    if evidence.crop is None and colour_map is ColourMap.FADE:
-        colour_map = ColourMap.VIRIDIS  # there is nothing to fade
+    colour_map = drawn_map(evidence, chosen, palette)
+    threshold = evidence.thresholds.T_v if marked else TOP
     rows, columns = norms.shape
     small = fit(evidence.crop or Image.new("RGB", (columns * 16, rows * 16)), *size, palette.blocks)
     if palette.colourless:
         width, height = cells_of(small, palette.blocks)
-        look = Style(dim=True) if stale else Style()
-        lines = [Strip([Segment(line, look)], width) for line in glyph_rows(norms, width, height)]
+        lines = _glyph_lines(norms, threshold, (width, height), Style(dim=True) if stale else Style())
         return _centred(_reversed(lines, evidence, pointed), *size)
     # The overlay is laid over the small picture: the same colours as over the large one, and far less work.
-    image = overlay(small, norms, colour_map)
+    image = overlay(small, norms, colour_map, palette.background, _least(palette))
+    image = outlined(image, norms, threshold, outline_colour(colour_map, palette.background))
     return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed), *size)
+
+
+def _least(palette: Palette) -> float:
+    return FAINT if palette.few_colours else 0
+
+
+def _glyph_lines(norms: NDArray[np.float32], threshold: float, size: tuple[int, int], look: Style) -> list[Strip]:
+    """The map in glyphs; those of patches above ``threshold`` are bold."""
+    active = (spread(norms, *size) > threshold).tolist()
+    lines = []
+    for glyphs, above in zip(glyph_rows(norms, *size), active, strict=True):
+        runs = groupby(zip(glyphs, above, strict=True), key=itemgetter(1))
+        parts = [("".join(glyph for glyph, _ in run), is_above) for is_above, run in runs]
+        lines.append(Strip([Segment(text, look + Style(bold=True) if bold else look) for text, bold in parts], size[0]))
+    return lines
 
 
 def _drawn(
@@ -115,7 +156,7 @@ def _drawn(
         image = image.copy()
         box = (x0, y0, x1 - 1, y1 - 1)
         ImageDraw.Draw(image).rectangle(box, outline=POINTER, fill=None if hollow else POINTER)
-    return draw(image, palette.blocks)
+    return draw(image, palette.blocks, few_colours=palette.few_colours)
 
 
 def patch_rows(patch: int, patches: int, pixels: int) -> tuple[int, int]:
@@ -147,12 +188,16 @@ def _reversed(lines: list[Strip], evidence: PictureView, pointed: Patch | None) 
     return lines
 
 
-def scale(height: int, colour_map: ColourMap, palette: Palette) -> list[Strip]:
-    """Norms from 10 at the top to 0, with their colours (or glyphs)."""
-    # Two levels a cell, as in the pictures.
+def scale(height: int, colour_map: ColourMap, palette: Palette, threshold: float | None = None) -> list[Strip]:
+    """Norms from 10 at the top to 0, with the colours (or glyphs) that they are drawn in; ``Tv`` where it is."""
+    # Two levels a cell, as in half blocks.
     levels = np.linspace(10, 0, 2 * height, dtype=np.float32)
-    table = [(int(r), int(g), int(b)) for r, g, b in colours(levels, colour_map)]
-    numbers = {0: "10", (height - 1) // 2: " 5", height - 1: " 0"}
+    drawn = colours(levels, colour_map, palette.background, _least(palette))
+    table = [(r, g, b) for r, g, b in (snapped(drawn) if palette.few_colours else drawn).tolist()]
+    numbers = {(height - 1) // 2: " 5"}
+    if threshold is not None:
+        numbers[round((height - 1) * (1 - min(threshold / TOP, 1)))] = "Tv"
+    numbers |= {0: "10", height - 1: " 0"}
     lines = []
     for y in range(height):
         if palette.colourless:

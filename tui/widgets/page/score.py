@@ -19,7 +19,7 @@ from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.widgets.lines import Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import GAP, SCALE
-from vlmscope.tui.widgets.page.pictures import activation_box, message_box, origin_box, scale
+from vlmscope.tui.widgets.page.pictures import activation_box, drawn_map, message_box, origin_box, scale
 from vlmscope.tui.widgets.page.score_words import GROUPS, KINDS, score_text
 from vlmscope.tui.widgets.page.words import words
 from vlmscope.tui.widgets.palette import Palette
@@ -141,13 +141,14 @@ def _example(
         parts.append((f" · {example.reason}", palette.warning))
     cells = max((width - SCALE - 3 * GAP) // 3, 4)
     rows = max(min(cells // 2, height - 6), 1)
-    colour_map, picture = scene.state.colour_map, _picture(score, sample.sample)
+    picture = _picture(score, sample.sample)
+    colour_map = drawn_map(picture, scene.state.colour_map, palette)
 
     def box(norms: NDArray[np.float32] | None, problem: str) -> tuple[list[Strip], int]:
         if norms is None:
             return message_box(problem, cells, rows, palette), cells
         shown = replace(picture, visual=norms.ravel(), layout=VisualLayout.plain(*norms.shape))
-        return activation_box(shown, (cells, rows), colour_map, palette, stale=False, waiting=""), cells
+        return activation_box(shown, (cells, rows), colour_map, palette, stale=False, waiting="", marked=False), cells
 
     heads = [([row([(name, palette.muted)], cells)], cells) for name in ("origin", "ground truth", "prediction")]
     blocks = [
