@@ -110,6 +110,8 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action(
             "next_untriaged", "full_stop", "next_untriaged", "next untriaged", "Go to the next neuron with no verdict"
         ),
+        Action("pick", "space", "pick", "pick", "Pick or unpick the neuron; verdicts, tags, E, S, C take all picked"),
+        Action("pick.range", "V", "pick_range", "pick a range", "Begin or end a range of the list to be picked"),
         Action("note", "i", "note", "note", "Write a note"),
         Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR"),
         Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas"),
@@ -150,6 +152,7 @@ FOOTER: tuple[FooterItem, ...] = (
     (("sample.previous", "sample.next"), "sample"),
     (("search",), "search"),
     (("verdict.keep", "verdict.reject", "verdict.unsure"), "verdict"),
+    (("pick",), "pick"),
     (("note",), "note"),
     (("explain",), "explain"),
     (("simulate",), "score"),
