@@ -399,7 +399,7 @@ class Session:
             published=self.published.get(neuron),
             entry=entry,
             scores={} if entry is None or not entry.scores else reports_of(entry),
-            judged={} if entry is None or not entry.scores else judged_of(entry),
+            judged={} if entry is None or not (entry.scores or entry.own_scores) else judged_of(entry),
             entry_problem=scene.entry_problem,
             promoted=self.promoted.get(neuron),
             promoted_note=self.promoted_notes.get(neuron, ""),

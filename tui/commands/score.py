@@ -45,6 +45,7 @@ class Method(StrEnum):
     SIMULATION = "simulation"
     DETECTION = JudgeMethod.DETECTION.value
     FUZZING = JudgeMethod.FUZZING.value
+    INTRUDER = JudgeMethod.INTRUDER.value
 
 
 def _method(text: str) -> Method:
@@ -80,7 +81,8 @@ def score(
     simulation is what `vlmscope simulate` does. detection asks a model behind an
     API of each sample, by its picture, whether the neuron activates on it; half
     of the samples do not. fuzzing asks whether the marked patches of a picture
-    are the neuron's; half are another's. Scores go into the scan's notebook.
+    are the neuron's; half are another's. intruder needs no explanation: it asks
+    which of five samples does not belong. Scores go into the scan's notebook.
     """
     if method is Method.SIMULATION:
         if model is not None:
@@ -108,8 +110,10 @@ def score(
     neurons = which.pick(store, labels)
     judged_by = JudgeMethod(method)
     spec = scanned_model.spec(store.manifest, config)
-    if judged_by is JudgeMethod.DETECTION:
-        store.panel_for("Detection")
+    if judged_by is JudgeMethod.INTRUDER and explanation is not None:
+        raise UsageError("Intruder judges the neuron itself: it takes no --explanation.", "Leave it out.")
+    if judged_by is not JudgeMethod.FUZZING:
+        store.panel_for(judged_by.value.capitalize())
     else:
         trust_images(store, neurons, trust, notes)
         agree_to_download(spec, scanned_model.download, notes)
@@ -143,7 +147,7 @@ async def _run(
     method: JudgeMethod,
     spec: ModelSpec,
 ) -> BatchEnd[JudgeResult]:
-    bar = RunBar(notes, "judging", len(neurons), parts="samples")
+    bar = RunBar(notes, "judging", len(neurons), parts="rounds" if method is JudgeMethod.INTRUDER else "samples")
     model = ModelProcess(spec, bar.show_model, idle_unload_s=0) if method is JudgeMethod.FUZZING else None
     try:
         with bar.bars:
@@ -177,4 +181,4 @@ def _report(end: BatchEnd[JudgeResult], labels: Labels, as_json: bool, notes: No
 
 
 def _words(report: JudgeReport) -> str:
-    return f"{report.backend}: {judged_words(report)}  {report.explanation}"
+    return f"{report.backend}: {judged_words(report)}  {report.explanation}".rstrip()
