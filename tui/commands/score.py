@@ -9,6 +9,7 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.base.text import counted
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars
@@ -51,7 +52,9 @@ def _method(text: str) -> Method:
     try:
         return Method(text.strip().lower())
     except ValueError:
-        raise UsageError(f"--method is {text!r}, not a method.", f"Methods: {', '.join(Method)}.") from None
+        raise UsageError(
+            f"--method is {text!r}, not a method.", f"{nearest(text, Method)}Methods: {', '.join(Method)}."
+        ) from None
 
 
 def score(
