@@ -59,9 +59,15 @@ class ModelControl:
 
         The page that points shows exact values where the model is loaded.
         """
-        picture = self.session.scene.picture
-        if picture is not None and self._lacks(picture) and not picture.map_problem:
-            self.tasks.run_task(self._ask_when_rested(picture.key))
+        for picture in self._pictures():
+            if self._lacks(picture) and not picture.map_problem:
+                self.tasks.run_task(self._ask_when_rested(picture.key))
+                return  # the other one's is asked for when this one is there
+
+    def _pictures(self) -> "list[PictureView]":
+        """What the page shows: the neuron, and the pinned one beside it."""
+        scene = self.session.scene
+        return [picture for picture in (scene.picture, scene.beside) if picture is not None]
 
     def _lacks(self, picture: "PictureView") -> bool:
         loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
@@ -70,9 +76,8 @@ class ModelControl:
 
     async def _ask_when_rested(self, key: MapKey) -> None:
         await asyncio.sleep(self.ask_after_s)
-        scene = self.session.scene
-        picture = scene.picture
-        if scene.stale or picture is None or picture.key != key or not self._lacks(picture):
+        picture = next((one for one in self._pictures() if one.key == key), None)
+        if self.session.scene.stale or picture is None or not self._lacks(picture):
             return
         if key in self.session.problems or key in self._asked:
             return
@@ -114,6 +119,8 @@ class ModelControl:
         else:
             self._asked.discard(key)
             self.post(Repaint(incoming.take_map(self.session, answer, key[2])))
+            if self.session.scene.beside is not None:
+                self.want_map()
 
     # -- the user's own picture ----------------------------------------------------------------------------------
 

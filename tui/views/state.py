@@ -121,6 +121,19 @@ class Ablating:
     caption: bool = False
 
 
+@dataclass(frozen=True)
+class Pinned:
+    """A neuron that others are compared with, on one sample.
+
+    Attributes:
+        rank: the sample's place among its top samples, from 0; None for a sample of the panel.
+    """
+
+    neuron: Neuron
+    sample: int
+    rank: int | None
+
+
 PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]
 
 
@@ -147,6 +160,7 @@ class State:
     mode: Mode = Mode.PICTURES
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
+    pinned: Pinned | None = None  #: then the page shows two neurons on its sample
     search: str = ""
     score: int = 0  #: of the score page: which of the neuron's scores, in the order of the rule
     example: int = 0  #: of the score page
@@ -154,6 +168,11 @@ class State:
     ablating: Ablating = Ablating()  #: of the page of ablation
     check: int = 0  #: of the page of checks: which one, newest first
     set_check: bool = False  #: of the page of checks: whether it shows those of sets
+
+
+def compares(state: State) -> bool:
+    """Whether the page shows two neurons side by side: the pages that ask something of one picture show one."""
+    return state.pinned is not None and state.own is None and state.mode in (Mode.PICTURES, Mode.ZOOM)
 
 
 def place_asked_at(state: State) -> PlaceAskedAt:
