@@ -18,6 +18,7 @@ from vlmscope.tui.command_values import (
     GoTo,
     OwnWords,
     SetAblating,
+    SetAfter,
     SetFilter,
     SetOrder,
     SetTheme,
@@ -27,7 +28,7 @@ from vlmscope.tui.command_values import (
     ShowShares,
 )
 from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, nearest, read_filter
-from vlmscope.tui.views.state import Ablating, Order, SetKind, State
+from vlmscope.tui.views.state import Ablating, AfterVerdict, Order, SetKind, State
 
 DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
@@ -125,6 +126,13 @@ def _sort(words: list[str], _state: State, usage: str) -> Command:
 def _filter(words: list[str], _state: State, _usage: str) -> Command:
     (line,) = words
     return SetFilter(read_filter(line)) if line else Do("filter_line")
+
+
+def _after(words: list[str], _state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
+    if word not in list(AfterVerdict):
+        raise UsageError(f"{word!r} does not follow a verdict.", f"Write one of: {', '.join(AfterVerdict)}.")
+    return SetAfter(AfterVerdict(word))
 
 
 def _image(words: list[str], _state: State, usage: str) -> Command:
@@ -225,6 +233,7 @@ VERBS: dict[str, Verb] = {
         Verb("filter [LINE]", "the list's filter as one line: apple visual purity>.5", _filter, line=True),
         Verb("layers 3-7", "list a range of layers, all, or this", _layers),
         Verb("sort maximum", "order the list", _sort),
+        Verb("after next", "after a verdict: stay, next, or untriaged, the next without one", _after),
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
         Verb("words red trains", "score your own words as its explanation", _own_words),
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),

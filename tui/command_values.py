@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.views.filters import Filter
-from vlmscope.tui.views.state import Ablating, Order
+from vlmscope.tui.views.state import Ablating, AfterVerdict, Order
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,14 @@ class CompareGroups:
     drop_shared: bool = False
 
 
+@dataclass(frozen=True)
+class SetAfter:
+    """What follows a verdict."""
+
+    after: AfterVerdict
+
+
+Setting = SetTheme | SetAfter
 Intervening = SetAblating | Check | ShowEffects
 Looking = ShowShares | CompareGroups
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Looking | Intervening | Do
+Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | Setting | OwnWords | Looking | Intervening | Do

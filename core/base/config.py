@@ -83,6 +83,7 @@ class Config(Frozen):
     dtype: str = "auto"  #: auto, float32, bfloat16, float16
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme
+    after_verdict: Literal["stay", "next", "untriaged"] = "stay"  #: where a verdict leads; :after changes it
     colour_map: str = "auto"  #: of heatmaps: dim, fade, viridis, grey; auto: dim on a dark theme, fade on a light one
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def set_model(session: Session, status: ModelStatus, *, asking: bool, busy: bool) -> Changed:
     """The model process is in another state, or other work waits for it: the page (``asking``), or any (``busy``)."""
     session.model_busy = busy
-    return session.change(status=status, asking=asking, working=busy or bool(session.scene.doing))
+    working = busy or bool(session.scene.doing or session.scene.batch)
+    return session.change(status=status, asking=asking, working=working)
 
 
 def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
@@ -159,10 +160,16 @@ def set_doing(session: Session, what: str, neuron: Neuron, words: str) -> Change
     doing = {key: value for key, value in session.scene.doing.items() if key != (what, neuron)}
     if words:
         doing[what, neuron] = words
-    working = session.model_busy or bool(doing)
+    working = session.model_busy or bool(doing or session.scene.batch)
     if neuron == session.state.neuron:
         return session.refresh_words(doing=doing, working=working)
     return session.change(doing=doing, working=working)
+
+
+def set_batch(session: Session, text: str, spent: str) -> Changed:
+    """Work on picked neurons has come further; an empty ``text``: it has ended. ``spent``: on requests, so far."""
+    working = session.model_busy or bool(session.scene.doing or text)
+    return session.change(batch=text, working=working, spent=spent)
 
 
 # -- the scan and its labels ---------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
+from vlmscope.core.base.errors import Cancelled, SamplesError, VlmscopeError
 from vlmscope.core.base.files import user_path
 from vlmscope.core.data.images import is_file
 from vlmscope.core.store.original import MISSING, UNCHECKED
@@ -12,6 +13,7 @@ from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.model_link import ModelLink
+from vlmscope.tui.browse.own_picture import picture_file, small_jpeg
 from vlmscope.tui.browse.session import MapKey, Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
@@ -32,6 +34,7 @@ class ModelControl:
     tasks: Tasks
     ask_after_s: float
     _asked: set[MapKey] = field(default_factory=set)
+    _wanted: set[MapKey] = field(default_factory=set)  #: exact maps that the user has asked for
 
     def __post_init__(self) -> None:
         self.link.listeners.append(self._link_changed)
@@ -57,7 +60,8 @@ class ModelControl:
     def want_map(self) -> None:
         """Ask for the map that the page lacks, once the cursor has rested.
 
-        The page that points shows exact values where the model is loaded.
+        No model is loaded for it: while it is off, ``ask_exact`` alone asks. The page that points shows exact values
+        where the model is loaded.
         """
         for picture in self._pictures():
             if self._lacks(picture) and not picture.map_problem:
@@ -69,13 +73,39 @@ class ModelControl:
         scene = self.session.scene
         return [picture for picture in (scene.picture, scene.beside) if picture is not None]
 
+    def ask_exact(self) -> None:
+        """Ask for the exact map of the page's picture once it is there, even if that has failed before."""
+        self.tasks.run_task(self._ask_exact())
+
+    async def _ask_exact(self) -> None:
+        while self.session.scene.stale:  # a key is held
+            await asyncio.sleep(self.ask_after_s)
+        picture = self.session.scene.picture
+        if picture is None:
+            self.post(Notice("There is no picture to ask for.", None))
+        elif picture.exact:
+            self.post(Notice("This map is exact already.", None))
+        else:
+            self._wanted.update(one.key for one in self._pictures())
+            if self.session.problems.pop(picture.key, None) is not None:
+                self.post(Repaint(self.session.refresh_picture()))
+            await self._ask_if_lacking(picture.key)
+
     def _lacks(self, picture: "PictureView") -> bool:
-        loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
-        points = self.session.state.mode is Mode.POINT and loaded and not picture.exact
-        return picture.visual is None or points
+        if picture.exact:
+            return False
+        phase = self.link.status.phase
+        if picture.key in self._wanted or self.session.state.own is not None:
+            return True
+        if self.session.state.mode is Mode.POINT and phase in (Phase.READY, Phase.BUSY):
+            return True
+        return picture.visual is None and phase is not Phase.OFF
 
     async def _ask_when_rested(self, key: MapKey) -> None:
         await asyncio.sleep(self.ask_after_s)
+        await self._ask_if_lacking(key)
+
+    async def _ask_if_lacking(self, key: MapKey) -> None:
         picture = next((one for one in self._pictures() if one.key == key), None)
         if self.session.scene.stale or picture is None or not self._lacks(picture):
             return
@@ -125,19 +155,32 @@ class ModelControl:
     # -- the user's own picture ----------------------------------------------------------------------------------
 
     def show_image(self, path: str, question: str | None) -> Changed:
-        """Put a picture under the neuron: the model describes it, or answers ``question``.
+        """Put a picture under the neuron: it is shown, then the model describes it, or answers ``question``.
 
         Raises:
             UsageError: if there is no such file.
         """
-        file = user_path(path)
-        if not is_file(file):
-            raise UsageError(f"There is no picture at {file}.", "Check the path; quote it if it has blanks.")
+        if question is not None and not is_file(user_path(path)) and is_file(user_path(f"{path} {question}")):
+            path, question = f"{path} {question}", None  # a path with a blank that is not quoted
+        file = picture_file(path)
         own = OwnPicture(str(file.resolve()), question or self.session.store.manifest.question)
         changed = incoming.show_own(self.session, own)
         self._asked = {key for key in self._asked if key[1] is not None}
-        self.tasks.run_task(self._describe(own))
+        self.tasks.run_task(self._show_and_describe(own))
         return changed
+
+    async def _show_and_describe(self, own: OwnPicture) -> None:
+        """Show the picture as soon as it is read; a picture that cannot be read never loads the model."""
+        try:
+            whole = await asyncio.to_thread(small_jpeg, Path(own.image))
+        except SamplesError:
+            if self.session.state.own == own:
+                self.post(Repaint(self.leave_image()))
+            raise
+        if self.session.state.own == own:
+            read = replace(own, whole=whole)
+            self.post(Repaint(self.session.change_state(own=read)))
+            await self._describe(read)
 
     def leave_image(self) -> Changed:
         """Go back to the neuron's own samples."""
@@ -162,6 +205,7 @@ class ModelControl:
                 description=answer.description,
                 tokens=answer.tokens,
                 crop=answer.crop,
+                seen=answer.seen,
             )
             self.post(Repaint(self.session.change_state(own=described)))
 

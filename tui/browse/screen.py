@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -19,7 +20,7 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import keys
-from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse import incoming, moves, pick
 from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
 from vlmscope.tui.browse.count import Count
@@ -29,7 +30,19 @@ from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
-from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.messages import (
+    Ask,
+    LayerChosen,
+    LineChanged,
+    LineEntered,
+    LineLeft,
+    Notice,
+    OrderChosen,
+    PatchChosen,
+    RowChosen,
+    SampleChosen,
+    TokenChosen,
+)
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, Pinned, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -81,7 +94,7 @@ class BrowseScreen(DelegatedActions):
         self.messages = messages
         self.config = config
         self.pace = pace
-        ids = ("explain", "writes", "choose", "score", "check")
+        ids = ("explain", "writes", "choose", "score", "check", "exact_map")
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
@@ -179,6 +192,8 @@ class BrowseScreen(DelegatedActions):
         if ablates or self._ablates:  # what a page that was left still asks for is stopped
             self.controllers.ablate.want()
         self._ablates = ablates
+        if self._in_sheet:
+            self.controllers.sheet.want()
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -193,7 +208,9 @@ class BrowseScreen(DelegatedActions):
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
             points = self.session.state.mode is Mode.POINT
-            if any(one is not None and (one.visual is None or points) for one in (scene.picture, scene.beside)):
+            if any(
+                one is not None and (one.visual is None or one.small or points) for one in (scene.picture, scene.beside)
+            ):
                 controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
@@ -210,7 +227,7 @@ class BrowseScreen(DelegatedActions):
                     self.query_one(widget).present(scene, palette)
         if Changed.KEYS in changed:
             self.set_class(scene.state.pane is Pane.PAGE, "-page")
-            self.set_class(scene.state.mode is Mode.ZOOM, "-zoom")
+            self.set_class(scene.state.mode in (Mode.ZOOM, Mode.SHEET), "-zoom")
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
 
     def on_resize(self) -> None:
@@ -259,7 +276,7 @@ class BrowseScreen(DelegatedActions):
         if self.session.scene.count or self.count.decided is not None:
             self.count.before(action)
 
-    def _times(self) -> int:
+    def times(self) -> int:
         """How often a move is made."""
         return self.count.take() if self.session.scene.count else 1
 
@@ -271,9 +288,11 @@ class BrowseScreen(DelegatedActions):
         self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
 
     def action_step(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self._points:
             self._move_pointer(by, 0)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by * self.query_one(Page).sheet_columns))
         else:
             self.show(self.session.step(by))
 
@@ -281,18 +300,20 @@ class BrowseScreen(DelegatedActions):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * self._times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self.times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
         layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
-        wanted = min(max(layer + by * self._times(), 0), last)
+        wanted = min(max(layer + by * self.times(), 0), last)
         if wanted != layer:
             self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self._points:
             self._move_pointer(0, by)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by))
         else:
             self._moved(moves.to_sample(self.session, by))
 
@@ -300,7 +321,7 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_untriaged(self.session))
 
     async def action_match(self, by: int) -> None:
-        await self.controllers.find.next_match(by * self._times())
+        await self.controllers.find.next_match(by * self.times())
 
     async def action_places(self, by: int) -> None:
         await self.controllers.find.go_back(by)
@@ -315,6 +336,27 @@ class BrowseScreen(DelegatedActions):
     def _row_chosen(self, message: RowChosen) -> None:
         with self.guard():
             self.show(self.session.go_row(message.position))
+
+    @on(OrderChosen)
+    def _order_chosen(self, message: OrderChosen) -> None:
+        self.controllers.tasks.run_task(self.controllers.find.set_order(message.order))
+
+    @on(SampleChosen)
+    def _sample_chosen(self, message: SampleChosen) -> None:
+        with self.guard():
+            self.show(self.session.change_state(rank=message.rank))
+
+    @on(PatchChosen)
+    def _patch_chosen(self, message: PatchChosen) -> None:
+        with self.guard():
+            pointer = replace(self.session.state.pointer, row=message.row, column=message.column, on_words=False)
+            self.show(self.session.change_state(pointer=pointer))
+
+    @on(TokenChosen)
+    def _token_chosen(self, message: TokenChosen) -> None:
+        with self.guard():
+            pointer = replace(self.session.state.pointer, token=message.token, on_words=True)
+            self.show(self.session.change_state(pointer=pointer))
 
     @on(LayerChosen)
     def _layer_chosen(self, message: LayerChosen) -> None:
@@ -333,8 +375,13 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_cover(self.session))
 
     def action_mode(self, name: str) -> None:
-        after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
+        state = self.session.state
+        wanted = Mode(name)
+        if wanted is Mode.SHEET and (state.own is not None or state.pinned is not None):
+            wanted = Mode.ZOOM  # the user's picture is one, and so is that of two neurons
+        after = Mode.PICTURES if state.mode is wanted else wanted
+        from_sheet = after is Mode.ZOOM and state.mode is Mode.SHEET
+        self.show(self.session.change_state(mode=after, from_sheet=from_sheet, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self.show_shares(())
@@ -348,11 +395,13 @@ class BrowseScreen(DelegatedActions):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
             self.show(moves.to_check(self.session, by))
+        elif self._in_sheet:
+            self.show(self.session.step(by))
         else:
             self.query_one(Page).scroll_words(by)
 
@@ -366,6 +415,8 @@ class BrowseScreen(DelegatedActions):
     async def action_page(self) -> None:
         if self._points:
             await self.ask(self.controllers.point.here())
+        elif self._in_sheet:
+            self.action_mode("zoom")
         else:
             self.show(self.session.change_state(pane=Pane.PAGE))
 
@@ -383,10 +434,14 @@ class BrowseScreen(DelegatedActions):
         """
         if self.count.drop():
             return
+        if self.session.scene.picked_rows is not None:
+            self.show(pick.drop(self.session))
+            return
         closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
         if state.mode is not Mode.PICTURES:
-            self.show(self.session.change_state(mode=Mode.PICTURES))
+            opened_by = Mode.SHEET if state.mode is Mode.ZOOM and state.from_sheet else Mode.PICTURES
+            self.show(self.session.change_state(mode=opened_by, from_sheet=False))
         elif state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
@@ -396,6 +451,8 @@ class BrowseScreen(DelegatedActions):
             self.show(moves.unpinned(self.session))
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
+        elif scene.picked is not None:
+            self.show(pick.drop(self.session))
         elif state.left is not None:
             self.controllers.tasks.run_task(self.controllers.find.leave())
         elif not closed:
@@ -418,6 +475,10 @@ class BrowseScreen(DelegatedActions):
     @property
     def _points(self) -> bool:
         return self.session.state.mode is Mode.POINT
+
+    @property
+    def _in_sheet(self) -> bool:
+        return self.session.state.mode is Mode.SHEET
 
     def _move_pointer(self, down: int, right: int) -> None:
         if down and self.session.state.pointer.on_words:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vlmscope.tui.views.scene import Changed, Scene
+from vlmscope.tui.views.state import Mode
 
 # A value that holds arrays is compared by identity: comparing its contents would cost more than painting.
 DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
@@ -33,6 +34,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.cursor,
         scene.listed,
         id(scene.noted),
+        id(scene.picked),
         scene.state.filter,
         scene.state.order,
         scene.state.neuron.layer,
@@ -51,6 +53,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.score),
         id(scene.ablation),
         id(scene.check),
+        id(scene.sheet) if scene.state.mode is Mode.SHEET else None,
         # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
         scene.status.phase if scene.asking and _lacks_map(scene) else None,
         scene.state.neuron,
@@ -66,6 +69,9 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
     Changed.KEYS: lambda scene: (
         scene.working,
         scene.count,
+        scene.batch,
+        id(scene.picked),
+        scene.picked_rows,
         scene.state.own,
         scene.state.pane,
         scene.state.mode,

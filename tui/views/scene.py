@@ -15,6 +15,7 @@ from vlmscope.tui.views.check import CheckView
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
+from vlmscope.tui.views.picked import Picked
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
@@ -22,6 +23,7 @@ from vlmscope.tui.views.state import State
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
+    from vlmscope.tui.views.sheet import SheetView
 
 
 LabelCounts = tuple[int, int, int, int]  #: of neurons that are visual, text, multimodal, unknown
@@ -65,6 +67,8 @@ class Scene:
         beside: the pinned neuron on the same sample; None where none is pinned.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
+        sheet: the contact sheet's pictures, perhaps still those of a neuron that was left; None before it is shown.
+        map_key: asks the model for the picture's exact map.
         ablation, check: what the pages of these modes show; None on other pages.
         status: the model's.
         asking: whether the page waits for an answer of the model.
@@ -72,6 +76,8 @@ class Scene:
         doing: work on neurons in the background, as text, by its kind and the neuron.
         spent: on requests to an API, in this session.
         scanning: whether a process is at work on a scan that is not whole.
+        picked: neurons that the user has picked, to do one thing with all of them; None for none.
+        batch: how far the work on picked neurons is, as text.
         count: typed before a move, which is made so many times; 0 where none is.
     """
 
@@ -96,6 +102,8 @@ class Scene:
     entry_problem: str = ""
     meaning: Meaning | None = None
     score: ScoreView | None = None
+    sheet: "SheetView | None" = None
+    map_key: str = "X"
     ablation: AblationView | None = None
     check: CheckView | None = None
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)
@@ -104,7 +112,14 @@ class Scene:
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
+    picked: Picked | None = None
+    batch: str = ""
     count: int = 0
+
+    @property
+    def picked_rows(self) -> tuple[int, int] | None:
+        """First and last row of the range that is being picked; None where there is none."""
+        return None if self.picked is None else self.picked.rows(self.selection, self.cursor)
 
     @property
     def control_counts(self) -> LayerCounts | None:

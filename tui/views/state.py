@@ -7,6 +7,7 @@ from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import WHOLE, Box
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.pointer import Pointer
 
@@ -48,6 +49,14 @@ class Order(StrEnum):
         }.get(self, str(self))
 
 
+class AfterVerdict(StrEnum):
+    """Where the cursor goes after a verdict."""
+
+    STAY = "stay"
+    NEXT = "next"  #: to the next row
+    UNTRIAGED = "untriaged"  #: to the next neuron of the list that has no verdict
+
+
 class Mode(StrEnum):
     """What the page's middle shows."""
 
@@ -55,6 +64,7 @@ class Mode(StrEnum):
     STATISTICS = "statistics"
     MEANING = "meaning"
     SCORE = "score"
+    SHEET = "sheet"
     ZOOM = "zoom"
     ABLATION = "ablation"
     CHECK = "check"
@@ -77,7 +87,11 @@ class Pane(StrEnum):
 class OwnPicture:
     """The user's own picture with the model's words for it; stepping neurons stays on it.
 
-    ``prompt`` is empty until the model has described the picture.
+    Attributes:
+        question: what the model is asked.
+        prompt: the whole text before its answer; empty until the model has described the picture.
+        whole: the picture as a JPEG, made smaller; empty until it is read. crop: the part that the model sees.
+        seen: where that part is in the picture.
     """
 
     image: str
@@ -86,6 +100,8 @@ class OwnPicture:
     description: str = ""
     tokens: tuple[str, ...] = ()
     crop: bytes = b""
+    whole: bytes = b""
+    seen: Box = WHOLE
 
     @property
     def described(self) -> bool:
@@ -158,6 +174,7 @@ class State:
     colour_map: ColourMap | None = None  #: None: the theme's
     cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES
+    from_sheet: bool = False  #: of the zoom: whether the contact sheet has opened it
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
     pinned: Pinned | None = None  #: then the page shows two neurons on its sample
@@ -168,11 +185,6 @@ class State:
     ablating: Ablating = Ablating()  #: of the page of ablation
     check: int = 0  #: of the page of checks: which one, newest first
     set_check: bool = False  #: of the page of checks: whether it shows those of sets
-
-
-def compares(state: State) -> bool:
-    """Whether the page shows two neurons side by side: the pages that ask something of one picture show one."""
-    return state.pinned is not None and state.own is None and state.mode in (Mode.PICTURES, Mode.ZOOM)
 
 
 def place_asked_at(state: State) -> PlaceAskedAt:

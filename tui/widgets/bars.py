@@ -97,9 +97,19 @@ def _idents(scene: Scene) -> list[str]:
 COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 
 
+_SHEET: tuple[FooterItem, ...] = (
+    (("sample.previous", "neuron.next", "neuron.previous", "sample.next"), "choose"),
+    (("page",), "zoom"),
+    (("text.down", "text.up"), "neuron"),
+    (("layer.previous", "layer.next"), "layer"),
+    (("back",), "back"),
+)
+
+
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
-    first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
+    texts = [f"{scene.count} …" if scene.count else "", scene.batch, _picked(scene)]
+    first: list[FooterItem] = [((), text) for text in texts if text]
     state = scene.state
     if state.mode.asks:
         first += _asking(state)
@@ -108,6 +118,8 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    if state.mode is Mode.SHEET:
+        return _SHEET
     if state.mode is Mode.POINT:
         return tuple(first)
     if narrow:
@@ -115,6 +127,14 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     if scene.picture is not None and scene.picture.covers > 1:
         return (*first, *FOOTER[:3], COVER)
     return (*first, *FOOTER[:2])
+
+
+def _picked(scene: Scene) -> str:
+    """How many neurons are picked."""
+    if scene.picked is None:
+        return ""
+    count = len(scene.picked.flat(scene.selection, scene.cursor))
+    return f"range: {count:,} picked" if scene.picked_rows is not None else f"{count:,} picked"
 
 
 def _asking(state: State) -> list[FooterItem]:

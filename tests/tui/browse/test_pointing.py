@@ -212,7 +212,7 @@ async def test_without_a_map_the_mark_moves_and_the_lists_open(scan: Path) -> No
         await on.press(*["l"] * 5)
         await on.settled()
         await on.press("P", "j")
-        await on.until(lambda: "value: no map yet" in on.page)
+        await on.until(lambda: "value: the scan keeps no map here; X asks" in on.page)
         await opened(on, "enter")
         assert "of those that have it among their 8 top samples" in on.screen
         on.browse.controllers.requests.cancel()
@@ -274,6 +274,8 @@ async def test_a_picture_that_is_not_described_cannot_be_pointed_at(scan: Path, 
         await on.until(lambda: bool(on.models) and on.idle)
         on.models[0].hold.clear()
         await on.type(f":image {tmp_path / 'mine.png'}")
+        await on.until(lambda: on.scene.picture is not None and on.scene.picture.whole is not None)
+        await on.settled()
         await on.press("P", "enter")
         await on.until(lambda: "nothing to point at yet" in on.notes)
         on.models[0].hold.set()
