@@ -270,3 +270,10 @@ def test_searches() -> None:
     assert read_search(" firm visual red Train ", 2, Numbering(4, 32)) == replace(high, words="red Train")
     with pytest.raises(UsageError, match="Nothing was typed"):
         read_search("  ", 2, Numbering(4, 32))
+
+
+def test_a_pole_of_the_largest_unit_has_room_in_the_list() -> None:
+    for poled, longest in ((False, "L31/N11007"), (True, "L31/N11007-")):
+        for whole, address in ((True, f" {longest}"), (False, longest.removeprefix("L31/N"))):
+            columns = list_columns(78, whole=whole, concepts=True, sorts=False, maximum_sorts=False, poled=poled)
+            assert len(address) == columns.address - 1  # the pointer's cell
