@@ -49,6 +49,14 @@ class Order(StrEnum):
         }.get(self, str(self))
 
 
+class AfterVerdict(StrEnum):
+    """Where the cursor goes after a verdict."""
+
+    STAY = "stay"
+    NEXT = "next"  #: to the next row
+    UNTRIAGED = "untriaged"  #: to the next neuron of the list that has no verdict
+
+
 class Mode(StrEnum):
     """What the page's middle shows."""
 
