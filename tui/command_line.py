@@ -20,12 +20,14 @@ from vlmscope.tui.command_values import (
     SetAblating,
     SetFilter,
     SetOrder,
+    SetPictures,
     SetTheme,
     SetThresholds,
     ShowEffects,
     ShowImage,
     ShowShares,
 )
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, nearest, read_filter
 from vlmscope.tui.views.state import Ablating, Order, SetKind, State
 
@@ -212,6 +214,15 @@ def _do(action: str) -> Reader:
     return read
 
 
+def _pictures(words: list[str], _: State, usage: str) -> Command:
+    name = _one(words, usage)
+    if name not in list(Blocks):
+        raise UsageError(
+            f"Pictures are not drawn with {name!r}.", f"{nearest(name, Blocks)}One of {', '.join(Blocks)}."
+        )
+    return SetPictures(Blocks(name))
+
+
 VERBS: dict[str, Verb] = {
     verb.usage.split()[0]: verb
     for verb in (
@@ -236,6 +247,7 @@ VERBS: dict[str, Verb] = {
         Verb("restart", "start the model process again", _do("restart_model")),
         Verb("unload", "free the model's memory", _do("unload_model")),
         Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("pictures sextant", f"draw pictures with: {', '.join(Blocks)}", _pictures),
         Verb("messages", "list the messages of this session", _do("messages")),
         Verb("reset", "the scan's thresholds, no filter, by index", _do("reset")),
         Verb("help", "list all keys and commands", _do("help")),

@@ -84,6 +84,9 @@ class Config(Frozen):
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme
     colour_map: str = "auto"  #: of heatmaps: dim, fade, viridis, grey; auto: dim on a dark theme, fade on a light one
+    #: what pictures are drawn with; auto: sextants where the terminal is known to draw them, else quadrants; graphics:
+    #: pixels for zoom and contact sheet, where terminal and ``vlmscope[graphics]`` can
+    pictures: Literal["auto", "half", "quadrant", "sextant", "octant", "graphics"] = "auto"
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()

@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -30,6 +31,7 @@ from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
 from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -85,6 +87,7 @@ class BrowseScreen(DelegatedActions):
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
+        self.drawing = Drawing()  #: what the terminal can draw; the program sets it before the screen is up
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
@@ -116,8 +119,13 @@ class BrowseScreen(DelegatedActions):
         self.call_after_refresh(self._begin)
 
     def _new_theme(self) -> None:
-        self.palette = make_palette(self.app)
+        self.palette = make_palette(self.app, self.drawing)
         self._paint(Changed.ALL)
+
+    def draw_with(self, blocks: Blocks) -> None:
+        """Draw pictures with other characters, until the program ends."""
+        self.drawing = replace(self.drawing, blocks=blocks)
+        self._new_theme()
 
     def _begin(self) -> None:
         self.show(Changed.NOTHING)

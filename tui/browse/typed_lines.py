@@ -13,6 +13,7 @@ from vlmscope.tui.command_values import Command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
 from vlmscope.tui.views import filters
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.state import Order
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class TypedLines:
 
     async def command(self) -> None:
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
+        names += [f"pictures {name}" for name in Blocks]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
@@ -122,6 +124,18 @@ class TypedLines:
                 state = replace(session.state, thresholds=session.wanted)
                 await self._run(read_command(line, state, session.store.numbering))
 
+    def _dress(self, command: values.SetTheme | values.SetPictures) -> None:
+        """Change what the screen looks like."""
+        if isinstance(command, values.SetPictures):
+            self._screen.draw_with(command.blocks)
+            return
+        name, themes = command.name, self._screen.app.available_themes
+        if name not in themes:
+            raise UsageError(
+                f"{name!r} is not a theme.", f"{filters.nearest(name, themes)}Themes: {', '.join(sorted(themes))}."
+            )
+        self._screen.app.theme = name
+
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
@@ -135,14 +149,8 @@ class TypedLines:
                 await controllers.find.set_order(order)
             case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
-            case values.SetTheme(name):
-                themes = screen.app.available_themes
-                if name not in themes:
-                    raise UsageError(
-                        f"{name!r} is not a theme.",
-                        f"{filters.nearest(name, themes)}Themes: {', '.join(sorted(themes))}.",
-                    )
-                screen.app.theme = name
+            case values.SetTheme() | values.SetPictures():
+                self._dress(command)
             case values.OwnWords(text):
                 controllers.score.score_own_words(text)
             case values.ShowShares(scans):
