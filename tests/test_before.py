@@ -112,6 +112,10 @@ def test_the_report_has_what_it_had(files: Path) -> None:
     assert found.pop("sets") == []
     for neuron in found["neurons"]:
         without_added(neuron)
+        assert neuron.pop("firmness")["fragile"] in (True, False)
+        for sample in neuron["samples"]:
+            above = [sample["description"][first:last] for first, last in sample.pop("above")]
+            assert {word["token"].strip() for word in sample["words"]} <= set(above)
     assert found == expected
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.analysis.published import Published, published
 from vlmscope.core.base.config import APP
 from vlmscope.core.base.neuron import Neuron
@@ -16,6 +17,7 @@ from vlmscope.core.report.schema import (
     ConceptsPart,
     ExplanationPart,
     FailurePart,
+    FirmnessPart,
     NeuronPart,
     NotedPart,
     PromotedPart,
@@ -30,7 +32,7 @@ from vlmscope.core.report.schema import (
     WordPart,
 )
 from vlmscope.core.report.scores import score_part
-from vlmscope.core.store.example import Example
+from vlmscope.core.store.example import Example, Sample
 from vlmscope.core.store.manifest import Manifest, ThresholdsInfo
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import PromotedAnswer
@@ -102,6 +104,7 @@ def collect(store: ScanStore, entry: Entry, thresholds: Thresholds, samples: int
         high_confidence=bool(labels.high_confidence[0]),
         fractions=Shares(**{word: count / valid if valid else None for word, count in votes.items()}),
         votes=Votes(**votes),
+        firmness=FirmnessPart.model_validate(neuron_firmness(store, neuron, thresholds)),
         top_samples=valid,
         maximum=float(store.maximum[neuron.layer, neuron.index]),
         concepts=None if concepts is None else ConceptsPart.model_validate(concepts.of(neuron)),
@@ -142,6 +145,7 @@ def _sample(neuron: Neuron, example: Example, thresholds: Thresholds) -> SampleP
         score=example.activation,
         vote=example.vote.word,
         words=() if norms is None else _words(sample.tokens, norms, thresholds),
+        above=() if norms is None else _above(sample, norms, thresholds),
         picture=None if example.visual_map is None else picture,
     )
 
@@ -151,3 +155,18 @@ def _words(tokens: tuple[str, ...], norms: NDArray[np.float32], thresholds: Thre
     return tuple(
         WordPart(token=tokens[at], norm=round(float(norms[at]), 2)) for at in order if norms[at] > thresholds.T_t
     )
+
+
+def _above(sample: Sample, norms: NDArray[np.float32], thresholds: Thresholds) -> tuple[tuple[int, int], ...]:
+    """Where in the description the tokens above Tt are, without blanks around them; none where tokens spell another."""
+    joined, description = "".join(sample.tokens), sample.description
+    if joined.strip() != description.strip():
+        return ()
+    found = []
+    at = len(description.rstrip()) - len(joined.rstrip())  # tokens may have a blank before the first word
+    for token, norm in zip(sample.tokens, norms.tolist(), strict=True):
+        begin = at + len(token) - len(token.lstrip())
+        if norm > thresholds.T_t and token.strip():
+            found.append((begin, begin + len(token.strip())))
+        at += len(token)
+    return tuple(found)

@@ -13,6 +13,7 @@ from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.report.checks import LEGEND, NOT_EXPLAINED, SETS, check_blocks, check_cell
 from vlmscope.core.report.escape import inline, quote
+from vlmscope.core.report.method_line import PAPER, method_line
 from vlmscope.core.report.schema import (
     ConceptsPart,
     ExplanationPart,
@@ -26,18 +27,23 @@ from vlmscope.core.report.schema import (
     ScorePart,
     TokenPart,
 )
-from vlmscope.core.report.scores import leading_figures
+from vlmscope.core.report.scores import figure_of, leading_figures, metric
 
-PAPER = "arXiv 2502.18485"
 TOKENS = 8  #: named on either side
 TOKEN_WIDTH = 24
 SHORT = 80  #: characters of an explanation in the summary
 NAME = 120  #: characters of a model's or a picture's name
 
+_PICTURES = (
+    "A picture has what the model saw, and beside it the same fading to white where the neuron does not activate;"
+    " patches above Tv are outlined. Below is the scale: norm 0 is white, norm 10, the neuron's maximum, is the picture"
+    " itself; the tick is Tv. In descriptions, words above Tt are bold."
+)
+_FRAGILE = "*fragile*: the label is another if Tv or Tt moves by 10 %, or two labels have as many votes."
 _SCORES = (
-    "A score is the correlation of the activations that a simulator predicts from the explanation with the true ones,"
-    " on samples that the explanation was not written from; in brackets its interval. Simulators that are independent"
-    " of the inspected model come first; each neuron's section has all its scores."
+    "A score is Pearson's correlation of the activations that a simulator predicts from the explanation with the true"
+    " ones, on samples that the explanation was not written from; in brackets its interval. Simulators that are"
+    " independent of the inspected model come first; each neuron's section has all its scores."
 )
 _JUDGED = (
     "*detection* and *fuzzing* are another kind of score: the balanced accuracy of a judge's answers, from the"
@@ -49,7 +55,7 @@ _LETTER = {label.word: label.letter for label in Label}
 
 def report_markdown(report: Report) -> str:
     """The whole document."""
-    blocks = ["# Neurons", *_origin(report), "## Summary", _summary(report)]
+    blocks = [_title(report), *_origin(report), *_method(report), "## Summary", _summary(report)]
     for neuron in report.neurons:
         blocks += neuron_blocks(neuron, pictures=True)
     if report.sets:
@@ -64,6 +70,21 @@ def neuron_text(neuron: NeuronPart) -> str:
 
 def _joined(blocks: list[str]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _title(report: Report) -> str:
+    """What the report is about."""
+    count = len(report.neurons)
+    scan = report.scan
+    of = f"{count:,} neuron{'' if count == 1 else 's'} of {inline(scan.model.name, NAME) or 'a model without a name'}"
+    data = inline(scan.data, NAME)
+    return f"# {of}, on {scan.scanned:,} samples{f' of {data}' if data else ''}"
+
+
+def _method(report: Report) -> list[str]:
+    """How the numbers came about, and what the pictures' colours mean."""
+    pictures = any(sample.picture is not None for one in report.neurons for sample in one.samples)
+    return [inline(method_line(report.scan, report.thresholds)), *([_PICTURES] if pictures else [])]
 
 
 def _origin(report: Report) -> list[str]:
@@ -116,6 +137,8 @@ def _summary(report: Report) -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     notes = ["! marks a label that is high-confidence."] if any(one.high_confidence for one in report.neurons) else []
+    if any(one.firmness is not None and one.firmness.fragile for one in report.neurons):
+        notes.append(_FRAGILE)
     if any(one.explanations and one.explanations[0].scores for one in report.neurons):
         notes.append(_SCORES)
     scores = [score for one in report.neurons for said in one.explanations for score in said.scores]
@@ -165,6 +188,7 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
 def _marks(neuron: NeuronPart) -> str:
     parts = [f"**{_LETTER[neuron.label]} {neuron.label}**"]
     parts += ["high-confidence"] if neuron.high_confidence else []
+    parts += ["fragile"] if neuron.firmness is not None and neuron.firmness.fragile else []
     return " · ".join([*parts, *_decisions(neuron)])
 
 
@@ -193,6 +217,12 @@ def _votes(neuron: NeuronPart) -> str:
 
 def _facts(neuron: NeuronPart) -> str:
     lines = [f"- Maximum: {_number(neuron.maximum, '.4g')}"]
+    if neuron.firmness is not None:
+        firm = neuron.firmness
+        lines.append(
+            f"- Vote: share {_number(firm.share)} (95 % interval {firm.low:.2f} to {firm.high:.2f}), margin"
+            f" {firm.margin:.2f}, sign test p {firm.sign_p:.2g}{'' if firm.fragile else ', not fragile'}"
+        )
     if neuron.concepts is not None:
         lines.append(f"- Concepts (words that co-occur, no explanation by a model): {_concepts(neuron.concepts)}")
     if neuron.promoted is not None:
@@ -280,7 +310,7 @@ def _beside(score: ScorePart, figure: FigurePart) -> list[str]:
 def _headline(scores: tuple[ScorePart, ...]) -> str:
     """The score that comes first for each kind of tokens, with its group and its simulator."""
     return "; ".join(
-        f"{inline(figure.name, NAME)} {_pooled(figure)} {_simulator(score)}".strip()
+        f"{inline(f'{figure_of(score, figure)}{metric(score, figure)}', NAME)} {_pooled(figure)} {_simulator(score)}"
         for score, figure in leading_figures(scores)
     )
 
@@ -303,7 +333,7 @@ def _sample(neuron: NeuronPart, sample: SamplePart, *, pictures: bool) -> Iterat
     )
     if pictures and sample.picture is not None:
         yield f"![{neuron.neuron}, sample {sample.rank}: origin and activation]({sample.picture})"
-    yield quote(sample.description)
+    yield quote(sample.description, sample.above)
     if sample.words:
         words = " · ".join(f"{inline(one.token, TOKEN_WIDTH) or '␣'} ≈{one.norm:.1f}" for one in sample.words)
         yield f"Words above Tt: {words}"

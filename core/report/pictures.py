@@ -1,13 +1,14 @@
 """A report's pictures: what the model saw and where the neuron activates, side by side, in a small file."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, open_crop, overlay
+from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay
 from vlmscope.core.method.norm import norm
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import Manifest
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 SIDE = 192  #: pixels that origin and activation have at most, each way
 GAP = 8  #: white pixels between them
+FONT, STRIP = 12, 96  #: pixels of a font, and of a scale
 FRAME = (200, 200, 200)
 PALETTE = 128  #: colours
+GREYS = 63  #: steps from black to white, of a scale
 
 
 def facts(
@@ -42,8 +45,56 @@ def facts(
     }
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What stands below a picture: a few words, and the colours of norms 0 to 10 with a tick at ``T_v``.
+
+    Attributes:
+        maximum: the activation whose norm is 10.
+    """
+
+    said: str
+    maximum: float
+    T_v: float
+    colour_map: ColourMap = ColourMap.FADE
+
+
+def with_scale(picture: "Image.Image", scale: Scale, least: int, size: int, strip: int) -> "Image.Image":
+    """``picture`` with its scale below, in one line or two.
+
+    Args:
+        least: pixels that the whole is wide, at least. size: of the font, in pixels. strip: pixels of the colours.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, line, gap = ImageFont.load_default(size), size * 3 // 2, size // 2
+    ends = "0", f"10 = {scale.maximum:.4g}"
+    width = max(picture.width, least)
+    beside = font.getlength(scale.said) + 8 * gap + strip + sum(map(font.getlength, ends)) <= width
+    out = Image.new("RGB", (width, picture.height + gap + (1 if beside else 2) * line), "white")
+    out.paste(picture, (0, 0))
+    draw, top = ImageDraw.Draw(out), picture.height + gap
+    draw.text((0, top), scale.said, fill="black", font=font)
+    top += 0 if beside else line
+    right = width - round(font.getlength(ends[1]))
+    draw.text((right, top), ends[1], fill="black", font=font)
+    left = right - gap - strip
+    ramp = colours(np.linspace(0, 10, strip, dtype=np.float32), scale.colour_map)
+    high = size - 1
+    out.paste(Image.fromarray(np.repeat(ramp[None], high, axis=0)), (left, top + 2))
+    draw.rectangle((left - 1, top + 1, left + strip, top + 2 + high), outline="grey")
+    tick = left + round(scale.T_v / 10 * (strip - 1))
+    draw.line((tick, top - 1, tick, top + 4 + high), fill="black", width=2)
+    draw.text((left - gap - font.getlength(ends[0]), top), ends[0], fill="black", font=font)
+    return out
+
+
 def picture(
-    crop: bytes, activation: NDArray[np.float32], maximum: float, about: Mapping[str, str] | None = None
+    crop: bytes,
+    activation: NDArray[np.float32],
+    maximum: float,
+    about: Mapping[str, str] | None = None,
+    scale: "Scale | None" = None,
 ) -> bytes:
     """A PNG of a crop and of the same crop fading to white where the neuron does not activate.
 
@@ -54,6 +105,7 @@ def picture(
         activation: float32 (rows, columns).
         maximum: gmax of the neuron, the norm of which is 10.
         about: becomes the picture's text chunks (``facts``).
+        scale: drawn below, if there is one; patches above its ``T_v`` are outlined then.
 
     Raises:
         StoreError: if ``crop`` cannot be decoded.
@@ -63,13 +115,25 @@ def picture(
     from vlmscope.core.data.images import png
 
     origin = _fitted(open_crop(crop))
-    shown = (origin, overlay(origin, norm(activation, maximum), ColourMap.FADE))
+    norms = norm(activation, maximum)
+    heatmap = overlay(origin, norms, ColourMap.FADE)
+    if scale is not None:
+        heatmap = outlined(heatmap, norms, scale.T_v, outline_colour(ColourMap.FADE))
+    shown = (origin, heatmap)
     # On a white page nothing else would say where a faded picture ends.
     framed = [ImageOps.expand(one, border=1, fill=FRAME) for one in shown]
     both = Image.new("RGB", (2 * framed[0].width + GAP, framed[0].height), "white")
     both.paste(framed[0], (0, 0))
     both.paste(framed[1], (framed[0].width + GAP, 0))
     small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if scale is not None:
+        # The scale has greys of its own, that those of the picture do not change.
+        whole = with_scale(small.convert("RGB"), scale, 2 * SIDE + GAP, FONT, STRIP)
+        below = whole.crop((0, both.height, whole.width, whole.height))
+        whole.paste(
+            below.point([round(round(v * GREYS / 255) * 255 / GREYS) for v in range(256)] * 3), (0, both.height)
+        )
+        small = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return png(small, about, optimize=True)
 
 

@@ -320,6 +320,7 @@ class SamplePart(Part):
         sample: its index in the data.
         score: its largest activation.
         words: tokens whose norm is above Tt, the strongest first; empty where no map is stored.
+        above: where in the description the words above Tt are: first character, and the one after the last.
         picture: path, relative to the report, of origin and activation side by side; None where no map is stored.
     """
 
@@ -330,7 +331,25 @@ class SamplePart(Part):
     score: Number
     vote: LabelWord
     words: tuple[WordPart, ...]
+    above: tuple[tuple[int, int], ...] = ()
     picture: str | None
+
+
+class FirmnessPart(Part):
+    """How close the vote was; fields as in ``vlmscope.core.analysis.firmness.NeuronFirmness``.
+
+    Attributes:
+        share: of the leading class, with its 95 % interval from ``low`` to ``high``.
+        margin: its lead over the second class, as a share. sign_p: of the sign test.
+        fragile: the label is another if Tv or Tt moves by 10 %, or there is a tie.
+    """
+
+    share: Number
+    margin: float
+    sign_p: float
+    low: float
+    high: float
+    fragile: bool
 
 
 class NeuronPart(NotedPart):
@@ -340,6 +359,7 @@ class NeuronPart(NotedPart):
     high_confidence: bool
     fractions: Shares
     votes: Votes
+    firmness: FirmnessPart | None = None  #: of the label; None in reports of earlier versions
     top_samples: int
     maximum: Number  #: the activation whose norm is 10
     concepts: ConceptsPart | None  #: None where the scan has none

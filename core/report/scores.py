@@ -42,16 +42,19 @@ def metric(score: ScorePart, figure: FigurePart) -> str:
     return figure.name.split(", ")[-1] if "method" in score.body else "Pearson"
 
 
+def figure_of(score: ScorePart, figure: FigurePart) -> str:
+    """What the number is of, with a colon: the kind and group of samples, or what a judge was asked; may be empty."""
+    name = figure.name.split(", ")[0] if "method" in score.body else figure.name
+    return f"{name}: " if name else ""
+
+
 def score_text(score: ScorePart, figure: FigurePart) -> str:
     """A number with what it is of, its interval and its backend, as plain text."""
-    of, kind = figure.name, metric(score, figure)
-    if "method" in score.body:
-        of = figure.name.split(", ")[0]
     value = "n/a" if figure.pooled is None else f"{figure.pooled:.2f}"
     if figure.interval is not None:
         value += f" [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"
     own = " (not independent)" if score.body.get("independent") is False else ""
-    return f"{of}: {kind} {value} by {score.backend}{own}"
+    return f"{figure_of(score, figure)}{metric(score, figure)} {value} by {score.backend}{own}"
 
 
 def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:

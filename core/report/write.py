@@ -22,7 +22,7 @@ from vlmscope.core.notebook.values import Entry
 from vlmscope.core.report.collect import IMAGES, collect, report_of
 from vlmscope.core.report.folder import export_folder
 from vlmscope.core.report.markdown import neuron_text, report_markdown
-from vlmscope.core.report.pictures import facts, picture
+from vlmscope.core.report.pictures import Scale, facts, picture
 from vlmscope.core.report.schema import NeuronPart, Report
 from vlmscope.core.store.reader import ScanStore
 
@@ -94,7 +94,7 @@ def write_report(
             progress(done, len(wanted))
             entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
             parts.append(collect(store, entry, thresholds, samples))
-            sizes += _write_pictures(folder, store, neuron, parts[-1])
+            sizes += _write_pictures(folder, store, neuron, parts[-1], thresholds.T_v)
         created = when.astimezone(UTC).isoformat(timespec="seconds")
         sets = () if notebook is None else notebook.set_checks()
         report = report_of(store.manifest, thresholds, tuple(parts), created, sets)
@@ -126,14 +126,16 @@ def neuron_markdown(
     return neuron_text(collect(store, entry if entry.neuron == neuron else Entry(neuron), thresholds, samples))
 
 
-def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart) -> list[int]:
+def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart, T_v: float) -> list[int]:
     """Write the pictures that ``part`` names; return their sizes."""
     sizes = []
     for sample in part.samples:
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        png = picture(example.read_crop(), example.visual_map, example.maximum, facts(store.manifest, neuron, example))
+        scale = Scale(f"{neuron}  {sample.rank}  activation {example.activation:.4g}", example.maximum, T_v)
+        about = facts(store.manifest, neuron, example)
+        png = picture(example.read_crop(), example.visual_map, example.maximum, about, scale)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

@@ -71,7 +71,7 @@ API = Config(api=Api(base_url="http://127.0.0.1:9/v1"))
 CASES = (
     Case("list"),
     Case("page", keys("enter"), start=NOTED),
-    Case("zoom", keys("z"), start=NOTED),
+    Case("zoom", keys("Z"), start=NOTED),
     Case("statistics", keys("enter", "v"), start=NOTED),
     Case("meaning", keys("enter", "e"), start=NOTED),
     Case("score", keys("enter", "s"), start=NOTED),

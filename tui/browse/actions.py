@@ -80,6 +80,9 @@ class DelegatedActions(Screen[None]):
     async def action_allow(self) -> None:
         await self.ask(self.controllers.consent.ask())
 
+    def action_exact_map(self) -> None:
+        self.controllers.model.ask_exact()
+
     def action_writes(self) -> None:
         self.controllers.promoted.ask()
 

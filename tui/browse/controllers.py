@@ -23,6 +23,7 @@ from vlmscope.tui.browse.promoted import PromotedControl
 from vlmscope.tui.browse.running import Running
 from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import Session
+from vlmscope.tui.browse.sheet import SheetControl
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.browse.triage import TriageControl
 from vlmscope.tui.messages import Notice, Post
@@ -74,6 +75,7 @@ class Controllers:
         self.ablate = AblateControl(session, self.model_link, book, post, self.requests, pace.ask_after_s)
         self.check = CheckControl(Running("check", "checking", *asked), session, post, book, self.model_link)
         self.point = PointControl(session, self.model_link, post, self.requests)
+        self.sheet = SheetControl(session, post, tasks)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
         self.triage = TriageControl(session, book, post, tasks, terminal, keep, self.notebook)

@@ -32,6 +32,7 @@ class ModelControl:
     tasks: Tasks
     ask_after_s: float
     _asked: set[MapKey] = field(default_factory=set)
+    _wanted: set[MapKey] = field(default_factory=set)  #: exact maps that the user has asked for
 
     def __post_init__(self) -> None:
         self.link.listeners.append(self._link_changed)
@@ -57,19 +58,46 @@ class ModelControl:
     def want_map(self) -> None:
         """Ask for the map that the page lacks, once the cursor has rested.
 
-        The page that points shows exact values where the model is loaded.
+        No model is loaded for it: while it is off, ``ask_exact`` alone asks. The page that points shows exact values
+        where the model is loaded.
         """
         picture = self.session.scene.picture
         if picture is not None and self._lacks(picture) and not picture.map_problem:
             self.tasks.run_task(self._ask_when_rested(picture.key))
 
+    def ask_exact(self) -> None:
+        """Ask for the exact map of the page's picture once it is there, even if that has failed before."""
+        self.tasks.run_task(self._ask_exact())
+
+    async def _ask_exact(self) -> None:
+        while self.session.scene.stale:  # a key is held
+            await asyncio.sleep(self.ask_after_s)
+        picture = self.session.scene.picture
+        if picture is None:
+            self.post(Notice("There is no picture to ask for.", None))
+        elif picture.exact:
+            self.post(Notice("This map is exact already.", None))
+        else:
+            self._wanted.add(picture.key)
+            if self.session.problems.pop(picture.key, None) is not None:
+                self.post(Repaint(self.session.refresh_picture()))
+            await self._ask_if_lacking(picture.key)
+
     def _lacks(self, picture: "PictureView") -> bool:
-        loaded = self.link.status.phase in (Phase.READY, Phase.BUSY)
-        points = self.session.state.mode is Mode.POINT and loaded and not picture.exact
-        return picture.visual is None or points
+        if picture.exact:
+            return False
+        phase = self.link.status.phase
+        if picture.key in self._wanted or self.session.state.own is not None:
+            return True
+        if self.session.state.mode is Mode.POINT and phase in (Phase.READY, Phase.BUSY):
+            return True
+        return picture.visual is None and phase is not Phase.OFF
 
     async def _ask_when_rested(self, key: MapKey) -> None:
         await asyncio.sleep(self.ask_after_s)
+        await self._ask_if_lacking(key)
+
+    async def _ask_if_lacking(self, key: MapKey) -> None:
         scene = self.session.scene
         picture = scene.picture
         if scene.stale or picture is None or picture.key != key or not self._lacks(picture):

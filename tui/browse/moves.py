@@ -52,6 +52,18 @@ def to_sample(session: Session, by: int) -> Moved:
     return changed, f"{across} panel samples across its range, none of them a top sample." if entered else ""
 
 
+def to_cell(session: Session, by: int) -> Changed:
+    """On the contact sheet: choose the picture ``by`` places further; by a row where there is none stays in the row."""
+    sheet, state = session.scene.sheet, session.state
+    if sheet is None or sheet.key.neuron != state.neuron or not sheet.cells:
+        return Changed.NOTHING
+    place = sheet.place(state.rank)
+    after = min(max(place + by, 0), len(sheet.cells) - 1)
+    if abs(by) > 1 and after % abs(by) != place % abs(by) and after // abs(by) == place // abs(by):
+        after = place
+    return session.change_state(rank=sheet.cells[after].rank)
+
+
 def to_cover(session: Session) -> Moved:
     """Draw the map of the next cover alone; after the last one, of all together."""
     picture = session.scene.picture

@@ -83,7 +83,7 @@ class BrowseScreen(DelegatedActions):
         self.messages = messages
         self.config = config
         self.pace = pace
-        ids = ("explain", "writes", "choose", "score", "check")
+        ids = ("explain", "writes", "choose", "score", "check", "exact_map")
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
@@ -187,6 +187,8 @@ class BrowseScreen(DelegatedActions):
         if ablates or self._ablates:  # what a page that was left still asks for is stopped
             self.controllers.ablate.want()
         self._ablates = ablates
+        if self._in_sheet:
+            self.controllers.sheet.want()
         with self.guard():
             self._paint(changed)
             if Changed.TITLE in changed:
@@ -201,7 +203,7 @@ class BrowseScreen(DelegatedActions):
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
             picture, points = scene.picture, self.session.state.mode is Mode.POINT
-            if picture is not None and (picture.visual is None or points):
+            if picture is not None and (picture.visual is None or picture.small or points):
                 controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
@@ -218,7 +220,7 @@ class BrowseScreen(DelegatedActions):
                     self.query_one(widget).present(scene, palette)
         if Changed.KEYS in changed:
             self.set_class(scene.state.pane is Pane.PAGE, "-page")
-            self.set_class(scene.state.mode is Mode.ZOOM, "-zoom")
+            self.set_class(scene.state.mode in (Mode.ZOOM, Mode.SHEET), "-zoom")
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
 
     def on_resize(self) -> None:
@@ -282,6 +284,8 @@ class BrowseScreen(DelegatedActions):
         by *= self._times()
         if self._points:
             self._move_pointer(by, 0)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by * self.query_one(Page).sheet_columns))
         else:
             self.show(self.session.step(by))
 
@@ -301,6 +305,8 @@ class BrowseScreen(DelegatedActions):
         by *= self._times()
         if self._points:
             self._move_pointer(0, by)
+        elif self._in_sheet:
+            self.show(moves.to_cell(self.session, by))
         else:
             self._moved(moves.to_sample(self.session, by))
 
@@ -341,8 +347,13 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_cover(self.session))
 
     def action_mode(self, name: str) -> None:
-        after = Mode.PICTURES if self.session.state.mode == name else Mode(name)
-        self.show(self.session.change_state(mode=after, pane=Pane.PAGE, score=0, example=0))
+        state = self.session.state
+        wanted = Mode(name)
+        if wanted is Mode.SHEET and state.own is not None:
+            wanted = Mode.ZOOM  # the user's picture is one
+        after = Mode.PICTURES if state.mode is wanted else wanted
+        from_sheet = after is Mode.ZOOM and state.mode is Mode.SHEET
+        self.show(self.session.change_state(mode=after, from_sheet=from_sheet, pane=Pane.PAGE, score=0, example=0))
 
     async def action_shares(self) -> None:
         await self.show_shares(())
@@ -361,6 +372,8 @@ class BrowseScreen(DelegatedActions):
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
             self.show(moves.to_check(self.session, by))
+        elif self._in_sheet:
+            self.show(self.session.step(by))
         else:
             self.query_one(Page).scroll_words(by)
 
@@ -374,6 +387,8 @@ class BrowseScreen(DelegatedActions):
     async def action_page(self) -> None:
         if self._points:
             await self.ask(self.controllers.point.here())
+        elif self._in_sheet:
+            self.action_mode("zoom")
         else:
             self.show(self.session.change_state(pane=Pane.PAGE))
 
@@ -391,7 +406,8 @@ class BrowseScreen(DelegatedActions):
         closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
         if state.mode is not Mode.PICTURES:
-            self.show(self.session.change_state(mode=Mode.PICTURES))
+            opened_by = Mode.SHEET if state.mode is Mode.ZOOM and state.from_sheet else Mode.PICTURES
+            self.show(self.session.change_state(mode=opened_by, from_sheet=False))
         elif state.own is not None and not state.own.described and not scene.doing:
             # It is described for this view alone, which is left then.
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
@@ -421,6 +437,10 @@ class BrowseScreen(DelegatedActions):
     @property
     def _points(self) -> bool:
         return self.session.state.mode is Mode.POINT
+
+    @property
+    def _in_sheet(self) -> bool:
+        return self.session.state.mode is Mode.SHEET
 
     def _move_pointer(self, down: int, right: int) -> None:
         if down and self.session.state.pointer.on_words:

@@ -73,6 +73,7 @@ class AskKeys:
     choose: str = "c"
     score: str = "s"
     check: str = "C"
+    exact_map: str = "X"
 
 
 def _across(store: ScanStore, neuron: Neuron) -> int:
@@ -138,6 +139,7 @@ class Session:
             listed=len(selection.rows) > 0,
             noted=noted,
             published=self.published.keys(),
+            map_key=keys.exact_map,
         )
         self.take_store(store)
 

@@ -5,16 +5,15 @@ token on its shade of green, as on the screen. Where no patch is above Tv, the w
 would be a blank square.
 """
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmscope.core.base.text import plain
 from vlmscope.core.data.images import png
-from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, open_crop, outline_colour, outlined, overlay, shade
 from vlmscope.core.report.card import SAMPLES, Card, card_bytes
 from vlmscope.core.report.collect import collect
 from vlmscope.core.report.drawing import FigureFormat
-from vlmscope.core.report.pictures import facts
+from vlmscope.core.report.pictures import Scale, facts, with_scale
 from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.shared.output import PictureError
 from vlmscope.tui.commands.show_page import ShownNeuron
@@ -81,34 +80,11 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
         drawn = overlay(origin, norms, colour_map)
         both.paste(outlined(drawn, norms, at.T_v, outline_colour(colour_map), OUTLINE), (origin.width + GAP, 0))
     both.paste(origin, (0, 0))
-    both = with_scale(both, page, picked, colour_map)
+    said = f"{page.neuron}  {picked.rank + 1}  activation {picked.activation:.4g}"
+    both = with_scale(both, Scale(said, page.maximum, at.T_v, colour_map), LEAST_WIDTH, FONT, STRIP)
     if has_words and (norms > at.T_v).any():
         both = with_tokens(both, tokens)
     return png(both, facts(page.store.manifest, page.neuron, picked, colour_map) | {"Label": page.label.word})
-
-
-def with_scale(picture: Image.Image, page: ShownNeuron, picked: Example, colour_map: ColourMap) -> Image.Image:
-    """``picture`` with a line below it: address, rank, activation, and the map's colours from norm 0 to 10."""
-    font = ImageFont.load_default(FONT)
-    said = f"{page.neuron}  {picked.rank + 1}  activation {picked.activation:.4g}"
-    ends = "0", f"10 = {page.maximum:.4g}"
-    width = max(picture.width, LEAST_WIDTH)
-    beside = font.getlength(said) + 4 * GAP + STRIP + sum(map(font.getlength, ends)) <= width
-    out = Image.new("RGB", (width, picture.height + GAP + (1 if beside else 2) * LINE), "white")
-    out.paste(picture, (0, 0))
-    draw, top = ImageDraw.Draw(out), picture.height + GAP
-    draw.text((0, top), said, fill="black", font=font)
-    top += 0 if beside else LINE
-    right = out.width - round(font.getlength(ends[1]))
-    draw.text((right, top), ends[1], fill="black", font=font)
-    left = right - GAP // 2 - STRIP
-    ramp = colours(np.linspace(0, 10, STRIP, dtype=np.float32), colour_map)
-    out.paste(Image.fromarray(np.repeat(ramp[None], LINE - 8, axis=0)), (left, top + 2))
-    draw.rectangle((left - 1, top + 1, left + STRIP, top + LINE - 6), outline="grey")
-    tick = left + round(page.thresholds.T_v / 10 * (STRIP - 1))
-    draw.line((tick, top - 2, tick, top + LINE - 3), fill="black", width=2)
-    draw.text((left - GAP // 2 - font.getlength(ends[0]), top), ends[0], fill="black", font=font)
-    return out
 
 
 def with_tokens(picture: Image.Image, tokens: list[tuple[str, float]]) -> Image.Image:

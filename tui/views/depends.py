@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vlmscope.tui.views.scene import Changed, Scene
+from vlmscope.tui.views.state import Mode
 
 # A value that holds arrays is compared by identity: comparing its contents would cost more than painting.
 DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
@@ -50,6 +51,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.score),
         id(scene.ablation),
         id(scene.check),
+        id(scene.sheet) if scene.state.mode is Mode.SHEET else None,
         # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
         scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
         scene.state.neuron,

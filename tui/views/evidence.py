@@ -40,6 +40,7 @@ class PictureView:
         layout: where these look in the crop; None where there is no map.
         own_layout: where the sample's visual tokens look, also those of a map that is pooled; None while not known.
         words: norms of the tokens, float32 (tokens,), or None as well.
+        small: whether they are read from a small map: on few cells, in 16 levels.
         exact: whether ``visual`` and ``words`` are exact, not read from 8 bits.
         answer: the activations behind them where they are exact: negative ones have the norm 0.
         vote: its own vote, or None while not known.
@@ -63,6 +64,7 @@ class PictureView:
     own_layout: VisualLayout | None = None
     words: NDArray[np.float32] | None = None
     map_problem: str = ""
+    small: bool = False
     exact: bool = False
     answer: MapAnswer | None = None
     vote: Label | None = None
@@ -190,6 +192,7 @@ def stored_evidence(store: ScanStore, neuron: Neuron, rank: int, thresholds: Thr
         layout=None if example.visual_values is None else example.map_layout,
         own_layout=own_layout,
         words=None if example.text_map is None else norm(example.text_map, example.maximum),
+        small=example.small,
         vote=example.vote,
         visual_norm=_norm(float(example.visual[thresholds.n_v - 1]), example.maximum),
         text_norm=_norm(float(example.text[thresholds.n_t - 1]), example.maximum),
@@ -259,6 +262,7 @@ def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> Pictur
         own_layout=answer.layout,
         visual_tokens=answer.visual.size,
         words=norm(words, maximum),
+        small=False,
         exact=True,
         answer=answer,
         map_problem="",

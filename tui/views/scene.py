@@ -22,6 +22,7 @@ from vlmscope.tui.views.state import State
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry
     from vlmscope.tui.views.evidence import PictureView
+    from vlmscope.tui.views.sheet import SheetView
 
 
 LabelCounts = tuple[int, int, int, int]  #: of neurons that are visual, text, multimodal, unknown
@@ -64,6 +65,8 @@ class Scene:
         problem: why there is no picture.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
+        sheet: the contact sheet's pictures, perhaps still those of a neuron that was left; None before it is shown.
+        map_key: asks the model for the picture's exact map.
         ablation, check: what the pages of these modes show; None on other pages.
         status: the model's.
         asking: whether the page waits for an answer of the model.
@@ -94,6 +97,8 @@ class Scene:
     entry_problem: str = ""
     meaning: Meaning | None = None
     score: ScoreView | None = None
+    sheet: "SheetView | None" = None
+    map_key: str = "X"
     ablation: AblationView | None = None
     check: CheckView | None = None
     status: ModelStatus = ModelStatus(Phase.OFF)  # noqa: RUF009 (frozen)

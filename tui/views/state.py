@@ -55,6 +55,7 @@ class Mode(StrEnum):
     STATISTICS = "statistics"
     MEANING = "meaning"
     SCORE = "score"
+    SHEET = "sheet"
     ZOOM = "zoom"
     ABLATION = "ablation"
     CHECK = "check"
@@ -145,6 +146,7 @@ class State:
     colour_map: ColourMap | None = None  #: None: the theme's
     cover: int | None = None  #: the one cover that maps are drawn of, where a picture has several; None for all
     mode: Mode = Mode.PICTURES
+    from_sheet: bool = False  #: of the zoom: whether the contact sheet has opened it
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
     search: str = ""

@@ -97,6 +97,15 @@ def _idents(scene: Scene) -> list[str]:
 COVER: FooterItem = next(item for item in FOOTER if item[0] == ("cover",))
 
 
+_SHEET: tuple[FooterItem, ...] = (
+    (("sample.previous", "neuron.next", "neuron.previous", "sample.next"), "choose"),
+    (("page",), "zoom"),
+    (("text.down", "text.up"), "neuron"),
+    (("layer.previous", "layer.next"), "layer"),
+    (("back",), "back"),
+)
+
+
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
     first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
@@ -108,6 +117,8 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    if state.mode is Mode.SHEET:
+        return _SHEET
     if state.mode is Mode.POINT:
         return tuple(first)
     if narrow:

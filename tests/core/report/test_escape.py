@@ -5,6 +5,7 @@ import time
 
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.support.markdown_reading import ALLOWED, PARSERS, flat, hostile, lines_of, safe, shown, words
@@ -60,6 +61,30 @@ def test_a_quotation_says_what_it_said_line_by_line(parser: MarkdownIt, text: st
     assert found.count("blockquote_open") <= 1
     assert "softbreak" not in found
     assert lines_of(shown(tokens)) == [["before"], *(line.split() for line in safe(text) if line.split()), ["after"]]
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=["commonmark", "github", "everything"])
+@given(text=hostile, ranges=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=4))
+@example("1. a *b* `c` www.d.e - f\n- g", [(0, 1), (3, 1), (20, 5), (28, 1)])
+@example("a **b c", [(2, 2)])
+def test_marked_words_are_bold_and_nothing_else_changes(
+    parser: MarkdownIt, text: str, ranges: list[tuple[int, int]]
+) -> None:
+    marked, at = list[tuple[int, int]](), 0
+    for gap, length in ranges:
+        marked.append((at + gap, at + gap + length))
+        at = marked[-1][1]
+    tokens = parser.parse(f"before\n\n{quote(text, marked)}\n\nafter")
+    found = [token.type for token in flat(tokens)]
+    assert set(found) <= ALLOWED | {"blockquote_open", "blockquote_close", "strong_open", "strong_close"}, tokens
+    assert lines_of(shown(tokens)) == [["before"], *(line.split() for line in safe(text) if line.split()), ["after"]]
+    touched = {at for first, last in marked for at in range(first, last)}
+    strong, begin = 0, 0
+    for line in text.splitlines(keepends=True):
+        for match in re.finditer(r"\S+", plain(line.splitlines()[0])):
+            strong += "\t" not in line and not touched.isdisjoint(range(begin + match.start(), begin + match.end()))
+        begin += len(line)
+    assert found.count("strong_open") == strong
 
 
 @given(text=hostile)

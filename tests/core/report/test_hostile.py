@@ -136,7 +136,10 @@ def test_a_report_keeps_its_structure(store: HostileStore, parser: MarkdownIt, t
     every = flat(tokens)
     assert not NEVER & {token.type for token in every}
     headings = [shown([tokens[at + 1]]) for at, token in enumerate(tokens) if token.type == "heading_open"]
-    assert headings == ["Neurons", "Summary", PLAIN_NAME, "Sets"]
+    name = plain(text, 120).strip()
+    title = f"1 neuron of {name or 'a model without a name'}, on 12 samples{f' of {name}' if name else ''}"
+    assert headings[0].split() == title.split()
+    assert headings[1:] == ["Summary", PLAIN_NAME, "Sets"]
     assert [token.attrGet("href") for token in every if token.type == "link_open"] == ["#l0n3"]
     pictures = [token.attrGet("src") for token in every if token.type == "image"]
     assert pictures == ["images/L0-N3-1.png", "images/L0-N3-2.png"]

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from PIL import Image
 import vlmscope.core.report.write
 from tests.support.checks import check
 from tests.support.report_parts import KEPT, REJECTED, UNDECIDED, explanation, open_notebook, triage
+from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.analysis.published import Published
 from vlmscope.core.base.errors import ReportError, StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
@@ -26,8 +28,8 @@ from vlmscope.core.notebook.values import Entry, Verdict
 from vlmscope.core.report.checks import LEGEND, NOT_EXPLAINED
 from vlmscope.core.report.collect import PROMOTED, collect
 from vlmscope.core.report.folder import check_report_folder
-from vlmscope.core.report.pictures import GAP, SIDE, picture
-from vlmscope.core.report.schema import Report
+from vlmscope.core.report.pictures import FONT, GAP, SIDE, picture
+from vlmscope.core.report.schema import Report, SamplePart
 from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import Format, neuron_markdown, write_report
 from vlmscope.core.store.reader import ScanStore
@@ -82,6 +84,9 @@ def test_a_report_says_what_it_was_made_from(store: ScanStore, notebook: Noteboo
     thresholds = Thresholds(T_v=2.5)
     written = write_report(tmp_path / "out", store, notebook, KEPT, thresholds, when=NOON)
     head = written.file.read_text(encoding="utf-8").split("## Summary")[0]
+    assert head.startswith("# 3 neurons of org/name, on 12 samples of synthetic\n")
+    assert "votes: visual from 4 patches above norm 2.5 on, text from 2 words above 3 on" in head
+    assert "norm 10, the neuron's maximum, is the picture itself" in head
     for said in (
         "org/name, revision main",
         manifest.scan_id,
@@ -108,6 +113,9 @@ def test_a_neuron_with_everything(store: ScanStore, notebook: Notebook, tmp_path
     assert f"| votes | {' | '.join(str(count) for count in vars(part.votes).values())} |" in found
     assert f"| fraction | {' | '.join(f'{value:.2f}' for value in vars(part.fractions).values())} |" in found
     assert f"- Maximum: {store.maximum[0, 3]:.4g}" in found
+    firm = neuron_firmness(store, neuron, OWN)
+    assert f"- Vote: share {firm.share:.2f} (95 % interval {firm.low:.2f} to {firm.high:.2f}), margin" in found
+    assert part.firmness is not None and vars(part.firmness) == vars(firm)
     assert "reading of its output weights): train · Train; suppressed: cat · ␣" in found
     assert (
         "**Explanation** by gpt-4o-2024-08-06, prompt explain-1, high confidence, 2026-11-22T10:00:00+00:00:\n\n> t"
@@ -122,11 +130,21 @@ def test_a_neuron_with_everything(store: ScanStore, notebook: Notebook, tmp_path
     for rank, sample in enumerate(part.samples, start=1):
         assert f"![{neuron}, sample {rank}: origin and activation](images/L0-N3-{rank}.png)" in found
         assert f"`{sample.image}`" in found
-        assert f"> {sample.description}" in found
+        assert f"> {sample.description}" in found.replace("**", "")
+        assert [word in found for word in _strong(sample)] == [True] * len(_strong(sample))
         assert f"score {sample.score:.4g}, vote" in found
     other = section(markdown(store, notebook, tmp_path / "other"), KEPT[1])
     assert "was refused (gpt-4o, 2026-11-22T10:00:00+00:00):\n\n> trains" in other
     assert "Promoted" not in other and "**Note**" not in other and "**Explanation**" not in other
+
+
+def _strong(sample: SamplePart) -> list[str]:
+    """The words above Tt as the report has them."""
+    assert sample.above
+    ends = [(0, 0), *sample.above]
+    for (_, before), (first, last) in itertools.pairwise(ends):
+        assert before <= first < last <= len(sample.description)
+    return [f"**{sample.description[first:last]}**" for first, last in sample.above]
 
 
 def test_checks_of_a_neuron_and_of_its_sets(store: ScanStore, notebook: Notebook, tmp_path: Path) -> None:
@@ -203,7 +221,7 @@ def test_the_summary_links_to_every_section(store: ScanStore, notebook: Notebook
     rows = [line for line in text.splitlines() if line.startswith("| [L")]
     assert [row.split("|")[1].strip() for row in rows] == ["[L0/N3](#l0n3)", "[L2/N1](#l2n1)", "[L2/N17](#l2n17)"]
     assert [line for line in text.splitlines() if line.startswith("## L")] == [f"## {neuron}" for neuron in KEPT]
-    assert "| keep | trains | visual, top+random n/a by lens |" in rows[0]
+    assert "| keep | trains | visual, top+random: Pearson n/a by lens |" in rows[0]
     assert rows[2].endswith("| keep |  |  |")
 
 
@@ -259,6 +277,10 @@ def test_a_picture_carries_address_activation_and_scale(store: ScanStore, tmp_pa
         found = image.info
     assert found["Neuron"] == "L1/N3" and found["Activation"] == f"{example.activation:.6g}"
     assert found["Scale"].endswith(f"maximum activation, {example.maximum:.6g}") and found["Colour map"] == "fade"
+    shown = Image.open(io.BytesIO((written.file.parent / "images" / "L1-N3-1.png").read_bytes())).convert("L")
+    below = np.asarray(shown)[-FONT:]
+    assert shown.height > SIDE + 2 and below.min() < 60  # address and activation, and the scale from white to black
+    assert len(np.unique(below)) > 15
 
 
 def test_samples_without_maps_have_no_picture(store: ScanStore, notebook: Notebook, tmp_path: Path) -> None:
@@ -484,7 +506,7 @@ def test_the_summary_names_kind_and_simulator_of_the_score_that_comes_first(
         notebook.add_score(said, backend, body, "2026")
     text = markdown(store, notebook, tmp_path / "out", neuron)
     row = next(line for line in text.splitlines() if line.startswith(f"| [{neuron}]"))
-    cell = "visual, top+random 0.69 by oracle; text, top+random 0.20 by lens (not independent)"
+    cell = "visual, top+random: Pearson 0.69 by oracle; text, top+random: Pearson 0.20 by lens (not independent)"
     assert row.split(" | ")[-1].removesuffix(" |") == cell
     assert "each neuron's section has all its scores" in text
     assert "- Score by lens (not independent), visual, top: 0.90" in text

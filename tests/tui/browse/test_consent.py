@@ -44,6 +44,7 @@ async def ask(on: Driver) -> None:
 async def beyond_the_maps(on: Driver) -> None:
     await on.press("l", "l", "l")
     await on.settled()
+    await on.press("X")
 
 
 def reason(on: Driver) -> str:

@@ -108,7 +108,7 @@ async def test_a_resize_lays_everything_out_anew(scan: Path) -> None:
 async def test_zoom_gives_the_pictures_the_screen_and_back(scan: Path) -> None:
     async with running(scan) as on:
         before = on.page
-        await on.press("z")
+        await on.press("Z")
         await on.settled()
         assert "N     label" not in on.screen
         assert "origin" in on.screen

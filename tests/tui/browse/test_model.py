@@ -27,9 +27,10 @@ def picture(tmp_path: Path) -> Path:
 
 
 async def beyond_the_maps(on: Driver) -> None:
-    """Go to the fourth sample, of which the scan keeps no map."""
+    """Go to the fourth sample, of which the scan keeps no map, and ask the model for it."""
     await on.press("l", "l", "l")
     await on.settled()
+    await on.press("X")
 
 
 def pictures(on: Driver) -> str:
@@ -39,9 +40,12 @@ def pictures(on: Driver) -> str:
 
 async def test_nothing_is_started_before_it_is_needed(scan: Path) -> None:
     async with running(scan) as on:
-        await on.press("j", "l", "]", "v", "v", "m")
+        await on.press("j", "l", "]", "v", "v", "m", *["l"] * 5)
+        await on.settled()
+        await on.pilot.pause(2 * Pace().ask_after_s)
         assert on.models == []
         assert "model: not loaded" in on.title
+        assert "the scan keeps no map" in on.page and "X asks the model" in " ".join(on.page.split())
 
 
 async def test_the_model_must_be_the_scanned_one(scan_copy: Path) -> None:

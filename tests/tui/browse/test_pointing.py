@@ -212,7 +212,7 @@ async def test_without_a_map_the_mark_moves_and_the_lists_open(scan: Path) -> No
         await on.press(*["l"] * 5)
         await on.settled()
         await on.press("P", "j")
-        await on.until(lambda: "value: no map yet" in on.page)
+        await on.until(lambda: "value: the scan keeps no map here; X asks" in on.page)
         await opened(on, "enter")
         assert "of those that have it among their 8 top samples" in on.screen
         on.browse.controllers.requests.cancel()

@@ -1,6 +1,7 @@
 """The neuron's page: painted as lines from one value, so that a step repaints only the cells that changed."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from vlmscope.tui.views.evidence import PictureView
 
 _CHOSEN = Style(reverse=True, bold=True)
-_CACHED = 64  # pictures kept as strips: stepping back and forth decodes nothing
+_CACHED = 128  # pictures kept as strips: stepping back and forth decodes nothing
 _MEANING_HEAD = 3  # lines above the pages of meanings and of ablation
 _WORDS_MARGIN = 4  # at the right of the description, for the arrows that say how much is hidden
 
@@ -115,6 +116,11 @@ class Page(Lines[Scene]):
             lines += blank(width)
             if view.check is not None:
                 lines += check_page(view.check, width, height - len(lines), palette)
+        elif mode is Mode.SHEET:
+            from vlmscope.tui.widgets.page.sheet import sheet_page
+
+            lines[1] = _chosen_line(view, palette, width)
+            lines += sheet_page(view, width, height - len(lines), palette, partial(self._small, view, palette))
         elif mode is Mode.ABLATION:
             lines.append(_picture_line(view, palette, width))
             lines += window(*self._long(view, palette), self._scroll, palette)
@@ -124,13 +130,49 @@ class Page(Lines[Scene]):
             lines += self._sample(view, view.picture, room, palette)
         return lines[:height]
 
+    @property
+    def sheet_columns(self) -> int:
+        """Pictures in a row of the contact sheet."""
+        from vlmscope.tui.widgets.page.sheet import sheet_frame
+
+        sheet = None if self.presented is None else self.presented[0].sheet
+        return 1 if sheet is None else sheet_frame(self.size.width, self.size.height - 3, len(sheet.cells)).columns
+
+    def _small(self, view: Scene, palette: Palette, picture: "PictureView", size: tuple[int, int]) -> list[Strip]:
+        """A small picture of the contact sheet, cached; without its map where that is missing, or no patch is above Tv.
+
+        The map of a text neuron would be a blank square: its words are below.
+        """
+        from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
+
+        sheet, colour_map = view.sheet, view.state.colour_map
+        stale = sheet is not None and sheet.key.neuron != view.state.neuron
+        key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale)
+        strips = self._pictures.pop(key, None)
+        if strips is None:
+            nothing = picture.visual is None or not (picture.visual > picture.thresholds.T_v).any()
+            if nothing and picture.crop is not None:
+                strips = origin_box(picture, size, palette, stale=stale)
+            else:
+                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="")
+        self._keep(key, strips)
+        return strips
+
+    def _keep(self, key: tuple[object, ...], strips: list[Strip]) -> None:
+        self._pictures[key] = strips
+        if len(self._pictures) > _CACHED:
+            self._pictures.popitem(last=False)
+
     def _sample(self, view: Scene, picture: "PictureView", room: PageFrame, palette: Palette) -> list[Strip]:
         # Pictures come after the first paint: until then neither Pillow nor rich-pixels is needed.
         from vlmscope.tui.widgets.page.pictures import captions, drawn_map, scale
 
         width, colour_map = room.width, drawn_map(picture, view.state.colour_map, palette)
         valid = view.columns.labels.valid
-        lines = [sample_line(picture, valid, palette, width), vote_line(picture, waiting(view), palette, width)]
+        lines = [
+            sample_line(picture, valid, palette, width, view.map_key),
+            vote_line(picture, waiting(view), palette, width),
+        ]
         if view.state.mode is Mode.POINT:
             lines[1] = pointer_line(view, picture, palette, width)
         if view.stale:
@@ -195,9 +237,7 @@ class Page(Lines[Scene]):
                 cover=cover,
                 pointed=pointed,
             )
-        self._pictures[key] = strips
-        if len(self._pictures) > _CACHED:
-            self._pictures.popitem(last=False)
+        self._keep(key, strips)
         return strips
 
 
@@ -215,9 +255,11 @@ def _maximum(view: Scene) -> float:
 
 
 def waiting(view: Scene) -> str:
-    """What the model is doing about a map that is not there; empty where it is not asked."""
-    if not view.asking or (view.picture is not None and view.picture.visual is not None):
+    """What the model is doing about a map that is not there, or which key asks it."""
+    if view.picture is not None and view.picture.visual is not None:
         return ""
+    if not view.asking:
+        return "" if view.state.own is not None else f"the scan keeps no map here; {view.map_key} asks the model for it"
     loading = view.status.phase in (Phase.STARTING, Phase.LOADING)
     return f"asking the model: {view.status.phase}" if loading else "asking the model"
 
@@ -288,11 +330,22 @@ def _picture_line(view: Scene, palette: Palette, width: int) -> Strip:
     """``sample_line`` of the page's picture, if that is there."""
     if view.picture is None or view.stale:
         return row([("…", palette.muted)], width)
-    return sample_line(view.picture, view.columns.labels.valid, palette, width)
+    return sample_line(view.picture, view.columns.labels.valid, palette, width, view.map_key)
 
 
-def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int) -> Strip:
-    """Which picture it is."""
+def _chosen_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """``sample_line`` of the picture that is chosen on the contact sheet."""
+    sheet = view.sheet
+    picture = None
+    if sheet is not None and sheet.cells and sheet.key.neuron == view.state.neuron:
+        picture = sheet.cells[sheet.place(view.state.rank)].picture
+    if picture is None:
+        return row([("…", palette.muted)], width)
+    return sample_line(picture, view.columns.labels.valid, palette, width, view.map_key)
+
+
+def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: int, map_key: str = "X") -> Strip:
+    """Which picture it is, and which key asks for its exact map."""
     parts: list[Span] = []
     if evidence.across is not None:
         one = evidence.across
@@ -306,6 +359,8 @@ def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: in
         parts.append((f" · #{evidence.sample}", palette.muted))
     if evidence.activation is not None:
         parts.append((f" · activation {activation(evidence.activation)}", palette.text))
+    if evidence.small:
+        parts.append((f" · ≈ small map, {map_key} exact", palette.muted))
     parts.append((f" · {evidence.name}", palette.muted))
     return row(parts, width)
 

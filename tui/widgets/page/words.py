@@ -68,6 +68,11 @@ def _parts(token: str, norm: float | None, threshold: float, palette: Palette, *
     return [(lead, palette.text), (body, _look(norm, threshold, palette, peak=peak))]
 
 
+def shaded(word: str, norm: float, threshold: float, palette: Palette) -> list[Span]:
+    """One word by itself, shaded as in the description."""
+    return [span for span in _parts(word, norm, threshold, palette, peak=False) if span[0]]
+
+
 def _pieces(text: str, width: int) -> list[str]:
     """``text`` in pieces of at most ``width`` cells."""
     pieces, piece = [], ""
