@@ -123,7 +123,13 @@ class BrowseScreen(DelegatedActions):
         self._paint(Changed.ALL)
 
     def draw_with(self, blocks: Blocks) -> None:
-        """Draw pictures with other characters, until the program ends."""
+        """Draw pictures with other characters, until the program ends.
+
+        Raises:
+            UsageError: if the terminal does not draw them.
+        """
+        if blocks in self.drawing.lacks:
+            raise UsageError(f"This terminal does not draw {blocks}s on one cell each.", "vlmscope doctor shows them.")
         self.drawing = replace(self.drawing, blocks=blocks)
         self._new_theme()
 

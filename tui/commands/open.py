@@ -47,7 +47,7 @@ def open_screen(
         given = {"device": device, "dtype": dtype}
         config = load_config().model_copy(update={name: value for name, value in given.items() if value is not None})
         _check_terminal(scan)
-        from vlmscope.tui.views.drawing import PROBES, Drawing, blocks_for
+        from vlmscope.tui.views.drawing import PROBES, Drawing, blocks_for, lacking
 
         with Question(tuple(PROBES.values())) as question:
             from vlmscope.tui.app import VlmscopeApp
@@ -56,8 +56,9 @@ def open_screen(
 
     name = DEMO if scan == DEMO else store.folder.resolve().name
     app = VlmscopeApp(store, config, start, name, first_start=data_folder() / "started")
-    drawing = Drawing(blocks_for(config.pictures, answers.name, answers.widths), app.console.color_system == "256")
-    app.browse.drawing, app.typed_ahead = drawing, answers.typed
+    blocks = blocks_for(config.pictures, answers.name, answers.widths)
+    app.browse.drawing = Drawing(blocks, app.console.color_system == "256", lacking(answers.widths))
+    app.typed_ahead = answers.typed
     with Ending(lambda ending: app.leave(ending.number)):
         app.run()
     return app.return_code or 0

@@ -34,10 +34,12 @@ class Drawing:
 
     Attributes:
         few_colours: it has 256 colours, not 16 million.
+        lacks: characters that it does not draw on one cell each.
     """
 
     blocks: Blocks = Blocks.HALF
     few_colours: bool = False
+    lacks: frozenset[Blocks] = frozenset()
 
 
 def _sextants() -> str:
@@ -104,5 +106,10 @@ def blocks_for(setting: str, name: str, widths: Mapping[str, int]) -> Blocks:
     """
     known = Blocks.SEXTANT if draws_sextants(name) else Blocks.QUADRANT
     wanted = Blocks(setting) if setting in list(Blocks) else known
-    finer = list(Blocks)[: list(Blocks).index(wanted) + 1]
-    return next((one for one in reversed(finer) if widths.get(PROBES.get(one, ""), 1) == 1), Blocks.HALF)
+    lacks = lacking(widths)
+    return next(one for one in reversed(list(Blocks)[: list(Blocks).index(wanted) + 1]) if one not in lacks)
+
+
+def lacking(widths: Mapping[str, int]) -> frozenset[Blocks]:
+    """The characters that take more or less than one cell, by the ``widths`` of ``PROBES``: these cannot be used."""
+    return frozenset(blocks for blocks, probe in PROBES.items() if widths.get(probe, 1) != 1)
