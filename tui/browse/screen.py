@@ -43,6 +43,7 @@ from vlmscope.tui.messages import (
     SampleChosen,
     TokenChosen,
 )
+from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, Pinned, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -98,6 +99,7 @@ class BrowseScreen(DelegatedActions):
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
+        self.drawing = Drawing()  #: what the terminal can draw; the program sets it before the screen is up
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
@@ -129,8 +131,19 @@ class BrowseScreen(DelegatedActions):
         self.call_after_refresh(self._begin)
 
     def _new_theme(self) -> None:
-        self.palette = make_palette(self.app)
+        self.palette = make_palette(self.app, self.drawing)
         self._paint(Changed.ALL)
+
+    def draw_with(self, blocks: Blocks) -> None:
+        """Draw pictures with other characters, until the program ends.
+
+        Raises:
+            UsageError: if the terminal does not draw them.
+        """
+        if blocks in self.drawing.lacks:
+            raise UsageError(f"This terminal does not draw {blocks}s on one cell each.", "vlmscope doctor shows them.")
+        self.drawing = replace(self.drawing, blocks=blocks)
+        self._new_theme()
 
     def _begin(self) -> None:
         self.show(Changed.NOTHING)
