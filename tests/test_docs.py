@@ -44,7 +44,13 @@ README, GUIDE, COMMANDS, METHOD, SPEED, FILES, CONTRIBUTING = (
     )
 )
 THRESHOLDS = {"--Tv", "--nv", "--Tt", "--nt"}
-SHARED = THRESHOLDS | {"--high-confidence", "--json", "--device", "--dtype"}  # one table has them for all commands
+SHARED = THRESHOLDS | {
+    "--high-confidence",
+    "--json",
+    "--device",
+    "--dtype",
+    "--view",
+}  # one table has them for all commands
 
 
 def section(page: str, title: str) -> str:

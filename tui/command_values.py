@@ -66,6 +66,27 @@ class ShowShares:
 
 
 @dataclass(frozen=True)
+class ShowView:
+    """Show a saved view."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SaveView:
+    """Save filter, order and thresholds."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DeleteView:
+    """Forget a saved view."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Do:
     """Run an action that has no values of its own."""
 
@@ -116,4 +137,6 @@ class SetAfter:
 Setting = SetTheme | SetAfter
 Intervening = SetAblating | Check | ShowEffects
 Looking = ShowShares | CompareGroups
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | Setting | OwnWords | Looking | Intervening | Do
+Viewing = ShowView | SaveView | DeleteView
+Listing = GoTo | SetThresholds | SetFilter | SetOrder
+Command = Listing | ShowImage | Setting | OwnWords | Looking | Viewing | Intervening | Do

@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match"),
         Action("filter", "f", "filter", "filter", "Keep neurons by label, verdict, high-confidence ...; all layers"),
         Action("filter.line", "F", "filter_line", "filter as a line", "Edit the list's whole filter in one line"),
+        Action("views", "W", "views", "saved views", "Show a saved view: a filter, an order, thresholds"),
         Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ..."),
     ),
     "Look": (

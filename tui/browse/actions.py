@@ -68,6 +68,9 @@ class DelegatedActions(Screen[None]):
     async def action_search(self) -> None:
         await self.typed_lines.search()
 
+    async def action_views(self) -> None:
+        await self.ask(self.controllers.find.choose_view())
+
     async def action_reset(self) -> None:
         await self.controllers.find.reset()
 

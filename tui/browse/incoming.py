@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
-from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, AblationKey, MapKey, Session, count, place_in
+from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, ASKING, AblationKey, MapKey, Session, count, place_in
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
@@ -99,6 +99,14 @@ def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -
         while len(session.ablations) > ABLATIONS:
             session.ablations.popitem(last=False)
     return session.refresh_ablation()
+
+
+def take_ablation_step(session: Session, key: AblationKey, done: int, of: int) -> Changed:
+    """How far an ablation of several steps is: a clamp of a large set first finds each neuron's peak."""
+    view = session.scene.ablation
+    if of == 1 or view is None or not view.doing or session.ablation_key != key:
+        return Changed.NOTHING
+    return session.change(ablation=replace(view, doing=f"{ASKING} {done} of {of} steps"))
 
 
 def take_set_checks(session: Session, checks: "tuple[SavedCheck, ...]") -> Changed:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label
 from vlmscope.tui import command_line, keys
 from vlmscope.tui import command_values as values
@@ -61,7 +62,7 @@ class TypedLines:
     async def export(self) -> None:
         await self._open("export", "export the kept neurons to ", "a folder to make", value="vlmscope-report")
 
-    async def command(self) -> None:
+    async def command(self, value: str = "") -> None:
         from vlmscope.tui.widgets.path_suggester import PathSuggester
 
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
@@ -70,9 +71,8 @@ class TypedLines:
         names += [f"sort {order}" for order in Order]
         names += [f"after {after}" for after in AfterVerdict]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
-        await self._open(
-            "command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", PathSuggester("image ", names)
-        )
+        placeholder = "27.3900 · Tv 2.5 · label visual · image PATH · help"
+        await self._open("command", ":", placeholder, PathSuggester("image ", names), value)
 
     async def _open(
         self, prompt: str, word: str, placeholder: str, suggester: "Suggester | None" = None, value: str = ""
@@ -145,14 +145,8 @@ class TypedLines:
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
-            case values.GoTo(neuron):
-                screen.show(screen.session.go(neuron))
-            case values.SetThresholds(thresholds):
-                controllers.find.relabel(thresholds)
-            case values.SetFilter(filter_):
-                await controllers.find.set_filter(filter_)
-            case values.SetOrder(order):
-                await controllers.find.set_order(order)
+            case values.GoTo() | values.SetThresholds() | values.SetFilter() | values.SetOrder():
+                await self._list(command)
             case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
             case values.SetTheme() | values.SetAfter():
@@ -165,8 +159,22 @@ class TypedLines:
                 await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
+            case values.ShowView() | values.SaveView() | values.DeleteView():
+                await self._view(command)
             case values.Do(action):
                 await screen.run_action(action)
+
+    async def _list(self, command: values.Listing) -> None:
+        screen, find = self._screen, self._screen.controllers.find
+        match command:
+            case values.GoTo(neuron):
+                screen.show(screen.session.go(neuron))
+            case values.SetThresholds(thresholds):
+                find.relabel(thresholds)
+            case values.SetFilter(filter_):
+                await find.set_filter(filter_)
+            case values.SetOrder(order):
+                await find.set_order(order)
 
     def _set(self, command: values.Setting) -> None:
         screen = self._screen
@@ -177,8 +185,8 @@ class TypedLines:
             case values.SetTheme(name):
                 themes = screen.app.available_themes
                 if name not in themes:
-                    nearest = filters.nearest(name, themes)
-                    raise UsageError(f"{name!r} is not a theme.", f"{nearest}Themes: {', '.join(sorted(themes))}.")
+                    meant = nearest(name, themes)
+                    raise UsageError(f"{name!r} is not a theme.", f"{meant}Themes: {', '.join(sorted(themes))}.")
                 screen.app.theme = name
 
     async def _intervene(self, command: values.Intervening) -> None:
@@ -190,3 +198,13 @@ class TypedLines:
                 screen.show(controllers.check.begin(word))
             case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))
+
+    async def _view(self, command: values.Viewing) -> None:
+        find = self._screen.controllers.find
+        match command:
+            case values.ShowView(name):
+                await find.show_view(name)
+            case values.SaveView(name):
+                find.save_view(name)
+            case values.DeleteView(name):
+                find.delete_view(name)
