@@ -154,7 +154,7 @@ class Page(Lines[Scene]):
             if nothing and picture.crop is not None:
                 strips = origin_box(picture, size, palette, stale=stale)
             else:
-                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="")
+                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="", marked=False)
         self._keep(key, strips)
         return strips
 
