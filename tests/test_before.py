@@ -59,7 +59,7 @@ BY_API = Explanation(
     100,
     0.006,
 )
-ADDED = ("checks", "reviews")  #: what is noted on a neuron since then
+ADDED = ("checks", "reviews", "own_scores")  #: what is noted on a neuron since then
 OPTIONS = ScanOptions(top_n=4, maps=2, batch=2, thresholds=Thresholds(T_v=1.5))
 
 

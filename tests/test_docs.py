@@ -44,7 +44,13 @@ README, GUIDE, COMMANDS, METHOD, SPEED, FILES, CONTRIBUTING = (
     )
 )
 THRESHOLDS = {"--Tv", "--nv", "--Tt", "--nt"}
-SHARED = THRESHOLDS | {"--high-confidence", "--json", "--device", "--dtype"}  # one table has them for all commands
+SHARED = THRESHOLDS | {
+    "--high-confidence",
+    "--json",
+    "--device",
+    "--dtype",
+    "--view",
+}  # one table has them for all commands
 
 
 def section(page: str, title: str) -> str:
@@ -167,7 +173,7 @@ def test_every_key_is_listed_and_no_other() -> None:
 def test_keys_that_the_text_names_are_bound() -> None:
     bound = {key for action in ACTIONS for key in keys_of(action.id, {})}
     shown = {word for page in (README, GUIDE, METHOD) for word in quoted(page) if len(word) == 1}
-    letters_and_marks = set("VTM·✓✗*+!●≈<>=")
+    letters_and_marks = set("VTM·✓✗*+!●◆≈<>=")
     assert len(shown) > 30
     assert shown - letters_and_marks <= bound
 

@@ -74,8 +74,10 @@ def _reported(argv: Sequence[str] | None) -> int:
 
 
 def _run(args: list[str]) -> int:
+    # A shell that completes a line starts the program without arguments, and asks by this variable.
+    completes = "_VLMSCOPE_COMPLETE" in os.environ
     at_once = not args or (args[0] == "open" and 2 <= len(args) <= 3 and not any(a.startswith("-") for a in args))
-    if at_once:
+    if at_once and not completes:
         from vlmscope.tui.commands.open import open_screen
 
         return open_screen(*args[1:])

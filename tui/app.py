@@ -1,6 +1,7 @@
 """The Textual app: one scan, one browse screen, one model process that starts when it is first needed."""
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -24,7 +25,8 @@ from textual.theme import ThemeProvider
 from textual.timer import Timer
 from textual.widgets import Button, Input, OptionList
 
-from vlmscope.core.base.config import Config
+from vlmscope.core.base.config import Config, config_file, settings_of
+from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.signals import Stopped, asked, exit_code
 from vlmscope.core.method.heatmap import ColourMap
@@ -34,8 +36,10 @@ from vlmscope.tui.browse.first_start import first_steps, is_first
 from vlmscope.tui.browse.model_link import ClientFactory, start_process
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
+from vlmscope.tui.command_line import VERBS
 from vlmscope.tui.dialogs.ending import is_on_top
 from vlmscope.tui.terminal import Dropped, SignalCame, TerminalDriver, fitting, input_of
+from vlmscope.tui.views.saved import saved_views
 from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
@@ -142,6 +146,38 @@ class VlmscopeApp(App[None]):
             call = action.call if "." in action.call else f"screen.{action.call}"
             yield SystemCommand(title, action.tip, lambda call=call: self.call_next(self.run_action, call))
         yield SystemCommand("theme", "Change the theme", self.action_change_theme)
+        if screen is self.browse:
+            yield from self._typed_commands()
+            yield from self._settings()
+
+    def _typed_commands(self) -> Iterable[SystemCommand]:
+        """Every ``:`` command, which opens its line, and every saved view."""
+        for name, verb in VERBS.items():
+
+            async def begin(name: str = name) -> None:
+                await self.browse.typed_lines.command(f"{name} ")
+
+            yield SystemCommand(f":{verb.usage}", verb.help, begin)
+        with contextlib.suppress(UsageError):  # the file of views cannot be read: ``:view`` says why
+            for name in saved_views():
+
+                async def show(name: str = name) -> None:
+                    with self.browse.guard():
+                        await self.browse.controllers.find.show_view(name)
+
+                yield SystemCommand(f":view {name}", "Show this saved view", show)
+
+    def _settings(self) -> Iterable[SystemCommand]:
+        """Every setting, with its value, and where it is changed."""
+        for name, value, default in settings_of(self._config):
+            head, _, key = name.rpartition(".")
+            line = f"{f'[{head}] ' if head else ''}{key} = {json.dumps(value)}"
+            told = f"{line}, default {json.dumps(default)}. Settings are read from {config_file()} at the next start."
+
+            def show(told: str = told) -> None:
+                self.notify(told, title="setting", markup=False)
+
+            yield SystemCommand(f"setting {name} = {json.dumps(value)}", f"Default: {json.dumps(default)}", show, False)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):

@@ -40,6 +40,7 @@ from vlmscope.tui.commands.show import show
 from vlmscope.tui.commands.simulate import simulate
 from vlmscope.tui.commands.stats import stats
 from vlmscope.tui.commands.verdict import verdict
+from vlmscope.tui.commands.views import views
 
 LOOK = "Look at a scan"
 MAKE = "Make a scan"
@@ -82,7 +83,6 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name=APP,
     cls=_Commands,
-    add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,  # an ordinary traceback: shorter, and no values of variables in it
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -163,6 +163,7 @@ for panel, commands in {
         check,
         verdict,
         merge_notes,
+        views,
         export,
     ),
     MAKE: (scan, describe, merge, concepts),

@@ -9,15 +9,19 @@ from typing import Any
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron, Numbering
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.tui.command_values import (
     Check,
     Command,
     CompareGroups,
+    DeleteView,
     Do,
     GoTo,
     OwnWords,
+    SaveView,
     SetAblating,
+    SetAfter,
     SetFilter,
     SetOrder,
     SetTheme,
@@ -25,9 +29,10 @@ from vlmscope.tui.command_values import (
     ShowEffects,
     ShowImage,
     ShowShares,
+    ShowView,
 )
-from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, nearest, read_filter
-from vlmscope.tui.views.state import Ablating, Order, SetKind, State
+from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, read_filter
+from vlmscope.tui.views.state import Ablating, AfterVerdict, Order, SetKind, State
 
 DROP_SHARED = "drop-shared"  #: after two groups
 Reader = Callable[[list[str], State, str], Command]  #: from the words after the verb, and its usage for messages
@@ -125,6 +130,21 @@ def _sort(words: list[str], _state: State, usage: str) -> Command:
 def _filter(words: list[str], _state: State, _usage: str) -> Command:
     (line,) = words
     return SetFilter(read_filter(line)) if line else Do("filter_line")
+
+
+def _view(words: list[str], _state: State, usage: str) -> Command:
+    return ShowView(_one(words, usage)) if words else Do("views")
+
+
+def _view_name(make: Callable[[str], Command]) -> Reader:
+    return lambda words, _, usage: make(_one(words, usage))
+
+
+def _after(words: list[str], _state: State, usage: str) -> Command:
+    word = _one(words, usage).lower()
+    if word not in list(AfterVerdict):
+        raise UsageError(f"{word!r} does not follow a verdict.", f"Write one of: {', '.join(AfterVerdict)}.")
+    return SetAfter(AfterVerdict(word))
 
 
 def _image(words: list[str], _state: State, usage: str) -> Command:
@@ -225,6 +245,7 @@ VERBS: dict[str, Verb] = {
         Verb("filter [LINE]", "the list's filter as one line: apple visual purity>.5", _filter, line=True),
         Verb("layers 3-7", "list a range of layers, all, or this", _layers),
         Verb("sort maximum", "order the list", _sort),
+        Verb("after next", "after a verdict: stay, next, or untriaged, the next without one", _after),
         Verb("image PATH [PROMPT]", "your own picture under the neuron", _image),
         Verb("words red trains", "score your own words as its explanation", _own_words),
         Verb("ablate x3", f"change the neuron in the model: {_ABLATE}", _ablate),
@@ -236,6 +257,9 @@ VERBS: dict[str, Verb] = {
         Verb("restart", "start the model process again", _do("restart_model")),
         Verb("unload", "free the model's memory", _do("unload_model")),
         Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("view [NAME]", "a saved view: its filter, order and thresholds", _view),
+        Verb("save-view NAME", "save filter, order and thresholds under a name", _view_name(SaveView)),
+        Verb("delete-view NAME", "forget a saved view", _view_name(DeleteView)),
         Verb("messages", "list the messages of this session", _do("messages")),
         Verb("reset", "the scan's thresholds, no filter, by index", _do("reset")),
         Verb("help", "list all keys and commands", _do("help")),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.views.filters import Filter
-from vlmscope.tui.views.state import Ablating, Order
+from vlmscope.tui.views.state import Ablating, AfterVerdict, Order
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,27 @@ class ShowShares:
 
 
 @dataclass(frozen=True)
+class ShowView:
+    """Show a saved view."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SaveView:
+    """Save filter, order and thresholds."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DeleteView:
+    """Forget a saved view."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Do:
     """Run an action that has no values of its own."""
 
@@ -106,6 +127,16 @@ class CompareGroups:
     drop_shared: bool = False
 
 
+@dataclass(frozen=True)
+class SetAfter:
+    """What follows a verdict."""
+
+    after: AfterVerdict
+
+
+Setting = SetTheme | SetAfter
 Intervening = SetAblating | Check | ShowEffects
 Looking = ShowShares | CompareGroups
-Command = GoTo | SetThresholds | SetFilter | SetOrder | ShowImage | SetTheme | OwnWords | Looking | Intervening | Do
+Viewing = ShowView | SaveView | DeleteView
+Listing = GoTo | SetThresholds | SetFilter | SetOrder
+Command = Listing | ShowImage | Setting | OwnWords | Looking | Viewing | Intervening | Do

@@ -57,6 +57,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("match.previous", "N", "match(-1)", "previous match", "Go to the previous match"),
         Action("filter", "f", "filter", "filter", "Keep neurons by label, verdict, high-confidence ...; all layers"),
         Action("filter.line", "F", "filter_line", "filter as a line", "Edit the list's whole filter in one line"),
+        Action("views", "W", "views", "saved views", "Show a saved view: a filter, an order, thresholds"),
         Action("sort", "o", "sort", "sort", "Order: clearest or fragile first, by score, maximum ..."),
     ),
     "Look": (
@@ -109,6 +110,8 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action(
             "next_untriaged", "full_stop", "next_untriaged", "next untriaged", "Go to the next neuron with no verdict"
         ),
+        Action("pick", "space", "pick", "pick", "Pick or unpick the neuron; verdicts, tags, E, S, C take all picked"),
+        Action("pick.range", "V", "pick_range", "pick a range", "Begin or end a range of the list to be picked"),
         Action("note", "i", "note", "note", "Write a note"),
         Action("note.editor", "I", "note_editor", "note in $EDITOR", "Write the note in $EDITOR"),
         Action("tags", "t", "tags", "tags", "Tag the neuron; tags are separated by commas"),
@@ -149,6 +152,7 @@ FOOTER: tuple[FooterItem, ...] = (
     (("sample.previous", "sample.next"), "sample"),
     (("search",), "search"),
     (("verdict.keep", "verdict.reject", "verdict.unsure"), "verdict"),
+    (("pick",), "pick"),
     (("note",), "note"),
     (("explain",), "explain"),
     (("simulate",), "score"),

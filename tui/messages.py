@@ -11,7 +11,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.views.columns import Columns
 from vlmscope.tui.views.neurons import NeuronTable
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import Mode, PlaceAskedAt
+from vlmscope.tui.views.state import Mode, Order, PlaceAskedAt
 
 # -- widgets -----------------------------------------------------------------------------------------------------------
 
@@ -21,6 +21,35 @@ class RowChosen(Message):
     """The user clicked a row of the list."""
 
     position: int
+
+
+@dataclass
+class OrderChosen(Message):
+    """The user clicked the head of a column of the list."""
+
+    order: Order
+
+
+@dataclass
+class SampleChosen(Message):
+    """The user clicked a vote: of the top sample of this rank, from 0."""
+
+    rank: int
+
+
+@dataclass
+class PatchChosen(Message):
+    """The user clicked a patch of the picture, in the page that points."""
+
+    row: int
+    column: int
+
+
+@dataclass
+class TokenChosen(Message):
+    """The user clicked a word of the description, in the page that points."""
+
+    token: int
 
 
 @dataclass

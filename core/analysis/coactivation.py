@@ -50,7 +50,7 @@ def correlations(store: ScanStore, panel: Panel, neuron: Neuron) -> NDArray[np.f
 
 
 class _Correlating:
-    """Sums over the samples outside the neuron's own list by matrix products; what is in the others' is taken off."""
+    """Sums over the samples outside the neuron's own list by products; what is in the others' is taken off."""
 
     def __init__(self, store: ScanStore, panel: Panel, neuron: Neuron) -> None:
         counts = ~np.isin(panel.samples, store.top_samples(neuron))
@@ -65,7 +65,7 @@ class _Correlating:
         self._counted[panel.columns] = counts
         self._products = np.zeros(size, dtype=np.float32)
         self._products[panel.columns] = self._own
-        self._weights = np.ascontiguousarray(np.stack([self._counted, self._products], axis=1))
+        self._weights = (self._counted, self._products)
         #: By sample, its column where it counts, else ``size``; the last is -1, no sample.
         self._column = np.full(store.manifest.samples + 1, size, dtype=np.int16)
         self._column[panel.samples[counts]] = np.arange(size)[panel.columns][counts]
@@ -83,10 +83,9 @@ class _Correlating:
 
     def _block(self, block: slice) -> NDArray[np.float32]:
         values = self._panel.positive(block)
-        sums = values @ self._weights
-        squares = np.square(values) @ self._counted
-        total, product = sums[:, 0].astype(np.float64), sums[:, 1].astype(np.float64)
-        square = squares.astype(np.float64)
+        # By einsum, which starts no threads of its own: see ``contrast.py``.
+        total, product = (np.einsum("np,p->n", values, one).astype(np.float64) for one in self._weights)
+        square = np.einsum("np,p->n", np.square(values), self._counted).astype(np.float64)
         n = np.full(len(values), self._counted.sum(), dtype=np.float64)
         own, own_square = np.full(len(values), self._own.sum()), np.full(len(values), np.square(self._own).sum())
         try:

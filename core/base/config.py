@@ -6,11 +6,12 @@ means the defaults.
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.files import user_path
@@ -83,11 +84,23 @@ class Config(Frozen):
     dtype: str = "auto"  #: auto, float32, bfloat16, float16
     idle_unload_minutes: float = Field(default=15.0, ge=0)  #: 0 keeps the model loaded
     theme: str = "textual-dark"  #: any Textual theme
+    after_verdict: Literal["stay", "next", "untriaged"] = "stay"  #: where a verdict leads; :after changes it
     colour_map: str = "auto"  #: of heatmaps: dim, fade, viridis, grey; auto: dim on a dark theme, fade on a light one
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()
     keys: dict[str, str] = Field(default={})  #: action id to key, to remap
+
+
+def settings_of(config: BaseModel, before: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every setting: its name, such as ``api.model``, its value and its default, as JSON can hold them."""
+    for name, field in type(config).model_fields.items():
+        value, default = getattr(config, name), field.default
+        if isinstance(value, BaseModel):
+            yield from settings_of(value, f"{before}{name}.")
+        else:
+            kept = type(config).model_construct(**{name: value}).model_dump(mode="json", include={name})
+            yield f"{before}{name}", kept[name], default
 
 
 def load_config() -> Config:

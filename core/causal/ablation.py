@@ -9,7 +9,7 @@ from vlmscope.core.base.errors import WorkerError
 from vlmscope.core.base.intervention import Edit, Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.causal.captions import CaptionChange, caption_change
-from vlmscope.core.causal.edits import edits, find_peaks
+from vlmscope.core.causal.edits import edits, find_peaks, peaks_sought
 from vlmscope.core.causal.pictures import Described
 from vlmscope.core.causal.words import leading_words, other_words, place_of
 from vlmscope.core.store.reader import ScanStore
@@ -138,23 +138,31 @@ async def ablate(
         word: marked where the description has it; ``default_word`` and ``one_word`` give it.
         name: of a set.
         caption: whether the model also describes each picture, without and with the intervention.
-        on_step: called with the number of finished pictures, and of all.
+        on_step: called with the number of finished pictures, and of all; a clamp finds each neuron's peak before, which
+            is a step, too.
 
     Raises:
         StoreError: if a clamp has no picture to find the peak on, or the scan is damaged.
         WorkerError: as ``Asks.ask``; also if the model is not the scan's.
     """
-    peaks = await find_peaks(store, model, intervention, neurons, lane)
+    steps, done = peaks_sought(intervention, neurons) + len(pictures), 0
+    on_step(0, steps)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        on_step(done, steps)
+
+    peaks = await find_peaks(store, model, intervention, neurons, lane, step)
     row = edits(store, intervention, neurons, peaks)
     known = leading_words(store.concepts)
     found: list[AblatedPicture] = []
-    on_step(0, len(pictures))
     for picture in pictures:
         answer = await model.ask(InterventionRequest(picture.ref, (row,), at), lane)
         check_fits(answer, picture)
         change = await _captions(model, picture, row, at, known, word, lane) if caption else None
         found.append(_picture(picture, answer, known, word, change))
-        on_step(len(found), len(pictures))
+        step()
     silent = _still(found) and await is_silent(model, neurons, pictures, at, lane)
     return Ablation(tuple(neurons), name, intervention, at, word, tuple(found), silent)
 

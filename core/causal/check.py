@@ -12,7 +12,7 @@ from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
 from vlmscope.core.causal.ablation import NOTHING_TO_REMOVE, SILENT, check_fits, share
-from vlmscope.core.causal.edits import direction_edit, edits, find_peaks, matched_edit
+from vlmscope.core.causal.edits import direction_edit, edits, find_peaks, matched_edit, peaks_sought
 from vlmscope.core.causal.matching import candidates, matched_neurons, matched_sets
 from vlmscope.core.causal.pictures import Described, pick
 from vlmscope.core.causal.words import WordPlace, check_present, leading_words, other_words, place_of
@@ -112,7 +112,7 @@ async def check(
     job = _Job(store, model, tuple(neurons), word, settings, lane)
     placed = _placed(job, pictures)
     sizes = sizes or WrittenSizes(model, lane)
-    steps, done = 2 * len(placed), 0
+    steps, done = 2 * len(placed) + peaks_sought(job.intervention, job.neurons), 0
     notes: list[str] = []
     on_step(0, steps)
 
@@ -133,7 +133,7 @@ async def check(
     written = Written.mean([answer for _, _, answer in answers])
     silent = written.total(job.neurons) < SILENT
     matched = () if silent else tuple(_matched(job, written))
-    peaks = await find_peaks(store, model, job.intervention, job.neurons, lane)
+    peaks = await find_peaks(store, model, job.intervention, job.neurons, lane, step)
     rows = (
         edits(store, job.intervention, job.neurons, peaks),
         *(_control_row(job, written, peaks, those) for those in matched),

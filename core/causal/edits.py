@@ -1,6 +1,6 @@
 """From an intervention to the edits of single neurons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.intervention import Edit, Intervention, InterventionKind
@@ -76,12 +76,28 @@ def direction_edit(
 
 
 async def find_peaks(
-    store: ScanStore, model: Asks, intervention: Intervention, neurons: Sequence[Neuron], lane: Lane
+    store: ScanStore,
+    model: Asks,
+    intervention: Intervention,
+    neurons: Sequence[Neuron],
+    lane: Lane,
+    on_peak: Callable[[], None] = lambda: None,
 ) -> dict[Neuron, float]:
-    """z of each neuron at its peak, if the intervention is a clamp; else nothing. Raises as ``peak_z``."""
-    if intervention.kind is not InterventionKind.CLAMP:
-        return {}
-    return {neuron: await peak_z(store, model, neuron, lane) for neuron in neurons}
+    """z of each neuron at its peak, if the intervention is a clamp; else nothing. Raises as ``peak_z``.
+
+    Args:
+        on_peak: called after each of the ``peaks_sought``.
+    """
+    found: dict[Neuron, float] = {}
+    for neuron in neurons[: peaks_sought(intervention, neurons)]:
+        found[neuron] = await peak_z(store, model, neuron, lane)
+        on_peak()
+    return found
+
+
+def peaks_sought(intervention: Intervention, neurons: Sequence[Neuron]) -> int:
+    """How many peaks ``find_peaks`` measures, each on up to three pictures: those of all neurons of a clamp."""
+    return len(neurons) if intervention.kind is InterventionKind.CLAMP else 0
 
 
 async def peak_z(store: ScanStore, model: Asks, neuron: Neuron, lane: Lane) -> float:

@@ -109,4 +109,7 @@ def _within(store: ScanStore, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
 
 def _units(neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
     """Each FFN unit once, by the first of its poles: an intervention is on whole units."""
-    return tuple({neuron.whole: neuron for neuron in reversed(list(neurons))}.values())[::-1]
+    found: dict[Neuron, Neuron] = {}
+    for neuron in neurons:
+        found.setdefault(neuron.whole, neuron)
+    return tuple(found.values())

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from vlmscope.core.base.errors import SamplesError
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.layout import Box, cut
+from vlmscope.core.method.layout import WHOLE, Box, cut
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 #: The longer side over the shorter one, at most: the processor enlarges the shorter one to the model's some 336 pixels,
@@ -44,6 +44,10 @@ def load_image(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(_eight_bits(image)).convert("RGB")
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist.", "Check the path.") from None
+    except IsADirectoryError:
+        raise SamplesError(f"{path} is a folder, not a picture.", "Name a picture in it.") from None
+    except PermissionError:
+        raise SamplesError(f"{path} may not be read.", "Check who may read the file.") from None
     except UnidentifiedImageError:
         raise SamplesError(f"{path} is not a picture that Pillow can read.", "Use JPEG, PNG or WebP.") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -111,6 +115,20 @@ def crop_jpeg(crop: Image.Image, side: int) -> bytes:
     buffer = io.BytesIO()
     fitted(crop, side).save(buffer, "JPEG", quality=85, optimize=True)
     return buffer.getvalue()
+
+
+def outlined(image: Image.Image, seen: Box, line: tuple[int, int, int]) -> Image.Image:
+    """The picture with a frame around the part that a model sees; as it is where that is all of it.
+
+    The frame is wide enough to be seen where the picture is drawn some 24 cells wide.
+    """
+    if seen == WHOLE:
+        return image
+    framed = image.copy()
+    left, top, right, bottom = cut(seen, *image.size)
+    width = max(round(max(image.size) / 22), 1)
+    ImageDraw.Draw(framed).rectangle((left, top, right - 1, bottom - 1), outline=line, width=width)
+    return framed
 
 
 def png(image: Image.Image, facts: Mapping[str, str] | None = None, *, optimize: bool = False) -> bytes:

@@ -4,16 +4,20 @@ Of yes and no, the AUC with ties by half is the balanced accuracy: the mean of t
 answered rightly.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmscope.core.method.correlation import LEAST_SHARE
+from vlmscope.core.method.correlation import COVERAGE, LEAST_SHARE
 from vlmscope.core.method.rank_sum import auc_intervals, aucs
 
 CHANCE = 0.5  #: of balanced accuracy and AUC
 DEALS = 1000  #: fake neurons
+_Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,41 @@ def judged(
         planned=sum(planned),
         counted=a + b,
     )
+
+
+def picked(places: Sequence[int], answers: Sequence[int], options: int, planned: int, seed: int) -> Judged:
+    """The share of rounds in which the intruder was picked, with Wilson's interval.
+
+    A fake neuron has the same answers, and its intruders at places that are drawn again from the rounds' options.
+
+    Source: Wilson 1927, "Probable inference".
+
+    Args:
+        places: of the intruder in each round that has an answer, from 0. answers: the places that were picked.
+        options: samples of a round. planned: rounds that were to be judged. seed: of the draws.
+    """
+    count = len(places)
+    if count < LEAST_SHARE * planned or not count:
+        return Judged(None, f"{count} of {planned} rounds have an answer", None, 1 / options, None, 0, planned, count)
+    chosen = np.array(answers)
+    hits = int(np.count_nonzero(chosen == np.array(places)))
+    drawn = np.random.default_rng(seed).integers(options, size=(DEALS, count))
+    fakes = [wilson(int(found), count)[0] > 1 / options for found in np.count_nonzero(drawn == chosen, axis=1).tolist()]
+    return Judged(
+        value=hits / count,
+        reason="",
+        interval=wilson(hits, count),
+        chance=1 / options,
+        fakes=float(np.mean(fakes)),
+        deals=DEALS,
+        planned=planned,
+        counted=count,
+    )
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Wilson; ``count`` is at least 1."""
+    share, square = hits / count, _Z * _Z / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)

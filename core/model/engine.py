@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmscope.core.base.callbacks import OnLoading, Stopped
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, png
+from vlmscope.core.data.images import crop_jpeg, crop_side, fitted, load_image, png, seen_part
 from vlmscope.core.worker.interventions import (
     AttributionAnswer,
     AttributionRequest,
@@ -105,8 +105,9 @@ class VlmEngine:
         prompt = self.vlm.prompt(request.question)
         description = self.vlm.describe([image], prompt, stopped)[0]
         tokens = self.vlm.encode(prompt, description, image.size).tokens if description else ()
-        crop = crop_jpeg(self.vlm.crop(image), crop_side(self.vlm.sees(image.size)[0].grid))
-        return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop)
+        layout, seen = self.vlm.sees(image.size)
+        crop = crop_jpeg(seen_part(image, seen), crop_side(layout.grid))
+        return DescribeAnswer(request.image, request.question, prompt, description, tokens, crop, seen)
 
     def promoted(self, request: PromotedRequest, stopped: Stopped) -> PromotedAnswer:  # noqa: ARG002 (over at once)
         """Which tokens a neuron promotes."""

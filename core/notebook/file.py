@@ -1,8 +1,8 @@
 """The notebook's tables, version by version, and its file: opened, checked, migrated, locked, its errors explained.
 
-Version 2 added tags, version 3 causal checks, version 4 the notes of colleagues. The tables hold what is; ``events``
-holds every change, and is shortened by ``Notebook.withdraw`` alone. What an event added (an explanation, a failure, a
-score, a check, a colleague's notes) has the event's id.
+Version 2 added tags, version 3 causal checks, version 4 the notes of colleagues, version 5 scores of no explanation.
+The tables hold what is; ``events`` holds every change, and is shortened by ``Notebook.withdraw`` alone. What an event
+added (an explanation, a failure, a score, a check, a colleague's notes) has the event's id.
 """
 
 import os
@@ -109,6 +109,17 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (layer, idx, merged)
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE own_scores (
+            id INTEGER PRIMARY KEY REFERENCES events (id),
+            layer INTEGER NOT NULL,
+            idx INTEGER NOT NULL,
+            backend NOT NULL,
+            created NOT NULL,
+            body NOT NULL  -- JSON
+        )""",
+        "CREATE INDEX own_scores_by_neuron ON own_scores (layer, idx)",
+    ),
 )
 VERSION = len(STEPS)
 
@@ -134,8 +145,9 @@ _TYPES: dict[str, dict[str, str]] = {
     "merges": {"person": _JSON, "source": _JSON, "removed": _WHOLE},
     "reviews": {"merged": _WHOLE, "layer": _WHOLE, "idx": _WHOLE, "verdict": "'text', 'null'", "bookmark": _WHOLE}
     | {"tags": _JSON, "note": "'text', 'blob', 'null'"},
+    "own_scores": {"layer": _WHOLE, "idx": _WHOLE, "backend": _JSON, "created": _JSON, "body": _JSON},
 }
-_SINCE = {"tags": 2, "checks": 3, "merges": 4, "reviews": 4}  #: the versions that added tables
+_SINCE = {"tags": 2, "checks": 3, "merges": 4, "reviews": 4, "own_scores": 5}  #: the versions that added tables
 _LARGEST = 2**31 - 1  #: layer and index of a neuron, far above any model
 
 

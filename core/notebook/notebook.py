@@ -253,6 +253,14 @@ class Notebook(NotebookReader, AbstractContextManager["Notebook"]):
             db.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?)", values)
         return event
 
+    def add_own_score(self, neuron: Neuron, backend: str, body: Mapping[str, object], created: str) -> int:
+        """Keep a score of the neuron itself, which needs no explanation, and return its id; as ``add_score``."""
+        with self._file.writing() as db:
+            event = events.record(db, neuron, Kind.SCORE, None, None)
+            values = (event, neuron.layer, neuron.index, packed(backend), packed(created), to_json(dict(body)))
+            db.execute("INSERT INTO own_scores VALUES (?, ?, ?, ?, ?, ?)", values)
+        return event
+
     def add_check(self, check: CausalCheck) -> int:
         """Keep a causal check of a neuron or a set and return its id.
 

@@ -108,6 +108,7 @@ class NotebookReader:
                 scores=self.scores(neuron),
                 checks=self.checks(neuron),
                 reviews=self._reviews(neuron),
+                own_scores=self.own_scores(neuron),
             )
 
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]:
@@ -133,6 +134,15 @@ class NotebookReader:
             return tuple(
                 SavedScore(event, neuron, explanation, unpacked(backend), unpacked(created), body_from(body))
                 for event, explanation, backend, created, body in db.execute(_SCORES, (neuron.layer, neuron.index))
+            )
+
+    def own_scores(self, neuron: Neuron) -> tuple[SavedScore, ...]:
+        """The scores of the neuron itself, which need no explanation, the newest first."""
+        query = "SELECT id, backend, created, body FROM own_scores WHERE layer = ? AND idx = ? ORDER BY id DESC"
+        with self._file.reading() as db:
+            return tuple(
+                SavedScore(event, neuron, None, unpacked(backend), unpacked(created), body_from(body))
+                for event, backend, created, body in db.execute(query, (neuron.layer, neuron.index))
             )
 
     def checks(self, neuron: Neuron) -> tuple[SavedCheck, ...]:

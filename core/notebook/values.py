@@ -84,11 +84,11 @@ class SavedExplanation:
 
 @dataclass(frozen=True)
 class SavedScore:
-    """A score of an explanation; each ``backend`` writes a ``body`` of its own."""
+    """A score of an explanation, or of the neuron itself; each ``backend`` writes a ``body`` of its own."""
 
     id: int
     neuron: Neuron
-    explanation_id: int
+    explanation_id: int | None  #: None for a score that needs no explanation
     backend: str
     created: str
     body: Mapping[str, object]
@@ -141,6 +141,7 @@ class Entry:
     scores: tuple[SavedScore, ...] = ()  #: newest first, of any of ``explanations``
     checks: tuple[SavedCheck, ...] = ()  #: newest first; sets' are not among them
     reviews: tuple[Review, ...] = ()  #: other people's, by name
+    own_scores: tuple[SavedScore, ...] = ()  #: newest first, of the neuron itself: of no explanation
 
 
 #: By their number in the two lowest of ``Mark.bits``.

@@ -81,6 +81,7 @@ def noted(entry: Entry) -> NotedPart:
         failure=None if entry.failure is None else FailurePart.model_validate(entry.failure),
         reviews=tuple(map(ReviewPart.model_validate, entry.reviews)),
         checks=tuple(check_part(saved) for saved in entry.checks),
+        own_scores=tuple(map(score_part, entry.own_scores)),
     )
 
 

@@ -48,6 +48,8 @@ _SCORES = (
 _JUDGED = (
     "*detection* and *fuzzing* are another kind of score: the balanced accuracy of a judge's answers, from the"
     " explanation alone, to which samples activate the neuron, or which patches are its own. Guessing reaches 0.5."
+    " *intruder* needs no explanation: the share of rounds in which a judge found the one of five samples that does not"
+    " activate the neuron. Guessing reaches 0.2."
 )
 _INTERVALS = {kind.value: kind.words for kind in IntervalKind}
 _LETTER = {label.word: label.letter for label in Label}
@@ -142,6 +144,7 @@ def _summary(report: Report) -> str:
     if any(one.explanations and one.explanations[0].scores for one in report.neurons):
         notes.append(_SCORES)
     scores = [score for one in report.neurons for said in one.explanations for score in said.scores]
+    scores += [score for one in report.neurons for score in one.own_scores]
     if any("method" in score.body for score in scores):
         notes.append(_JUDGED)
     notes += [LEGEND] if checked else []
@@ -161,6 +164,9 @@ def neuron_blocks(neuron: NeuronPart, *, pictures: bool) -> list[str]:
         if at == 1:
             blocks.append("**Other explanations**")
         blocks += _explanation(explanation)
+    if neuron.own_scores:
+        lines = [line for score in neuron.own_scores for line in _score(score)]
+        blocks += ["**Scores without an explanation**", "\n".join(lines)]
     if neuron.failure is not None:
         what = "was refused" if neuron.failure.refused else "failed"
         by = inline(neuron.failure.model, NAME)
@@ -288,7 +294,8 @@ def _score(score: ScorePart) -> Iterator[str]:
             details[0] += f" ({inline(_INTERVALS.get(figure.interval_kind, figure.interval_kind), NAME)})"
         details += _beside(score, figure)
         if figure.planned is not None and figure.counted is not None:
-            details.append(f"{figure.counted} of {figure.planned} samples")
+            what = "rounds" if score.body.get("method") == "intruder" else "samples"
+            details.append(f"{figure.counted} of {figure.planned} {what}")
         if figure.reason:
             details.append(inline(figure.reason, 2 * NAME))
         yield f"- Score {_simulator(score)}{name}: {', '.join(details)} ({inline(score.created)})"

@@ -164,7 +164,7 @@ class FigurePart(Part):
 
 
 class ScorePart(Part):
-    """A score of an explanation; ``body`` is as its backend wrote it."""
+    """A score of an explanation, or of the neuron itself; ``body`` is as its backend wrote it."""
 
     backend: WholeText
     created: WholeText
@@ -303,6 +303,7 @@ class NotedPart(Part):
     failure: FailurePart | None
     checks: tuple[CheckPart, ...]  #: of the neuron by itself, the newest first
     reviews: tuple[ReviewPart, ...] = ()  #: other people's, by name
+    own_scores: tuple[ScorePart, ...] = ()  #: of the neuron itself, which need no explanation, the newest first
 
 
 class WordPart(Part):

@@ -24,6 +24,7 @@ class JudgeMethod(StrEnum):
 
     DETECTION = "detection"  #: which samples activate the neuron
     FUZZING = "fuzzing"  #: which marked patches are the neuron's
+    INTRUDER = "intruder"  #: which of five samples does not activate it; without an explanation
 
     @property
     def backend(self) -> str:
@@ -36,6 +37,7 @@ class Metric(StrEnum):
 
     BALANCED_ACCURACY = "balanced accuracy"
     AUC = "AUC"
+    ACCURACY = "accuracy"  #: intruder's
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ class JudgedSample:
     activates: bool
     rating: int
     other: str | None = None
+
+
+@dataclass(frozen=True)
+class IntruderRound:
+    """A round of intruder: the samples as they were shown, which of them does not activate, and which was picked."""
+
+    samples: tuple[int, ...]
+    intruder: int
+    answer: int
 
 
 def _figure_from(body: Any) -> dict[str, Any]:
@@ -76,10 +87,11 @@ class JudgeReport:
     Attributes:
         method: what was asked. model: who was asked.
         independent: false if it is the inspected model.
-        explanation: the text that was judged. prompt_version: of the question.
+        explanation: the text that was judged; empty for intruder. prompt_version: of the question.
         figures: by metric, under the method's name in ``scores`` in JSON.
         samples: those that have an answer. failures: what was left out.
         note: what a reader should know; may be empty.
+        rounds: of intruder, those that have an answer.
     """
 
     method: JudgeMethod
@@ -91,6 +103,7 @@ class JudgeReport:
     samples: tuple[JudgedSample, ...]
     failures: tuple[Failure, ...]
     note: str
+    rounds: tuple[IntruderRound, ...] = ()
 
     @property
     def backend(self) -> str:
@@ -106,9 +119,12 @@ class JudgeReport:
         """The report as JSON values, for ``Notebook.add_score``."""
         body: dict[str, Any] = _REPORT.dump_python(self, mode="json", by_alias=True)
         scores, note = {self.method.value: body.pop("scores")}, body.pop("note")
-        samples, failures = body.pop("samples"), body.pop("failures")
-        counts = {"scored": len(self.samples), "failed": len({one.sample for one in self.failures})}
+        samples, failures, rounds = body.pop("samples"), body.pop("failures"), body.pop("rounds")
+        scored = len(self.samples) or len(self.rounds)
+        counts = {"scored": scored, "failed": len({one.sample for one in self.failures})}
         rest = {"scores": scores, "samples": samples, "failures": failures, "counts": counts, "note": note}
+        if self.method is JudgeMethod.INTRUDER:
+            rest["rounds"] = rounds
         return {"format": FORMAT, "backend": self.backend, **body, **rest}
 
     @staticmethod

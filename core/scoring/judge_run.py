@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vlmscope.core.base.batch import BatchEnd, run_batch
+from vlmscope.core.base.clock import now
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StoreError, VlmscopeError, WorkerError
 from vlmscope.core.base.neuron import Neuron
@@ -13,6 +14,8 @@ from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.fuzzing import TEXT_NEURON, Marked, fuzzing_samples, marked
+from vlmscope.core.scoring.intruder import intruder_rounds, judge_rounds, too_few_rounds
+from vlmscope.core.scoring.intruder_prompt import estimate_intruder
 from vlmscope.core.scoring.judge import Judge, judge_questions
 from vlmscope.core.scoring.judge_prompt import (
     PROMPT_VERSION,
@@ -61,6 +64,19 @@ def known_judgement(
     return None
 
 
+def known_intruder(notebook: Notebook, neuron: Neuron, model: str) -> JudgeReport | None:
+    """The newest score by intruder of this model that the notebook has, by the present prompt.
+
+    Raises:
+        NotebookError: if it cannot be read.
+    """
+    for saved in notebook.own_scores(neuron):
+        report = read_report(saved.body) if saved.backend == f"{JudgeMethod.INTRUDER.backend}{model}" else None
+        if isinstance(report, JudgeReport) and report.prompt_version == PROMPT_VERSION:
+            return report
+    return None
+
+
 def estimate_judging(
     neurons: Sequence[Neuron],
     store: ScanStore,
@@ -80,6 +96,12 @@ def estimate_judging(
     """
     costs, sight = [], False
     for neuron in neurons:
+        if method is JudgeMethod.INTRUDER:
+            rounds = intruder_rounds(store, neuron, labels.of(neuron))
+            if (again or not known_intruder(notebook, neuron, settings.model)) and not too_few_rounds(rounds):
+                sight = sight or has_images(labels.of(neuron))
+                costs += [estimate_intruder(store, labels.of(neuron), one.samples, settings) for one in rounds]
+            continue
         said = pick_explanation(store, notebook, neuron, wanted)
         if said is None or not said.pattern_found:
             continue
@@ -130,7 +152,6 @@ async def run_judge(
     seen = False
 
     async def score(neuron: Neuron) -> JudgeResult:
-        nonlocal seen
         explanation = pick_explanation(store, notebook, neuron, wanted)
         if explanation is None:
             return JudgeResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
@@ -144,9 +165,7 @@ async def run_judge(
         made = await questions(neuron, label, explanation)
         if isinstance(made, str):
             return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason=made)
-        if has_images(label) and not seen:
-            await judge.check_sight()
-            seen = True
+        await check_sight(label)
         report = await judge_questions(
             store,
             neuron,
@@ -165,6 +184,29 @@ async def run_judge(
         keep_score(notebook, neuron, explanation, report)
         return JudgeResult(neuron, ScoreStatus.SCORED, explanation, report)
 
+    async def check_sight(label: Label) -> None:
+        nonlocal seen
+        if has_images(label) and not seen:
+            await judge.check_sight()
+            seen = True
+
+    async def intruder(neuron: Neuron) -> JudgeResult:
+        known = None if again else known_intruder(notebook, neuron, judge.chat.settings.model)
+        if known is not None:
+            return JudgeResult(neuron, ScoreStatus.KNOWN, report=known)
+        label = labels.of(neuron)
+        rounds = intruder_rounds(store, neuron, label)
+        problem = too_few_rounds(rounds)
+        if problem:
+            return JudgeResult(neuron, ScoreStatus.FAILED, reason=problem)
+        await check_sight(label)
+        report = await judge_rounds(store, neuron, label, rounds, judge, on_sample=on_sample)
+        if not report.rounds:
+            reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
+            return JudgeResult(neuron, ScoreStatus.FAILED, reason="; ".join(reasons[:3]))
+        notebook.add_own_score(neuron, report.backend, report.to_json(), now())
+        return JudgeResult(neuron, ScoreStatus.SCORED, report=report)
+
     async def questions(neuron: Neuron, label: Label, explanation: Explanation) -> Marked | str:
         if method is JudgeMethod.DETECTION:
             shown = detection_samples(store, neuron, label, explanation.samples)
@@ -176,7 +218,7 @@ async def run_judge(
 
     async def one(neuron: Neuron) -> JudgeResult:
         try:
-            return await score(neuron)
+            return await (intruder if method is JudgeMethod.INTRUDER else score)(neuron)
         except StoreError as error:
             return missed(neuron, error)
 

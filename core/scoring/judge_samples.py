@@ -57,7 +57,7 @@ class Question:
 
 
 def detection_samples(
-    store: ScanStore, neuron: Neuron, label: Label, written_from: Collection[int]
+    store: ScanStore, neuron: Neuron, label: Label, written_from: Collection[int], what: str = "Detection"
 ) -> tuple[ShownSample, ...]:
     """Top samples of eight even ranks, up to four panel samples of half the maximum and more, ten silent panel samples.
 
@@ -65,11 +65,14 @@ def detection_samples(
     over text tokens, else the largest of both. A top sample that activates the neuron no more than a silent one is left
     out. Silent samples are drawn by the scan's identity and the address.
 
+    Args:
+        what: needs the panel, for a message.
+
     Raises:
         StoreError: if the scan has no panel, or is damaged.
     """
-    found = neuron_panel(store, store.panel_for("Detection"), neuron)
-    at, maximum = (neuron.layer, neuron.index), float(store.maximum[neuron.layer, neuron.index])
+    found = neuron_panel(store, store.panel_for(what), neuron)
+    maximum = float(store.maximum[neuron.layer, neuron.index])
     activation = {Label.VISUAL: found.visual, Label.TEXT: found.text}.get(label, found.activation)
     place = _places(activation)
     usable = ~found.listed & ~np.isin(found.samples, list(written_from)) & np.isfinite(activation)
@@ -88,9 +91,8 @@ def detection_samples(
             int(found.samples[column]), None, float(place[column]), float(norms[column]), activates=activates
         )
 
-    largest = [np.array(store.arrays[name][(0, *at)]) for name in ("top_visual", "top_text")]
-    top_activation = {Label.VISUAL: largest[0], Label.TEXT: largest[1]}.get(label, np.maximum(*largest))
-    top_norms, top = norm(top_activation, maximum), store.top_samples(neuron)
+    top_activation, top = _of_top(store, neuron, label), store.top_samples(neuron)
+    top_norms = norm(top_activation, maximum)
     ranked = [
         ShownSample(top[rank - 1], rank, None, float(top_norms[rank - 1]), activates=True)
         for rank in RANKS
@@ -101,6 +103,18 @@ def detection_samples(
         *(of_panel(int(high[one]), activates=True) for one in spread),
         *(of_panel(column, activates=False) for column in silent.tolist()),
     )
+
+
+def activations_of_top(store: ScanStore, neuron: Neuron, label: Label) -> NDArray[np.float32]:
+    """The norms of the top samples' activations by the tokens that the label names, best first: float32 (valid,)."""
+    maximum = float(store.maximum[neuron.layer, neuron.index])
+    return norm(_of_top(store, neuron, label), maximum)[: store.valid]
+
+
+def _of_top(store: ScanStore, neuron: Neuron, label: Label) -> NDArray[np.float32]:
+    largest = [np.array(store.arrays[name][0, neuron.layer, neuron.index]) for name in ("top_visual", "top_text")]
+    found: NDArray[np.float32] = {Label.VISUAL: largest[0], Label.TEXT: largest[1]}.get(label, np.maximum(*largest))
+    return found
 
 
 def too_few(samples: Collection[ShownSample]) -> str:

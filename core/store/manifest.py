@@ -17,10 +17,12 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.fields import MOST, NAME_LENGTH
 from vlmscope.core.base.files import read_json
 from vlmscope.core.base.neuron import HookPoint, Numbering, Poles, read_at
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.base.text import plain
 from vlmscope.core.base.validation import Frozen, first_problem
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Thresholds
@@ -384,7 +386,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{folder} is not a scan: it has no {MANIFEST}.",
-            "Name a folder that 'vlmscope scan --out' made, or 'demo'.",
+            f"{nearest(folder.name, [DEMO])}Name a folder that 'vlmscope scan --out' made, or 'demo'.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or error) if isinstance(error, OSError) else error

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import HookPoint, Neuron
 from vlmscope.core.base.text import plain
-from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.method.layout import WHOLE, Box, VisualLayout
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +155,7 @@ class DescribeAnswer(Message, frozen=True):
     description: str
     tokens: tuple[str, ...]  #: the description's tokens, spelled; joined they are the description
     crop: bytes  #: the crop that the model saw, as a JPEG
+    seen: Box = WHOLE  #: where it is in the picture
 
 
 class DescribeRequest(Request[DescribeAnswer], frozen=True):

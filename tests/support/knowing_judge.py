@@ -11,6 +11,7 @@ from tests.support.api_server import completion
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
 from vlmscope.core.scoring.fuzzing import fuzzing_samples
+from vlmscope.core.scoring.intruder import intruder_rounds
 from vlmscope.core.scoring.judge_prompt import STRIPES, picture_part
 from vlmscope.core.scoring.judge_samples import Question, detection_samples
 from vlmscope.core.scoring.simulators.oracle import Oracle, read_scenes
@@ -31,6 +32,10 @@ class Knows:
             for one in detection_samples(self.store, neuron, label, ()):
                 self.known[picture_part(self.store, one.sample).sha256] = one.sample
 
+    def learn_rounds(self, neuron: Neuron, label: Label) -> None:
+        for one in intruder_rounds(self.store, neuron, label):
+            self.known |= {picture_part(self.store, at).sha256: at for at in one.samples}
+
     def learn_marks(self, neuron: Neuron, questions: Sequence[Question]) -> None:
         """Where the objects are of which marked patches show at least a third."""
         for question in questions:
@@ -50,7 +55,16 @@ class Knows:
         if not texts:
             colours = ["red", "green", "blue"] if self.blind else [name for name, _ in STRIPES]
             return completion(json.dumps({"colours": colours}))(request)
+        if len(urls) > 1:
+            return completion(json.dumps({"intruder": self._intruder(urls)}))(request)
         digest = sha256(base64.b64decode(urls[0].partition(",")[2])).hexdigest()
         seen = self.marked[digest] if digest in self.marked else self.objects[self.known[digest]]
         there = any(name in texts[0] for name in seen)
         return completion(json.dumps({"rating": 9 if there else 1}))(request)
+
+    def _intruder(self, urls: Sequence[str]) -> int:
+        """The picture without an object that all others share; the first one if there is none."""
+        digests = [sha256(base64.b64decode(url.partition(",")[2])).hexdigest() for url in urls]
+        seen = [self.objects[self.known[digest]] for digest in digests]
+        others = [set.intersection(*seen[:at], *seen[at + 1 :]) - seen[at] for at in range(len(seen))]
+        return next((at for at, shared in enumerate(others, start=1) if shared), 1)

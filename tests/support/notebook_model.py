@@ -34,9 +34,9 @@ NOTES = ("", "a red car", "[bold]\x1b[31m\x00\ud83d\ude00", "n" * 9000)
 TAGS = ((), ("car",), ("Car", "tree"), ("tree", "Ärger", "ärger", " "))
 NAMES = (
     *("verdict", "note", "tags", "bookmark", "choose", "own", "api", "failure", "score", "check", "colleague"),
-    *("undo", "redo", "decide", "add_tags", "withdraw"),
+    *("undo", "redo", "own score", "decide", "add_tags", "withdraw"),
 )
-WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 2, 6, 4, 2, 1, 1)  # the last one is two steps
+WEIGHTS = (6, 4, 4, 4, 3, 2, 1, 1, 1, 1, 2, 6, 4, 1, 2, 1, 1)  # the last one is two steps
 PEOPLE = ("Ana", "Bo")
 
 Step = tuple[str, Neuron, int]  # what to do, to which neuron, and a number that decides the rest
@@ -53,6 +53,7 @@ class Book(Protocol):
     def add_explanation(self, neuron: Neuron, explanation: Explanation) -> int: ...
     def add_failure(self, neuron: Neuron, failure: FailedExplanation) -> None: ...
     def add_score(self, explanation_id: int, backend: str, body: Mapping[str, object], created: str) -> int: ...
+    def add_own_score(self, neuron: Neuron, backend: str, body: Mapping[str, object], created: str) -> int: ...
     def add_check(self, check: CausalCheck) -> int: ...
     def take_in(self, person: str, reviews: Mapping[Neuron, Review], source: str) -> object: ...
     def explanations(self, neuron: Neuron) -> tuple[SavedExplanation, ...]: ...
@@ -112,6 +113,8 @@ def take(book: Book, step: Step) -> None:
             book.add_failure(neuron, failed(number))
         case "score" if said:
             book.add_score(said[number % len(said)].id, "clip", {"r": None, "n": number, "by": [0.5]}, DATE)
+        case "own score":
+            book.add_own_score(neuron, "intruder/gpt", {"r": None, "n": number}, DATE)
         case "check":
             book.add_check(check(neuron, word=f"car {number}", name="car\ud800" if number % 3 == 0 else ""))
         case "colleague":
@@ -150,6 +153,7 @@ class Model:
         self.said: list[tuple[int, Neuron, Explanation]] = []
         self.failed: list[tuple[int, Neuron, FailedExplanation]] = []
         self.scored: list[SavedScore] = []
+        self.own_scored: list[SavedScore] = []
         self.checked: list[SavedCheck] = []
         self.events = 0
 
@@ -219,6 +223,11 @@ class Model:
         self.scored.append(SavedScore(self.events, neuron, explanation_id, backend, created, body))
         return self.events
 
+    def add_own_score(self, neuron: Neuron, backend: str, body: Mapping[str, object], created: str) -> int:
+        self.events += 1
+        self.own_scored.append(SavedScore(self.events, neuron, None, backend, created, body))
+        return self.events
+
     def add_check(self, check: CausalCheck) -> int:
         self.events += 1
         self.checked.append(SavedCheck(self.events, check))
@@ -274,6 +283,7 @@ class Model:
             tuple(score for score in reversed(self.scored) if score.explanation_id in ids),
             self.checks(neuron),
             tuple(found[neuron] for found in map(self.reviews, PEOPLE) if neuron in found),
+            tuple(score for score in reversed(self.own_scored) if score.neuron == neuron),
         )
 
     def marks(self) -> dict[Neuron, Mark]:

@@ -91,4 +91,5 @@ class AblateControl:
             word=word,
             name=chosen.name,
             caption=choice.caption,
+            on_step=lambda done, of: self.post(Repaint(incoming.take_ablation_step(self.session, key, done, of))),
         )

@@ -7,6 +7,7 @@ from textual.screen import Screen
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.text import written
 from vlmscope.tui import keys
+from vlmscope.tui.browse import pick
 from vlmscope.tui.browse.controllers import Controllers
 from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.posts import Posts
@@ -33,13 +34,20 @@ class DelegatedActions(Screen[None]):
         """Paint parts of the screen."""
         raise NotImplementedError
 
+    def times(self) -> int:
+        """How often a move is made."""
+        raise NotImplementedError
+
     async def ask(self, question: Ask | None) -> None:
         """Open a question's dialog."""
         raise NotImplementedError
 
     # -- intervening ---------------------------------------------------------------------------------------------
 
-    def action_check(self) -> None:
+    async def action_check(self) -> None:
+        if picked := pick.picked(self.controllers.session):
+            await self.ask(self.controllers.batch.check(picked))
+            return
         self.show(self.controllers.check.show())
         self.controllers.check.begin_first()
 
@@ -60,6 +68,9 @@ class DelegatedActions(Screen[None]):
     async def action_search(self) -> None:
         await self.typed_lines.search()
 
+    async def action_views(self) -> None:
+        await self.ask(self.controllers.find.choose_view())
+
     async def action_reset(self) -> None:
         await self.controllers.find.reset()
 
@@ -69,10 +80,14 @@ class DelegatedActions(Screen[None]):
     # -- the model and the API -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:
-        await self.ask(self.controllers.explain.explain())
+        if picked := pick.picked(self.controllers.session):
+            self.controllers.batch.explain(picked)
+        else:
+            await self.ask(self.controllers.explain.explain())
 
     async def action_simulate(self) -> None:
-        await self.ask(self.controllers.score.choose_backend())
+        picked, controllers = pick.picked(self.controllers.session), self.controllers
+        await self.ask(controllers.batch.score(picked) if picked else controllers.score.choose_backend())
 
     async def action_choose(self) -> None:
         await self.ask(self.controllers.notebook.choose_explanation())
@@ -100,6 +115,12 @@ class DelegatedActions(Screen[None]):
     def action_verdict(self, number: int) -> None:
         if self.count.is_verdict(number):
             self.controllers.triage.decide(number)
+
+    def action_pick(self) -> None:
+        self.show(pick.switch(self.controllers.session, self.times()))
+
+    def action_pick_range(self) -> None:
+        self.show(pick.switch_range(self.controllers.session))
 
     def action_bookmark(self) -> None:
         self.controllers.triage.switch_bookmark()

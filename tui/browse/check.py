@@ -104,6 +104,21 @@ class CheckControl:
 
         await self._measure(neuron, of_addresses([neuron]), word, settings, self._asked_at(neuron))
 
+    async def check_one(self, neuron: Neuron) -> None:
+        """One check of a run over many: on the leading concept, with the usual settings; no message is posted.
+
+        Raises:
+            VlmscopeError: if it cannot be made.
+        """
+        from vlmscope.core.causal.sets import of_addresses
+        from vlmscope.core.causal.words import default_word
+        from vlmscope.core.notebook.check import CheckSettings
+
+        word = default_word(self.session.scene.columns.concepts, (neuron,))
+        if not word:
+            raise UsageError(f"{neuron} has no leading concept.")
+        await self._measure(neuron, of_addresses([neuron]), word, CheckSettings(), None)
+
     async def _check_set(self, neuron: Neuron, word: str, settings: "CheckSettings", again: bool) -> None:
         from vlmscope.core.causal.words import default_word
 
@@ -125,14 +140,20 @@ class CheckControl:
         return place_asked_at(replace(self.session.state, neuron=neuron))
 
     async def _measure(
-        self, neuron: Neuron, chosen: "NeuronSet", word: str, settings: "CheckSettings", asked_at: PlaceAskedAt
+        self, neuron: Neuron, chosen: "NeuronSet", word: str, settings: "CheckSettings", asked_at: PlaceAskedAt | None
     ) -> None:
-        """Check, keep the result, and show it; ``neuron``: the page's."""
+        """Check, keep the result, and show it.
+
+        Args:
+            neuron: the page's.
+            asked_at: None of a run over many, which posts no message.
+        """
         from vlmscope.core.causal.check import check
         from vlmscope.core.notebook.check_words import title, verdict
 
         def progress(done: int, of: int) -> None:
-            self.running.show(neuron, f"checking “{word}”: {done} of {of} steps")
+            if asked_at is not None:
+                self.running.show(neuron, f"checking “{word}”: {done} of {of} steps")
 
         store, neurons = self.session.store, chosen.neurons
         found = await check(store, self.model, neurons, word, settings, name=chosen.name, on_step=progress)
@@ -144,4 +165,5 @@ class CheckControl:
         entry, sets = await self.notebook.write(keep)
         changed = incoming.take_entry(self.session, entry) | incoming.take_set_checks(self.session, sets)
         self.post(Repaint(changed))
-        self.post(PageReady(f"{title(found)}: {verdict(found)}", asked_at, Mode.CHECK, set_check=bool(chosen.name)))
+        if asked_at is not None:
+            self.post(PageReady(f"{title(found)}: {verdict(found)}", asked_at, Mode.CHECK, set_check=bool(chosen.name)))

@@ -7,6 +7,7 @@ from vlmscope.core.base.config import Config
 from vlmscope.tui import keys
 from vlmscope.tui.browse.ablate import AblateControl
 from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.batch import BatchControl
 from vlmscope.tui.browse.check import CheckControl
 from vlmscope.tui.browse.consent import ConsentControl
 from vlmscope.tui.browse.explain import ExplainControl
@@ -25,8 +26,9 @@ from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.sheet import SheetControl
 from vlmscope.tui.browse.tasks import Tasks
-from vlmscope.tui.browse.triage import TriageControl
+from vlmscope.tui.browse.triage import TriageControl, TriageKeys
 from vlmscope.tui.messages import Notice, Post
+from vlmscope.tui.views.state import AfterVerdict
 
 
 class Controllers:
@@ -53,9 +55,9 @@ class Controllers:
             guard: notifies the user of failures of background work.
             terminal: lends the terminal to an editor.
         """
-        keep, allow = (keys.keys_of(name, config.keys)[0] for name in ("verdict.keep", "allow"))
+        keep, undo, allow = (keys.keys_of(name, config.keys)[0] for name in ("verdict.keep", "undo", "allow"))
         store = session.store
-        self._session = session
+        self.session = session
         self._post = post
         self.tasks = tasks = Tasks(guard)
         self.requests = Tasks(guard)
@@ -74,11 +76,21 @@ class Controllers:
         self.score = ScoreControl(Running("score", "scoring", *asked), *api, config)
         self.ablate = AblateControl(session, self.model_link, book, post, self.requests, pace.ask_after_s)
         self.check = CheckControl(Running("check", "checking", *asked), session, post, book, self.model_link)
+        self.batch = BatchControl(session, post, self.requests, self.explain, self.score, self.check)
         self.point = PointControl(session, self.model_link, post, self.requests)
         self.sheet = SheetControl(session, post, tasks)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
-        self.triage = TriageControl(session, book, post, tasks, terminal, keep, self.notebook)
+        self.triage = TriageControl(
+            session,
+            book,
+            post,
+            tasks,
+            terminal,
+            TriageKeys(keep, undo),
+            self.notebook,
+            AfterVerdict(config.after_verdict),
+        )
         self.place = PlaceControl(session, book, post, self.find.select)
         self.follow = FollowControl(session, post, tasks)
 
@@ -108,10 +120,11 @@ class Controllers:
 
     def stop(self) -> bool:
         """Stop all that runs, and notify the user of what that was; False if nothing runs."""
-        if not self._session.scene.working:
+        if not self.session.scene.working:
             return False
         running = (self.explain.running, self.score.running, self.check.running)
-        stopped = [words for one in running for words in one.stop()]
+        batch = self.batch.stop()
+        stopped = [*batch, *(words for one in running for words in one.stop())]
         self.tasks.run_task(self.model_link.stop())
         what = ", ".join(stopped) or "what the model did for the page"
         kept = " Nothing of it is kept; what was finished before is." if stopped else ""

@@ -12,7 +12,7 @@ from vlmscope.tui.views.scene import Changed
 
 MOST = 1_000_000  #: larger counts are this one: no list is longer
 #: Actions that a count belongs to, or that make one.
-_TAKES = frozenset({"step", "layer", "sample", "match", "half_page", "scroll_text", "digit", "verdict", "back"})
+_TAKES = frozenset({"step", "layer", "sample", "match", "half_page", "scroll_text", "pick", "digit", "verdict", "back"})
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import counted
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.browse import incoming, moves
 from vlmscope.tui.browse.notebook_link import NotebookLink
@@ -19,11 +20,12 @@ from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
 from vlmscope.tui.views.columns import Columns, Noted, compute, text_terms
 from vlmscope.tui.views.filters import Filter, read_filter
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.selection import Selection
+from vlmscope.tui.views.selection import Selection, check_there
 from vlmscope.tui.views.state import Listed, Order, State
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.texts import FoldedTexts, TextKind
+    from vlmscope.tui.views.saved import SavedView
 
 
 @dataclass(eq=False)
@@ -94,7 +96,8 @@ class FindControl:
             NotebookError: if the notebook cannot be read.
         """
         session = self.session
-        check_there(session, state)
+        texts = bool(session.published) or session.scene.noted.anything
+        check_there(session.scene.columns, Listed(state.filter, state.order), has_texts=texts)
         await self._read_texts(state.filter)
         if not self._large:
             return None
@@ -104,6 +107,66 @@ class FindControl:
             return session.select(state)
 
         return await asyncio.to_thread(work)
+
+    # -- saved views ---------------------------------------------------------------------------------------------
+
+    def choose_view(self) -> AskChoice | None:
+        """Ask which saved view to show."""
+        from vlmscope.tui.dialogs.choice import by_letter
+        from vlmscope.tui.views.saved import saved_views
+
+        views, now = saved_views(), self._view
+        if not views:
+            self.post(Notice("There is no saved view yet: :save-view NAME saves filter, order and thresholds."))
+            return None
+        named = by_letter(views)
+        choices = [
+            Choice(letter, f"{name}  {view_words(views[name])}", views[name] == now) for letter, name in named.items()
+        ]
+        return AskChoice("saved views", choices, lambda letter: self.tasks.run_task(self.show_view(named[letter])))
+
+    async def show_view(self, name: str) -> None:
+        """List what a saved view holds, at its thresholds; the list of before can be gone back to.
+
+        Raises:
+            UsageError: if there is no such view. StoreError, NotebookError: as ``select``.
+        """
+        from vlmscope.tui.views.saved import saved_view
+
+        view, now = saved_view(name), self.session.state
+        left = now.left or Listed(now.filter, now.order)
+        listed = view.listed
+        await self._list(replace(now, filter=listed.filter, order=listed.order, left=left))
+        at = view.at(self.session.store)
+        if at != self.session.wanted:
+            self.relabel(at)
+
+    def save_view(self, name: str) -> None:
+        """Save the list's filter and order, and the thresholds.
+
+        Raises:
+            UsageError: as ``saved.save_view``.
+        """
+        from vlmscope.tui.views.saved import save_view
+
+        view = self._view
+        again = save_view(name, view)
+        self.post(Notice(f"The view {name} is saved{' again' if again else ''}: {view_words(view)}."))
+
+    def delete_view(self, name: str) -> None:
+        """Forget a saved view. Raises UsageError as ``saved.delete_view``."""
+        from vlmscope.tui.views.saved import delete_view
+
+        delete_view(name)
+        self.post(Notice(f"The view {name} is forgotten."))
+
+    @property
+    def _view(self) -> "SavedView":
+        from vlmscope.tui.views.saved import SavedView
+
+        state, at = self.session.state, self.session.wanted
+        own = self.session.store.manifest.thresholds.value()
+        return SavedView(Listed(state.filter, state.order), None if at == own else at)
 
     async def reset(self) -> None:
         """Go back to the scan's own thresholds, and to the list of a layer by index."""
@@ -154,7 +217,7 @@ class FindControl:
                 return ""
             self.post(Repaint(session.preview(asked, selection if selection is not None else session.select(state))))
             count = len(session.scene.selection)
-            return counted(count) if count else f"no neuron{_similar(session, asked.filter)}"
+            return counted(count, "neuron") if count else f"no neuron{_similar(session, asked.filter)}"
 
     def end(self) -> Changed:
         """The line is typed no more: what it has listed goes."""
@@ -310,27 +373,11 @@ class FindControl:
         return AskChoice("the paper's neurons", choices, chosen)
 
 
-def check_there(session: Session, state: State) -> None:
-    """Check that the scan has what a state's filter and order need.
-
-    Raises:
-        StoreError: if it lacks words to search, or a panel.
-    """
-    filter_, store = state.filter, session.store
-    if filter_.preference is not None or state.order is Order.PREFERENCE:
-        store.panel_for("A modality preference")
-    no_words = session.scene.columns.concepts is None and not session.published and not session.scene.noted.anything
-    if filter_.words and no_words:
-        whole = store.manifest.progress is None
-        raise StoreError(
-            "This scan has no concepts: there are no words to search.",
-            "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
-        )
-
-
-def counted(count: int) -> str:
-    """How many neurons that is."""
-    return "1 neuron" if count == 1 else f"{count:,} neurons"
+def view_words(view: "SavedView") -> str:
+    """A saved view in one line."""
+    at, (filter_, order) = view.thresholds, (view.listed.filter, view.listed.order)
+    limits = "" if at is None else f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
+    return f"{filter_.line or 'all'} · by {order}{limits}"
 
 
 def nothing(session: Session, filter_: Filter) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
-from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, AblationKey, MapKey, Session, count, place_in
+from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, ASKING, AblationKey, MapKey, Session, count, place_in
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
 from vlmscope.tui.views.scene import Changed, ControlCounts
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def set_model(session: Session, status: ModelStatus, *, asking: bool, busy: bool) -> Changed:
     """The model process is in another state, or other work waits for it: the page (``asking``), or any (``busy``)."""
     session.model_busy = busy
-    return session.change(status=status, asking=asking, working=busy or bool(session.scene.doing))
+    working = busy or bool(session.scene.doing or session.scene.batch)
+    return session.change(status=status, asking=asking, working=working)
 
 
 def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
@@ -100,6 +101,14 @@ def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -
     return session.refresh_ablation()
 
 
+def take_ablation_step(session: Session, key: AblationKey, done: int, of: int) -> Changed:
+    """How far an ablation of several steps is: a clamp of a large set first finds each neuron's peak."""
+    view = session.scene.ablation
+    if of == 1 or view is None or not view.doing or session.ablation_key != key:
+        return Changed.NOTHING
+    return session.change(ablation=replace(view, doing=f"{ASKING} {done} of {of} steps"))
+
+
 def take_set_checks(session: Session, checks: "tuple[SavedCheck, ...]") -> Changed:
     """The causal checks of sets, newest first."""
     session.set_checks = checks
@@ -157,10 +166,16 @@ def set_doing(session: Session, what: str, neuron: Neuron, words: str) -> Change
     doing = {key: value for key, value in session.scene.doing.items() if key != (what, neuron)}
     if words:
         doing[what, neuron] = words
-    working = session.model_busy or bool(doing)
+    working = session.model_busy or bool(doing or session.scene.batch)
     if neuron == session.state.neuron:
         return session.refresh_words(doing=doing, working=working)
     return session.change(doing=doing, working=working)
+
+
+def set_batch(session: Session, text: str, spent: str) -> Changed:
+    """Work on picked neurons has come further; an empty ``text``: it has ended. ``spent``: on requests, so far."""
+    working = session.model_busy or bool(session.scene.doing or text)
+    return session.change(batch=text, working=working, spent=spent)
 
 
 # -- the scan and its labels ---------------------------------------------------------------------------------

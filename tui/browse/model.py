@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmscope.core.base.errors import Cancelled, UsageError, VlmscopeError
+from vlmscope.core.base.errors import Cancelled, SamplesError, VlmscopeError
 from vlmscope.core.base.files import user_path
 from vlmscope.core.data.images import is_file
 from vlmscope.core.store.original import MISSING, UNCHECKED
@@ -12,6 +13,7 @@ from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.model_link import ModelLink
+from vlmscope.tui.browse.own_picture import picture_file, small_jpeg
 from vlmscope.tui.browse.session import MapKey, Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
@@ -146,19 +148,32 @@ class ModelControl:
     # -- the user's own picture ----------------------------------------------------------------------------------
 
     def show_image(self, path: str, question: str | None) -> Changed:
-        """Put a picture under the neuron: the model describes it, or answers ``question``.
+        """Put a picture under the neuron: it is shown, then the model describes it, or answers ``question``.
 
         Raises:
             UsageError: if there is no such file.
         """
-        file = user_path(path)
-        if not is_file(file):
-            raise UsageError(f"There is no picture at {file}.", "Check the path; quote it if it has blanks.")
+        if question is not None and not is_file(user_path(path)) and is_file(user_path(f"{path} {question}")):
+            path, question = f"{path} {question}", None  # a path with a blank that is not quoted
+        file = picture_file(path)
         own = OwnPicture(str(file.resolve()), question or self.session.store.manifest.question)
         changed = incoming.show_own(self.session, own)
         self._asked = {key for key in self._asked if key[1] is not None}
-        self.tasks.run_task(self._describe(own))
+        self.tasks.run_task(self._show_and_describe(own))
         return changed
+
+    async def _show_and_describe(self, own: OwnPicture) -> None:
+        """Show the picture as soon as it is read; a picture that cannot be read never loads the model."""
+        try:
+            whole = await asyncio.to_thread(small_jpeg, Path(own.image))
+        except SamplesError:
+            if self.session.state.own == own:
+                self.post(Repaint(self.leave_image()))
+            raise
+        if self.session.state.own == own:
+            read = replace(own, whole=whole)
+            self.post(Repaint(self.session.change_state(own=read)))
+            await self._describe(read)
 
     def leave_image(self) -> Changed:
         """Go back to the neuron's own samples."""
@@ -183,6 +198,7 @@ class ModelControl:
                 description=answer.description,
                 tokens=answer.tokens,
                 crop=answer.crop,
+                seen=answer.seen,
             )
             self.post(Repaint(self.session.change_state(own=described)))
 

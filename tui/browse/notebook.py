@@ -12,7 +12,8 @@ from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.columns import ListScore, Noted
+from vlmscope.tui.views.columns import Noted
+from vlmscope.tui.views.noted import read_noted
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
@@ -108,18 +109,3 @@ class NotebookControl:
 
         # The explanation's score is now the neuron's in the list, too.
         self.post(Repaint(incoming.take_entry(self.session, await self.link.write(lead))))
-
-
-def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
-    """The notebook's marks and scores as columns: for the notebook's own thread."""
-    from vlmscope.core.scoring.preferred import list_score
-    from vlmscope.core.scoring.statistics import newest_scores
-
-    scores = {}
-    for neuron, reports in newest_scores(notebook).items():
-        first = list_score(reports.values())
-        if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
-            at = neuron.layer * neurons + neuron.index
-            scores[at] = ListScore(first.pooled.score, first.report.independent)
-    bits, checked = notebook.mark_bits(layers, neurons), notebook.checked_neurons()
-    return Noted.of(bits, scores, neurons, checked, notebook.reviewed_neurons())

@@ -20,6 +20,8 @@ from vlmscope.tui.views.state import Listed, Order, State
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Resume
 
+LINE = "/"  #: before a filter that is kept as a line
+
 
 @dataclass(eq=False)
 class PlaceControl:
@@ -72,7 +74,7 @@ class PlaceControl:
 
         state = self.session.kept_state
         places = written_places(self.session.history, state.left)
-        return Resume(state.neuron, state.filter.line, str(state.order), places)
+        return Resume(state.neuron, LINE + state.filter.line, str(state.order), places)
 
 
 def filter_from(text: str) -> Filter:
@@ -80,9 +82,9 @@ def filter_from(text: str) -> Filter:
 
     A line that cannot be read, and unknown fields of JSON, are left out.
     """
-    if not text.startswith("{"):
+    if text.startswith(LINE):
         try:
-            return read_filter(text)
+            return read_filter(text.removeprefix(LINE))
         except UsageError:
             return Filter()
     try:

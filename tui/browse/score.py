@@ -1,6 +1,7 @@
 """Scores: simulate the neuron from its explanation, correlate with its true activations, keep the report."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -103,9 +104,45 @@ class ScoreControl:
     def _begin(self, neuron: Neuron, backend: str, wanted: Explanation | None = None) -> None:
         """Score a neuron by ``backend``: its leading explanation, or its concept words, or ``wanted``."""
         asked_at = place_asked_at(replace(self.session.state, neuron=neuron))
-        self.running.begin(neuron, f"scoring by {backend}", self._score(neuron, backend, wanted, asked_at))
+        self.running.begin(neuron, f"scoring by {backend}", self.score_one(neuron, backend, wanted, asked_at))
 
-    async def _score(self, neuron: Neuron, backend: str, wanted: Explanation | None, asked_at: PlaceAskedAt) -> None:
+    async def cost_lines(self, neurons: Sequence[Neuron]) -> list[str]:
+        """What scoring these neurons by an API costs at most, for a question.
+
+        Raises:
+            VlmscopeError: if none can be scored.
+        """
+        from vlmscope.core.llm.access import key_problem
+        from vlmscope.core.llm.budget import CostOffer, total
+        from vlmscope.core.scoring.held_out import held_out
+        from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
+        from vlmscope.core.scoring.simulators.api_text import estimate_samples
+
+        store, api = self.session.store, self.api.settings
+        problem = key_problem(api)
+        if problem:
+            raise ApiError(problem, "The backend lens needs no server.")
+
+        def pick(notebook: "Notebook") -> list[tuple[Neuron, Explanation]]:
+            found = ((neuron, pick_explanation(store, notebook, neuron)) for neuron in neurons)
+            return [(neuron, said) for neuron, said in found if said is not None]
+
+        said = await self.notebook.write(pick)
+        if not said:
+            raise UsageError(f"None of these neurons can be scored: {NOTHING_SAID}.", "Explain them first.")
+        costs = await asyncio.to_thread(
+            lambda: [
+                estimate_samples(words, held_out(store, neuron, words.samples, paid=True), api)
+                for neuron, words in said
+            ]
+        )
+        cost = total(costs)
+        return [f"Send {len(said):,} explanations in {cost.requests:,} requests,", *CostOffer(cost, api).lines()]
+
+    async def score_one(
+        self, neuron: Neuron, backend: str, wanted: Explanation | None, asked_at: PlaceAskedAt | None
+    ) -> None:
+        """Score a neuron from beginning to end. ``asked_at``: None of a run over many, which posts no message."""
         from vlmscope.core.scoring.held_out import NOT_CHECKED
         from vlmscope.core.scoring.run import NOTHING_SAID, keep_score, pick_explanation
         from vlmscope.core.scoring.simulation import baseline_explanations, score_explanation
@@ -135,7 +172,8 @@ class ScoreControl:
         others = await asyncio.to_thread(baseline_explanations, store, neuron, found, simulator)
 
         def progress(done: int, of: int) -> None:
-            self.running.show(neuron, f"scoring by {backend}: {done} of {of} samples")
+            if asked_at is not None:
+                self.running.show(neuron, f"scoring by {backend}: {done} of {of} samples")
 
         outcome = await score_explanation(
             store, neuron, found, simulator, self.model, baselines=others, on_sample=progress
@@ -151,4 +189,5 @@ class ScoreControl:
 
         entry = await self.notebook.write(keep)
         self.post(Repaint(incoming.take_entry(self.session, entry, outcome)))
-        self.post(PageReady(f"{neuron} is scored by {backend}.", asked_at, Mode.SCORE, place_of_newest(entry)))
+        if asked_at is not None:
+            self.post(PageReady(f"{neuron} is scored by {backend}.", asked_at, Mode.SCORE, place_of_newest(entry)))

@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -19,7 +20,7 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import keys
-from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse import incoming, moves, pick
 from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
 from vlmscope.tui.browse.count import Count
@@ -29,7 +30,19 @@ from vlmscope.tui.browse.posts import Posts
 from vlmscope.tui.browse.session import AskKeys, Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
-from vlmscope.tui.messages import Ask, LayerChosen, LineChanged, LineEntered, LineLeft, Notice, RowChosen
+from vlmscope.tui.messages import (
+    Ask,
+    LayerChosen,
+    LineChanged,
+    LineEntered,
+    LineLeft,
+    Notice,
+    OrderChosen,
+    PatchChosen,
+    RowChosen,
+    SampleChosen,
+    TokenChosen,
+)
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -261,7 +274,7 @@ class BrowseScreen(DelegatedActions):
         if self.session.scene.count or self.count.decided is not None:
             self.count.before(action)
 
-    def _times(self) -> int:
+    def times(self) -> int:
         """How often a move is made."""
         return self.count.take() if self.session.scene.count else 1
 
@@ -273,7 +286,7 @@ class BrowseScreen(DelegatedActions):
         self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
 
     def action_step(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self._points:
             self._move_pointer(by, 0)
         elif self._in_sheet:
@@ -285,16 +298,16 @@ class BrowseScreen(DelegatedActions):
         self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
 
     def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * self._times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
+        self.show(self.session.step(which * self.times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
 
     def action_layer(self, by: int) -> None:
         layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
-        wanted = min(max(layer + by * self._times(), 0), last)
+        wanted = min(max(layer + by * self.times(), 0), last)
         if wanted != layer:
             self._moved(moves.to_layer(self.session, wanted))
 
     def action_sample(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self._points:
             self._move_pointer(0, by)
         elif self._in_sheet:
@@ -306,7 +319,7 @@ class BrowseScreen(DelegatedActions):
         self._moved(moves.to_untriaged(self.session))
 
     async def action_match(self, by: int) -> None:
-        await self.controllers.find.next_match(by * self._times())
+        await self.controllers.find.next_match(by * self.times())
 
     async def action_places(self, by: int) -> None:
         await self.controllers.find.go_back(by)
@@ -321,6 +334,27 @@ class BrowseScreen(DelegatedActions):
     def _row_chosen(self, message: RowChosen) -> None:
         with self.guard():
             self.show(self.session.go_row(message.position))
+
+    @on(OrderChosen)
+    def _order_chosen(self, message: OrderChosen) -> None:
+        self.controllers.tasks.run_task(self.controllers.find.set_order(message.order))
+
+    @on(SampleChosen)
+    def _sample_chosen(self, message: SampleChosen) -> None:
+        with self.guard():
+            self.show(self.session.change_state(rank=message.rank))
+
+    @on(PatchChosen)
+    def _patch_chosen(self, message: PatchChosen) -> None:
+        with self.guard():
+            pointer = replace(self.session.state.pointer, row=message.row, column=message.column, on_words=False)
+            self.show(self.session.change_state(pointer=pointer))
+
+    @on(TokenChosen)
+    def _token_chosen(self, message: TokenChosen) -> None:
+        with self.guard():
+            pointer = replace(self.session.state.pointer, token=message.token, on_words=True)
+            self.show(self.session.change_state(pointer=pointer))
 
     @on(LayerChosen)
     def _layer_chosen(self, message: LayerChosen) -> None:
@@ -359,7 +393,7 @@ class BrowseScreen(DelegatedActions):
         await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
 
     def action_scroll_text(self, by: int) -> None:
-        by *= self._times()
+        by *= self.times()
         if self.session.state.mode is Mode.SCORE:
             self.show(moves.to_score(self.session, by))
         elif self.session.state.mode is Mode.CHECK:
@@ -395,6 +429,9 @@ class BrowseScreen(DelegatedActions):
         """
         if self.count.drop():
             return
+        if self.session.scene.picked_rows is not None:
+            self.show(pick.drop(self.session))
+            return
         closed = self.posts.close_messages()
         state, scene = self.session.state, self.session.scene
         if state.mode is not Mode.PICTURES:
@@ -407,6 +444,8 @@ class BrowseScreen(DelegatedActions):
             self.show(self.controllers.model.leave_image())
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
+        elif scene.picked is not None:
+            self.show(pick.drop(self.session))
         elif state.left is not None:
             self.controllers.tasks.run_task(self.controllers.find.leave())
         elif not closed:

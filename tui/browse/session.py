@@ -30,6 +30,7 @@ from vlmscope.tui.views.depends import changed_parts
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.history import History, Place
 from vlmscope.tui.views.meaning import Meaning, judged_of, reports_of
+from vlmscope.tui.views.noted import with_paper
 from vlmscope.tui.views.scene import Changed, LayerCounts, Scene
 from vlmscope.tui.views.score import ScoreView, score_view
 from vlmscope.tui.views.selection import Selection, select
@@ -288,11 +289,7 @@ class Session:
             found = self.texts.find(words, kind)
         else:
             found = self.text_hits.get(term, np.zeros(0, dtype=np.int64))
-        if kind is not None:
-            return found
-        wanted, neurons = words.casefold(), self.store.neurons
-        paper = [neuron for neuron, known in self.published.items() if wanted in known.text.casefold()]
-        return np.union1d(found, np.array([one.layer * neurons + one.index for one in paper], dtype=np.int64))
+        return found if kind is not None else with_paper(found, words, self.published, self.store.neurons)
 
     def select(self, state: State, columns: Columns | None = None, noted: Noted | None = None) -> Selection:
         columns, noted = columns or self.scene.columns, noted or self.scene.noted
@@ -402,7 +399,7 @@ class Session:
             published=self.published.get(neuron),
             entry=entry,
             scores={} if entry is None or not entry.scores else reports_of(entry),
-            judged={} if entry is None or not entry.scores else judged_of(entry),
+            judged={} if entry is None or not (entry.scores or entry.own_scores) else judged_of(entry),
             entry_problem=scene.entry_problem,
             promoted=self.promoted.get(neuron),
             promoted_note=self.promoted_notes.get(neuron, ""),

@@ -19,7 +19,7 @@ from vlmscope.core.base.files import user_path
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import written
 from vlmscope.core.notebook.values import VERDICTS, Verdict
-from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse import incoming, moves, pick
 from vlmscope.tui.browse.notebook import NotebookControl
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.session import Session
@@ -28,7 +28,7 @@ from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.dialogs.drafts import Drafts
 from vlmscope.tui.messages import Copy, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.state import State
+from vlmscope.tui.views.state import AfterVerdict, State
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.notebook import Notebook
@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from vlmscope.core.report.write import Written
 
 VERDICT_KEYS = {1: "keep", 2: "reject", 3: "unsure", 4: None}
+MOST_PICKED = 20_000  #: that are decided on at once
 _SHOWN = 40  # characters of a note that a change quotes
+
+
+@dataclass(frozen=True)
+class TriageKeys:
+    """The keys that messages name."""
+
+    keep: str
+    undo: str
 
 
 @dataclass(eq=False)
@@ -45,8 +54,9 @@ class TriageControl:
 
     Attributes:
         terminal: lends the terminal to an editor.
-        keep_key: keeps a neuron, as the user has mapped it.
+        keys: as the user has mapped them.
         marks: shows what the notebook holds.
+        after: where the cursor goes after a verdict.
     """
 
     session: Session
@@ -54,8 +64,9 @@ class TriageControl:
     post: Post
     tasks: Tasks
     terminal: Callable[[], AbstractContextManager[None]]
-    keep_key: str
+    keys: TriageKeys
     marks: NotebookControl
+    after: AfterVerdict
     _before: State | None = None  # the last verdict
     _decision: "Decision | None" = None  # the last verdict, in the notebook's thread
 
@@ -77,11 +88,49 @@ class TriageControl:
         self.post(Repaint(incoming.take_entry(self.session, await self.notebook.write(write))))
 
     def decide(self, number: int) -> None:
-        """Give the page's neuron the verdict of a key of ``VERDICT_KEYS``."""
-        word = VERDICT_KEYS[number]
+        """Give the picked neurons, or else the page's, the verdict of a key of ``VERDICT_KEYS``; then go ``after``.
+
+        Raises:
+            UsageError: if too many are picked.
+        """
+        word, session = VERDICT_KEYS[number], self.session
         verdict = None if word is None else Verdict(word)
-        self._before = self.session.state
-        self.tasks.run_task(self._decide([self.session.state.neuron], verdict))
+        self._before = session.state
+        picked = pick.picked(session)
+        self._check_number(picked)
+        self.tasks.run_task(self._decide(picked or [session.state.neuron], verdict))
+        if picked:
+            self.post(Notice(f"{len(picked):,} neurons: {word or 'no verdict'}. {self.keys.undo} undoes all of it."))
+        elif verdict is not None and self.after is AfterVerdict.NEXT:
+            self.post(Repaint(session.step(1)))
+        elif verdict is not None and self.after is AfterVerdict.UNTRIAGED:
+            changed, note = moves.to_untriaged(session)
+            self.post(Repaint(changed))
+            if note:
+                self.post(Notice(note))
+
+    def _check_number(self, neurons: Sequence[Neuron]) -> None:
+        if len(neurons) > MOST_PICKED:
+            raise UsageError(
+                f"{len(neurons):,} neurons are picked, more than {MOST_PICKED:,}.", "Pick a smaller range, or filter."
+            )
+
+    def add_tags(self, neurons: Sequence[Neuron], text: str) -> None:
+        """Add the tags that were typed, separated by commas, to all of these neurons.
+
+        Raises:
+            UsageError: if one is not a valid tag, or there are too many neurons.
+        """
+        from vlmscope.core.notebook.events import clean_tags
+
+        self._check_number(neurons)
+        tags = clean_tags([tag for tag in text.split(",") if tag.strip()])
+
+        async def add() -> None:
+            await self.notebook.write(lambda notebook: notebook.add_tags(neurons, tags))
+            await self.marks.show_entries(neurons)
+
+        self.tasks.run_task(add())
 
     async def _decide(self, neurons: Sequence[Neuron], verdict: Verdict | None) -> None:
         def decide(notebook: "Notebook") -> None:
@@ -234,7 +283,7 @@ class TriageControl:
         kept = [self.session.store.numbering.of_flat(at) for at in flat]
         if not kept:
             raise UsageError(
-                "No neuron is kept: there is nothing to export.", f"{self.keep_key} keeps the one on the page."
+                "No neuron is kept: there is nothing to export.", f"{self.keys.keep} keeps the one on the page."
             )
         self.post(Notice(f"Writing {len(kept)} neurons ..."))
         store, thresholds = self.session.store, self.session.state.thresholds

@@ -5,17 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label
 from vlmscope.tui import command_line, keys
 from vlmscope.tui import command_values as values
+from vlmscope.tui.browse import pick
 from vlmscope.tui.command_line import read_command
 from vlmscope.tui.command_values import Command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
 from vlmscope.tui.views import filters
-from vlmscope.tui.views.state import Order
+from vlmscope.tui.views.state import AfterVerdict, Order
 
 if TYPE_CHECKING:
+    from textual.suggester import Suggester
+
     from vlmscope.tui.browse.screen import BrowseScreen
     from vlmscope.tui.widgets.prompt_line import PromptLine
 
@@ -28,6 +33,7 @@ class TypedLines:
         self._neuron = screen.session.state.neuron  # that the line is about
         self._line: PromptLine | None = None
         self._draft = Path()
+        self._picked: list[Neuron] = []  # that the line is about, if any are picked
 
     async def search(self) -> None:
         await self._open("search", "/", f"27.3900, an index of this layer, or which neurons: {filters.EXAMPLES}")
@@ -38,26 +44,38 @@ class TypedLines:
         await self._open("filter", "filter ", filters.EXAMPLES, value=f"{line} " if line else "")
 
     async def picture(self) -> None:
+        from vlmscope.tui.widgets.path_suggester import PathSuggester
+
         placeholder = f"PATH [PROMPT] · {keys.keys_of('back', self._screen.config.keys)[0]} leaves"
-        await self._open("picture", "picture ", placeholder)
+        await self._open("picture", "picture ", placeholder, PathSuggester())
 
     async def tags(self) -> None:
+        if self._screen.session.scene.picked is not None:
+            self._picked = pick.picked(self._screen.session)
+            await self._open(
+                "add tags", f"tags for {len(self._picked):,} neurons ", "trains, check again: added to theirs"
+            )
+            return
         prompt = f"tags of {self._screen.session.state.neuron} "
         await self._open("tags", prompt, "trains, check again", value=self._screen.controllers.triage.tags)
 
     async def export(self) -> None:
         await self._open("export", "export the kept neurons to ", "a folder to make", value="vlmscope-report")
 
-    async def command(self) -> None:
+    async def command(self, value: str = "") -> None:
+        from vlmscope.tui.widgets.path_suggester import PathSuggester
+
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
+        names += [f"after {after}" for after in AfterVerdict]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
-        await self._open("command", ":", "27.3900 · Tv 2.5 · label visual · image PATH · help", names)
+        placeholder = "27.3900 · Tv 2.5 · label visual · image PATH · help"
+        await self._open("command", ":", placeholder, PathSuggester("image ", names), value)
 
     async def _open(
-        self, prompt: str, word: str, placeholder: str, suggestions: list[str] | None = None, value: str = ""
+        self, prompt: str, word: str, placeholder: str, suggester: "Suggester | None" = None, value: str = ""
     ) -> None:
         # Awaited by the key's own action: letters that are typed at once are for the line, not for the screen.
         from vlmscope.tui.widgets.prompt_line import PromptLine
@@ -76,7 +94,7 @@ class TypedLines:
         elif left is not None:
             line.remember(prompt, left)
             screen.posts.notify(Notice("↑ brings back a line that was never entered."))
-        line.open(prompt, word, placeholder, suggestions or [], value)
+        line.open(prompt, word, placeholder, suggester, value)
 
     def keep_draft(self) -> None:
         """Write what is being typed to its draft."""
@@ -115,6 +133,8 @@ class TypedLines:
                 self._screen.show(await controllers.find.enter(prompt, text))
             case "export":
                 controllers.tasks.run_task(controllers.triage.export(text))
+            case "add tags":
+                controllers.triage.add_tags(self._picked, text)
             case "tags":
                 controllers.triage.set_tags(self._neuron, text)
             case _:
@@ -125,24 +145,12 @@ class TypedLines:
     async def _run(self, command: Command) -> None:
         screen, controllers = self._screen, self._screen.controllers
         match command:
-            case values.GoTo(neuron):
-                screen.show(screen.session.go(neuron))
-            case values.SetThresholds(thresholds):
-                controllers.find.relabel(thresholds)
-            case values.SetFilter(filter_):
-                await controllers.find.set_filter(filter_)
-            case values.SetOrder(order):
-                await controllers.find.set_order(order)
+            case values.GoTo() | values.SetThresholds() | values.SetFilter() | values.SetOrder():
+                await self._list(command)
             case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
-            case values.SetTheme(name):
-                themes = screen.app.available_themes
-                if name not in themes:
-                    raise UsageError(
-                        f"{name!r} is not a theme.",
-                        f"{filters.nearest(name, themes)}Themes: {', '.join(sorted(themes))}.",
-                    )
-                screen.app.theme = name
+            case values.SetTheme() | values.SetAfter():
+                self._set(command)
             case values.OwnWords(text):
                 controllers.score.score_own_words(text)
             case values.ShowShares(scans):
@@ -151,8 +159,35 @@ class TypedLines:
                 await screen.ask(controllers.point.contrast(a, b, drop_shared=drop_shared))
             case values.SetAblating() | values.Check() | values.ShowEffects():
                 await self._intervene(command)
+            case values.ShowView() | values.SaveView() | values.DeleteView():
+                await self._view(command)
             case values.Do(action):
                 await screen.run_action(action)
+
+    async def _list(self, command: values.Listing) -> None:
+        screen, find = self._screen, self._screen.controllers.find
+        match command:
+            case values.GoTo(neuron):
+                screen.show(screen.session.go(neuron))
+            case values.SetThresholds(thresholds):
+                find.relabel(thresholds)
+            case values.SetFilter(filter_):
+                await find.set_filter(filter_)
+            case values.SetOrder(order):
+                await find.set_order(order)
+
+    def _set(self, command: values.Setting) -> None:
+        screen = self._screen
+        match command:
+            case values.SetAfter(after):
+                screen.controllers.triage.after = after
+                screen.posts.notify(Notice(f"After a verdict: {after}."))
+            case values.SetTheme(name):
+                themes = screen.app.available_themes
+                if name not in themes:
+                    meant = nearest(name, themes)
+                    raise UsageError(f"{name!r} is not a theme.", f"{meant}Themes: {', '.join(sorted(themes))}.")
+                screen.app.theme = name
 
     async def _intervene(self, command: values.Intervening) -> None:
         screen, controllers = self._screen, self._screen.controllers
@@ -163,3 +198,13 @@ class TypedLines:
                 screen.show(controllers.check.begin(word))
             case values.ShowEffects(word):
                 await screen.ask(controllers.point.effects(word))
+
+    async def _view(self, command: values.Viewing) -> None:
+        find = self._screen.controllers.find
+        match command:
+            case values.ShowView(name):
+                await find.show_view(name)
+            case values.SaveView(name):
+                find.save_view(name)
+            case values.DeleteView(name):
+                find.delete_view(name)

@@ -15,6 +15,7 @@ from vlmscope.core.causal.ablation import Ablation
 from vlmscope.core.causal.ablation import ablate as ablate_on
 from vlmscope.core.causal.ablation_words import notes_on
 from vlmscope.core.causal.check import DEFAULTS, check, check_settings
+from vlmscope.core.causal.edits import peaks_sought
 from vlmscope.core.causal.pictures import Described, of_answer, pick
 from vlmscope.core.causal.sets import NeuronSet, of_addresses, of_concept, of_kept, of_tag
 from vlmscope.core.causal.trained import check_trained
@@ -181,7 +182,7 @@ def ablate(
 
 async def _run(job: _Asked, spec: ModelSpec, notes: Notes) -> tuple[Ablation | None, CausalCheck | None]:
     checks = job.settings is not None
-    bar = RunBar(notes, "steps" if checks else "pictures", 0)
+    bar = RunBar(notes, "steps" if checks or peaks_sought(job.intervention, job.chosen.neurons) else "pictures", 0)
     model = ModelProcess(spec, bar.show_model, idle_unload_s=0)
     neurons, name = job.chosen.neurons, job.chosen.name
     try:

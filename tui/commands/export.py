@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.callbacks import OnCount
 from vlmscope.core.base.errors import ReportError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Verdict
@@ -21,6 +23,8 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
 from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, number
+from vlmscope.tui.commands.shared.views import neurons_of_view, view_option
+from vlmscope.tui.views.saved import saved_view
 
 WHICH = "Which neurons (all that is given must be true)"
 ANY = "any"
@@ -60,6 +64,7 @@ def export(
             rich_help_panel=WHICH,
         ),
     ] = None,
+    view: Annotated[str | None, view_option("Of a saved view.", WHICH)] = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -79,24 +84,32 @@ def export(
     The report is DIR/report.md with its pictures, or DIR/report.json. With
     --format neuronpedia DIR is what Neuronpedia's importer reads, with
     --format delphi a folder of results as EleutherAI's delphi has them. Without
-    --verdict, --tag, --bookmarked, --checked or --neuron it is on those with the
+    --verdict, --tag, --bookmarked, --checked, --neuron or --view it is on those with the
     verdict keep.
     """
     named = [Neuron.parse(address) for address in neurons] if neurons else None
     if verdict is not None and verdict not in VERDICTS:
-        raise UsageError(f"--verdict is {verdict!r}, not a verdict.", f"Verdicts: {', '.join(VERDICTS)}.")
+        raise UsageError(
+            f"--verdict is {verdict!r}, not a verdict.", f"{nearest(verdict, VERDICTS)}Verdicts: {', '.join(VERDICTS)}."
+        )
     if tag is not None and not tag.strip():
         raise UsageError("--tag is empty.", "Name one of your tags.")
-    if verdict is None and tag is None and not (bookmarked or checked) and named is None:
+    if verdict is None and tag is None and not (bookmarked or checked or view) and named is None:
         verdict = Verdict.KEEP.value
     verdicts = None if verdict is None else VERDICTS[verdict]
     choice = NeuronChoice(verdicts, label, high_confidence_only, tag, bookmarked, checked)
     if form not in FORMATS:
-        raise UsageError(f"--format is {form!r}, not a format.", f"Formats: {', '.join(FORMATS)}.")
+        raise UsageError(
+            f"--format is {form!r}, not a format.", f"{nearest(form, FORMATS)}Formats: {', '.join(FORMATS)}."
+        )
     if samples is not None and samples < 0:
         raise UsageError(f"--samples is {samples}.", "Write --samples 0 for a report without samples.")
     store = opened(scan)
-    at = thresholds.of(store)
+    saved = None if view is None else saved_view(view)
+    at = thresholds.of(store) if saved is None else thresholds.over(saved.at(store))
+    if view is not None:
+        listed = neurons_of_view(store, view, labels_at(store, at))
+        named = listed if named is None else [one for one in named if one in set(listed)]
     check_report_folder(out)
     with kept_notebook(store) as notebook, ExitStack() as bars:
         each = None if named is None else [one for neuron in named for one in store.numbering.each(neuron)]

@@ -1,6 +1,6 @@
 """``vlmscope labels``: how many neurons have each label, by layer and in all; or which, and by what margin."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated
@@ -30,6 +30,8 @@ from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.notes import note
 from vlmscope.tui.commands.shared.open_arg import opened, progress_json
 from vlmscope.tui.commands.shared.options import LABEL_WORDS, JsonOption, LabelThresholds, ScanArgument, label_option
+from vlmscope.tui.commands.shared.views import neurons_of_view, view_option
+from vlmscope.tui.views.saved import saved_view
 
 BAR = 24  #: cells of a whole bar
 LIST = "Neurons"
@@ -68,6 +70,7 @@ def labels(
             rich_help_panel=LIST,
         ),
     ] = None,
+    view: Annotated[str | None, view_option("Those of a saved view, in its order and at its thresholds.", LIST)] = None,
     norm: NormOption = NORM,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="List no more than this.", rich_help_panel=LIST)
@@ -86,14 +89,17 @@ def labels(
     the visual side, the text side, or both pass the same norm.
     """
     only = _Wanted(label, only_fragile, preference, norm)
-    if not neurons and (only != _Wanted(None, False, None, NORM) or limit is not None):
+    if not neurons and (only != _Wanted(None, False, None, NORM) or limit is not None or view):
         raise UsageError(
-            "--label, --fragile, --preference, --norm and --limit belong to a list.", "Ask for it with --neurons."
+            "--label, --fragile, --preference, --view, --norm and --limit belong to a list.",
+            "Ask for it with --neurons.",
         )
     store = opened(scan)
-    found = labels_at(store, thresholds.of(store))
+    saved = None if view is None else saved_view(view)
+    found = labels_at(store, thresholds.of(store) if saved is None else thresholds.over(saved.at(store)))
     if neurons:
-        _list(store, found, only, limit, json)
+        among = None if view is None else neurons_of_view(store, view, found)
+        _list(store, found, only, among, limit, json)
         return
     statistics = scan_statistics(store, found, fragile(store, found))
     if json:
@@ -183,8 +189,15 @@ class _Wanted:
     norm: float
 
 
-def _list(store: ScanStore, labels: Labels, only: _Wanted, limit: int | None, json: bool) -> None:
-    """Write the neurons that are asked for, by address; how many are left, to stderr."""
+def _list(
+    store: ScanStore,
+    labels: Labels,
+    only: _Wanted,
+    among: Sequence[Neuron] | None,
+    limit: int | None,
+    json: bool,
+) -> None:
+    """Write the neurons that are asked for, by address, or in the order of ``among``; how many are left, to stderr."""
     asked = "--preference" if only.preference is not None else "--norm" if only.norm != NORM else ""
     panel = store.panel_for(asked) if asked else store.panel
     preferred = None if panel is None else preferences(store, panel, only.norm)
@@ -195,6 +208,9 @@ def _list(store: ScanStore, labels: Labels, only: _Wanted, limit: int | None, js
     if preferred is not None and only.preference is not None:
         wanted &= preferred.preference == only.preference
     addresses = np.argwhere(wanted)
+    if among is not None:
+        rows = np.array([(one.layer, one.index) for one in among], dtype=np.int64).reshape(-1, 2)
+        addresses = rows[wanted[rows[:, 0], rows[:, 1]]]
     listed = addresses[:limit]
     if json:
         form = ENTRY if preferred is None else {**ENTRY, "preference": PREFERENCE_ENTRY}

@@ -12,6 +12,7 @@ from rich.text import Text
 from vlmscope.core.analysis.control import find_control
 from vlmscope.core.analysis.preference import FACTOR, NORM, NeuronPreference, Preference, Preferences, preferences
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.options import number
@@ -125,7 +126,8 @@ def preference_of(text: str) -> Preference:
     found = PREFERENCE_WORDS.get(text.strip().lower())
     if found is None:
         raise UsageError(
-            f"--preference is {text!r}, not a modality preference.", f"Preferences: {', '.join(PREFERENCE_WORDS)}."
+            f"--preference is {text!r}, not a modality preference.",
+            f"{nearest(text, PREFERENCE_WORDS)}Preferences: {', '.join(PREFERENCE_WORDS)}.",
         )
     return found
 

@@ -73,7 +73,7 @@ def scan(
         )
     options = ScanOptions(
         hook=reading.hook or HookPoint.GATE,
-        poles=reading.poles or Poles.ONE,
+        poles=Poles.ONE if reading.poles is None or control.control is not None else reading.poles,
         top_n=reading.top_n or 50,
         maps=4 if reading.maps is None else reading.maps,
         small_maps=SMALL_MAPS if reading.small_maps is None else reading.small_maps,

@@ -9,6 +9,7 @@ from vlmscope.core.base.batch import BatchEnd
 from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import ApiError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.base.text import counted
 from vlmscope.core.llm.access import host, key_problem
 from vlmscope.core.llm.budget import CostOffer, Ledger, dollars
@@ -44,13 +45,16 @@ class Method(StrEnum):
     SIMULATION = "simulation"
     DETECTION = JudgeMethod.DETECTION.value
     FUZZING = JudgeMethod.FUZZING.value
+    INTRUDER = JudgeMethod.INTRUDER.value
 
 
 def _method(text: str) -> Method:
     try:
         return Method(text.strip().lower())
     except ValueError:
-        raise UsageError(f"--method is {text!r}, not a method.", f"Methods: {', '.join(Method)}.") from None
+        raise UsageError(
+            f"--method is {text!r}, not a method.", f"{nearest(text, Method)}Methods: {', '.join(Method)}."
+        ) from None
 
 
 def score(
@@ -77,7 +81,8 @@ def score(
     simulation is what `vlmscope simulate` does. detection asks a model behind an
     API of each sample, by its picture, whether the neuron activates on it; half
     of the samples do not. fuzzing asks whether the marked patches of a picture
-    are the neuron's; half are another's. Scores go into the scan's notebook.
+    are the neuron's; half are another's. intruder needs no explanation: it asks
+    which of five samples does not belong. Scores go into the scan's notebook.
     """
     if method is Method.SIMULATION:
         if model is not None:
@@ -105,8 +110,10 @@ def score(
     neurons = which.pick(store, labels)
     judged_by = JudgeMethod(method)
     spec = scanned_model.spec(store.manifest, config)
-    if judged_by is JudgeMethod.DETECTION:
-        store.panel_for("Detection")
+    if judged_by is JudgeMethod.INTRUDER and explanation is not None:
+        raise UsageError("Intruder judges the neuron itself: it takes no --explanation.", "Leave it out.")
+    if judged_by is not JudgeMethod.FUZZING:
+        store.panel_for(judged_by.value.capitalize())
     else:
         trust_images(store, neurons, trust, notes)
         agree_to_download(spec, scanned_model.download, notes)
@@ -140,7 +147,7 @@ async def _run(
     method: JudgeMethod,
     spec: ModelSpec,
 ) -> BatchEnd[JudgeResult]:
-    bar = RunBar(notes, "judging", len(neurons), parts="samples")
+    bar = RunBar(notes, "judging", len(neurons), parts="rounds" if method is JudgeMethod.INTRUDER else "samples")
     model = ModelProcess(spec, bar.show_model, idle_unload_s=0) if method is JudgeMethod.FUZZING else None
     try:
         with bar.bars:
@@ -174,4 +181,4 @@ def _report(end: BatchEnd[JudgeResult], labels: Labels, as_json: bool, notes: No
 
 
 def _words(report: JudgeReport) -> str:
-    return f"{report.backend}: {judged_words(report)}  {report.explanation}"
+    return f"{report.backend}: {judged_words(report)}  {report.explanation}".rstrip()

@@ -65,9 +65,10 @@ def search(
         output.write_json([_as_json(neuron, labels, concepts) for neuron in neurons])
     elif neurons:
         output.write_lines(_as_table(neurons, strength, labels, concepts))
-    if not neurons:
+    if not neurons:  # as grep: a script can tell
         note(_why_none(concepts, query, label, int(np.count_nonzero(strength))))
-    elif len(found) > limit:
+        raise typer.Exit(1)
+    if len(found) > limit:
         note(f"and {len(found) - limit} more: --limit {len(found)}")
 
 

@@ -114,6 +114,7 @@ def _said(page: ShownNeuron) -> list[Text]:
         found = "" if explanation.pattern_found else "no pattern found: "
         lines.append(row(f"{'explained' if saved.leads else 'also'}: {found}{explanation.text} ({by}, #{saved.id})"))
         lines += [row(f"  {line}") for line in _scores(entry, saved.id)]
+    lines += [row(line) for line in _scores(entry, None)]
     if entry.failure is not None:
         lines.append(row(f"explanation {'refused' if entry.failure.refused else 'failed'}: {entry.failure.reason}"))
     lines += [row(line) for saved in entry.checks for line in _check(saved.check)]
@@ -128,10 +129,10 @@ def _noted(one: Entry | Review) -> str:
     return "  ".join([*(mark for mark in marks if mark), *([plain(one.note, NOTE)] if one.note else [])])
 
 
-def _scores(entry: Entry, explanation: int) -> list[str]:
-    """The scores of one explanation in the order of the rule; those of another version are left out."""
+def _scores(entry: Entry, explanation: int | None) -> list[str]:
+    """The scores of one explanation, or of the neuron itself, in the order of the rule; unknown ones are left out."""
     reports: list[AnyReport] = []
-    for saved in entry.scores:
+    for saved in entry.scores if explanation is not None else entry.own_scores:
         with suppress(NotebookError):
             if saved.explanation_id == explanation:
                 reports.append(read_report(saved.body))

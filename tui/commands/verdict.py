@@ -6,6 +6,7 @@ import typer
 
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.base.text import plain, written
 from vlmscope.core.notebook.events import clean_tags
 from vlmscope.core.notebook.values import Change, Entry, Kind, Value, Verdict
@@ -41,7 +42,7 @@ def verdict(
     """
     clean = word.strip().lower()
     if clean not in WORDS:
-        raise UsageError(f"{word!r} is not a verdict.", f"Verdicts: {', '.join(WORDS)}.")
+        raise UsageError(f"{word!r} is not a verdict.", f"{nearest(word, WORDS)}Verdicts: {', '.join(WORDS)}.")
     neuron = Neuron.parse(address)
     store = opened(scan)
     store.numbering.checked(neuron)

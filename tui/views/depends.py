@@ -34,6 +34,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.cursor,
         scene.listed,
         id(scene.noted),
+        id(scene.picked),
         scene.state.filter,
         scene.state.order,
         scene.state.neuron.layer,
@@ -66,6 +67,9 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
     Changed.KEYS: lambda scene: (
         scene.working,
         scene.count,
+        scene.batch,
+        id(scene.picked),
+        scene.picked_rows,
         scene.state.own,
         scene.state.pane,
         scene.state.mode,

@@ -4,6 +4,7 @@ Numbers of a stored sample's vote are exact (order statistics); norms of its sto
 as approximate; the model's answers are exact.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -16,14 +17,16 @@ from PIL import Image
 from vlmscope.core.analysis.panel import RangeSample, across_range
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import open_crop
+from vlmscope.core.method.heatmap import RGB, open_crop
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds, sample_votes
-from vlmscope.core.method.layout import VisualLayout
+from vlmscope.core.method.layout import Box, VisualLayout
 from vlmscope.core.method.norm import norm
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.state import OwnPicture, State
+
+FRAME: RGB = (255, 0, 170)  #: around the crop in the user's own picture: no colour map has it
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class PictureView:
         visual_norm, text_norm: norm of the n_v-th patch and the n_t-th word; None where there are fewer.
         visual_tokens: how many the sample has, or None while not known. V is another number where maps are pooled.
         peak_patch, peak_token: where the largest activations are.
+        whole: the user's own picture, with a frame around the crop; None for all others. question: asked about it.
         across: the panel sample across the neuron's range that it is; None for all others.
     """
 
@@ -73,6 +77,8 @@ class PictureView:
     visual_tokens: int | None = None
     peak_patch: int | None = None
     peak_token: int | None = None
+    whole: Image.Image | None = None
+    question: str = ""
     across: RangeSample | None = None
 
     @property
@@ -234,7 +240,10 @@ def range_evidence(store: ScanStore, neuron: Neuron, place: int, thresholds: Thr
 
 def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> PictureView:
     """The neuron on the user's own picture, before its map is there."""
-    crop, problem = None, "the model has not seen it yet"
+    crop, problem, whole = None, "the model has not seen it yet" if own.whole else "it is being read", None
+    if own.whole:
+        with contextlib.suppress(StoreError):  # then the crop alone is shown
+            whole = _framed(own.whole, own.seen)
     if own.crop:
         try:
             crop, problem = _decode(own.crop), ""
@@ -249,7 +258,16 @@ def own_evidence(neuron: Neuron, own: OwnPicture, thresholds: Thresholds) -> Pic
         tokens=own.tokens,
         crop=crop,
         crop_problem=problem,
+        whole=whole,
+        question=own.question,
     )
+
+
+@lru_cache(maxsize=4)
+def _framed(data: bytes, seen: Box) -> Image.Image:
+    from vlmscope.core.data.images import outlined
+
+    return outlined(_decode(data), seen, FRAME)
 
 
 def with_map(evidence: PictureView, answer: MapAnswer, maximum: float) -> PictureView:

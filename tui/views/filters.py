@@ -4,9 +4,7 @@ A line's terms stand between blanks, and all of them must hold. What is none of 
 word. A line lists all layers, unless it names some: ``L3``, ``L3-7``, or ``here`` for the layer of the page's neuron.
 """
 
-import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +12,7 @@ from typing import Any
 
 from vlmscope.core.analysis.preference import Preference
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.views.ranges import Range, Value, number_of
 
@@ -143,12 +142,6 @@ _TERM = re.compile(r'(?:"(?:[^"\\]|\\.)*"?|[^\s"])+')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?')
 _LAYERS = re.compile(r"l(\d{1,5})(?:(?:-|\.\.)l?(\d{1,5}))?", re.IGNORECASE)
 _RANGE = re.compile(r"([\w-]*)(>=|<=|>|<|=)(.*)")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question after the known word that is spelled most like ``word``; empty where none is."""
-    found = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"Did you mean {found[0]}? " if found else ""
 
 
 def read_filter(text: str) -> Filter:

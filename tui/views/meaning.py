@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from vlmscope.core.worker.messages import PromotedAnswer
 
 
-def reports_of(entry: "Entry") -> "dict[int, tuple[ScoreReport, ...]]":
+def reports_of(entry: "Entry") -> "dict[int | None, tuple[ScoreReport, ...]]":
     """Simulators' scores of an entry by their explanation, newest first; those of another version are left out."""
     from vlmscope.core.scoring.report import ScoreReport
 
-    found: dict[int, tuple[ScoreReport, ...]] = {}
+    found: dict[int | None, tuple[ScoreReport, ...]] = {}
     for saved in entry.scores:
         with contextlib.suppress(NotebookError):
             found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), ScoreReport.from_json(saved.body))
     return found
 
 
-def judged_of(entry: "Entry") -> "dict[int, tuple[JudgeReport, ...]]":
-    """The same of judges' scores."""
+def judged_of(entry: "Entry") -> "dict[int | None, tuple[JudgeReport, ...]]":
+    """The same of judges' scores; those of the neuron itself have None in place of an explanation."""
     from vlmscope.core.scoring.judge_report import JudgeReport
 
-    found: dict[int, tuple[JudgeReport, ...]] = {}
-    for saved in entry.scores:
+    found: dict[int | None, tuple[JudgeReport, ...]] = {}
+    for saved in (*entry.scores, *entry.own_scores):
         with contextlib.suppress(NotebookError):
             found[saved.explanation_id] = (*found.get(saved.explanation_id, ()), JudgeReport.from_json(saved.body))
     return found
@@ -48,7 +48,8 @@ class Meaning:
         whole: whether the scan is whole; a scan in progress has no concepts yet.
         published: the paper's text on it.
         entry: what the notebook holds; None while it is being read, or there is no notebook.
-        scores: those of ``entry`` that can be read, by the explanation's id, newest first; judged: those of judges.
+        scores: those of ``entry`` that can be read, by the explanation's id, newest first; judged: those of judges,
+            under None those of the neuron itself.
         entry_problem: why there is no notebook; empty if there is one.
         promoted: the tokens that it promotes; None while missing.
         promoted_note: why they are missing, or that the model is being asked.
@@ -61,8 +62,8 @@ class Meaning:
     whole: bool = True
     published: "Published | None" = None
     entry: "Entry | None" = None
-    scores: "Mapping[int, tuple[ScoreReport, ...]]" = field(default_factory=dict)
-    judged: "Mapping[int, tuple[JudgeReport, ...]]" = field(default_factory=dict)
+    scores: "Mapping[int | None, tuple[ScoreReport, ...]]" = field(default_factory=dict)
+    judged: "Mapping[int | None, tuple[JudgeReport, ...]]" = field(default_factory=dict)
     entry_problem: str = ""
     promoted: "PromotedAnswer | None" = None
     promoted_note: str = ""

@@ -15,6 +15,7 @@ from vlmscope.tui.views.check import CheckView
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.facts import Facts
 from vlmscope.tui.views.meaning import Meaning
+from vlmscope.tui.views.picked import Picked
 from vlmscope.tui.views.score import ScoreView
 from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import State
@@ -74,6 +75,8 @@ class Scene:
         doing: work on neurons in the background, as text, by its kind and the neuron.
         spent: on requests to an API, in this session.
         scanning: whether a process is at work on a scan that is not whole.
+        picked: neurons that the user has picked, to do one thing with all of them; None for none.
+        batch: how far the work on picked neurons is, as text.
         count: typed before a move, which is made so many times; 0 where none is.
     """
 
@@ -107,7 +110,14 @@ class Scene:
     doing: Mapping[tuple[str, Neuron], str] = field(default_factory=dict)
     spent: str = ""
     scanning: bool = False
+    picked: Picked | None = None
+    batch: str = ""
     count: int = 0
+
+    @property
+    def picked_rows(self) -> tuple[int, int] | None:
+        """First and last row of the range that is being picked; None where there is none."""
+        return None if self.picked is None else self.picked.rows(self.selection, self.cursor)
 
     @property
     def control_counts(self) -> LayerCounts | None:

@@ -50,10 +50,10 @@ def _in_order(entry: "Entry") -> "list[tuple[SavedScore, AnyReport | NotebookErr
     from vlmscope.core.scoring.judge_report import read_report
     from vlmscope.core.scoring.preferred import ordered
 
-    read: dict[int, list[AnyReport]] = {saved.id: [] for saved in entry.explanations}
+    read: dict[int | None, list[AnyReport]] = {saved.id: [] for saved in entry.explanations}
     unread: list[tuple[SavedScore, AnyReport | NotebookError]] = []
     saved_of: dict[int, SavedScore] = {}
-    for saved in entry.scores:
+    for saved in _scores(entry):
         try:
             report = read_report(saved.body)
         except NotebookError as error:
@@ -64,9 +64,14 @@ def _in_order(entry: "Entry") -> "list[tuple[SavedScore, AnyReport | NotebookErr
     return [*((saved_of[id(one)], one) for reports in read.values() for one in ordered(reports)), *unread]
 
 
+def _scores(entry: "Entry") -> "tuple[SavedScore, ...]":
+    """Those of explanations, then those of the neuron itself."""
+    return (*entry.scores, *entry.own_scores)
+
+
 def place_of_newest(entry: "Entry") -> int:
     """The place of the score that was kept last, among all as they are shown; 0 without any."""
-    newest = max((saved.id for saved in entry.scores), default=-1)
+    newest = max((saved.id for saved in _scores(entry)), default=-1)
     return next((at for at, (saved, _) in enumerate(_in_order(entry)) if saved.id == newest), 0)
 
 
@@ -92,7 +97,7 @@ def score_view(
         place: which score, from 0; the last one for a larger number.
         example: the one to show.
     """
-    if not entry.scores:
+    if not _scores(entry):
         return None
     every = _in_order(entry)
     place = min(place, len(every) - 1)
@@ -110,7 +115,9 @@ def score_view(
             crop = store.crop(examples[at].sample.sample)
         except VlmscopeError:  # the box shows that there is no picture
             crop = b""
-    leads = bool(entry.explanations) and saved.explanation_id == entry.explanations[0].id
+    leads = saved.explanation_id is None or (
+        bool(entry.explanations) and saved.explanation_id == entry.explanations[0].id
+    )
     return ScoreView(
         entry.neuron, report, examples, at, crop, leads=leads, place=place, count=len(every), others=others
     )

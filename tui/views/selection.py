@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron, Numbering
 from vlmscope.core.notebook.values import VERDICTS, MarkBit, Verdict
 from vlmscope.tui.views.columns import Columns, Noted, TextHits, text_terms, value
 from vlmscope.tui.views.filters import Decided, Filter
-from vlmscope.tui.views.state import Order
+from vlmscope.tui.views.state import Listed, Order
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,3 +146,23 @@ def _by(columns: Columns, noted: Noted, filter_: Filter, order: Order, hits: Tex
         Order.MATCH: lambda: [match(columns, filter_, hits)] if filter_.words else [],
     }
     return makers[order]()
+
+
+def check_there(columns: Columns, listed: Listed, *, has_texts: bool) -> None:
+    """Check that the scan has what a filter and an order need.
+
+    Args:
+        has_texts: whether there is a notebook, or the paper, whose texts may have words.
+
+    Raises:
+        StoreError: if it lacks words to search, or a panel.
+    """
+    store, filter_ = columns.store, listed.filter
+    if filter_.preference is not None or listed.order is Order.PREFERENCE:
+        store.panel_for("A modality preference")
+    if filter_.words and columns.concepts is None and not has_texts:
+        whole = store.manifest.progress is None
+        raise StoreError(
+            "This scan has no concepts: there are no words to search.",
+            "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
+        )

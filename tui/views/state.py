@@ -7,6 +7,7 @@ from vlmscope.core.base.intervention import Intervention, Positions
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.method.labels import Label, Thresholds
+from vlmscope.core.method.layout import WHOLE, Box
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.pointer import Pointer
 
@@ -48,6 +49,14 @@ class Order(StrEnum):
         }.get(self, str(self))
 
 
+class AfterVerdict(StrEnum):
+    """Where the cursor goes after a verdict."""
+
+    STAY = "stay"
+    NEXT = "next"  #: to the next row
+    UNTRIAGED = "untriaged"  #: to the next neuron of the list that has no verdict
+
+
 class Mode(StrEnum):
     """What the page's middle shows."""
 
@@ -78,7 +87,11 @@ class Pane(StrEnum):
 class OwnPicture:
     """The user's own picture with the model's words for it; stepping neurons stays on it.
 
-    ``prompt`` is empty until the model has described the picture.
+    Attributes:
+        question: what the model is asked.
+        prompt: the whole text before its answer; empty until the model has described the picture.
+        whole: the picture as a JPEG, made smaller; empty until it is read. crop: the part that the model sees.
+        seen: where that part is in the picture.
     """
 
     image: str
@@ -87,6 +100,8 @@ class OwnPicture:
     description: str = ""
     tokens: tuple[str, ...] = ()
     crop: bytes = b""
+    whole: bytes = b""
+    seen: Box = WHOLE
 
     @property
     def described(self) -> bool:

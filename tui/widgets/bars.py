@@ -108,7 +108,8 @@ _SHEET: tuple[FooterItem, ...] = (
 
 def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     """What the footer shows first; ``narrow``: list and page take turns."""
-    first: list[FooterItem] = [((), f"{scene.count} …")] if scene.count else []
+    texts = [f"{scene.count} …" if scene.count else "", scene.batch, _picked(scene)]
+    first: list[FooterItem] = [((), text) for text in texts if text]
     state = scene.state
     if state.mode.asks:
         first += _asking(state)
@@ -126,6 +127,14 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     if scene.picture is not None and scene.picture.covers > 1:
         return (*first, *FOOTER[:3], COVER)
     return (*first, *FOOTER[:2])
+
+
+def _picked(scene: Scene) -> str:
+    """How many neurons are picked."""
+    if scene.picked is None:
+        return ""
+    count = len(scene.picked.flat(scene.selection, scene.cursor))
+    return f"range: {count:,} picked" if scene.picked_rows is not None else f"{count:,} picked"
 
 
 def _asking(state: State) -> list[FooterItem]:

@@ -3,9 +3,9 @@
 Textual's own DataTable needs 53 s and 430 MB for 352,256 rows (design.md).
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from rich.style import Style
 from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
@@ -13,27 +13,27 @@ from textual.strip import Strip
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label
-from vlmscope.tui.messages import RowChosen
+from vlmscope.tui.messages import OrderChosen, RowChosen
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.marks import sign_of
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Order
 from vlmscope.tui.widgets.lines import Span, dressed, row, short
+from vlmscope.tui.widgets.list_columns import (
+    HIGH,
+    LABEL,
+    MARKS,
+    NUMBER,
+    ListColumns,
+    SortedBy,
+    list_columns,
+    sorted_by,
+)
 from vlmscope.tui.widgets.numbers import activation, fraction, label_bar
 from vlmscope.tui.widgets.palette import Palette
 
 _CORNERS = 4  # cells of the border that its title leaves free, beyond the corners
 _KEPT = 512  # rows that are kept as they were made
-_CONCEPTS = 48  # cells of concepts, where there is room for so many
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Cells of the votes bar and of the concepts, and whether the fractions are written too."""
-
-    bar: int
-    words: int
-    numbers: bool
 
 
 def _whole_words(words: list[str], width: int) -> str:
@@ -54,11 +54,14 @@ class NeuronList(ScrollView, can_focus=False):
         self.view: Scene | None = None
         self._rows: dict[int, Strip] = {}
         self._palette: Palette | None = None
+        self._sorts: SortedBy | None = None
 
     def present(self, view: Scene, palette: Palette) -> None:
         """Show ``view``; only the rows that look different are made again."""
         old, same_palette = self.view, palette is self._palette
         self.view, self._palette = view, palette
+        if old is None or not _same_order(old, view):
+            self._sorts = sorted_by(view)
         self._title(view)
         touched: set[int] = set()
         if old is None or not same_palette or not _same_rows(old, view):
@@ -68,10 +71,12 @@ class NeuronList(ScrollView, can_focus=False):
         else:
             if (old.cursor, old.listed) != (view.cursor, view.listed):
                 touched = {at for at in (old.cursor, view.cursor) if at is not None}
+            # A resize forgets rows that stand on the screen.
+            top = self.scroll_offset.y
+            shown = range(top, min(top + self.page_rows, len(view.selection.rows)))
+            if old.picked is not None or view.picked is not None:
+                touched |= {at for at in {*self._rows, *shown} if is_picked(old, at) != is_picked(view, at)}
             if old.noted is not view.noted:
-                # A resize forgets rows that stand on the screen.
-                top = self.scroll_offset.y
-                shown = range(top, min(top + self.page_rows, len(view.selection.rows)))
                 touched |= {at for at in {*self._rows, *shown} if _sign(old, at) != _sign(view, at)}
         for position in touched:
             self._rows.pop(position, None)
@@ -136,7 +141,15 @@ class NeuronList(ScrollView, can_focus=False):
 
     def on_click(self, event: Click) -> None:
         at = event.get_content_offset(self)
-        if at is None or at.y == 0 or self.view is None:
+        if at is None or self.view is None or self._palette is None:
+            return
+        if at.y == 0:
+            end = 0
+            for text, _, order in self._heads(self.size.width, self._palette):
+                end += len(text)
+                if at.x < end:
+                    self.post_message(OrderChosen(Order.INDEX if order is self.view.state.order else order))
+                    return
             return
         position = at.y - 1 + self.scroll_offset.y
         if position < len(self.view.selection.rows):
@@ -180,31 +193,41 @@ class NeuronList(ScrollView, can_focus=False):
             self._rows[position] = strip = dressed(self._row(position, width), self._palette.base)
         return strip
 
-    def _columns(self, width: int) -> _Columns:
+    def _columns(self, width: int) -> ListColumns:
         view = self.view
-        whole = view is not None and view.state.filter.whole
-        room = width - (16 if whole else 10) - 21  # the last cell is the scroll bar's
-        if view is None or not view.has_concepts:
-            return _Columns(min(room - 16, 30), 0, True) if room >= 26 else _Columns(max(min(room, 24), 4), 0, False)
-        if room >= 46:
-            return _Columns(10, min(room - 26 - 1, _CONCEPTS), True)
-        words = min(max(room - 5, 0), _CONCEPTS)
-        return _Columns(max(min(room - words, 24), 4), words, False)
+        assert view is not None
+        state = view.state
+        return list_columns(
+            width,
+            whole=state.filter.whole,
+            concepts=view.has_concepts,
+            sorts=self._sorts is not None,
+            maximum_sorts=state.order is Order.MAXIMUM,
+        )
+
+    def _heads(self, width: int, palette: Palette) -> list[tuple[str, Style, Order]]:
+        """The heads of the columns, with the order that a click on each sorts by."""
+        view = self.view
+        assert view is not None
+        columns, order = self._columns(width), view.state.order
+        address = "  neuron" if view.state.filter.whole else "     N"
+        heads: list[tuple[str, Style, Order]] = [
+            (f"{address:<{columns.address + MARKS}}", palette.muted, Order.INDEX),
+            (f"{' label':<{LABEL + columns.high}}", palette.muted, Order.MARGIN),
+        ]
+        if columns.bar:
+            heads.append((f"{'votes':<{columns.bar}}", palette.muted, Order.MARGIN))
+        if columns.fractions:
+            heads += [(f"  {label.letter} ", palette.labels[label], Order(label.word)) for label in Label]
+        if columns.maximum:
+            heads.append((f"{'max':>{NUMBER - 1}} ", palette.muted, Order.MAXIMUM))
+        if columns.sorts and self._sorts is not None:
+            heads.append((f"{self._sorts.head:>{NUMBER - 1}} ", palette.accent, order))
+        heads.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted, Order.CONCEPT))
+        return [(text, palette.accent if by is order else look, by) for text, look, by in heads]
 
     def _head(self, width: int, palette: Palette) -> Strip:
-        view = self.view
-        columns = self._columns(width)
-        address = "  neuron        " if view is not None and view.state.filter.whole else "     N    "
-        parts: list[Span] = [
-            (address, palette.muted),
-            (" label      ", palette.muted),
-            (f"{'votes':<{columns.bar}}"[: columns.bar], palette.muted),
-        ]
-        if columns.numbers:
-            parts += [(f"  {label.letter} " if label else " V  ", palette.labels[label]) for label in Label]
-        parts.append((f"{'max':>7} ", palette.muted))
-        parts.append((f"{'concepts':<{columns.words}}"[: columns.words], palette.muted))
-        return row(parts, width)
+        return row([(text, look) for text, look, _ in self._heads(width, palette)], width)
 
     def _row(self, position: int, width: int) -> Strip:
         view, palette = self.view, self._palette
@@ -216,23 +239,29 @@ class NeuronList(ScrollView, can_focus=False):
         counts = [int(count) for count in labels.votes[at]]
         chosen = position == view.cursor
         look = palette.strong if chosen else palette.text
-        pointer = "▸" if chosen and view.listed else "›" if chosen else " "
-        address = f" {neuron!s:<10}" if view.state.filter.whole else f"{neuron.name:>5}"
-        high = "high" if labels.high_confidence[at] else ""
+        picked = is_picked(view, position)
+        pointer = ("◆" if picked else "▸" if view.listed else "›") if chosen else "●" if picked else " "
         columns = self._columns(width)
+        address = f" {neuron!s:<{columns.address - 2}}" if view.state.filter.whole else f"{neuron.name:>5}"
         parts: list[Span] = [
             (pointer, palette.accent),
             (address, look),
             (sign_at(view, neuron), palette.accent),
             (f" {label.letter} ", palette.labels[label] + palette.strong),
-            (f"{fraction(max(counts) / max(labels.valid, 1))} {high:<4} ", palette.labels[label]),
-            *label_bar(counts, columns.bar, palette, "━╌"),
+            (f"{fraction(max(counts) / max(labels.valid, 1))} ", palette.labels[label]),
         ]
-        if columns.numbers:
+        if columns.high:
+            parts.append((f"{'high' if labels.high_confidence[at] else '':<{HIGH}}", palette.labels[label]))
+        if columns.bar:
+            parts += label_bar(counts, columns.bar, palette, "━╌")
+        if columns.fractions:
             for which, count in zip(Label, counts, strict=True):
                 tone = palette.labels[which] if which is label else palette.muted
                 parts.append((f" {fraction(count / max(labels.valid, 1))}", tone))
-        parts.append((f"{activation(float(view.columns.store.maximum[at])):>7} ", look))
+        if columns.maximum:
+            parts.append((f"{activation(float(view.columns.store.maximum[at])):>{NUMBER - 1}} ", look))
+        if columns.sorts and self._sorts is not None:
+            parts.append((f"{self._sorts.text(view.selection.numbering.flat(neuron)):>{NUMBER - 1}} ", look))
         if columns.words and concepts is not None:
             words = [concept.word for concept in concepts.of(neuron).words]
             parts.append((_whole_words(words, columns.words), palette.text))
@@ -240,10 +269,27 @@ class NeuronList(ScrollView, can_focus=False):
         return strip.apply_style(palette.cursor) if chosen else strip
 
 
+def is_picked(view: Scene, position: int) -> bool:
+    """Whether the neuron of a row is picked."""
+    picked = view.picked
+    if picked is None:
+        return False
+    rows = picked.rows(view.selection, view.cursor)
+    return bool(picked.flags[view.selection.rows[position]]) or (rows is not None and rows[0] <= position <= rows[1])
+
+
+def _same_order(old: Scene, new: Scene) -> bool:
+    """Whether the value that sorts is the same."""
+    one, other = old.state, new.state
+    same = one.order is other.order and one.filter.words == other.filter.words and old.columns is new.columns
+    return same and (other.order is not Order.SCORE or old.noted is new.noted)
+
+
 def _same_rows(old: Scene, new: Scene) -> bool:
-    """Whether all rows but those of the cursor and those with other marks look the same."""
+    """Whether all rows but those of the cursor, of other marks and of other picks look the same."""
     one, other = old.columns, new.columns
-    return old.selection is new.selection and one.labels is other.labels and one.concepts is other.concepts
+    same = old.selection is new.selection and one.labels is other.labels and one.concepts is other.concepts
+    return same and _same_order(old, new)
 
 
 @lru_cache(maxsize=16)

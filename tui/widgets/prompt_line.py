@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Key
-from textual.suggester import SuggestFromList
+from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -81,7 +81,7 @@ class PromptLine(Horizontal):
         yield PromptInput(id="prompt-input", compact=True, select_on_focus=False)
         yield Static("", id="prompt-count", markup=False)
 
-    def open(self, prompt: str, word: str, placeholder: str, suggestions: list[str], value: str = "") -> None:
+    def open(self, prompt: str, word: str, placeholder: str, suggester: Suggester | None, value: str = "") -> None:
         """Show the line with ``word`` in front, ``value`` to begin with, and the cursor in it."""
         value = plain(value)
         self._prompt = prompt
@@ -90,7 +90,7 @@ class PromptLine(Horizontal):
         self.query_one("#prompt-word", Static).update(word)
         self.show_count("")
         box = self.query_one(PromptInput)
-        box.suggester = SuggestFromList(suggestions) if suggestions else None
+        box.suggester = suggester
         box.placeholder = placeholder
         box.value = value
         box.cursor_position = len(value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vlmscope.core.base.config import Config
 from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.llm.budget import Ledger
 from vlmscope.core.llm.client import Chat
 from vlmscope.core.scoring.protocol import Simulator
@@ -72,5 +73,5 @@ def make_simulator(name: str, tools: Tools) -> Simulator:
     """
     backend = BACKENDS.get(name.strip().lower())
     if backend is None:
-        raise UsageError(f"{name!r} is not a backend.", f"Backends: {', '.join(BACKENDS)}.")
+        raise UsageError(f"{name!r} is not a backend.", f"{nearest(name, BACKENDS)}Backends: {', '.join(BACKENDS)}.")
     return backend.make(tools)

@@ -202,12 +202,15 @@ def test_a_clamp_asks_where_the_first_three_top_samples_peak(store: ScanStore) -
         peak = (example.peak_patch, None) if example.visual[0] >= example.text[0] else (None, example.peak_token)
         assert (request.visual, request.text) == peak
     model.weight[1, 3] = 1
+    steps: list[tuple[int, int]] = []
     found = ablated(
         store,
         model,
         pick(store, [NEURON], "", 1).pictures,
         intervention=Intervention.parse("clamp2"),
         at=Positions.ANSWER,
+        on_step=lambda *step: steps.append(step),
     )
+    assert steps == [(0, 2), (1, 2), (2, 2)]  # its peak, and the picture
     assert found.pictures[0].tokens[0].change == pytest.approx(5 * model.z[1, 3], rel=1e-5)  # from z to 6 z
     assert np.isfinite(found.pictures[0].kl)

@@ -157,7 +157,10 @@ def test_controls_of_a_clamp_write_as_much_in_their_own_sign(store: ScanStore) -
     model = LinearModel(store)
     model.z[1, 3] *= -1
     model.weight[:] = 1
-    found = checked(store, model, CheckSettings("clamp2", pictures=3, controls=25))
+    steps: list[tuple[int, int]] = []
+    settings = CheckSettings("clamp2", pictures=3, controls=25)
+    found = checked(store, model, settings, on_step=lambda *step: steps.append(step))
+    assert steps == [(at, 7) for at in range(8)]  # its peak, and each picture twice
     tokens = words_at(store, [picture.sample or 0 for picture in found.pictures])
     times = np.mean([1 / (1 + at) for at in tokens])
     peak = 6 * float(model.z[1, 3])  # the stand-in's peak is 3 z

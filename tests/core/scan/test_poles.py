@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.support.encoding import encoded_sample
 from tests.support.tiny import make_images, make_model
-from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.errors import Cancelled, StoreError, UsageError
 from vlmscope.core.base.neuron import HookPoint, Neuron, Poles
 from vlmscope.core.data.images import load_image
 from vlmscope.core.data.samples import Data, read_data
@@ -125,6 +125,19 @@ def test_shards_of_both_poles_merge_into_the_whole(both: ScanStore, vlm: Vlm, da
     assert merged.manifest.poles is Poles.BOTH
     for name in AXIS | PANEL:
         assert np.allclose(merged.arrays[name], both.arrays[name], rtol=1e-6, atol=1e-6), name  # sums in another order
+
+
+def test_a_stopped_scan_of_both_poles_continues(both: ScanStore, vlm: Vlm, data: Data, tmp_path: Path) -> None:
+    left = iter(range(3))
+    with pytest.raises(Cancelled):
+        scan(vlm, data, tmp_path / "scan", BOTH, silent, stopped=lambda: next(left, None) is None)
+    assert 0 < ScanStore(tmp_path / "scan").manifest.scanned < both.manifest.scanned
+    with pytest.raises(StoreError, match="--poles: both, now one"):
+        scan(vlm, data, tmp_path / "scan", ONE, silent, resume=True)
+    scan(vlm, data, tmp_path / "scan", BOTH, silent, resume=True)
+    resumed = ScanStore(tmp_path / "scan")
+    for name in AXIS | PANEL:
+        assert np.array_equal(resumed.arrays[name], both.arrays[name]), name
 
 
 def test_the_size_is_announced_before_the_work(vlm: Vlm, data: Data, tmp_path: Path) -> None:

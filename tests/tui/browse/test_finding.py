@@ -305,3 +305,28 @@ async def test_places_are_kept_for_the_next_session(scan: Path) -> None:
         assert on.neuron == Neuron(0, 0)
         await on.press("ctrl+n", "ctrl+n")
         assert on.neuron == Neuron(3, 0)
+
+
+async def test_a_saved_view_is_shown_again_with_its_thresholds(scan: Path) -> None:
+    async with running(scan) as on:
+        await on.press("W")
+        await on.until(lambda: "no saved view yet" in on.notes)
+        await on.type(":Tv 4")
+        await on.type(":filter text max>0")
+        await on.type(":sort maximum")
+        await on.type(":save-view strict-text")
+        await on.until(lambda: "The view strict-text is saved" in on.notes)
+        kept, rows = on.state, len(on.scene.selection)
+        await on.type(":reset")
+        await on.until(lambda: on.state.thresholds.T_v == 2)
+        assert (on.state.filter, on.state.order) == (Filter(), Order.INDEX)
+        await on.press("W", "s")
+        await on.until(lambda: on.state.thresholds.T_v == 4)
+        assert (on.state.filter, on.state.order) == (kept.filter, kept.order)
+        assert len(on.scene.selection) == rows
+        await on.press("escape")
+        await on.until(lambda: on.state.filter == Filter())
+        await on.type(":view strict-txt")
+        await on.until(lambda: "Did you mean strict-text?" in on.notes)
+        await on.type(":delete-view strict-text")
+        await on.until(lambda: "is forgotten" in on.notes)

@@ -107,6 +107,19 @@ async def test_what_a_left_page_asks_for_is_stopped(pictured: Path) -> None:
         assert len(requests(on)) == 3
 
 
+async def test_the_steps_of_a_clamp_of_several_are_counted(pictured: Path) -> None:
+    async with running(pictured, start=NEURON) as on:
+        await on.press("w")
+        await on.until(lambda: bool(on.models) and on.idle)
+        on.models[0].hold.clear()
+        await on.type(":ablate neurons L0/N2 L0/N5")
+        await on.type(":ablate clamp5")
+        await on.until(lambda: "asking the model … 0 of 3 steps" in on.page)
+        on.models[0].hold.set()
+        await ablated(on)
+        assert "asking" not in on.page
+
+
 async def test_a_failure_stands_on_the_page_and_goes_with_a_restart(pictured: Path) -> None:
     async with running(pictured, start=NEURON, model=Tokenless) as on:
         await on.press("A")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.screen_app import running
-from vlmscope.core.base.config import Config
+from vlmscope.core.base.config import Config, settings_of
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui import keys
 from vlmscope.tui.browse.screen import BrowseScreen
@@ -13,6 +13,7 @@ from vlmscope.tui.command_line import VERBS
 from vlmscope.tui.dialogs.help import HelpScreen, help_sections, shown_on
 from vlmscope.tui.dialogs.reading import Section
 from vlmscope.tui.dialogs.vocabulary import TERMS
+from vlmscope.tui.views.state import Order
 
 
 def test_ids_and_keys_are_unique_and_explained() -> None:
@@ -83,6 +84,10 @@ async def test_the_palette_lists_every_action(scan: Path) -> None:
         titles = " ".join(command.title for command in on.app.get_system_commands(on.app.screen))
         for action in keys.ACTIONS:
             assert action.short in titles
+        for verb in VERBS.values():
+            assert f":{verb.usage}" in titles
+        for name, *_ in settings_of(on.browse.config):
+            assert f"setting {name} = " in titles
 
 
 async def test_a_palette_command_runs(scan: Path) -> None:
@@ -90,6 +95,13 @@ async def test_a_palette_command_runs(scan: Path) -> None:
         commands = {command.title: command for command in on.app.get_system_commands(on.app.screen)}
         commands["next neuron (j)"].callback()
         await on.until(lambda: on.neuron == Neuron(0, 1))
+        commands["setting api.budget_usd = 5.0"].callback()
+        await on.until(lambda: "[api] budget_usd = 5.0, default 5.0" in on.notes)
+        await on.press("ctrl+p")
+        await on.press(*":sort", "enter")
+        await on.until(lambda: on.app.screen is on.browse and on.app.focused is not None)
+        await on.press(*"max", "enter")
+        await on.until(lambda: on.state.order is Order.MAXIMUM)
 
 
 async def test_remapped_keys_work_and_are_shown_and_the_old_ones_do_not(scan: Path) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from PIL import Image
+
 from tests.support.screen_app import Driver, running
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.messages import Notice
@@ -36,8 +38,8 @@ async def test_a_message_takes_the_footers_line_and_more_only_until_the_next_key
 
 
 async def test_esc_leaves_the_innermost_view_first(scan: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "mine.jpg"
-    picture.write_bytes(b"not opened by the stand-in")
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (40, 40)).save(picture)
     async with running(scan, (80, 24), start=Neuron(0, 0)) as on:
         await on.type(f":image {picture}")
         await on.until(lambda: "zebra" in on.page)

@@ -274,6 +274,8 @@ async def test_a_picture_that_is_not_described_cannot_be_pointed_at(scan: Path, 
         await on.until(lambda: bool(on.models) and on.idle)
         on.models[0].hold.clear()
         await on.type(f":image {tmp_path / 'mine.png'}")
+        await on.until(lambda: on.scene.picture is not None and on.scene.picture.whole is not None)
+        await on.settled()
         await on.press("P", "enter")
         await on.until(lambda: "nothing to point at yet" in on.notes)
         on.models[0].hold.set()

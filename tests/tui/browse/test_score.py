@@ -185,9 +185,10 @@ async def test_the_score_that_was_just_made_is_shown_as_one_of_several(pictured:
         await score_by(on, "l")
         await on.until(lambda: "s shows it" in on.notes)
         (first,) = scores(pictured, Neuron(0, 0))
+        said = first.explanation_id or 0
         better = {**first.body, "backend": "oracle", "independent": True}
         await on.browse.controllers.notebook_link.write(
-            lambda notebook: notebook.add_score(first.explanation_id, "oracle", better, "2026-01-01T00:00:00+00:00")
+            lambda notebook: notebook.add_score(said, "oracle", better, "2026-01-01T00:00:00+00:00")
         )
         await on.press("s")
         await score_by(on, "l")

@@ -127,3 +127,38 @@ def test_fuzzing_asks_the_scanned_model_for_its_marks(
     assert (figure["pooled"], figure["planned"], figure["counted"]) == (0.5, 20, 20)
     assert len(server.bodies) == 21
     assert [one["other"] is None for one in found["report"]["samples"]] == [True, False] * 10
+
+
+def test_intruder_needs_no_explanation(server: ApiServer, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert isinstance(server.otherwise, Knows)
+    server.otherwise.learn_rounds(NEURON, Label.VISUAL)
+    args = ["score", "demo", "L3/N96", "--method", "intruder"]
+    assert main(args) == 2
+    assert "11 requests to gpt-4o" in capsys.readouterr().err  # ten rounds, and one that shows that it sees pictures
+    assert main([*args, "--explanation", "apple"]) == 2
+    assert "takes no --explanation" in capsys.readouterr().err
+    assert main([*args, "--yes", "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    figure = found["report"]["scores"]["intruder"]["accuracy"]
+    assert found["explanation"] is None and found["report"]["counts"] == {"scored": 10, "failed": 0}
+    assert figure["pooled"] >= 0.6 and figure["chance"] == 0.2 and figure["interval"][0] > 0.2 and figure["fakes"] < 0.1
+
+    with notebook_of(scan_folder("demo")) as notebook:
+        entry = notebook.entry(NEURON)
+    assert not entry.explanations and not entry.scores
+    report = JudgeReport.from_json(entry.own_scores[0].body)
+    assert report.to_json() == found["report"] and judged_of(entry) == {None: (report,)}
+    view = score_view(entry, {}, 0, 0, ScanStore(scan_folder("demo")))
+    assert view is not None and (view.report, view.leads) == (report, True) and list_score_of(entry) is None
+
+    assert main(["show", "demo", "L3/N96"]) == 0
+    assert "score by intruder/gpt-4o: accuracy " in capsys.readouterr().out
+    assert main(["verdict", "demo", "L3/N96", "keep"]) == 0
+    assert main(["export", "demo", "--out", str(tmp_path / "out")]) == 0
+    [page] = [path.read_text() for path in (tmp_path / "out").glob("*.md")]
+    assert "**Scores without an explanation**" in page and "10 of 10 rounds" in page and "Guessing reaches 0.2" in page
+
+    asked = len(server.bodies)
+    capsys.readouterr()
+    assert main([*args, "--yes"]) == 0
+    assert "1 known" in capsys.readouterr().err and len(server.bodies) == asked

@@ -1,4 +1,4 @@
-"""Which neurons a command is about: addresses, the clearest of each layer, or the clearest of a label."""
+"""Which neurons a command is about: addresses, the clearest of each layer or of a label, or a saved view."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,6 +11,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.commands.shared.options import label_option
+from vlmscope.tui.commands.shared.views import neurons_of_view, view_option
 
 WHICH = "Which neurons"
 LIMIT = 20  #: of a label, where no other number is given
@@ -18,7 +19,7 @@ LIMIT = 20  #: of a label, where no other number is given
 
 @dataclass(frozen=True)
 class NeuronOptions:
-    """Three ways of naming neurons."""
+    """Four ways of naming neurons."""
 
     addresses: Annotated[
         list[str] | None,
@@ -28,9 +29,10 @@ class NeuronOptions:
         int | None, typer.Option("--top-k", min=1, help="The clearest so many of each layer.", rich_help_panel=WHICH)
     ] = None
     label: Annotated[Label | None, label_option("The clearest of a label: visual, text, multimodal.", WHICH)] = None
+    view: Annotated[str | None, view_option("The first ones of a saved view (vlmscope views).", WHICH)] = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help=f"How many of that label; {LIMIT} if not given.", rich_help_panel=WHICH),
+        typer.Option("--limit", min=1, help=f"How many of that; {LIMIT} if not given.", rich_help_panel=WHICH),
     ] = None
 
     def pick(self, store: ScanStore, labels: Labels) -> list[Neuron]:
@@ -39,15 +41,18 @@ class NeuronOptions:
         Raises:
             UsageError: if none or several ways of naming them were used, or an address is not one of this scan's.
         """
-        ways = [bool(self.addresses), self.top_k is not None, self.label is not None]
+        ways = [bool(self.addresses), self.top_k is not None, self.label is not None, self.view is not None]
         if sum(ways) != 1:
             what = "Neurons are named in more than one way." if any(ways) else "No neuron is named."
-            raise UsageError(what, "Give addresses such as L3/N17, or --top-k 3, or --label visual --limit 20.")
-        if self.limit is not None and self.label is None:
-            raise UsageError("--limit is for --label.", "Write --label visual --limit 20.")
+            raise UsageError(what, "Give addresses such as L3/N17, or --top-k 3, --label visual or --view NAME.")
+        if self.limit is not None and self.label is None and self.view is None:
+            raise UsageError("--limit is for --label and --view.", "Write --label visual --limit 20.")
+        most = LIMIT if self.limit is None else self.limit
+        if self.view is not None:
+            return neurons_of_view(store, self.view)[:most]
         if self.top_k is not None:
             return clearest_of_layers(store, labels, self.top_k)
         if self.label is not None:
-            return clearest_of_label(store, labels, self.label, LIMIT if self.limit is None else self.limit)
+            return clearest_of_label(store, labels, self.label, most)
         found = [store.numbering.parse(address) for address in self.addresses or []]
         return list(dict.fromkeys(found))

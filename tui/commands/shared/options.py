@@ -1,5 +1,7 @@
 """What several commands take: the scan, an address, a label, thresholds, a device, JSON."""
 
+import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from vlmscope.core.base.config import Config
+from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import UsageError
+from vlmscope.core.base.spelling import nearest
 from vlmscope.core.data.listings import Captions
 from vlmscope.core.method.labels import TEXT_KEPT, VISUAL_KEPT, Label, Thresholds
 from vlmscope.core.store.manifest import Manifest
@@ -48,12 +52,28 @@ def label_of(text: str) -> Label:
     """
     label = LABEL_WORDS.get(text.strip().lower())
     if label is None:
-        raise UsageError(f"--label is {text!r}, not a label.", f"Labels: {', '.join(LABEL_WORDS)}.")
+        raise UsageError(
+            f"--label is {text!r}, not a label.", f"{nearest(text, LABEL_WORDS)}Labels: {', '.join(LABEL_WORDS)}."
+        )
     return label
 
 
 def label_option(help_: str, panel: str | None = None) -> Any:
-    return typer.Option("--label", parser=label_of, metavar="LABEL", help=help_, rich_help_panel=panel)
+    def complete(begin: str) -> list[str]:
+        return [word for word in LABEL_WORDS if word.startswith(begin)]
+
+    return typer.Option(
+        "--label", parser=label_of, metavar="LABEL", help=help_, rich_help_panel=panel, autocompletion=complete
+    )
+
+
+def scans_here(begin: str) -> list[str]:
+    """For the shell's completion: the demo, and folders whose paths begin so."""
+    folder = begin[: begin.rfind("/") + 1]
+    with contextlib.suppress(OSError):
+        inside = sorted(entry.name for entry in os.scandir(folder or ".") if entry.is_dir() and entry.name[0] != ".")
+        return [one for one in (DEMO, *(folder + name for name in inside)) if one.startswith(begin)]
+    return []
 
 
 def _batch(text: str) -> int | None:
@@ -66,7 +86,10 @@ def _batch(text: str) -> int | None:
 
 
 ScanArgument = Annotated[
-    str, typer.Argument(metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SCAN", help="The folder of a scan, or 'demo'.", show_default=False, autocompletion=scans_here
+    ),
 ]
 AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="Layer and neuron, from 0, such as L3/N17.", show_default=False)

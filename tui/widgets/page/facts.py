@@ -211,6 +211,9 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
         for judgement in ordered(meaning.judged.get(saved.id, ())):
             text = first_judged(judgement, width - HEAD)
             return [row([subject("score", palette), (text, palette.text)], width)]
+    for judgement in meaning.judged.get(None, ()):
+        text = first_judged(judgement, width - HEAD)
+        return [row([subject("score", palette), (text, palette.text)], width)]
     return []
 
 

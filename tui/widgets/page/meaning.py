@@ -92,6 +92,8 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
         lines += _one(saved, palette, width)
         lines += _scores(meaning, saved.id, palette, width)
         lines += blank(width)
+    if meaning.judged.get(None):
+        lines += [*_scores(meaning, None, palette, width), *blank(width)]
     for check in entry.checks if entry is not None else ():
         lines += [*_check(check.check, palette, width), *blank(width)]
     if entry is not None and len(entry.explanations) > 1:
@@ -101,7 +103,7 @@ def meaning_page(meaning: Meaning, width: int, palette: Palette) -> list[Strip]:
     return lines
 
 
-def _scores(meaning: Meaning, explanation: int, palette: Palette, width: int) -> list[Strip]:
+def _scores(meaning: Meaning, explanation: int | None, palette: Palette, width: int) -> list[Strip]:
     from vlmscope.core.scoring.judge_report import AnyReport
     from vlmscope.core.scoring.preferred import ordered
     from vlmscope.tui.widgets.page.score_words import score_text

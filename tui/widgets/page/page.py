@@ -221,7 +221,7 @@ class Page(Lines[Scene]):
         # Norms are relative to the maximum, which grows during a scan.
         cover = picture.cover(view.state.cover)
         of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover, picture.thresholds.T_v)
-        of_crop = (picture.sample, picture.image, picture.crop is None)
+        of_crop = (picture.sample, picture.image, picture.crop is None, id(picture.whole))
         key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed)
         strips = self._pictures.pop(key, None)
         if strips is None and which == "origin":
@@ -362,6 +362,8 @@ def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: in
     if evidence.small:
         parts.append((f" · ≈ small map, {map_key} exact", palette.muted))
     parts.append((f" · {evidence.name}", palette.muted))
+    if evidence.question:
+        parts.append((f" · asked “{evidence.question}”", palette.text))
     return row(parts, width)
 
 

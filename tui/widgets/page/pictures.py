@@ -76,10 +76,14 @@ def no_map(evidence: PictureView, waiting: str) -> str:
 def origin_box(
     evidence: PictureView, size: tuple[int, int], palette: Palette, *, stale: bool, pointed: Patch | None = None
 ) -> list[Strip]:
-    """The picture that the model saw, in a box of ``size`` cells; ``pointed``: the patch with a frame around it."""
-    if evidence.crop is None:
+    """The picture that the model saw, in a box of ``size`` cells; ``pointed``: the patch with a frame around it.
+
+    The user's own picture is shown whole, with a frame around the crop, unless a patch of the crop is pointed at.
+    """
+    shown = evidence.crop if evidence.whole is None or pointed is not None else evidence.whole
+    if shown is None:
         return message_box(f"no picture: {evidence.crop_problem}", *size, palette)
-    image = fit(evidence.crop, *size, palette.blocks)
+    image = fit(shown, *size, palette.blocks)
     if palette.colourless:
         lines = luminance_glyphs(image, cells_of(image, palette.blocks), dark=palette.dark)
         return _centred(_reversed(lines, evidence, pointed), *size)

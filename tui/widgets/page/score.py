@@ -103,8 +103,9 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
 def _judged(score: ScoreView, report: JudgeReport, palette: Palette, width: int) -> list[Strip]:
     """A judge's score: its metrics, then its answers on each sample."""
     said = textwrap.shorten(report.explanation, max(width - 4, 20), placeholder=" …")
+    head = f"“{said}” " if said else "which of five samples does not belong?"
     lines = [
-        row([(f"“{said}” ", palette.strong)], width),
+        row([(head, palette.strong)], width),
         row([(_place(score), palette.muted), (f"by {report.backend}", palette.text)], width),
         row([(note_of(report), palette.muted)], width),
     ]
@@ -112,9 +113,15 @@ def _judged(score: ScoreView, report: JudgeReport, palette: Palette, width: int)
         lines += [
             row([(line, palette.text)], width) for line in wrapped(f"{metric}: {figure_words(found)}", width, "  ")
         ]
-    for activates, head in ((True, "activating"), (False, "silent")):
+    groups = ((True, "activating"), (False, "silent")) if report.samples else ()
+    for activates, head in groups:
         ratings = [f"#{one.sample} {one.rating}" for one in report.samples if one.activates is activates]
         text = f"{head} samples, rated 0 to 10: {', '.join(ratings)}"
+        lines += [row([(line, palette.muted)], width) for line in wrapped(text, width, "  ")]
+    if report.rounds:
+        taken = ("found" if one.answer == one.intruder else f"#{one.answer}" for one in report.rounds)
+        shown = (f"#{one.intruder} {what}" for one, what in zip(report.rounds, taken, strict=True))
+        text = f"intruders, and what was taken for one: {', '.join(shown)}"
         lines += [row([(line, palette.muted)], width) for line in wrapped(text, width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
