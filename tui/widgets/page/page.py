@@ -146,7 +146,9 @@ class Page(Lines[Scene]):
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
         sheet, colour_map = view.sheet, view.state.colour_map
-        stale = sheet is not None and sheet.key.neuron != view.state.neuron
+        # While a key is held. After a single one the pictures stay, under their own address, for the instant that the
+        # next ones take: painting all of them twice would cost twice as much.
+        stale = view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
         key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale)
         strips = self._pictures.pop(key, None)
         if strips is None:
