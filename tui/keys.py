@@ -68,6 +68,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("meaning", "e", "mode('meaning')", "meaning", "Show concepts, tokens and every explanation in full"),
         Action("sheet", "z", "mode('sheet')", "contact sheet", "Show top samples as small pictures; J K: neuron"),
         Action("zoom", "Z", "mode('zoom')", "zoom", "Give one sample's pictures the whole screen"),
+        Action("pin", "equals_sign", "pin", "compare", "Pin the neuron: the next ones stand beside it, same picture"),
         Action(
             "text.down",
             "J,shift+down",
@@ -90,7 +91,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
     ),
     "Model": (
         Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)"),
-        Action("simulate", "S", "simulate", "score", "Score the explanation by simulating (an API costs money)"),
+        Action("simulate", "S", "simulate", "score", "Score by a simulator or a judge (an API costs money)"),
         Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes"),
         Action("exact_map", "X", "exact_map", "exact map", "Ask the model for the exact map of this sample"),
         Action("allow", "a", "allow", "allow", "Allow the scan's model to be downloaded, its pictures to be read"),
@@ -187,6 +188,7 @@ _NAMES = {
     "shift+down": "shift+↓",
     "shift+up": "shift+↑",
     "slash": "/",
+    "equals_sign": "=",
     "colon": ":",
     "full_stop": ".",
     "question_mark": "?",

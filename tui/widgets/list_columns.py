@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,14 +37,18 @@ class ListColumns:
     words: int = 0
 
 
-def list_columns(width: int, *, whole: bool, concepts: bool, sorts: bool, maximum_sorts: bool) -> ListColumns:
+@lru_cache(maxsize=64)
+def list_columns(
+    width: int, *, whole: bool, concepts: bool, sorts: bool, maximum_sorts: bool, poled: bool = False
+) -> ListColumns:
     """Divide ``width`` cells.
 
     Args:
         whole: rows of several layers. concepts: the scan has them.
         sorts: another value than index and maximum sorts. maximum_sorts: the maximum does.
+        poled: addresses end with a pole.
     """
-    address = ADDRESS if whole else SHORT_ADDRESS
+    address = (ADDRESS if whole else SHORT_ADDRESS) + poled
     room = width - 1 - address - MARKS - LABEL  # the last cell is the scroll bar's
 
     def take(cells: int, wanted: bool = True) -> int:
