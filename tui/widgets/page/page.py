@@ -149,9 +149,10 @@ class Page(Lines[Scene]):
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
         sheet, colour_map = view.sheet, view.state.colour_map
-        stale = sheet is not None and sheet.key.neuron != view.state.neuron
+        # While a key is held. After a single one the pictures stay, under their own address, for the instant that the
+        # next ones take: painting all of them twice would cost twice as much.
         pixels = self._in_pixels(view, palette)
-        stale = stale and pixels is None
+        stale = pixels is None and view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
         key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale, pixels is None)
         strips = self._pictures.pop(key, None)
         if strips is None:
@@ -159,7 +160,9 @@ class Page(Lines[Scene]):
             if nothing and picture.crop is not None:
                 strips = origin_box(picture, size, palette, stale=stale, pixels=pixels)
             else:
-                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="", pixels=pixels)
+                strips = activation_box(
+                    picture, size, colour_map, palette, stale=stale, waiting="", marked=False, pixels=pixels
+                )
         self._keep(key, strips)
         return strips
 
