@@ -68,6 +68,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
         Action("meaning", "e", "mode('meaning')", "meaning", "Show concepts, tokens and every explanation in full"),
         Action("sheet", "z", "mode('sheet')", "contact sheet", "Show top samples as small pictures; J K: neuron"),
         Action("zoom", "Z", "mode('zoom')", "zoom", "Give one sample's pictures the whole screen"),
+        Action("pin", "equals_sign", "pin", "compare", "Pin the neuron: the next ones stand beside it, same picture"),
         Action(
             "text.down",
             "J,shift+down",
@@ -187,6 +188,7 @@ _NAMES = {
     "shift+down": "shift+↓",
     "shift+up": "shift+↑",
     "slash": "/",
+    "equals_sign": "=",
     "colon": ":",
     "full_stop": ".",
     "question_mark": "?",

@@ -51,7 +51,9 @@ def no_map(session: Session, key: MapKey, reason: str) -> Changed:
 
 
 def _shows(session: Session, key: MapKey) -> bool:
-    return session.scene.picture is not None and session.scene.picture.key == key and not session.scene.stale
+    scene = session.scene
+    shown = [picture.key for picture in (scene.picture, scene.beside) if picture is not None]
+    return key in shown and not scene.stale
 
 
 def show_own(session: Session, own: OwnPicture) -> Changed:

@@ -63,9 +63,15 @@ class ModelControl:
         No model is loaded for it: while it is off, ``ask_exact`` alone asks. The page that points shows exact values
         where the model is loaded.
         """
-        picture = self.session.scene.picture
-        if picture is not None and self._lacks(picture) and not picture.map_problem:
-            self.tasks.run_task(self._ask_when_rested(picture.key))
+        for picture in self._pictures():
+            if self._lacks(picture) and not picture.map_problem:
+                self.tasks.run_task(self._ask_when_rested(picture.key))
+                return  # the other one's is asked for when this one is there
+
+    def _pictures(self) -> "list[PictureView]":
+        """What the page shows: the neuron, and the pinned one beside it."""
+        scene = self.session.scene
+        return [picture for picture in (scene.picture, scene.beside) if picture is not None]
 
     def ask_exact(self) -> None:
         """Ask for the exact map of the page's picture once it is there, even if that has failed before."""
@@ -80,7 +86,7 @@ class ModelControl:
         elif picture.exact:
             self.post(Notice("This map is exact already.", None))
         else:
-            self._wanted.add(picture.key)
+            self._wanted.update(one.key for one in self._pictures())
             if self.session.problems.pop(picture.key, None) is not None:
                 self.post(Repaint(self.session.refresh_picture()))
             await self._ask_if_lacking(picture.key)
@@ -100,9 +106,8 @@ class ModelControl:
         await self._ask_if_lacking(key)
 
     async def _ask_if_lacking(self, key: MapKey) -> None:
-        scene = self.session.scene
-        picture = scene.picture
-        if scene.stale or picture is None or picture.key != key or not self._lacks(picture):
+        picture = next((one for one in self._pictures() if one.key == key), None)
+        if self.session.scene.stale or picture is None or not self._lacks(picture):
             return
         if key in self.session.problems or key in self._asked:
             return
@@ -144,6 +149,8 @@ class ModelControl:
         else:
             self._asked.discard(key)
             self.post(Repaint(incoming.take_map(self.session, answer, key[2])))
+            if self.session.scene.beside is not None:
+                self.want_map()
 
     # -- the user's own picture ----------------------------------------------------------------------------------
 

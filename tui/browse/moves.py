@@ -12,7 +12,7 @@ from vlmscope.tui.browse.session import Session
 from vlmscope.tui.views.pointer import at_peak
 from vlmscope.tui.views.scene import Changed
 from vlmscope.tui.views.selection import Selection
-from vlmscope.tui.views.state import Mode, Pane
+from vlmscope.tui.views.state import Mode, Pane, Pinned
 
 Moved = tuple[Changed, str]
 
@@ -40,6 +40,8 @@ def to_sample(session: Session, by: int) -> Moved:
         return session.change_state(example=min(max(state.example + by, 0), max(examples - 1, 0))), ""
     if state.own is not None:
         return Changed.NOTHING, "Your own picture is shown; esc leaves it."
+    if state.pinned is not None:
+        return _pinned_sample(session, state.pinned, by), ""
     rank, last = max(state.rank + by, 0), max(scene.columns.labels.valid - 1, 0)
     if rank <= last:
         return session.change_state(rank=rank), ""
@@ -50,6 +52,31 @@ def to_sample(session: Session, by: int) -> Moved:
     changed = session.change_state(rank=min(rank, last + across))
     entered = state.rank <= last < session.state.rank
     return changed, f"{across} panel samples across its range, none of them a top sample." if entered else ""
+
+
+def to_pinned(session: Session) -> Moved:
+    """Pin the page's neuron on its sample, to be compared with others; if one is pinned, take the pin away."""
+    state, picture = session.state, session.scene.picture
+    if state.pinned is not None:
+        return unpinned(session), ""
+    if session.scene.stale or picture is None or picture.sample is None:
+        return Changed.NOTHING, "There is no sample to compare on: your own picture is none."
+    pinned = Pinned(state.neuron, picture.sample, picture.rank)
+    mode = state.mode if state.mode is Mode.ZOOM else Mode.PICTURES
+    note = f"{state.neuron} is pinned: step to another neuron; h l change the picture, = and esc end it."
+    return session.change_state(pinned=pinned, mode=mode, pane=Pane.PAGE), note
+
+
+def unpinned(session: Session) -> Changed:
+    """Show the page's neuron by itself again, on its own first sample."""
+    return session.change_state(pinned=None)
+
+
+def _pinned_sample(session: Session, pinned: Pinned, by: int) -> Changed:
+    """Show both neurons on another top sample of the pinned one."""
+    top = session.store.top_samples(pinned.neuron)
+    rank = min(max((-1 if pinned.rank is None else pinned.rank) + by, 0), len(top) - 1)
+    return session.change_state(pinned=replace(pinned, sample=top[rank], rank=rank))
 
 
 def to_cell(session: Session, by: int) -> Changed:

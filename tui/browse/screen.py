@@ -43,8 +43,9 @@ from vlmscope.tui.messages import (
     SampleChosen,
     TokenChosen,
 )
+from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.scene import Changed, Scene
-from vlmscope.tui.views.state import Mode, OwnPicture, Pane, State
+from vlmscope.tui.views.state import Mode, OwnPicture, Pane, Pinned, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
 from vlmscope.tui.widgets.lines import Lines
@@ -98,13 +99,14 @@ class BrowseScreen(DelegatedActions):
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
+        self.drawing = Drawing()  #: what the terminal can draw; the program sets it before the screen is up
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
         )
         self.count = Count(self.session, self.show, self.controllers.triage.undecide, pace.count_s)
         self.typed_lines = TypedLines(self)
-        self._place: tuple[Neuron, int, OwnPicture | None] | None = None
+        self._place: tuple[Neuron, int, OwnPicture | None, Pinned | None] | None = None
         self._last_move = 0.0
         self._rest: Timer | None = None
         self._looks: Timer | None = None
@@ -129,8 +131,19 @@ class BrowseScreen(DelegatedActions):
         self.call_after_refresh(self._begin)
 
     def _new_theme(self) -> None:
-        self.palette = make_palette(self.app)
+        self.palette = make_palette(self.app, self.drawing)
         self._paint(Changed.ALL)
+
+    def draw_with(self, blocks: Blocks) -> None:
+        """Draw pictures with other characters, until the program ends.
+
+        Raises:
+            UsageError: if the terminal does not draw them.
+        """
+        if blocks in self.drawing.lacks:
+            raise UsageError(f"This terminal does not draw {blocks}s on one cell each.", "vlmscope doctor shows them.")
+        self.drawing = replace(self.drawing, blocks=blocks)
+        self._new_theme()
 
     def _begin(self) -> None:
         self.show(Changed.NOTHING)
@@ -207,8 +220,10 @@ class BrowseScreen(DelegatedActions):
             scene, neuron, controllers = self.session.scene, self.session.state.neuron, self.controllers
             if scene.problem:
                 self.posts.take(Notice(scene.problem, None, StoreError.title, "error"))
-            picture, points = scene.picture, self.session.state.mode is Mode.POINT
-            if picture is not None and (picture.visual is None or picture.small or points):
+            points = self.session.state.mode is Mode.POINT
+            if any(
+                one is not None and (one.visual is None or one.small or points) for one in (scene.picture, scene.beside)
+            ):
                 controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
@@ -375,8 +390,8 @@ class BrowseScreen(DelegatedActions):
     def action_mode(self, name: str) -> None:
         state = self.session.state
         wanted = Mode(name)
-        if wanted is Mode.SHEET and state.own is not None:
-            wanted = Mode.ZOOM  # the user's picture is one
+        if wanted is Mode.SHEET and (state.own is not None or state.pinned is not None):
+            wanted = Mode.ZOOM  # the user's picture is one, and so is that of two neurons
         after = Mode.PICTURES if state.mode is wanted else wanted
         from_sheet = after is Mode.ZOOM and state.mode is Mode.SHEET
         self.show(self.session.change_state(mode=after, from_sheet=from_sheet, pane=Pane.PAGE, score=0, example=0))
@@ -418,6 +433,9 @@ class BrowseScreen(DelegatedActions):
         else:
             self.show(self.session.change_state(pane=Pane.PAGE))
 
+    def action_pin(self) -> None:
+        self._moved(moves.to_pinned(self.session))
+
     def action_copy_address(self) -> None:
         self.app.copy_to_clipboard(str(self.session.state.neuron))
         self.posts.notify(Notice(f"{self.session.state.neuron} is sent to the clipboard."))
@@ -442,6 +460,8 @@ class BrowseScreen(DelegatedActions):
             self.controllers.tasks.run_task(self.controllers.model_link.stop())
         elif state.own is not None:
             self.show(self.controllers.model.leave_image())
+        elif state.pinned is not None:
+            self.show(moves.unpinned(self.session))
         elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
             self.show(self.session.change_state(pane=Pane.LIST))
         elif scene.picked is not None:
@@ -506,6 +526,6 @@ class BrowseScreen(DelegatedActions):
             await self.typed_lines.entered(message.prompt, message.text)
 
 
-def _place_of(state: State) -> tuple[Neuron, int, OwnPicture | None]:
+def _place_of(state: State) -> tuple[Neuron, int, OwnPicture | None, Pinned | None]:
     """What the page's picture belongs to."""
-    return state.neuron, state.rank, state.own
+    return state.neuron, state.rank, state.own, state.pinned

@@ -194,7 +194,7 @@ class Session:
             changes |= {"cursor": cursor, "listed": True}
         elif selection is not scene.selection or old.neuron != state.neuron:
             changes |= place_in(selection, state.neuron)
-        moved = (old.neuron, old.rank, old.own) != (state.neuron, state.rank, state.own)
+        moved = (old.neuron, old.rank, old.own, old.pinned) != (state.neuron, state.rank, state.own, state.pinned)
         if moved:
             changes |= {"stale": True, "firmness": None}
         if Mode.SCORE in (old.mode, state.mode):
@@ -302,7 +302,7 @@ class Session:
         from vlmscope.tui.views.evidence import gather_facts
 
         scene, neuron = self.scene, self.state.neuron
-        picture, problem = self._gather()
+        picture, problem, beside = self._gather()
         facts = scene.facts if scene.facts is not None and scene.facts.neuron == neuron else None
         entry = scene.entry if scene.entry is not None and scene.entry.neuron == neuron else self._no_entry(neuron)
         if neuron not in self.promoted:
@@ -312,6 +312,7 @@ class Session:
             stale=False,
             picture=picture,
             problem=problem,
+            beside=beside,
             firmness=self.firmness(neuron, self.state.thresholds),
             facts=facts or gather_facts(self.store, neuron),
             entry=entry,
@@ -363,13 +364,14 @@ class Session:
         """Gather the picture again, unless the page is stale: then it comes with the page."""
         if self.scene.stale:
             return Changed.NOTHING
-        picture, problem = self._gather()
-        return self.change(picture=picture, problem=problem)
+        picture, problem, beside = self._gather()
+        return self.change(picture=picture, problem=problem, beside=beside)
 
-    def _gather(self) -> "tuple[PictureView | None, str]":
-        from vlmscope.tui.views.evidence import gather
+    def _gather(self) -> "tuple[PictureView | None, str, PictureView | None]":
+        from vlmscope.tui.views.evidence import gather, gather_pinned
 
-        return gather(self.store, self.state, self.answers, self.problems)
+        beside = gather_pinned(self.store, self.state, self.answers, self.problems)
+        return *gather(self.store, self.state, self.answers, self.problems), beside
 
     def _no_entry(self, neuron: Neuron) -> "Entry | None":
         """The empty entry of a neuron that nothing was noted on, as most are; None if the notebook must be read."""

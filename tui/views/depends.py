@@ -45,6 +45,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.listed,
         scene.stale,
         id(scene.picture),
+        id(scene.beside),
         scene.problem,
         scene.firmness,
         id(scene.facts),
@@ -54,10 +55,11 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         id(scene.check),
         id(scene.sheet) if scene.state.mode is Mode.SHEET else None,
         # As in the page's ``waiting``: the phase, not the progress of loading, which is shown in the title alone.
-        scene.status.phase if scene.asking and (scene.picture is None or scene.picture.visual is None) else None,
+        scene.status.phase if scene.asking and _lacks_map(scene) else None,
         scene.state.neuron,
         scene.state.rank,
         scene.state.own is None,
+        scene.state.pinned,
         scene.state.mode,
         scene.state.colour_map,
         scene.state.cover,
@@ -78,6 +80,13 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.picture is not None and scene.picture.covers > 1,
     ),
 }
+
+
+def _lacks_map(scene: Scene) -> bool:
+    """Whether the page's picture has no map, or that of the pinned neuron beside it."""
+    if scene.picture is None or scene.picture.visual is None:
+        return True
+    return scene.beside is not None and scene.beside.visual is None
 
 
 def changed_parts(old: Scene, new: Scene) -> Changed:

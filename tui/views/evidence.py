@@ -52,6 +52,7 @@ class PictureView:
         peak_patch, peak_token: where the largest activations are.
         whole: the user's own picture, with a frame around the crop; None for all others. question: asked about it.
         across: the panel sample across the neuron's range that it is; None for all others.
+        below: the activation of the neuron's last top sample, on a sample that is none of them; None for all others.
     """
 
     neuron: Neuron
@@ -80,6 +81,7 @@ class PictureView:
     whole: Image.Image | None = None
     question: str = ""
     across: RangeSample | None = None
+    below: float | None = None
 
     @property
     def key(self) -> tuple[Neuron, int | None, str]:
@@ -144,18 +146,45 @@ def gather(
     try:
         if state.own is not None:
             picture = own_evidence(state.neuron, state.own, state.thresholds)
+        elif state.pinned is not None:
+            picture = sample_evidence(store, state.neuron, state.pinned.sample, state.thresholds)
         elif state.rank >= store.valid:
             picture = range_evidence(store, state.neuron, state.rank - store.valid, state.thresholds)
         else:
             picture = stored_evidence(store, state.neuron, state.rank, state.thresholds)
     except StoreError as error:
         return None, str(error)
+    return _answered(store, picture, answers, problems), ""
+
+
+def gather_pinned(
+    store: ScanStore,
+    state: State,
+    answers: Mapping[tuple[Neuron, int | None, str], MapAnswer],
+    problems: Mapping[tuple[Neuron, int | None, str], str],
+) -> PictureView | None:
+    """The pinned neuron on its sample, as ``gather``; None where none is pinned, or the sample is damaged."""
+    pinned = state.pinned
+    if pinned is None or state.own is not None:
+        return None
+    try:
+        picture = sample_evidence(store, pinned.neuron, pinned.sample, state.thresholds)
+    except StoreError:  # the page's own picture is of the same sample, and names what is wrong
+        return None
+    return _answered(store, picture, answers, problems)
+
+
+def _answered(
+    store: ScanStore,
+    picture: PictureView,
+    answers: Mapping[tuple[Neuron, int | None, str], MapAnswer],
+    problems: Mapping[tuple[Neuron, int | None, str], str],
+) -> PictureView:
+    """The picture with the model's answer, or why it has none."""
     answer, problem = answers.get(picture.key), problems.get(picture.key, "")
-    if picture.visual is not None and answer is None:
-        return picture, ""
     if answer is not None:
-        return with_map(picture, answer, float(store.maximum[state.neuron.layer, state.neuron.index])), ""
-    return (replace(picture, map_problem=problem) if problem else picture), ""
+        return with_map(picture, answer, float(store.maximum[picture.neuron.layer, picture.neuron.index]))
+    return replace(picture, map_problem=problem) if problem and picture.visual is None else picture
 
 
 def gather_facts(store: ScanStore, neuron: Neuron) -> Facts:
@@ -235,6 +264,39 @@ def range_evidence(store: ScanStore, neuron: Neuron, place: int, thresholds: Thr
         own_layout=own_layout,
         visual_tokens=len(own_layout),
         across=one,
+    )
+
+
+def sample_evidence(store: ScanStore, neuron: Neuron, index: int, thresholds: Thresholds) -> PictureView:
+    """The neuron on any sample, from the scan alone: one of its top samples, of the panel, or another.
+
+    Of a sample that is not a top sample its map and its vote need the model, and its activation a panel that has it.
+
+    Raises:
+        StoreError: if the sample's line, or the panel, is damaged.
+    """
+    top = store.top_samples(neuron)
+    if index in top:
+        return stored_evidence(store, neuron, top.index(index), thresholds)
+    sample, own_layout = store.sample(index), store.layout(index)
+    crop, problem = _crop(partial(store.crop, index))
+    activation = None
+    if store.panel is not None and index in store.panel.samples:
+        column = int(np.searchsorted(store.panel.samples, index))
+        activation = float(store.panel.largest((neuron.layer, neuron.index))[column])
+    return PictureView(
+        neuron=neuron,
+        thresholds=thresholds,
+        rank=None,
+        sample=index,
+        image=sample.image,
+        tokens=sample.tokens,
+        activation=activation,
+        crop=crop,
+        crop_problem=problem,
+        own_layout=own_layout,
+        visual_tokens=len(own_layout),
+        below=float(store.scores(neuron)[-1]) if top else None,
     )
 
 

@@ -64,6 +64,7 @@ class Scene:
         control: None where the scan has none, or it is not counted yet.
         stale: whether the page's picture, facts and words belong to a neuron or sample that was left.
         problem: why there is no picture.
+        beside: the pinned neuron on the same sample; None where none is pinned.
         entry: what the notebook holds on the page's neuron; None while it is being read.
         entry_problem: why there is no notebook; empty if there is one.
         sheet: the contact sheet's pictures, perhaps still those of a neuron that was left; None before it is shown.
@@ -94,6 +95,7 @@ class Scene:
     stale: bool = True
     picture: "PictureView | None" = None
     problem: str = ""
+    beside: "PictureView | None" = None
     firmness: NeuronFirmness | None = None
     facts: Facts | None = None
     entry: "Entry | None" = None

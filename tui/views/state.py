@@ -137,6 +137,19 @@ class Ablating:
     caption: bool = False
 
 
+@dataclass(frozen=True)
+class Pinned:
+    """A neuron that others are compared with, on one sample.
+
+    Attributes:
+        rank: the sample's place among its top samples, from 0; None for a sample of the panel.
+    """
+
+    neuron: Neuron
+    sample: int
+    rank: int | None
+
+
 PlaceAskedAt = tuple[Neuron, int, OwnPicture | None, Mode, Pane]
 
 
@@ -164,6 +177,7 @@ class State:
     from_sheet: bool = False  #: of the zoom: whether the contact sheet has opened it
     pane: Pane = Pane.LIST
     own: OwnPicture | None = None
+    pinned: Pinned | None = None  #: then the page shows two neurons on its sample
     search: str = ""
     score: int = 0  #: of the score page: which of the neuron's scores, in the order of the rule
     example: int = 0  #: of the score page

@@ -36,14 +36,17 @@ class ListColumns:
     words: int = 0
 
 
-def list_columns(width: int, *, whole: bool, concepts: bool, sorts: bool, maximum_sorts: bool) -> ListColumns:
+def list_columns(
+    width: int, *, whole: bool, concepts: bool, sorts: bool, maximum_sorts: bool, poled: bool = False
+) -> ListColumns:
     """Divide ``width`` cells.
 
     Args:
         whole: rows of several layers. concepts: the scan has them.
         sorts: another value than index and maximum sorts. maximum_sorts: the maximum does.
+        poled: addresses end with a pole.
     """
-    address = ADDRESS if whole else SHORT_ADDRESS
+    address = (ADDRESS if whole else SHORT_ADDRESS) + poled
     room = width - 1 - address - MARKS - LABEL  # the last cell is the scroll bar's
 
     def take(cells: int, wanted: bool = True) -> int:

@@ -203,6 +203,7 @@ class NeuronList(ScrollView, can_focus=False):
             concepts=view.has_concepts,
             sorts=self._sorts is not None,
             maximum_sorts=state.order is Order.MAXIMUM,
+            poled=view.selection.numbering.poled,
         )
 
     def _heads(self, width: int, palette: Palette) -> list[tuple[str, Style, Order]]:
@@ -210,7 +211,7 @@ class NeuronList(ScrollView, can_focus=False):
         view = self.view
         assert view is not None
         columns, order = self._columns(width), view.state.order
-        address = "  neuron" if view.state.filter.whole else "     N"
+        address = "  neuron" if view.state.filter.whole else f"{'N':>{columns.address}}"
         heads: list[tuple[str, Style, Order]] = [
             (f"{address:<{columns.address + MARKS}}", palette.muted, Order.INDEX),
             (f"{' label':<{LABEL + columns.high}}", palette.muted, Order.MARGIN),
@@ -242,7 +243,8 @@ class NeuronList(ScrollView, can_focus=False):
         picked = is_picked(view, position)
         pointer = ("◆" if picked else "▸" if view.listed else "›") if chosen else "●" if picked else " "
         columns = self._columns(width)
-        address = f" {neuron!s:<{columns.address - 2}}" if view.state.filter.whole else f"{neuron.name:>5}"
+        room = columns.address - 1  # after the pointer
+        address = f" {neuron!s:<{room - 1}}" if view.state.filter.whole else f"{neuron.name:>{room}}"
         parts: list[Span] = [
             (pointer, palette.accent),
             (address, look),

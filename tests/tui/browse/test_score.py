@@ -130,12 +130,13 @@ async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
     async with running(pictured) as on:
         await on.until(lambda: "score     by oracle:  patches 0.69  1 more: s" in on.page)
         await on.type(":sort score")
-        await on.until(lambda: "all · by score, " in str(on.list.border_title))
+        await on.until(lambda: "all · by score" in str(on.list.border_title))
         assert [on.scene.selection.at(row).index for row in range(2)] == [0, 1]
         await on.press("s")
         for shown in (
             "score 1 of 2 · by oracle",
-            "patches, top samples: 0.69",
+            "patches, top samples: 0.69 over 20 samples",
+            "Pearson's correlation of true and predicted activations; others: ",
             "J K show the others: by lens (not independent):  patches 0.14",
         ):
             assert shown in on.page

@@ -7,6 +7,9 @@ import pytest
 
 from tests.support.terminal import Terminal
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.views.drawing import Blocks
+
+QUADRANTS = set(Blocks.QUADRANT.glyphs) - set(Blocks.HALF.glyphs)
 
 pytestmark = pytest.mark.terminal
 
@@ -21,7 +24,7 @@ def test_start_step_and_quit(scan: Path, columns: int, rows: int) -> None:
         terminal.until(lambda screen: "Try o l: clearest first" in screen.split("\n")[-1])
         terminal.send("\r")
         terminal.until(lambda screen: "q quit" in screen.split("\n")[-1])
-        terminal.until(lambda screen: "sample 1 of 8" in screen and "▄▄▄" in screen)
+        terminal.until(lambda screen: "sample 1 of 8" in screen and QUADRANTS & set(screen))
         terminal.send("jj")
         sample = int(store.arrays["top_sample"][0, 2, 0])
         terminal.until(lambda screen: re.search(r"\bL0/N2 ", screen) and f"sample 1 of 8 · #{sample} " in screen)

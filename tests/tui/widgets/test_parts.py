@@ -27,6 +27,7 @@ from vlmscope.tui.views.ranges import Range, Value
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row
+from vlmscope.tui.widgets.list_columns import list_columns
 from vlmscope.tui.widgets.numbers import activation, against, fraction, nats, ordinal, percent, probability, spark
 from vlmscope.tui.widgets.page.words import Words, window, words
 from vlmscope.tui.widgets.palette import Palette
@@ -270,3 +271,10 @@ def test_searches() -> None:
     assert read_search(" firm visual red Train ", 2, Numbering(4, 32)) == replace(high, words="red Train")
     with pytest.raises(UsageError, match="Nothing was typed"):
         read_search("  ", 2, Numbering(4, 32))
+
+
+def test_a_pole_of_the_largest_unit_has_room_in_the_list() -> None:
+    for poled, longest in ((False, "L31/N11007"), (True, "L31/N11007-")):
+        for whole, address in ((True, f" {longest}"), (False, longest.removeprefix("L31/N"))):
+            columns = list_columns(78, whole=whole, concepts=True, sorts=False, maximum_sorts=False, poled=poled)
+            assert len(address) == columns.address - 1  # the pointer's cell

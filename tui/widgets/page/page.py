@@ -15,6 +15,7 @@ from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.lines import Lines, Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal
+from vlmscope.tui.widgets.page.compare import address_line, here_line
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside
 from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, frame
 from vlmscope.tui.widgets.page.meaning import meaning_page
@@ -178,13 +179,21 @@ class Page(Lines[Scene]):
         if view.stale:
             # The numbers are the old picture's: they go at once, the picture stays dimmed under its own address.
             lines = blank(width, 2)
-        left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=view.state.cover)
-        cells = room.picture[0]
+        cells, cover = room.picture[0], view.state.cover
+        left, right = captions(picture, room.picture, colour_map, palette, stale=view.stale, cover=cover)
+        beside_it = view.beside if view.state.mode in (Mode.PICTURES, Mode.ZOOM) else None
+        if beside_it is not None and not view.stale:
+            lines = [here_line(beside_it, valid, palette, width, "pinned "), here_line(picture, valid, palette, width)]
+            left = address_line(beside_it, cover, palette, cells, "pinned ")
+            right = address_line(picture, cover, palette, cells)
         pointed = None
         if view.state.mode is Mode.POINT and not view.state.pointer.on_words and not view.stale:
             pointer = view.state.pointer.within(picture)
             pointed = pointer.row, pointer.column
-        boxes = [self._box(which, view, picture, room, palette, pointed) for which in ("origin", "activation")]
+        first = ("origin", picture) if beside_it is None else ("activation", beside_it)
+        boxes = [
+            self._box(which, view, shown, room, palette, pointed) for which, shown in (first, ("activation", picture))
+        ]
         blocks = [
             (boxes[0], cells),
             (boxes[1], cells),
@@ -216,11 +225,12 @@ class Page(Lines[Scene]):
         """A picture's strips, cached: the same for the same neuron, sample, size and map."""
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
-        stale, colour_map, reason = view.stale, view.state.colour_map, waiting(view)
+        stale, colour_map, reason = view.stale, view.state.colour_map, waiting(view, picture)
+        maximum = float(view.columns.store.maximum[picture.neuron.layer, picture.neuron.index])
         problem = (picture.map_problem, reason) if picture.visual is None else None
         # Norms are relative to the maximum, which grows during a scan.
         cover = picture.cover(view.state.cover)
-        of_map = (picture.key, picture.exact, _maximum(view), problem, colour_map, cover, picture.thresholds.T_v)
+        of_map = (picture.key, picture.exact, maximum, problem, colour_map, cover, picture.thresholds.T_v)
         of_crop = (picture.sample, picture.image, picture.crop is None, id(picture.whole))
         key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed)
         strips = self._pictures.pop(key, None)
@@ -254,9 +264,14 @@ def _maximum(view: Scene) -> float:
     return float(view.columns.store.maximum[_at(view)])
 
 
-def waiting(view: Scene) -> str:
-    """What the model is doing about a map that is not there, or which key asks it."""
-    if view.picture is not None and view.picture.visual is not None:
+def waiting(view: Scene, picture: "PictureView | None" = None) -> str:
+    """What the model is doing about a map that is not there, or which key asks it.
+
+    Args:
+        picture: whose map; None for the page's own.
+    """
+    picture = picture or view.picture
+    if picture is not None and picture.visual is not None:
         return ""
     if not view.asking:
         return "" if view.state.own is not None else f"the scan keeps no map here; {view.map_key} asks the model for it"
