@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
 from textual.timer import Timer
 
 from vlmscope.core.base.config import Config
@@ -53,6 +53,8 @@ from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.palette import make_palette
 
+BORDERS = 2  #: lines, or cells, of a pane's border
+AROUND = 2  #: lines of title and footer
 FOLDED = 110  #: cells from which list and page are side by side
 
 
@@ -117,8 +119,9 @@ class BrowseScreen(DelegatedActions):
         yield TitleBar(id="title")
         yield FoldedStrip(id="folded")
         with Horizontal(id="body"):
-            yield LayerStrip(id="layers")
-            yield NeuronList(id="list")
+            with Container(id="left"):
+                yield LayerStrip(id="layers")
+                yield NeuronList(id="list")
             yield Page(id="page")
         yield KeyBar(self.config.keys, id="keys")
 
@@ -244,7 +247,15 @@ class BrowseScreen(DelegatedActions):
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
 
     def on_resize(self) -> None:
+        self._divide()
         self._paint(Changed.KEYS)
+
+    def _divide(self) -> None:
+        """Put few layers above the list, where they take no columns of the page; many stand beside it."""
+        lines = len(self.session.scene.counts) + 1 + BORDERS
+        stacked = 3 * lines <= self.app.size.height - AROUND
+        self.set_class(stacked, "-stacked")
+        self.query_one(LayerStrip).styles.height = lines if stacked else "100%"
 
     @contextmanager
     def guard(self) -> Iterator[None]:
