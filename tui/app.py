@@ -107,6 +107,7 @@ class VlmscopeApp(App[None]):
         self.messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)  #: the time of day and the text, oldest first
         self._last_key = 0.0
         self._first_start = first_start
+        self.typed_ahead = b""  #: what was typed before the driver reads; the driver takes it first
         self._suggests = False  # until the first key
         self._answered: Screen[object] | None = None  # on which a message has more than one line
         self.browse = BrowseScreen(

@@ -24,6 +24,7 @@ from vlmscope.tui.command_values import (
     SetAfter,
     SetFilter,
     SetOrder,
+    SetPictures,
     SetTheme,
     SetThresholds,
     ShowEffects,
@@ -31,6 +32,7 @@ from vlmscope.tui.command_values import (
     ShowShares,
     ShowView,
 )
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.filters import HIGH_WORDS, LABEL_WORDS, SWITCHES, Decided, Filter, read_filter
 from vlmscope.tui.views.state import Ablating, AfterVerdict, Order, SetKind, State
 
@@ -232,6 +234,15 @@ def _do(action: str) -> Reader:
     return read
 
 
+def _pictures(words: list[str], _: State, usage: str) -> Command:
+    name = _one(words, usage)
+    if name not in list(Blocks):
+        raise UsageError(
+            f"Pictures are not drawn with {name!r}.", f"{nearest(name, Blocks)}One of {', '.join(Blocks)}."
+        )
+    return SetPictures(Blocks(name))
+
+
 VERBS: dict[str, Verb] = {
     verb.usage.split()[0]: verb
     for verb in (
@@ -257,6 +268,7 @@ VERBS: dict[str, Verb] = {
         Verb("restart", "start the model process again", _do("restart_model")),
         Verb("unload", "free the model's memory", _do("unload_model")),
         Verb("theme NAME", "change the theme", lambda words, _, usage: SetTheme(_one(words, usage))),
+        Verb("pictures sextant", f"draw pictures with: {', '.join(Blocks)}", _pictures),
         Verb("view [NAME]", "a saved view: its filter, order and thresholds", _view),
         Verb("save-view NAME", "save filter, order and thresholds under a name", _view_name(SaveView)),
         Verb("delete-view NAME", "forget a saved view", _view_name(DeleteView)),

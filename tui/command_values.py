@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.state import Ablating, AfterVerdict, Order
 
@@ -49,6 +50,13 @@ class SetTheme:
     """Change the theme."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class SetPictures:
+    """Draw pictures with other characters."""
+
+    blocks: Blocks
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ class SetAfter:
     after: AfterVerdict
 
 
-Setting = SetTheme | SetAfter
+Setting = SetTheme | SetAfter | SetPictures
 Intervening = SetAblating | Check | ShowEffects
 Looking = ShowShares | CompareGroups
 Viewing = ShowView | SaveView | DeleteView

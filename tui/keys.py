@@ -91,7 +91,7 @@ GROUPS: dict[str, tuple[Action, ...]] = {
     ),
     "Model": (
         Action("explain", "E", "explain", "explain", "Ask the API what the neuron responds to (costs money)"),
-        Action("simulate", "S", "simulate", "score", "Score the explanation by simulating (an API costs money)"),
+        Action("simulate", "S", "simulate", "score", "Score by a simulator or a judge (an API costs money)"),
         Action("writes", "w", "writes", "what it writes", "Ask the model which tokens the neuron promotes"),
         Action("exact_map", "X", "exact_map", "exact map", "Ask the model for the exact map of this sample"),
         Action("allow", "a", "allow", "allow", "Allow the scan's model to be downloaded, its pictures to be read"),

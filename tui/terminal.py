@@ -5,6 +5,7 @@ Textual's driver would then write into a queue that nothing empties, and read wi
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import termios
@@ -31,6 +32,9 @@ LINE_MOST = (
     4_096  #: characters of a line after a paste, as many as a path may have: a key takes 20 microseconds for each
 )
 NOTE_MOST = 65_536  #: characters of a note after a paste, and of one that is edited here
+
+#: The terminal's name, asked for by ``ask_terminal``, where it comes too late to be waited for: it is not typed.
+_LATE_NAME = re.compile(r"\x1bP>\|[^\x1b]*\x1b\\")
 
 #: Takes back what ``LinuxDriver.start_application_mode`` sets: pasting, wrapping, sizes, mouse; keys, screen, cursor,
 #: focus.
@@ -117,6 +121,7 @@ class TerminalDriver(LinuxDriver):
         self._output = _Output(self._file)
         self._file = cast("TextIOWrapper[Any]", self._output)  # it is only written to and flushed
         self._has_terminal = False  # whether the terminal is as the app needs it
+        self._typed: bytes = getattr(app, "typed_ahead", b"")
         self._pasting: int | None = None  # characters of the paste that is being read
         self._tail = ""
         self._ahead = 0  # keys that the app has not taken yet
@@ -132,6 +137,7 @@ class TerminalDriver(LinuxDriver):
         """As Textual's, but the end of the terminal ends it, and no paste fills the memory."""
         parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
         between = True  # whether no sequence has begun: letters need no parser, which takes 30 microseconds for each
+        self._take(list(parser.feed(decode(self._typed))) if self._typed else [])
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():
@@ -143,7 +149,7 @@ class TerminalDriver(LinuxDriver):
                     if not data:
                         self._lost()
                         return
-                    text = decode(data)
+                    text = _LATE_NAME.sub("", decode(data))
                     if between and self._is_paste(text):
                         self.process_message(Paste(text))
                     elif bounded := self._bounded(text):  # the parser takes an empty text for the end of all input

@@ -109,7 +109,13 @@ class CoactiveNeurons:
         if not self.total:
             return f"No neuron has a correlation with {self.neuron} over the panel's {self.samples} other samples."
         chance = f"the highest of unrelated ones would be about {self.by_chance:.2f}"
-        return f"correlations of {self.total:,} neurons over {self.samples} panel samples or fewer; {chance}"
+        what = f"Pearson's correlations of {self.total:,} neurons over {self.samples} panel samples or fewer"
+        return f"{what}; {chance}"
+
+
+def correlated_over(samples: int) -> str:
+    """What the correlation of two neurons is; ``samples``: of the panel."""
+    return f"Pearson's correlation over the {samples:,} panel samples, less those in either one's top samples"
 
 
 def by_chance(store: ScanStore) -> float:

@@ -86,6 +86,9 @@ class Config(Frozen):
     theme: str = "textual-dark"  #: any Textual theme
     after_verdict: Literal["stay", "next", "untriaged"] = "stay"  #: where a verdict leads; :after changes it
     colour_map: str = "auto"  #: of heatmaps: dim, fade, viridis, grey; auto: dim on a dark theme, fade on a light one
+    #: what pictures are drawn with; auto: sextants where the terminal is known to draw them, else quadrants; graphics:
+    #: pixels for zoom and contact sheet, where terminal and ``vlmscope[graphics]`` can
+    pictures: Literal["auto", "half", "quadrant", "sextant", "octant", "graphics"] = "auto"
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()

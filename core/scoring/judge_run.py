@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vlmscope.core.base.batch import BatchEnd, run_batch
-from vlmscope.core.base.clock import now
 from vlmscope.core.base.config import Api
 from vlmscope.core.base.errors import ApiError, StoreError, VlmscopeError, WorkerError
 from vlmscope.core.base.neuron import Neuron
@@ -13,10 +12,11 @@ from vlmscope.core.llm.budget import Estimate, estimate_request, total
 from vlmscope.core.method.labels import Label, Labels
 from vlmscope.core.notebook.explanation import Explanation
 from vlmscope.core.notebook.notebook import Notebook
-from vlmscope.core.scoring.fuzzing import TEXT_NEURON, Marked, fuzzing_samples, marked
-from vlmscope.core.scoring.intruder import intruder_rounds, judge_rounds, too_few_rounds
+from vlmscope.core.scoring.fuzzing import fuzzing_samples
+from vlmscope.core.scoring.intruder import intruder_rounds, too_few_rounds
 from vlmscope.core.scoring.intruder_prompt import estimate_intruder
-from vlmscope.core.scoring.judge import Judge, judge_questions
+from vlmscope.core.scoring.judge import Judge
+from vlmscope.core.scoring.judge_one import judge_one, keep_judgement
 from vlmscope.core.scoring.judge_prompt import (
     PROMPT_VERSION,
     estimate_detection,
@@ -25,12 +25,11 @@ from vlmscope.core.scoring.judge_prompt import (
     sight_request,
 )
 from vlmscope.core.scoring.judge_report import JudgeMethod, JudgeReport, read_report
-from vlmscope.core.scoring.judge_samples import Question, detection_samples, too_few
+from vlmscope.core.scoring.judge_samples import detection_samples, too_few
 from vlmscope.core.scoring.run import (
     NO_PATTERN,
     NOTHING_SAID,
     ScoreStatus,
-    keep_score,
     known_scores,
     pick_explanation,
 )
@@ -149,76 +148,30 @@ async def run_judge(
     Raises:
         NotebookError: if ``notebook`` cannot be read or written.
     """
-    seen = False
+    name = judge.chat.settings.model
 
     async def score(neuron: Neuron) -> JudgeResult:
-        explanation = pick_explanation(store, notebook, neuron, wanted)
-        if explanation is None:
-            return JudgeResult(neuron, ScoreStatus.SKIPPED, reason=NOTHING_SAID)
-        if not explanation.pattern_found:
-            return JudgeResult(neuron, ScoreStatus.SKIPPED, explanation, reason=NO_PATTERN)
-        name = judge.chat.settings.model
-        known = None if again else known_judgement(notebook, neuron, explanation, method, name)
+        explanation: Explanation | None = None
+        if method is JudgeMethod.INTRUDER:
+            known = None if again else known_intruder(notebook, neuron, name)
+        else:
+            explanation = pick_explanation(store, notebook, neuron, wanted)
+            if explanation is None or not explanation.pattern_found:
+                reason = NOTHING_SAID if explanation is None else NO_PATTERN
+                return JudgeResult(neuron, ScoreStatus.SKIPPED, explanation, reason=reason)
+            known = None if again else known_judgement(notebook, neuron, explanation, method, name)
         if known is not None:
             return JudgeResult(neuron, ScoreStatus.KNOWN, explanation, known)
         label = labels.of(neuron)
-        made = await questions(neuron, label, explanation)
-        if isinstance(made, str):
-            return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason=made)
-        await check_sight(label)
-        report = await judge_questions(
-            store,
-            neuron,
-            label,
-            explanation,
-            method,
-            made.questions,
-            judge,
-            failures=made.failures,
-            planned=_planned(made),
-            on_sample=on_sample,
-        )
-        if not report.samples:
-            reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
-            return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason="; ".join(reasons[:3]))
-        keep_score(notebook, neuron, explanation, report)
-        return JudgeResult(neuron, ScoreStatus.SCORED, explanation, report)
-
-    async def check_sight(label: Label) -> None:
-        nonlocal seen
-        if has_images(label) and not seen:
-            await judge.check_sight()
-            seen = True
-
-    async def intruder(neuron: Neuron) -> JudgeResult:
-        known = None if again else known_intruder(notebook, neuron, judge.chat.settings.model)
-        if known is not None:
-            return JudgeResult(neuron, ScoreStatus.KNOWN, report=known)
-        label = labels.of(neuron)
-        rounds = intruder_rounds(store, neuron, label)
-        problem = too_few_rounds(rounds)
-        if problem:
-            return JudgeResult(neuron, ScoreStatus.FAILED, reason=problem)
-        await check_sight(label)
-        report = await judge_rounds(store, neuron, label, rounds, judge, on_sample=on_sample)
-        if not report.rounds:
-            reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
-            return JudgeResult(neuron, ScoreStatus.FAILED, reason="; ".join(reasons[:3]))
-        notebook.add_own_score(neuron, report.backend, report.to_json(), now())
-        return JudgeResult(neuron, ScoreStatus.SCORED, report=report)
-
-    async def questions(neuron: Neuron, label: Label, explanation: Explanation) -> Marked | str:
-        if method is JudgeMethod.DETECTION:
-            shown = detection_samples(store, neuron, label, explanation.samples)
-            return too_few(shown) or Marked(tuple(map(Question, shown)), ())
-        if label is Label.TEXT:
-            return TEXT_NEURON
-        assert model is not None
-        return await marked(store, neuron, fuzzing_samples(store, neuron, explanation.samples), model)
+        found = await judge_one(store, neuron, label, explanation, method, judge, model=model, on_sample=on_sample)
+        if isinstance(found, str):
+            return JudgeResult(neuron, ScoreStatus.FAILED, explanation, reason=found)
+        keep_judgement(notebook, neuron, explanation, found)
+        return JudgeResult(neuron, ScoreStatus.SCORED, explanation, found)
 
     async def one(neuron: Neuron) -> JudgeResult:
         try:
-            return await (intruder if method is JudgeMethod.INTRUDER else score)(neuron)
+            return await score(neuron)
         except StoreError as error:
             return missed(neuron, error)
 
@@ -228,9 +181,3 @@ async def run_judge(
         return JudgeResult(neuron, ScoreStatus.FAILED, reason=plain(error.message))
 
     return await run_batch(neurons, one, missed, ends=(ApiError, WorkerError), on_result=on_result)
-
-
-def _planned(made: Marked) -> tuple[int, int]:
-    """How many questions have yes and no for an answer; of what could not be made, half each."""
-    yes, lost = sum(one.shown.activates for one in made.questions), len(made.failures) // 2
-    return yes + lost, len(made.questions) - yes + lost

@@ -138,8 +138,17 @@ class ScoreReport:
 _REPORT = TypeAdapter(ScoreReport)
 
 
-def score_words(found: Pooled) -> str:
-    """A score for a person: ``0.69 (95% 0.61 to 0.75; others 0.01)``, or ``n/a`` with its reason."""
+#: What a score of a simulator is, for the reader of one.
+WHAT = "Pearson's correlation of true and predicted activations"
+OTHERS = "others: the mean score of other neurons' explanations on the same samples"
+
+
+def score_words(found: Pooled, *, samples: bool = False) -> str:
+    """A score for a person: ``0.69 (95% 0.61 to 0.75; others 0.01)``, or ``n/a`` with its reason.
+
+    Args:
+        samples: also over how many: ``0.69 over 20 samples (...)``.
+    """
     if found.score is None:
         return f"n/a: {found.reason}"
     more = []
@@ -151,7 +160,8 @@ def score_words(found: Pooled) -> str:
         more.append(f"ceiling {found.ceiling:.2f}")
     if found.counted < found.planned:
         more.append(f"{found.planned - found.counted} samples left out")
-    return f"{found.score:.2f} ({'; '.join(more)})" if more else f"{found.score:.2f}"
+    value = f"{found.score:.2f}{f' over {found.counted} samples' if samples else ''}"
+    return f"{value} ({'; '.join(more)})" if more else value
 
 
 def _interval_words(kind: IntervalKind | None) -> str:

@@ -193,11 +193,11 @@ class PointControl:
         from vlmscope.core.analysis.related import related
         from vlmscope.tui.dialogs.tables import related_table
 
-        session, neuron, labels = self.session, self.session.state.neuron, self.session.scene.columns.labels
+        store, neuron, labels = self.session.store, self.session.state.neuron, self.session.scene.columns.labels
         opened = _List(self, f"related to {neuron}")
 
         async def find() -> NeuronTable:
-            return related_table(await asyncio.to_thread(related, session.store, neuron, labels))
+            return related_table(await asyncio.to_thread(related, store, neuron, labels), len(store.panel or ()))
 
         opened.fill(find())
         return opened.question

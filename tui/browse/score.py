@@ -10,8 +10,10 @@ from vlmscope.core.base.config import Config
 from vlmscope.core.base.errors import ApiError, SamplesError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.notebook.explanation import Explanation
+from vlmscope.core.scoring.judge_report import JudgeMethod
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.api_link import ApiLink
+from vlmscope.tui.browse.judge import MEANS, JudgeControl
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
 from vlmscope.tui.browse.running import STOP_KEY, Running
@@ -38,19 +40,25 @@ class ScoreControl:
     config: Config
 
     def choose_backend(self) -> AskChoice | None:
-        """Ask which simulator predicts, then score."""
+        """Ask which simulator predicts, or which question a judge is asked; then score."""
         if self.running.at:
             self.post(Notice(f"Something is being scored already; {STOP_KEY} stops it."))
             return None
         from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
         from vlmscope.tui.dialogs.choice import by_letter
 
-        names = by_letter(usable(self.session.store))
-        neuron = self.session.state.neuron
-        choices = [Choice(one, f"{name}: {BACKENDS[name].means}", name == DEFAULT) for one, name in names.items()]
+        judges = JudgeControl(self.running, self.session, self.post, self.notebook, self.model, self.api)
+        names = by_letter([*usable(self.session.store), *judges.methods()])
+        neuron, means = self.session.state.neuron, {name: one.means for name, one in BACKENDS.items()}
+        means |= {method.value: text for method, text in MEANS.items()}
+        choices = [Choice(one, f"{name}: {means[name]}", name == DEFAULT) for one, name in names.items()]
 
         def chosen(letter: str) -> None:
-            self._score_after_a_yes(neuron, names[letter])
+            name = names[letter]
+            if name in BACKENDS:
+                self._score_after_a_yes(neuron, name)
+            else:
+                judges.score(neuron, JudgeMethod(name))
 
         return AskChoice(f"score {neuron} by", choices, chosen)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
 from textual.timer import Timer
 
 from vlmscope.core.base.config import Config
@@ -43,6 +43,7 @@ from vlmscope.tui.messages import (
     SampleChosen,
     TokenChosen,
 )
+from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.scene import Changed, Scene
 from vlmscope.tui.views.state import Mode, OwnPicture, Pane, Pinned, State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar, footer
@@ -52,6 +53,8 @@ from vlmscope.tui.widgets.neuron_list import NeuronList
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.palette import make_palette
 
+BORDERS = 2  #: lines, or cells, of a pane's border
+AROUND = 2  #: lines of title and footer
 FOLDED = 110  #: cells from which list and page are side by side
 
 
@@ -98,6 +101,7 @@ class BrowseScreen(DelegatedActions):
         asks = AskKeys(*(keys.keys_of(name, config.keys)[0] for name in ids))
         colour_map = ColourMap(config.colour_map) if config.colour_map in list(ColourMap) else None
         self.session = Session(store, start, name, colour_map, asks)
+        self.drawing = Drawing()  #: what the terminal can draw; the program sets it before the screen is up
         self.posts = Posts(self)
         self.controllers = Controllers(
             self.session, config, factory, pace, self.posts.take, self.guard, self._lend_terminal
@@ -115,8 +119,9 @@ class BrowseScreen(DelegatedActions):
         yield TitleBar(id="title")
         yield FoldedStrip(id="folded")
         with Horizontal(id="body"):
-            yield LayerStrip(id="layers")
-            yield NeuronList(id="list")
+            with Container(id="left"):
+                yield LayerStrip(id="layers")
+                yield NeuronList(id="list")
             yield Page(id="page")
         yield KeyBar(self.config.keys, id="keys")
 
@@ -129,8 +134,19 @@ class BrowseScreen(DelegatedActions):
         self.call_after_refresh(self._begin)
 
     def _new_theme(self) -> None:
-        self.palette = make_palette(self.app)
+        self.palette = make_palette(self.app, self.drawing)
         self._paint(Changed.ALL)
+
+    def draw_with(self, blocks: Blocks) -> None:
+        """Draw pictures with other characters, until the program ends.
+
+        Raises:
+            UsageError: if the terminal does not draw them.
+        """
+        if blocks in self.drawing.lacks:
+            raise UsageError(f"This terminal does not draw {blocks}s on one cell each.", "vlmscope doctor shows them.")
+        self.drawing = replace(self.drawing, blocks=blocks)
+        self._new_theme()
 
     def _begin(self) -> None:
         self.show(Changed.NOTHING)
@@ -231,7 +247,15 @@ class BrowseScreen(DelegatedActions):
             self.query_one(KeyBar).present(footer(scene, narrow=self.app.size.width < FOLDED), palette)
 
     def on_resize(self) -> None:
+        self._divide()
         self._paint(Changed.KEYS)
+
+    def _divide(self) -> None:
+        """Put few layers above the list, where they take no columns of the page; many stand beside it."""
+        lines = len(self.session.scene.counts) + 1 + BORDERS
+        stacked = 3 * lines <= self.app.size.height - AROUND
+        self.set_class(stacked, "-stacked")
+        self.query_one(LayerStrip).styles.height = lines if stacked else "100%"
 
     @contextmanager
     def guard(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from vlmscope.tui.command_values import Command
 from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
 from vlmscope.tui.views import filters
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.state import AfterVerdict, Order
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class TypedLines:
         from vlmscope.tui.widgets.path_suggester import PathSuggester
 
         names = [f"{verb.usage.split()[0]} " for verb in command_line.VERBS.values()]
+        names += [f"pictures {name}" for name in Blocks]
         names += [f"theme {name}" for name in sorted(self._screen.app.available_themes)]
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
@@ -149,7 +151,7 @@ class TypedLines:
                 await self._list(command)
             case values.ShowImage(path, question):
                 screen.show(controllers.model.show_image(path, question))
-            case values.SetTheme() | values.SetAfter():
+            case values.SetTheme() | values.SetAfter() | values.SetPictures():
                 self._set(command)
             case values.OwnWords(text):
                 controllers.score.score_own_words(text)
@@ -188,6 +190,8 @@ class TypedLines:
                     meant = nearest(name, themes)
                     raise UsageError(f"{name!r} is not a theme.", f"{meant}Themes: {', '.join(sorted(themes))}.")
                 screen.app.theme = name
+            case values.SetPictures(blocks):
+                screen.draw_with(blocks)
 
     async def _intervene(self, command: values.Intervening) -> None:
         screen, controllers = self._screen, self._screen.controllers

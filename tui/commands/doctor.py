@@ -21,6 +21,7 @@ from vlmscope.core.llm.access import api_key, key_problem, shown_url
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.interventions import CLEAN_BYTES
 from vlmscope.tui.commands.doctor_model import AskedModel, examine_model
+from vlmscope.tui.commands.doctor_pictures import pictures
 from vlmscope.tui.commands.shared import output
 from vlmscope.tui.commands.shared.findings import Finding, Severity
 from vlmscope.tui.commands.shared.options import JsonOption
@@ -68,7 +69,14 @@ def doctor(*, model: AskedModel, json: JsonOption = False) -> None:
 
 def examine() -> list[Finding]:
     """Look at everything; a failure is a finding, never an exception."""
-    areas = {"Versions": _versions, "Devices": _devices, "Terminal": _terminal, "Files": _places, "Demo": _demo}
+    areas = {
+        "Versions": _versions,
+        "Devices": _devices,
+        "Terminal": _terminal,
+        "Pictures": pictures,
+        "Files": _places,
+        "Demo": _demo,
+    }
     areas["Explanations"] = _api
     return [replace(found, area=area) for area, look in areas.items() for found in look()]
 

@@ -10,6 +10,7 @@ from vlmscope.core.base.demo import DEMO
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.signals import Ending
+from vlmscope.tui.ask_terminal import Question
 
 
 class NoTerminalError(VlmscopeError):
@@ -46,11 +47,18 @@ def open_screen(
         given = {"device": device, "dtype": dtype}
         config = load_config().model_copy(update={name: value for name, value in given.items() if value is not None})
         _check_terminal(scan)
+        from vlmscope.tui.views.drawing import PROBES, Drawing, blocks_for, lacking
 
-        from vlmscope.tui.app import VlmscopeApp
+        with Question(tuple(PROBES.values())) as question:
+            from vlmscope.tui.app import VlmscopeApp
+
+            answers = question.answers()
 
     name = DEMO if scan == DEMO else store.folder.resolve().name
     app = VlmscopeApp(store, config, start, name, first_start=data_folder() / "started")
+    blocks = blocks_for(config.pictures, answers.name, answers.widths)
+    app.browse.drawing = Drawing(blocks, app.console.color_system == "256", lacking(answers.widths))
+    app.typed_ahead = answers.typed
     with Ending(lambda ending: app.leave(ending.number)):
         app.run()
     return app.return_code or 0

@@ -14,6 +14,7 @@ from vlmscope.core.analysis.related import (
     RelatedNeurons,
     by_chance,
     coactive,
+    correlated_over,
     related,
 )
 from vlmscope.core.base.neuron import Neuron
@@ -49,7 +50,7 @@ def related_(
     with the count by chance. A neuron that shares fewer than 3, or fewer than
     3 times as many as by chance, is not listed. No model is asked.
 
-    Beside it is r, the correlation over the scan's panel of random samples,
+    Beside it is r, Pearson's correlation over the scan's panel of random samples,
     without the top samples of both. --by panel lists those with the highest r.
     """
     neuron = Neuron.parse(address)
@@ -64,6 +65,8 @@ def related_(
     elif found.found:
         output.write_lines(_as_table(found.found, store))
     note(found.summary)
+    if isinstance(found, RelatedNeurons) and store.panel is not None and found.found and not json:
+        note(f"r is {correlated_over(len(store.panel))}")
     if isinstance(found, RelatedNeurons) and found.total > len(found.found):
         note(f"and {found.total - len(found.found):,} more: --limit {found.total}")
 

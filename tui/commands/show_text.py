@@ -19,7 +19,7 @@ from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.values import Entry, Review
 from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, judged_words, read_report
 from vlmscope.core.scoring.preferred import ordered
-from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.core.scoring.report import OTHERS, WHAT, ScoreReport, score_words
 from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.concepts import as_words, share
 from vlmscope.tui.commands.labels import p_text
@@ -144,14 +144,18 @@ def _scores(entry: Entry, explanation: int | None) -> list[str]:
             )
             continue
         found = [(kind, pooled) for kind in report.pooled if (pooled := report.headline(kind)) is not None]
-        values = "  ".join(f"{kind.value} {score_words(pooled)}{_second(report, kind)}" for kind, pooled in found)
+        values = "  ".join(
+            f"{kind.value} {score_words(pooled, samples=True)}{_second(report, kind)}" for kind, pooled in found
+        )
         lines.append(f"score by {report.backend}{'' if report.independent else ' (not independent)'}: {values}")
+    if any(not isinstance(report, JudgeReport) for report in reports):
+        lines.append(f"  {WHAT}; {OTHERS}")
     return lines
 
 
 def _second(report: ScoreReport, kind: TokenKind) -> str:
     second = report.with_concept(kind)
-    return "" if second is None else f", with the concept {score_words(second)}"
+    return "" if second is None else f", with the concept {score_words(second, samples=True)}"
 
 
 def _check(check: CausalCheck) -> list[str]:

@@ -19,7 +19,7 @@ from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.scoring.candidates import borrowed, own_explanation
 from vlmscope.core.scoring.held_out import held_out
 from vlmscope.core.scoring.protocol import Simulator
-from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.core.scoring.report import OTHERS, WHAT, ScoreReport, score_words
 from vlmscope.core.scoring.run import ScoreResult, pick_explanation, run
 from vlmscope.core.scoring.simulators.api_text import ApiText, estimate_samples
 from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, Tools, make_simulator
@@ -176,6 +176,8 @@ def _report(end: BatchEnd[ScoreResult], labels: Labels, as_json: bool, notes: No
     """Write a run's results."""
     results = [(one, "" if one.report is None else _words(one.report)) for one in end.results]
     undefined = sum(one.report is not None and _undefined(one.report) for one in end.results)
+    if not as_json and any(one.report is not None for one in end.results):
+        notes.write(f"a score is {WHAT}; {OTHERS}")
     write_scores(results, end.stopped, labels, as_json, notes, undefined)
 
 
@@ -191,7 +193,7 @@ def _words(report: ScoreReport) -> str:
     for kind in report.pooled:
         headline = report.headline(kind)
         if headline is not None:
-            found.append(f"{kind.value} {score_words(headline)}")
+            found.append(f"{kind.value} {score_words(headline, samples=True)}")
         if (second := report.with_concept(kind)) is not None:
-            found.append(f"with the concept {score_words(second)}")
+            found.append(f"with the concept {score_words(second, samples=True)}")
     return "  ".join([*found, report.explanation])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from vlmscope.core.analysis.contrast import FOUND_AT, Answer
 from vlmscope.core.analysis.contrast_words import caveats, found_words, group_words, odds_text, p_text
 from vlmscope.core.analysis.pointing import Rule
+from vlmscope.core.analysis.related import correlated_over
 from vlmscope.core.notebook.check_words import signed
 from vlmscope.tui.views.neurons import NeuronRow, NeuronTable
 from vlmscope.tui.widgets.numbers import activation
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 _SAMPLES = 4  #: shared samples that a row names
 
 
-def related_table(found: "RelatedNeurons") -> NeuronTable:
-    """The neurons that share the most top samples, with the reasons."""
+def related_table(found: "RelatedNeurons", panel_samples: int) -> NeuronTable:
+    """The neurons that share the most top samples, with the reasons; ``panel_samples``: of the scan's panel."""
     correlated = any(one.correlation is not None for one in found.found)
-    panel = ("r: correlation over panel samples in neither one's top samples.",) if correlated else ()
+    panel = (f"r: {correlated_over(panel_samples)}.",) if correlated else ()
     rows = tuple(
         NeuronRow(
             one.neuron,

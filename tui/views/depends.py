@@ -71,7 +71,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.count,
         scene.batch,
         id(scene.picked),
-        scene.picked_rows,
+        scene.cursor if scene.picked is not None else None,
         scene.state.own,
         scene.state.pane,
         scene.state.mode,

@@ -5,8 +5,6 @@ rich-pixels'. All finer blocks have two colours for more than two pixels: each c
 pixels of each, that are nearest to its own.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
@@ -19,73 +17,11 @@ from rich.style import Style
 from textual.strip import Strip
 
 from vlmscope.core.method.heatmap import RGB
+from vlmscope.tui.views.drawing import Blocks
 
 if TYPE_CHECKING:
     from PIL import Image  # imported late: the screen's first paint needs no picture
 
-
-class Blocks(StrEnum):
-    """Which characters pictures are drawn with, from coarse to fine."""
-
-    HALF = "half"
-    QUADRANT = "quadrant"
-    SEXTANT = "sextant"
-    OCTANT = "octant"
-
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """How many columns and rows of pixels a cell shows."""
-        return {Blocks.HALF: (1, 2), Blocks.QUADRANT: (2, 2), Blocks.SEXTANT: (2, 3), Blocks.OCTANT: (2, 4)}[self]
-
-    @property
-    def glyphs(self) -> str:
-        """A character for each set of pixels that have the foreground's colour.
-
-        Pixel i, from left to right and from top to bottom, is bit i of the character's place.
-        """
-        return _GLYPHS[self]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What the terminal can draw: found out before the screen takes it (``tui/drawing.py``).
-
-    Attributes:
-        few_colours: it has 256 colours, not 16 million.
-    """
-
-    blocks: Blocks = Blocks.HALF
-    few_colours: bool = False
-
-
-def _sextants() -> str:
-    """U+1FB00 to U+1FB3B in order; the left and the right half are older characters."""
-    older = {0: " ", 21: "▌", 42: "▐", 63: "█"}
-    return _with_older(older, 64, 0x1FB00)
-
-
-def _octants() -> str:
-    """U+1CD00 to U+1CDE5 in order (Unicode 16); what quarters, quadrants and halves have is not among them."""
-    older = {0: " ", 1: "\U0001cea8", 2: "\U0001ceab", 3: "\U0001fb82", 5: "▘", 10: "▝", 15: "▀", 20: "\U0001fbe6"}
-    older |= {40: "\U0001fbe7", 63: "\U0001fb85", 64: "\U0001cea3", 80: "▖", 85: "▌", 90: "▞", 95: "▛"}
-    older |= {128: "\U0001cea0", 160: "▗", 165: "▚", 170: "▐", 175: "▜", 192: "▂", 240: "▄", 245: "▙", 250: "▟"}
-    older |= {252: "▆", 255: "█"}
-    return _with_older(older, 256, 0x1CD00)
-
-
-def _with_older(older: dict[int, str], count: int, first: int) -> str:
-    new = (chr(code) for code in range(first, first + count))
-    return "".join(older[at] if at in older else next(new) for at in range(count))
-
-
-_GLYPHS = {
-    Blocks.HALF: " ▀▄█",
-    Blocks.QUADRANT: " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█",
-    Blocks.SEXTANT: _sextants(),
-    Blocks.OCTANT: _octants(),
-}
-#: All characters that pictures are made of. Python 3.11 does not know octants, and takes them for unprintable.
-DRAWN = frozenset("".join(_GLYPHS.values()))
 
 NEAR = 12  #: colours whose channels differ by no more than this are shown as one
 #: A cell keeps the colours of the cell before it where they are off by no more, as the root mean square. The first

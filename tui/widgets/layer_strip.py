@@ -18,21 +18,25 @@ from vlmscope.tui.widgets.numbers import label_bar, percent, short_shares
 from vlmscope.tui.widgets.palette import Palette
 
 FOOT = "▂"  #: the control's part of a bar's cell
+ONE_LINE = 50  #: cells in which the numbers of scan and control are one line
 NUMBERS = 3  #: lines that the numbers of scan and control take
 
 
 class LayerStrip(Lines[Scene]):
     """One bar for each layer: the paper's figure 5."""
 
-    _first = 0  # the layer at the top
+    _first, _shown = 0, 0  # the layer at the top, and how many are shown
 
     def paint(self, view: Scene, palette: Palette) -> list[Strip]:
         width, height = self.size
         layers, at, controls = len(view.counts), view.state.neuron.layer, view.control_counts
-        numbers = [] if controls is None or height < 4 * NUMBERS else _numbers(at, view.counts, controls, palette)
+        wide = width >= ONE_LINE
+        roomy = height >= 4 * NUMBERS and not wide
+        numbers = [] if controls is None or not roomy else _numbers(at, view.counts, controls, palette)
         space = height - 1 - len(numbers)
-        room = min(layers, max(space if numbers else space - 1, 1))  # a blank line goes before the legend
-        self._first = min(max(at - room // 2, 0), max(layers - room, 0))
+        # A blank line goes before the legend, unless every layer has its line.
+        room = min(layers, max(space if numbers or layers <= space else space - 1, 1))
+        self._first, self._shown = min(max(at - room // 2, 0), max(layers - room, 0)), room
         lines = []
         for layer in range(self._first, min(self._first + room, layers)):
             chosen = layer == at
@@ -47,12 +51,17 @@ class LayerStrip(Lines[Scene]):
             lines.append(strip.apply_style(palette.cursor) if chosen else strip)
         lines += blank(width, max(space - len(lines), 0))
         lines += [row(parts, width) for parts in numbers]
-        lines.append(row(legend(palette, controls is not None), width))
+        letters = legend(palette, controls is not None)
+        if wide and controls is not None:
+            foot = "" if palette.colourless else f"{FOOT} "
+            beside = [(f"  {foot}control ", palette.muted), *short_shares(controls[at], palette)]
+            letters = [(f" L{at} ", palette.text), *short_shares(view.counts[at], palette), *beside]
+        lines.append(row(letters, width))
         return lines[:height]
 
     def on_click(self, event: Click) -> None:
         at = event.get_content_offset(self)
-        if at is not None:
+        if at is not None and at.y < self._shown:
             self.post_message(LayerChosen(self._first + at.y))
 
 

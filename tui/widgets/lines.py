@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vlmscope.core.base.text import plain
-from vlmscope.tui.widgets.blocks import DRAWN
+from vlmscope.tui.views.drawing import DRAWN
 from vlmscope.tui.widgets.palette import Palette
 
 View = TypeVar("View")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class ListColumns:
     words: int = 0
 
 
+@lru_cache(maxsize=64)
 def list_columns(
     width: int, *, whole: bool, concepts: bool, sorts: bool, maximum_sorts: bool, poled: bool = False
 ) -> ListColumns:

@@ -15,7 +15,7 @@ from textual.app import App
 from vlmscope.core.method.heatmap import GREEN, RGB, ColourMap, shade
 from vlmscope.core.method.labels import COLOURS
 from vlmscope.core.method.norm import TOP
-from vlmscope.tui.widgets.blocks import Blocks, Drawing
+from vlmscope.tui.views.drawing import Blocks, Drawing
 
 SHADES = 4  #: of a word's background for a norm of 1: the eye distinguishes no more
 _LIGHT_GREEN: RGB = (102, 204, 120)  # on a light theme: dark ink must stay readable on full green

@@ -373,3 +373,5 @@ def test_words_name_the_interval_also_of_scores_stored_before() -> None:
     assert score_words(replace(one, interval_kind=IntervalKind.BOOTSTRAP)) == "0.50 (95% bootstrap 0.25 to 0.75)"
     assert score_words(replace(one, interval_kind=IntervalKind.RANGE)) == "0.50 (single samples 0.25 to 0.75)"
     assert score_words(replace(one, interval_kind=None)) == "0.50 (interval 0.25 to 0.75)"
+    assert score_words(one, samples=True) == "0.50 over 20 samples (95% 0.25 to 0.75)"
+    assert score_words(replace(one, interval=None), samples=True) == "0.50 over 20 samples"

@@ -52,11 +52,14 @@ async def test_without_a_control_nothing_is_said_of_one(scan: Path) -> None:
         assert "by layer" in pane(on)[-1]
 
 
+BESIDE = (140, 18)  #: a screen on which the layers stand beside the list
+
+
 async def test_the_pane_shows_the_control_and_nothing_moves(scan_copy: Path) -> None:
-    async with running(scan_copy) as on:
+    async with running(scan_copy, BESIDE) as on:
         before = pane(on)
     make_control(scan_copy)
-    async with running(scan_copy) as on:
+    async with running(scan_copy, BESIDE) as on:
         await on.until(lambda: "control" in pane(on)[-1])
         scan, control = counts_of(scan_copy)
         assert len(pane(on)) == len(before)
@@ -65,12 +68,16 @@ async def test_the_pane_shows_the_control_and_nothing_moves(scan_copy: Path) -> 
         assert [line.strip() for line in pane(on)[-4:-1]] == ["L0 over control", short(scan[0]), short(control[0])]
         await on.press("]", "]")
         assert [line.strip() for line in pane(on)[-4:-1]] == ["L2 over control", short(scan[2]), short(control[2])]
+        assert_fits(on, *BESIDE)
+        await on.pilot.resize_terminal(140, 40)
+        await on.until(lambda: pane(on)[-1] == f" L2 {short(scan[2])}  {FOOT} control {short(control[2])}")
+        assert len(pane(on)) == 5, "above the list, it takes a line for each layer and one more"
         assert_fits(on, 140, 40)
 
 
 async def test_each_cell_has_both_colours(scan_copy: Path) -> None:
     make_control(scan_copy)
-    async with running(scan_copy) as on:
+    async with running(scan_copy, BESIDE) as on:
         await on.until(lambda: "control" in pane(on)[-1])
         palette = on.browse.palette
         scan, control = counts_of(scan_copy)
@@ -119,6 +126,8 @@ async def test_no_colour_has_the_numbers(scan_copy: Path, monkeypatch: pytest.Mo
     make_control(scan_copy)
     async with running(scan_copy) as on:
         scan, control = counts_of(scan_copy)
+        await on.until(lambda: f" L0 {short(scan[0])}  control {short(control[0])} " in on.screen)
+        await on.pilot.resize_terminal(*BESIDE)
         await on.until(lambda: "over control" in on.screen)
         assert [line.strip() for line in pane(on)[-3:-1]] == [short(scan[0]), short(control[0])]
         assert re.match(r"▸ 0 [VTM·]{13}", pane(on)[0])

@@ -15,8 +15,9 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.evidence import PictureView, stored_evidence
-from vlmscope.tui.widgets.blocks import Blocks, fit
+from vlmscope.tui.widgets.blocks import fit
 from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
 TILED, PLAIN_GRID, THIN = tiled_layout(), VisualLayout.plain(6, 6), VisualLayout.plain(16, 2)

@@ -18,9 +18,9 @@ from vlmscope.core.method.heatmap import RGB
 from vlmscope.core.method.labels import COLOURS, Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.synthetic import write_synthetic_scan
+from vlmscope.tui.views.drawing import Drawing
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
-from vlmscope.tui.widgets.blocks import Drawing
 from vlmscope.tui.widgets.layer_strip import LayerStrip
 from vlmscope.tui.widgets.page.frame import frame
 from vlmscope.tui.widgets.page.page import Page, sample_line

@@ -23,10 +23,10 @@ from vlmscope.core.worker.interventions import AttributionRequest, FiringRequest
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.neurons import NeuronsScreen
+from vlmscope.tui.views.drawing import Blocks
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.pointer import Pointer, reading
 from vlmscope.tui.views.state import Mode, Pane
-from vlmscope.tui.widgets.blocks import Blocks
 from vlmscope.tui.widgets.page.pictures import activation_box
 
 

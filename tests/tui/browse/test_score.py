@@ -14,6 +14,7 @@ from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
 from vlmscope.core.method.judged import judged
+from vlmscope.core.method.labels import Label
 from vlmscope.core.notebook.explanation import Explanation, Source
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import SavedScore
@@ -22,6 +23,7 @@ from vlmscope.core.scoring.report import Failure, ScoreReport
 from vlmscope.core.store.concept_files import replace_concepts
 from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.dialogs.choice import LETTERS, ChoiceScreen, by_letter
 from vlmscope.tui.dialogs.confirm import ConfirmScreen
 from vlmscope.tui.views.state import Mode
@@ -130,12 +132,13 @@ async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
     async with running(pictured) as on:
         await on.until(lambda: "score     by oracle:  patches 0.69  1 more: s" in on.page)
         await on.type(":sort score")
-        await on.until(lambda: "all · by score, " in str(on.list.border_title))
+        await on.until(lambda: "all · by score" in str(on.list.border_title))
         assert [on.scene.selection.at(row).index for row in range(2)] == [0, 1]
         await on.press("s")
         for shown in (
             "score 1 of 2 · by oracle",
-            "patches, top samples: 0.69",
+            "patches, top samples: 0.69 over 20 samples",
+            "Pearson's correlation of true and predicted activations; others: ",
             "J K show the others: by lens (not independent):  patches 0.14",
         ):
             assert shown in on.page
@@ -343,6 +346,38 @@ async def test_an_api_is_asked_only_after_a_yes(pictured: Path, api: ApiServer) 
         assert on.state.mode is Mode.PICTURES  # no answer was of use: no score
         assert "$" in on.title
     assert scores(pictured, Neuron(0, 0)) == ()
+
+
+async def test_judges_stand_beside_simulators(tmp_path: Path, api: ApiServer) -> None:
+    write_synthetic_scan(
+        tmp_path / "panel", layers=2, neurons=8, samples=80, top_n=40, maps=1, grid=(4, 4), image=32, panel=40
+    )
+    text = int(np.flatnonzero(ScanStore(tmp_path / "panel").stored_labels().label[0] == Label.TEXT)[0])
+    api.otherwise = completion('{"intruder": 1}')
+    config = Config(api=Api(base_url=api.url))
+    async with running(tmp_path / "panel", config=config, start=Neuron(0, text)) as on:
+        await on.press("S")
+        await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+        assert "detection: a judge: which samples activate it?" in on.screen
+        assert "fuzzing" not in on.screen  # a text neuron has no patches of its own
+        await on.press("d")
+        await on.until(lambda: "no concept words" in on.notes)
+        assert api.bodies == []
+        await score_by(on, "i")
+        await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+        assert "At most $" in on.screen and " requests with 0 pictures" in on.screen
+        await on.press("y")
+        await on.until(lambda: f"L0/N{text} is scored by intruder." in on.notes)
+        assert "score     by intruder/gpt-4o: accuracy " in on.page
+        await on.press("s")
+        for shown in (
+            "which of five samples does not belong?",
+            "by intruder/gpt-4o",
+            "chance 0.20",
+            "taken for one",
+        ):
+            assert shown in on.page
+    assert len(api.bodies) >= 5
 
 
 @pytest.mark.parametrize(

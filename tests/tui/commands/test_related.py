@@ -1,6 +1,7 @@
 """``vlmscope related``: text, JSON, and what is said where there are none."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ def test_the_table_has_what_json_has(capsys: Captured) -> None:
     assert "share 5 or more of its 50 top samples; by chance 1.7" in captured.err
     assert "more: --limit" in captured.err
     assert main(["related", "demo", "L4/N724", "--limit", "3"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    head, *lines = captured.out.splitlines()
+    assert re.search(r"r is Pearson's correlation over the [1-9]\d* panel samples, less those in", captured.err)
     assert head.split() == ["neuron", "label", "shared", "r", "samples", "concepts"]
     for one, line in zip(found, lines, strict=True):
         assert line.startswith(f"{one['neuron']}  {one['label'][0].upper()} {one['label']}")

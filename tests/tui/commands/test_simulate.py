@@ -126,6 +126,8 @@ def test_the_demo_is_scored_kept_and_not_scored_twice(capsys: pytest.CaptureFixt
     assert captured.out.startswith("L3/N651 ")
     assert "concept words: apple" in captured.out
     assert "1 scored" in captured.err
+    assert "a score is Pearson's correlation of true and predicted activations; others: the mean" in captured.err
+    assert " samples (95% " in captured.out
 
 
 @pytest.mark.slow

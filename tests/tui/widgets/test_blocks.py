@@ -14,7 +14,8 @@ from rich.style import Style
 from textual.color import Color
 from textual.strip import Strip
 
-from vlmscope.tui.widgets.blocks import NEAR, RUNS, Blocks, cells_of, draw, fit, snapped
+from vlmscope.tui.views.drawing import Blocks
+from vlmscope.tui.widgets.blocks import NEAR, RUNS, cells_of, draw, fit, snapped
 from vlmscope.tui.widgets.lines import PlainLines
 
 FINE = [blocks for blocks in Blocks if blocks is not Blocks.HALF]

@@ -27,6 +27,7 @@ from vlmscope.tui.views.ranges import Range, Value
 from vlmscope.tui.views.selection import Selection, select
 from vlmscope.tui.views.state import Order, State
 from vlmscope.tui.widgets.lines import changed_cells, row
+from vlmscope.tui.widgets.list_columns import list_columns
 from vlmscope.tui.widgets.numbers import activation, against, fraction, nats, ordinal, percent, probability, spark
 from vlmscope.tui.widgets.page.words import Words, window, words
 from vlmscope.tui.widgets.palette import Palette

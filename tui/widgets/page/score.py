@@ -13,7 +13,7 @@ from vlmscope.core.method.heatmap import open_crop
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, figure_words
-from vlmscope.core.scoring.report import ScoreReport, score_words
+from vlmscope.core.scoring.report import OTHERS, WHAT, ScoreReport, score_words
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.score import ScoreView
@@ -91,8 +91,10 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
-            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found)}"
+            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found, samples=True)}"
             lines += [row([(line, palette.text)], width) for line in wrapped(text, width, "  ")]
+    if any(found.score is not None for groups in report.pooled.values() for found in groups.values()):
+        lines += [row([(line, palette.muted)], width) for line in wrapped(f"{WHAT}; {OTHERS}", width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})
