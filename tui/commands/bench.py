@@ -20,7 +20,7 @@ from vlmscope.core.bench.scores import NEURONS, BenchScores, bench_scores
 from vlmscope.core.data.listings import Captions
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.store.manifest import read_manifest
-from vlmscope.core.store.settings import PANEL
+from vlmscope.core.store.settings import PANEL, SMALL_MAPS
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.core.worker.process import ModelProcess
@@ -76,7 +76,7 @@ def screen(
 
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
-        write_synthetic_scan(big)
+        write_synthetic_scan(big, small_maps=SMALL_MAPS)
         figures = [asdict(bench_one(scan)) for scan in (scan_folder(DEMO), big)]
     _write(figures, json)
 

@@ -27,7 +27,7 @@ from vlmscope.core.store.reader import ScanStore
 
 START_SIZE = (140, 40)
 STEP_SIZE = (80, 24)
-STEPS = 100
+STEPS, SHEETS, CHOICES = 100, 30, 10
 QUIET_S = 0.25  #: the screen has settled when nothing was written for so long
 ANSWER_S = 5.0  #: how long a key may take to show anything
 GIVE_UP_S = 60.0
@@ -52,6 +52,8 @@ class ScreenFigures:
         rss_mb: private memory in MiB after 100 steps.
         step_p95_ms, step_bytes_p95: CPU time and bytes written of one step to the next neuron, with pictures of 24 x 12
             cells; the 95th percentile of 100 steps, each left to settle.
+        sheet_p95_ms, sheet_bytes_p95: the same of the contact sheet of another neuron: 12 pictures of 12 x 6 cells.
+        choice_bytes_p95: bytes written when another picture of the sheet is chosen.
         relabel_ms: time to relabel all neurons.
     """
 
@@ -61,6 +63,9 @@ class ScreenFigures:
     rss_mb: float
     step_p95_ms: float
     step_bytes_p95: float
+    sheet_p95_ms: float
+    sheet_bytes_p95: float
+    choice_bytes_p95: float
     relabel_ms: float
 
 
@@ -174,6 +179,17 @@ def _relabel_ms(store: ScanStore) -> float:
     return 1000 * float(np.median(times[1:]))
 
 
+def _pressed(terminal: _Terminal, key: str, times: int) -> tuple[float, float]:
+    """The 95th percentile of the CPU time of a key, in ms, and of the bytes that it writes."""
+    cpu, sizes = [], []
+    for _ in range(times):
+        before = terminal.cpu_ns()
+        terminal.send(key)
+        sizes.append(terminal.settle())
+        cpu.append(terminal.cpu_ns() - before)
+    return float(np.percentile(cpu, 95)) / 1e6, float(np.percentile(sizes, 95))
+
+
 def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
     """The figures of one scan.
 
@@ -190,12 +206,11 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         terminal.settle()
         terminal.send("\r")  # from the list to the page
         terminal.settle()
-        times, sizes = [], []
-        for _ in range(steps):
-            before = terminal.cpu_ns()
-            terminal.send("j")
-            sizes.append(terminal.settle())
-            times.append(terminal.cpu_ns() - before)
+        step_ms, step_bytes = _pressed(terminal, "j", steps)
+        terminal.send("z")
+        terminal.settle()
+        sheet_ms, sheet_bytes = _pressed(terminal, "J", min(steps, SHEETS))
+        _, choice_bytes = _pressed(terminal, "l", min(steps, CHOICES))
         memory = terminal.private_mb()
     finally:
         terminal.close()
@@ -204,7 +219,10 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         neurons=store.layers * store.neurons,
         first_paint_s=first_paint,
         rss_mb=memory,
-        step_p95_ms=float(np.percentile(times, 95)) / 1e6,
-        step_bytes_p95=float(np.percentile(sizes, 95)),
+        step_p95_ms=step_ms,
+        step_bytes_p95=step_bytes,
+        sheet_p95_ms=sheet_ms,
+        sheet_bytes_p95=sheet_bytes,
+        choice_bytes_p95=choice_bytes,
         relabel_ms=_relabel_ms(store),
     )

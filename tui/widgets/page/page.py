@@ -147,7 +147,9 @@ class Page(Lines[Scene]):
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
         sheet, colour_map = view.sheet, view.state.colour_map
-        stale = sheet is not None and sheet.key.neuron != view.state.neuron
+        # While a key is held. After a single one the pictures stay, under their own address, for the instant that the
+        # next ones take: painting all of them twice would cost twice as much.
+        stale = view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
         key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale)
         strips = self._pictures.pop(key, None)
         if strips is None:
@@ -155,7 +157,7 @@ class Page(Lines[Scene]):
             if nothing and picture.crop is not None:
                 strips = origin_box(picture, size, palette, stale=stale)
             else:
-                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="")
+                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="", marked=False)
         self._keep(key, strips)
         return strips
 
