@@ -30,6 +30,7 @@ from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.signals import Stopped, asked, exit_code
 from vlmscope.core.method.heatmap import ColourMap
+from vlmscope.core.notebook.score_order import lead_with
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui import keys
 from vlmscope.tui.browse.first_start import first_steps, is_first
@@ -99,6 +100,7 @@ class VlmscopeApp(App[None]):
         # With NO_COLOR, Textual's grey would still be a colour: native ANSI colours are then removed altogether.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._config = config
+        lead_with(config.leading_score)
         self._plain = PlainLines()
         self._left_by = 0
         self._dropping: Timer | None = None  # until the user is told

@@ -89,6 +89,8 @@ class Config(Frozen):
     #: what pictures are drawn with; auto: sextants where the terminal is known to draw them, else quadrants; graphics:
     #: pixels for zoom and contact sheet, where terminal and ``vlmscope[graphics]`` can
     pictures: Literal["auto", "half", "quadrant", "sextant", "octant", "graphics"] = "auto"
+    #: The simulator, or judge's method, whose score leads where it has one; empty: by the rule of docs/method.md.
+    leading_score: Literal["", "lens", "grounded-sam2", "api-text", "oracle", "detection", "fuzzing"] = ""
     notebooks: str = "data"  #: where notebooks go: data (the user's data folder), beside (the scan), or a folder
     api: Api = Api()
     simulate: Simulate = Simulate()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from vlmscope.core.notebook.score_order import score_order
+from vlmscope.core.notebook.score_order import ScoreOrder, score_order
 from vlmscope.core.notebook.values import SavedScore
 from vlmscope.core.report.schema import FigurePart, ScorePart, whole
 
@@ -65,7 +65,7 @@ def _newest(scores: tuple[ScorePart, ...]) -> dict[str, ScorePart]:
     return found
 
 
-def _order(score: ScorePart, figure: FigurePart) -> tuple[bool, bool, bool]:
+def _order(score: ScorePart, figure: FigurePart) -> ScoreOrder:
     return score_order(
         score.backend, independent=score.body.get("independent") is True, known=figure.pooled is not None
     )

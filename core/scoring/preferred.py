@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TypeVar
 
 from vlmscope.core.method.correlation import Pooled, TokenKind
-from vlmscope.core.notebook.score_order import score_order
+from vlmscope.core.notebook.score_order import ScoreOrder, is_chosen, score_order
 from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport
 from vlmscope.core.scoring.report import ScoreReport
 
@@ -22,7 +22,7 @@ class Headline:
     pooled: Pooled
 
     @property
-    def order(self) -> tuple[bool, bool, bool]:
+    def order(self) -> ScoreOrder:
         """What ``score_order`` makes of it."""
         report, known = self.report, self.pooled.score is not None
         return score_order(report.backend, independent=report.independent, known=known)
@@ -40,7 +40,7 @@ def ordered(reports: Iterable[R]) -> tuple[R, ...]:
         reports: the newest first; simulators' and judges' in one row.
     """
 
-    def order(report: AnyReport) -> tuple[bool, bool, bool]:
+    def order(report: AnyReport) -> ScoreOrder:
         if isinstance(report, JudgeReport):
             known = report.headline is not None and report.headline.value is not None
         else:
@@ -65,17 +65,23 @@ def first_of_each_kind(reports: Iterable[ScoreReport]) -> tuple[Headline, ...]:
     for headline in sorted(chain.from_iterable(map(_headlines, newest.values())), key=lambda one: one.order):
         first.setdefault(headline.kind, headline)
     kinds = list(TokenKind)
-    return tuple(sorted(first.values(), key=lambda one: (one.order[:2], kinds.index(one.kind))))
+    return tuple(sorted(first.values(), key=lambda one: (one.order[:3], kinds.index(one.kind))))
 
 
 def list_score(reports: Iterable[ScoreReport]) -> Headline | None:
     """The one score that a list of neurons is sorted by; None if all are n/a.
 
-    It is the largest of those that ``first_of_each_kind`` finds: of the independent ones if there are any.
+    It is the largest of those that ``first_of_each_kind`` finds: of the chosen simulator's if there are any, else
+    of the independent ones if there are any.
 
     Args:
         reports: of one explanation, the newest first.
     """
     known = [(one, one.pooled.score) for one in first_of_each_kind(reports) if one.pooled.score is not None]
-    best = max(known, key=lambda pair: (pair[0].report.independent, pair[1]), default=None)
+
+    def place(pair: tuple[Headline, float]) -> tuple[bool, bool, float]:
+        report = pair[0].report
+        return is_chosen(report.backend), report.independent, pair[1]
+
+    best = max(known, key=place, default=None)
     return None if best is None else best[0]

@@ -18,11 +18,11 @@ def first_steps(concepts: "Concepts | None", remapped: Mapping[str, str]) -> str
     from vlmscope.tui.dialogs.choice import ORDERS
     from vlmscope.tui.views.state import Order
 
-    search, sort, zoom, help_ = (keys.keys_of(name, remapped)[0] for name in ("search", "sort", "zoom", "help"))
+    search, sort, sheet, help_ = (keys.keys_of(name, remapped)[0] for name in ("search", "sort", "sheet", "help"))
     clearest = next(letter for letter, order in ORDERS.items() if order is Order.CLEAREST)
     word = _word(concepts)
     find = [f"{search}{word}: its neurons"] if word else []
-    steps = (*find, f"{sort} {clearest}: clearest first", f"{zoom}: larger pictures", f"{help_}: help")
+    steps = (*find, f"{sort} {clearest}: clearest first", f"{sheet}: more pictures", f"{help_}: help")
     return f"Try {' · '.join(steps)}"
 
 

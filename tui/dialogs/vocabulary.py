@@ -42,6 +42,7 @@ TERMS = (
     Term("model: not loaded", "nothing here needs the model yet; what does loads it", r"model: not loaded"),
     Term("high, high-confidence", "more than 80 % of the votes agree (:high-confidence 0.7 changes that)", r"\bhigh\b"),
     Term("fragile", "another label if Tv or Tt moves by a tenth, or a tie", r"\bfragile\b"),
+    Term("L3/N96+, L3/N96-", "the positive and the negative pole of a unit, each a neuron here", r"/N\d+[+-]"),
     Term("tie", "two labels have the same number of votes", r"\btie\b"),
     Term("max", "the neuron's largest activation over all tokens of all samples: the norm 10", r"\bmax\b"),
     Term(
@@ -62,7 +63,9 @@ TERMS = (
     ),
     Term("weaker", "the share of the panel's samples that activate the neuron less than this one", r"\bweak"),
     Term("panel", "samples drawn at random before the scan: what the neuron does on any picture", r"\bpanel\b"),
-    Term("fade, viridis, grey", "the heatmap's colours, by norm; m changes them", r"\b(fade|viridis|grey)\b"),
+    Term("dim, fade, viridis, grey", "the heatmap's colours, by norm; m changes them", r"\b(dim|fade|viridis|grey)\b"),
+    Term("Tv on the scale", "the norm from which a patch is active; such patches are outlined", r"\bTv [^\d ]"),
+    Term("small maps", "stored of more samples than the exact ones, with fewer patches and steps", r"small maps"),
     Term("peak", "the largest norm of the map", r"\bpeak\b"),
     Term("silent here", "no patch is above 0", r"silent here"),
     Term("peaks", "words at which the neuron activates most in its top samples, with how many have it", r"\bpeaks\b"),

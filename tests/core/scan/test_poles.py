@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from tests.support.encoding import encoded_sample
@@ -19,6 +20,7 @@ from vlmscope.core.model.maps import neuron_maps
 from vlmscope.core.model.promoted import promoted
 from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.merge import merge_scans
+from vlmscope.core.scan.reduction import both_poles
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.manifest import Manifest, ShardInfo
 from vlmscope.core.store.reader import ScanStore
@@ -97,6 +99,15 @@ def test_each_pole_is_a_scan_of_its_own(
     assert_rows(both, 1, minus)
     assert both.manifest.scan_id != plus.manifest.scan_id
     assert (both.neurons, both.manifest.model.neurons) == (2 * plus.neurons, plus.neurons)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_poles_are_in_turn_and_as_the_kernels_read_them(dtype: torch.dtype) -> None:
+    units = torch.tensor([[[1.5, -2.0, 0.0, -0.0]]], dtype=dtype)
+    poles = both_poles(units)
+    assert poles.tolist() == [[[1.5, -1.5, -2.0, 2.0, 0.0, 0.0, 0.0, 0.0]]]
+    assert poles.dtype == dtype and poles.is_contiguous()
+    assert not poles[..., 1::2].signbit()[..., 2:].any()  # no -0.0, of which devices choose differently
 
 
 def test_exact_maps_have_the_sign_of_the_pole(both: ScanStore, vlm: Vlm, data: Data) -> None:

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
-from vlmscope.core.notebook.score_order import PAPER_BACKENDS
+from vlmscope.core.notebook.score_order import PAPER_BACKENDS, is_chosen, lead_with, score_order
 from vlmscope.core.scoring.preferred import first_of_each_kind, list_score, ordered
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.simulators.api_text import ApiText
@@ -83,3 +83,22 @@ def test_the_simulators_of_the_paper_exist_and_are_independent(
     assert simulator.name == backend
     assert simulator.independent
     assert set(simulator.kinds) == {kind}
+
+
+def test_what_the_user_has_chosen_leads_where_it_exists() -> None:
+    oracle, lens, none = report(ORACLE, visual=0.69), report(LENS, visual=0.14), report(LENS, visual=None)
+    lead_with(LENS)
+    try:
+        for reports in ((lens, oracle), (oracle, lens)):
+            assert shown(*reports) == [(LENS, VISUAL, 0.14)]
+            found = list_score(reports)
+            assert found is not None and found.pooled.score == 0.14
+            assert [one.backend for one in ordered(reports)] == [LENS, ORACLE]
+        assert ordered((none, oracle))[0] is oracle, "one that is n/a leads nowhere"
+        lead_with("detection")
+        assert is_chosen("detection/gpt-4o") and not is_chosen("fuzzing/gpt-4o")
+        judge, sam = (score_order(name, independent=True, known=True) for name in ("detection/gpt-4o", SAM))
+        assert judge < sam
+    finally:
+        lead_with("")
+    assert shown(lens, oracle) == [(ORACLE, VISUAL, 0.69)]

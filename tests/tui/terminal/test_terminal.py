@@ -32,14 +32,30 @@ def test_start_step_and_quit(scan: Path, columns: int, rows: int) -> None:
         terminal.until(lambda screen: re.search(r"\bL1/N2 ", screen) and "sample 2 of 8" in screen)
         terminal.send(":3.30\r")
         terminal.until(lambda screen: re.search(r"\bL3/N30 ", screen) and "sample 1 of 8" in screen)
-        terminal.send("?")
-        terminal.until(lambda screen: "keys and commands" in screen)
-        terminal.send("\x1b")
-        terminal.until(lambda screen: "keys and commands" not in screen)
+        understand(terminal)
         assert terminal.quit() == 0
     finally:
         terminal.close()
     assert b"\x1b[?1049l" in terminal.written, "the user's own screen is back"
+
+
+def understand(terminal: Terminal) -> None:
+    """From the page: the sheet, the help and its filter, a message; esc leaves each, and then the page is there."""
+    terminal.send("z")
+    terminal.until(lambda screen: "strongest first" in screen)
+    terminal.send("?")
+    terminal.until(lambda screen: all(word in screen for word in ("Six words", "vote", "label", "norm", "purity")))
+    terminal.send("/small maps")
+    terminal.until(lambda screen: "1 entry has it" in screen and "Six words" not in screen)
+    terminal.send("\x1b")
+    terminal.until(lambda screen: "Six words" in screen)
+    terminal.send("\x1b")
+    terminal.until(lambda screen: "Six words" not in screen and "strongest first" in screen)
+    terminal.send("y")
+    terminal.until(lambda screen: "L3/N30 is sent to the clipboard." in screen.split("\n")[-1])
+    terminal.send("\x1b")
+    terminal.until(lambda screen: "strongest first" not in screen and "sample 1 of 8" in screen)
+    terminal.until(lambda screen: "q quit" in screen.split("\n")[-1])
 
 
 def test_no_color_sends_no_colour(scan: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlmscope.core.base.config import load_config
 from vlmscope.core.notebook.notebook import Notebook, note_on_path, notebook_path
+from vlmscope.core.notebook.score_order import lead_with
 from vlmscope.core.store.manifest import Progress
 from vlmscope.core.store.progress import progress_text
 from vlmscope.core.store.reader import ScanStore, open_scan
@@ -27,7 +28,9 @@ def opened(scan: str, *, among_others: bool = False) -> ScanStore:
 
 def path_of_notebook(store: ScanStore) -> Path:
     """Where the scan's notebook is, or would be."""
-    return notebook_path(store.manifest.scan_id, store.folder, load_config().notebooks)
+    config = load_config()
+    lead_with(config.leading_score)  # wherever scores are shown, their notebook was opened
+    return notebook_path(store.manifest.scan_id, store.folder, config.notebooks)
 
 
 def open_notebook(store: ScanStore) -> Notebook:

@@ -196,11 +196,15 @@ def score_lines(meaning: Meaning, palette: Palette, width: int) -> list[Strip]:
     entry = meaning.entry
     if entry is None or not (meaning.scores or meaning.judged):
         return []
+    from vlmscope.core.notebook.score_order import is_chosen
     from vlmscope.core.scoring.preferred import ordered
     from vlmscope.tui.widgets.page.score_words import first_judged, first_scores
 
     for saved in entry.explanations:
         reports = meaning.scores.get(saved.id, ())
+        judges = ordered(meaning.judged.get(saved.id, ()))
+        if judges and is_chosen(judges[0].backend) and judges[0].headline is not None and judges[0].headline.value:
+            return [row([subject("score", palette), (first_judged(judges[0], width - HEAD), palette.text)], width)]
         if reports:
             total = sum(len(others) for found in (meaning.scores, meaning.judged) for others in found.values())
             hint = f"  {total} more: {meaning.score_key}"
