@@ -1,7 +1,9 @@
 """Where a word is in a description: the tokens that it is made of."""
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from vlmscope.core.method.words import singular, word_pattern
 
@@ -53,6 +55,17 @@ def word_at(tokens: Sequence[str], token: int) -> tuple[str, tuple[int, ...]]:
         if token in found:
             return text[begin:end], found
     return tokens[token].strip(), (token,)
+
+
+def words_of_tokens(tokens: Sequence[str]) -> list[str]:
+    """Of each token ``word_at``'s word, all at once; its own text where it has no letters."""
+    ends = list(accumulate(map(len, tokens)))
+    text, found, taken = "".join(tokens), [token.strip() for token in tokens], -1
+    for _, begin, end in _spans(text):
+        first, last = bisect_right(ends, begin), bisect_left(ends, end)
+        for at in range(max(first, taken + 1), min(last + 1, len(tokens))):
+            found[at], taken = text[begin:end], at
+    return found
 
 
 def _spans(text: str) -> Iterator[tuple[str, int, int]]:

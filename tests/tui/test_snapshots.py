@@ -66,12 +66,19 @@ async def _shares(on: Driver) -> None:
     await on.until(lambda: "…" not in on.screen)
 
 
+async def _sheet(on: Driver) -> None:
+    await on.press("z")
+    await on.until(lambda: on.scene.sheet is not None)
+    await on.settled()
+
+
 NOTED = Neuron(0, 1)  #: the neuron of which the notebook holds most
 API = Config(api=Api(base_url="http://127.0.0.1:9/v1"))
 CASES = (
     Case("list"),
     Case("page", keys("enter"), start=NOTED),
     Case("zoom", keys("Z"), start=NOTED),
+    Case("sheet", _sheet, start=NOTED),
     Case("statistics", keys("enter", "v"), start=NOTED),
     Case("meaning", keys("enter", "e"), start=NOTED),
     Case("score", keys("enter", "s"), start=NOTED),

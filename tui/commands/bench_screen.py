@@ -24,10 +24,11 @@ import numpy as np
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.views.drawing import Blocks
 
 START_SIZE = (140, 40)
 STEP_SIZE = (80, 24)
-STEPS = 100
+STEPS, SHEETS, CHOICES = 100, 30, 10
 QUIET_S = 0.25  #: the screen has settled when nothing was written for so long
 ANSWER_S = 5.0  #: how long a key may take to show anything
 GIVE_UP_S = 60.0
@@ -50,24 +51,31 @@ class ScreenFigures:
     Attributes:
         first_paint_s: from exec to the first neuron's row.
         rss_mb: private memory in MiB after 100 steps.
+        pictures: the characters that they are drawn with.
         step_p95_ms, step_bytes_p95: CPU time and bytes written of one step to the next neuron, with pictures of 24 x 12
             cells; the 95th percentile of 100 steps, each left to settle.
+        sheet_p95_ms, sheet_bytes_p95: the same of the contact sheet of another neuron: 12 pictures of 12 x 6 cells.
+        choice_bytes_p95: bytes written when another picture of the sheet is chosen.
         relabel_ms: time to relabel all neurons.
     """
 
     scan: str
     neurons: int
+    pictures: str
     first_paint_s: float
     rss_mb: float
     step_p95_ms: float
     step_bytes_p95: float
+    sheet_p95_ms: float
+    sheet_bytes_p95: float
+    choice_bytes_p95: float
     relabel_ms: float
 
 
 class _Terminal:
     """The program in a pseudo-terminal that answers no questions."""
 
-    def __init__(self, scan: Path) -> None:
+    def __init__(self, scan: Path, pictures: Blocks) -> None:
         self.began = time.perf_counter()
         self._master, slave = pty.openpty()
         _set_size(slave, START_SIZE)
@@ -76,7 +84,7 @@ class _Terminal:
         # A session of the user's would be gone on with: the benchmark starts afresh, with a notebook of its own.
         self._home = tempfile.TemporaryDirectory()
         settings = Path(self._home.name) / "config.toml"
-        settings.write_text(f"notebooks = '{self._home.name}'\n", encoding="utf-8")
+        settings.write_text(f"notebooks = '{self._home.name}'\npictures = '{pictures}'\n", encoding="utf-8")
         environment["VLMSCOPE_CONFIG"] = str(settings)
         command = [sys.executable, "-P", "-m", "vlmscope.tui", "open", str(scan)]
         self.process = subprocess.Popen(  # noqa: S603 (our own program)
@@ -174,7 +182,18 @@ def _relabel_ms(store: ScanStore) -> float:
     return 1000 * float(np.median(times[1:]))
 
 
-def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
+def _pressed(terminal: _Terminal, key: str, times: int) -> tuple[float, float]:
+    """The 95th percentile of the CPU time of a key, in ms, and of the bytes that it writes."""
+    cpu, sizes = [], []
+    for _ in range(times):
+        before = terminal.cpu_ns()
+        terminal.send(key)
+        sizes.append(terminal.settle())
+        cpu.append(terminal.cpu_ns() - before)
+    return float(np.percentile(cpu, 95)) / 1e6, float(np.percentile(sizes, 95))
+
+
+def bench_one(folder: Path, pictures: Blocks = Blocks.QUADRANT, steps: int = STEPS) -> ScreenFigures:
     """The figures of one scan.
 
     Raises:
@@ -182,7 +201,7 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         BenchError: if the screen does not come up.
     """
     store = ScanStore(folder)
-    terminal = _Terminal(folder)
+    terminal = _Terminal(folder, pictures)
     try:
         first_paint = _first_paint(terminal)
         terminal.settle()
@@ -190,21 +209,24 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         terminal.settle()
         terminal.send("\r")  # from the list to the page
         terminal.settle()
-        times, sizes = [], []
-        for _ in range(steps):
-            before = terminal.cpu_ns()
-            terminal.send("j")
-            sizes.append(terminal.settle())
-            times.append(terminal.cpu_ns() - before)
+        step_ms, step_bytes = _pressed(terminal, "j", steps)
+        terminal.send("z")
+        terminal.settle()
+        sheet_ms, sheet_bytes = _pressed(terminal, "J", min(steps, SHEETS))
+        _, choice_bytes = _pressed(terminal, "l", min(steps, CHOICES))
         memory = terminal.private_mb()
     finally:
         terminal.close()
     return ScreenFigures(
         scan=DEMO if folder == scan_folder(DEMO) else folder.name,
         neurons=store.layers * store.neurons,
+        pictures=pictures.value,
         first_paint_s=first_paint,
         rss_mb=memory,
-        step_p95_ms=float(np.percentile(times, 95)) / 1e6,
-        step_bytes_p95=float(np.percentile(sizes, 95)),
+        step_p95_ms=step_ms,
+        step_bytes_p95=step_bytes,
+        sheet_p95_ms=sheet_ms,
+        sheet_bytes_p95=sheet_bytes,
+        choice_bytes_p95=choice_bytes,
         relabel_ms=_relabel_ms(store),
     )

@@ -248,7 +248,11 @@ def range_evidence(store: ScanStore, neuron: Neuron, place: int, thresholds: Thr
     Raises:
         StoreError: if the sample's line, or the panel, is damaged.
     """
-    one = range_samples(store, neuron)[place]
+    return panel_evidence(store, neuron, range_samples(store, neuron)[place], thresholds)
+
+
+def panel_evidence(store: ScanStore, neuron: Neuron, one: RangeSample, thresholds: Thresholds) -> PictureView:
+    """The same of one of them that is there already. Raises StoreError if the sample's line is damaged."""
     sample, own_layout = store.sample(one.sample), store.layout(one.sample)
     crop, problem = _crop(partial(store.crop, one.sample))
     return PictureView(

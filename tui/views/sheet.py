@@ -7,10 +7,12 @@ from itertools import chain
 from vlmscope.core.base.errors import StoreError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.method.word_place import words_of_tokens
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import MapAnswer
-from vlmscope.tui.views.evidence import PictureView, range_evidence, range_samples, stored_evidence, with_map
+from vlmscope.tui.views.evidence import PictureView, panel_evidence, range_samples, stored_evidence, with_map
 
+WORDS, LEAST_NORM = 4, 0.5  #: shown below a picture, at most; words below this norm are left out
 TOP = 20  #: top samples, at most: with the default of a scan all of them have a map
 
 AnswerKey = tuple[Neuron, int | None, str]  #: as ``PictureView.key``
@@ -31,11 +33,18 @@ class SheetKey:
 
 @dataclass(frozen=True, eq=False)
 class SheetCell:
-    """One picture. ``rank`` is the state's when it is chosen; ``picture`` is None where ``problem`` is the reason."""
+    """One picture.
+
+    Attributes:
+        rank: the state's when it is chosen.
+        picture: None where ``problem`` is the reason.
+        peaks: the words with the largest norms, each with its own; None where no norms are kept.
+    """
 
     rank: int
     picture: PictureView | None
     problem: str = ""
+    peaks: tuple[tuple[str, float | None], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +64,33 @@ def gather_sheet(store: ScanStore, key: SheetKey, answers: Mapping[AnswerKey, Ma
     neuron, thresholds = key.neuron, key.thresholds
     maximum = float(store.maximum[neuron.layer, neuron.index])
     try:
-        across = len(range_samples(store, neuron))
+        across = range_samples(store, neuron)
     except StoreError:
-        across = 0
+        across = ()
     cells = []
-    for rank in chain(range(min(store.valid, TOP)), range(store.valid, store.valid + across)):
+    for rank in chain(range(min(store.valid, TOP)), range(store.valid, store.valid + len(across))):
         try:
             if rank < store.valid:
                 picture = stored_evidence(store, neuron, rank, thresholds)
             else:
-                picture = range_evidence(store, neuron, rank - store.valid, thresholds)
+                picture = panel_evidence(store, neuron, across[rank - store.valid], thresholds)
         except StoreError as error:
             cells.append(SheetCell(rank, None, error.message))
             continue
-        answer = answers.get(picture.key)
-        cells.append(SheetCell(rank, picture if answer is None else with_map(picture, answer, maximum)))
+        if (answer := answers.get(picture.key)) is not None:
+            picture = with_map(picture, answer, maximum)
+        cells.append(SheetCell(rank, picture, peaks=_peaks(picture)))
     return SheetView(key, tuple(cells))
+
+
+def _peaks(picture: PictureView) -> tuple[tuple[str, float | None], ...]:
+    spelled = words_of_tokens(picture.tokens)
+    if picture.words is None:
+        at_peak = picture.peak_token is not None and (picture.text_norm or 0) > 0
+        return ((spelled[picture.peak_token or 0], None),) if at_peak else ()
+    found: dict[str, float | None] = {}
+    for at in (-picture.words).argsort(kind="stable")[: 2 * WORDS].tolist():
+        norm = float(picture.words[at])
+        if norm >= LEAST_NORM and spelled[at]:
+            found.setdefault(spelled[at], norm)
+    return tuple(found.items())[:WORDS]

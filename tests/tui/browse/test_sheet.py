@@ -13,7 +13,6 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.browse import sheet as sheet_control
-from vlmscope.tui.views.evidence import stored_evidence
 from vlmscope.tui.views.sheet import SheetKey, SheetView, gather_sheet
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.page.page import Page
@@ -87,11 +86,11 @@ def test_every_picture_is_on_one_screen_of_the_sheet(folder: Path) -> None:
 
 
 def test_words_below_a_picture_are_whole_and_the_strongest_first(folder: Path) -> None:
-    picture = stored_evidence(ScanStore(folder), NEURON, 0, ScanStore(folder).manifest.thresholds.value())
-    assert picture.words is not None
-    strongest = picture.tokens[int(picture.words.argmax())].strip()
+    cell = sheet(folder).cells[0]
+    assert cell.picture is not None and cell.picture.words is not None
+    strongest = cell.picture.tokens[int(cell.picture.words.argmax())].strip()
     for width in (6, 12, 30):
-        lines = [line.text for line in _words(picture, width, 2, PLAIN)]
+        lines = [line.text for line in _words(cell, cell.picture.thresholds.T_t, width, 2, PLAIN)]
         assert len(lines) == 2 and lines[0].split("]")[0].strip("[ ").startswith(strongest[: width - 2])
         assert all(len(line) == width for line in lines)
 

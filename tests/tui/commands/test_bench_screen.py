@@ -20,6 +20,8 @@ def test_the_figures_are_those_of_a_running_screen(scan: Path) -> None:
     assert 20 < figures.rss_mb < 1000
     assert figures.step_p95_ms > 1
     assert 300 < figures.step_bytes_p95 < 200_000
+    assert figures.sheet_p95_ms > 1
+    assert figures.choice_bytes_p95 < figures.sheet_bytes_p95 < 200_000
     assert figures.relabel_ms > 0
 
 

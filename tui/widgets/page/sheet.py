@@ -1,13 +1,12 @@
 """The contact sheet: a grid of small pictures with their maps, each with its rank, vote and peak words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from rich.style import Style
 from textual.strip import Strip
 
-from vlmscope.core.method.word_place import word_at
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.sheet import SheetCell, SheetView
@@ -20,7 +19,6 @@ from vlmscope.tui.widgets.palette import Palette
 MOST, GLANCE, FEWEST = 20, 12, 4  #: pictures at once: at most, if they can be seen, at least
 LEAST_ROWS = 6  #: lines of a picture in which something can be seen; it is twice as many cells wide
 WORD_LINES = 2  #: below a picture, at most
-WORDS, LEAST_NORM = 4, 0.5  #: of them, at most; words below this norm are left out
 CHOSEN = Style(reverse=True, bold=True)
 Box = Callable[[PictureView, tuple[int, int]], list[Strip]]  #: draws one picture with its map
 
@@ -124,7 +122,7 @@ def _cell(cell: SheetCell, grid: SheetFrame, palette: Palette, box: Box, *, mark
     if picture is None:
         return [*lines, row([(cell.problem, palette.muted)], width), *blank(width, grid.height - 2)]
     lines += [line.adjust_cell_length(width) for line in box(picture, grid.picture)]
-    return [*lines, *_words(picture, width, grid.words, palette)]
+    return [*lines, *_words(cell, picture.thresholds.T_t, width, grid.words, palette)]
 
 
 def _caption(cell: SheetCell, palette: Palette) -> list[Span]:
@@ -142,13 +140,13 @@ def _vote(picture: PictureView, palette: Palette) -> list[Span]:
     return [] if picture.vote is None else [(f" {picture.vote.letter}", palette.labels[picture.vote])]
 
 
-def _words(picture: PictureView, width: int, lines: int, palette: Palette) -> list[Strip]:
+def _words(cell: SheetCell, threshold: float, width: int, lines: int, palette: Palette) -> list[Strip]:
     """The words with the largest norms, shaded as in the description: as many as fit whole, the first one always."""
     found: list[Strip] = []
     line: list[Span] = []
     used = 0
-    for word, norm in _peaks(picture):
-        spans = [(word, palette.muted)] if norm is None else shaded(word, norm, picture.thresholds.T_t, palette)
+    for word, norm in cell.peaks:
+        spans = [(word, palette.muted)] if norm is None else shaded(word, norm, threshold, palette)
         size = sum(len(text) for text, _ in spans)
         if line and used + 1 + size > width:
             found.append(row(line, width))
@@ -160,20 +158,3 @@ def _words(picture: PictureView, width: int, lines: int, palette: Palette) -> li
     if line and len(found) < lines:
         found.append(row(line, width))
     return [*found, *blank(width, lines - len(found))]
-
-
-def _peaks(picture: PictureView) -> Iterator[tuple[str, float | None]]:
-    """The words of the tokens with the largest norms, each once; the peak's alone where no norms are kept."""
-    if picture.words is None:
-        if picture.peak_token is not None and (picture.text_norm or 0) > 0:
-            yield word_at(picture.tokens, picture.peak_token)[0], None
-        return
-    order = [
-        at for at in (-picture.words).argsort(kind="stable").tolist()[: 2 * WORDS] if picture.words[at] >= LEAST_NORM
-    ]
-    pairs = [(word_at(picture.tokens, at)[0], float(picture.words[at])) for at in order]
-    seen: dict[str, float] = {}
-    for word, norm in pairs:
-        if word.strip():
-            seen.setdefault(word, norm)
-    yield from list(seen.items())[:WORDS]
