@@ -295,7 +295,8 @@ class FindControl:
     async def refresh(self) -> None:
         """List again what depends on the notebook's texts, after another vlmscope has changed them."""
         session = self.session
-        if session.texts is None and text_terms(session.state.filter):
+        terms = text_terms(session.state.filter)
+        if session.texts is None and any(term not in session.text_hits for term in terms) and session.before is None:
             await self._read_texts(session.state.filter)
             selection = session.select(session.state)
             self.post(Repaint(session.change(selection=selection, **place_in(selection, session.state.neuron))))

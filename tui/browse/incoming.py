@@ -145,7 +145,8 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
 
 def _refresh_list(session: Session, noted: Noted) -> Changed:
     """Take the notebook's columns, and find the rows again if they depend on them."""
-    if not session.state.filter.of_notebook and session.state.order is not Order.SCORE:
+    by_notebook = session.state.filter.of_notebook or session.state.order is Order.SCORE
+    if not by_notebook or session.before is not None:  # a line that is being typed lists again when it is left
         return session.change(noted=noted)
     selection = session.select(session.state, noted=noted)
     return session.change(noted=noted, selection=selection, **place_in(selection, session.state.neuron))

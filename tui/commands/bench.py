@@ -37,6 +37,7 @@ from vlmscope.tui.commands.shared.options import (
     JsonOption,
 )
 from vlmscope.tui.commands.shared.output import row, write_json, write_lines
+from vlmscope.tui.views.drawing import Blocks
 
 
 class Against(StrEnum):
@@ -69,6 +70,9 @@ ModelConfigOption = Annotated[
 @bench.command("screen")
 def screen(
     *,
+    pictures: Annotated[
+        Blocks, typer.Option("--pictures", help="Characters that pictures are drawn with.")
+    ] = Blocks.QUADRANT,
     json: JsonOption = False,
 ) -> None:
     """First paint, memory, and the cost of a step: on the demo, and on a made-up scan of 32 x 11,008 neurons."""
@@ -77,7 +81,7 @@ def screen(
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder) / "made-up"
         write_synthetic_scan(big, small_maps=SMALL_MAPS)
-        figures = [asdict(bench_one(scan)) for scan in (scan_folder(DEMO), big)]
+        figures = [asdict(bench_one(scan, pictures)) for scan in (scan_folder(DEMO), big)]
     _write(figures, json)
 
 

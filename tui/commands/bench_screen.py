@@ -24,6 +24,7 @@ import numpy as np
 from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.errors import VlmscopeError
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.tui.views.drawing import Blocks
 
 START_SIZE = (140, 40)
 STEP_SIZE = (80, 24)
@@ -50,6 +51,7 @@ class ScreenFigures:
     Attributes:
         first_paint_s: from exec to the first neuron's row.
         rss_mb: private memory in MiB after 100 steps.
+        pictures: the characters that they are drawn with.
         step_p95_ms, step_bytes_p95: CPU time and bytes written of one step to the next neuron, with pictures of 24 x 12
             cells; the 95th percentile of 100 steps, each left to settle.
         sheet_p95_ms, sheet_bytes_p95: the same of the contact sheet of another neuron: 12 pictures of 12 x 6 cells.
@@ -59,6 +61,7 @@ class ScreenFigures:
 
     scan: str
     neurons: int
+    pictures: str
     first_paint_s: float
     rss_mb: float
     step_p95_ms: float
@@ -72,7 +75,7 @@ class ScreenFigures:
 class _Terminal:
     """The program in a pseudo-terminal that answers no questions."""
 
-    def __init__(self, scan: Path) -> None:
+    def __init__(self, scan: Path, pictures: Blocks) -> None:
         self.began = time.perf_counter()
         self._master, slave = pty.openpty()
         _set_size(slave, START_SIZE)
@@ -81,7 +84,7 @@ class _Terminal:
         # A session of the user's would be gone on with: the benchmark starts afresh, with a notebook of its own.
         self._home = tempfile.TemporaryDirectory()
         settings = Path(self._home.name) / "config.toml"
-        settings.write_text(f"notebooks = '{self._home.name}'\n", encoding="utf-8")
+        settings.write_text(f"notebooks = '{self._home.name}'\npictures = '{pictures}'\n", encoding="utf-8")
         environment["VLMSCOPE_CONFIG"] = str(settings)
         command = [sys.executable, "-P", "-m", "vlmscope.tui", "open", str(scan)]
         self.process = subprocess.Popen(  # noqa: S603 (our own program)
@@ -190,7 +193,7 @@ def _pressed(terminal: _Terminal, key: str, times: int) -> tuple[float, float]:
     return float(np.percentile(cpu, 95)) / 1e6, float(np.percentile(sizes, 95))
 
 
-def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
+def bench_one(folder: Path, pictures: Blocks = Blocks.QUADRANT, steps: int = STEPS) -> ScreenFigures:
     """The figures of one scan.
 
     Raises:
@@ -198,7 +201,7 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
         BenchError: if the screen does not come up.
     """
     store = ScanStore(folder)
-    terminal = _Terminal(folder)
+    terminal = _Terminal(folder, pictures)
     try:
         first_paint = _first_paint(terminal)
         terminal.settle()
@@ -217,6 +220,7 @@ def bench_one(folder: Path, steps: int = STEPS) -> ScreenFigures:
     return ScreenFigures(
         scan=DEMO if folder == scan_folder(DEMO) else folder.name,
         neurons=store.layers * store.neurons,
+        pictures=pictures.value,
         first_paint_s=first_paint,
         rss_mb=memory,
         step_p95_ms=step_ms,

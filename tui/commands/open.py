@@ -57,11 +57,29 @@ def open_screen(
     name = DEMO if scan == DEMO else store.folder.resolve().name
     app = VlmscopeApp(store, config, start, name, first_start=data_folder() / "started")
     blocks = blocks_for(config.pictures, answers.name, answers.widths)
-    app.browse.drawing = Drawing(blocks, app.console.color_system == "256", lacking(answers.widths))
+    few_colours, lacks = app.console.color_system == "256", lacking(answers.widths)
+    pixels = config.pictures == "graphics" and draws_pixels()
+    app.browse.drawing = Drawing(blocks, few_colours, pixels, lacks)
     app.typed_ahead = answers.typed
     with Ending(lambda ending: app.leave(ending.number)):
         app.run()
     return app.return_code or 0
+
+
+def draws_pixels() -> bool:
+    """Whether the terminal draws pictures in true pixels, and the extra that sends them is installed.
+
+    textual-image asks the terminal when it is imported, and reads its answers: the screen must not be up. What passes
+    through tmux or screen arrives in the wrong place, or not at all.
+    """
+    if "TMUX" in os.environ or "STY" in os.environ:
+        return False
+    try:
+        from textual_image.renderable import Image, SixelImage, TGPImage
+        from textual_image.widget import Image as _  # noqa: F401  # asks for the size of a cell
+    except ImportError:
+        return False
+    return Image in (SixelImage, TGPImage)
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ DEPENDS: dict[Changed, Callable[[Scene], tuple[object, ...]]] = {
         scene.state.ablating,
     ),
     Changed.KEYS: lambda scene: (
+        scene.state.filter if scene.state.left is not None else None,
         scene.working,
         scene.count,
         scene.batch,

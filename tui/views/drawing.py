@@ -34,11 +34,13 @@ class Drawing:
 
     Attributes:
         few_colours: it has 256 colours, not 16 million.
+        pixels: it draws pictures in true pixels, by kitty's protocol or sixel.
         lacks: characters that it does not draw on one cell each.
     """
 
     blocks: Blocks = Blocks.HALF
     few_colours: bool = False
+    pixels: bool = False
     lacks: frozenset[Blocks] = frozenset()
 
 

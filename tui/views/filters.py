@@ -96,11 +96,11 @@ class Filter:
     def terms(self) -> tuple[str, ...]:
         """All but the layers, each as it is typed."""
         return (
+            *(map(_word, self.words.split())),
             *([self.label.word] if self.label is not None else ()),
             *(word for word, name in SWITCHES.items() if getattr(self, name)),
             *([str(self.verdict)] if self.verdict is not None else ()),
             *([f"prefers:{self.preference.word}"] if self.preference is not None else ()),
-            *(map(_word, self.words.split())),
             *(f"tag:{_text(tag)}" for tag in self.tags),
             *(f"note:{_text(words)}" for words in self.notes),
             *map(str, self.ranges),

@@ -63,11 +63,12 @@ def select(
         mask &= condition
     rows = np.flatnonzero(mask).astype(np.int64) + chosen.start
     if order is not Order.INDEX:
-        keys = [
-            -np.nan_to_num(column[rows].astype(np.float64), nan=-np.inf)
-            for column in _by(columns, noted, filter_, order, hits)
-        ]
-        rows = rows[np.lexsort(keys[::-1])] if keys else rows
+        keys = [_descending(column[rows]) for column in _by(columns, noted, filter_, order, hits)]
+        if len(keys) == 1:
+            # A number sorts several times faster than places do: the key above, the place below, so equal ones stay.
+            rows = rows[np.sort((keys[0].astype(np.int64) << 32) | np.arange(len(rows))) & 0xFFFFFFFF]
+        elif keys:
+            rows = rows[np.lexsort(keys[::-1])]
     return Selection(rows, columns.store.numbering)
 
 
@@ -77,6 +78,16 @@ def _decided(verdict: NDArray[np.uint8], wanted: Decided) -> NDArray[np.bool_]:
         return decided if wanted is Decided.ANY else ~decided
     same: NDArray[np.bool_] = verdict == VERDICTS.index(Verdict(wanted))
     return same
+
+
+def _descending(values: NDArray[Any]) -> NDArray[np.int32]:
+    """Whole numbers that sort ``values``, integers or float32, the largest first, and what is not a number last."""
+    if values.dtype.kind in "bui":
+        return -values.astype(np.int32)
+    # The bits of a float sort as a whole number does; of negative ones the other way round. Adding 0 makes -0 0.
+    negative = np.where(np.isnan(values), np.inf, -values).astype(np.float32) + np.float32(0)
+    bits = negative.view(np.int32)
+    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
 
 
 def _conditions(

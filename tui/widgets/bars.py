@@ -118,6 +118,8 @@ def footer(scene: Scene, *, narrow: bool) -> tuple[FooterItem, ...]:
     elif scene.working:
         in_view = state.mode is not Mode.PICTURES or (narrow and state.pane is Pane.PAGE)
         first.append((("back",), "back" if in_view else "stop"))
+    elif state.left is not None and not (narrow and state.pane is Pane.PAGE):
+        first.append((("back",), f"leave {short(str(state.filter), 24)}"))
     if state.mode is Mode.SHEET:
         return _SHEET
     if state.mode is Mode.POINT:

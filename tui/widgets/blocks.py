@@ -36,9 +36,14 @@ def fit(image: "Image.Image", width: int, height: int, blocks: Blocks) -> "Image
 
     A cell is taken to be twice as high as wide.
     """
+    return fit_cells(image, width, height, blocks.pixels)
+
+
+def fit_cells(image: "Image.Image", width: int, height: int, cell: tuple[int, int]) -> "Image.Image":
+    """``fit`` for cells of any number of pixels."""
     from PIL import Image
 
-    across, down = blocks.pixels
+    across, down = cell
     scale = min(width / image.width, 2 * height / image.height)
     columns = max(1, min(width, round(image.width * scale)))
     rows = max(1, min(height, round(image.height * scale / 2)))

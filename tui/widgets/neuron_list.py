@@ -307,15 +307,16 @@ def list_title(filter_: Filter, order: Order, layer: int, rows: int, width: int)
         by += ", visual first"
     elif order is not Order.INDEX and by != order.means:
         by += ", largest first"
-    for begin in (f"{where} · {rows:,} neurons", f"{where} · {rows:,}"):
+    briefly = "all" if filter_.all_layers and filter_.layers is None else where
+    for begin in dict.fromkeys((f"{where} · {rows:,} neurons", f"{where} · {rows:,}", f"{briefly} · {rows:,}")):
         for end in dict.fromkeys((by, f"by {order}")):
             title = f"{begin} · {filter_} · {end}"
             if len(title) <= width:
                 return title
-    room = width - len(f"{where} · {rows:,} ·  · by {order}")
+    room = width - len(f"{briefly} · {rows:,} ·  · by {order}")
     if room < 1:
-        return short(f"{where} · {rows:,} · by {order}", width)
-    return f"{where} · {rows:,} · {short(str(filter_), room)} · by {order}"
+        return short(f"{briefly} · {rows:,} · by {order}", width)
+    return f"{briefly} · {rows:,} · {short(str(filter_), room)} · by {order}"
 
 
 def sign_at(view: Scene, neuron: Neuron) -> str:

@@ -56,6 +56,7 @@ class Palette:
     colour_map: ColourMap = ColourMap.FADE  #: of heatmaps, where the user has not chosen
     blocks: Blocks = Blocks.HALF  #: what pictures are drawn with
     few_colours: bool = False  #: whether the terminal has 256 colours, not 16 million
+    pixels: bool = False  #: whether zoom and contact sheet are drawn in true pixels
 
 
 @lru_cache(maxsize=4096)
@@ -183,4 +184,5 @@ def make_palette(app: App[None], drawing: Drawing = Drawing()) -> Palette:  # no
         colour_map=colour_map,
         blocks=drawing.blocks,
         few_colours=drawing.few_colours,
+        pixels=drawing.pixels,
     )

@@ -264,6 +264,7 @@ async def test_a_search_lists_while_it_is_typed_and_esc_leaves_its_result(scan_c
         await on.type("/train max>0")
         assert on.neuron == Neuron(2, 7)
         assert "all layers · 3 · train max>0 · by match" in on.screen
+        assert "esc leave train max>0" in on.keys
         await on.press("n", "n")
         assert (on.neuron, "3 of 3, strongest first" in on.notes) == (Neuron(3, 1), True)
         await on.type("/L0 train")

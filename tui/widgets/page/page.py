@@ -19,6 +19,7 @@ from vlmscope.tui.widgets.page.compare import address_line, here_line
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside
 from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, frame
 from vlmscope.tui.widgets.page.meaning import meaning_page
+from vlmscope.tui.widgets.page.pixels import Pixels, places
 from vlmscope.tui.widgets.page.statistics import statistics
 from vlmscope.tui.widgets.page.words import Words, window, window_start, words
 from vlmscope.tui.widgets.palette import Palette
@@ -38,6 +39,7 @@ class Page(Lines[Scene]):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self._pictures: OrderedDict[tuple[object, ...], list[Strip]] = OrderedDict()
+        self._pixels = Pixels()
         self._scroll = 0
 
     def present(self, view: Scene, palette: Palette) -> None:
@@ -149,17 +151,29 @@ class Page(Lines[Scene]):
         sheet, colour_map = view.sheet, view.state.colour_map
         # While a key is held. After a single one the pictures stay, under their own address, for the instant that the
         # next ones take: painting all of them twice would cost twice as much.
-        stale = view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
-        key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale)
+        pixels = self._in_pixels(view, palette)
+        stale = pixels is None and view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
+        key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale, pixels is None)
         strips = self._pictures.pop(key, None)
         if strips is None:
             nothing = picture.visual is None or not (picture.visual > picture.thresholds.T_v).any()
             if nothing and picture.crop is not None:
-                strips = origin_box(picture, size, palette, stale=stale)
+                strips = origin_box(picture, size, palette, stale=stale, pixels=pixels)
             else:
-                strips = activation_box(picture, size, colour_map, palette, stale=stale, waiting="", marked=False)
+                strips = activation_box(
+                    picture, size, colour_map, palette, stale=stale, waiting="", marked=False, pixels=pixels
+                )
         self._keep(key, strips)
         return strips
+
+    def _in_pixels(self, view: Scene, palette: Palette) -> Pixels | None:
+        """What shows the view's pictures in true pixels; None where block characters do."""
+        return self._pixels if palette.pixels and view.state.mode in (Mode.ZOOM, Mode.SHEET) else None
+
+    def _show(self, lines: list[Strip], base: Style) -> None:
+        super()._show(lines, base)
+        if self.presented is not None and self.presented[1].pixels:
+            self.call_later(self._pixels.put, self, places(lines))
 
     def _keep(self, key: tuple[object, ...], strips: list[Strip]) -> None:
         self._pictures[key] = strips
@@ -227,17 +241,18 @@ class Page(Lines[Scene]):
         """A picture's strips, cached: the same for the same neuron, sample, size and map."""
         from vlmscope.tui.widgets.page.pictures import activation_box, origin_box
 
-        stale, colour_map, reason = view.stale, view.state.colour_map, waiting(view, picture)
+        colour_map, reason, pixels = view.state.colour_map, waiting(view, picture), self._in_pixels(view, palette)
+        stale = view.stale and pixels is None
         maximum = float(view.columns.store.maximum[picture.neuron.layer, picture.neuron.index])
         problem = (picture.map_problem, reason) if picture.visual is None else None
         # Norms are relative to the maximum, which grows during a scan.
         cover = picture.cover(view.state.cover)
         of_map = (picture.key, picture.exact, maximum, problem, colour_map, cover, picture.thresholds.T_v)
         of_crop = (picture.sample, picture.image, picture.crop is None, id(picture.whole))
-        key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed)
+        key = (which, of_crop if which == "origin" else of_map, room.picture, stale, pointed, pixels is None)
         strips = self._pictures.pop(key, None)
         if strips is None and which == "origin":
-            strips = origin_box(picture, room.picture, palette, stale=stale, pointed=pointed)
+            strips = origin_box(picture, room.picture, palette, stale=stale, pointed=pointed, pixels=pixels)
         elif strips is None:
             strips = activation_box(
                 picture,
@@ -248,6 +263,7 @@ class Page(Lines[Scene]):
                 waiting=reason,
                 cover=cover,
                 pointed=pointed,
+                pixels=pixels,
             )
         self._keep(key, strips)
         return strips

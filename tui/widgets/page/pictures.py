@@ -24,9 +24,10 @@ from vlmscope.core.method.heatmap import (
 )
 from vlmscope.core.method.norm import TOP
 from vlmscope.tui.views.evidence import PictureView
-from vlmscope.tui.widgets.blocks import cells_of, draw, fit, snapped
+from vlmscope.tui.widgets.blocks import cells_of, draw, fit_cells, snapped
 from vlmscope.tui.widgets.lines import Span, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import SCALE
+from vlmscope.tui.widgets.page.pixels import CELL, Pixels
 from vlmscope.tui.widgets.palette import Palette, style
 
 FAINT = 0.3  #: of a picture, where there are few colours: the least that is shown of it where the neuron activates
@@ -74,20 +75,30 @@ def no_map(evidence: PictureView, waiting: str) -> str:
 
 
 def origin_box(
-    evidence: PictureView, size: tuple[int, int], palette: Palette, *, stale: bool, pointed: Patch | None = None
+    evidence: PictureView,
+    size: tuple[int, int],
+    palette: Palette,
+    *,
+    stale: bool,
+    pointed: Patch | None = None,
+    pixels: Pixels | None = None,
 ) -> list[Strip]:
-    """The picture that the model saw, in a box of ``size`` cells; ``pointed``: the patch with a frame around it.
+    """The picture that the model saw, in a box of ``size`` cells.
 
     The user's own picture is shown whole, with a frame around the crop, unless a patch of the crop is pointed at.
+
+    Args:
+        pointed: the patch with a frame around it.
+        pixels: shows the picture in true pixels; None: block characters do.
     """
     shown = evidence.crop if evidence.whole is None or pointed is not None else evidence.whole
     if shown is None:
         return message_box(f"no picture: {evidence.crop_problem}", *size, palette)
-    image = fit(shown, *size, palette.blocks)
+    image = fit_cells(shown, *size, CELL if pixels else palette.blocks.pixels)
     if palette.colourless:
         lines = luminance_glyphs(image, cells_of(image, palette.blocks), dark=palette.dark)
         return _centred(_reversed(lines, evidence, pointed), *size)
-    return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed), *size)
+    return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed, pixels=pixels), *size)
 
 
 def drawn_map(evidence: PictureView, chosen: ColourMap | None, palette: Palette) -> ColourMap:
@@ -108,6 +119,7 @@ def activation_box(
     cover: int | None = None,
     pointed: Patch | None = None,
     marked: bool = True,
+    pixels: Pixels | None = None,
 ) -> list[Strip]:
     """Where in the picture the neuron fires, in a box of ``size`` cells; a line is around the patches above T_v.
 
@@ -116,6 +128,7 @@ def activation_box(
         marked: whether there is that line.
         cover: draw the visual tokens of this cover alone.
         pointed: the patch with a frame around it.
+        pixels: shows the picture in true pixels; None: block characters do.
     """
     norms = evidence.cells(cover)
     if norms is None:
@@ -123,15 +136,17 @@ def activation_box(
     colour_map = drawn_map(evidence, chosen, palette)
     threshold = evidence.thresholds.T_v if marked else TOP
     rows, columns = norms.shape
-    small = fit(evidence.crop or Image.new("RGB", (columns * 16, rows * 16)), *size, palette.blocks)
+    whole = evidence.crop or Image.new("RGB", (columns * 16, rows * 16))
+    small = fit_cells(whole, *size, CELL if pixels else palette.blocks.pixels)
     if palette.colourless:
         width, height = cells_of(small, palette.blocks)
         lines = _glyph_lines(norms, threshold, (width, height), Style(dim=True) if stale else Style())
         return _centred(_reversed(lines, evidence, pointed), *size)
     # The overlay is laid over the small picture: the same colours as over the large one, and far less work.
     image = overlay(small, norms, colour_map, palette.background, _least(palette))
-    image = outlined(image, norms, threshold, outline_colour(colour_map, palette.background))
-    return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed), *size)
+    colour = outline_colour(colour_map, palette.background)
+    image = outlined(image, norms, threshold, colour, 2 if pixels else 1)
+    return _centred(_drawn(image, evidence, palette, stale=stale, pointed=pointed, pixels=pixels), *size)
 
 
 def _least(palette: Palette) -> float:
@@ -150,9 +165,15 @@ def _glyph_lines(norms: NDArray[np.float32], threshold: float, size: tuple[int, 
 
 
 def _drawn(
-    image: Image.Image, evidence: PictureView, palette: Palette, *, stale: bool, pointed: Patch | None
+    image: Image.Image,
+    evidence: PictureView,
+    palette: Palette,
+    *,
+    stale: bool,
+    pointed: Patch | None,
+    pixels: Pixels | None,
 ) -> list[Strip]:
-    if stale:
+    if stale and pixels is None:  # a picture of pixels takes too many bytes to be sent again; its caption is enough
         image = fade(image, palette.background)
     if pointed is not None and evidence.own_layout is not None:
         (x0, x1), (y0, y1) = _spans(evidence, pointed, image.size)
@@ -160,7 +181,7 @@ def _drawn(
         image = image.copy()
         box = (x0, y0, x1 - 1, y1 - 1)
         ImageDraw.Draw(image).rectangle(box, outline=POINTER, fill=None if hollow else POINTER)
-    return draw(image, palette.blocks, few_colours=palette.few_colours)
+    return pixels.box(image) if pixels else draw(image, palette.blocks, few_colours=palette.few_colours)
 
 
 def patch_rows(patch: int, patches: int, pixels: int) -> tuple[int, int]:
