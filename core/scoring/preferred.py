@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from vlmscope.core.method.correlation import Pooled, TokenKind
 from vlmscope.core.notebook.score_order import ScoreOrder, is_chosen, score_order
-from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeReport, Metric
 from vlmscope.core.scoring.report import ScoreReport
 
 R = TypeVar("R", bound=AnyReport)
@@ -68,20 +68,48 @@ def first_of_each_kind(reports: Iterable[ScoreReport]) -> tuple[Headline, ...]:
     return tuple(sorted(first.values(), key=lambda one: (one.order[:3], kinds.index(one.kind))))
 
 
-def list_score(reports: Iterable[ScoreReport]) -> Headline | None:
+@dataclass(frozen=True, eq=False)
+class Leading:
+    """The one score of a neuron that a list is sorted by.
+
+    Attributes:
+        value: 0 is chance, 1 is right: a correlation as it is, a judge's figure as its share of the way from its chance
+            level to 1.
+        kind: of tokens, or the judge's metric.
+    """
+
+    value: float
+    report: AnyReport
+    kind: TokenKind | Metric
+
+    @property
+    def independent(self) -> bool:
+        """Whether it is of another than the inspected model."""
+        return self.report.independent
+
+
+def list_score(reports: Iterable[AnyReport]) -> Leading | None:
     """The one score that a list of neurons is sorted by; None if all are n/a.
 
-    It is the largest of those that ``first_of_each_kind`` finds: of the chosen simulator's if there are any, else
-    of the independent ones if there are any.
+    It is a judge's where that leads (``ordered``). Else it is the largest of those that ``first_of_each_kind`` finds:
+    of the chosen simulator's if there are any, else of the independent ones if there are any.
 
     Args:
-        reports: of one explanation, the newest first.
+        reports: of one explanation, the newest first; simulators' and judges' in one row.
     """
-    known = [(one, one.pooled.score) for one in first_of_each_kind(reports) if one.pooled.score is not None]
+    newest: dict[str, AnyReport] = {}
+    for report in reports:
+        newest.setdefault(report.backend, report)
+    leads = next(iter(ordered(newest.values())), None)
+    if isinstance(leads, JudgeReport) and leads.headline is not None and leads.headline.value is not None:
+        value = (leads.headline.value - leads.headline.chance) / (1 - leads.headline.chance)
+        return Leading(value, leads, next(iter(leads.figures)))
+    simulated = [report for report in newest.values() if isinstance(report, ScoreReport)]
+    known = [(one, one.pooled.score) for one in first_of_each_kind(simulated) if one.pooled.score is not None]
 
     def place(pair: tuple[Headline, float]) -> tuple[bool, bool, float]:
         report = pair[0].report
         return is_chosen(report.backend), report.independent, pair[1]
 
     best = max(known, key=place, default=None)
-    return None if best is None else best[0]
+    return None if best is None else Leading(best[1], best[0].report, best[0].kind)

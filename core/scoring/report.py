@@ -159,7 +159,8 @@ def score_words(found: Pooled, *, samples: bool = False) -> str:
     if found.ceiling is not None:
         more.append(f"ceiling {found.ceiling:.2f}")
     if found.counted < found.planned:
-        more.append(f"{found.planned - found.counted} samples left out")
+        left = found.planned - found.counted
+        more.append(f"{left} sample{'s' if left != 1 else ''} left out")
     value = f"{found.score:.2f}{f' over {found.counted} samples' if samples else ''}"
     return f"{value} ({'; '.join(more)})" if more else value
 

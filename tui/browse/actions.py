@@ -2,45 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from textual.screen import Screen
-
-from vlmscope.core.base.config import Config
 from vlmscope.core.base.text import written
 from vlmscope.tui import keys
 from vlmscope.tui.browse import pick
-from vlmscope.tui.browse.controllers import Controllers
-from vlmscope.tui.browse.count import Count
-from vlmscope.tui.browse.posts import Posts
-from vlmscope.tui.messages import Ask, Notice
+from vlmscope.tui.browse.action_base import Actions
+from vlmscope.tui.messages import Notice
 from vlmscope.tui.terminal import NOTE_MOST
-from vlmscope.tui.views.scene import Changed
 
 if TYPE_CHECKING:
-    from vlmscope.tui.browse.typed_lines import TypedLines
     from vlmscope.tui.dialogs.note import NoteScreen
 
 
-class DelegatedActions(Screen[None]):
-    """The screen has what these need."""
+class DelegatedActions(Actions):
+    """Keys that ask a controller, or open a dialog."""
 
-    config: Config
-    controllers: Controllers
-    posts: Posts
-    typed_lines: "TypedLines"
-    count: Count
     note: "NoteScreen | None" = None  #: the last one that was opened
-
-    def show(self, changed: Changed) -> None:
-        """Paint parts of the screen."""
-        raise NotImplementedError
-
-    def times(self) -> int:
-        """How often a move is made."""
-        raise NotImplementedError
-
-    async def ask(self, question: Ask | None) -> None:
-        """Open a question's dialog."""
-        raise NotImplementedError
 
     # -- intervening ---------------------------------------------------------------------------------------------
 

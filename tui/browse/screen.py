@@ -20,10 +20,11 @@ from vlmscope.core.method.heatmap import ColourMap
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.worker.messages import Phase
 from vlmscope.tui import keys
-from vlmscope.tui.browse import incoming, moves, pick
+from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.actions import DelegatedActions
 from vlmscope.tui.browse.controllers import Controllers
 from vlmscope.tui.browse.count import Count
+from vlmscope.tui.browse.looking import FOLDED, LookingActions
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.posts import Posts
@@ -32,16 +33,10 @@ from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
 from vlmscope.tui.messages import (
     Ask,
-    LayerChosen,
     LineChanged,
     LineEntered,
     LineLeft,
     Notice,
-    OrderChosen,
-    PatchChosen,
-    RowChosen,
-    SampleChosen,
-    TokenChosen,
 )
 from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.scene import Changed, Scene
@@ -55,7 +50,6 @@ from vlmscope.tui.widgets.palette import make_palette
 
 BORDERS = 2  #: lines, or cells, of a pane's border
 AROUND = 2  #: lines of title and footer
-FOLDED = 110  #: cells from which list and page are side by side
 
 
 _PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
@@ -66,7 +60,7 @@ _PARTS: dict[Changed, tuple[type[Lines[Scene] | NeuronList], ...]] = {
 }
 
 
-class BrowseScreen(DelegatedActions):
+class BrowseScreen(LookingActions, DelegatedActions):
     """Browse a scan."""
 
     AUTO_FOCUS = ""  # else a closed help would focus the hidden prompt line, and keys would be letters
@@ -208,7 +202,7 @@ class BrowseScreen(DelegatedActions):
         if ablates or self._ablates:  # what a page that was left still asks for is stopped
             self.controllers.ablate.want()
         self._ablates = ablates
-        if self._in_sheet:
+        if self.in_sheet:
             self.controllers.sheet.want()
         with self.guard():
             self._paint(changed)
@@ -292,227 +286,6 @@ class BrowseScreen(DelegatedActions):
         finally:
             self.lends_terminal = False
         self.app.refresh(layout=True)
-
-    # -- moving --------------------------------------------------------------------------------------------------
-
-    def before_action(self, action: str) -> None:
-        """An action is about to run, as Textual writes it."""
-        if self.session.scene.count or self.count.decided is not None:
-            self.count.before(action)
-
-    def times(self) -> int:
-        """How often a move is made."""
-        return self.count.take() if self.session.scene.count else 1
-
-    def action_digit(self, number: int) -> None:
-        self.count.digit(number)
-
-    def action_count(self) -> None:
-        """Of the palette, which types no digit."""
-        self.posts.notify(Notice("Type a count before a move: 10j, 200], 5l."))
-
-    def action_step(self, by: int) -> None:
-        by *= self.times()
-        if self._points:
-            self._move_pointer(by, 0)
-        elif self._in_sheet:
-            self.show(moves.to_cell(self.session, by * self.query_one(Page).sheet_columns))
-        else:
-            self.show(self.session.step(by))
-
-    def action_end(self, which: int) -> None:
-        self.show(self.session.go_row(0 if which < 0 else len(self.session.scene.selection) - 1))
-
-    def action_half_page(self, which: int) -> None:
-        self.show(self.session.step(which * self.times() * max(self.query_one(NeuronList).page_rows // 2, 1)))
-
-    def action_layer(self, by: int) -> None:
-        layer, last = self.session.state.neuron.layer, self.session.store.layers - 1
-        wanted = min(max(layer + by * self.times(), 0), last)
-        if wanted != layer:
-            self._moved(moves.to_layer(self.session, wanted))
-
-    def action_sample(self, by: int) -> None:
-        by *= self.times()
-        if self._points:
-            self._move_pointer(0, by)
-        elif self._in_sheet:
-            self.show(moves.to_cell(self.session, by))
-        else:
-            self._moved(moves.to_sample(self.session, by))
-
-    def action_next_untriaged(self) -> None:
-        self._moved(moves.to_untriaged(self.session))
-
-    async def action_match(self, by: int) -> None:
-        await self.controllers.find.next_match(by * self.times())
-
-    async def action_places(self, by: int) -> None:
-        await self.controllers.find.go_back(by)
-
-    def _moved(self, moved: moves.Moved) -> None:
-        changed, note = moved
-        if note:
-            self.posts.notify(Notice(note))
-        self.show(changed)
-
-    @on(RowChosen)
-    def _row_chosen(self, message: RowChosen) -> None:
-        with self.guard():
-            self.show(self.session.go_row(message.position))
-
-    @on(OrderChosen)
-    def _order_chosen(self, message: OrderChosen) -> None:
-        self.controllers.tasks.run_task(self.controllers.find.set_order(message.order))
-
-    @on(SampleChosen)
-    def _sample_chosen(self, message: SampleChosen) -> None:
-        with self.guard():
-            self.show(self.session.change_state(rank=message.rank))
-
-    @on(PatchChosen)
-    def _patch_chosen(self, message: PatchChosen) -> None:
-        with self.guard():
-            pointer = replace(self.session.state.pointer, row=message.row, column=message.column, on_words=False)
-            self.show(self.session.change_state(pointer=pointer))
-
-    @on(TokenChosen)
-    def _token_chosen(self, message: TokenChosen) -> None:
-        with self.guard():
-            pointer = replace(self.session.state.pointer, token=message.token, on_words=True)
-            self.show(self.session.change_state(pointer=pointer))
-
-    @on(LayerChosen)
-    def _layer_chosen(self, message: LayerChosen) -> None:
-        with self.guard():
-            self._moved(moves.to_layer(self.session, message.layer))
-
-    # -- looking -------------------------------------------------------------------------------------------------
-
-    def action_colour_map(self) -> None:
-        maps = list(ColourMap)
-        shown = self.session.state.colour_map or self.palette.colour_map
-        after = maps[(maps.index(shown) + 1) % len(maps)]
-        self.show(self.session.change_state(colour_map=after))
-
-    def action_cover(self) -> None:
-        self._moved(moves.to_cover(self.session))
-
-    def action_mode(self, name: str) -> None:
-        state = self.session.state
-        wanted = Mode(name)
-        if wanted is Mode.SHEET and (state.own is not None or state.pinned is not None):
-            wanted = Mode.ZOOM  # the user's picture is one, and so is that of two neurons
-        after = Mode.PICTURES if state.mode is wanted else wanted
-        from_sheet = after is Mode.ZOOM and state.mode is Mode.SHEET
-        self.show(self.session.change_state(mode=after, from_sheet=from_sheet, pane=Pane.PAGE, score=0, example=0))
-
-    async def action_shares(self) -> None:
-        await self.show_shares(())
-
-    async def show_shares(self, others: tuple[str, ...]) -> None:
-        """Show the label shares by layer, and those of other scans beside."""
-        from vlmscope.tui.shares.screen import SharesScreen
-
-        scene, at = self.session.scene, self.session.wanted
-        labels = scene.columns.labels if scene.columns.labels.thresholds == at else None
-        await self.app.push_screen(SharesScreen(self.session.store, labels, at, scene.scan_name, others, self.config))
-
-    def action_scroll_text(self, by: int) -> None:
-        by *= self.times()
-        if self.session.state.mode is Mode.SCORE:
-            self.show(moves.to_score(self.session, by))
-        elif self.session.state.mode is Mode.CHECK:
-            self.show(moves.to_check(self.session, by))
-        elif self._in_sheet:
-            self.show(self.session.step(by))
-        else:
-            self.query_one(Page).scroll_words(by)
-
-    def action_pane(self) -> None:
-        if self._points:
-            self.show(moves.to_words(self.session))
-            return
-        after = Pane.LIST if self.session.state.pane is Pane.PAGE else Pane.PAGE
-        self.show(self.session.change_state(pane=after))
-
-    async def action_page(self) -> None:
-        if self._points:
-            await self.ask(self.controllers.point.here())
-        elif self._in_sheet:
-            self.action_mode("zoom")
-        else:
-            self.show(self.session.change_state(pane=Pane.PAGE))
-
-    def action_pin(self) -> None:
-        self._moved(moves.to_pinned(self.session))
-
-    def action_copy_address(self) -> None:
-        self.app.copy_to_clipboard(str(self.session.state.neuron))
-        self.posts.notify(Notice(f"{self.session.state.neuron} is sent to the clipboard."))
-
-    def action_back(self) -> None:
-        """Close messages, and leave the innermost view: a page, the own picture, the pane; after these, stop the work.
-
-        Where a message was closed, nothing is stopped: the key may have been meant for the message alone.
-        """
-        if self.count.drop():
-            return
-        if self.session.scene.picked_rows is not None:
-            self.show(pick.drop(self.session))
-            return
-        closed = self.posts.close_messages()
-        state, scene = self.session.state, self.session.scene
-        if state.mode is not Mode.PICTURES:
-            opened_by = Mode.SHEET if state.mode is Mode.ZOOM and state.from_sheet else Mode.PICTURES
-            self.show(self.session.change_state(mode=opened_by, from_sheet=False))
-        elif state.own is not None and not state.own.described and not scene.doing:
-            # It is described for this view alone, which is left then.
-            self.controllers.tasks.run_task(self.controllers.model_link.stop())
-        elif state.own is not None:
-            self.show(self.controllers.model.leave_image())
-        elif state.pinned is not None:
-            self.show(moves.unpinned(self.session))
-        elif state.pane is Pane.PAGE and self.app.size.width < FOLDED:
-            self.show(self.session.change_state(pane=Pane.LIST))
-        elif scene.picked is not None:
-            self.show(pick.drop(self.session))
-        elif state.left is not None:
-            self.controllers.tasks.run_task(self.controllers.find.leave())
-        elif not closed:
-            self.controllers.stop()
-
-    async def action_help(self) -> None:
-        from vlmscope.tui.dialogs.help import HelpScreen
-
-        await self.app.push_screen(HelpScreen(self.config.keys, self.palette, self))
-
-    async def action_messages(self) -> None:
-        from vlmscope.tui.dialogs.reading import Entry, ReadScreen, Section
-
-        entries = tuple(Entry(*message) for message in reversed(self.messages()))
-        sections = [Section("The newest first", entries or (Entry("none yet", ""),))]
-        await self.app.push_screen(ReadScreen("messages of this session", sections, self.palette))
-
-    # -- pointing and intervening --------------------------------------------------------------------------------
-
-    @property
-    def _points(self) -> bool:
-        return self.session.state.mode is Mode.POINT
-
-    @property
-    def _in_sheet(self) -> bool:
-        return self.session.state.mode is Mode.SHEET
-
-    def _move_pointer(self, down: int, right: int) -> None:
-        if down and self.session.state.pointer.on_words:
-            self.show(moves.to_token(self.session, self.query_one(Page).token_by_line(down)))
-        else:
-            self.show(moves.to_place(self.session, down, right))
-
-    def action_point(self) -> None:
-        self._moved(moves.to_pointing(self.session))
-        self.controllers.model.want_map()
 
     # -- lines that are typed ------------------------------------------------------------------------------------
 

@@ -23,9 +23,8 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
     scores = {}
     for neuron, reports in newest_scores(notebook).items():
         first = list_score(reports.values())
-        if neuron.layer < layers and neuron.index < neurons and first is not None and first.pooled.score is not None:
-            at = neuron.layer * neurons + neuron.index
-            scores[at] = ListScore(first.pooled.score, first.report.independent)
+        if neuron.layer < layers and neuron.index < neurons and first is not None:
+            scores[neuron.layer * neurons + neuron.index] = ListScore(first.value, first.independent)
     bits, checked = notebook.mark_bits(layers, neurons), notebook.checked_neurons()
     return Noted.of(bits, scores, neurons, checked, notebook.reviewed_neurons())
 

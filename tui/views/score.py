@@ -1,5 +1,6 @@
 """A score as the page shows it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,7 +9,6 @@ from vlmscope.core.base.errors import NotebookError, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.columns import ListScore
-from vlmscope.tui.views.meaning import reports_of
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.values import Entry, SavedScore
@@ -79,12 +79,16 @@ def list_score_of(entry: "Entry") -> ListScore | None:
     """The score that the list is sorted by, as it is found for all neurons when the notebook is read."""
     if not entry.scores or not entry.explanations:
         return None
+    from vlmscope.core.scoring.judge_report import AnyReport, read_report
     from vlmscope.core.scoring.preferred import list_score
 
-    first = list_score(reports_of(entry).get(entry.explanations[0].id, ()))
-    if first is None or first.pooled.score is None:
-        return None
-    return ListScore(first.pooled.score, first.report.independent)
+    reports = list[AnyReport]()
+    for saved in entry.scores:  # newest first
+        if saved.explanation_id == entry.explanations[0].id:
+            with contextlib.suppress(NotebookError):
+                reports.append(read_report(saved.body))
+    first = list_score(reports)
+    return None if first is None else ListScore(first.value, first.independent)
 
 
 def score_view(

@@ -5,7 +5,9 @@ from itertools import permutations
 import pytest
 
 from vlmscope.core.method.correlation import Pooled, ScoredGroup, TokenKind
+from vlmscope.core.method.judged import Judged
 from vlmscope.core.notebook.score_order import PAPER_BACKENDS, is_chosen, lead_with, score_order
+from vlmscope.core.scoring.judge_report import AnyReport, JudgeMethod, JudgeReport, Metric
 from vlmscope.core.scoring.preferred import first_of_each_kind, list_score, ordered
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.scoring.simulators.api_text import ApiText
@@ -35,7 +37,7 @@ def test_the_newest_hides_no_better_kind() -> None:
     for reports in ((lens, oracle), (oracle, lens)):
         assert shown(*reports) == [(ORACLE, VISUAL, 0.69), (LENS, TEXT, 0.3)]
         found = list_score(reports)
-        assert found is not None and (found.report.backend, found.pooled.score) == (ORACLE, 0.69)
+        assert found is not None and (found.report.backend, found.value) == (ORACLE, 0.69)
         assert [one.backend for one in ordered(reports)] == [ORACLE, LENS]
 
 
@@ -43,7 +45,7 @@ def test_an_independent_score_comes_first_even_where_it_is_less() -> None:
     reports = report(LENS, visual=0.9, text=0.9), report(API, text=-0.1)
     assert shown(*reports) == [(API, TEXT, -0.1), (LENS, VISUAL, 0.9)]
     found = list_score(reports)
-    assert found is not None and found.pooled.score == -0.1
+    assert found is not None and found.value == -0.1
 
 
 def test_the_protocol_of_the_paper_comes_before_others_whenever_it_was_used() -> None:
@@ -68,9 +70,32 @@ def test_a_score_that_exists_comes_before_one_that_does_not() -> None:
     assert list_score([]) is None
 
 
+def judged(value: float | None, *, independent: bool = True) -> JudgeReport:
+    """A judge's report with a balanced accuracy."""
+    interval = None if value is None else (0.5, 1.0)
+    figure = Judged(value, "" if value is not None else "too few", interval, 0.5, 0.0, 100, 20, 20)
+    figures = {Metric.BALANCED_ACCURACY: figure, Metric.AUC: figure}
+    return JudgeReport(JudgeMethod.DETECTION, "gpt", independent, "trains", "1", figures, (), (), "")
+
+
+def test_a_judges_score_that_leads_sorts_the_list_on_the_scale_of_a_correlation() -> None:
+    found = list_score([judged(0.9), report(LENS, visual=0.95)])
+    assert found is not None and found.value == pytest.approx(0.8) and found.independent
+    assert (found.report.backend, found.kind) == ("detection/gpt", Metric.BALANCED_ACCURACY)
+    # The paper's simulators lead before judges, and what exists before what does not.
+    both: list[list[AnyReport]] = [[judged(0.9), report(SAM, visual=0.2)], [judged(None), report(LENS, visual=0.2)]]
+    for reports in both:
+        found = list_score(reports)
+        assert found is not None and found.value == 0.2
+    found = list_score([judged(0.4, independent=False), report(ORACLE, visual=-0.3)])
+    assert found is not None and found.value == -0.3
+    chance = list_score([judged(0.5)])
+    assert chance is not None and chance.value == 0
+
+
 def test_of_two_independent_kinds_the_larger_sorts_the_list() -> None:
     found = list_score([report(API, text=0.7), report(SAM, visual=0.1), report(LENS, visual=0.9)])
-    assert found is not None and (found.kind, found.pooled.score) == (TEXT, 0.7)
+    assert found is not None and (found.kind, found.value) == (TEXT, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +117,7 @@ def test_what_the_user_has_chosen_leads_where_it_exists() -> None:
         for reports in ((lens, oracle), (oracle, lens)):
             assert shown(*reports) == [(LENS, VISUAL, 0.14)]
             found = list_score(reports)
-            assert found is not None and found.pooled.score == 0.14
+            assert found is not None and found.value == 0.14
             assert [one.backend for one in ordered(reports)] == [LENS, ORACLE]
         assert ordered((none, oracle))[0] is oracle, "one that is n/a leads nowhere"
         lead_with("detection")

@@ -38,7 +38,7 @@ async def test_a_step_on_the_demo() -> None:
             await on.settled()
             for _ in range(3):
                 trace = await step(on, tracer)
-                assert len(trace.files) <= 25, " ".join(trace.files)
+                assert len(trace.files) <= 26, " ".join(trace.files)
                 assert trace.before_store <= 8, " ".join(trace.files)
                 assert len(trace.opens) <= 2
                 assert trace.paints == {"NeuronList": 1, "Page": 1}

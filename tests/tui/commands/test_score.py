@@ -16,7 +16,7 @@ from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.llm import client as chat_module
 from vlmscope.core.method.labels import Label
 from vlmscope.core.scoring.judge_prompt import STRIPES
-from vlmscope.core.scoring.judge_report import JudgeReport
+from vlmscope.core.scoring.judge_report import JudgeReport, Metric
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.views.meaning import judged_of, reports_of
@@ -88,18 +88,26 @@ def test_a_judges_score_is_kept_and_shown(
         entry = notebook.entry(NEURON)
     report = JudgeReport.from_json(entry.scores[0].body)
     assert report.to_json() == found["report"]
-    # The page of meanings, the page of scores, and the list, which is sorted by simulators alone.
+    # The page of meanings, the page of scores, and the list, which puts it on the scale of a correlation.
     assert list(judged_of(entry).values()) == [(report,)] and reports_of(entry) == {}
     view = score_view(entry, {}, 0, 0, ScanStore(scan_folder("demo")))
-    assert view is not None and view.report == report and list_score_of(entry) is None
+    assert view is not None and view.report == report
+    figure, listed = report.figures[Metric.BALANCED_ACCURACY], list_score_of(entry)
+    assert figure.value is not None and listed is not None and listed.independent
+    assert listed.value == pytest.approx(2 * figure.value - 1) and 0.8 < listed.value <= 1
     assert score_text(report).startswith("by detection/gpt-4o: balanced accuracy 0.9")
 
     assert main(["show", "demo", "L3/N96"]) == 0
     assert "score by detection/gpt-4o: balanced accuracy 0.9" in capsys.readouterr().out
     assert main(["show", "demo", "L3/N96", "--json"]) == 0
     capsys.readouterr()
-    assert main(["stats", "demo", "--scores"]) in (0, 1)
-    capsys.readouterr()
+    assert main(["stats", "demo", "--scores", "--json"]) == 0
+    rows = [one for one in json.loads(capsys.readouterr().out) if one["label"] is None]
+    assert [(one["backend"], one["kind"], one["scored"], one["leads"]) for one in rows] == [
+        ("detection/gpt-4o", "AUC", 1, 0),
+        ("detection/gpt-4o", "balanced accuracy", 1, 1),
+    ]
+    assert rows[1]["mean"] == pytest.approx(figure.value)
     assert main(["verdict", "demo", "L3/N96", "keep"]) == 0
     assert main(["export", "demo", "--out", str(tmp_path / "out")]) == 0
     [page] = [path.read_text() for path in (tmp_path / "out").glob("*.md")]
