@@ -28,6 +28,7 @@ from vlmscope.core.base.demo import DEMO, scan_folder
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.bench.changed_predictions import Changed, Constant, everywhere, rolled
 from vlmscope.core.bench.clearest import Clearest, bench_clearest
+from vlmscope.core.bench.coverage import Coverage, bench_coverage
 from vlmscope.core.method.concepts import find_concepts
 from vlmscope.core.method.correlation import ScoredGroup, TokenKind
 from vlmscope.core.method.labels import Label, label_neurons
@@ -46,6 +47,7 @@ from vlmscope.core.worker.messages import MapRequest, ModelStatus, Request
 NEURONS = 60
 LEAST_PURITY = 0.5
 SHUFFLED = 5  #: shuffled explanations of each neuron, at most
+COVERED = 12  #: neurons whose intervals are tried
 HARD = 3  #: hard explanations of each neuron, at most
 
 
@@ -87,6 +89,7 @@ class BenchScores:
     neurons: int
     backends: dict[str, BackendScores]
     clearest: Clearest
+    coverage: tuple[Coverage, ...]
 
 
 @dataclass
@@ -244,7 +247,8 @@ async def bench_scores(
         constant += await scores(Constant(), [explanation])
         on_neuron(done, len(right))
     figures = {name: summary(one, mean(constant)) for name, one in found.items()}
-    return BenchScores(len(right), figures, bench_clearest(store, oracle.names))
+    coverage = await bench_coverage(store, oracle, cached, list(right)[:COVERED])
+    return BenchScores(len(right), figures, bench_clearest(store, oracle.names), tuple(coverage))
 
 
 def summary(found: Found, constant: float | None) -> BackendScores:

@@ -4,12 +4,15 @@
       run_config.json                                  the fields of its RunConfig that a scan has, and ``vlmscope``
       explanations/layers.3.mlp_latent17.txt           a JSON string: the explanation that leads
       scores/simulation/layers.3.mlp_latent17.txt      a JSON list of its ScoredSimulation
+      scores/detection/layers.3.mlp_latent17.txt       a JSON list of its ClassifierOutput, an entry for each sample
+      scores/fuzz/layers.3.mlp_latent17.txt            the same of fuzzing, an entry for each picture that was marked
 
-Source: ``delphi/__main__.py`` and ``delphi/scorers/simulator/simulation/types.py`` of github.com/EleutherAI/delphi, as
-of November 2025. Three things differ. ``kind`` beside ``distance`` names the tokens, ``visual`` or ``text``, which
-delphi does not have. A notebook keeps correlations and no predictions, so ``expected_activations`` is empty. True
-activations are norms, 0 to 10, of the samples of which the scan keeps maps; elsewhere the list is empty. There is no
-cache of activations: delphi's holds no pictures.
+Source: ``delphi/__main__.py``, ``delphi/scorers/simulator/simulation/types.py`` and
+``delphi/scorers/classifier/sample.py`` of github.com/EleutherAI/delphi, as of November 2025. A tenth of a judge's
+rating of 0 to 10 is the probability, above 5 it is a yes. Three things differ. ``kind`` beside ``distance`` names the
+tokens, ``visual`` or ``text``, which delphi does not have. A notebook keeps correlations and no predictions, so
+``expected_activations`` is empty. True activations are norms, 0 to 10, of the samples of which the scan keeps maps;
+elsewhere the list is empty. There is no cache of activations: delphi's holds no pictures.
 """
 
 import json
@@ -38,6 +41,8 @@ from vlmscope.core.store.reader import ScanStore
 
 Json = Mapping[str, object]
 
+JUDGED = {"detection": "detection", "fuzzing": "fuzz"}  #: its folder by a judge's method
+YES = 5  #: a judge's rating above it is a yes
 DISTANCES = {"top+random": 0, "top": 1}  #: by group: delphi has 0 for activating and other samples together
 MODULE = "layers.{layer}.mlp"
 
@@ -72,6 +77,7 @@ def write_delphi(
         explanations, simulation = folder / "explanations", folder / "scores" / "simulation"
         explanations.mkdir()
         simulation.mkdir(parents=True)
+        scorers = {"simulation": None}
         for done, neuron in enumerate(wanted):
             progress(done, len(wanted))
             entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
@@ -86,13 +92,18 @@ def write_delphi(
             if found := list(_simulations(store, neuron, lead)):
                 _write(simulation / name, found)
                 counts["scores"] += 1
+            for scorer, judged in _judged(store, neuron, lead).items():
+                (folder / "scores" / scorer).mkdir(exist_ok=True)
+                _write(folder / "scores" / scorer / name, judged)
+                scorers[scorer] = None
+                counts["scores"] += 1
         if not counts["explanations"]:
             raise ReportError(
                 f"None of these {len(wanted):,} neurons has an explanation: there is nothing to export for delphi.",
                 "vlmscope explain asks for one; concept words and borrowed words count as none.",
             )
         layers = sorted({neuron.layer for neuron in wanted})
-        config = _config(store.manifest, layers, list(models), out.name)
+        config = {**_config(store.manifest, layers, list(models), out.name), "scorers": list(scorers)}
         (folder / "run_config.json").write_text(json.dumps(config, indent=4, allow_nan=False), encoding="ascii")
     progress(len(wanted), len(wanted))
     return counts
@@ -104,7 +115,6 @@ def _config(manifest: Manifest, layers: list[int], explainers: list[str], name: 
         "sparse_model": "",  # FFN neurons as they are
         "hookpoints": [MODULE.format(layer=layer) for layer in layers],
         "explainer_model": ", ".join(explainers),
-        "scorers": ["simulation"],
         "name": name,
         "constructor_cfg": {"min_examples": manifest.valid},
         "cache_cfg": {"dataset_repo": manifest.data},
@@ -132,6 +142,44 @@ def _simulations(store: ScanStore, neuron: Neuron, said: ExplanationPart) -> Ite
             }
 
 
+def _judged(store: ScanStore, neuron: Neuron, said: ExplanationPart) -> dict[str, list[Json]]:
+    """By scorer, the answers of the newest judge of each method."""
+    ranks = {sample: rank for rank, sample in enumerate(store.top_samples(neuron)[: store.manifest.maps])}
+    found: dict[str, list[Json]] = {}
+    for score in said.scores:
+        scorer, samples = JUDGED.get(str(score.body.get("method"))), score.body.get("samples")
+        if scorer is None or scorer in found or not isinstance(samples, list):
+            continue
+        found[scorer] = [
+            _answer(store, neuron, sample, ranks)
+            for sample in samples
+            if isinstance(sample, dict) and _is_judged(sample)
+        ]
+    return found
+
+
+def _is_judged(sample: Json) -> bool:
+    return all(
+        isinstance(sample.get(name), kind) for name, kind in (("sample", int), ("rating", int), ("activates", bool))
+    )
+
+
+def _answer(store: ScanStore, neuron: Neuron, sample: Json, ranks: Mapping[int, int]) -> Json:
+    index, rating, activating = (cast(int, sample[name]) for name in ("sample", "rating", "activates"))
+    tokens, activations = _tokens(store, neuron, ranks.get(index), None)
+    yes = rating > YES
+    return {
+        "str_tokens": tokens,
+        "activations": activations,
+        "distance": 1 if activating else -1,
+        "activating": bool(activating),
+        "prediction": yes,
+        "probability": rating / 10,
+        "correct": yes == bool(activating),
+        "sample": index,
+    }
+
+
 def _sequences(store: ScanStore, neuron: Neuron, score: ScorePart, kind: str, group: str) -> Iterator[Json]:
     """Each scored sample; one that the notebook describes in another way than today's is left out."""
     ranks = {sample: rank for rank, sample in enumerate(store.top_samples(neuron)[: store.manifest.maps])}
@@ -157,12 +205,12 @@ def _sequences(store: ScanStore, neuron: Neuron, score: ScorePart, kind: str, gr
         }
 
 
-def _tokens(store: ScanStore, neuron: Neuron, rank: int | None, kind: str) -> tuple[list[str], list[int]]:
-    """Tokens of a kind and their norms in whole numbers; both empty where the scan keeps no map."""
+def _tokens(store: ScanStore, neuron: Neuron, rank: int | None, kind: str | None) -> tuple[list[str], list[int]]:
+    """Tokens of a kind, None: of both, and their norms in whole numbers; both empty where the scan keeps no map."""
     found = None if rank is None else site_tokens(store.example(neuron, rank))
     if found is None:
         return [], []
-    part = slice(0, found.patches) if kind == "visual" else slice(found.patches, None)
+    part = {"visual": slice(0, found.patches), None: slice(None)}.get(kind, slice(found.patches, None))
     norms = norm(found.values[part], float(store.maximum[neuron.layer, neuron.index]))
     return list(found.tokens[part]), np.rint(norms).astype(int).tolist()
 

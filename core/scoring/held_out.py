@@ -47,10 +47,11 @@ def held_out(store: ScanStore, neuron: Neuron, written_from: Collection[int], *,
     others = [sample for sample in range(manifest.samples) if sample not in closed and store.processed(sample)]
     drawn = np.random.default_rng(seed_of(manifest.scan_id, neuron)).permutation(len(others))[:count]
     chosen = ranked + [(sample, None) for sample in sorted(others[at] for at in drawn.tolist())]
-    return [_held_out(store.sample(index), rank, manifest) for index, rank in chosen if index not in written_from]
+    return [to_predict(store.sample(index), rank, manifest) for index, rank in chosen if index not in written_from]
 
 
-def _held_out(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
+def to_predict(one: Sample, rank: int | None, manifest: Manifest) -> HeldOut:
+    """All that a simulator may look at of a sample."""
     problem = one.picture_problem
     reasons = {MISSING: HeldOut.picture_problem, UNCHECKED: NOT_CHECKED}
     reason = next((words for begins, words in reasons.items() if problem.startswith(begins)), FOREIGN)

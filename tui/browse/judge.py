@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MEANS = {
     JudgeMethod.DETECTION: "a judge: which samples activate it? (costs money)",
-    JudgeMethod.FUZZING: "a judge: which marked patches are its own? (costs money)",
-    JudgeMethod.INTRUDER: "a judge, without an explanation: which sample does not belong? (costs money)",
+    JudgeMethod.FUZZING: "a judge: which patches are its own? (costs money)",
+    JudgeMethod.INTRUDER: "a judge: which sample does not belong? (costs money)",
 }
 
 

@@ -236,7 +236,8 @@ def scores(
     scenes), and the right words with every map moved by half its sides. Neurons
     and words come from top samples of odd ranks, scores from even ones. Beside
     that, how many of the clearest neurons are of objects, and the mean clearness
-    of all neurons against that of random weights.
+    of all neurons against that of random weights; and how many intervals of
+    scores hold what they are about.
     """
     manifest = read_manifest(scan_folder(DEMO))
     spec = ModelSpec(DEMO, None, device, dtype, manifest.hook)
@@ -247,6 +248,7 @@ def scores(
     else:
         _write([{"backend": name, **asdict(figures)} for name, figures in found.backends.items()], json)
         _write([asdict(found.clearest)], json)
+        _write([asdict(one) for one in found.coverage], json)
 
 
 @bench.command("causal")

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from vlmscope.core.analysis.statistics import NO_CONTROL, ScanStatistics, of_layer
 from vlmscope.core.base.text import plain
 from vlmscope.core.method.labels import Label, Thresholds
-from vlmscope.tui.widgets.bars import clickable
+from vlmscope.tui.widgets.bars import Hint, clickable
 from vlmscope.tui.widgets.lines import Lines, Span, blank, row, short, wrapped
 from vlmscope.tui.widgets.numbers import label_bar, percent
 from vlmscope.tui.widgets.palette import Palette
@@ -123,7 +123,9 @@ class ShareTable(Lines[SharesView]):
         for at, number in enumerate(numbers):
             lines.append(row([number, *(part for column in columns for part in column[at])], width))
         foot = [] if height < FULL_HEIGHT else [row(parts, width) for parts in _legend(view, palette)]
-        foot.append(row([(" ", palette.text), *clickable(view.keys, width + 1, palette)], width))
+        foot.append(
+            row([(" ", palette.text), *clickable((Hint.of(*key) for key in view.keys), width + 1, palette)], width)
+        )
         lines += blank(width, max(height - len(lines) - len(foot), 0))
         return [*lines, *foot][:height]
 

@@ -1,13 +1,14 @@
 """The lines around the panes: the title and the footer of keys."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from rich.style import Style
 from textual.strip import Strip
 
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.worker.messages import ModelStatus, Phase
-from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, footer_keys
+from vlmscope.tui.keys import BY_ID, FOOTER, FOOTER_END, FooterItem, keys_of
 from vlmscope.tui.views.scene import LayerCounts, Scene
 from vlmscope.tui.views.state import Mode, Pane, State
 from vlmscope.tui.widgets.lines import Lines, Span, row, short
@@ -151,19 +152,51 @@ def _asking(state: State) -> list[FooterItem]:
     return [back, (("command",), "check WORD"), (("ablate",), "ablate")]
 
 
-def clickable(entries: Iterable[tuple[str, str, str]], width: int, palette: Palette) -> list[Span]:
-    """Keys, each with its word and what a click runs: as many as fit, the first ones first. No call: a word alone."""
+@dataclass(frozen=True)
+class Hint:
+    """Keys that stand together, and their word.
+
+    Attributes:
+        keys: each with the call that a click on it runs.
+        between: what stands between two keys.
+        call: of a click on the word; empty where it names no single one of the keys.
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    word: str
+    call: str
+    between: str = ""
+
+    @classmethod
+    def of(cls, key: str, word: str, call: str) -> "Hint":
+        """One key."""
+        return cls(((key, call),), word, call)
+
+    @property
+    def width(self) -> int:
+        """Cells, with the blanks around the word."""
+        return sum(len(key) for key, _ in self.keys) + len(self.between) * (len(self.keys) - 1) + len(self.word) + 3
+
+
+def clickable(hints: Iterable[Hint], width: int, palette: Palette) -> list[Span]:
+    """As many hints as fit, the first ones first; a click on a key or a word does what it names."""
     parts: list[Span] = []
-    for spelled, word, call in entries:
-        width -= len(spelled) + len(word) + 3
+    for hint in hints:
+        width -= hint.width
         if width < 0:
             break
-        if not call:
-            parts.append((f"{word}  ", palette.strong))
+        if not hint.keys:
+            parts.append((f"{hint.word}  ", palette.strong))
             continue
-        click = Style.from_meta({"@click": call if "." in call else f"screen.{call}"})
-        parts += [(spelled, palette.accent + click), (f" {word}  ", palette.muted + click)]
+        for at, (key, call) in enumerate(hint.keys):
+            parts.append((hint.between if at else "", palette.accent))
+            parts.append((key, palette.accent + _click(call)))
+        parts.append((f" {hint.word}  ", palette.muted + _click(hint.call)))
     return parts
+
+
+def _click(call: str) -> Style:
+    return Style.from_meta({"@click": call if "." in call else f"screen.{call}"}) if call else Style()
 
 
 class KeyBar(Lines[tuple[FooterItem, ...]]):
@@ -175,16 +208,16 @@ class KeyBar(Lines[tuple[FooterItem, ...]]):
 
     def paint(self, view: tuple[FooterItem, ...], palette: Palette) -> list[Strip]:
         width = self.size.width
-        last = clickable(map(self._entry, FOOTER_END), width, palette)
+        last = clickable(map(self._hint, FOOTER_END), width, palette)
         shown = {one for ids, _ in view for one in ids}
         items = [*view, *(item for item in FOOTER if not shown & set(item[0]))]
         room = width - 1 - sum(len(text) for text, _ in last)
-        return [row([(" ", palette.text), *clickable(map(self._entry, items), room, palette), *last], width)]
+        return [row([(" ", palette.text), *clickable(map(self._hint, items), room, palette), *last], width)]
 
-    def _entry(self, item: FooterItem) -> tuple[str, str, str]:
+    def _hint(self, item: FooterItem) -> Hint:
         ids, word = item
-        if not ids:
-            return "", word, ""
-        # The last of a pair goes forward, which is what a click most often wants.
-        action = BY_ID[ids[0] if ids[0].endswith("next") else ids[-1]]
-        return footer_keys(ids, self._remapped), word, action.call
+        spelled = [(keys_of(one, self._remapped)[0], BY_ID[one].call) for one in ids]
+        between = " " if spelled and spelled[0][0] == "[" else "/"
+        # The word of a pair goes forward, which is what a click most often wants; of more keys it names none.
+        forward = next((one for one in ids if one.endswith("next")), ids[-1] if ids else "")
+        return Hint(tuple(spelled), word, BY_ID[forward].call if 0 < len(ids) < 3 else "", between)

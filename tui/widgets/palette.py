@@ -69,6 +69,24 @@ def style(foreground: RGB | None, background: RGB | None = None, *, bold: bool |
     )
 
 
+STALE = 0.6  #: how far what is out of date fades into the background
+
+
+@lru_cache(maxsize=4096)
+def _faded(colour: Color | None, background: RGB, otherwise: RGB | None) -> RGB | None:
+    own = colour.get_truecolor() if colour is not None and not colour.is_default else otherwise
+    return None if own is None else mix((own[0], own[1], own[2]), background, STALE)
+
+
+def faded_style(look: Style, palette: Palette) -> Style:
+    """A style of what is out of date; without colours it is dim."""
+    if palette.colourless:
+        return look + Style(dim=True)
+    back = _faded(look.bgcolor, palette.background, None)
+    ink = _faded(look.color, palette.background, palette.foreground)
+    return Style(bold=look.bold, underline=look.underline, reverse=look.reverse) + style(ink, back)
+
+
 def rgb(colour: str) -> RGB:
     """A colour that is written as ``#56B4E9``."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

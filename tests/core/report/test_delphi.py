@@ -24,10 +24,17 @@ def test_explanations_and_scores_are_where_delphi_has_them(scan: Path, tmp_path:
             {"sample": 0, "rank": None, "visual": {"score": 0.1, "reason": ""}},
         ]
         notebook.add_score(lead, "oracle", BODY | {"samples": samples, "independent": True}, WHEN)
+        for method, ratings in (("detection", (1,)), ("detection", (9, 2)), ("fuzzing", (3,))):
+            rated = [
+                {"sample": top[at], "rank": at + 1, "norm": 9.0, "activates": at == 0, "rating": rating}
+                for at, rating in enumerate(ratings)
+            ]
+            body = {"format": 2, "method": method, "samples": rated, "scores": {}}
+            notebook.add_score(lead, f"{method}/gpt", body, WHEN)
         notebook.add_explanation(KEPT[1], explanation("no trains", Source.CONCEPTS))  # explains nothing
         notebook.add_explanation(KEPT[2], Explanation("wheels", Source.USER, WHEN, pattern_found=False))
         at = store.manifest.thresholds.value()
-        assert write_delphi(tmp_path / "run", store, notebook, KEPT, at) == {"explanations": 2, "scores": 1}
+        assert write_delphi(tmp_path / "run", store, notebook, KEPT, at) == {"explanations": 2, "scores": 3}
     folder = tmp_path / "run"
     texts = {path.name: json.loads(path.read_bytes()) for path in (folder / "explanations").iterdir()}
     assert texts == {
@@ -36,6 +43,18 @@ def test_explanations_and_scores_are_where_delphi_has_them(scan: Path, tmp_path:
     }
     config = json.loads((folder / "run_config.json").read_bytes())
     assert config["hookpoints"] == ["layers.0.mlp", "layers.2.mlp"] and config["name"] == "run"
+    assert config["scorers"] == ["simulation", "fuzz", "detection"]
+    first, second = json.loads((folder / "scores" / "detection" / "layers.0.mlp_latent3.txt").read_bytes())
+    assert (first["distance"], first["activating"], first["prediction"], first["correct"]) == (1, True, True, True)
+    assert (second["distance"], second["probability"], second["prediction"], second["correct"]) == (
+        -1,
+        0.2,
+        False,
+        True,
+    )
+    assert len(first["str_tokens"]) == len(first["activations"]) > 16
+    (fuzzed,) = json.loads((folder / "scores" / "fuzz" / "layers.0.mlp_latent3.txt").read_bytes())
+    assert (fuzzed["activating"], fuzzed["correct"]) == (True, False)
     (path,) = (folder / "scores" / "simulation").iterdir()
     assert path.name == "layers.0.mlp_latent3.txt"
     found = json.loads(path.read_bytes())

@@ -139,6 +139,16 @@ async def test_a_click_on_the_footer_does_what_its_key_does(scan: Path) -> None:
         at = on.keys.index("j/k")
         await on.pilot.click("#keys", offset=(at, 0))
         await on.until(lambda: on.neuron == Neuron(0, 1))
+        await on.pilot.click("#keys", offset=(at + 4, 0))
+        await on.until(lambda: on.neuron == Neuron(0, 2))
+        await on.pilot.click("#keys", offset=(at + 2, 0))
+        await on.until(lambda: on.neuron == Neuron(0, 1))
+        await on.pilot.click("#keys", offset=(on.keys.index("[ ]") + 2, 0))
+        await on.until(lambda: on.neuron == Neuron(1, 1))
+        await on.pilot.click("#keys", offset=(on.keys.index("1/2/3 verdict") + 8, 0))
+        await on.pilot.click("#keys", offset=(on.keys.index("1/2/3 verdict") + 2, 0))
+        await on.until(lambda: on.scene.noted.bits_of(Neuron(1, 1)) == 2)
+        assert on.scene.noted.triaged == (0, 1, 0)
 
 
 async def test_keys_still_move_after_a_command_and_the_help(scan: Path) -> None:

@@ -8,7 +8,10 @@ from tests.support.screen_app import running
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.pace import Pace
+from vlmscope.tui.views.state import Mode, Order
 from vlmscope.tui.widgets.neuron_list import NeuronList
+from vlmscope.tui.widgets.page.frame import frame
+from vlmscope.tui.widgets.page.page import Page, faded
 
 
 async def test_opens_on_the_first_neuron_with_its_evidence(scan: Path) -> None:
@@ -113,6 +116,49 @@ async def test_a_click_on_a_row_goes_there(scan: Path) -> None:
         await on.pilot.click(NeuronList, offset=(10, 6))
         await on.settled()
         assert on.neuron == Neuron(0, 4)
+
+
+async def test_held_keys_dim_all_that_is_old_and_name_whose_it_is(scan: Path) -> None:
+    async with running(scan, pace=Pace(rest_s=60)) as on:
+        page, palette = on.browse.query_one(Page), on.browse.palette
+        shown = {"": list(page.lines)}
+        for mode in "ev":
+            await on.press(mode)
+            shown[mode] = list(page.lines)
+            await on.press(mode)
+        await on.press("j", "j")
+        for mode, fresh in shown.items():
+            await on.press(*mode)
+            assert on.page.startswith("L0/N2 ")
+            assert "still L0/N0" in on.page
+            first = {"": 25, "e": 3, "v": 6}[mode]  # the label's own numbers go at once
+            expected = [faded(line, palette) for line in fresh[first:]]
+            old = [[one for one in line if one.text.strip()] for line in page.lines[first:]]
+            assert any(old)
+            assert old == [[one for one in line if one.text.strip()] for line in expected]
+            await on.press(*mode)
+
+
+async def test_clicks_on_votes_heads_patches_and_words(scan: Path) -> None:
+    async with running(scan) as on:
+        votes = on.page.splitlines()[1]
+        await on.pilot.click(Page, offset=(votes.index("8/8 ") + 5 + 2 + 3, 2))
+        await on.settled()
+        assert on.state.rank == 3
+        head = on.list._head(on.list.size.width, on.browse.palette).text
+        await on.pilot.click(NeuronList, offset=(head.index("max") + 2, 1))
+        await on.until(lambda: on.state.order is Order.MAXIMUM)
+        await on.pilot.click(NeuronList, offset=(head.index("max") + 2, 1))
+        await on.until(lambda: on.state.order is Order.INDEX)
+        await on.press("P")
+        await on.until(lambda: on.state.mode is Mode.POINT and not on.scene.stale)
+        box = frame(*on.browse.query_one(Page).size, Mode.POINT, on.store.manifest.text_tokens_max).picture
+        await on.pilot.click(Page, offset=(2 + box[0] - 1, 1 + 5 + box[1] - 1))
+        await on.until(lambda: "patch 3,3" in on.page)
+        await on.pilot.click(Page, offset=(2 + box[0] + 1, 1 + 5))
+        await on.until(lambda: "patch 0,0" in on.page)
+        await on.pilot.click(Page, offset=(2 + 1, 1 + 5 + box[1]))
+        await on.until(lambda: "word 1 " in on.page)
 
 
 async def test_a_click_on_a_layer_goes_there(scan: Path) -> None:

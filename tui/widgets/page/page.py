@@ -4,12 +4,15 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.segment import Segment
 from rich.style import Style
+from textual.events import Click
 from textual.strip import Strip
 
 from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.method.labels import Label
 from vlmscope.core.worker.messages import Phase
+from vlmscope.tui.messages import PatchChosen, SampleChosen, TokenChosen
 from vlmscope.tui.views.pointer import reading
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import Mode
@@ -17,12 +20,12 @@ from vlmscope.tui.widgets.lines import Lines, Span, beside, blank, row, wrapped
 from vlmscope.tui.widgets.numbers import activation, against, fraction, ordinal
 from vlmscope.tui.widgets.page.compare import address_line, here_line
 from vlmscope.tui.widgets.page.facts import facts_below, facts_beside
-from vlmscope.tui.widgets.page.frame import GAP, SCALE, PageFrame, frame
+from vlmscope.tui.widgets.page.frame import GAP, HEAD, SCALE, PageFrame, frame
 from vlmscope.tui.widgets.page.meaning import meaning_page
 from vlmscope.tui.widgets.page.pixels import Pixels, places
 from vlmscope.tui.widgets.page.statistics import statistics
 from vlmscope.tui.widgets.page.words import Words, window, window_start, words
-from vlmscope.tui.widgets.palette import Palette
+from vlmscope.tui.widgets.palette import Palette, faded_style
 
 if TYPE_CHECKING:
     from vlmscope.tui.views.evidence import PictureView
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _CHOSEN = Style(reverse=True, bold=True)
 _CACHED = 128  # pictures kept as strips: stepping back and forth decodes nothing
 _MEANING_HEAD = 3  # lines above the pages of meanings and of ablation
+_PAGE = 3  # lines above a page that has no picture
 _WORDS_MARGIN = 4  # at the right of the description, for the arrows that say how much is hidden
 
 
@@ -41,6 +45,7 @@ class Page(Lines[Scene]):
         self._pictures: OrderedDict[tuple[object, ...], list[Strip]] = OrderedDict()
         self._pixels = Pixels()
         self._scroll = 0
+        self._old: tuple[object, list[Strip]] | None = None  # what is below the first lines while a key is held
 
     def present(self, view: Scene, palette: Palette) -> None:
         """Show ``view``."""
@@ -51,6 +56,35 @@ class Page(Lines[Scene]):
             if palette is not old_palette:
                 self._pictures.clear()
         super().present(view, palette)
+
+    def on_click(self, event: Click) -> None:
+        """A click on a vote goes to its sample; where the page points, one on a patch or a word points there."""
+        at = event.get_content_offset(self)
+        if at is None or self.presented is None:
+            return
+        view, palette = self.presented
+        if at.y == 1 and view.state.mode is not Mode.SHEET:
+            head, first, count = votes_shown(view, self.size.width)
+            if 0 <= at.x - head < count and view.state.own is None:
+                self.post_message(SampleChosen(first + at.x - head))
+        elif view.state.mode is Mode.POINT and view.picture is not None and not view.stale:
+            self._click_place(view, view.picture, palette, at.x, at.y - HEAD)
+
+    def _click_place(self, view: Scene, picture: "PictureView", palette: Palette, x: int, y: int) -> None:
+        from vlmscope.tui.widgets.page.pictures import patch_at
+
+        room = frame(*self.size, view.state.mode, view.columns.store.manifest.text_tokens_max)
+        cells, lines = room.picture
+        if 0 <= y < lines:
+            patch = patch_at(picture, room.picture, x if x < cells else x - cells - GAP, y)
+            if patch is not None and x < 2 * cells + GAP:
+                self.post_message(PatchChosen(*patch))
+        elif lines <= y < lines + room.words:
+            shown, height = self._long(view, palette)
+            line = y - lines + (0 if len(shown.lines) <= height else window_start(shown, height, self._scroll))
+            there = [(cell, token) for token, (own, cell) in enumerate(shown.places) if own == line and cell <= x]
+            if there:
+                self.post_message(TokenChosen(max(there)[1]))
 
     def on_mouse_scroll_down(self) -> None:
         self.scroll_words(1)
@@ -97,6 +131,21 @@ class Page(Lines[Scene]):
         width, height = self.size
         if width < 8 or height < 2:
             return []
+        if not view.stale or view.state.mode is Mode.SHEET:
+            self._old = None
+            return self._page(view, palette)[:height]
+        # While a key is held, only the first lines are another neuron's: what is old is faded once.
+        of = (view.picture, view.facts, view.meaning, view.score, view.check, view.ablation, view.beside, palette)
+        key = (*map(id, of), view.state.mode, view.state.colour_map, view.state.cover, self.size, self._scroll)
+        if self._old is None or self._old[0] != key:
+            lines = self._page(view, palette)
+            if view.state.mode not in (Mode.PICTURES, Mode.ZOOM, Mode.POINT):
+                lines[2:] = [still_line(view, palette, width), *(faded(line, palette) for line in lines[_PAGE:])]
+            self._old = key, lines[2:]
+        return [neuron_line(view, palette, width), votes_line(view, palette, width), *self._old[1]][:height]
+
+    def _page(self, view: Scene, palette: Palette) -> list[Strip]:
+        width, height = self.size
         mode = view.state.mode
         room = frame(width, height, mode, view.columns.store.manifest.text_tokens_max)
         lines = [neuron_line(view, palette, width), votes_line(view, palette, width)]
@@ -131,7 +180,7 @@ class Page(Lines[Scene]):
             lines.append(row([(view.problem.partition("\n")[0] or "…", palette.muted)], width))
         else:
             lines += self._sample(view, view.picture, room, palette)
-        return lines[:height]
+        return lines
 
     @property
     def sheet_columns(self) -> int:
@@ -219,14 +268,17 @@ class Page(Lines[Scene]):
         facts, meaning = view.facts, view.meaning
         if room.beside and facts is not None and meaning is not None:
             column = facts_beside(facts, meaning, room.beside, room.picture[1] + 1, palette)
+            if view.stale:
+                column = [faded(line, palette) for line in column]
             heads.append((column[:1], room.beside))
             blocks.append((column[1:], room.beside))
         lines += beside(heads, 1, GAP)
         lines += beside(blocks, room.picture[1], GAP)
-        text = [] if view.stale else window(*self._long(view, palette), self._scroll, palette)
-        lines += [*text, *blank(width, room.words - len(text))]
+        text = window(*self._long(view, palette), self._scroll, palette)
+        below = [*text, *blank(width, room.words - len(text))]
         if room.facts and facts is not None and meaning is not None:
-            lines += facts_below(facts, meaning, width, room.facts, palette)
+            below += facts_below(facts, meaning, width, room.facts, palette)
+        lines += [faded(line, palette) for line in below] if view.stale else below
         return [line.adjust_cell_length(width) for line in lines]
 
     def _box(
@@ -267,6 +319,18 @@ class Page(Lines[Scene]):
             )
         self._keep(key, strips)
         return strips
+
+
+def still_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """Whose what follows still is, while a key is held."""
+    old = view.facts.neuron if view.meaning is None and view.facts is not None else None
+    neuron = view.meaning.neuron if view.meaning is not None else old
+    return row([(f"still {neuron}" if neuron is not None else "…", palette.warning)], width)
+
+
+def faded(strip: Strip, palette: Palette) -> Strip:
+    """A line that is out of date: its colours are as near to the background as those of an old picture."""
+    return Strip([Segment(text, faded_style(look or Style(), palette)) for text, look, _ in strip], strip.cell_length)
 
 
 def _scrolled(view: Scene) -> object:
@@ -341,17 +405,30 @@ def firmness_lines(firmness: NeuronFirmness | None, palette: Palette, width: int
     ]
 
 
+def _votes_head(view: Scene) -> str:
+    labels = view.columns.labels
+    return f"votes {labels.votes[_at(view)].max()}/{labels.valid} "
+
+
+def votes_shown(view: Scene, width: int) -> tuple[int, int, int]:
+    """The cell of the first vote that is shown, its rank, and how many have room."""
+    state, valid = view.state, view.columns.labels.valid
+    head = len(_votes_head(view))
+    room = max(width - head - 2, 1)
+    rank = state.rank if state.own is None else 0
+    first = min(max(0, rank - room // 2), max(0, valid - room))
+    return head + 1, first, min(room, valid - first)
+
+
 def votes_line(view: Scene, palette: Palette, width: int) -> Strip:
     """Every top sample's vote, best first, the chosen one marked."""
-    state, labels = view.state, view.columns.labels
+    state = view.state
     votes = [Label(vote) for vote in view.columns.store.votes(state.neuron, state.thresholds).tolist()]
     if not votes:
         return row([("no top samples", palette.muted)], width)
-    head = f"votes {labels.votes[_at(view)].max()}/{labels.valid} "
-    room = max(width - len(head) - 2, 1)
     rank = state.rank if state.own is None else 0
-    first = min(max(0, rank - room // 2), max(0, len(votes) - room))
-    parts: list[Span] = [(head, palette.muted), ("‹" if first else " ", palette.muted)]
+    _, first, room = votes_shown(view, width)
+    parts: list[Span] = [(_votes_head(view), palette.muted), ("‹" if first else " ", palette.muted)]
     for at, vote in enumerate(votes[first : first + room], start=first):
         look = palette.labels[vote]
         parts.append((vote.letter, look + _CHOSEN if at == rank and state.own is None else look))

@@ -28,10 +28,9 @@ from vlmscope.tui.widgets.blocks import cells_of, draw, fit_cells, snapped
 from vlmscope.tui.widgets.lines import Span, blank, row, wrapped
 from vlmscope.tui.widgets.page.frame import SCALE
 from vlmscope.tui.widgets.page.pixels import CELL, Pixels
-from vlmscope.tui.widgets.palette import Palette, style
+from vlmscope.tui.widgets.palette import STALE, Palette, style
 
 FAINT = 0.3  #: of a picture, where there are few colours: the least that is shown of it where the neuron activates
-STALE = 0.6  #: how far a picture that is out of date fades into the background
 POINTER: RGB = (255, 0, 170)  #: of the frame around a patch: no colour map has it
 
 Patch = tuple[int, int]  #: its row and column on a sample's own grid
@@ -188,6 +187,20 @@ def patch_rows(patch: int, patches: int, pixels: int) -> tuple[int, int]:
     """The first pixel of a patch along one axis and the one after its last, at least one of them."""
     first = min(patch * pixels // patches, pixels - 1)
     return first, max((patch + 1) * pixels // patches, first + 1)
+
+
+def patch_at(evidence: PictureView, size: tuple[int, int], x: int, y: int) -> Patch | None:
+    """Row and column of the patch that is drawn in a cell of a box of ``size`` cells; None beside the picture."""
+    if evidence.own_layout is None:
+        return None
+    rows, columns = evidence.own_layout.grid
+    shape = evidence.crop or Image.new("RGB", (columns * 16, rows * 16))
+    width, height = fit_cells(shape, *size, (1, 1)).size
+    column, row = x - (size[0] - width) // 2, y - (size[1] - height) // 2
+    if not (0 <= column < width and 0 <= row < height):
+        return None
+    # The patch in the middle of the cell: where patches are smaller than cells, several share one.
+    return (2 * row + 1) * rows // (2 * height), (2 * column + 1) * columns // (2 * width)
 
 
 def _spans(evidence: PictureView, patch: Patch, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
