@@ -166,7 +166,7 @@ class VlmscopeApp(App[None]):
 
                 async def show(name: str = name) -> None:
                     with self.browse.guard():
-                        await self.browse.controllers.find.show_view(name)
+                        await self.browse.controllers.view.show(name)
 
                 yield SystemCommand(f":view {name}", "Show this saved view", show)
 

@@ -208,11 +208,11 @@ class TypedLines:
                 await screen.ask(controllers.point.effects(word))
 
     async def _view(self, command: values.Viewing) -> None:
-        find = self._screen.controllers.find
+        views = self._screen.controllers.view
         match command:
             case values.ShowView(name):
-                await find.show_view(name)
+                await views.show(name)
             case values.SaveView(name):
-                find.save_view(name)
+                views.save(name)
             case values.DeleteView(name):
-                find.delete_view(name)
+                views.delete(name)
