@@ -111,7 +111,7 @@ def _scores(meaning: Meaning, explanation: int | None, palette: Palette, width: 
     lines = []
     reports: list[AnyReport] = [*meaning.scores.get(explanation, ()), *meaning.judged.get(explanation, ())]
     for report in ordered(reports):
-        for at, line in enumerate(wrapped(score_text(report), width - HEAD)):
+        for at, line in enumerate(wrapped(score_text(report, samples=True), width - HEAD)):
             lines.append(row([subject("" if at else "score", palette), (line, palette.text)], width))
     return lines
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vlmscope.core.scoring.simulation import PredictedSample
 
 _OTHERS = 3  # other scores that are named on the page
+_ROOMY = 30  # lines from which each score has its number of samples; below, one line has them all
 
 
 def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[Strip]:
@@ -40,7 +41,7 @@ def score_page(scene: Scene, width: int, height: int, palette: Palette) -> list[
         return [unread, *_others(score, palette, width)]
     if isinstance(score.report, JudgeReport):
         return _judged(score, score.report, palette, width)[:height]
-    lines = _numbers(score, score.report, palette, width)
+    lines = _numbers(score, score.report, palette, width, brief=height < _ROOMY)
     if not score.examples:
         note = (
             "the pictures are not kept: S computes them again"
@@ -74,7 +75,7 @@ def _others(score: ScoreView, palette: Palette, width: int) -> list[Strip]:
     return lines
 
 
-def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int) -> list[Strip]:
+def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int, *, brief: bool) -> list[Strip]:
     said = textwrap.shorten(report.explanation, max(width - 4, 20), placeholder=" …")
     phrases = f"looks for: {', '.join(phrase for phrase in report.phrases)}" if report.phrases else ""
     lines = [
@@ -91,10 +92,13 @@ def _numbers(score: ScoreView, report: ScoreReport, palette: Palette, width: int
     ]
     for kind, groups in report.pooled.items():
         for group, found in groups.items():
-            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found, samples=True)}"
+            text = f"{KINDS[kind]}, {GROUPS[group]}: {score_words(found, samples=not brief)}"
             lines += [row([(line, palette.text)], width) for line in wrapped(text, width, "  ")]
-    if any(found.score is not None for groups in report.pooled.values() for found in groups.values()):
-        lines += [row([(line, palette.muted)], width) for line in wrapped(f"{WHAT}; {OTHERS}", width, "  ")]
+    scored = [found for groups in report.pooled.values() for found in groups.values() if found.score is not None]
+    if scored:
+        over = ", ".join(str(found.counted) for found in scored)
+        what = f"Pearson, over {over} samples; others: other neurons' explanations" if brief else f"{WHAT}; {OTHERS}"
+        lines += [row([(line, palette.muted)], width) for line in wrapped(what, width, "  ")]
     if report.failures:
         reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
         failed = len({failure.sample for failure in report.failures})

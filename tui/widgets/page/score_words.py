@@ -20,12 +20,16 @@ def name_of(report: AnyReport) -> str:
     return f"by {report.backend}{'' if report.independent else ' (not independent)'}"
 
 
-def score_text(report: AnyReport) -> str:
-    """The backend, then the headline of each kind, in the order in which they matter; of a judge its metrics."""
+def score_text(report: AnyReport, *, samples: bool = False) -> str:
+    """The backend, then the headline of each kind, in the order in which they matter; of a judge its metrics.
+
+    Args:
+        samples: also over how many a simulator's scores are.
+    """
     if isinstance(report, JudgeReport):
         return f"{name_of(report)}: {judged_words(report)}"
     found = ((kind, report.headline(kind)) for kind in report.pooled)
-    return _text([Headline(report, kind, pooled) for kind, pooled in found if pooled is not None], samples=True)
+    return _text([Headline(report, kind, pooled) for kind, pooled in found if pooled is not None], samples=samples)
 
 
 def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
