@@ -72,7 +72,8 @@ class Question:
         quiet[3] = modes[3] & ~(termios.ICANON | termios.ECHO)
         termios.tcsetattr(self._source, termios.TCSANOW, quiet)
         self._modes = modes
-        in_tmux, plain = "TMUX" in os.environ, "STY" in os.environ or os.environ.get("TERM") in ("linux", "dumb")
+        in_tmux = bool(os.environ.get("TMUX"))
+        plain = os.environ.get("STY") or os.environ.get("TERM") in ("linux", "dumb")
         blanks = "  " * len(self._characters)
         drawn = "".join(character + _WHERE for character in self._characters)
         who = "" if in_tmux or plain else _WHO
@@ -124,8 +125,8 @@ class Question:
 
 def _named_by_environment() -> str:
     """The name that the terminal left in its environment; inside tmux and screen it may be another terminal's."""
-    if "TMUX" in os.environ or "STY" in os.environ:
+    if os.environ.get("TMUX") or os.environ.get("STY"):
         return ""
-    if "TERM_PROGRAM" in os.environ:
-        return f"{os.environ['TERM_PROGRAM']} {os.environ.get('TERM_PROGRAM_VERSION', '')}".strip()
-    return f"VTE({os.environ['VTE_VERSION']})" if "VTE_VERSION" in os.environ else ""
+    if program := os.environ.get("TERM_PROGRAM"):
+        return f"{program} {os.environ.get('TERM_PROGRAM_VERSION', '')}".strip()
+    return f"VTE({vte})" if (vte := os.environ.get("VTE_VERSION")) else ""

@@ -79,6 +79,7 @@ CASES = (
     Case("page", keys("enter"), start=NOTED),
     Case("zoom", keys("Z"), start=NOTED),
     Case("sheet", _sheet, start=NOTED),
+    Case("compare", keys("=", "j", "Z"), (SMALL,), NOTED),
     Case("statistics", keys("enter", "v"), start=NOTED),
     Case("meaning", keys("enter", "e"), start=NOTED),
     Case("score", keys("enter", "s"), start=NOTED),

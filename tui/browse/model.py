@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmscope.core.base.errors import Cancelled, SamplesError, VlmscopeError
+from vlmscope.core.base.errors import Cancelled, VlmscopeError
 from vlmscope.core.base.files import user_path
 from vlmscope.core.data.images import is_file
 from vlmscope.core.store.original import MISSING, UNCHECKED
@@ -13,7 +13,7 @@ from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.model_link import ModelLink
-from vlmscope.tui.browse.own_picture import picture_file, small_jpeg
+from vlmscope.tui.browse.own_picture import PictureError, picture_file, small_jpeg
 from vlmscope.tui.browse.session import MapKey, Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
@@ -158,7 +158,7 @@ class ModelControl:
         """Put a picture under the neuron: it is shown, then the model describes it, or answers ``question``.
 
         Raises:
-            UsageError: if there is no such file.
+            PictureError: if there is no such file.
         """
         if question is not None and not is_file(user_path(path)) and is_file(user_path(f"{path} {question}")):
             path, question = f"{path} {question}", None  # a path with a blank that is not quoted
@@ -173,7 +173,7 @@ class ModelControl:
         """Show the picture as soon as it is read; a picture that cannot be read never loads the model."""
         try:
             whole = await asyncio.to_thread(small_jpeg, Path(own.image))
-        except SamplesError:
+        except PictureError:
             if self.session.state.own == own:
                 self.post(Repaint(self.leave_image()))
             raise

@@ -72,7 +72,7 @@ def draws_pixels() -> bool:
     textual-image asks the terminal when it is imported, and reads its answers: the screen must not be up. What passes
     through tmux or screen arrives in the wrong place, or not at all.
     """
-    if "TMUX" in os.environ or "STY" in os.environ:
+    if os.environ.get("TMUX") or os.environ.get("STY"):
         return False
     try:
         from textual_image.renderable import Image, SixelImage, TGPImage

@@ -10,6 +10,7 @@ from tests.support.tiny import make_images, make_model
 from vlmscope.core.base.errors import Cancelled, StoreError
 from vlmscope.core.data.samples import read_data
 from vlmscope.core.model.load import load
+from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.merge import merge_scans
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.manifest import ShardInfo, read_manifest
@@ -39,8 +40,12 @@ def kept(folder: Path) -> list[dict[str, object]]:
     return [dict(store.sample(index).fields) for index in range(SAMPLES)]
 
 
-def test_a_scan_keeps_the_fields_it_was_begun_with(tmp_path: Path) -> None:
-    vlm = load(ModelSpec(str(make_model(tmp_path / "model"))))
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory: pytest.TempPathFactory) -> Vlm:
+    return load(ModelSpec(str(make_model(tmp_path_factory.mktemp("model")))))
+
+
+def test_a_scan_keeps_the_fields_it_was_begun_with(vlm: Vlm, tmp_path: Path) -> None:
     plain = make_images(tmp_path / "data", SAMPLES)
     data, other = read_data(listed(plain, "Korean")), read_data(listed(plain, "Lao"))
     expected = [{"culture": "Korean"}, {"culture": "Thai", "year": 1990}, {}] * 2
@@ -70,8 +75,7 @@ def test_a_scan_keeps_the_fields_it_was_begun_with(tmp_path: Path) -> None:
     assert kept(out) == expected
 
 
-def test_a_scan_of_an_earlier_version_continues_without(tmp_path: Path) -> None:
-    vlm = load(ModelSpec(str(make_model(tmp_path / "model"))))
+def test_a_scan_of_an_earlier_version_continues_without(vlm: Vlm, tmp_path: Path) -> None:
     plain, out = make_images(tmp_path / "data", SAMPLES), tmp_path / "scan"
     left = iter([False])
     with pytest.raises(Cancelled):

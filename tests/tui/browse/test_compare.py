@@ -117,9 +117,8 @@ def test_numbers_are_dropped_whole(session: Session) -> None:
         assert "L0/N3" in above and ("≈" not in above or f"≈{picture.visual.max():.1f}" in above)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_keys_pin_step_and_leave(folder: Path, size: tuple[int, int]) -> None:
-    async with running(folder, size=size) as on:
+async def test_keys_pin_step_and_leave(folder: Path) -> None:
+    async with running(folder, size=(80, 24)) as on:
         top = on.scene.columns.store.top_samples(Neuron(0, 0))
         await on.press("enter", "=")
         await on.until(lambda: "pinned L0/N0 peak" in on.screen)

@@ -18,7 +18,7 @@ from vlmscope.core.method.heatmap import RGB
 from vlmscope.core.method.labels import COLOURS, Label, Thresholds
 from vlmscope.core.method.layout import VisualLayout
 from vlmscope.core.store.synthetic import write_synthetic_scan
-from vlmscope.tui.views.drawing import Drawing
+from vlmscope.tui.views.drawing import Blocks, Drawing
 from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.layer_strip import LayerStrip
@@ -180,6 +180,21 @@ def test_label_colours_are_kept_where_they_can_be_read() -> None:
     colours = [rgb(colour) for colour in COLOURS.values()]
     assert [readable(colour, (0, 0, 0)) for colour in colours] == colours
     assert all(contrast(readable(colour, (255, 255, 255)), (255, 255, 255)) >= 4.5 for colour in colours)
+
+
+async def test_a_line_changes_what_pictures_are_drawn_with(scan: Path) -> None:
+    async with running(scan) as on:
+        on.browse.drawing = Drawing(lacks=frozenset({Blocks.OCTANT}))
+        for blocks in (Blocks.SEXTANT, Blocks.QUADRANT):
+            await on.type(f":pictures {blocks}")
+            await on.settled()
+            assert on.browse.palette.blocks is blocks
+            assert set(on.page) & (set(blocks.glyphs) - set(Blocks.HALF.glyphs))
+        await on.type(":pictures octant")
+        await on.until(lambda: "does not draw octants" in on.notes)
+        await on.type(":pictures sextants")
+        await on.until(lambda: "not drawn with 'sextants'" in on.notes)
+        assert on.browse.palette.blocks is Blocks.QUADRANT
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "solarized-light", "catppuccin-latte"])

@@ -10,11 +10,10 @@ from PIL import Image
 from textual.widgets import Input
 
 from tests.support.screen_app import FakeModel, running
-from vlmscope.core.base.errors import SamplesError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.data.images import outlined
 from vlmscope.core.worker.messages import DescribeAnswer, DescribeRequest, ModelSpec, ModelStatus
-from vlmscope.tui.browse.own_picture import picture_file, small_jpeg
+from vlmscope.tui.browse.own_picture import PictureError, picture_file, small_jpeg
 from vlmscope.tui.views.evidence import FRAME
 from vlmscope.tui.widgets.path_suggester import PathSuggester, complete_path
 
@@ -51,7 +50,7 @@ async def test_it_is_shown_at_once_and_its_crop_is_framed(scan: Path, tmp_path: 
         assert np.asarray(picture.whole)[20, [20, 59]].tolist() == [list(FRAME)] * 2
         await on.press("z")
         await on.type(f":image {tmp_path}")
-        await on.until(lambda: f"{tmp_path} is a folder, not a picture." in on.notes)
+        await on.until(lambda: f"Your picture cannot be shown: {tmp_path} is a folder, not a pict" in on.notes)
         broken = tmp_path / "broken.png"
         broken.write_bytes(path.read_bytes()[:60])
         await on.type(f":image {broken}")
@@ -76,12 +75,12 @@ def test_what_is_not_a_picture_is_named_for_what_it_is(tmp_path: Path) -> None:
         ("https://example.org/cat.png", "an address on the net", "Download"),
         ("a" * 300, "There is no picture at", "Check the path"),
     ):
-        with pytest.raises(UsageError, match=what) as found:
+        with pytest.raises(PictureError, match=what) as found:
             picture_file(typed)
         assert hint in found.value.hint
-    with pytest.raises(SamplesError, match="not a picture that Pillow can read"):
+    with pytest.raises(PictureError, match="not a picture that Pillow can read"):
         small_jpeg(tmp_path / "train.png")
-    with pytest.raises(SamplesError, match="is a folder, not a picture"):
+    with pytest.raises(PictureError, match="is a folder, not a picture"):
         small_jpeg(tmp_path)
 
 

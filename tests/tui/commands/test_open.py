@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -38,9 +38,13 @@ def started(monkeypatch: pytest.MonkeyPatch, scan: Path) -> Started:
     record = Started()
 
     class VlmscopeApp:
-        def __init__(self, *, store: ScanStore, config: Config, start: Neuron | None, name: str) -> None:
+        def __init__(
+            self, store: ScanStore, config: Config, start: Neuron | None, name: str, *, first_start: Path
+        ) -> None:
+            assert first_start.name == "started"
             record.apps.append({"folder": store.folder, "config": config, "start": start, "name": name})
             self.return_code = record.return_code
+            self.console, self.browse = SimpleNamespace(color_system="truecolor"), SimpleNamespace()
 
         def run(self) -> None:
             pass

@@ -9,6 +9,7 @@ from tests.support.terminal import Terminal
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.views.drawing import Blocks
 
+SEXTANTS = set(Blocks.SEXTANT.glyphs) - set(Blocks.QUADRANT.glyphs)
 QUADRANTS = set(Blocks.QUADRANT.glyphs) - set(Blocks.HALF.glyphs)
 
 pytestmark = pytest.mark.terminal
@@ -79,3 +80,15 @@ def test_256_colours_get_no_true_colour(scan: Path) -> None:
         terminal.close()
     assert re.search(rb"\x1b\[(?:[0-9;]*;)?48;5;\d", terminal.written)
     assert not re.search(rb"[34]8;2;", terminal.written)
+
+
+def test_the_terminal_is_asked_and_what_is_typed_meanwhile_is_kept(scan: Path) -> None:
+    terminal = Terminal(scan, 140, 40, TMUX="", STY="")
+    try:
+        while b"\x1b8" not in terminal.written:
+            assert terminal.read(20)
+        terminal.send("j\x1bP>|kitty(0.41.0)\x1b\\\x1b[1;1R\x1b[1;2R\x1b[1;3R\x1b[1;3Rj")
+        terminal.until(lambda screen: re.search(r"\bL0/N2 ", screen) and SEXTANTS & set(screen))
+        assert terminal.quit() == 0
+    finally:
+        terminal.close()
