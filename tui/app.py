@@ -4,14 +4,12 @@ import contextlib
 import json
 import os
 import signal
-import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual.actions import ActionParseResult
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.dom import DOMNode
@@ -19,7 +17,6 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Click, Event, Key, Mount, Paste
 from textual.filter import LineFilter
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 from textual.timer import Timer
@@ -40,14 +37,13 @@ from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.command_line import VERBS
 from vlmscope.tui.dialogs.ending import is_on_top
 from vlmscope.tui.terminal import Dropped, SignalCame, TerminalDriver, fitting, input_of
+from vlmscope.tui.toasts import TalkingApp
 from vlmscope.tui.views.saved import saved_views
 from vlmscope.tui.widgets.lines import PlainLines
 
 KEYS_S = 0.05  #: after a signal, for keys that were typed before it and are still to be read
 DROPPED_S = 0.3  #: after the last part of a paste that does not fit, for one message on all of it
-MESSAGES = 200  #: that ``:messages`` shows
 SUGGEST_S = 60.0  #: how long a first start's suggestion stands, unless a key is pressed
-ANSWER_S = 1.0  #: after a key, for a message that answers it: it takes the lines that it needs
 LEAVE_S = 5.0  #: after a signal, for what is being saved; then the program ends whatever it is doing
 
 
@@ -70,7 +66,7 @@ class SafeCommandPalette(CommandPalette):
             super()._action_command_list(action)
 
 
-class VlmscopeApp(App[None]):
+class VlmscopeApp(TalkingApp):
     """The screen of vlmscope."""
 
     CSS_PATH = "vlmscope.tcss"
@@ -106,12 +102,8 @@ class VlmscopeApp(App[None]):
         self._dropping: Timer | None = None  # until the user is told
         self._dropped = 0
         self._early: list[Key] | None = []
-        self.messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)  #: the time of day and the text, oldest first
-        self._last_key = 0.0
         self._first_start = first_start
         self.typed_ahead = b""  #: what was typed before the driver reads; the driver takes it first
-        self._suggests = False  # until the first key
-        self._answered: Screen[object] | None = None  # on which a message has more than one line
         self.browse = BrowseScreen(
             store, config, start, name, model_factory, pace, self.take_keys, self._suggest, lambda: self.messages
         )
@@ -166,7 +158,7 @@ class VlmscopeApp(App[None]):
 
                 async def show(name: str = name) -> None:
                     with self.browse.guard():
-                        await self.browse.controllers.find.show_view(name)
+                        await self.browse.controllers.view.show(name)
 
                 yield SystemCommand(f":view {name}", "Show this saved view", show)
 
@@ -212,45 +204,14 @@ class VlmscopeApp(App[None]):
             return await super().run_action(action, default_namespace, namespaces)
         return True
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,
-    ) -> None:
-        """Show a message, in one line: an answer to a key in all that it needs, until the next key."""
-        self.messages.append((time.strftime("%H:%M:%S"), f"{title}: {message}" if title else message))
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
-        if time.monotonic() - self._last_key < ANSWER_S and self.screen_stack:
-            self._answered = self.screen
-            self._answered.add_class("-tall")
-
     def _suggest(self) -> None:
-        """At the first start, and at no later one: what to do first. The first key closes it."""
+        """At the first start, and at no later one: what to do first."""
         if self._first_start is not None and is_first(self._first_start):
-            self.notify(
-                first_steps(self.browse.session.scene.columns.concepts, self._config.keys),
-                timeout=SUGGEST_S,
-                markup=False,
-            )
-            self._suggests = True
-
-    def _take_key_time(self) -> None:
-        """Where a message has more than one line, it gives the others back: the user reads what is below."""
-        self._last_key = time.monotonic()
-        if self._suggests:
-            self._suggests = False
-            self.clear_notifications()
-        if self._answered is not None:
-            self._answered.remove_class("-tall")
-            self._answered = None
+            self.suggest(first_steps(self.browse.session.scene.columns.concepts, self._config.keys), SUGGEST_S)
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key):
-            self._take_key_time()
+            self.key_came()
         if isinstance(event, Key) and isinstance(self._driver, TerminalDriver):
             self._driver.key_taken()
         if isinstance(event, Paste) and not event.is_forwarded:

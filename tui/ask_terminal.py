@@ -53,12 +53,19 @@ class Question:
         self._tmux: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError, termios.error):
-            if os.tcgetpgrp(self._source) == os.getpgrp():  # in the background it would be stopped
-                self._ask()
+        try:
+            with contextlib.suppress(OSError, termios.error):
+                if os.tcgetpgrp(self._source) == os.getpgrp():  # in the background it would be stopped
+                    self._ask()
+        except BaseException:  # a signal, for which the ``with`` would not end
+            self._restore()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         if self._tmux is not None:
             self._tmux.kill()
             self._tmux.communicate()
@@ -70,8 +77,8 @@ class Question:
         modes = termios.tcgetattr(self._source)
         quiet = list(modes)
         quiet[3] = modes[3] & ~(termios.ICANON | termios.ECHO)
-        termios.tcsetattr(self._source, termios.TCSANOW, quiet)
         self._modes = modes
+        termios.tcsetattr(self._source, termios.TCSANOW, quiet)
         in_tmux = bool(os.environ.get("TMUX"))
         plain = os.environ.get("STY") or os.environ.get("TERM") in ("linux", "dumb")
         blanks = "  " * len(self._characters)

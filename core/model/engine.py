@@ -36,6 +36,8 @@ from vlmscope.core.worker.messages import (
     Request,
     SegmentAnswer,
     SegmentRequest,
+    VectorAnswer,
+    VectorRequest,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class VlmEngine:
             MapRequest: self.map,
             DescribeRequest: self.describe,
             PromotedRequest: self.promoted,
+            VectorRequest: self.vector,
             LensRequest: self.lens,
             SegmentRequest: self.segment,
             CaptionRequest: self.caption,
@@ -114,6 +117,12 @@ class VlmEngine:
         from vlmscope.core.model.promoted import promoted
 
         return promoted(self.vlm, request.neuron.check_within(self.vlm.layers, self.vlm.neurons), request.count)
+
+    def vector(self, request: VectorRequest, stopped: Stopped) -> VectorAnswer:  # noqa: ARG002 (over at once)
+        """What a neuron writes."""
+        neuron = request.neuron.check_within(self.vlm.layers, self.vlm.neurons)
+        column = self.vlm.ffns[neuron.layer].down_column(neuron.unit).detach().float().cpu().numpy()
+        return VectorAnswer(column if neuron.sign > 0 else -column)
 
     def lens(self, request: LensRequest, stopped: Stopped) -> LensAnswer:
         """What the model would say at each position of a sample, of a few words."""

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -65,8 +66,9 @@ _EMPTY = (
 class Export:
     """The lines of one scan's export."""
 
-    def __init__(self, store: ScanStore, when: datetime) -> None:
+    def __init__(self, store: ScanStore, when: datetime, vectors: Mapping[Neuron, Sequence[float]]) -> None:
         manifest = store.manifest
+        self.vectors = vectors
         self.store = store
         self.created = when.astimezone(UTC).isoformat(timespec="seconds")
         self.model = model_id(manifest)
@@ -88,7 +90,12 @@ class Export:
             | {"creatorNameShort": APP, "isNewUi": False, "featured": False, "defaultSourceSetName": None}
             | {"defaultSourceId": None, "defaultUmapSourceIds": [], **named, **owner},
             "model": {"id": self.model, "instruct": True, "displayNameShort": name, "displayName": name}
-            | {"tlensId": None, "dimension": None, "layers": self.store.layers, "neuronsPerLayer": self.store.neurons}
+            | {
+                "tlensId": None,
+                "dimension": next(map(len, self.vectors.values()), None),
+                "layers": self.store.layers,
+                "neuronsPerLayer": self.store.neurons,
+            }
             | {"inferenceEnabled": False, "defaultSourceSetName": None, "defaultSourceId": None, "owner": APP}
             | {"updatedAt": self.created, "website": None, **owner},
             "sourceset": {"modelId": self.model, "name": self.set_name, "hasDashboards": True, "description": about}
@@ -135,8 +142,8 @@ class Export:
             "creatorId": CREATOR,
             "createdAt": self.created,
             "maxActApprox": max(part.maximum or 0.0, 0.0),
-            "hasVector": False,
-            "vector": [],
+            "hasVector": neuron in self.vectors,
+            "vector": list(self.vectors.get(neuron, ())),
             "vectorLabel": None,
             "vectorDefaultSteerStrength": None,
             "hookName": None,
@@ -227,6 +234,7 @@ def write_neuronpedia(
     *,
     when: datetime,
     samples: int | None = None,
+    vectors: Mapping[Neuron, Sequence[float]] = MappingProxyType({}),
     progress: OnCount = lambda _done, _total: None,
 ) -> dict[str, int]:
     """Write ``neurons`` for Neuronpedia's importer; or nothing at all.
@@ -237,6 +245,7 @@ def write_neuronpedia(
         thresholds: of the labels, which the notes of explanations name.
         when: with a time zone; the only thing that differs between two exports of the same.
         samples: of each neuron at most; None for all of which the scan keeps maps.
+        vectors: what each neuron adds to the residual stream, of those that have one.
 
     Returns:
         how many lines of ``features``, ``activations`` and ``explanations``, and how many ``sources``.
@@ -247,7 +256,7 @@ def write_neuronpedia(
         StoreError, NotebookError: if the scan or the notebook cannot be read.
     """
     wanted = sorted(set(neurons))
-    export = Export(store, when)
+    export = Export(store, when, vectors)
     counts = {"sources": 0, "features": 0, "activations": 0, "explanations": 0}
     done = 0
     with export_folder(out) as folder:

@@ -202,6 +202,22 @@ class PromotedRequest(Request[PromotedAnswer], frozen=True):
         return f"what {self.neuron} writes"
 
 
+class VectorAnswer(Message, frozen=True):
+    """What a neuron adds to the residual stream for an activation of 1: float32 (hidden size,)."""
+
+    vector: NDArray[np.float32]
+
+
+class VectorRequest(Request[VectorAnswer], frozen=True):
+    """The column of the down projection that a neuron writes; a negative pole writes its opposite."""
+
+    neuron: Neuron
+
+    @property
+    def title(self) -> str:
+        return f"the vector of {self.neuron}"
+
+
 class LensAnswer(Message, frozen=True):
     """Probabilities of the words' first tokens, among these tokens alone. C: different first tokens.
 

@@ -147,3 +147,18 @@ def test_which_terminals_draw_sextants(name: str, draws: bool) -> None:
 
 def test_nothing_finer_than_half_blocks_is_drawn_where_it_has_no_cell() -> None:
     assert blocks_for("auto", "kitty(0.41.0)", dict.fromkeys(ASKED, 0)) is Blocks.HALF
+
+
+def test_a_signal_while_it_is_asked_leaves_the_terminal_as_it_was(
+    ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = termios.tcgetattr(ends[1])
+
+    def interrupted() -> float:
+        assert termios.tcgetattr(ends[1]) != before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "monotonic", interrupted)
+    with pytest.raises(KeyboardInterrupt), Question(ASKED, ends[1], ends[1]):
+        pytest.fail("the questions were not sent")
+    assert termios.tcgetattr(ends[1]) == before

@@ -45,7 +45,7 @@ class DelegatedActions(Actions):
         await self.typed_lines.search()
 
     async def action_views(self) -> None:
-        await self.ask(self.controllers.find.choose_view())
+        await self.ask(self.controllers.view.choose())
 
     async def action_reset(self) -> None:
         await self.controllers.find.reset()

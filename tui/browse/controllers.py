@@ -27,6 +27,7 @@ from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.sheet import SheetControl
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.browse.triage import TriageControl, TriageKeys
+from vlmscope.tui.browse.view import ViewControl
 from vlmscope.tui.messages import Notice, Post
 from vlmscope.tui.views.state import AfterVerdict
 
@@ -81,6 +82,7 @@ class Controllers:
         self.sheet = SheetControl(session, post, tasks)
         self.notebook = NotebookControl(session, book, post, tasks)
         self.find = FindControl(session, book, post, tasks, pace.small)
+        self.view = ViewControl(session, self.find, post, tasks)
         self.triage = TriageControl(
             session,
             book,

@@ -25,7 +25,6 @@ from vlmscope.tui.views.state import Listed, Order, State
 
 if TYPE_CHECKING:
     from vlmscope.core.notebook.texts import FoldedTexts, TextKind
-    from vlmscope.tui.views.saved import SavedView
 
 
 @dataclass(eq=False)
@@ -68,7 +67,7 @@ class FindControl:
 
     async def set_filter(self, filter_: Filter) -> None:
         """List other neurons, after the columns that this needs are computed."""
-        await self._list(replace(self.session.state, filter=filter_))
+        await self.show_list(replace(self.session.state, filter=filter_))
 
     async def set_order(self, order: Order) -> None:
         """Sort the list, after the columns that this needs are computed."""
@@ -80,9 +79,9 @@ class FindControl:
         """Leave the result of a search or a view: list what was listed before."""
         left = self.session.state.left
         if left is not None:
-            await self._list(replace(self.session.state, filter=left.filter, order=left.order, left=None))
+            await self.show_list(replace(self.session.state, filter=left.filter, order=left.order, left=None))
 
-    async def _list(self, state: State) -> None:
+    async def show_list(self, state: State) -> None:
         """Take the filter and the order of ``state``."""
         selection = await self.select(state)
         now = replace(self.session.state, filter=state.filter, order=state.order, left=state.left)
@@ -108,70 +107,10 @@ class FindControl:
 
         return await asyncio.to_thread(work)
 
-    # -- saved views ---------------------------------------------------------------------------------------------
-
-    def choose_view(self) -> AskChoice | None:
-        """Ask which saved view to show."""
-        from vlmscope.tui.dialogs.choice import by_letter
-        from vlmscope.tui.views.saved import saved_views
-
-        views, now = saved_views(), self._view
-        if not views:
-            self.post(Notice("There is no saved view yet: :save-view NAME saves filter, order and thresholds."))
-            return None
-        named = by_letter(views)
-        choices = [
-            Choice(letter, f"{name}  {view_words(views[name])}", views[name] == now) for letter, name in named.items()
-        ]
-        return AskChoice("saved views", choices, lambda letter: self.tasks.run_task(self.show_view(named[letter])))
-
-    async def show_view(self, name: str) -> None:
-        """List what a saved view holds, at its thresholds; the list of before can be gone back to.
-
-        Raises:
-            UsageError: if there is no such view. StoreError, NotebookError: as ``select``.
-        """
-        from vlmscope.tui.views.saved import saved_view
-
-        view, now = saved_view(name), self.session.state
-        left = now.left or Listed(now.filter, now.order)
-        listed = view.listed
-        await self._list(replace(now, filter=listed.filter, order=listed.order, left=left))
-        at = view.at(self.session.store)
-        if at != self.session.wanted:
-            self.relabel(at)
-
-    def save_view(self, name: str) -> None:
-        """Save the list's filter and order, and the thresholds.
-
-        Raises:
-            UsageError: as ``saved.save_view``.
-        """
-        from vlmscope.tui.views.saved import save_view
-
-        view = self._view
-        again = save_view(name, view)
-        self.post(Notice(f"The view {name} is saved{' again' if again else ''}: {view_words(view)}."))
-
-    def delete_view(self, name: str) -> None:
-        """Forget a saved view. Raises UsageError as ``saved.delete_view``."""
-        from vlmscope.tui.views.saved import delete_view
-
-        delete_view(name)
-        self.post(Notice(f"The view {name} is forgotten."))
-
-    @property
-    def _view(self) -> "SavedView":
-        from vlmscope.tui.views.saved import SavedView
-
-        state, at = self.session.state, self.session.wanted
-        own = self.session.store.manifest.thresholds.value()
-        return SavedView(Listed(state.filter, state.order), None if at == own else at)
-
     async def reset(self) -> None:
         """Go back to the scan's own thresholds, and to the list of a layer by index."""
         self.relabel(self.session.store.manifest.thresholds.value())
-        await self._list(replace(self.session.state, filter=Filter(), order=Order.INDEX, left=None))
+        await self.show_list(replace(self.session.state, filter=Filter(), order=Order.INDEX, left=None))
 
     def relabel(self, thresholds: Thresholds) -> None:
         """Label all neurons again; the thresholds asked for last win."""
@@ -372,13 +311,6 @@ class FindControl:
             self.post(Repaint(self.session.go(known[LETTERS.index(letter)].neuron)))
 
         return AskChoice("the paper's neurons", choices, chosen)
-
-
-def view_words(view: "SavedView") -> str:
-    """A saved view in one line."""
-    at, (filter_, order) = view.thresholds, (view.listed.filter, view.listed.order)
-    limits = "" if at is None else f" · Tv {at.T_v:g} nv {at.n_v} Tt {at.T_t:g} nt {at.n_t}"
-    return f"{filter_.line or 'all'} · by {order}{limits}"
 
 
 def nothing(session: Session, filter_: Filter) -> str:

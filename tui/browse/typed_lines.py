@@ -1,5 +1,6 @@
 """Lines that are typed below the page: a search, a command, a picture, tags, a folder; and what an entered one does."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from vlmscope.tui.dialogs import drafts
 from vlmscope.tui.messages import Notice
 from vlmscope.tui.views import filters
 from vlmscope.tui.views.drawing import Blocks
+from vlmscope.tui.views.saved import saved_views
 from vlmscope.tui.views.state import AfterVerdict, Order
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class TypedLines:
         names += [f"label {word}" for word in (*(label.word for label in Label), filters.HIGH_WORDS[0], "all")]
         names += [f"sort {order}" for order in Order]
         names += [f"after {after}" for after in AfterVerdict]
+        with contextlib.suppress(UsageError):  # the file of views cannot be read: ``:view`` says why
+            names += [f"{verb} {name}" for verb in ("view", "delete-view") for name in saved_views()]
         names += [f"ablate {word}" for word in command_line.ABLATE_WORDS]
         placeholder = "27.3900 · Tv 2.5 · label visual · image PATH · help"
         await self._open("command", ":", placeholder, PathSuggester("image ", names), value)
@@ -204,11 +208,11 @@ class TypedLines:
                 await screen.ask(controllers.point.effects(word))
 
     async def _view(self, command: values.Viewing) -> None:
-        find = self._screen.controllers.find
+        views = self._screen.controllers.view
         match command:
             case values.ShowView(name):
-                await find.show_view(name)
+                await views.show(name)
             case values.SaveView(name):
-                find.save_view(name)
+                views.save(name)
             case values.DeleteView(name):
-                find.delete_view(name)
+                views.delete(name)

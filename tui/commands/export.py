@@ -1,6 +1,7 @@
 """``vlmscope export``: the neurons that were decided on, as a report, or in the layout of another tool."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from vlmscope.core.analysis.statistics import labels_at
 from vlmscope.core.base.callbacks import OnCount
+from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import ReportError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.spelling import nearest
@@ -20,9 +22,20 @@ from vlmscope.core.report.folder import check_report_folder
 from vlmscope.core.report.select import NeuronChoice, chosen
 from vlmscope.core.report.write import SAMPLES, Format, write_report
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.worker.client import Lane
+from vlmscope.core.worker.messages import ModelSpec, VectorRequest
+from vlmscope.core.worker.process import ModelProcess
+from vlmscope.tui.commands.shared.neuron_run import RunBar, agree_to_download
 from vlmscope.tui.commands.shared.notes import Notes, note, progress
 from vlmscope.tui.commands.shared.open_arg import kept_notebook, opened
-from vlmscope.tui.commands.shared.options import LABEL_WORDS, LabelThresholds, ScanArgument, label_option, number
+from vlmscope.tui.commands.shared.options import (
+    LABEL_WORDS,
+    LabelThresholds,
+    ScanArgument,
+    ScannedModelOptions,
+    label_option,
+    number,
+)
 from vlmscope.tui.commands.shared.views import neurons_of_view, view_option
 from vlmscope.tui.views.saved import saved_view
 
@@ -77,7 +90,12 @@ def export(
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")] = "markdown",
+    vectors: Annotated[
+        bool,
+        typer.Option("--vectors", help="For neuronpedia: with what each neuron writes, for which the model is loaded."),
+    ] = False,
     thresholds: LabelThresholds,
+    scanned_model: ScannedModelOptions,
 ) -> None:
     """Write a report on the neurons that were kept, or export them for another tool.
 
@@ -104,6 +122,8 @@ def export(
         )
     if samples is not None and samples < 0:
         raise UsageError(f"--samples is {samples}.", "Write --samples 0 for a report without samples.")
+    if vectors and form != NEURONPEDIA:
+        raise UsageError(f"--vectors goes with --format {NEURONPEDIA}.", "Leave it out.")
     store = opened(scan)
     saved = None if view is None else saved_view(view)
     at = thresholds.of(store) if saved is None else thresholds.over(saved.at(store))
@@ -117,12 +137,17 @@ def export(
         if not found:
             raise _nothing(scan, choice, named, notebook)
         notes = Notes()
+        columns: dict[Neuron, list[float]] = {}
+        if vectors:
+            spec = scanned_model.spec(store.manifest, load_config())
+            agree_to_download(spec, scanned_model.download, notes)
+            columns = asyncio.run(_columns(spec, found, notes))
         report = bars.enter_context(progress(notes, hidden=not notes.is_terminal))
 
         def done(so_far: int, of: int) -> None:
             report("neurons", so_far, of)
 
-        counts = _write(out, form, store, notebook, found, at, samples, done)
+        counts = _write(out, form, store, notebook, found, at, samples, columns, done)
     note(f"wrote {counts}")
 
 
@@ -134,6 +159,7 @@ def _write(
     neurons: Sequence[Neuron],
     at: Thresholds,
     samples: int | None,
+    vectors: Mapping[Neuron, Sequence[float]],
     progress: OnCount,
 ) -> str:
     """Write ``out``; return what was written."""
@@ -141,7 +167,9 @@ def _write(
     if form == NEURONPEDIA:
         from vlmscope.core.report.neuronpedia import write_neuronpedia
 
-        found = write_neuronpedia(out, store, notebook, neurons, at, when=when, samples=samples, progress=progress)
+        found = write_neuronpedia(
+            out, store, notebook, neurons, at, when=when, samples=samples, vectors=vectors, progress=progress
+        )
     elif form == DELPHI:
         from vlmscope.core.report.delphi import write_delphi
 
@@ -154,6 +182,22 @@ def _write(
         sizes = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
         return f"{written.file}: {sizes}"
     return f"{out}: {', '.join(f'{count:,} {name}' for name, count in found.items())}"
+
+
+async def _columns(spec: ModelSpec, neurons: Sequence[Neuron], notes: Notes) -> dict[Neuron, list[float]]:
+    """What each neuron adds to the residual stream, by the model."""
+    bar = RunBar(notes, "vectors", len(neurons))
+    model = ModelProcess(spec, bar.show_model, idle_unload_s=0)
+    found: dict[Neuron, list[float]] = {}
+    try:
+        with bar.bars:
+            for neuron in neurons:
+                answer = await model.ask(VectorRequest(neuron), Lane.BACKGROUND)
+                found[neuron] = [round(value, 6) for value in answer.vector.tolist()]
+                bar.step(neuron)
+    finally:
+        await model.close()
+    return found
 
 
 def _nothing(scan: str, choice: NeuronChoice, named: list[Neuron] | None, notebook: Notebook | None) -> ReportError:

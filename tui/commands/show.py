@@ -226,6 +226,9 @@ def _one_cover(example: Example, cover: int) -> Example:
             f"--cover {cover} is out of range: the visual tokens cover sample {example.rank + 1} {times}.",
             "Leave --cover out: the map is of all visual tokens." if covers == 1 else f"Covers go from 1 to {covers}.",
         )
+    if example.small:
+        kept = f"The scan keeps a small map of sample {example.rank + 1}, without covers."
+        raise UsageError(kept, "Leave --cover out for the map of all.")
     if example.map_layout.covers != covers:
         raise UsageError("This scan keeps pooled maps, without covers.", "Leave --cover out for the map of all.")
     return example.of_cover(cover - 1)

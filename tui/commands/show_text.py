@@ -173,6 +173,8 @@ def _sample_head(page: ShownNeuron, top: Example) -> list[Text]:
         f"sample {top.rank + 1} of {len(page.samples)}  #{top.sample.index}  {image}  activation {top.activation:.4g}"
         f"  vote {top.vote.letter} (v{at.n_v} {visual}, threshold {at.T_v:g}; t{at.n_t} {text}, threshold {at.T_t:g})"
     )
+    if top.small:
+        return [head, row(f"small map: {top.grid[0]} x {top.grid[1]} cells, in 16 levels")]
     if layout.is_plain:
         return [head]
     (rows, columns), covers = top.grid, f"{layout.covers} cover{'' if layout.covers == 1 else 's'}"

@@ -130,7 +130,7 @@ async def test_a_later_score_hides_no_better_one(pictured: Path) -> None:
     kept(pictured, Neuron(0, 0), ("oracle", 0.69), ("lens", 0.14))
     kept(pictured, Neuron(0, 1), ("lens", 0.99))
     async with running(pictured) as on:
-        await on.until(lambda: "score     by oracle:  patches 0.69  1 more: s" in on.page)
+        await on.until(lambda: "score     by oracle:  patches 0.69 over 20 samples  1 more: s" in on.page)
         await on.type(":sort score")
         await on.until(lambda: "all · by score" in str(on.list.border_title))
         assert [on.scene.selection.at(row).index for row in range(2)] == [0, 1]
@@ -168,7 +168,7 @@ async def test_a_judges_score_stands_beside_a_simulators(pictured: Path) -> None
             said = known[0].id if known else notebook.add_explanation(neuron, known_words())
             notebook.add_score(said, report.backend, report.to_json(), "2026-01-01T00:00:00+00:00")
     async with running(pictured) as on:
-        await on.until(lambda: "by lens (not independent):  patches 0.14  1 more: s" in on.page)
+        await on.until(lambda: "by lens (not independent):  patches 0.14 over 20 samples  1 more: s" in on.page)
         await on.press("s")
         # The independent one leads.
         for shown in ("score 1 of 2 · by detection/gpt-4o", "AUC: 1.00 (95% ", "activating samples, rated", "#4 9"):

@@ -1,11 +1,14 @@
 """``vlmscope export``: which neurons, where to, and what is told."""
 
+import gzip
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support.model_here import ModelHere, engine_of
 from tests.support.neuronpedia_importer import import_folder
 from tests.support.report_parts import KEPT, REJECTED, UNDECIDED, open_notebook, triage
 from vlmscope.core.base.config import data_folder
@@ -225,3 +228,20 @@ def test_other_tools_layouts(triaged: Path, tmp_path: Path, capsys: pytest.Captu
     undecided = ["export", str(triaged), "--out", str(tmp_path / "no"), "--neuron", str(UNDECIDED)]
     assert "nothing to export for delphi" in refused(capsys, 1, *undecided, "--format", "delphi")
     assert not (tmp_path / "no").exists()
+
+
+def test_vectors_are_the_columns_of_the_down_projection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vlmscope.tui.commands.export.ModelProcess", ModelHere)
+    line = ["export", "demo", "--neuron", "L3/N96", "--vectors", "--out", str(tmp_path / "site")]
+    assert main(line) == 2
+    assert "--vectors goes with --format neuronpedia" in capsys.readouterr().err
+    assert main([*line, "--format", "neuronpedia"]) == 0
+    [path] = (tmp_path / "site").rglob("features/batch-0.jsonl.gz")
+    feature = json.loads(gzip.decompress(path.read_bytes()))
+    column = engine_of("demo").vlm.ffns[3].down_column(96).detach().float().numpy()
+    assert feature["hasVector"] is True
+    np.testing.assert_allclose(feature["vector"], column, atol=1e-6)
+    [model] = (tmp_path / "site").rglob("model.jsonl")
+    assert json.loads(model.read_text())["dimension"] == 192

@@ -15,6 +15,9 @@ from vlmscope.core.store.manifest import MANIFEST, ControlInfo, read_manifest
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.__main__ import main
+from vlmscope.tui.views.filters import read_filter
+from vlmscope.tui.views.saved import SavedView, save_view
+from vlmscope.tui.views.state import Listed, Order
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,20 @@ def test_without_a_panel_all_is_as_before(scan: Path, capsys: pytest.CaptureFixt
     assert "preference" not in capsys.readouterr().out
     error = refused(capsys, 1, "labels", str(scan), "--neurons", "--preference", "text")
     assert "--preference needs a panel" in error
+
+
+def test_a_view_filters_and_sorts_by_preference(
+    paneled: Path, scan_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = of(paneled)
+    word = Preference(int(found.preference[0, 0])).word
+    save_view("some", SavedView(Listed(read_filter(f"prefers:{word}"), Order.INDEX), None))
+    save_view("every", SavedView(Listed(read_filter(""), Order.PREFERENCE), None))
+    listed = ("labels", str(paneled), "--neurons")
+    some, every = (written(capsys, *listed, "--view", name) for name in ("some", "every"))
+    assert some == written(capsys, *listed, "--preference", word)
+    own = [found.of(Neuron.parse(row["neuron"])) for row in every]
+    keys = [(one.preference, -(one.visual_only + one.text_only + one.both)) for one in own]
+    assert len(keys) == 32 and keys == sorted(keys)
+    without = ("labels", str(scan_copy), "--neurons", "--view", "some")
+    assert "A modality preference needs a panel" in refused(capsys, 1, *without)

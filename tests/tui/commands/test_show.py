@@ -616,3 +616,18 @@ def test_a_picture_of_hostile_texts_is_written(scan: Path, tmp_path: Path) -> No
     with Image.open(tmp_path / "out.png") as picture:
         picture.load()
         assert picture.info["Description"] == " [2Jcaf? "
+
+
+def test_a_small_map_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo keeps whole maps of four samples, and small ones of twenty."""
+    for sample, small in (("4", False), ("5", True)):
+        assert main(["show", "demo", "L3/N96", "--sample", sample]) == 0
+        assert ("small map: 12 x 12 cells, in 16 levels" in capsys.readouterr().out) == small
+        assert main(["show", "demo", "L3/N96", "--sample", sample, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["sample"]
+        assert found["small_maps"] == small and len(found["visual_map"]) == 12
+        if small:
+            levels = np.array(found["visual_map"]) / max(*found["visual"], *found["text"]) * 15
+            assert np.abs(levels - levels.round()).max() < 1e-3 and levels.max() == pytest.approx(15)
+    assert main(["show", "demo", "L3/N96", "--sample", "21"]) == 0
+    assert "no heatmap: maps are stored for samples 1 to 20" in capsys.readouterr().out

@@ -291,10 +291,12 @@ def test_scores_without_room_lose_their_intervals_before_a_score() -> None:
     full, shown = first_scores(reports, 200)
     assert shown == 2
     assert full.startswith(
-        "by oracle:  patches 0.69 (95% 0.57 to 0.75; others 0.01; 3 samples left out)  by lens (not ind"
+        "by oracle:  patches 0.69 over 17 samples (95% 0.57 to 0.75; others 0.01; 3 samples left out)  by lens (not ind"
     )
+    less, _ = first_scores(reports, len(full) - 1)
+    assert less == re.sub(r" over \d+ samples", "", full), "the numbers of samples go first"
     brief = "by oracle:  patches 0.69  by lens (not independent):  words 0.31"
-    assert first_scores(reports, len(full) - 1) == (brief, 2)
+    assert first_scores(reports, len(less) - 1) == (brief, 2)
 
 
 def test_the_numbers_of_a_label_wrap(scenes: list[Scene], palette: Palette, monkeypatch: pytest.MonkeyPatch) -> None:

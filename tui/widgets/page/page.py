@@ -202,10 +202,11 @@ class Page(Lines[Scene]):
         # next ones take: painting all of them twice would cost twice as much.
         pixels = self._in_pixels(view, palette)
         stale = pixels is None and view.stale and sheet is not None and sheet.key.neuron != view.state.neuron
-        key = ("small", picture.key, picture.exact, _maximum(view), colour_map, size, stale, pixels is None)
+        maximum = float(view.columns.store.maximum[picture.neuron.layer, picture.neuron.index])
+        nothing = picture.visual is None or not (picture.visual > picture.thresholds.T_v).any()
+        key = ("small", picture.key, picture.exact, maximum, nothing, colour_map, size, stale, pixels is None)
         strips = self._pictures.pop(key, None)
         if strips is None:
-            nothing = picture.visual is None or not (picture.visual > picture.thresholds.T_v).any()
             if nothing and picture.crop is not None:
                 strips = origin_box(picture, size, palette, stale=stale, pixels=pixels)
             else:

@@ -25,7 +25,7 @@ def score_text(report: AnyReport) -> str:
     if isinstance(report, JudgeReport):
         return f"{name_of(report)}: {judged_words(report)}"
     found = ((kind, report.headline(kind)) for kind in report.pooled)
-    return _text(report, [Headline(report, kind, pooled) for kind, pooled in found if pooled is not None])
+    return _text([Headline(report, kind, pooled) for kind, pooled in found if pooled is not None], samples=True)
 
 
 def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
@@ -33,15 +33,15 @@ def first_scores(reports: Iterable[ScoreReport], room: int) -> tuple[str, int]:
 
     Args:
         reports: of one explanation, the newest first.
-        room: characters; where the intervals do not fit, all scores are without them.
+        room: characters; where the numbers of samples do not fit, all scores are without, and then without intervals.
     """
     by_report: dict[int, list[Headline]] = {}
     for headline in first_of_each_kind(reports):
         by_report.setdefault(id(headline.report), []).append(headline)
-    text = "  ".join(_text(found[0].report, found) for found in by_report.values())
-    if len(text) > room and all(one.pooled.score is not None for found in by_report.values() for one in found):
-        text = "  ".join(_brief(found) for found in by_report.values())
-    return text, len(by_report)
+    tries = ["  ".join(_text(found, samples=samples) for found in by_report.values()) for samples in (True, False)]
+    if all(one.pooled.score is not None for found in by_report.values() for one in found):
+        tries.append("  ".join(_brief(found) for found in by_report.values()))
+    return next((text for text in tries if len(text) <= room), tries[-1]), len(by_report)
 
 
 def first_judged(report: JudgeReport, room: int) -> str:
@@ -58,5 +58,6 @@ def _brief(headlines: list[Headline]) -> str:
     return "  ".join([f"{name_of(headlines[0].report)}:", *values])
 
 
-def _text(report: ScoreReport, headlines: list[Headline]) -> str:
-    return "  ".join([f"{name_of(report)}:", *(f"{KINDS[one.kind]} {score_words(one.pooled)}" for one in headlines)])
+def _text(headlines: list[Headline], *, samples: bool) -> str:
+    values = (f"{KINDS[one.kind]} {score_words(one.pooled, samples=samples)}" for one in headlines)
+    return "  ".join([f"{name_of(headlines[0].report)}:", *values])

@@ -18,6 +18,7 @@ from vlmscope.tui.widgets.palette import Palette
 
 MOST, GLANCE, FEWEST = 20, 12, 4  #: pictures at once: at most, if they can be seen, at least
 LEAST_ROWS = 6  #: lines of a picture in which something can be seen; it is twice as many cells wide
+LEAST_WIDTH = 10  #: cells of a column: a caption's
 WORD_LINES = 2  #: below a picture, at most
 CHOSEN = Style(reverse=True, bold=True)
 Box = Callable[[PictureView, tuple[int, int]], list[Strip]]  #: draws one picture with its map
@@ -54,7 +55,7 @@ def sheet_frame(width: int, height: int, count: int) -> SheetFrame:
 
     grids = [
         made(columns, rows)
-        for columns in range(1, max(min(MOST, (width + GAP) // (2 + GAP)), 1) + 1)
+        for columns in range(1, max(min(MOST, (width + GAP) // (LEAST_WIDTH + GAP)), 1) + 1)
         for rows in range(1, max(min(MOST // columns, height // 2), 1) + 1)
     ]
 
