@@ -65,7 +65,7 @@ class BatchControl:
         lines = [
             f"Send the top samples of {_neurons(len(evidence))}, one request each,",
             *offer.lines(),
-            *([f"{_neurons(known)} of these {len(neurons):,} are explained already."] if known else []),
+            *([f"Explained already: {known:,} of these {len(neurons):,}."] if known else []),
             *(["The run may end before all are explained."] if offer.exceeds_budget else []),
         ]
 
@@ -143,7 +143,7 @@ class BatchControl:
         if self._task is None:
             return []
         self._task.cancel()
-        return [f"{self._doing} {_neurons(self._of)}, of which {self._done:,} are done"]
+        return [f"{self._doing} {_neurons(self._of)}, {self._done:,} done"]
 
     def _check_free(self) -> None:
         if self._task is not None:

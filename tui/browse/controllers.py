@@ -130,6 +130,7 @@ class Controllers:
         self.tasks.run_task(self.model_link.stop())
         what = ", ".join(stopped) or "what the model did for the page"
         kept = " Nothing of it is kept; what was finished before is." if stopped else ""
+        kept = " What is done is kept." if batch else kept
         self._post(Notice(f"Stopped: {what}.{kept}", None))
         return True
 

@@ -17,21 +17,27 @@ from vlmscope.tui.dialogs.choice import ChoiceScreen
 from vlmscope.tui.dialogs.ending import end
 from vlmscope.tui.messages import AskNeurons
 from vlmscope.tui.views.neurons import NeuronTable
+from vlmscope.tui.widgets.lines import short
 
 _GAP = "  "
 _NUMBER = re.compile(r"[-+≈x]?[\d.]")
 
 
-def aligned(table: NeuronTable) -> tuple[str, list[str]]:
+WIDEST = 106  #: cells of a line in the largest box
+LEAST = 6  #: cells that a column of words takes at least
+
+
+def aligned(table: NeuronTable, room: int = WIDEST) -> tuple[str, list[str]]:
     """The line of heads, and a line for each row: columns of equal width, numbers to the right.
 
-    A last column of text is as long as its texts are, and is cut by the box.
+    Columns that have no ``room`` are left out: no number is cut.
     """
     lines = [("neuron", *table.heads), *((str(row.neuron), *row.texts) for row in table.rows)]
     lines = [tuple(plain(text) for text in line) for line in lines]
-    columns = list(zip(*lines, strict=True))
+    columns = _fitting(list(zip(*lines, strict=True)), room)
+    lines = list(zip(*columns, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
-    numbers = [all(not text or _NUMBER.match(text) for text in column[1:]) for column in columns]
+    numbers = [_is_number(column) for column in columns]
 
     def line_of(texts: tuple[str, ...]) -> str:
         cells = []
@@ -41,6 +47,26 @@ def aligned(table: NeuronTable) -> tuple[str, list[str]]:
         return _GAP.join(cells).rstrip()
 
     return line_of(lines[0]), [line_of(line) for line in lines[1:]]
+
+
+def _is_number(column: tuple[str, ...]) -> bool:
+    return all(not text or _NUMBER.match(text) for text in column[1:])
+
+
+def _fitting(columns: list[tuple[str, ...]], room: int) -> list[tuple[str, ...]]:
+    """The addresses, and as many columns as have room; the first that has none is cut if it is words, else left out."""
+    kept = columns[:1]
+    room -= max(map(cell_len, columns[0])) + len(_GAP)
+    for column in columns[1:]:
+        width = max(map(cell_len, column))
+        if width <= room:
+            kept.append(column)
+        elif room >= LEAST and not _is_number(column):
+            return [*kept, tuple(text if cell_len(text) <= room else short(text, room) for text in column)]
+        else:
+            return kept
+        room -= width + len(_GAP)
+    return kept
 
 
 class NeuronsScreen(ModalScreen[None]):
@@ -81,12 +107,16 @@ class NeuronsScreen(ModalScreen[None]):
         self.show(self.question.table())
         self.query_one(OptionList).focus()
 
+    def on_resize(self) -> None:
+        self.show(self._table)
+
     def show(self, table: NeuronTable) -> None:
         """Show another table; the row of the same neuron stays marked."""
         rows = self.query_one(OptionList)
         before = self._chosen
         self._table = table
-        heads, lines = aligned(table)
+        # The heads' line has a blank on either side, and the rows a scroll bar.
+        heads, lines = aligned(table, max(self.query_one("#neurons-heads", Static).size.width - 2, 0) or WIDEST)
         self.query_one("#neurons", Vertical).border_title = plain(table.title)
         self.query_one("#neurons-lines", Static).update("\n".join(plain(line) for line in table.lines))
         self.query_one("#neurons-heads", Static).update(heads if table.rows else "")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from textual.widgets import Input
 
+from tests.support.api_server import Gate, api_server, completion
 from tests.support.screen_app import running
-from vlmscope.core.base.config import Config
+from vlmscope.core.base.config import Api, Config
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.tui.browse.batch import progress_text
 
@@ -81,6 +82,29 @@ async def test_picked_neurons_are_checked_in_one_go(scan: Path) -> None:
             lambda: "checking: 0 of 2 neurons done, 2 failed: L0/N0: L0/N0 has no leading concept." in on.notes
         )
         assert not on.scene.working
+
+
+async def test_picked_neurons_are_explained_in_one_go_and_stopped_by_one_key(scan: Path) -> None:
+    gate = Gate(completion())
+    with api_server() as api:
+        config = Config(api=Api(base_url=api.url, requests_at_once=1))
+        async with running(scan, config=config) as on:
+            await on.press("V", "j", "j", "E")
+            await on.until(lambda: "explain 3 neurons" in on.screen)
+            assert "At most $" in on.screen
+            api.script += [completion(), gate]
+            await on.press("y")
+            await on.until(lambda: "explaining 1 of 3" in on.keys)
+            assert "left" in on.keys
+            await on.press("C")
+            await on.until(lambda: "explaining 3 neurons is not finished" in on.notes)
+            await on.press("ctrl+c")
+            await on.until(lambda: "Stopped: explaining 3 neurons, 1 done. What is done is kept." in on.notes)
+            gate.opened.set()
+            await on.until(lambda: not on.scene.working and not on.scene.batch)
+            assert [on.list.line_text(at)[9] for at in range(3)] == ["e", " ", " "]
+            await on.press("E")
+            await on.until(lambda: "Explained already: 1 of these 3." in on.screen)
 
 
 def test_how_far_a_run_is() -> None:

@@ -25,8 +25,10 @@ from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.session import Session, count
+from vlmscope.tui.dialogs.neurons import aligned
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.views.filters import Filter
+from vlmscope.tui.views.neurons import NeuronRow, NeuronTable
 from vlmscope.tui.views.scene import ControlCounts, Scene
 from vlmscope.tui.views.state import Mode, Order
 from vlmscope.tui.widgets.bars import TitleBar
@@ -263,6 +265,18 @@ def test_the_table_of_shares_shows_whole_numbers(
     # Which columns are shown depends on the width.
     full = re.sub("columns.*? of \\d+", "", painted(400))
     check({width: re.sub("columns.*? of \\d+", "", painted(width)) for width in WIDTHS}, full)
+
+
+def test_a_list_of_neurons_shows_whole_numbers() -> None:
+    texts = ("12/345", "0.1234", "1.5e-07", "+0.75", "V", "railway crossing 1905")
+    table = NeuronTable("", (), ("of a", "chance", "q", "a - b", "label", "concept"), (NeuronRow(NEURON, texts),) * 2)
+    heads, rows = aligned(table, 200)
+    for width in range(12, 70):
+        shown = aligned(table, width)
+        assert all(len(line) <= width for line in (shown[0], *shown[1]))
+        check({width: shown[1][0]}, rows[0])
+    assert aligned(table, len(rows[0]) - 5)[1][0].endswith("  V      railway crossin…")
+    assert heads.split() == ["neuron", "of", "a", "chance", "q", "a", "-", "b", "label", "concept"]
 
 
 def test_half_a_number_is_noticed() -> None:
