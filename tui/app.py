@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -211,7 +212,9 @@ class VlmscopeApp(TalkingApp):
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key):
-            self.key_came()
+            self._last_key = time.monotonic()
+            if self._until_key or self._answered is not None:  # else a step passes through one room less
+                self.key_came()
         if isinstance(event, Key) and isinstance(self._driver, TerminalDriver):
             self._driver.key_taken()
         if isinstance(event, Paste) and not event.is_forwarded:

@@ -17,7 +17,7 @@ class TalkingApp(App[None]):
     def __init__(self, *, ansi_color: bool | None = None) -> None:
         super().__init__(ansi_color=ansi_color)
         self.messages: deque[tuple[str, str]] = deque(maxlen=MESSAGES)  #: the time of day and the text, oldest first
-        self._last_key = 0.0
+        self._last_key = 0.0  # when the last key came
         self._until_key = False  # whether the next key closes what is shown
         self._answered: Screen[object] | None = None  # on which a message has more than one line
 
@@ -44,7 +44,6 @@ class TalkingApp(App[None]):
 
     def key_came(self) -> None:
         """Where a message has more than one line, it gives the others back: the user reads what is below."""
-        self._last_key = time.monotonic()
         if self._until_key:
             self._until_key = False
             self.clear_notifications()
