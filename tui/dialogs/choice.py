@@ -110,7 +110,7 @@ class ChoiceScreen(ModalScreen[None]):
         super().__init__()
         self._question = question
         for choice in question.choices:
-            self._bindings.bind(choice.letter, f"pick('{choice.letter}')", priority=True)
+            self._bindings.bind(choice.letter, f"letter('{choice.letter}')", priority=True)
 
     def compose(self) -> ComposeResult:
         choices = self._question.choices
@@ -129,12 +129,12 @@ class ChoiceScreen(ModalScreen[None]):
         box.focus()
 
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        await self.run_action(f"pick('{self._question.choices[event.option_index].letter}')")
+        await self.run_action(f"letter('{self._question.choices[event.option_index].letter}')")
 
     async def action_take(self) -> None:
-        await self.action_pick(self._question.choices[self.query_one(OptionList).highlighted or 0].letter)
+        await self.action_letter(self._question.choices[self.query_one(OptionList).highlighted or 0].letter)
 
-    async def action_pick(self, letter: str) -> None:
+    async def action_letter(self, letter: str) -> None:
         if end(self):
             await taken(self._question.chosen(letter))
 

@@ -43,7 +43,7 @@ async def burst(on: Driver, keys: str) -> None:
         ("j", Neuron(0, 1), Mode.PICTURES),
         ("jj]", Neuron(1, 2), Mode.PICTURES),
         ("Gk", Neuron(0, 30), Mode.PICTURES),
-        ("l\tmz", Neuron(0, 0), Mode.ZOOM),
+        ("l\tmz", Neuron(0, 0), Mode.SHEET),
         ("?\x1bj", Neuron(0, 1), Mode.PICTURES),
         ("oiGk", Neuron(0, 30), Mode.PICTURES),
         (":3.30\rj", Neuron(3, 31), Mode.PICTURES),
@@ -181,7 +181,7 @@ async def test_a_failure_inside_an_action_is_told_and_the_screen_goes_on(
 
 
 async def test_whatever_fails_in_the_background_reaches_the_user(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise ValueError("socks5h://nowhere is not a proxy")
 
     async with running(scan) as on:

@@ -78,7 +78,7 @@ async def test_a_word_keeps_to_the_filter_and_takes_labels_beside_it(has_concept
         found = [
             neuron
             for neuron in (Neuron(2, 7), Neuron(0, 3), Neuron(3, 1))
-            if labels[tuple(vars(neuron).values())] == label
+            if labels[neuron.layer, neuron.index] == label
         ]
         await on.until(lambda: on.neuron == found[0])
         await on.type(f":label {other.word}")
