@@ -6,7 +6,7 @@ pixels of each, that are nearest to its own.
 """
 
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,6 @@ NEAR = 12  #: colours whose channels differ by no more than this are shown as on
 #: that leaves as many runs as ``RUNS`` allows, or the last, is taken.
 SPARE = (8, 12, 18, 27, 40)
 RUNS = 0.5  #: of the cells: 24x12 of them take 7 KiB then, and the two pictures of a page with all else under 20
-COLOURS = 96  #: of one picture of half blocks: enough for the eye, and few enough that styles are reused
 
 
 def fit(image: "Image.Image", width: int, height: int, blocks: Blocks) -> "Image.Image":
@@ -64,7 +63,9 @@ def draw(image: "Image.Image", blocks: Blocks, *, few_colours: bool = False) -> 
         few_colours: take those of the 256-colour palette alone, which terminals without more show as they are.
     """
     if blocks is Blocks.HALF:
-        return _half_blocks(image, few_colours=few_colours)
+        from vlmscope.tui.widgets.half_blocks import half_blocks  # late: other blocks need no rich-pixels
+
+        return half_blocks(image, few_colours=few_colours)
     pixels = _by_cell(np.asarray(image.convert("RGB"), dtype=np.float32), blocks)
     best = _two_colours(pixels)
     for spare in SPARE:
@@ -86,7 +87,7 @@ def draw(image: "Image.Image", blocks: Blocks, *, few_colours: bool = False) -> 
         for start, end in pairwise(edges):
             text = "".join(glyphs[value] for value in line[start:end])
             red, green, blue, *ink_colour = colours[start]
-            segments.append(Segment(text, _style((red, green, blue), _inked(text, ink_colour))))
+            segments.append(Segment(text, cell_style((red, green, blue), _inked(text, ink_colour))))
         strips.append(Strip(segments, len(line)))
     return strips
 
@@ -102,7 +103,7 @@ def _colour(value: RGB) -> Color:
 
 
 @lru_cache(maxsize=16384)
-def _style(back: RGB, fore: RGB | None) -> Style:
+def cell_style(back: RGB, fore: RGB | None) -> Style:
     return Style.from_color(None if fore is None else _colour(fore), _colour(back))
 
 
@@ -201,53 +202,3 @@ def snapped(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     at = colours // _FINE
     result: NDArray[np.uint8] = _nearest()[at[..., 0], at[..., 1], at[..., 2]]
     return result
-
-
-# -- half blocks -------------------------------------------------------------------------------------------------------
-
-
-def _join_near(image: "Image.Image") -> tuple[list[RGB], NDArray[np.uint16]]:
-    """The palette of a picture in palette mode, and its pixels, each as the most frequent colour that is near its own.
-
-    JPEG scatters a flat area over a dozen colours that look the same; joined, they are one run of cells.
-    """
-    indices = np.asarray(image)
-    flat: NDArray[np.int16] = np.array(image.getpalette() or [0, 0, 0], dtype=np.int16).reshape(-1, 3)
-    counts = np.bincount(indices.ravel(), minlength=len(flat))
-    kept: list[int] = [int(np.argmax(counts))]
-    table = np.arange(len(flat), dtype=np.uint16)
-    for colour in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
-        away: NDArray[np.int16] = np.abs(flat[kept] - flat[colour])
-        near = np.flatnonzero(away.max(axis=1) <= NEAR)
-        if len(near):
-            table[colour] = kept[near[0]]
-        else:
-            kept.append(colour)
-    palette: list[RGB] = [(r, g, b) for r, g, b in flat.tolist()]
-    return palette, table[indices]
-
-
-def _half_blocks(image: "Image.Image", *, few_colours: bool) -> list[Strip]:
-    """rich-pixels' half cells, with equal neighbours joined and few colours.
-
-    rich-pixels' own cells are one segment each, whose style is spelled and parsed: at 24x12 cells that takes several
-    times the bytes and the time.
-    """
-    from PIL import Image
-
-    few = image.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette, indices = _join_near(few)
-    if few_colours:
-        palette = [(r, g, b) for r, g, b in snapped(np.array(palette, dtype=np.uint8)).tolist()]
-    strips: list[Strip] = []
-    for line in (indices[0::2] * 256 + indices[1::2]).tolist():
-        segments: list[Segment] = []
-        for pair, run in groupby(line):
-            upper, lower = divmod(pair, 256)
-            length = len(list(run))
-            if upper == lower:
-                segments.append(Segment(" " * length, _style(palette[upper], None)))
-            else:
-                segments.append(Segment("▄" * length, _style(palette[upper], palette[lower])))
-        strips.append(Strip(segments, image.width))
-    return strips
