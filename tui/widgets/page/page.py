@@ -471,10 +471,13 @@ def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: in
     if evidence.activation is not None:
         parts.append((f" · activation {activation(evidence.activation)}", palette.text))
     if evidence.small:
-        parts.append((f" · ≈ small map, {map_key} exact", palette.muted))
-    parts.append((f" · {evidence.name}", palette.muted))
-    if evidence.question:
-        parts.append((f" · asked “{evidence.question}”", palette.text))
+        room = width - sum(len(text) for text, _ in parts)
+        hints = (f" · ≈ small map, {map_key} exact", " · ≈ small map", " · ≈")
+        parts.append((next((hint for hint in hints if len(hint) <= room), ""), palette.muted))
+    if sum(len(text) for text, _ in parts) < width:  # else the ellipsis would take the last letter of a hint
+        parts.append((f" · {evidence.name}", palette.muted))
+        if evidence.question:
+            parts.append((f" · asked “{evidence.question}”", palette.text))
     return row(parts, width)
 
 
