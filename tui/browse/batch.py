@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vlmscope.core.base.batch import run_batch
 from vlmscope.core.base.errors import ApiError, BudgetReached, Cancelled, NotebookError, StopRun, VlmscopeError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.scoring.judge_report import JudgeMethod
 from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.check import CheckControl
 from vlmscope.tui.browse.explain import ExplainControl
@@ -15,7 +16,7 @@ from vlmscope.tui.browse.running import STOP_KEY
 from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
-from vlmscope.tui.messages import AskChoice, AskConfirm, Choice, Notice, Post, Repaint
+from vlmscope.tui.messages import AskChoice, AskConfirm, Notice, Post, Repaint
 
 ENDS = (StopRun, BudgetReached, Cancelled, NotebookError)  #: after these no further neuron would succeed
 _NAMED = 3  # failures whose reasons are in the message
@@ -76,37 +77,52 @@ class BatchControl:
         self.post(AskConfirm(f"explain {_neurons(len(evidence))}", lines, agreed))
 
     def score(self, neurons: Sequence[Neuron]) -> AskChoice:
-        """Score each one's leading explanation, or its concept words; first the simulator is asked for.
+        """Score each one's leading explanation, or its concept words; first the simulator or the judge is asked for.
 
         Raises:
             ApiError: if another run is not finished.
         """
-        from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
-        from vlmscope.tui.dialogs.choice import by_letter
+        from vlmscope.core.scoring.simulators.registry import BACKENDS
 
         self._check_free()
-        control = self.score_control
-        names = by_letter(usable(self.session.store))
-        choices = [Choice(one, f"{name}: {BACKENDS[name].means}", name == DEFAULT) for one, name in names.items()]
+        names, choices = self.score_control.choices(neurons)
 
         def chosen(letter: str) -> None:
-            backend = names[letter]
-
-            async def one(neuron: Neuron) -> None:
-                await control.score_one(neuron, backend, None, None)
-
-            begin = lambda: self._begin(f"scoring by {backend}", neurons, one)  # noqa: E731
-            self.tasks.run_task(self._offer_scoring(neurons, backend, begin))
+            name = names[letter]
+            run = self._simulate(neurons, name) if name in BACKENDS else self._judge(neurons, JudgeMethod(name))
+            self.tasks.run_task(run)
 
         return AskChoice(f"score {_neurons(len(neurons))} by", choices, chosen)
 
-    async def _offer_scoring(self, neurons: Sequence[Neuron], backend: str, begin: Callable[[], None]) -> None:
+    async def _simulate(self, neurons: Sequence[Neuron], backend: str) -> None:
+        """Score by a simulator, after a yes where that costs money."""
         from vlmscope.core.scoring.simulators.api_text import ApiText
 
-        if backend != ApiText.name:
+        control = self.score_control
+
+        async def one(neuron: Neuron) -> None:
+            await control.score_one(neuron, backend, None, None)
+
+        lines = await control.cost_lines(neurons) if backend == ApiText.name else []
+        self._begin_scoring(neurons, lines, lambda: self._begin(f"scoring by {backend}", neurons, one))
+
+    async def _judge(self, neurons: Sequence[Neuron], method: JudgeMethod) -> None:
+        """Score by a judge, after a yes to what it costs; where it would answer nothing, the reasons come at once."""
+        judges = self.score_control.judges
+
+        async def one(neuron: Neuron) -> None:
+            await judges.judge_one(neuron, method, None)
+
+        # A judge that does not see pictures, and a server without an answer, would cost again for each neuron.
+        ends = (*ENDS, ApiError)
+        lines = await judges.cost_lines(neurons, method)
+        self._begin_scoring(neurons, lines, lambda: self._begin(f"judging by {method}", neurons, one, ends=ends))
+
+    def _begin_scoring(self, neurons: Sequence[Neuron], lines: Sequence[str], begin: Callable[[], None]) -> None:
+        """Begin, after a yes to ``lines`` if there are any."""
+        if not lines:
             begin()
             return
-        lines = await self.score_control.cost_lines(neurons)
 
         def agreed() -> None:
             self.score_control.running.agreed = True
@@ -150,10 +166,15 @@ class BatchControl:
             raise ApiError(f"{self._doing} {_neurons(self._of)} is not finished.", f"{STOP_KEY} stops it.")
 
     def _begin(
-        self, doing: str, neurons: Sequence[Neuron], one: Callable[[Neuron], Awaitable[None]], at_once: int = 1
+        self,
+        doing: str,
+        neurons: Sequence[Neuron],
+        one: Callable[[Neuron], Awaitable[None]],
+        at_once: int = 1,
+        ends: tuple[type[VlmscopeError], ...] = ENDS,
     ) -> None:
         self._doing, self._done, self._of = doing, 0, len(neurons)
-        self._task = self.tasks.run_task(self._run(neurons, one, at_once))
+        self._task = self.tasks.run_task(self._run(neurons, one, at_once, ends))
         self._task.add_done_callback(lambda _: self._end())
 
     def _end(self) -> None:
@@ -163,14 +184,20 @@ class BatchControl:
     def _show(self, text: str) -> None:
         self.post(Repaint(incoming.set_batch(self.session, text, self.explain_control.api.spent)))
 
-    async def _run(self, neurons: Sequence[Neuron], one: Callable[[Neuron], Awaitable[None]], at_once: int) -> None:
+    async def _run(
+        self,
+        neurons: Sequence[Neuron],
+        one: Callable[[Neuron], Awaitable[None]],
+        at_once: int,
+        ends: tuple[type[VlmscopeError], ...],
+    ) -> None:
         began, failures = time.monotonic(), []
         self._show(progress_text(self._doing, 0, len(neurons), 0, 0.0))
 
         async def work(neuron: Neuron) -> str:
             try:
                 await one(neuron)
-            except ENDS:
+            except ends:
                 raise
             except VlmscopeError as error:
                 return f"{neuron}: {error.message}"
@@ -183,7 +210,7 @@ class BatchControl:
             self._show(progress_text(self._doing, self._done, len(neurons), len(failures), spent))
 
         end = await run_batch(
-            neurons, work, lambda neuron, _: f"{neuron}: not reached", ends=ENDS, at_once=at_once, on_result=on_result
+            neurons, work, lambda neuron, _: f"{neuron}: not reached", ends=ends, at_once=at_once, on_result=on_result
         )
         if end.stopped is not None:
             raise end.stopped

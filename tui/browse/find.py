@@ -1,7 +1,7 @@
 """Finding neurons: by a line that is typed and filters at once; the list's filter and order; back and forward."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,8 +66,17 @@ class FindControl:
         )
 
     async def set_filter(self, filter_: Filter) -> None:
-        """List other neurons, after the columns that this needs are computed."""
-        await self.show_list(replace(self.session.state, filter=filter_))
+        """List other neurons, after the columns that this needs are computed.
+
+        What changes while a search's result is listed also holds for the list before: the next search keeps to it.
+        """
+        state = self.session.state
+        left = state.left
+        if left is not None:
+            before = {one.name: getattr(state.filter, one.name) for one in fields(Filter)}
+            changed = {name: value for name in before if (value := getattr(filter_, name)) != before[name]}
+            left = replace(left, filter=replace(left.filter, **changed))
+        await self.show_list(replace(state, filter=filter_, left=left))
 
     async def set_order(self, order: Order) -> None:
         """Sort the list, after the columns that this needs are computed."""
@@ -188,10 +197,11 @@ class FindControl:
             selection = session.select(state)
         if not len(selection) and prompt == "search":
             self.post(Notice(nothing(session, asked.filter)))
-            return changed
+            return changed | session.change_state(search=text)  # n finds what a scan in progress gets meanwhile
         changed |= session.set_list(state, selection)
         if prompt == "search" and asked.order is Order.MATCH:
             changed |= session.go_row(0, step=True)
+            self.post(Notice(moves.place_of_match(text, 0, len(selection), strongest=True)))
         return changed
 
     def _asked(self, prompt: str, text: str) -> Neuron | Listed:

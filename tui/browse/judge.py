@@ -1,5 +1,6 @@
-"""Judges: a model behind an API judges the page's neuron, after a yes to what that costs."""
+"""Judges: a model behind an API judges neurons, after a yes to what that costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ MEANS = {
 
 @dataclass(eq=False)
 class JudgeControl:
-    """Judges' scores, one at a time."""
+    """Judges' scores: of one neuron at a time, or of each of a run over many."""
 
     running: Running
     session: Session
@@ -41,11 +42,11 @@ class JudgeControl:
     model: ModelLink
     api: ApiLink
 
-    def methods(self) -> list[JudgeMethod]:
-        """Those that can judge the page's neuron: two need a panel, fuzzing needs patches."""
-        text = self._label(self.session.state.neuron) is Label.TEXT
+    def methods(self, neurons: Sequence[Neuron]) -> list[JudgeMethod]:
+        """Those that can judge some of these neurons: two need a panel, fuzzing needs patches."""
+        patches = any(self._label(neuron) is not Label.TEXT for neuron in neurons)
         panel = bool(self.session.store.manifest.panel_drawn)
-        return [one for one in JudgeMethod if (not text if one is JudgeMethod.FUZZING else panel)]
+        return [one for one in JudgeMethod if (patches if one is JudgeMethod.FUZZING else panel)]
 
     def score(self, neuron: Neuron, method: JudgeMethod) -> None:
         """Judge, after a yes."""
@@ -59,6 +60,24 @@ class JudgeControl:
 
     async def _offer(self, neuron: Neuron, method: JudgeMethod) -> None:
         """Ask for agreement, with what judging costs at most."""
+        lines = await self.cost_lines([neuron], method)
+        if not lines:
+            self._begin(neuron, method)  # it ends with the reason why there is nothing to judge
+            return
+
+        def agreed() -> None:
+            self.running.agreed = True
+            self._begin(neuron, method)
+
+        self.post(AskConfirm(f"score {neuron} by {method}", lines, agreed))
+
+    async def cost_lines(self, neurons: Sequence[Neuron], method: JudgeMethod) -> list[str]:
+        """What judging these neurons costs at most, for a question; nothing where no request would be sent.
+
+        Raises:
+            ApiError: if there is no key for the server.
+            StoreError, NotebookError: if the scan or the notebook cannot be read.
+        """
         from vlmscope.core.base.text import counted
         from vlmscope.core.llm.access import key_problem
         from vlmscope.core.llm.budget import CostOffer
@@ -70,25 +89,20 @@ class JudgeControl:
             raise ApiError(problem, "The backend lens needs no server.")
 
         def estimate(notebook: "Notebook") -> "Estimate":
-            return estimate_judging([neuron], store, labels, notebook, api, method=method, wanted=None, again=True)
+            return estimate_judging(neurons, store, labels, notebook, api, method=method, wanted=None, again=True)
 
         cost = await self.notebook.write(estimate)
         if not cost.requests:
-            self._begin(neuron, method)  # it ends with the reason why there is nothing to judge
-            return
-
-        def agreed() -> None:
-            self.running.agreed = True
-            self._begin(neuron, method)
-
+            return []
         what = f"Send {counted(cost.requests, 'request')} with {counted(cost.images, 'picture')},"
-        self.post(AskConfirm(f"score {neuron} by {method}", [what, *CostOffer(cost, api).lines()], agreed))
+        return [what, *CostOffer(cost, api).lines()]
 
     def _begin(self, neuron: Neuron, method: JudgeMethod) -> None:
         asked_at = place_asked_at(replace(self.session.state, neuron=neuron))
-        self.running.begin(neuron, f"judging by {method}", self._judge(neuron, method, asked_at))
+        self.running.begin(neuron, f"judging by {method}", self.judge_one(neuron, method, asked_at))
 
-    async def _judge(self, neuron: Neuron, method: JudgeMethod, asked_at: PlaceAskedAt) -> None:
+    async def judge_one(self, neuron: Neuron, method: JudgeMethod, asked_at: PlaceAskedAt | None) -> None:
+        """Judge a neuron from beginning to end. ``asked_at``: None of a run over many, which posts no message."""
         from vlmscope.core.scoring.judge import Judge
         from vlmscope.core.scoring.judge_one import judge_one, keep_judgement
         from vlmscope.core.scoring.run import NOTHING_SAID, pick_explanation
@@ -106,7 +120,8 @@ class JudgeControl:
             )
 
         def progress(done: int, of: int) -> None:
-            self.running.show(neuron, f"judging by {method}: {done} of {of}")
+            if asked_at is not None:
+                self.running.show(neuron, f"judging by {method}: {done} of {of}")
 
         judge = Judge(await self.api.connect(), self.api.ledger)
         report = await judge_one(
@@ -121,4 +136,5 @@ class JudgeControl:
 
         entry = await self.notebook.write(keep)
         self.post(Repaint(incoming.take_entry(self.session, entry)))
-        self.post(PageReady(f"{neuron} is scored by {method}.", asked_at, Mode.SCORE, place_of_newest(entry)))
+        if asked_at is not None:
+            self.post(PageReady(f"{neuron} is scored by {method}.", asked_at, Mode.SCORE, place_of_newest(entry)))

@@ -145,9 +145,13 @@ def to_match(session: Session, text: str, found: Selection, by: int, *, stronges
         to = 0
     else:
         to = found.nearest(session.state.neuron, by) or 0
-    order = ", strongest first" if strongest else ""
     end = "" if 0 <= to < count else " That is the only match." if count == 1 else " From the list's other end."
-    return session.go(found.at(to % count)), f"{text[:40]}: {to % count + 1:,} of {count:,}{order}.{end}"
+    return session.go(found.at(to % count)), f"{place_of_match(text, to % count, count, strongest=strongest)}{end}"
+
+
+def place_of_match(text: str, at: int, count: int, *, strongest: bool) -> str:
+    """Which of the neurons that a search means is shown: ``train: 1 of 3, strongest first.``"""
+    return f"{text[:40]}: {at + 1:,} of {count:,}{', strongest first' if strongest else ''}."
 
 
 def to_check(session: Session, by: int) -> Changed:

@@ -44,14 +44,10 @@ class ScoreControl:
         if self.running.at:
             self.post(Notice(f"Something is being scored already; {STOP_KEY} stops it."))
             return None
-        from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
-        from vlmscope.tui.dialogs.choice import by_letter
+        from vlmscope.core.scoring.simulators.registry import BACKENDS
 
-        judges = JudgeControl(self.running, self.session, self.post, self.notebook, self.model, self.api)
-        names = by_letter([*usable(self.session.store), *judges.methods()])
-        neuron, means = self.session.state.neuron, {name: one.means for name, one in BACKENDS.items()}
-        means |= {method.value: text for method, text in MEANS.items()}
-        choices = [Choice(one, f"{name}: {means[name]}", name == DEFAULT) for one, name in names.items()]
+        neuron, judges = self.session.state.neuron, self.judges
+        names, choices = self.choices([neuron])
 
         def chosen(letter: str) -> None:
             name = names[letter]
@@ -61,6 +57,21 @@ class ScoreControl:
                 judges.score(neuron, JudgeMethod(name))
 
         return AskChoice(f"score {neuron} by", choices, chosen)
+
+    @property
+    def judges(self) -> JudgeControl:
+        """What scores by a judge in place of a simulator."""
+        return JudgeControl(self.running, self.session, self.post, self.notebook, self.model, self.api)
+
+    def choices(self, neurons: Sequence[Neuron]) -> tuple[dict[str, str], list[Choice]]:
+        """What can score some of these neurons: the names of simulators and judges by their letters, and as choices."""
+        from vlmscope.core.scoring.simulators.registry import BACKENDS, DEFAULT, usable
+        from vlmscope.tui.dialogs.choice import by_letter
+
+        names = by_letter([*usable(self.session.store), *self.judges.methods(neurons)])
+        means = {name: one.means for name, one in BACKENDS.items()}
+        means |= {method.value: text for method, text in MEANS.items()}
+        return names, [Choice(one, f"{name}: {means[name]}", name == DEFAULT) for one, name in names.items()]
 
     def score_own_words(self, text: str) -> None:
         """Score the user's own words by the default backend.

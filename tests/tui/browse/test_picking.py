@@ -2,13 +2,23 @@
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input
 
 from tests.support.api_server import Gate, api_server, completion
+from tests.support.knowing_judge import Knows
 from tests.support.screen_app import running
 from vlmscope.core.base.config import Api, Config
+from vlmscope.core.base.demo import scan_folder
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.llm import client as chat_module
+from vlmscope.core.llm.budget import dollars
+from vlmscope.core.notebook.notebook import Notebook, notebook_path
+from vlmscope.core.scoring.judge_run import estimate_judging
+from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.batch import progress_text
+from vlmscope.tui.dialogs.choice import ChoiceScreen
+from vlmscope.tui.dialogs.confirm import ConfirmScreen
 
 
 async def test_picked_neurons_share_a_verdict_and_tags_and_one_undo(scan: Path) -> None:
@@ -105,6 +115,63 @@ async def test_picked_neurons_are_explained_in_one_go_and_stopped_by_one_key(sca
             assert [on.list.line_text(at)[9] for at in range(3)] == ["e", " ", " "]
             await on.press("E")
             await on.until(lambda: "Explained already: 1 of these 3." in on.screen)
+
+
+async def test_picked_neurons_are_judged_in_one_go_after_a_yes_to_the_cost_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scan = scan_folder("demo")
+    store, neurons = ScanStore(scan), (Neuron(3, 96), Neuron(3, 97))
+    knows = Knows(store)
+    for neuron in neurons:
+        knows.learn(neuron, label=store.stored_labels().of(neuron))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(chat_module, "_dialects", {})
+    with api_server() as api:
+        async with running(scan, config=Config(api=Api(base_url=api.url)), start=neurons[0]) as on:
+
+            async def choose(letter: str) -> None:
+                await on.press("S")
+                await on.until(lambda: isinstance(on.app.screen, ChoiceScreen))
+                assert "score 2 neurons by" in on.screen
+                for said in ("lens: ", "detection: a judge", "fuzzing: a judge", "intruder: a judge"):
+                    assert said in on.screen
+                await on.press(letter)
+                await on.until(lambda: isinstance(on.app.screen, ConfirmScreen))
+
+            await on.press("space", "space")
+            await choose("d")
+            shown = on.screen
+            labels, api_settings = store.stored_labels(), Api(base_url=api.url)
+            with Notebook.open(notebook_path(store.manifest.scan_id, scan, "data"), store.manifest.scan_id) as notebook:
+                of_all = estimate_judging(neurons, store, labels, notebook, api_settings, wanted=None, again=True)
+                of_one = estimate_judging(neurons[:1], store, labels, notebook, api_settings, wanted=None, again=True)
+            assert of_all.requests > of_one.requests + 10
+            assert f"Send {of_all.requests} requests with {of_all.images} pictures," in shown
+            assert f"At most {dollars(of_all.usd)}: {of_all.tokens}" in shown
+            await on.press("n")
+            await on.pilot.pause()
+            assert api.bodies == [], "nothing is sent without a yes"
+            api.otherwise = Knows(store, blind=True)
+            await choose("d")
+            await on.press("y")
+            await on.until(lambda: "does not see pictures" in on.notes)
+            await on.until(lambda: not on.scene.working and not on.scene.batch)
+            asked = len(api.bodies)
+            assert asked <= 2, "a judge that sees nothing is not asked about the next neuron"
+            api.otherwise = knows
+            await choose("d")
+            await on.press("y")
+            await on.until(lambda: "judging by detection: 2 of 2 neurons done" in on.notes)
+            assert len(api.bodies) - asked == of_all.requests
+            await on.until(lambda: not on.scene.working and not on.scene.batch)
+            await on.press("k", "k")
+            await on.until(lambda: "by detection/gpt-4o: balanced accuracy" in on.page)
+            assert "$" in on.title
+        with Notebook.open(notebook_path(store.manifest.scan_id, scan, "data"), store.manifest.scan_id) as notebook:
+            assert [[one.backend for one in notebook.entry(neuron).scores] for neuron in neurons] == [
+                ["detection/gpt-4o"]
+            ] * 2
 
 
 def test_how_far_a_run_is() -> None:
