@@ -230,14 +230,17 @@ class ScanStore:
 
     def top_samples(self, neuron: Neuron) -> list[int]:
         """The indices of the neuron's top samples, best first. Raises StoreError if one is not a processed sample."""
-        found: list[int] = self.arrays["top_sample"][neuron.layer, neuron.index, : self.valid].tolist()
-        for rank, index in enumerate(found, start=1):
-            if not self.processed(index):
-                raise StoreError(
-                    f"{self.folder} is damaged: top sample {rank} of {neuron} is sample {index}, which it lacks.",
-                    COPY_AGAIN,
-                )
-        return found
+        found = self.arrays["top_sample"][neuron.layer, neuron.index, : self.valid]
+        there = (found >= 0) & (found < len(self._lines))
+        there[there] = self._lines[found[there], 1] != 0  # processed; each step asks this of all of them
+        if not there.all():
+            rank = int(np.argmin(there))
+            raise StoreError(
+                f"{self.folder} is damaged: top sample {rank + 1} of {neuron} is sample {found[rank]}, which it lacks.",
+                COPY_AGAIN,
+            )
+        top: list[int] = found.tolist()
+        return top
 
     def votes(self, neuron: Neuron, thresholds: Thresholds) -> NDArray[np.uint8]:
         """The vote of each of the neuron's top samples: uint8 (valid,)."""

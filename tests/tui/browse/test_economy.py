@@ -32,13 +32,16 @@ async def step(on: Driver, tracer: Tracer) -> Trace:
 
 
 async def test_a_step_on_the_demo() -> None:
+    """Calls and functions bound the work; files bound how many rooms a reader passes, and rise when one is divided."""
     with tracing() as tracer:
         async with running(scan_folder("demo"), name="demo", pace=Pace(rest_s=0)) as on:
             await on.press("j", "j", "k")  # imports and fills what the first step needs
             await on.settled()
             for _ in range(3):
                 trace = await step(on, tracer)
-                assert len(trace.files) <= 26, " ".join(trace.files)
+                assert trace.calls <= 2800
+                assert trace.functions <= 240
+                assert len(trace.files) <= 30, " ".join(trace.files)
                 assert trace.before_store <= 8, " ".join(trace.files)
                 assert len(trace.opens) <= 2
                 assert trace.paints == {"NeuronList": 1, "Page": 1}

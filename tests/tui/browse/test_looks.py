@@ -23,7 +23,8 @@ from vlmscope.tui.views.evidence import PictureView
 from vlmscope.tui.views.state import Mode
 from vlmscope.tui.widgets.layer_strip import LayerStrip
 from vlmscope.tui.widgets.page.frame import frame
-from vlmscope.tui.widgets.page.page import Page, sample_line
+from vlmscope.tui.widgets.page.head import sample_line
+from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.page.pictures import activation_box
 from vlmscope.tui.widgets.palette import contrast, make_palette, readable, rgb
 

@@ -17,7 +17,7 @@ from vlmscope.tui.browse import incoming
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.commands.shared.options import ScannedModelOptions
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.widgets.page.page import waiting
+from vlmscope.tui.widgets.page.head import waiting
 
 
 @pytest.fixture

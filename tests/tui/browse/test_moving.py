@@ -10,8 +10,9 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.views.state import Mode, Order
 from vlmscope.tui.widgets.neuron_list import NeuronList
+from vlmscope.tui.widgets.page.fading import faded
 from vlmscope.tui.widgets.page.frame import frame
-from vlmscope.tui.widgets.page.page import Page, faded
+from vlmscope.tui.widgets.page.page import Page
 
 
 async def test_opens_on_the_first_neuron_with_its_evidence(scan: Path) -> None:

@@ -14,7 +14,7 @@ from vlmscope.core.worker.messages import MapAnswer
 from vlmscope.tui.browse import moves
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.widgets.page.page import sample_line, votes_line
+from vlmscope.tui.widgets.page.head import sample_line, votes_line
 
 NEURON = Neuron(1, 3)
 

@@ -41,7 +41,7 @@ from vlmscope.tui.views.selection import Selection
 from vlmscope.tui.views.state import Listed, Mode, Order, OwnPicture, Pane
 from vlmscope.tui.widgets.bars import footer, in_all
 from vlmscope.tui.widgets.neuron_list import list_title, sign_at
-from vlmscope.tui.widgets.page.page import waiting
+from vlmscope.tui.widgets.page.head import waiting
 
 LIST, PAGE, LAYERS, TITLE, KEYS = Changed.LIST, Changed.PAGE, Changed.LAYERS, Changed.TITLE, Changed.KEYS
 

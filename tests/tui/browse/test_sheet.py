@@ -16,7 +16,8 @@ from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.browse import sheet as sheet_control
 from vlmscope.tui.views.sheet import SheetKey, SheetView, gather_sheet
 from vlmscope.tui.views.state import Mode
-from vlmscope.tui.widgets.page.page import Page, sample_line
+from vlmscope.tui.widgets.page.head import sample_line
+from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.page.sheet import LEAST_ROWS, _words, sheet_frame, window
 
 NEURON = Neuron(1, 3)

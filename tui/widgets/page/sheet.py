@@ -13,6 +13,7 @@ from vlmscope.tui.views.sheet import SheetCell, SheetView
 from vlmscope.tui.widgets.lines import Span, beside, blank, row
 from vlmscope.tui.widgets.numbers import activation
 from vlmscope.tui.widgets.page.frame import GAP
+from vlmscope.tui.widgets.page.head import sample_line
 from vlmscope.tui.widgets.page.words import shaded
 from vlmscope.tui.widgets.palette import Palette
 
@@ -99,6 +100,17 @@ def sheet_page(view: Scene, width: int, height: int, palette: Palette, box: Box)
             blocks.append((_cell(sheet.cells[place], grid, palette, box, marked=marked), grid.width))
         lines += [line.adjust_cell_length(width) for line in beside(blocks, grid.height, GAP)]
     return lines[:height]
+
+
+def chosen_line(view: Scene, palette: Palette, width: int) -> Strip:
+    """``sample_line`` of the picture that is chosen on the contact sheet."""
+    sheet = view.sheet
+    picture = None
+    if sheet is not None and sheet.cells and sheet.key.neuron == view.state.neuron:
+        picture = sheet.cells[sheet.place(view.state.rank)].picture
+    if picture is None:
+        return row([("…", palette.muted)], width)
+    return sample_line(picture, view.columns.labels.valid, palette, width, view.map_key)
 
 
 def _head(sheet: SheetView, shown: range, palette: Palette, width: int, *, stale: bool) -> Strip:

@@ -1,14 +1,15 @@
-"""The page of statistics: how the neuron's activation is distributed over patches and over words."""
+"""The page of statistics: how firm the label is, and how the activation is distributed over patches and over words."""
 
 import math
 
 from textual.strip import Strip
 
+from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.method.distribution import BINS, EDGES, Distribution
 from vlmscope.core.method.labels import Label
 from vlmscope.tui.views.facts import Facts
-from vlmscope.tui.widgets.lines import blank, row
-from vlmscope.tui.widgets.numbers import activation, heights, share_active
+from vlmscope.tui.widgets.lines import blank, row, wrapped
+from vlmscope.tui.widgets.numbers import activation, fraction, heights, share_active
 from vlmscope.tui.widgets.palette import Palette
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -66,3 +67,19 @@ def statistics(facts: Facts, maximum: float, width: int, height: int, palette: P
         *blank(width),
         *words,
     ][:height]
+
+
+def firmness_lines(firmness: NeuronFirmness | None, palette: Palette, width: int) -> list[Strip]:
+    """Margin, share and sign test of the votes: of the label, not of the neuron (``core/analysis/firmness.py``)."""
+    if firmness is None or firmness.share is None:
+        return [row([("no votes" if firmness is not None else "…", palette.muted)], width)]
+    fragile = "fragile: a threshold moved by a tenth changes it" if firmness.fragile else "not fragile"
+    text = (
+        f"margin {fraction(firmness.margin)} · share {fraction(firmness.share)}"
+        f" (95% {fraction(firmness.low)} to {fraction(firmness.high)}) · sign test p {firmness.sign_p:.2g} · {fragile}"
+    )
+    head = "label "
+    return [
+        row([(f"{'' if at else head:<{len(head)}}", palette.muted), (line, palette.text)], width)
+        for at, line in enumerate(wrapped(text, width - len(head)))
+    ]
