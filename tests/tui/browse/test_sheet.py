@@ -107,7 +107,7 @@ def test_the_line_of_a_sample_with_a_small_map_loses_whole_items(folder: Path) -
     for width in range(len(begin) + 1, 90):
         line = sample_line(picture, 50, PLAIN, width).text
         assert len(line) == width
-        found[width] = line.rstrip().removesuffix("…")
+        found[width] = line.rstrip()
         assert found[width] in ends, width
     assert set(found.values()) == ends
     assert found[84] == f"{begin}{hint} · scene_0914.webp"
