@@ -38,7 +38,7 @@ _PICTURES = (
     "A picture has what the model saw, and beside it the same fading to white where the neuron does not activate;"
     " patches above Tv are outlined. Below is the scale: norm 0 is white, norm 10, the neuron's maximum, is the picture"
     " itself; the tick is Tv. Where a word is above Tt, and no patch is above Tv, the words stand in the map's place,"
-    " each on its shade. In descriptions, words above Tt are bold."
+    " each on its shade, with their own scale and a tick at Tt. In descriptions, words above Tt are bold."
 )
 _FRAGILE = "*fragile*: the label is another if Tv or Tt moves by 10 %, or two labels have as many votes."
 _SCORES = (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay
+from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay, shade
 from vlmscope.core.method.norm import norm
 from vlmscope.core.report.words import Tokens, words_picture
 from vlmscope.core.store.example import Example
@@ -48,16 +48,26 @@ def facts(
 
 @dataclass(frozen=True)
 class Scale:
-    """What stands below a picture: a few words, and the colours of norms 0 to 10 with a tick at ``T_v``.
+    """What stands below a picture: a few words, and the colours of norms 0 to 10 with a tick at a threshold.
 
     Attributes:
         maximum: the activation whose norm is 10.
+        threshold: T_v, or T_t where words are the picture.
+        of_words: whether the colours are those of words, not of a map.
     """
 
     said: str
     maximum: float
-    T_v: float
+    threshold: float
     colour_map: ColourMap = ColourMap.FADE
+    of_words: bool = False
+
+    def ramp(self, pixels: int) -> NDArray[np.uint8]:
+        """The colours from norm 0 to 10: uint8 (pixels, 3)."""
+        norms = np.linspace(0, 10, pixels, dtype=np.float32)
+        if not self.of_words:
+            return colours(norms, self.colour_map)
+        return np.array([shade(float(norm)) for norm in norms], dtype=np.uint8)
 
 
 def with_scale(picture: "Image.Image", scale: Scale, least: int, size: int, strip: int) -> "Image.Image":
@@ -80,11 +90,11 @@ def with_scale(picture: "Image.Image", scale: Scale, least: int, size: int, stri
     right = width - round(font.getlength(ends[1]))
     draw.text((right, top), ends[1], fill="black", font=font)
     left = right - gap - strip
-    ramp = colours(np.linspace(0, 10, strip, dtype=np.float32), scale.colour_map)
+    ramp = scale.ramp(strip)
     high = size - 1
     out.paste(Image.fromarray(np.repeat(ramp[None], high, axis=0)), (left, top + 2))
     draw.rectangle((left - 1, top + 1, left + strip, top + 2 + high), outline="grey")
-    tick = left + round(scale.T_v / 10 * (strip - 1))
+    tick = left + round(scale.threshold / 10 * (strip - 1))
     draw.line((tick, top - 1, tick, top + 4 + high), fill="black", width=2)
     draw.text((left - gap - font.getlength(ends[0]), top), ends[0], fill="black", font=font)
     return out
@@ -107,7 +117,7 @@ def picture(
         activation: float32 (rows, columns).
         maximum: gmax of the neuron, the norm of which is 10.
         about: becomes the picture's text chunks (``facts``).
-        scale: drawn below, if there is one; patches above its ``T_v`` are outlined then.
+        scale: drawn below, if there is one; patches of a map above its threshold are outlined then.
         words: stand in the place of the second crop, on their shades, where there are any.
 
     Raises:
@@ -124,7 +134,7 @@ def picture(
         norms = norm(activation, maximum)
         heatmap = overlay(origin, norms, ColourMap.FADE)
         if scale is not None:
-            heatmap = outlined(heatmap, norms, scale.T_v, outline_colour(ColourMap.FADE))
+            heatmap = outlined(heatmap, norms, scale.threshold, outline_colour(ColourMap.FADE))
         # On a white page nothing else shows where a faded picture ends.
         beside = ImageOps.expand(heatmap, border=1, fill=FRAME)
     framed = ImageOps.expand(origin, border=1, fill=FRAME)

@@ -135,9 +135,11 @@ def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: Neuron
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        scale = Scale(f"{neuron}  {sample.rank}  activation {example.activation:.4g}", example.maximum, at.T_v)
+        of_words = words_are_the_picture(example, at)
+        said = f"{neuron}  {sample.rank}  activation {example.activation:.4g}"
+        scale = Scale(said, example.maximum, at.T_t if of_words else at.T_v, of_words=of_words)
         about = facts(store.manifest, neuron, example)
-        words = tokens_of(example) if words_are_the_picture(example, at) else ()
+        words = tokens_of(example) if of_words else ()
         png = picture(example.read_crop(), example.visual_map, example.maximum, about, scale, words)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))

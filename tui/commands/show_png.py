@@ -64,7 +64,8 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
     factor = max(1, round(SIDE / max(crop.size)))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     at = page.thresholds
-    if words_are_the_picture(picked, at):
+    of_words = words_are_the_picture(picked, at)
+    if of_words:
         words = words_picture(tokens, max(origin.width, LEAST_WIDTH), FONT)
         both = Image.new("RGB", (origin.width + GAP + words.width, max(origin.height, words.height)), "white")
         both.paste(words, (origin.width + GAP, 0))
@@ -74,7 +75,9 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
         both.paste(outlined(drawn, norms, at.T_v, outline_colour(colour_map), OUTLINE), (origin.width + GAP, 0))
     both.paste(origin, (0, 0))
     said = f"{page.neuron}  {picked.rank + 1}  activation {picked.activation:.4g}"
-    both = with_scale(both, Scale(said, page.maximum, at.T_v, colour_map), LEAST_WIDTH, FONT, STRIP)
+    both = with_scale(
+        both, Scale(said, page.maximum, at.T_t if of_words else at.T_v, colour_map, of_words), LEAST_WIDTH, FONT, STRIP
+    )
     if (norms > at.T_v).any() and any(norm > at.T_t for _, norm in tokens):
         both = with_tokens(both, tokens)
     return png(both, facts(page.store.manifest, page.neuron, picked, colour_map) | {"Label": page.label.word})

@@ -301,6 +301,9 @@ def test_words_stand_in_the_place_of_a_map_without_a_patch_above_the_threshold(
     assert norms is not None and norms.max() > 0.5
     green = np.array(shade(float(norms.max())))
     assert not np.array_equal(green, np.array(shade(0.0)))
+    scales = [one[half:, half + GAP + SIDE // 2 :] for one in shown]
+    greenest = [int((one[..., 1] - one[..., 0]).max()) for one in scales]
+    assert greenest[0] < 20 < greenest[1], "the scale of a map is grey, that of words has their shades"
     below = np.abs(of_words[:half, half + GAP :] - green).max(axis=2) < 12
     assert below.sum() > 100 and (of_words[:half, half + GAP :].max(axis=2) < 60).sum() > 50, "a shade, and letters"
     assert (np.abs(of_map[:half, half + GAP :] - green).max(axis=2) < 12).sum() < below.sum() // 4
