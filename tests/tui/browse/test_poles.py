@@ -11,7 +11,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted, save_promoted
-from vlmscope.tui.browse.session import PROMOTED
+from vlmscope.tui.browse.answers import PROMOTED
 
 MINUS = Neuron.parse("L1/N5-")
 
