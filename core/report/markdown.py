@@ -37,7 +37,8 @@ NAME = 120  #: characters of a model's or a picture's name
 _PICTURES = (
     "A picture has what the model saw, and beside it the same fading to white where the neuron does not activate;"
     " patches above Tv are outlined. Below is the scale: norm 0 is white, norm 10, the neuron's maximum, is the picture"
-    " itself; the tick is Tv. In descriptions, words above Tt are bold."
+    " itself; the tick is Tv. Where a word is above Tt, and no patch is above Tv, the words stand in the map's place,"
+    " each on its shade. In descriptions, words above Tt are bold."
 )
 _FRAGILE = "*fragile*: the label is another if Tv or Tt moves by 10 %, or two labels have as many votes."
 _SCORES = (

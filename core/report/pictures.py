@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.method.heatmap import ColourMap, colours, open_crop, outline_colour, outlined, overlay
 from vlmscope.core.method.norm import norm
+from vlmscope.core.report.words import Tokens, words_picture
 from vlmscope.core.store.example import Example
 from vlmscope.core.store.manifest import Manifest
 
@@ -95,6 +96,7 @@ def picture(
     maximum: float,
     about: Mapping[str, str] | None = None,
     scale: "Scale | None" = None,
+    words: Tokens = (),
 ) -> bytes:
     """A PNG of a crop and of the same crop fading to white where the neuron does not activate.
 
@@ -106,6 +108,7 @@ def picture(
         maximum: gmax of the neuron, the norm of which is 10.
         about: becomes the picture's text chunks (``facts``).
         scale: drawn below, if there is one; patches above its ``T_v`` are outlined then.
+        words: stand in the place of the second crop, on their shades, where there are any.
 
     Raises:
         StoreError: if ``crop`` cannot be decoded.
@@ -115,16 +118,20 @@ def picture(
     from vlmscope.core.data.images import png
 
     origin = _fitted(open_crop(crop))
-    norms = norm(activation, maximum)
-    heatmap = overlay(origin, norms, ColourMap.FADE)
-    if scale is not None:
-        heatmap = outlined(heatmap, norms, scale.T_v, outline_colour(ColourMap.FADE))
-    shown = (origin, heatmap)
-    # On a white page nothing else would say where a faded picture ends.
-    framed = [ImageOps.expand(one, border=1, fill=FRAME) for one in shown]
-    both = Image.new("RGB", (2 * framed[0].width + GAP, framed[0].height), "white")
-    both.paste(framed[0], (0, 0))
-    both.paste(framed[1], (framed[0].width + GAP, 0))
+    if words:
+        beside = words_picture(words, max(origin.width, SIDE), FONT)
+    else:
+        norms = norm(activation, maximum)
+        heatmap = overlay(origin, norms, ColourMap.FADE)
+        if scale is not None:
+            heatmap = outlined(heatmap, norms, scale.T_v, outline_colour(ColourMap.FADE))
+        # On a white page nothing else shows where a faded picture ends.
+        beside = ImageOps.expand(heatmap, border=1, fill=FRAME)
+    framed = ImageOps.expand(origin, border=1, fill=FRAME)
+    size = framed.width + GAP + beside.width, max(framed.height, beside.height)
+    both = Image.new("RGB", size, "white")
+    both.paste(framed, (0, 0))
+    both.paste(beside, (framed.width + GAP, 0))
     small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     if scale is not None:
         # The scale has greys of its own, that those of the picture do not change.

@@ -322,7 +322,7 @@ class SamplePart(Part):
         score: its largest activation.
         words: tokens whose norm is above Tt, the strongest first; empty where no map is stored.
         above: where in the description the words above Tt are: first character, and the one after the last.
-        picture: path, relative to the report, of origin and activation side by side; None where no map is stored.
+        picture: path, relative to the report, of origin and activation, or words, side by side; None without a map.
     """
 
     rank: int

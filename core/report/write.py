@@ -2,7 +2,8 @@
 
     OUT/
       report.md, or report.json    core/report/markdown.py; the schema is core/report/schema.py
-      images/L3-N17-1.png          origin and activation of a neuron's best sample, side by side
+      images/L3-N17-1.png          origin and activation of a neuron's best sample, side by side; or
+                                   origin and words, where no patch is above Tv
 
 The same export twice gives the same bytes but for the date, which stands alone on its line.
 """
@@ -24,6 +25,7 @@ from vlmscope.core.report.folder import export_folder
 from vlmscope.core.report.markdown import neuron_text, report_markdown
 from vlmscope.core.report.pictures import Scale, facts, picture
 from vlmscope.core.report.schema import NeuronPart, Report
+from vlmscope.core.report.words import tokens_of, words_are_the_picture
 from vlmscope.core.store.reader import ScanStore
 
 SAMPLES = 3  #: reported of a neuron by default
@@ -94,7 +96,7 @@ def write_report(
             progress(done, len(wanted))
             entry = Entry(neuron) if notebook is None else notebook.entry(neuron)
             parts.append(collect(store, entry, thresholds, samples))
-            sizes += _write_pictures(folder, store, neuron, parts[-1], thresholds.T_v)
+            sizes += _write_pictures(folder, store, neuron, parts[-1], thresholds)
         created = when.astimezone(UTC).isoformat(timespec="seconds")
         sets = () if notebook is None else notebook.set_checks()
         report = report_of(store.manifest, thresholds, tuple(parts), created, sets)
@@ -126,16 +128,17 @@ def neuron_markdown(
     return neuron_text(collect(store, entry if entry.neuron == neuron else Entry(neuron), thresholds, samples))
 
 
-def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart, T_v: float) -> list[int]:
+def _write_pictures(folder: Path, store: ScanStore, neuron: Neuron, part: NeuronPart, at: Thresholds) -> list[int]:
     """Write the pictures that ``part`` names; return their sizes."""
     sizes = []
     for sample in part.samples:
         example = store.example(neuron, sample.rank - 1)
         if sample.picture is None or example.visual_map is None:
             continue
-        scale = Scale(f"{neuron}  {sample.rank}  activation {example.activation:.4g}", example.maximum, T_v)
+        scale = Scale(f"{neuron}  {sample.rank}  activation {example.activation:.4g}", example.maximum, at.T_v)
         about = facts(store.manifest, neuron, example)
-        png = picture(example.read_crop(), example.visual_map, example.maximum, about, scale)
+        words = tokens_of(example) if words_are_the_picture(example, at) else ()
+        png = picture(example.read_crop(), example.visual_map, example.maximum, about, scale, words)
         (folder / sample.picture).write_bytes(png)
         sizes.append(len(png))
     return sizes

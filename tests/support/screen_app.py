@@ -40,6 +40,7 @@ from vlmscope.tui.browse.pace import Pace
 from vlmscope.tui.browse.screen import BrowseScreen
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import UnexpectedError
+from vlmscope.tui.toasts import WholeNumbers
 from vlmscope.tui.views.scene import Scene
 from vlmscope.tui.views.state import State
 from vlmscope.tui.widgets.bars import KeyBar, TitleBar
@@ -235,7 +236,8 @@ class Driver:
     @property
     def notes(self) -> str:
         """All notifications since the app began, or since ``forget_notes``."""
-        return "\n".join(f"{note.title}: {note.message}" for note in self._notifications.kept)
+        kept = self._notifications.kept
+        return "\n".join(f"{one.title}: {one.text if isinstance(one, WholeNumbers) else one.message}" for one in kept)
 
     def forget_notes(self) -> None:
         """Let ``notes`` begin again."""

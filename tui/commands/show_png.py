@@ -5,15 +5,15 @@ token on its shade of green, as on the screen. Where no patch is above Tv, the w
 would be a blank square.
 """
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from vlmscope.core.base.text import plain
 from vlmscope.core.data.images import png
-from vlmscope.core.method.heatmap import ColourMap, open_crop, outline_colour, outlined, overlay, shade
+from vlmscope.core.method.heatmap import ColourMap, open_crop, outline_colour, outlined, overlay
 from vlmscope.core.report.card import SAMPLES, Card, card_bytes
 from vlmscope.core.report.collect import collect
 from vlmscope.core.report.drawing import FigureFormat
 from vlmscope.core.report.pictures import Scale, facts, with_scale
+from vlmscope.core.report.words import tokens_of, words_are_the_picture, words_picture
 from vlmscope.core.store.example import Example
 from vlmscope.tui.commands.shared.output import PictureError
 from vlmscope.tui.commands.show_page import ShownNeuron
@@ -24,9 +24,6 @@ FONT = 16  #: pixels
 LEAST_WIDTH = 400  #: pixels of a description's lines, below the pictures of a thin crop
 OUTLINE = 2  #: pixels of the line around the patches above Tv
 STRIP = 160  #: pixels of the scale
-LINE = 24  #: pixels from line to line
-LINES = 40  #: of the description at most, so that a damaged scan makes no endless picture
-TOKEN = 40  #: characters of a token at most; real ones are shorter
 
 
 def neuron_card(page: ShownNeuron, colour_map: ColourMap, form: FigureFormat) -> bytes:
@@ -56,9 +53,7 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
         raise PictureError(
             f"{page.neuron}: {which}.", f"{hint} On the screen (vlmscope open) the model computes any map."
         )
-    tokens = (
-        [] if picked.text_norms is None else list(zip(picked.sample.tokens, picked.text_norms.tolist(), strict=True))
-    )
+    tokens = tokens_of(picked)
     if not (norms > 0).any() and not any(norm > 0 for _, norm in tokens):
         where = "" if picked.cover is None else f"cover {picked.cover + 1} of "
         raise PictureError(
@@ -69,10 +64,8 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
     factor = max(1, round(SIDE / max(crop.size)))
     origin = crop.resize((crop.width * factor, crop.height * factor), Image.Resampling.NEAREST)
     at = page.thresholds
-    has_words = any(norm > at.T_t for _, norm in tokens)
-    if has_words and not (norms > at.T_v).any():
-        # A map without a patch above Tv is a blank square: the words are the picture.
-        words = words_picture(tokens, max(origin.width, LEAST_WIDTH))
+    if words_are_the_picture(picked, at):
+        words = words_picture(tokens, max(origin.width, LEAST_WIDTH), FONT)
         both = Image.new("RGB", (origin.width + GAP + words.width, max(origin.height, words.height)), "white")
         both.paste(words, (origin.width + GAP, 0))
     else:
@@ -82,43 +75,15 @@ def neuron_png(page: ShownNeuron, picked: Example | None, colour_map: ColourMap)
     both.paste(origin, (0, 0))
     said = f"{page.neuron}  {picked.rank + 1}  activation {picked.activation:.4g}"
     both = with_scale(both, Scale(said, page.maximum, at.T_v, colour_map), LEAST_WIDTH, FONT, STRIP)
-    if has_words and (norms > at.T_v).any():
+    if (norms > at.T_v).any() and any(norm > at.T_t for _, norm in tokens):
         both = with_tokens(both, tokens)
     return png(both, facts(page.store.manifest, page.neuron, picked, colour_map) | {"Label": page.label.word})
 
 
 def with_tokens(picture: Image.Image, tokens: list[tuple[str, float]]) -> Image.Image:
     """``picture`` with the description below it; ``tokens`` have their norms."""
-    words = words_picture(tokens, max(picture.width, LEAST_WIDTH))
+    words = words_picture(tokens, max(picture.width, LEAST_WIDTH), FONT)
     page = Image.new("RGB", (words.width, picture.height + GAP + words.height), "white")
     page.paste(picture, (0, 0))
     page.paste(words, (0, picture.height + GAP))
-    return page
-
-
-def words_picture(tokens: list[tuple[str, float]], width: int) -> Image.Image:
-    """A description in lines of ``width`` pixels, each token on its shade; ``tokens`` have their norms."""
-    font = ImageFont.load_default(FONT)
-    lines: list[list[tuple[int, int, str, float]]] = [[]]  # each token's place and width in pixels
-    x = 0
-    for token, norm in tokens:
-        word = plain(token, TOKEN)
-        size = round(font.getlength(word))
-        if x + size > width and lines[-1]:
-            lines.append([])
-            x = 0
-        lines[-1].append((x, size, word, norm))
-        x += size
-    if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], [(0, 0, "…", 0.0)]]
-    page = Image.new("RGB", (width, LINE * len(lines)), "white")
-    draw = ImageDraw.Draw(page)
-    for i, line in enumerate(lines):
-        y = LINE * i
-        for x, size, word, norm in line:
-            # The space before a word stays white; a token of spaces alone is shaded itself.
-            blank = len(word) - len(word.lstrip()) if word.strip() else 0
-            start = x + round(font.getlength(word[:blank]))
-            draw.rectangle((start, y, max(x + size - 1, start), y + LINE - 4), fill=shade(norm))
-            draw.text((x, y + 1), word, fill="black", font=font)
     return page

@@ -21,6 +21,7 @@ from vlmscope.core.analysis.firmness import neuron_firmness
 from vlmscope.core.analysis.published import Published
 from vlmscope.core.base.errors import ReportError, StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.method.heatmap import shade
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.explanation import Source
 from vlmscope.core.notebook.notebook import Notebook
@@ -281,6 +282,28 @@ def test_a_picture_carries_address_activation_and_scale(store: ScanStore, tmp_pa
     below = np.asarray(shown)[-FONT:]
     assert shown.height > SIDE + 2 and below.min() < 60  # address and activation, and the scale from white to black
     assert len(np.unique(below)) > 15
+
+
+def test_words_stand_in_the_place_of_a_map_without_a_patch_above_the_threshold(
+    store: ScanStore, tmp_path: Path
+) -> None:
+    neuron = Neuron(1, 3)
+    shown = []
+    for name, at in (("map", Thresholds(T_v=2, T_t=0.5)), ("words", Thresholds(T_v=10, T_t=0.5))):
+        written = write_report(tmp_path / name, store, None, [neuron], at, when=NOON, samples=1)
+        assert "the words stand in the map's place" in written.file.read_text(encoding="utf-8")
+        with Image.open(written.file.parent / "images" / "L1-N3-1.png") as image:
+            shown.append(np.asarray(image.convert("RGB")).astype(int))
+    of_map, of_words = shown
+    half = SIDE + 2
+    assert np.abs(of_map[:half, :half] - of_words[:half, :half]).mean() < 20, "what the model saw, in few colours"
+    norms = store.example(neuron, 0).text_norms
+    assert norms is not None and norms.max() > 0.5
+    green = np.array(shade(float(norms.max())))
+    assert not np.array_equal(green, np.array(shade(0.0)))
+    below = np.abs(of_words[:half, half + GAP :] - green).max(axis=2) < 12
+    assert below.sum() > 100 and (of_words[:half, half + GAP :].max(axis=2) < 60).sum() > 50, "a shade, and letters"
+    assert (np.abs(of_map[:half, half + GAP :] - green).max(axis=2) < 12).sum() < below.sum() // 4
 
 
 def test_samples_without_maps_have_no_picture(store: ScanStore, notebook: Notebook, tmp_path: Path) -> None:

@@ -37,6 +37,25 @@ async def test_a_message_takes_the_footers_line_and_more_only_until_the_next_key
         assert lines(on)[-1].startswith(" :"), "what is typed is not covered"
 
 
+async def test_one_line_of_a_message_is_cut_before_a_number(scan: Path) -> None:
+    text = "Judged by detection, in one go: 1,234 of 56,789 neurons done, 12 failed: L27/N3900: no leading concept."
+    async with running(scan, (80, 24), start=Neuron(0, 0), toasts=True) as on:
+        vars(on.app)["NOTIFICATION_TIMEOUT"] = 600
+        on.app._last_key = 0.0
+        on.browse.posts.notify(Notice(text, 60))
+        await on.until(lambda: lines(on)[-1].startswith("▌ Judged"))
+        for width in (80, *range(34, 64, 3), 150):
+            await on.pilot.resize_terminal(width, 24)
+            await on.until(lambda width=width: lines(on)[-1].endswith("…") is (width < 150))  # type: ignore[misc]
+            shown = lines(on)[-1].strip("▌ ").removesuffix("…")
+            assert text.startswith(shown) and len(shown) < width
+            rest = text[len(shown) :]
+            assert not (shown[-1:].isdigit() and rest[:2].strip(",")[:1].isdigit()), shown
+        assert shown == text
+        await on.pilot.resize_terminal(40, 24)
+        await on.until(lambda: lines(on)[-1].endswith("in one go:…"))
+
+
 async def test_esc_leaves_the_innermost_view_first(scan: Path, tmp_path: Path) -> None:
     picture = tmp_path / "mine.png"
     Image.new("RGB", (40, 40)).save(picture)

@@ -1,6 +1,7 @@
 """The contact sheet: its grid, its keys, and that no model is loaded for it."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.browse import sheet as sheet_control
 from vlmscope.tui.views.sheet import SheetKey, SheetView, gather_sheet
 from vlmscope.tui.views.state import Mode
+from vlmscope.tui.widgets.page.head import sample_line
 from vlmscope.tui.widgets.page.page import Page
 from vlmscope.tui.widgets.page.sheet import LEAST_ROWS, _words, sheet_frame, window
 
@@ -93,6 +95,22 @@ def test_words_below_a_picture_are_whole_and_the_strongest_first(folder: Path) -
         lines = [line.text for line in _words(cell, cell.picture.thresholds.T_t, width, 2, PLAIN)]
         assert len(lines) == 2 and lines[0].split("]")[0].strip("[ ").startswith(strongest[: width - 2])
         assert all(len(line) == width for line in lines)
+
+
+def test_the_line_of_a_sample_with_a_small_map_loses_whole_items(folder: Path) -> None:
+    cell = next(one for one in sheet(folder).cells if one.picture is not None and one.picture.small)
+    assert cell.picture is not None
+    picture = replace(cell.picture, rank=7, sample=914, activation=3.85, image="pics/scene_0914.webp")
+    begin, hint = "sample 8 of 50 · #914 · activation 3.85", " · ≈ small map, X exact"
+    ends = {f"{begin}{end}" for end in (f"{hint} · scene_0914.webp", hint, " · ≈ small map", " · ≈", "")}
+    found = {}
+    for width in range(len(begin) + 1, 90):
+        line = sample_line(picture, 50, PLAIN, width).text
+        assert len(line) == width
+        found[width] = line.rstrip()
+        assert found[width] in ends, width
+    assert set(found.values()) == ends
+    assert found[84] == f"{begin}{hint} · scene_0914.webp"
 
 
 async def test_keys_of_the_sheet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

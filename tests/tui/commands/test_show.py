@@ -39,9 +39,10 @@ from vlmscope.core.store.synthetic import tiled_layout, write_synthetic_scan
 from vlmscope.core.store.writer import StoreWriter
 from vlmscope.tui.__main__ import main
 from vlmscope.tui.commands.show_page import ShownNeuron
-from vlmscope.tui.commands.show_png import LINE, with_tokens
+from vlmscope.tui.commands.show_png import FONT, with_tokens
 from vlmscope.tui.commands.show_text import _glyphs, as_lines
 
+LINE = FONT * 3 // 2  #: pixels from line to line of a description
 NEURON = Neuron(3, 17)
 
 

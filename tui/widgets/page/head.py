@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vlmscope.tui.views.evidence import PictureView
 
 _CHOSEN = Style(reverse=True, bold=True)
+_NAME = 35  # cells of a picture's name that is left out whole, at most
 
 
 def _at(view: Scene) -> tuple[int, int]:
@@ -106,11 +107,19 @@ def sample_line(evidence: "PictureView", valid: int, palette: Palette, width: in
         parts.append((f" · #{evidence.sample}", palette.muted))
     if evidence.activation is not None:
         parts.append((f" · activation {activation(evidence.activation)}", palette.text))
+    room = width - sum(len(text) for text, _ in parts)
     if evidence.small:
-        parts.append((f" · ≈ small map, {map_key} exact", palette.muted))
-    parts.append((f" · {evidence.name}", palette.muted))
-    if evidence.question:
-        parts.append((f" · asked “{evidence.question}”", palette.text))
+        hints = (f" · ≈ small map, {map_key} exact", " · ≈ small map", " · ≈")
+        hint = next((hint for hint in hints if len(hint) <= room), "")
+        parts.append((hint, palette.muted))
+        room -= len(hint)
+    # A name is left out whole, without an ellipsis, which would look like part of a hint; one of a sentence's length is
+    # cut.
+    name = f" · {evidence.name}"
+    if len(name) <= room or (len(name) > _NAME and room > _NAME):
+        parts.append((name, palette.muted))
+        if evidence.question and len(name) < room:
+            parts.append((f" · asked “{evidence.question}”", palette.text))
     return row(parts, width)
 
 
