@@ -20,6 +20,7 @@ from vlmscope.core.model.vlm import Vlm
 from vlmscope.core.scan.scan import scan
 from vlmscope.core.store.panel import draw_panel
 from vlmscope.core.store.reader import ScanStore
+from vlmscope.core.store.sample_log import SAMPLES
 from vlmscope.core.store.settings import ScanOptions
 from vlmscope.core.worker.messages import ModelSpec
 from vlmscope.sample_data.recipe.evaluate import Describer, score
@@ -99,6 +100,22 @@ def test_the_shipped_scan_covers_the_samples(store: ScanStore) -> None:
         with Image.open(demo_folder() / lines[index]["image"]) as picture:
             assert picture.size == (96, 96)
     assert (store.stored_labels().counts().sum(axis=0) > 0)[: Label.UNKNOWN].all()
+
+
+def test_the_shipped_scan_has_the_fields_of_its_listing(store: ScanStore) -> None:
+    data = read_data(str(demo_folder() / "samples.jsonl"))
+    assert store.manifest.fields == data.fields == ("scene",)
+    assert [store.sample(index).fields for index in range(store.manifest.samples)] == [
+        dict(source.fields) for source in data.sources
+    ]
+    listed = [json.loads(line)["scene"] for line in (demo_folder() / "samples.jsonl").read_text().splitlines()]
+    assert [store.sample(index).fields["scene"] for index in range(len(listed))] == listed
+    # As SampleLog.add writes them: whole lines, one after another, the fields last.
+    lines = (scan_folder(DEMO) / SAMPLES).read_bytes().splitlines(keepends=True)
+    ends = np.cumsum([len(line) for line in lines]).tolist()
+    assert store.arrays["sample_lines"].tolist() == list(map(list, zip([0, *ends[:-1]], ends, strict=True)))
+    for line in lines:
+        assert line == json.dumps(json.loads(line)).encode("ascii") + b"\n" and list(json.loads(line))[-1] == "fields"
 
 
 def test_boxes_lie_in_the_picture() -> None:

@@ -40,7 +40,7 @@ async def test_poles_are_typed_walked_and_noted(scan: Path) -> None:
         await on.press("]")
         await on.settled()
         assert str(on.neuron) == "L1/N5-" and on.neuron == Neuron(1, 11)
-        assert on.page.splitlines()[0].split()[0] == "L1/N5-" and "minus" in on.page
+        await on.until(lambda: on.page.splitlines()[0].split()[0] == "L1/N5-" and "minus" in on.page)
         assert "5+ " in on.screen and "5- " in on.screen
         await on.press("1")
         await on.until(lambda: on.scene.noted.bits_of(MINUS) == 1)

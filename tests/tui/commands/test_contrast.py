@@ -8,6 +8,7 @@ from tests.core.analysis.test_groups import without_dogs
 from tests.support.made_control import make_control
 from tests.tui.commands.test_search import put, refused, run_json
 from vlmscope.core.analysis.contrast import Answer, contrast
+from vlmscope.core.base.demo import demo_folder
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.tui.__main__ import main
@@ -38,6 +39,13 @@ def test_json_has_both_answers(paneled: Path, capsys: pytest.CaptureFixture[str]
     assert set(one["panel"]) == {"difference", "mean_a", "mean_b", "effect", "auc", "interval", "p", "q"}
     assert one["panel"]["difference"] == pytest.approx(one["panel"]["mean_a"] - one["panel"]["mean_b"])
     assert one["top"]["samples"] == 8
+
+
+def test_the_demo_has_groups_by_the_field_of_its_listing(capsys: pytest.CaptureFixture[str]) -> None:
+    yellow = (demo_folder() / "samples.jsonl").read_text().count('"scene": "yellow"')
+    found = run_json(capsys, "contrast", "demo", "--a", "field:scene=yellow", "--by", "top", "--limit", "5")
+    assert (found["a"]["samples"], found["b"]["samples"]) == (yellow, 1500 - yellow)
+    assert all("yellow" in [one["word"] for one in row["concepts"]] for row in found["ranked"])
 
 
 def test_groups_by_field_and_without_shared_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
