@@ -133,6 +133,7 @@ async def test_looks(
         monkeypatch.setenv("NO_COLOR", "1")
     async with running(noted, size, case.config, case.start, "scan") as on:
         await on.until(lambda: "triaged" in on.screen or size == SMALL)
+        await on.settled()  # help begins with the words of the page
         await case.action(on)
         await on.pilot.pause()
         assert shown(on) == snapshot

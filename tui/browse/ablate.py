@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.errors import Cancelled, VlmscopeError
 from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.answers import AblationKey, needed_ablation
 from vlmscope.tui.browse.asked_picture import asked_picture
 from vlmscope.tui.browse.chosen import chosen_neurons
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.session import AblationKey, Session
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import Post, Repaint
 from vlmscope.tui.views.scene import Changed
@@ -39,16 +40,17 @@ class AblateControl:
             left = self.session.state.mode is Mode.ABLATION
             mode = Mode.PICTURES if left else self.session.state.mode
             return self.session.change_state(ablating=Ablating(), mode=mode)
-        self.session.ablation_problems.clear()  # what was stopped or refused is asked again
+        self.session.answers.ablation_problems.clear()  # what was stopped or refused is asked again
         return self.session.change_state(ablating=ablating, mode=Mode.ABLATION, pane=Pane.PAGE)
 
     def want(self) -> None:
         """Ask for the page's ablation, unless it is there or asked for; what was asked for another page is stopped."""
-        key = self.session.ablation_key
+        key = needed_ablation(self.session.scene)
         if key == self._asked:
             return
         self.stop()
-        if key is not None and key not in self.session.ablations and key not in self.session.ablation_problems:
+        answers = self.session.answers
+        if key is not None and key not in answers.ablations and key not in answers.ablation_problems:
             self._asked = key
             self._work = self.tasks.run_task(self._ask_when_rested(key))
 

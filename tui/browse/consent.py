@@ -48,5 +48,5 @@ class ConsentControl:
     def _agreed(self) -> None:
         self.link.consented = True
         self.session.store.images_trusted = True
-        self.session.forget_problems()
+        self.session.answers.forget_problems()
         self.post(LoadPage())

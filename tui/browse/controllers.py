@@ -26,6 +26,7 @@ from vlmscope.tui.browse.score import ScoreControl
 from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.sheet import SheetControl
 from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.browse.texts import TextReader
 from vlmscope.tui.browse.triage import TriageControl, TriageKeys
 from vlmscope.tui.browse.view import ViewControl
 from vlmscope.tui.messages import Notice, Post
@@ -81,7 +82,7 @@ class Controllers:
         self.point = PointControl(session, self.model_link, post, self.requests)
         self.sheet = SheetControl(session, post, tasks)
         self.notebook = NotebookControl(session, book, post, tasks)
-        self.find = FindControl(session, book, post, tasks, pace.small)
+        self.find = FindControl(session, TextReader(session, book), post, tasks, pace.small)
         self.view = ViewControl(session, self.find, post, tasks)
         self.triage = TriageControl(
             session,

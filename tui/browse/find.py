@@ -2,29 +2,23 @@
 
 import asyncio
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vlmscope.core.base.errors import StoreError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.text import counted
 from vlmscope.core.method.labels import Thresholds
 from vlmscope.tui.browse import incoming, moves
-from vlmscope.tui.browse.notebook_link import NotebookLink
-from vlmscope.tui.browse.session import Session, place_in, place_of
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
+from vlmscope.tui.browse.texts import TextReader
 from vlmscope.tui.command_line import read_search
 from vlmscope.tui.messages import AskChoice, Choice, Notice, Post, Repaint
-from vlmscope.tui.views.columns import Columns, Noted, compute, text_terms
+from vlmscope.tui.views.columns import Columns, compute, text_terms
 from vlmscope.tui.views.filters import Filter, read_filter
+from vlmscope.tui.views.history import place_of
 from vlmscope.tui.views.scene import Changed
-from vlmscope.tui.views.selection import Selection, check_there
+from vlmscope.tui.views.selection import Selection, check_there, place_in
 from vlmscope.tui.views.state import Listed, Order, State
-
-if TYPE_CHECKING:
-    from vlmscope.core.notebook.texts import FoldedTexts, TextKind
 
 
 @dataclass(eq=False)
@@ -32,14 +26,12 @@ class FindControl:
     """Search, filter, order, thresholds, places; for more neurons than ``small``, in a thread."""
 
     session: Session
-    notebook: NotebookLink
+    texts: TextReader
     post: Post
     tasks: Tasks
     small: int
-    _too_many: Noted | None = None  # the notebook's columns for which its texts were more than are kept
     _turn: int = 0  # of the lines that were typed: an answer to an earlier one is dropped
     _previewing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def _large(self) -> bool:
@@ -106,7 +98,7 @@ class FindControl:
         session = self.session
         texts = bool(session.published) or session.scene.noted.anything
         check_there(session.scene.columns, Listed(state.filter, state.order), has_texts=texts)
-        await self._read_texts(state.filter)
+        await self.texts.read(state.filter)
         if not self._large:
             return None
 
@@ -246,40 +238,9 @@ class FindControl:
         session = self.session
         terms = text_terms(session.state.filter)
         if session.texts is None and any(term not in session.text_hits for term in terms) and session.before is None:
-            await self._read_texts(session.state.filter)
+            await self.texts.read(session.state.filter)
             selection = session.select(session.state)
             self.post(Repaint(session.change(selection=selection, **place_in(selection, session.state.neuron))))
-
-    async def _read_texts(self, filter_: Filter) -> None:
-        """Read the notebook's texts, if a filter asks for any: once, and kept where they are not too many."""
-        session, terms = self.session, text_terms(filter_)
-        if not terms or session.texts is not None:
-            return
-        async with self._reading:
-            if session.texts is None:
-                await self._keep_texts()
-            for term in terms if session.texts is None else ():
-                if term not in session.text_hits:
-                    session.text_hits[term] = await self._read_hits(*term)
-
-    async def _keep_texts(self) -> None:
-        session, noted = self.session, self.session.scene.noted
-        layers, neurons = session.store.layers, session.store.neurons
-        if self._too_many is noted:
-            return
-        session.text_hits.clear()
-        none: FoldedTexts | None = None
-        texts = await self.notebook.read(lambda notebook: notebook.texts(layers, neurons), none)
-        if texts is None:
-            self._too_many = noted
-        elif session.scene.noted is noted:  # nothing was written meanwhile
-            session.texts = texts
-
-    async def _read_hits(self, kind: "TextKind | None", words: str) -> NDArray[np.int64]:
-        """The neurons that have ``words`` in the notebook, whose texts are searched where they are."""
-        layers, neurons = self.session.store.layers, self.session.store.neurons
-        none = np.zeros(0, dtype=np.int64)
-        return await self.notebook.read(lambda notebook: notebook.with_text(words, layers, neurons, kind), none)
 
     # -- places --------------------------------------------------------------------------------------------------
 

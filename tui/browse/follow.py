@@ -8,11 +8,11 @@ from vlmscope.core.method.labels import Thresholds
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.watch import ScanWatch
 from vlmscope.tui.browse import incoming
-from vlmscope.tui.browse.session import Session, count
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import NewCheckpoint, Notice, Post, Repaint
 from vlmscope.tui.views.columns import Columns, compute
-from vlmscope.tui.views.scene import ControlCounts
+from vlmscope.tui.views.scene import ControlCounts, layer_counts
 from vlmscope.tui.views.state import State
 
 HELD_S = 0.05  #: interval of the check whether a held key rests
@@ -108,7 +108,7 @@ class FollowControl:
     async def _count(self, control: ScanStore, at: Thresholds) -> None:
         from vlmscope.core.analysis.statistics import labels_at
 
-        counts = await asyncio.to_thread(lambda: count(labels_at(control, at)))
+        counts = await asyncio.to_thread(lambda: layer_counts(labels_at(control, at)))
         self.post(Repaint(incoming.set_control(self.session, ControlCounts(at, counts))))
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.worker.messages import MapAnswer, ModelStatus, PromotedAnswer
-from vlmscope.tui.browse.session import ABLATIONS, ANSWERS, ASKING, AblationKey, MapKey, Session, count, place_in
+from vlmscope.tui.browse.answers import AblationKey, MapKey, needed_ablation
+from vlmscope.tui.browse.session import ASKING, Session
 from vlmscope.tui.views.columns import Columns, Noted
 from vlmscope.tui.views.marks import mark_of
-from vlmscope.tui.views.scene import Changed, ControlCounts
+from vlmscope.tui.views.scene import Changed, ControlCounts, layer_counts
 from vlmscope.tui.views.score import list_score_of
+from vlmscope.tui.views.selection import place_in
 from vlmscope.tui.views.state import Mode, Order, OwnPicture, Pane, SetKind
 
 if TYPE_CHECKING:
@@ -36,17 +38,16 @@ def take_map(session: Session, answer: MapAnswer, image: str) -> Changed:
     own = session.state.own
     if answer.sample is None and (own is None or not own.described or own.image != answer.image):
         return Changed.NOTHING
-    session.answers[answer.neuron, answer.sample, image] = answer
-    while len(session.answers) > ANSWERS:
-        session.answers.popitem(last=False)
-    return session.refresh_picture() if _shows(session, (answer.neuron, answer.sample, image)) else Changed.NOTHING
+    key = answer.neuron, answer.sample, image
+    session.answers.keep_map(key, answer)
+    return session.refresh_picture() if _shows(session, key) else Changed.NOTHING
 
 
 def no_map(session: Session, key: MapKey, reason: str) -> Changed:
     """The page will have no map, and why."""
     if not _shows(session, key):
         return Changed.NOTHING
-    session.problems[key] = reason
+    session.answers.map_problems[key] = reason
     return session.refresh_picture()
 
 
@@ -58,55 +59,41 @@ def _shows(session: Session, key: MapKey) -> bool:
 
 def show_own(session: Session, own: OwnPicture) -> Changed:
     """Put the user's own picture under the neuron."""
-    _forget_own(session)
+    session.answers.forget_own()
     mode = Mode.PICTURES if session.state.mode is Mode.STATISTICS else session.state.mode
     return session.change_state(own=own, mode=mode, pane=Pane.PAGE)
 
 
 def leave_own(session: Session) -> Changed:
     """Go back to the neuron's own samples."""
-    _forget_own(session)
+    session.answers.forget_own()
     return session.change_state(own=None)
-
-
-def _forget_own(session: Session) -> None:
-    """Forget the maps: the same picture may come again with another description."""
-    for key in [key for key in session.answers if key[1] is None]:
-        del session.answers[key]
-    for key in [key for key in session.problems if key[1] is None]:
-        del session.problems[key]
-    session.forget_ablations(lambda key: key.sample is None)
 
 
 def take_promoted(session: Session, answer: PromotedAnswer) -> Changed:
     """Keep the tokens that a neuron promotes."""
-    session.promoted[answer.neuron] = answer
+    session.answers.promoted[answer.neuron] = answer
     return note_promoted(session, answer.neuron, "")
 
 
 def note_promoted(session: Session, neuron: Neuron, note: str) -> Changed:
     """Why a neuron's promoted tokens are missing; empty where they were not asked for."""
-    session.promoted_notes.pop(neuron, None)
+    session.answers.promoted_notes.pop(neuron, None)
     if note:
-        session.promoted_notes[neuron] = note
+        session.answers.promoted_notes[neuron] = note
     return session.refresh_words() if neuron == session.state.neuron else Changed.NOTHING
 
 
 def take_ablation(session: Session, key: AblationKey, found: "Ablation | str") -> Changed:
     """Keep an ablation, or why there is none."""
-    if isinstance(found, str):
-        session.ablation_problems[key] = found
-    else:
-        session.ablations[key] = found
-        while len(session.ablations) > ABLATIONS:
-            session.ablations.popitem(last=False)
+    session.answers.keep_ablation(key, found)
     return session.refresh_ablation()
 
 
 def take_ablation_step(session: Session, key: AblationKey, done: int, of: int) -> Changed:
     """How far an ablation of several steps is: a clamp of a large set first finds each neuron's peak."""
     view = session.scene.ablation
-    if of == 1 or view is None or not view.doing or session.ablation_key != key:
+    if of == 1 or view is None or not view.doing or needed_ablation(session.scene) != key:
         return Changed.NOTHING
     return session.change(ablation=replace(view, doing=f"{ASKING} {done} of {of} steps"))
 
@@ -138,7 +125,7 @@ def take_entry(session: Session, entry: "Entry", outcome: "Outcome | None" = Non
         session.outcomes[neuron, outcome.report.backend, outcome.report.explanation] = outcome
     if session.texts is not None:
         session.texts.put(entry)
-    session.forget_ablations(lambda key: key.ablating.kind in (SetKind.KEPT, SetKind.TAG))
+    session.answers.forget_ablations(lambda key: key.ablating.kind in (SetKind.KEPT, SetKind.TAG))
     noted = session.scene.noted.with_mark(neuron, mark, list_score_of(entry), bool(entry.checks))
     return _refresh_list(session, noted) | show_entry(session, entry) | session.refresh_ablation()
 
@@ -204,7 +191,7 @@ def take_labels(session: Session, columns: Columns) -> Changed:
     stale = session.scene.stale
     changed = session.change(
         columns=columns,
-        counts=count(labels),
+        counts=layer_counts(labels),
         state=state,
         selection=selection,
         **place_in(selection, state.neuron),

@@ -12,9 +12,10 @@ from vlmscope.core.store.original import MISSING, UNCHECKED
 from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import DescribeRequest, MapRequest, Phase
 from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.answers import MapKey
 from vlmscope.tui.browse.model_link import ModelLink
 from vlmscope.tui.browse.own_picture import PictureError, picture_file, small_jpeg
-from vlmscope.tui.browse.session import MapKey, Session
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import LoadPage, Notice, Post, Repaint
 from vlmscope.tui.views.scene import Changed
@@ -48,11 +49,7 @@ class ModelControl:
         if status.phase is Phase.FAILED:
             reason = status.detail or "It gave no reason. :restart loads it again."
             self.post(Notice(reason, None, "The model process failed", "error"))
-        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and (
-            session.problems or session.ablation_problems
-        ):
-            session.problems.clear()
-            session.ablation_problems.clear()
+        elif status.phase in (Phase.READY, Phase.OFF, Phase.STARTING) and session.answers.forget_problems():
             self.post(LoadPage())
 
     # -- maps ----------------------------------------------------------------------------------------------------
@@ -87,7 +84,7 @@ class ModelControl:
             self.post(Notice("This map is exact already.", None))
         else:
             self._wanted.update(one.key for one in self._pictures())
-            if self.session.problems.pop(picture.key, None) is not None:
+            if self.session.answers.map_problems.pop(picture.key, None) is not None:
                 self.post(Repaint(self.session.refresh_picture()))
             await self._ask_if_lacking(picture.key)
 
@@ -109,7 +106,7 @@ class ModelControl:
         picture = next((one for one in self._pictures() if one.key == key), None)
         if self.session.scene.stale or picture is None or not self._lacks(picture):
             return
-        if key in self.session.problems or key in self._asked:
+        if key in self.session.answers.map_problems or key in self._asked:
             return
         request = self._request(key)
         if isinstance(request, str):

@@ -9,8 +9,9 @@ from vlmscope.core.worker.client import Superseded
 from vlmscope.core.worker.messages import Phase, PromotedRequest
 from vlmscope.core.worker.promoted_cache import save_promoted
 from vlmscope.tui.browse import incoming
+from vlmscope.tui.browse.answers import PROMOTED
 from vlmscope.tui.browse.model_link import ModelLink
-from vlmscope.tui.browse.session import PROMOTED, Session
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import Tasks
 from vlmscope.tui.messages import Post, Repaint
 
@@ -57,7 +58,7 @@ class PromotedControl:
         self._ask(neuron)
 
     def _ask(self, neuron: Neuron) -> None:
-        known = neuron in self.session.promoted or neuron in self._asked or neuron in self._failed
+        known = neuron in self.session.answers.promoted or neuron in self._asked or neuron in self._failed
         if neuron == self.session.state.neuron and not known:
             self._asked.add(neuron)
             self.post(Repaint(incoming.note_promoted(self.session, neuron, "asking the model")))

@@ -27,8 +27,9 @@ from vlmscope.tui.browse.count import Count
 from vlmscope.tui.browse.looking import FOLDED, LookingActions
 from vlmscope.tui.browse.model_link import ClientFactory
 from vlmscope.tui.browse.pace import Pace
+from vlmscope.tui.browse.page_words import AskKeys
 from vlmscope.tui.browse.posts import Posts
-from vlmscope.tui.browse.session import AskKeys, Session
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.browse.tasks import UnexpectedError
 from vlmscope.tui.browse.typed_lines import TypedLines
 from vlmscope.tui.messages import (
@@ -224,7 +225,7 @@ class BrowseScreen(LookingActions, DelegatedActions):
                 controllers.model.want_map()
             if scene.entry is None:
                 controllers.read_entry()
-            if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.promoted:
+            if scene.status.phase in (Phase.READY, Phase.BUSY) and neuron not in self.session.answers.promoted:
                 controllers.promoted.ask_when_rested()
             return changed
         return Changed.PAGE

@@ -30,12 +30,12 @@ class SheetControl:
     def _key(self) -> SheetKey:
         session = self.session
         neuron = session.state.neuron
-        answers = frozenset(key for key in session.answers if key[0] == neuron)
+        answers = frozenset(key for key in session.answers.maps if key[0] == neuron)
         return SheetKey(neuron, session.state.thresholds, id(session.store), answers)
 
     async def _gather(self, key: SheetKey) -> None:
         session = self.session
-        answers = {one: session.answers[one] for one in key.answers}
+        answers = {one: session.answers.maps[one] for one in key.answers}
         try:
             view = await asyncio.to_thread(gather_sheet, session.store, key, answers)
         finally:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.tui.views.state import Listed
+from vlmscope.tui.views.state import Listed, State
 
 PLACES = 100  #: that are kept in either direction
 
@@ -37,3 +37,8 @@ class History:
             return None
         rest, passed = before[:-1], (*after, here)[-PLACES:]
         return before[-1], History(rest, passed) if by < 0 else History(passed, rest)
+
+
+def place_of(state: State) -> Place:
+    """Where the user is, to be gone back to."""
+    return Place(state.neuron, Listed(state.filter, state.order), state.left)

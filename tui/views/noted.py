@@ -1,4 +1,4 @@
-"""What the notebook holds, read into the columns and hits that lists are made from: for the notebook's own thread."""
+"""What the notebook holds, as the columns and hits that lists are made from."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.tui.views.columns import ListScore, Noted, TextHits, text_terms
+from vlmscope.tui.views.columns import ListScore, Noted, TextHits, TextTerm, text_terms
 from vlmscope.tui.views.filters import Filter
 
 if TYPE_CHECKING:
     from vlmscope.core.analysis.published import Published
     from vlmscope.core.notebook.notebook import Notebook
+    from vlmscope.core.notebook.texts import FoldedTexts
 
 
 def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
-    """The notebook's marks and scores as columns."""
+    """The notebook's marks and scores as columns: for the notebook's own thread."""
     from vlmscope.core.scoring.preferred import list_score
     from vlmscope.core.scoring.statistics import newest_scores
 
@@ -30,7 +31,7 @@ def read_noted(notebook: "Notebook", layers: int, neurons: int) -> Noted:
 
 
 def read_hits(notebook: "Notebook", filter_: Filter, layers: int, neurons: int) -> TextHits:
-    """Which neurons' texts have what a filter asks for. Slow: all texts are read for each of its terms."""
+    """Which neurons' texts have what a filter asks for, for the notebook's own thread; each term reads all texts."""
     return {(kind, words): notebook.with_text(words, layers, neurons, kind) for kind, words in text_terms(filter_)}
 
 
@@ -41,3 +42,26 @@ def with_paper(
     wanted = words.casefold()
     paper = [one.layer * neurons + one.index for one, of in known.items() if wanted in of.text.casefold()]
     return np.union1d(found, np.array(paper, dtype=np.int64))
+
+
+def found_texts(
+    filter_: Filter,
+    texts: "FoldedTexts | None",
+    hits: TextHits,
+    known: "Mapping[Neuron, Published]",
+    neurons: int,
+) -> TextHits:
+    """Which neurons' texts have what a filter asks for, as far as the notebook's texts are read.
+
+    Args:
+        texts: the notebook's; None if they are not read, or are too many to be kept.
+        hits: what was found in texts that are not kept.
+        known: the neurons of the paper. neurons: of one layer.
+    """
+
+    def found(term: TextTerm) -> NDArray[np.int64]:
+        kind, words = term
+        there = texts.find(words, kind) if texts is not None else hits.get(term, np.zeros(0, dtype=np.int64))
+        return there if kind is not None else with_paper(there, words, known, neurons)
+
+    return {term: found(term) for term in text_terms(filter_)}

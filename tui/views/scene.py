@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlmscope.core.analysis.firmness import NeuronFirmness
 from vlmscope.core.base.neuron import Neuron
-from vlmscope.core.method.labels import Thresholds
+from vlmscope.core.method.labels import Labels, Thresholds
 from vlmscope.core.store.progress import progress_title
 from vlmscope.core.worker.messages import ModelStatus, Phase
 from vlmscope.tui.views.ablation import AblationView
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 LabelCounts = tuple[int, int, int, int]  #: of neurons that are visual, text, multimodal, unknown
 LayerCounts = tuple[LabelCounts, ...]  #: the same of each layer
+
+
+def layer_counts(labels: Labels) -> LayerCounts:
+    """How many neurons of each layer have each label."""
+    return tuple((int(v), int(t), int(m), int(u)) for v, t, m, u in labels.counts())
 
 
 class Changed(Flag):

@@ -177,3 +177,10 @@ def check_there(columns: Columns, listed: Listed, *, has_texts: bool) -> None:
             "This scan has no concepts: there are no words to search.",
             "vlmscope concepts SCAN adds them." if whole else "They are found when the scan is whole.",
         )
+
+
+def place_in(selection: Selection, neuron: Neuron) -> dict[str, Any]:
+    """The scene's ``cursor`` and ``listed``: the row of ``neuron``, or the nearest one."""
+    position = selection.position(neuron)
+    listed = position is not None
+    return {"cursor": position if listed else selection.nearest(neuron), "listed": listed}

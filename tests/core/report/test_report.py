@@ -37,7 +37,7 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import PromotedAnswer
 from vlmscope.core.worker.promoted_cache import save_promoted
-from vlmscope.tui.browse.session import PROMOTED as ASKED
+from vlmscope.tui.browse.answers import PROMOTED as ASKED
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 OWN = Thresholds()

@@ -195,10 +195,10 @@ async def test_a_list_that_was_scrolled_away_by_the_mouse_stays_there(growing: G
 
 async def test_a_sample_that_the_model_was_asked_for_keeps_its_map(growing: Growing) -> None:
     async with running(growing.out) as driver:
-        driver.session.answers[Neuron(0, 0), 3, "x"] = None  # type: ignore[assignment]
+        driver.session.answers.maps[Neuron(0, 0), 3, "x"] = None  # type: ignore[assignment]
         growing.save(6)
         await caught_up(driver, 6)
-        assert (Neuron(0, 0), 3, "x") in driver.session.answers
+        assert (Neuron(0, 0), 3, "x") in driver.session.answers.maps
 
 
 async def test_a_note_that_is_being_typed_stays(growing: Growing) -> None:

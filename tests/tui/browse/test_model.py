@@ -246,7 +246,7 @@ async def test_a_late_answer_for_a_picture_that_was_left_is_dropped(scan: Path, 
         request, layout = on.models[0].maps[0], on.models[0].layout
         late = MapAnswer.of(request, np.ones(len(layout), np.float32), layout, np.ones(5, np.float32))
         assert incoming.take_map(on.session, late, late.image) is Changed.NOTHING
-        assert on.session.answers == {}
+        assert on.session.answers.maps == {}
         assert "sample 1 of 8" in on.page
 
 

@@ -11,7 +11,7 @@ from vlmscope.core.store.manifest import read_manifest
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import PromotedAnswer
 from vlmscope.core.worker.promoted_cache import kept_promoted, load_promoted, save_promoted
-from vlmscope.tui.browse.session import PROMOTED
+from vlmscope.tui.browse.answers import PROMOTED
 
 MINUS = Neuron.parse("L1/N5-")
 
@@ -38,8 +38,9 @@ async def test_poles_are_typed_walked_and_noted(scan: Path) -> None:
         await on.type("/5-")
         assert str(on.neuron) == "L0/N5-"
         await on.press("]")
+        await on.settled()
         assert str(on.neuron) == "L1/N5-" and on.neuron == Neuron(1, 11)
-        assert on.page.splitlines()[0].split()[0] == "L1/N5-" and "minus" in on.page
+        await on.until(lambda: on.page.splitlines()[0].split()[0] == "L1/N5-" and "minus" in on.page)
         assert "5+ " in on.screen and "5- " in on.screen
         await on.press("1")
         await on.until(lambda: on.scene.noted.bits_of(MINUS) == 1)

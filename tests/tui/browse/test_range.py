@@ -67,7 +67,7 @@ def test_the_models_map_gives_a_panel_sample_its_vote(session: Session) -> None:
     values = np.linspace(0, 1, 9, dtype=np.float32)
     words = np.zeros(len(picture.tokens), dtype=np.float32)
     answer = MapAnswer(NEURON, picture.image, picture.sample, values, words, layout.edges, layout.cover)
-    session.answers[picture.key] = answer
+    session.answers.maps[picture.key] = answer
     session.refresh_picture()
     shown = session.scene.picture
     assert shown is not None and shown.across == picture.across

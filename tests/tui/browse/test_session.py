@@ -28,13 +28,14 @@ from vlmscope.core.store.reader import ScanStore
 from vlmscope.core.store.synthetic import write_synthetic_scan
 from vlmscope.core.worker.messages import MapAnswer, MapRequest, ModelStatus, Phase, PromotedAnswer
 from vlmscope.tui.browse import incoming, moves
+from vlmscope.tui.browse.answers import PROMOTED
 from vlmscope.tui.browse.find import nothing
 from vlmscope.tui.browse.place import read_places, written_places
-from vlmscope.tui.browse.session import PROMOTED, Session, place_of
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.command_line import read_command, read_search
 from vlmscope.tui.views.columns import Columns, ListScore, Noted
 from vlmscope.tui.views.filters import Decided, Filter, read_filter
-from vlmscope.tui.views.history import PLACES, History, Place
+from vlmscope.tui.views.history import PLACES, History, Place, place_of
 from vlmscope.tui.views.scene import Changed, ControlCounts, Scene
 from vlmscope.tui.views.score import place_of_newest
 from vlmscope.tui.views.selection import Selection
@@ -526,11 +527,11 @@ def test_the_own_picture_comes_and_goes(session: Session) -> None:
     assert moves.to_sample(session, 1)[1].startswith("Your own picture")
     late = answer_of("/mine.png", None, 2)
     incoming.take_map(session, late, "/mine.png")
-    assert session.answers
+    assert session.answers.maps
     incoming.leave_own(session)
-    assert not session.answers
+    assert not session.answers.maps
     assert incoming.take_map(session, late, "/mine.png") == Changed.NOTHING
-    assert not session.answers
+    assert not session.answers.maps
 
 
 def test_promoted_tokens_are_shown_and_noted(session: Session) -> None:

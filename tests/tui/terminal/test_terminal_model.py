@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyte
 import pytest
+from PIL import Image
 
 from tests.support.watched import FAKE, alive, begun
 from vlmscope.core.worker.log import worker_log
@@ -128,9 +129,9 @@ class Terminal:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """A file that exists; the fake engine does not look into it."""
+    """A picture; the fake engine does not look into it."""
     path = tmp_path / "cat.png"
-    path.write_bytes(b"")
+    Image.new("RGB", (8, 8), "red").save(path)
     return path
 
 
@@ -246,8 +247,9 @@ def test_the_real_model_fills_in_a_map_that_the_scan_lacks(tmp_path: Path) -> No
         terminal.shows("model: not loaded")
         terminal.type("l")
         terminal.shows("sample 2 of 5")
-        terminal.shows("asking the model")
+        terminal.shows("small map")
         assert not PEAK.search(terminal.text)
+        terminal.type("X")
         terminal.shows("model: ready", timeout=180)
         terminal.until(lambda: PEAK.search(terminal.text) is not None)  # exact: without the sign of the stored maps
         worker = terminal.worker()

@@ -24,12 +24,12 @@ from vlmscope.core.notebook.values import Entry, SavedCheck, SavedExplanation, S
 from vlmscope.core.scoring.report import ScoreReport
 from vlmscope.core.store.reader import ScanStore
 from vlmscope.tui.browse import incoming
-from vlmscope.tui.browse.session import Session, count
+from vlmscope.tui.browse.session import Session
 from vlmscope.tui.dialogs.neurons import aligned
 from vlmscope.tui.shares.table import ShareBlock, SharesView, ShareTable, names_of
 from vlmscope.tui.views.filters import Filter
 from vlmscope.tui.views.neurons import NeuronRow, NeuronTable
-from vlmscope.tui.views.scene import ControlCounts, Scene
+from vlmscope.tui.views.scene import ControlCounts, Scene, layer_counts
 from vlmscope.tui.views.state import Mode, Order
 from vlmscope.tui.widgets.bars import TitleBar
 from vlmscope.tui.widgets.layer_strip import FoldedStrip, LayerStrip
@@ -161,7 +161,7 @@ def scenes(store: ScanStore) -> list[Scene]:
     session = Session(store, NEURON)
     incoming.take_concepts(session)
     incoming.take_entry(session, entry())
-    counts = count(session.scene.columns.labels)
+    counts = layer_counts(session.scene.columns.labels)
     incoming.set_control(session, ControlCounts(session.state.thresholds, counts))
     found = []
     for mode in Mode:
