@@ -143,6 +143,9 @@ def picture(
     both.paste(framed, (0, 0))
     both.paste(beside, (framed.width + GAP, 0))
     small = both.quantize(PALETTE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if words:  # their shades are read against the scale: they stay as they are
+        small = small.convert("RGB")
+        small.paste(beside, (framed.width + GAP, 0))
     if scale is not None:
         # The scale has greys of its own, that those of the picture do not change.
         whole = with_scale(small.convert("RGB"), scale, 2 * SIDE + GAP, FONT, STRIP)

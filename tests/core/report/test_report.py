@@ -304,7 +304,7 @@ def test_words_stand_in_the_place_of_a_map_without_a_patch_above_the_threshold(
     scales = [one[half:, half + GAP + SIDE // 2 :] for one in shown]
     greenest = [int((one[..., 1] - one[..., 0]).max()) for one in scales]
     assert greenest[0] < 20 < greenest[1], "the scale of a map is grey, that of words has their shades"
-    below = np.abs(of_words[:half, half + GAP :] - green).max(axis=2) < 12
+    below = np.abs(of_words[:half, half + GAP :] - green).max(axis=2) < 4
     assert below.sum() > 100 and (of_words[:half, half + GAP :].max(axis=2) < 60).sum() > 50, "a shade, and letters"
     assert (np.abs(of_map[:half, half + GAP :] - green).max(axis=2) < 12).sum() < below.sum() // 4
 
