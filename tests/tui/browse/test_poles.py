@@ -38,7 +38,6 @@ async def test_poles_are_typed_walked_and_noted(scan: Path) -> None:
         await on.type("/5-")
         assert str(on.neuron) == "L0/N5-"
         await on.press("]")
-        await on.settled()
         assert str(on.neuron) == "L1/N5-" and on.neuron == Neuron(1, 11)
         await on.until(lambda: on.page.splitlines()[0].split()[0] == "L1/N5-" and "minus" in on.page)
         assert "5+ " in on.screen and "5- " in on.screen
