@@ -14,8 +14,8 @@ from vlmscope.core.store.synthetic import write_synthetic_scan
 # No test asks a model hub for anything; read when the first of them imports transformers. Asking takes seconds.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Several processes run tests, one for each core, eight at most: torch takes one core in each of them, and in what they
-# start. The models are tiny; and a process whose torch has started no threads may be forked.
+# Several processes run tests: torch takes one core in each of them, and in what they start. The models are tiny; and a
+# process whose torch has started no threads may be forked.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Few examples by default, many with HYPOTHESIS_PROFILE=ci. A slow machine fails no test. A failing example is printed
@@ -25,6 +25,12 @@ settings.register_profile("ci", max_examples=200, deadline=None, print_blob=True
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 LAYERS, NEURONS, SAMPLES = 4, 32, 12
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: the screen's tests wait half of their time for timers."""
+    return (os.cpu_count() or 1) + 1
+
 
 _FOREIGN = (
     "OPENAI_API_KEY",

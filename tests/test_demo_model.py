@@ -43,13 +43,13 @@ def store() -> ScanStore:
 @pytest.mark.parametrize("hook", HookPoint)
 def test_the_scan_equals_the_two_pass_computation(vlm: Vlm, tmp_path: Path, hook: HookPoint) -> None:
     """Labels and top-N sets, at batch size 1, of all 4,608 neurons."""
-    data = read_data(DEMO, limit=60)
-    scan(vlm, data, tmp_path / "scan", ScanOptions(hook=hook, top_n=20, batch=1), lambda *_: None)
+    data = read_data(DEMO, limit=36)
+    scan(vlm, data, tmp_path / "scan", ScanOptions(hook=hook, top_n=12, batch=1), lambda *_: None)
     found = ScanStore(tmp_path / "scan")
     samples = [
         encoded_sample(vlm, load_image(data.root / source.image), source.description or "") for source in data.sources
     ]
-    expected = two_pass(vlm, hook, samples, 20, Thresholds())
+    expected = two_pass(vlm, hook, samples, 12, Thresholds())
     labels = found.stored_labels()
     assert np.array_equal(found.maximum, expected.gmax)
     assert np.array_equal(labels.fractions, expected.p)
