@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vlmscope.core.analysis.contrast import FEW, FOUND_AT, Contrast
 from vlmscope.core.analysis.groups import Group
+from vlmscope.core.base.text import counted
 from vlmscope.core.method.rank_sum import least_p
 
 
@@ -16,7 +17,7 @@ def caveats(found: Contrast, groups: tuple[Group, Group]) -> Iterator[str]:
         if not size:
             yield f"No sample of {group} is in the panel: there is enrichment in the top samples alone."
         elif size < FEW:
-            yield f"Only {size} samples of {group} are in the panel: its differences rest on few."
+            yield f"The panel has only {counted(size, 'sample')} of {group}: its differences rest on few."
     if found.has_panel:
         least = least_p(*found.in_panel) * found.neurons
         if least > FOUND_AT:
@@ -27,8 +28,8 @@ def group_words(found: Contrast, groups: tuple[Group, Group], shared: int = 0) -
     """Both groups with how many samples each has, and how many ``shared`` ones are left out."""
     panels = ("", "") if found.in_panel is None else tuple(f", {size:,} in the panel" for size in found.in_panel)
     rows = zip("ab", groups, found.samples, panels, strict=True)
-    lines = [f"{name}: {group}, {samples:,} samples{panel}" for name, group, samples, panel in rows]
-    return [*lines, f"left out, as both have them: {shared:,} samples"] if shared else lines
+    lines = [f"{name}: {group}, {counted(samples, 'sample')}{panel}" for name, group, samples, panel in rows]
+    return [*lines, f"left out, as both have them: {counted(shared, 'sample')}"] if shared else lines
 
 
 def found_words(found: Contrast) -> str:

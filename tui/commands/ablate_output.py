@@ -4,7 +4,7 @@ from itertools import groupby
 
 from rich.text import Text
 
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import counted, plain
 from vlmscope.core.causal.ablation import AblatedPicture, Ablation, TokenChange
 from vlmscope.core.causal.captions import CaptionChange
 from vlmscope.core.notebook import check_words as words
@@ -35,7 +35,7 @@ def summary(ablation: Ablation) -> list[str]:
         mean = sum(word.change for word in found) / len(found)
         first, after = sum(word.first for word in found), sum(word.first_after for word in found)
         lines.append(
-            f"{plain(ablation.word, TOKEN)} {words.signed(mean)} over {len(found)} pictures; "
+            f"{plain(ablation.word, TOKEN)} {words.signed(mean)} over {counted(len(found), 'picture')}; "
             f"first choice on {first}, {after} with the intervention"
         )
     captions = [one.caption for one, _ in read if one.caption is not None]

@@ -7,6 +7,7 @@ import typer
 
 from vlmscope.core.base.config import GivenServer, load_config
 from vlmscope.core.base.errors import ApiError, UsageError
+from vlmscope.core.base.text import counted
 from vlmscope.core.data.describing import undescribed
 from vlmscope.core.data.samples import Data
 from vlmscope.core.llm.access import base_url, host, key_problem
@@ -78,7 +79,7 @@ class ServerOptions:
         if problem := key_problem(server):
             raise ApiError(problem, "Without --describe-with the scanned model writes the descriptions.")
         offer = CostOffer(describe_cost(data, question, server), server)
-        what = f"{missing:,} pictures to describe with {server.model} at {host(server)}"
+        what = f"{counted(missing, 'picture')} to describe with {server.model} at {host(server)}"
         if offer.cost.usd is None:
             notes.write(f"{what}; those that are in the cache are not asked for")
         else:

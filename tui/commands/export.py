@@ -15,6 +15,7 @@ from vlmscope.core.base.config import load_config
 from vlmscope.core.base.errors import ReportError, UsageError
 from vlmscope.core.base.neuron import Neuron
 from vlmscope.core.base.spelling import nearest
+from vlmscope.core.base.text import counted
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Verdict
@@ -179,8 +180,8 @@ def _write(
         written = write_report(
             out, store, notebook, neurons, at, REPORTS[form], when=when, samples=count, progress=progress
         )
-        sizes = f"{written.neurons} neurons and {written.pictures} pictures, {written.bytes / 1024:,.0f} KiB"
-        return f"{written.file}: {sizes}"
+        found_in = f"{counted(written.neurons, 'neuron')} and {counted(written.pictures, 'picture')}"
+        return f"{written.file}: {found_in}, {written.bytes / 1024:,.0f} KiB"
     return f"{out}: {', '.join(f'{count:,} {name}' for name, count in found.items())}"
 
 

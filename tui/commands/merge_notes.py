@@ -10,7 +10,7 @@ from rich.text import Text
 from vlmscope.core.analysis.agreement import Agreement, Pair, agreements
 from vlmscope.core.base.errors import UsageError
 from vlmscope.core.base.files import user_path
-from vlmscope.core.base.text import plain
+from vlmscope.core.base.text import counted, plain
 from vlmscope.core.notebook.events import clean_person
 from vlmscope.core.notebook.notebook import Notebook
 from vlmscope.core.notebook.values import Review
@@ -53,7 +53,7 @@ def merge_notes(
     with open_notebook(store) as own:
         taken = own.take_in(name, reviews, str(path))
         agreement = next(one for one in agreements(own) if one.colleague.person == name)
-    note(f"nothing new in {path}" if taken is None else f"took in {name}'s notes on {taken:,} neurons")
+    note(f"nothing new in {path}" if taken is None else f"took in {name}'s notes on {counted(taken, 'neuron')}")
     if json:
         output.write_json(agreement_json(agreement) | {"neurons": [_pair_json(pair) for pair in agreement.pairs]})
     else:

@@ -83,7 +83,7 @@ def test_few_samples_in_the_panel_are_noted(paneled: Path, capsys: pytest.Captur
     outside = next(index for index in range(60) if index not in panel)
     assert main(["contrast", str(paneled), "--a", f"samples:{panel[0]},{outside}", "--limit", "1"]) == 0
     error = " ".join(capsys.readouterr().err.split())
-    assert "Only 1 samples of" in error and "no difference can reach q 0.05; the least is 1." in error
+    assert "The panel has only 1 sample of" in error and "no difference can reach q 0.05; the least is 1." in error
     assert main(["contrast", str(paneled), "--a", f"samples:{outside}", "--limit", "1"]) == 0
     captured = capsys.readouterr()
     assert "No sample of" in captured.err and "AUC" not in captured.out

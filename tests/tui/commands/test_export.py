@@ -13,6 +13,7 @@ from tests.support.neuronpedia_importer import import_folder
 from tests.support.report_parts import KEPT, REJECTED, UNDECIDED, open_notebook, triage
 from vlmscope.core.base.config import data_folder
 from vlmscope.core.base.neuron import Neuron
+from vlmscope.core.base.text import counted
 from vlmscope.core.method.labels import Label, Thresholds
 from vlmscope.core.notebook.notebook import Notebook, notebook_path
 from vlmscope.core.notebook.values import Verdict
@@ -34,7 +35,7 @@ def exported(scan: Path, out: Path, capsys: pytest.CaptureFixture[str], *args: s
     captured = capsys.readouterr()
     assert captured.out == ""
     report = Report.model_validate_json((out / "report.json").read_bytes())
-    assert f"{len(report.neurons)} neurons" in captured.err
+    assert counted(len(report.neurons), "neuron") in captured.err
     return [neuron.neuron for neuron in report.neurons]
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from vlmscope.core.base.errors import VlmscopeError
+from vlmscope.core.base.text import counted
 from vlmscope.core.method.labels import COLOURS, Label, Labels
 from vlmscope.core.scoring.judge_run import JudgeResult
 from vlmscope.core.scoring.run import ScoreResult, ScoreStatus
@@ -60,7 +61,7 @@ def write_scores(
             missing = len({failure.sample for failure in report.failures})
             reasons = list(dict.fromkeys(failure.reason for failure in report.failures))
             more = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-            notes.write(f"{one.neuron}: {missing} samples left out: {reasons[0]}{more}")
+            notes.write(f"{one.neuron}: {counted(missing, 'sample')} left out: {reasons[0]}{more}")
     counts = counts_text((one.status for one, _ in results), ScoreStatus)
     notes.write(counts + (f" ({undefined} of them n/a)" if undefined else ""))
     if stopped is not None:
