@@ -1,5 +1,6 @@
 """What all actions of the main screen need of it."""
 
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -29,18 +30,22 @@ class Actions(Screen[None]):
     typed_lines: "TypedLines"
     count: Count
 
+    @abstractmethod
     def show(self, changed: Changed) -> None:
         """Paint parts of the screen."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     async def ask(self, question: Ask | None) -> None:
         """Open a question's dialog."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def guard(self) -> AbstractContextManager[None]:
         """Where failures end: the user is notified."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def times(self) -> int:
         """How often a move is made."""
-        raise NotImplementedError
+        ...
